@@ -1,0 +1,288 @@
+//! The configuration, checked: whoever holds a [`Config`] need not ask whether it makes sense.
+//!
+//! [`file`] reads it from text and says what is wrong with line and column. Nothing here touches a file or a socket: a
+//! key that lies in a file of its own is a [`Secret::File`] until the process [resolves](Config::resolve) it.
+
+pub mod address;
+pub mod file;
+pub mod namespace;
+
+use core::{fmt, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf};
+
+use log::LevelFilter;
+
+pub use self::{
+    address::{Address, Network},
+    file::{Problem, parse},
+    namespace::{Ack, Auth, Namespace, Rule, Send, Welcome},
+};
+use crate::{limits::Limits, sign::Scheme};
+
+/// Everything an operator may decide (contract section 13).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: Vec<Address>,
+    /// Which origins may call from a page; `*` is all.
+    pub origins: Vec<String>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// By how much a signature's `ts` may be off.
+    pub sign_window: Duration,
+    /// How long clients get to take their leave.
+    pub shutdown_timeout: Duration,
+    /// The tenants, by name.
+    pub sources: BTreeMap<String, Source>,
+    /// Plain WebSocket.
+    pub websocket: WebSocket,
+    /// Socket.IO.
+    pub socketio: SocketIo,
+    /// Every bound.
+    pub limits: Limits,
+    /// What is logged.
+    pub log_level: LevelFilter,
+    /// Files of messages.
+    pub message_log: MessageLog,
+    /// Who may look and steer; nothing: a token is made at start.
+    pub admin_token: Option<Secret>,
+    /// Socket.IO namespaces and their rules; `/` is always there.
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// The business backend.
+    pub hooks: Hooks,
+    /// The link to siblings.
+    pub redis: Redis,
+}
+
+/// A tenant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// What its clients and backends sign with.
+    pub sign_key: Secret,
+    /// The schemes it accepts.
+    pub sign: Vec<Scheme>,
+    /// Whether messages published straight to Redis must be signed.
+    pub publish_msg_verify: bool,
+}
+
+/// A string nobody should see in a log, or the file it lies in.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// The secret itself.
+    Inline(String),
+    /// The file that holds it, alone but for white space at its end.
+    File(PathBuf),
+}
+
+impl Secret {
+    /// The secret; empty while it still lies in its file.
+    pub fn expose(&self) -> &str {
+        match self {
+            Secret::Inline(secret) => secret,
+            Secret::File(_) => "",
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Secret::Inline(_) => f.write_str("Inline(…)"),
+            Secret::File(path) => write!(f, "File({})", path.display()),
+        }
+    }
+}
+
+/// Section `[websocket]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebSocket {
+    /// The path beside `/`.
+    pub path: String,
+    /// From the last sign of life to the ping.
+    pub ping_interval: Duration,
+    /// From the ping to the end.
+    pub ping_timeout: Duration,
+}
+
+/// Section `[socketio]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SocketIo {
+    /// Where it is spoken.
+    pub path: String,
+    /// A client bundle to serve beside it; empty: none.
+    pub client_js: String,
+    /// Announced and kept.
+    pub ping_interval: Duration,
+    /// Announced and kept.
+    pub ping_timeout: Duration,
+    /// How long a connection may be in no namespace.
+    pub connect_timeout: Duration,
+    /// Bytes of a packet.
+    pub max_payload: u64,
+}
+
+/// Section `[message_log]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageLog {
+    /// The folder; empty: no log.
+    pub dir: String,
+    /// Days a folder is kept.
+    pub retention_days: u64,
+    /// Bytes after which a file is rotated.
+    pub rotate: u64,
+}
+
+/// Section `[hooks]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hooks {
+    /// The backend; empty: none.
+    pub url: String,
+    /// What calls are signed with.
+    pub secret: Option<Secret>,
+    /// Which events are told.
+    pub events: Vec<String>,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Whether to admit while the backend does not answer.
+    pub allow_on_failure: bool,
+    /// Calls that may wait.
+    pub queue: u64,
+}
+
+/// Section `[redis]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redis {
+    /// The server; empty: none.
+    pub url: String,
+    /// The channel of messages.
+    pub channel: String,
+    /// What all keys begin with.
+    pub key_prefix: String,
+    /// Whether `from_sys` on the channel replaces a signature.
+    pub trust_from_sys: bool,
+    /// Bytes that wait while the server is away.
+    pub buffer: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: vec![Address::Tcp("127.0.0.1:4000".into())],
+            origins: vec!["*".into()],
+            trusted_proxies: Vec::new(),
+            sign_window: Duration::from_secs(300),
+            shutdown_timeout: Duration::from_secs(5),
+            sources: BTreeMap::new(),
+            websocket: WebSocket {
+                path: "/ws".into(),
+                ping_interval: Duration::from_secs(25),
+                ping_timeout: Duration::from_secs(20),
+            },
+            socketio: SocketIo {
+                path: "/socket.io/".into(),
+                client_js: String::new(),
+                ping_interval: Duration::from_secs(25),
+                ping_timeout: Duration::from_secs(20),
+                connect_timeout: Duration::from_secs(45),
+                max_payload: 1_000_000,
+            },
+            limits: Limits::default(),
+            log_level: LevelFilter::Info,
+            message_log: MessageLog { dir: String::new(), retention_days: 30, rotate: 104_857_600 },
+            admin_token: None,
+            namespaces: BTreeMap::from([("/".into(), Namespace::default())]),
+            hooks: Hooks {
+                url: String::new(),
+                secret: None,
+                events: ["connect", "disconnect", "message"].map(String::from).into(),
+                timeout: Duration::from_secs(3),
+                allow_on_failure: false,
+                queue: 10_000,
+            },
+            redis: Redis {
+                url: String::new(),
+                channel: "xin_common_chat".into(),
+                key_prefix: "node.xin.com:".into(),
+                trust_from_sys: true,
+                buffer: 4_194_304,
+            },
+        }
+    }
+}
+
+impl Config {
+    /// The built-in demo setting: two sources whose keys everybody knows.
+    pub fn demo() -> Config {
+        let source = |(name, key): (&str, &str)| {
+            let sign_key = Secret::Inline(key.into());
+            (name.to_owned(), Source { sign_key, sign: Scheme::ALL.into(), publish_msg_verify: true })
+        };
+        Config { sources: DEMO_KEYS.map(source).into(), ..Config::default() }
+    }
+
+    /// Whether a source's key is one that everybody knows.
+    pub fn has_demo_keys(&self) -> bool {
+        self.sources.values().any(|source| DEMO_KEYS.iter().any(|(_, key)| source.sign_key.expose() == *key))
+    }
+
+    /// Puts the content of their files in place of all [`Secret::File`]s. The error names the key and why.
+    pub fn resolve(&mut self, mut read: impl FnMut(&PathBuf) -> Result<String, String>) -> Result<(), String> {
+        let sources =
+            self.sources.iter_mut().map(|(name, source)| (format!("sources.{name}.sign_key"), &mut source.sign_key));
+        let token = self.admin_token.iter_mut().map(|token| ("admin.token".to_owned(), token));
+        let hooks = self.hooks.secret.iter_mut().map(|secret| ("hooks.secret".to_owned(), secret));
+        for (key, secret) in sources.chain(token).chain(hooks) {
+            if let Secret::File(path) = secret {
+                let content = read(path).map_err(|why| format!("{key}_file: {}: {why}", path.display()))?;
+                let content = content.trim_end();
+                if content.is_empty() {
+                    return Err(format!("{key}_file: {} is empty", path.display()));
+                }
+                *secret = Secret::Inline(content.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// What is asked for that this version cannot do: better refused than silently missing.
+    pub fn unsupported(&self) -> Vec<&'static str> {
+        let asked = [
+            (!self.redis.url.is_empty(), "redis.url: this version has no link to siblings yet"),
+            (!self.hooks.url.is_empty(), "hooks.url: this version does not call a backend yet"),
+            (!self.message_log.dir.is_empty(), "message_log.dir: this version writes no message log yet"),
+            (!self.socketio.client_js.is_empty(), "socketio.client_js: this version does not speak Socket.IO yet"),
+        ];
+        asked.into_iter().filter_map(|(asked, why)| asked.then_some(why)).collect()
+    }
+}
+
+/// The sources of the demo setting. Their keys are in every copy of the documents: public.
+pub const DEMO_KEYS: [(&str, &str); 2] =
+    [("demo", "try4dfs%#fs!#$2334ds(%B)"), ("remote_debug", "5iwdf$%sdfss!#$2334ds(%B)")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_show() {
+        let shown = format!("{:?}", Config::demo());
+        assert!(shown.contains("demo") && !shown.contains("try4dfs"));
+    }
+
+    #[test]
+    fn files_take_the_place_of_their_names() {
+        let mut config = Config::demo();
+        config.sources.get_mut("demo").unwrap().sign_key = Secret::File("k".into());
+        assert!(
+            config
+                .clone()
+                .resolve(|_| Err("no such file".into()))
+                .unwrap_err()
+                .contains("sources.demo.sign_key_file: k")
+        );
+        assert!(config.clone().resolve(|_| Ok("\n".into())).unwrap_err().contains("empty"));
+        config.resolve(|_| Ok("secret\r\n".into())).unwrap();
+        assert_eq!(config.sources["demo"].sign_key.expose(), "secret");
+    }
+}
