@@ -1,0 +1,181 @@
+//! What relay answers over HTTP: the table of routes, methods, CORS, and the gate before what only operators may see.
+
+pub mod admin;
+pub mod assets;
+pub mod connect;
+pub mod notify;
+
+use core::net::IpAddr;
+use std::borrow::Cow;
+
+use crate::{
+    clock::Now,
+    config::{Config, Network},
+    http::{Head, Reply, Request},
+    hub::Hub,
+    key::{ClientKey, ConnKey},
+};
+
+/// What a route may know and change.
+pub struct Context<'a> {
+    /// The meaning.
+    pub hub: &'a mut Hub,
+    /// What does not change while relay runs.
+    pub site: &'a Site,
+    /// The connection the request came on.
+    pub conn: ConnKey,
+    /// The address of who is at its other end; none for a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// The clocks.
+    pub now: Now,
+    /// How many connections there are.
+    pub connections: usize,
+    /// Whether relay is taking its leave.
+    pub stopping: bool,
+}
+
+/// What does not change while relay runs.
+pub struct Site {
+    /// What operators show.
+    pub admin_token: String,
+    /// The pages in the binary.
+    pub assets: assets::Assets,
+}
+
+/// What becomes of a request.
+pub enum Outcome {
+    /// It is answered.
+    Reply(Reply),
+    /// The connection is a WebSocket from here on, once `response` is out.
+    Upgrade {
+        /// Who was let in.
+        client: ClientKey,
+        /// The bytes of the 101.
+        response: Vec<u8>,
+    },
+}
+
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Outcome {
+        Outcome::Reply(reply)
+    }
+}
+
+/// Answers a request.
+pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
+    let head = &request.head;
+    let path = head.path();
+    let path = normal(&path);
+    let config = cx.hub.config().clone();
+    let is = |known: &str| path.eq_ignore_ascii_case(known);
+    if is("/api/notify") {
+        return cors(post(head, || notify::single(request, cx)), head, &config).into();
+    }
+    if is(normal(&config.websocket.path)) || (path == "/" && head.upgrade) {
+        return connect::websocket(head, cx);
+    }
+    let reply = match () {
+        () if is("/api/notify/batch") => cors(post(head, || notify::batch(request, cx)), head, &config),
+        () if is("/") => get(head, || cx.site.assets.index()),
+        () if is("/healthz") => get(head, || admin::healthz(cx)),
+        () if is("/api/stats") => get(head, || admin::gate(head, cx).unwrap_or_else(|| admin::stats(cx))),
+        () => match cx.site.assets.find(path) {
+            Some(asset) => get(head, || asset.reply(head.if_none_match)),
+            None => Reply::refusal(404, "not found"),
+        },
+    };
+    reply.into()
+}
+
+/// The path that paths are compared with: one slash at the end does not matter, nor does the case.
+fn normal(path: &str) -> &str {
+    match path.strip_suffix('/') {
+        None | Some("") => path,
+        Some(rest) => rest,
+    }
+}
+
+fn get(head: &Head<'_>, answer: impl FnOnce() -> Reply) -> Reply {
+    match head.method {
+        "GET" | "HEAD" => answer(),
+        "OPTIONS" => Reply::new(204, "", &b""[..]).with("Allow", "GET, HEAD, OPTIONS"),
+        _ => Reply::refusal(405, "this is read with GET").with("Allow", "GET, HEAD, OPTIONS"),
+    }
+}
+
+fn post(head: &Head<'_>, answer: impl FnOnce() -> Reply) -> Reply {
+    match head.method {
+        "POST" => answer(),
+        "OPTIONS" => Reply::new(204, "", &b""[..])
+            .with("Allow", "POST, OPTIONS")
+            .with("Access-Control-Allow-Methods", "POST")
+            .with("Access-Control-Allow-Headers", "Content-Type")
+            .with("Access-Control-Max-Age", "86400"),
+        _ => Reply::refusal(405, "this is called with POST").with("Allow", "POST, OPTIONS"),
+    }
+}
+
+/// Says which pages may read the answer (Fetch standard, CORS protocol).
+fn cors(reply: Reply, head: &Head<'_>, config: &Config) -> Reply {
+    const ALLOW: &str = "Access-Control-Allow-Origin";
+    if config.origins.iter().any(|origin| origin == "*") {
+        return reply.with(ALLOW, "*");
+    }
+    let reply = reply.with("Vary", "Origin");
+    match !head.origin.is_empty() && origin_allowed(head.origin, config) {
+        true => reply.with(ALLOW, head.origin.to_owned()),
+        false => reply,
+    }
+}
+
+/// Whether a page of that origin may call. What sends no Origin is no page.
+fn origin_allowed(origin: &str, config: &Config) -> bool {
+    let listed = |known: &String| known == "*" || known.eq_ignore_ascii_case(origin);
+    origin.is_empty() || config.origins.iter().any(listed)
+}
+
+/// Who is really at the other end: the last address of `X-Forwarded-For` that no trusted proxy wrote down for another.
+fn client_ip(peer: Option<IpAddr>, head: &Head<'_>, trusted: &[Network]) -> Option<IpAddr> {
+    let mut client = peer.map(|ip| ip.to_canonical());
+    for hop in head.forwarded_for.rsplit(',') {
+        if !trusted.iter().any(|network| network.contains(client)) {
+            break;
+        }
+        match hop.trim().parse::<IpAddr>() {
+            Ok(ip) => client = Some(ip.to_canonical()),
+            Err(_) => break,
+        }
+    }
+    client
+}
+
+/// Appends a JSON string.
+fn json_string(text: &str) -> Cow<'static, str> {
+    serde_json::Value::from(text).to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwarded() {
+        let ip = |text: &str| text.parse::<IpAddr>().ok();
+        let trusted = ["10.0.0.0/8", "unix"].map(|network| Network::parse(network).unwrap());
+        let client = |peer: &str, forwarded: &'static str| {
+            let head = Head { forwarded_for: forwarded.into(), ..Head::default() };
+            client_ip(ip(peer), &head, &trusted)
+        };
+        assert_eq!(client("10.0.0.1", "1.1.1.1, 2.2.2.2"), ip("2.2.2.2"));
+        assert_eq!(client("10.0.0.1", "1.1.1.1, 10.3.3.3"), ip("1.1.1.1"));
+        assert_eq!(client("9.9.9.9", "1.1.1.1"), ip("9.9.9.9"), "who is not trusted can say what it likes");
+        assert_eq!(client("unix", "1.1.1.1"), ip("1.1.1.1"));
+        assert_eq!(client("10.0.0.1", "1.1.1.1, evil"), ip("10.0.0.1"));
+        assert_eq!(client("10.0.0.1", ""), ip("10.0.0.1"));
+    }
+
+    #[test]
+    fn paths() {
+        assert_eq!((normal("/a/"), normal("/"), normal("/a"), normal("")), ("/a", "/", "/a", ""));
+    }
+}

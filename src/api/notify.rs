@@ -1,0 +1,231 @@
+//! Backends: `POST /api/notify` and its batch (contract section 6).
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde_json::value::RawValue;
+
+use super::{Context, json_string};
+use crate::{
+    http::{Error, Fields, Framing, Reply, Request},
+    hub::{Data, Refusal},
+    names::{Rooms, is_file_safe},
+    sign::{Signature, Subject},
+};
+
+/// One notification, as a form or as JSON.
+pub fn single(request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
+    let accepted = match body(request) {
+        Ok(Body::Form(bytes)) => {
+            let fields = Fields::parse(bytes);
+            match Notification::from_form(&fields) {
+                Ok(notification) => notification.publish(cx),
+                Err(why) => return Reply::refusal(400, why),
+            }
+        }
+        Ok(Body::Json(bytes)) => {
+            match serde_json::from_slice::<Object<'_>>(bytes).map(|fields| Notification::from_json(&fields)) {
+                Ok(Ok(notification)) => notification.publish(cx),
+                Ok(Err(why)) => return Reply::refusal(400, why),
+                Err(_) => return Reply::refusal(400, NOT_AN_OBJECT),
+            }
+        }
+        Err(reply) => return reply,
+    };
+    match accepted {
+        Ok(()) => Reply::json(200, SUCCESS.as_bytes()),
+        Err(refusal) => Reply::refusal(200, &refusal.text()),
+    }
+}
+
+/// Several notifications in one JSON document, each signed: published in their order, answered one by one.
+pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
+    let bytes = match body(request) {
+        Ok(Body::Json(bytes)) => bytes,
+        Ok(Body::Form(_)) => return Reply::refusal(415, "a batch is application/json"),
+        Err(reply) => return reply,
+    };
+    let messages = serde_json::from_slice::<Object<'_>>(bytes).ok().and_then(|fields| {
+        let messages = fields.get("messages")?;
+        serde_json::from_str::<Vec<&RawValue>>(messages.get()).ok()
+    });
+    let Some(messages) = messages else {
+        return Reply::refusal(400, "the body must be {\"messages\":[…]}");
+    };
+    let mut refused = 0;
+    let mut results = String::new();
+    for message in &messages {
+        let outcome =
+            match serde_json::from_str::<Object<'_>>(message.get()).map(|fields| Notification::from_json(&fields)) {
+                Ok(Ok(notification)) => notification.publish(cx).map_err(Refusal::text),
+                Ok(Err(why)) => Err(why.into()),
+                Err(_) => Err(NOT_AN_OBJECT.into()),
+            };
+        if !results.is_empty() {
+            results.push(',');
+        }
+        match outcome {
+            Ok(()) => results.push_str(SUCCESS),
+            Err(why) => {
+                refused += 1;
+                results.push_str(&format!("{{\"code\":0,\"msg\":{},\"data\":\"\"}}", json_string(&why)));
+            }
+        }
+    }
+    let (code, msg) = match refused {
+        0 => (1, String::new()),
+        _ => (0, format!("{refused} of {} messages refused", messages.len())),
+    };
+    Reply::json(200, format!("{{\"code\":{code},\"msg\":{},\"data\":[{results}]}}", json_string(&msg)).into_bytes())
+}
+
+/// The fields of a notification as they came.
+struct Notification<'a> {
+    source: Cow<'a, str>,
+    room_id: Cow<'a, str>,
+    data: Payload<'a>,
+    sign: Cow<'a, str>,
+    sign_type: Cow<'a, str>,
+    ts: Cow<'a, str>,
+    filename: Cow<'a, str>,
+}
+
+enum Payload<'a> {
+    Missing,
+    /// Of a form.
+    Text(&'a str),
+    /// A JSON string: as it was written, and its value, which is what is signed.
+    String(&'a str, String),
+    /// Any other JSON value as it was written.
+    Json(&'a str),
+}
+
+type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
+impl<'a> Notification<'a> {
+    fn from_form(fields: &'a Fields<'_>) -> Result<Notification<'a>, &'static str> {
+        for name in ["source", "data", "sign", "sign_type", "ts", "filename"] {
+            if fields.all(name).nth(1).is_some() {
+                return Err("a field is given twice");
+            }
+        }
+        let rooms: Vec<&str> = fields.all("room_id").collect();
+        let data = fields.get("data");
+        Ok(Notification {
+            source: fields.get("source").into(),
+            room_id: rooms.join(",").into(),
+            data: if data.is_empty() { Payload::Missing } else { Payload::Text(data) },
+            sign: fields.get("sign").into(),
+            sign_type: fields.get("sign_type").into(),
+            ts: fields.get("ts").into(),
+            filename: fields.get("filename").into(),
+        })
+    }
+
+    fn from_json(fields: &Object<'a>) -> Result<Notification<'a>, &'static str> {
+        let field = |name: &str| fields.get(name).map_or(Ok(Cow::Borrowed("")), |raw| scalar(raw));
+        let room_id = match fields.get("room_id") {
+            Some(raw) if raw.get().starts_with('[') => {
+                let list = serde_json::from_str::<Vec<&RawValue>>(raw.get()).map_err(|_| NOT_TEXT)?;
+                list.into_iter().map(scalar).collect::<Result<Vec<_>, _>>()?.join(",").into()
+            }
+            _ => field("room_id")?,
+        };
+        let data = match fields.get("data").map(|raw| raw.get()) {
+            None | Some("null" | "\"\"") => Payload::Missing,
+            Some(text) if text.starts_with('"') => {
+                Payload::String(text, serde_json::from_str(text).map_err(|_| NOT_TEXT)?)
+            }
+            Some(text) => Payload::Json(text),
+        };
+        Ok(Notification {
+            source: field("source")?,
+            room_id,
+            data,
+            sign: field("sign")?,
+            sign_type: field("sign_type")?,
+            ts: field("ts")?,
+            filename: field("filename")?,
+        })
+    }
+
+    fn publish(&self, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        let published = self.try_publish(cx);
+        match published {
+            Ok(()) => cx.hub.stats.notifies += 1,
+            Err(_) => cx.hub.stats.notifies_refused += 1,
+        }
+        published
+    }
+
+    fn try_publish(&self, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        if self.source.is_empty() {
+            return Err(Refusal::SourceMissing);
+        }
+        let (signed, data) = match &self.data {
+            Payload::Missing => return Err(Refusal::DataMissing),
+            Payload::Text(text) => (*text, Data::Text(text)),
+            Payload::String(raw, value) => (value.as_str(), Data::Json(raw)),
+            Payload::Json(raw) => (*raw, Data::Json(raw)),
+        };
+        if self.sign.is_empty() {
+            return Err(Refusal::NotifySignMissing);
+        }
+        let longest = cx.hub.config().limits.room_id as usize;
+        let rooms =
+            Rooms::parse(&self.room_id, longest, 0).map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?;
+        let tenant = cx.hub.tenant(&self.source)?;
+        let subject = Subject::Notify { source: &self.source, room_id: &self.room_id, data: signed.as_bytes() };
+        let signature = Signature::new(&self.sign, &self.sign_type, &self.ts);
+        if !cx.hub.verify(tenant, &subject, &signature, cx.now) {
+            return Err(Refusal::NotifySignWrong);
+        }
+        if !self.filename.is_empty() && !is_file_safe(&self.filename) {
+            return Err(Refusal::FilenameUnsafe);
+        }
+        cx.hub.publish(tenant, &rooms, data);
+        Ok(())
+    }
+}
+
+enum Body<'a> {
+    Form(&'a [u8]),
+    Json(&'a [u8]),
+}
+
+/// The body, if it is of a kind that can be a notification.
+fn body<'a>(request: &Request<'a>) -> Result<Body<'a>, Reply> {
+    if request.head.framing == Framing::Absent {
+        return Err(Error::LengthRequired.into());
+    }
+    let mut parts = request.head.content_type.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    let charset = parts.find_map(|part| part.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset")));
+    let utf8 = charset.is_none_or(|(_, charset)| {
+        let charset = charset.trim_matches('"');
+        charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
+    });
+    let plain = matches!(request.head.content_encoding, "" | "identity");
+    if !utf8 || !plain {
+        return Err(Reply::refusal(415, "the body must be UTF-8 without a content coding"));
+    }
+    match () {
+        () if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") => Ok(Body::Form(request.body)),
+        () if media_type.eq_ignore_ascii_case("application/json") => Ok(Body::Json(request.body)),
+        () => Err(Reply::refusal(415, "the body must be application/x-www-form-urlencoded or application/json")),
+    }
+}
+
+/// A string's value, a number's text, nothing for null.
+fn scalar(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
+    let text = raw.get();
+    match text.as_bytes().first() {
+        Some(b'"') => serde_json::from_str::<String>(text).map(Cow::Owned).map_err(|_| NOT_TEXT),
+        Some(b'-' | b'0'..=b'9') => Ok(text.into()),
+        Some(b'n') => Ok("".into()),
+        _ => Err(NOT_TEXT),
+    }
+}
+
+const SUCCESS: &str = "{\"code\":1,\"msg\":\"message notify successed!\",\"data\":\"\"}";
+const NOT_AN_OBJECT: &str = "a notification is a JSON object";
+const NOT_TEXT: &str = "a field that must be text is none";

@@ -1,0 +1,162 @@
+//! Replies: a status, a few headers, a body, and their bytes.
+
+use core::fmt::Write;
+use std::borrow::Cow;
+
+use super::Error;
+
+/// An answer to one request.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// Of the body; ignored without one.
+    pub content_type: &'static str,
+    /// Any others.
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
+    /// The body.
+    pub body: Cow<'static, [u8]>,
+}
+
+impl Reply {
+    /// A reply with a body of that type.
+    pub fn new(status: u16, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Reply {
+        Reply { status, content_type, headers: Vec::new(), body: body.into() }
+    }
+
+    /// A JSON document.
+    pub fn json(status: u16, body: impl Into<Cow<'static, [u8]>>) -> Reply {
+        Reply::new(status, JSON, body)
+    }
+
+    /// The contract's answer for whatever went wrong: `{"code":0,"msg":…,"data":""}`.
+    pub fn refusal(status: u16, why: &str) -> Reply {
+        let mut body = String::from("{\"code\":0,\"msg\":");
+        body.push_str(&serde_json::Value::from(why).to_string());
+        body.push_str(",\"data\":\"\"}");
+        Reply::json(status, body.into_bytes())
+    }
+
+    /// Adds a header.
+    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Reply {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Appends the bytes. `keep_alive` says what becomes of the connection, `http11` what the peer takes for granted,
+    /// `head_only` that the body is measured but not sent.
+    pub fn write(&self, out: &mut Vec<u8>, connection: Connection, head_only: bool, unix: u64) {
+        let mut head = Text(out);
+        let written = write!(head, "HTTP/1.1 {} {}\r\nDate: ", self.status, reason(self.status))
+            .and_then(|()| write!(head, "{}", Date(unix)))
+            .and_then(|()| match self.status {
+                204 | 304 => Ok(()),
+                _ => write!(head, "\r\nContent-Type: {}\r\nContent-Length: {}", self.content_type, self.body.len()),
+            })
+            .and_then(|()| self.headers.iter().try_for_each(|(name, value)| write!(head, "\r\n{name}: {value}")));
+        written.expect("writing to memory succeeds");
+        out.extend_from_slice(match connection {
+            Connection::Stays => b"\r\n\r\n",
+            Connection::StaysForOld => b"\r\nConnection: keep-alive\r\n\r\n",
+            Connection::Ends => b"\r\nConnection: close\r\n\r\n",
+        });
+        if !head_only {
+            out.extend_from_slice(&self.body);
+        }
+    }
+}
+
+impl From<Error> for Reply {
+    fn from(error: Error) -> Reply {
+        let reply = Reply::refusal(error.status(), error.text());
+        if error == Error::Unavailable { reply.with("Retry-After", "1") } else { reply }
+    }
+}
+
+/// What becomes of the connection after a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// It serves the next request, as HTTP/1.1 takes for granted.
+    Stays,
+    /// The same, said aloud for HTTP/1.0.
+    StaysForOld,
+    /// It is closed.
+    Ends,
+}
+
+/// The media type of nearly all answers.
+pub const JSON: &str = "application/json";
+
+/// An IMF-fixdate (RFC 9110 section 5.6.7).
+struct Date(u64);
+
+impl core::fmt::Display for Date {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let time = std::time::SystemTime::UNIX_EPOCH + core::time::Duration::from_secs(self.0);
+        httpdate::HttpDate::from(time).fmt(f)
+    }
+}
+
+struct Text<'a>(&'a mut Vec<u8>);
+
+impl Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        426 => "Upgrade Required",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(reply: &Reply, connection: Connection, head_only: bool) -> String {
+        let mut out = Vec::new();
+        reply.write(&mut out, connection, head_only, 784_111_777);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn bytes() {
+        let reply = Reply::refusal(404, "no \"such\" page");
+        assert_eq!(
+            text(&reply, Connection::Stays, false),
+            "HTTP/1.1 404 Not Found\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: application/json\r\n\
+             Content-Length: 49\r\n\r\n{\"code\":0,\"msg\":\"no \\\"such\\\" page\",\"data\":\"\"}"
+                .replace("49\r\n", &format!("{}\r\n", reply.body.len()))
+        );
+        let head = text(&reply, Connection::Ends, true);
+        assert!(head.ends_with("\r\nConnection: close\r\n\r\n"));
+        assert!(head.contains(&format!("Content-Length: {}", reply.body.len())));
+        let empty = Reply::new(204, "", &b""[..]).with("Allow", "POST");
+        assert_eq!(
+            text(&empty, Connection::StaysForOld, false),
+            "HTTP/1.1 204 No Content\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nAllow: POST\r\nConnection: keep-alive\r\n\r\n"
+        );
+    }
+}

@@ -1,0 +1,323 @@
+//! Requests: the head parsed once into the fields relay asks for, checked while it is read.
+
+use core::mem::MaybeUninit;
+use std::borrow::Cow;
+
+use httparse::Status;
+
+use super::{Error, Fields};
+use crate::limits::Limits;
+
+/// A whole request; borrows the bytes it came in.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// Line and headers.
+    pub head: Head<'a>,
+    /// The body, decoded.
+    pub body: &'a [u8],
+}
+
+/// A request's line and the headers that matter here. An absent header is an empty string.
+#[derive(Clone, Debug, Default)]
+pub struct Head<'a> {
+    /// The method, as it came.
+    pub method: &'a str,
+    /// The target's path, as it came.
+    pub raw_path: &'a str,
+    /// The target's query, as it came.
+    pub query: &'a str,
+    /// Whether the peer speaks HTTP/1.1, not 1.0.
+    pub http11: bool,
+    /// Whether the connection may serve another request.
+    pub keep_alive: bool,
+    /// Whether the peer asks for a WebSocket: `Connection: upgrade` and `Upgrade: websocket`.
+    pub upgrade: bool,
+    /// Whether the peer waits for a 100 before it sends the body.
+    pub expect_continue: bool,
+    /// How the body is delimited.
+    pub framing: Framing,
+    /// `Authorization`
+    pub authorization: &'a str,
+    /// `Content-Encoding`
+    pub content_encoding: &'a str,
+    /// `Content-Type`
+    pub content_type: &'a str,
+    /// `If-None-Match`
+    pub if_none_match: &'a str,
+    /// `Origin`
+    pub origin: &'a str,
+    /// `Referer`
+    pub referer: Cow<'a, str>,
+    /// `Sec-WebSocket-Key`
+    pub sec_websocket_key: &'a str,
+    /// `Sec-WebSocket-Version`
+    pub sec_websocket_version: &'a str,
+    /// `User-Agent`
+    pub user_agent: Cow<'a, str>,
+    /// `X-Forwarded-For`, all of them.
+    pub forwarded_for: Cow<'a, str>,
+}
+
+/// How a body is delimited (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// Nothing is said: there is none.
+    #[default]
+    Absent,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+}
+
+impl<'a> Head<'a> {
+    /// Parses the head at the start of `bytes`; with its length, or nothing if it is not whole.
+    pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Option<(Head<'a>, usize)>, Error> {
+        let mut storage = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+        let allowed = (limits.request_headers as usize).min(MOST_HEADERS);
+        let mut parsed = httparse::Request::new(&mut []);
+        let length = match parsed.parse_with_uninit_headers(bytes, &mut storage[..allowed]) {
+            Ok(Status::Complete(length)) if length as u64 <= limits.request_head => length,
+            Ok(Status::Partial) if bytes.len() as u64 <= limits.request_head => return Ok(None),
+            Ok(_) => return Err(Error::HeadTooLarge),
+            Err(error) => return Err(refused(error)),
+        };
+        let mut head =
+            Head { method: parsed.method.unwrap_or_default(), http11: parsed.version == Some(1), ..Head::default() };
+        (head.raw_path, head.query) = split_target(parsed.path.unwrap_or_default(), head.method)?;
+        head.keep_alive = head.http11;
+        head.read_headers(parsed.headers)?;
+        Ok(Some((head, length)))
+    }
+
+    /// The path with its escapes undone.
+    pub fn path(&self) -> Cow<'a, str> {
+        percent_encoding::percent_decode_str(self.raw_path).decode_utf8_lossy()
+    }
+
+    /// The query's fields.
+    pub fn fields(&self) -> Fields<'a> {
+        Fields::parse(self.query.as_bytes())
+    }
+
+    fn read_headers(&mut self, headers: &[httparse::Header<'a>]) -> Result<(), Error> {
+        let (mut hosts, mut lengths, mut codings) = (0, 0, 0);
+        let (mut connection_upgrade, mut upgrade_websocket) = (false, false);
+        for header in headers {
+            let text = core::str::from_utf8(header.value).unwrap_or_default().trim_ascii();
+            let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+            let once = |field: &mut &'a str, why| {
+                let first = field.is_empty();
+                *field = text;
+                if first { Ok(()) } else { Err(Error::BadRequest(why)) }
+            };
+            match header.name.len() {
+                4 if is("host") => {
+                    hosts += 1;
+                    if header.value.iter().any(|byte| b" ,/@\t".contains(byte)) {
+                        return Err(Error::BadRequest("Host is no host"));
+                    }
+                }
+                6 if is("origin") => once(&mut self.origin, "two Origins")?,
+                6 if is("expect") => {
+                    if !text.eq_ignore_ascii_case("100-continue") {
+                        return Err(Error::ExpectationFailed);
+                    }
+                    self.expect_continue = self.http11;
+                }
+                7 if is("upgrade") => upgrade_websocket |= has_token(text, "websocket"),
+                7 if is("referer") => self.referer = String::from_utf8_lossy(header.value),
+                10 if is("connection") => {
+                    connection_upgrade |= has_token(text, "upgrade");
+                    if has_token(text, "close") {
+                        self.keep_alive = false;
+                    } else if !self.http11 && has_token(text, "keep-alive") {
+                        self.keep_alive = true;
+                    }
+                }
+                10 if is("user-agent") => self.user_agent = String::from_utf8_lossy(header.value),
+                12 if is("content-type") => once(&mut self.content_type, "two Content-Types")?,
+                13 if is("authorization") => once(&mut self.authorization, "two Authorizations")?,
+                13 if is("if-none-match") => self.if_none_match = text,
+                14 if is("content-length") => {
+                    lengths += 1;
+                    let digits = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+                    match text.parse().ok().filter(|_| digits) {
+                        Some(length) => self.framing = Framing::Length(length),
+                        None if text.len() > 18 && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                            return Err(Error::BodyTooLarge);
+                        }
+                        None => return Err(Error::BadRequest("Content-Length is no number")),
+                    }
+                }
+                15 if is("x-forwarded-for") => match self.forwarded_for.is_empty() {
+                    true => self.forwarded_for = text.into(),
+                    false => self.forwarded_for = format!("{},{text}", self.forwarded_for).into(),
+                },
+                16 if is("content-encoding") => once(&mut self.content_encoding, "two Content-Encodings")?,
+                17 if is("transfer-encoding") => {
+                    codings += 1;
+                    if !text.eq_ignore_ascii_case("chunked") {
+                        return Err(Error::NotImplemented);
+                    }
+                }
+                17 if is("sec-websocket-key") => once(&mut self.sec_websocket_key, "two Sec-WebSocket-Keys")?,
+                21 if is("sec-websocket-version") => self.sec_websocket_version = text,
+                _ => {}
+            }
+        }
+        if hosts > 1 || (hosts == 0 && self.http11) {
+            return Err(Error::BadRequest("exactly one Host is needed"));
+        }
+        match (lengths, codings) {
+            (0 | 1, 0) => {}
+            (0, 1) if self.http11 => self.framing = Framing::Chunked,
+            (0, _) => return Err(Error::BadRequest("Transfer-Encoding is not clear")),
+            (_, 0) => return Err(Error::BadRequest("two Content-Lengths")),
+            _ => return Err(Error::BadRequest("both Content-Length and Transfer-Encoding")),
+        }
+        self.upgrade = self.http11 && connection_upgrade && upgrade_websocket;
+        Ok(())
+    }
+}
+
+/// Path and query of a target: origin form, absolute form, or `*` for OPTIONS (RFC 9112 section 3.2).
+fn split_target<'a>(target: &'a str, method: &str) -> Result<(&'a str, &'a str), Error> {
+    let bad = Err(Error::BadRequest("the request's target is no path"));
+    let has_scheme = |scheme: &str| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let path = match target.as_bytes().first() {
+        Some(b'/') => target,
+        Some(b'*') if target == "*" && method == "OPTIONS" => target,
+        _ if has_scheme("http://") || has_scheme("https://") => {
+            let authority = &target[target.find("//").map_or(0, |at| at + 2)..];
+            match authority.find(['/', '?']) {
+                Some(at) if authority[at..].starts_with('/') => &authority[at..],
+                Some(at) => return Ok(("/", &authority[at + 1..])),
+                None => "/",
+            }
+        }
+        _ => return bad,
+    };
+    let path = path.split_once('#').map_or(path, |(path, _)| path);
+    Ok(path.split_once('?').unwrap_or((path, "")))
+}
+
+fn has_token(list: &str, token: &str) -> bool {
+    list.split(',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+}
+
+fn refused(error: httparse::Error) -> Error {
+    match error {
+        httparse::Error::TooManyHeaders => Error::HeadTooLarge,
+        httparse::Error::Version => Error::VersionNotSupported,
+        httparse::Error::HeaderName => Error::BadRequest("a header's name is malformed"),
+        httparse::Error::HeaderValue => Error::BadRequest("a header's value is malformed"),
+        _ => Error::BadRequest("the request is malformed"),
+    }
+}
+
+/// The most header lines the configuration can allow; uninitialized until parsed, so they cost nothing.
+const MOST_HEADERS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Head<'_>, Error> {
+        let (head, length) = Head::parse(text.as_bytes(), &Limits::default())?.expect("a whole head");
+        assert_eq!(length, text.len());
+        Ok(head)
+    }
+
+    #[test]
+    fn what_is_asked_for() {
+        let head = parse(
+            "GET /ws?a=b&c HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
+             sec-websocket-key: k\r\nSec-WebSocket-Version: 13\r\nX-Forwarded-For: 1.1.1.1\r\n\
+             X-Forwarded-For: 2.2.2.2\r\nUser-Agent: \u{e4}\r\n\r\n",
+        )
+        .unwrap();
+        assert_eq!((head.raw_path, head.query), ("/ws", "a=b&c"));
+        assert!(head.upgrade && head.keep_alive && head.http11);
+        assert_eq!((head.sec_websocket_key, head.sec_websocket_version), ("k", "13"));
+        assert_eq!(head.forwarded_for, "1.1.1.1,2.2.2.2");
+        assert_eq!(head.user_agent, "ä");
+        assert_eq!(head.framing, Framing::Absent);
+    }
+
+    #[test]
+    fn targets() {
+        let target = |target: &str| {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+            parse(&text).map(|head| (head.path().into_owned(), head.query.to_owned()))
+        };
+        let ok = |path: &str, query: &str| Ok((path.to_owned(), query.to_owned()));
+        assert_eq!(target("/a%20b/?q=1?2"), ok("/a b/", "q=1?2"));
+        assert_eq!(target("http://h:80/a?b"), ok("/a", "b"));
+        assert_eq!(target("HTTP://h"), ok("/", ""));
+        assert_eq!(target("http://h?x"), ok("/", "x"));
+        assert_eq!(target("/%ff"), ok("/\u{fffd}", ""));
+        assert!(target("*").is_err() && target("a").is_err() && target("h:80").is_err());
+        assert!(parse("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n").is_ok());
+    }
+
+    #[test]
+    fn keep_alive_by_version() {
+        assert!(!parse("GET / HTTP/1.0\r\n\r\n").unwrap().keep_alive);
+        assert!(parse("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n").unwrap().keep_alive);
+        assert!(!parse("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap().keep_alive);
+        let upgrade = "GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        assert!(!parse(upgrade).unwrap().upgrade);
+    }
+
+    /// RFC 9112's traps: each could be read as another request by somebody on the way.
+    #[test]
+    fn traps() {
+        let refused = |lines: &str| {
+            let text = format!("POST / HTTP/1.1\r\nHost: x\r\n{lines}\r\n\r\n");
+            Head::parse(text.as_bytes(), &Limits::default()).unwrap_err().status()
+        };
+        assert_eq!(refused("Content-Length: 1\r\nTransfer-Encoding: chunked"), 400);
+        assert_eq!(refused("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"), 400);
+        assert_eq!(refused("Transfer-Encoding: gzip, chunked"), 501);
+        assert_eq!(refused("Transfer-Encoding: xchunked"), 501);
+        assert_eq!(refused("Content-Length: 1\r\nContent-Length: 1"), 400);
+        assert_eq!(refused("Content-Length: 1, 1"), 400);
+        assert_eq!(refused("Content-Length: +1"), 400);
+        assert_eq!(refused("Content-Length: -1"), 400);
+        assert_eq!(refused("Content-Length: 0x1"), 400);
+        assert_eq!(refused("Content-Length: "), 400);
+        assert_eq!(refused("Content-Length: 99999999999999999999999"), 413);
+        assert_eq!(refused("Host: y"), 400);
+        assert_eq!(refused("Content-Length : 1"), 400);
+        assert_eq!(refused("A: b\r\n c"), 400);
+        assert_eq!(refused(" A: b"), 400);
+        assert_eq!(refused("A: b\rc"), 400);
+        assert_eq!(refused("A: b\0c"), 400);
+        assert_eq!(refused("A b"), 400);
+        assert_eq!(refused("Expect: tea"), 417);
+        for (text, status) in [
+            ("GET / HTTP/1.1\r\n\r\n", 400),
+            ("GET / HTTP/2.0\r\n\r\n", 505),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+            ("GET  / HTTP/1.1\r\n\r\n", 400),
+            ("GET / HTTP/1.1 \r\n\r\n", 400),
+            ("\u{16}\u{3}\u{1}", 400),
+            ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+        ] {
+            assert_eq!(Head::parse(text.as_bytes(), &Limits::default()).unwrap_err().status(), status, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bounds() {
+        let limits = Limits { request_head: 256, request_headers: 8, ..Limits::default() };
+        let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(300));
+        assert_eq!(Head::parse(long.as_bytes(), &limits).unwrap_err(), Error::HeadTooLarge);
+        assert_eq!(Head::parse(&long.as_bytes()[..257], &limits).unwrap_err(), Error::HeadTooLarge);
+        assert!(Head::parse(&long.as_bytes()[..256], &limits).unwrap().is_none());
+        let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "a:b\r\n".repeat(8));
+        assert_eq!(Head::parse(many.as_bytes(), &limits).unwrap_err(), Error::HeadTooLarge);
+    }
+}

@@ -1,0 +1,243 @@
+//! What one connected peer is, and what it costs.
+//!
+//! An idle plain WebSocket client costs, beside its connection: [`Client`] 72 bytes, [`Session`] 96, one allocation for
+//! the strings of its login, 24 bytes in each of its rooms; nothing to read into, no protocol state, no queue.
+
+use core::{
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU64,
+};
+use std::{collections::HashSet, rc::Rc};
+
+use smallvec::SmallVec;
+
+use super::room::RoomIndex;
+use crate::{
+    clock::Time,
+    frame::Outbox,
+    key::{ClientKey, ConnKey, SessionKey},
+    limits::Limits,
+};
+
+/// One peer with one outbox. It will outlive its connections where a transport has several.
+#[derive(Default)]
+pub struct Client {
+    /// What waits for it.
+    pub outbox: Outbox,
+    /// What carries it.
+    pub conn: Option<ConnKey>,
+    /// Its session; none while it takes its leave.
+    pub session: Option<SessionKey>,
+    /// The message rate it has used.
+    pub rate: Rate,
+    /// Whether it stands in the list of those to be flushed.
+    pub dirty: bool,
+    /// Whether it is being closed: nothing is queued for it any more.
+    pub ending: bool,
+}
+
+const _: () = assert!(size_of::<Client>() <= 72);
+
+/// A client in one namespace, with its rooms and who it says it is.
+pub struct Session {
+    /// Whose it is.
+    pub client: ClientKey,
+    /// When it came, unix seconds.
+    pub since: u64,
+    /// Who it is.
+    pub identity: Identity,
+    /// Where it is, in the order it came there.
+    pub rooms: SmallVec<[Membership; 2]>,
+    /// The tenant, as an index into the hub's list.
+    pub tenant: u16,
+    /// How it wants its messages.
+    pub form: Form,
+    /// Whether its rooms want to know when it leaves.
+    pub watch_quit: bool,
+}
+
+const _: () = assert!(size_of::<Session>() <= 96);
+
+/// A room, and the member's place in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Membership {
+    /// Which room of the tenant.
+    pub room: RoomIndex,
+    /// The index in the room's list of members.
+    pub place: u32,
+}
+
+/// How a member wants a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `{"event":"newMsg",…}` in a text frame.
+    Json,
+    /// The data itself.
+    Text,
+}
+
+impl Form {
+    /// How many forms there are.
+    pub const COUNT: usize = 2;
+}
+
+/// The strings of a login in one allocation, its address, and the page it came from.
+pub struct Identity {
+    text: Box<str>,
+    userid_end: u32,
+    username_end: u32,
+    agent: Rc<Agent>,
+    ip: [u8; 16],
+}
+
+impl Identity {
+    /// Keeps what a login said; `ip` is none for a peer of a Unix socket.
+    pub fn new(userid: &str, username: &str, ext_info: &str, agent: Rc<Agent>, ip: Option<IpAddr>) -> Identity {
+        let ip = match ip {
+            Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped(),
+            Some(IpAddr::V6(ip)) => ip,
+            None => Ipv6Addr::UNSPECIFIED,
+        };
+        Identity {
+            text: [userid, username, ext_info].concat().into(),
+            userid_end: userid.len() as u32,
+            username_end: (userid.len() + username.len()) as u32,
+            agent,
+            ip: ip.octets(),
+        }
+    }
+
+    /// What the login calls the user.
+    pub fn userid(&self) -> &str {
+        &self.text[..self.userid_end as usize]
+    }
+
+    /// The user's name to show.
+    pub fn username(&self) -> &str {
+        &self.text[self.userid_end as usize..self.username_end as usize]
+    }
+
+    /// Whatever else the page told.
+    pub fn ext_info(&self) -> &str {
+        &self.text[self.username_end as usize..]
+    }
+
+    /// The page and the browser.
+    pub fn agent(&self) -> &Rc<Agent> {
+        &self.agent
+    }
+
+    /// The peer's address; nothing for a peer of a Unix socket.
+    pub fn ip(&self) -> Option<IpAddr> {
+        let ip = Ipv6Addr::from(self.ip);
+        (!ip.is_unspecified()).then(|| ip.to_canonical())
+    }
+}
+
+/// The page and the browser a client came with: shared, since thousands come with the same. Kept apart they would cost
+/// each session 200 bytes.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Agent {
+    /// The `Referer` header, at most 512 bytes of it.
+    pub referer: Box<str>,
+    /// The `User-Agent` header, likewise.
+    pub user_agent: Box<str>,
+}
+
+/// Every [`Agent`] that some session has.
+#[derive(Default)]
+pub struct Agents {
+    known: HashSet<Rc<Agent>>,
+}
+
+impl Agents {
+    /// The one agent with these headers.
+    pub fn intern(&mut self, referer: &str, user_agent: &str) -> Rc<Agent> {
+        let agent = Agent { referer: cut(referer).into(), user_agent: cut(user_agent).into() };
+        if let Some(known) = self.known.get(&agent) {
+            return known.clone();
+        }
+        let agent = Rc::new(agent);
+        self.known.insert(agent.clone());
+        agent
+    }
+
+    /// Forgets the agent if `gone` was the last session that had it.
+    pub fn release(&mut self, gone: Identity) {
+        if Rc::strong_count(&gone.agent) == 2 {
+            self.known.remove(&gone.agent);
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether nobody is here.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+}
+
+/// How much of a rate was used: a token bucket in eight bytes (the generic cell rate algorithm: the time at which all
+/// that was taken will have been earned).
+#[derive(Clone, Copy, Default)]
+pub struct Rate(Option<NonZeroU64>);
+
+impl Rate {
+    /// Takes one message at `now`; whether it may pass.
+    pub fn take(&mut self, limits: &Limits, now: Time) -> bool {
+        if limits.message_rate == 0 {
+            return true;
+        }
+        let each = 1_000_000 / limits.message_rate;
+        let earned = self.0.map_or(0, NonZeroU64::get).max(now.micros());
+        if earned - now.micros() > each * (limits.message_burst - 1) {
+            return false;
+        }
+        self.0 = NonZeroU64::new(earned + each);
+        true
+    }
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST_HEADER)]
+}
+
+/// Bytes that are kept of a header.
+const LONGEST_HEADER: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities() {
+        let mut agents = Agents::default();
+        let agent = agents.intern("http://page/", &"ü".repeat(400));
+        assert_eq!(agent.user_agent.len(), 512);
+        let ip = "10.0.0.1".parse().ok();
+        let one = Identity::new("7", "张三", "{}", agent.clone(), ip);
+        assert_eq!((one.userid(), one.username(), one.ext_info(), one.ip()), ("7", "张三", "{}", ip));
+        let two = Identity::new("", "", "", agents.intern("http://page/", &"ü".repeat(300)), None);
+        assert_eq!((two.userid(), two.ip(), agents.len()), ("", None, 1));
+        drop(agent);
+        agents.release(one);
+        assert_eq!(agents.len(), 1);
+        agents.release(two);
+        assert!(agents.is_empty());
+    }
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let limits = Limits { message_rate: 100, message_burst: 5, ..Limits::default() };
+        let mut rate = Rate::default();
+        let mut taken = |millis: u64| rate.take(&limits, Time::from_micros(millis * 1000));
+        assert_eq!((0..7).filter(|_| taken(1000)).count(), 5);
+        assert!(!taken(1009) && taken(1010) && !taken(1010) && taken(1025));
+        assert_eq!((0..7).filter(|_| taken(9000)).count(), 5);
+        let free = Limits { message_rate: 0, ..limits.clone() };
+        assert!((0..1000).all(|_| rate.take(&free, Time::START)));
+    }
+}

@@ -1,0 +1,187 @@
+//! What a plain WebSocket client's message does (contract section 5): `postMsg`, `join`, `leave`, `ping`, or in
+//! `format=text` the data itself.
+
+use core::fmt::Write;
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde_json::value::RawValue;
+
+use super::{Data, Form, Hub, Refusal, TenantId};
+use crate::{
+    clock::Now,
+    frame::{Frame, Opcode},
+    key::{ClientKey, SessionKey},
+    names::Rooms,
+    sign::{Signature, Subject},
+    websocket::Close,
+};
+
+/// A message as it came.
+#[derive(Clone, Copy, Debug)]
+pub enum Incoming<'a> {
+    /// In a text frame.
+    Text(&'a str),
+    /// In a binary frame.
+    Binary(&'a [u8]),
+}
+
+/// A JSON client's message: an object, its values still text.
+type Fields<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
+impl Hub {
+    /// A client sent a message.
+    pub fn handle_message(&mut self, key: ClientKey, message: Incoming<'_>, now: Now) {
+        let session = self.clients.get_mut(key).filter(|client| !client.ending).and_then(|client| client.session);
+        let Some(session) = session else { return };
+        let Some(form) = self.sessions.get(session).map(|session| session.form) else { return };
+        self.stats.client_messages += 1;
+        if !self.take_rate(key, now) {
+            self.stats.rate_limited += 1;
+            self.stats.client_messages_refused += 1;
+            return match form {
+                Form::Json => self.answer(key, message.ack().as_deref(), Err(Refusal::RateExceeded)),
+                // There is no frame in which a text client could be told.
+                Form::Text => self.close(key, Close::RATE),
+            };
+        }
+        match (form, message) {
+            (Form::Text, Incoming::Text(text)) => self.say(session, Data::Text(text)),
+            (Form::Text, Incoming::Binary(bytes)) => self.say(session, Data::Binary(bytes)),
+            (Form::Json, Incoming::Binary(_)) => self.answer(key, None, Err(Refusal::BinaryNotJson)),
+            (Form::Json, Incoming::Text(text)) => match serde_json::from_str::<Fields<'_>>(text) {
+                Ok(fields) => self.handle_event(key, session, &fields, now),
+                Err(_) => self.answer(key, None, Err(Refusal::NotJson)),
+            },
+        }
+    }
+
+    /// Data to all rooms the session is in.
+    fn say(&mut self, key: SessionKey, data: Data<'_>) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let (tenant, rooms) = (session.tenant, self.room_names(session));
+        self.last_id = self.last_id.next();
+        for (part, room) in rooms.iter().enumerate() {
+            self.deliver(tenant, room, data, self.last_id.part(part));
+        }
+    }
+
+    fn handle_event(&mut self, key: ClientKey, session: SessionKey, fields: &Fields<'_>, now: Now) {
+        let ack = ack(fields);
+        let event = fields.get("event").map_or(Cow::Borrowed("postMsg"), |event| scalar(event));
+        let answer = match &*event {
+            "postMsg" => self.post(session, fields),
+            "join" => self.change_rooms(session, fields, now, true),
+            "leave" => self.change_rooms(session, fields, now, false),
+            "ping" if ack.is_none() => return self.send(key, Frame::new(Opcode::Text, b"{\"event\":\"pong\"}")),
+            "ping" => Ok(String::from("\"\"")),
+            // What has no rule does nothing; who asks learns it.
+            _ if ack.is_none() => return self.stats.client_messages_refused += 1,
+            _ => Err(Refusal::UnknownEvent),
+        };
+        self.answer(key, ack.as_deref(), answer);
+    }
+
+    /// `postMsg`: to rooms of the session's own source, whether it is in them or not.
+    fn post(&mut self, key: SessionKey, fields: &Fields<'_>) -> Result<String, Refusal> {
+        let data = fields.get("data").map_or("null", |data| data.get());
+        if matches!(data, "null" | "\"\"") {
+            return Err(Refusal::DataMissing);
+        }
+        let list = room_list(fields);
+        let limits = &self.config.limits;
+        let rooms = Rooms::parse(&list, limits.room_id as usize, limits.rooms_per_session as usize)
+            .map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?;
+        let tenant = self.sessions.get(key).map(|session| TenantId(session.tenant)).ok_or(Refusal::SourceUnknown)?;
+        let id = self.publish(tenant, &rooms, Data::Json(data));
+        Ok(format!("{{\"id\":\"{id}\"}}"))
+    }
+
+    /// `join` and `leave`, signed as a login is.
+    fn change_rooms(&mut self, key: SessionKey, fields: &Fields<'_>, now: Now, join: bool) -> Result<String, Refusal> {
+        let field = |name: &str| fields.get(name).map_or(Cow::Borrowed(""), |value| scalar(value));
+        let (sign, sign_type, ts, list) = (field("sign"), field("sign_type"), field("ts"), room_list(fields));
+        if sign.is_empty() {
+            return Err(Refusal::ConnectSignMissing);
+        }
+        let rooms = self.login_rooms(&list)?;
+        let session = self.sessions.get(key).ok_or(Refusal::SourceUnknown)?;
+        let tenant = TenantId(session.tenant);
+        let source = self.tenants[tenant.0 as usize].name.clone();
+        let subject = Subject::Connect { source: &source, userid: session.identity.userid(), room_ids: &list };
+        if !self.verify(tenant, &subject, &Signature::new(&sign, &sign_type, &ts), now) {
+            return Err(Refusal::ConnectSignWrong);
+        }
+        let most = self.config.limits.rooms_per_session as usize;
+        let table = &self.tenants[tenant.0 as usize].rooms;
+        let is_in =
+            |room: &str| table.find(room).is_some_and(|index| session.rooms.iter().any(|place| place.room == index));
+        let new = rooms.iter().filter(|room| !is_in(room.as_str())).count();
+        if join && session.rooms.len() + new > most {
+            return Err(Refusal::RoomsTooMany(most));
+        }
+        for room in rooms.iter() {
+            if join { self.join(key, room) } else { self.leave(key, room) }
+        }
+        Ok("\"\"".into())
+    }
+
+    /// Acknowledges, if that was asked for; otherwise only a refusal is said.
+    fn answer(&mut self, key: ClientKey, ack: Option<&str>, answer: Result<String, Refusal>) {
+        let mut text = String::new();
+        let json = |text: &str| serde_json::Value::from(text).to_string();
+        let written = match (ack, &answer) {
+            (None, Ok(_)) => return,
+            (Some(ack), Ok(data)) => write!(text, r#"{{"event":"ack","ack":{ack},"code":1,"msg":"","data":{data}}}"#),
+            (Some(ack), Err(refusal)) => {
+                let why = json(&refusal.text());
+                write!(text, r#"{{"event":"ack","ack":{ack},"code":0,"msg":{why},"data":""}}"#)
+            }
+            (None, Err(refusal)) => write!(text, r#"{{"event":"sys_error","msg":{}}}"#, json(&refusal.text())),
+        };
+        written.expect("writing to memory succeeds");
+        if answer.is_err() {
+            self.stats.client_messages_refused += 1;
+        }
+        let encoder = &mut self.encoder;
+        encoder.start().extend_from_slice(text.as_bytes());
+        let frame = encoder.finish(Opcode::Text);
+        self.send(key, frame);
+    }
+}
+
+impl Incoming<'_> {
+    /// The acknowledgement a JSON message asks for.
+    fn ack(&self) -> Option<String> {
+        let Incoming::Text(text) = self else { return None };
+        ack(&serde_json::from_str(text).ok()?)
+    }
+}
+
+/// The `ack` of a message as it was written: a number or a short string.
+fn ack(fields: &Fields<'_>) -> Option<String> {
+    let ack = fields.get("ack")?.get();
+    let scalar = ack.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
+    (scalar && ack.len() <= LONGEST_ACK).then(|| ack.to_owned())
+}
+
+/// The rooms of a message, comma separated: a string, a number, or a list of those.
+fn room_list(fields: &Fields<'_>) -> String {
+    let Some(raw) = fields.get("room_ids").or(fields.get("room_id")) else { return String::new() };
+    match serde_json::from_str::<Vec<&RawValue>>(raw.get()) {
+        Ok(list) => list.into_iter().map(scalar).collect::<Vec<_>>().join(","),
+        Err(_) => scalar(raw).into_owned(),
+    }
+}
+
+/// A string's value, a number's text; nothing for anything else.
+fn scalar(raw: &RawValue) -> Cow<'_, str> {
+    let text = raw.get();
+    match text.as_bytes().first() {
+        Some(b'"') => serde_json::from_str::<String>(text).unwrap_or_default().into(),
+        Some(b'-' | b'0'..=b'9') => text.into(),
+        _ => "".into(),
+    }
+}
+
+/// Bytes of an acknowledgement's name that are carried back.
+const LONGEST_ACK: usize = 64;

@@ -1,0 +1,430 @@
+//! What relay means: who is connected, who is in which room, what a login, a message and a notification do. No socket,
+//! no clock, no file: what the hub wants of the world it says as an [`Effect`], and what it wants sent it puts into its
+//! clients' outboxes.
+
+pub mod broadcast;
+pub mod client;
+pub mod event;
+pub mod refusal;
+pub mod room;
+pub mod stats;
+
+use core::net::IpAddr;
+use std::{
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+};
+
+use self::{
+    broadcast::Broadcast,
+    client::{Agents, Identity, Membership, Rate},
+    room::{Member, RoomTable},
+};
+pub use self::{
+    broadcast::{Data, MessageId},
+    client::{Client, Form, Session},
+    refusal::Refusal,
+    stats::Stats,
+};
+use crate::{
+    clock::Now,
+    config::{Config, Source},
+    frame::{Encoder, Frame, Outbox},
+    key::{ClientKey, ConnKey, SessionKey, Slots},
+    names::{RoomId, Rooms},
+    sign::{Policy, Signature, Subject},
+    websocket::Close,
+};
+
+/// All of relay's state that is about meaning.
+pub struct Hub {
+    config: Rc<Config>,
+    /// In the order they were first configured; a place is never taken by another tenant.
+    tenants: Vec<Tenant>,
+    by_name: HashMap<Box<str>, u16>,
+    clients: Slots<ClientKey, Client>,
+    sessions: Slots<SessionKey, Session>,
+    agents: Agents,
+    encoder: Encoder,
+    last_id: MessageId,
+    dirty: Vec<ClientKey>,
+    pressed: bool,
+    effects: VecDeque<Effect>,
+    /// What happened so far.
+    pub stats: Stats,
+}
+
+struct Tenant {
+    name: Rc<str>,
+    /// None: it was taken out of the configuration.
+    source: Option<Source>,
+    rooms: RoomTable,
+}
+
+/// A tenant that is configured: what [`Hub::tenant`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TenantId(u16);
+
+/// What the world must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// End this client's session with [`Hub::end`], and its connection once its outbox is empty.
+    Close {
+        /// Whom.
+        client: ClientKey,
+        /// Why.
+        close: Close,
+    },
+}
+
+/// A request to be let in, as it came.
+#[derive(Clone, Debug)]
+pub struct Login<'a> {
+    /// The tenant.
+    pub source: &'a str,
+    /// Comma separated.
+    pub room_ids: &'a str,
+    /// The proof.
+    pub signature: Signature<'a>,
+    /// What the page says about its user.
+    pub userid: &'a str,
+    /// Likewise.
+    pub username: &'a str,
+    /// Likewise.
+    pub ext_info: &'a str,
+    /// Whether its rooms want to know when it leaves.
+    pub watch_quit: bool,
+    /// How it wants its messages.
+    pub form: Form,
+    /// The peer's address; none for a peer of a Unix socket.
+    pub ip: Option<IpAddr>,
+    /// The page.
+    pub referer: &'a str,
+    /// The browser.
+    pub user_agent: &'a str,
+}
+
+impl Hub {
+    /// An empty hub; `first` is the message id before its first.
+    pub fn new(config: Rc<Config>, first: MessageId) -> Hub {
+        let mut hub = Hub {
+            config: Rc::default(),
+            tenants: Vec::new(),
+            by_name: HashMap::new(),
+            clients: Slots::new(),
+            sessions: Slots::new(),
+            agents: Agents::default(),
+            encoder: Encoder::default(),
+            last_id: first,
+            dirty: Vec::new(),
+            pressed: false,
+            effects: VecDeque::new(),
+            stats: Stats::default(),
+        };
+        hub.reload(config);
+        hub
+    }
+
+    /// Takes new limits and sources. Sessions of a source that is gone are closed; a key that changed is asked for from
+    /// the next login on.
+    pub fn reload(&mut self, config: Rc<Config>) {
+        self.config = config;
+        for tenant in &mut self.tenants {
+            tenant.source = self.config.sources.get(&*tenant.name).cloned();
+        }
+        for (name, source) in &self.config.sources {
+            if !self.by_name.contains_key(name.as_str()) {
+                let index = u16::try_from(self.tenants.len()).expect("a configuration has fewer than 65,536 sources");
+                let source = Some(source.clone());
+                self.tenants.push(Tenant { name: name.as_str().into(), source, rooms: RoomTable::default() });
+                self.by_name.insert(name.as_str().into(), index);
+            }
+        }
+        for (_, session) in self.sessions.iter() {
+            if self.tenants[session.tenant as usize].source.is_none() {
+                self.effects.push_back(Effect::Close { client: session.client, close: Close::SOURCE_GONE });
+            }
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Rc<Config> {
+        &self.config
+    }
+
+    /// The tenant of that name.
+    pub fn tenant(&self, name: &str) -> Result<TenantId, Refusal> {
+        if name.is_empty() {
+            return Err(Refusal::SourceMissing);
+        }
+        let index = *self.by_name.get(name).ok_or(Refusal::SourceUnknown)?;
+        self.tenants[index as usize].source.as_ref().ok_or(Refusal::SourceUnknown)?;
+        Ok(TenantId(index))
+    }
+
+    /// Whether the tenant's key holder signed `subject`.
+    pub fn verify(&self, tenant: TenantId, subject: &Subject<'_>, signature: &Signature<'_>, now: Now) -> bool {
+        let Some(source) = &self.tenants[tenant.0 as usize].source else { return false };
+        let key = source.sign_key.expose().as_bytes();
+        let policy = Policy { key, schemes: &source.sign, window: self.config.sign_window.as_secs(), unix: now.unix };
+        subject.verify(signature, &policy)
+    }
+
+    /// Lets a plain WebSocket client in, or says why not. The checks are in the order in which the old server made them.
+    pub fn admit(&mut self, login: &Login<'_>, conn: ConnKey, now: Now) -> Result<ClientKey, Refusal> {
+        let admitted = self.check(login, now);
+        let (tenant, rooms) = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                self.stats.logins_refused += 1;
+                return Err(refusal);
+            }
+        };
+        let client = self.clients.insert(Client { conn: Some(conn), ..Client::default() });
+        let agent = self.agents.intern(login.referer, login.user_agent);
+        let session = self.sessions.insert(Session {
+            client,
+            since: now.unix,
+            identity: Identity::new(login.userid, login.username, login.ext_info, agent, login.ip),
+            rooms: Default::default(),
+            tenant: tenant.0,
+            form: login.form,
+            watch_quit: login.watch_quit,
+        });
+        self.clients.get_mut(client).expect("it was put there four lines ago").session = Some(session);
+        rooms.iter().for_each(|room| self.join(session, room));
+        self.stats.logins += 1;
+        Ok(client)
+    }
+
+    fn check<'a>(&self, login: &Login<'a>, now: Now) -> Result<(TenantId, Rooms<'a>), Refusal> {
+        if login.source.is_empty() {
+            return Err(Refusal::SourceMissing);
+        }
+        if login.signature.hex.is_empty() {
+            return Err(Refusal::ConnectSignMissing);
+        }
+        let rooms = self.login_rooms(login.room_ids)?;
+        let tenant = self.tenant(login.source)?;
+        let subject = Subject::Connect { source: login.source, userid: login.userid, room_ids: login.room_ids };
+        if !self.verify(tenant, &subject, &login.signature, now) {
+            return Err(Refusal::ConnectSignWrong);
+        }
+        Ok((tenant, rooms))
+    }
+
+    fn login_rooms<'a>(&self, list: &'a str) -> Result<Rooms<'a>, Refusal> {
+        let limits = &self.config.limits;
+        let rooms = Rooms::parse_login(list, limits.room_id as usize, limits.rooms_per_session as usize);
+        rooms.map_err(|error| Refusal::from_name(error, Refusal::RoomsMissing))
+    }
+
+    /// Publishes a message to rooms in their order: every member connected has it in its outbox when this returns.
+    pub fn publish(&mut self, tenant: TenantId, rooms: &Rooms<'_>, data: Data<'_>) -> MessageId {
+        self.last_id = self.last_id.next();
+        let id = self.last_id;
+        for (part, room) in rooms.iter().enumerate() {
+            self.deliver(tenant.0, room.as_str(), data, id.part(part));
+        }
+        id
+    }
+
+    fn deliver(&mut self, tenant: u16, room: &str, data: Data<'_>, id: MessageId) {
+        self.stats.published += 1;
+        let tenant = &self.tenants[tenant as usize];
+        let Some(index) = tenant.rooms.find(room) else { return };
+        let mut broadcast = Broadcast::new(&tenant.name, room, data, id);
+        let cap = self.config.limits.unsent as usize;
+        for member in &tenant.rooms.room(index).members {
+            let Some(client) = self.clients.get_mut(member.client).filter(|client| !client.ending) else { continue };
+            let frame = broadcast.frame(member.form, &mut self.encoder).clone();
+            if client.outbox.push(frame, cap).is_err() {
+                client.ending = true;
+                self.stats.slow_consumers += 1;
+                self.effects.push_back(Effect::Close { client: member.client, close: Close::SLOW });
+                continue;
+            }
+            self.stats.delivered += 1;
+            self.pressed |= client.outbox.bytes() > cap / 2;
+            if !client.dirty {
+                client.dirty = true;
+                self.dirty.push(member.client);
+            }
+        }
+    }
+
+    /// Queues a frame for one client.
+    pub fn send(&mut self, key: ClientKey, frame: Frame) {
+        let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
+        if client.outbox.push(frame, self.config.limits.unsent as usize).is_err() {
+            client.ending = true;
+            self.stats.slow_consumers += 1;
+            self.effects.push_back(Effect::Close { client: key, close: Close::SLOW });
+        }
+        self.mark_dirty(key);
+    }
+
+    /// Asks the world to close a client; until then nothing is queued for it any more.
+    pub fn close(&mut self, key: ClientKey, close: Close) {
+        let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
+        client.ending = true;
+        self.effects.push_back(Effect::Close { client: key, close });
+    }
+
+    /// Takes a client out of its rooms, tells them if they want to know, and puts `last` behind what waits for it; a slow
+    /// one loses what it did not read. The client itself stays until it is [removed](Hub::remove).
+    pub fn end(&mut self, key: ClientKey, last: Option<Close>) {
+        self.leave_all(key, true);
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.ending = true;
+        if let Some(close) = last {
+            if close == Close::SLOW {
+                client.outbox.abandon();
+            }
+            client.outbox.force(close.frame());
+            self.mark_dirty(key);
+        }
+    }
+
+    /// Forgets a client whose connection is gone. `told` says whether its rooms hear of it.
+    pub fn remove(&mut self, key: ClientKey, told: bool) {
+        self.leave_all(key, told);
+        self.clients.remove(key);
+    }
+
+    fn leave_all(&mut self, key: ClientKey, told: bool) {
+        let Some(session) = self.clients.get_mut(key).and_then(|client| client.session.take()) else { return };
+        let Some(gone) = self.sessions.get(session) else { return };
+        let (tenant, rooms) = (gone.tenant, self.room_names(gone));
+        while let Some(session_rooms) =
+            self.sessions.get(session).map(|session| &session.rooms).filter(|rooms| !rooms.is_empty())
+        {
+            let last = session_rooms.len() - 1;
+            self.leave_slot(session, last);
+        }
+        let Some(gone) = self.sessions.remove(session) else { return };
+        if gone.watch_quit && told {
+            let username = gone.identity.username();
+            let mut quit = b"{\"username\":".to_vec();
+            broadcast::string(&mut quit, username);
+            quit.extend_from_slice(b",\"key\":\"user_quit\",\"msg\":");
+            broadcast::string(&mut quit, &format!("{username}退出群聊"));
+            quit.push(b'}');
+            let quit = String::from_utf8(quit).expect("made of strings");
+            self.last_id = self.last_id.next();
+            for (part, room) in rooms.iter().enumerate() {
+                self.deliver(tenant, room, Data::Json(&quit), self.last_id.part(part));
+            }
+        }
+        self.agents.release(gone.identity);
+    }
+
+    fn room_names(&self, session: &Session) -> Vec<Rc<str>> {
+        let table = &self.tenants[session.tenant as usize].rooms;
+        session.rooms.iter().map(|membership| table.room(membership.room).id.clone()).collect()
+    }
+
+    /// Adds a session to a room, once.
+    fn join(&mut self, key: SessionKey, room: RoomId<'_>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let table = &mut self.tenants[session.tenant as usize].rooms;
+        let already = table.find(room.as_str());
+        if already.is_some_and(|index| session.rooms.iter().any(|membership| membership.room == index)) {
+            return;
+        }
+        let slot = u16::try_from(session.rooms.len()).expect("rooms per session are bounded by 65,535");
+        let (room, place) =
+            table.join(room.as_str(), Member { client: session.client, session: key, slot, form: session.form });
+        session.rooms.push(Membership { room, place });
+    }
+
+    /// Takes a session out of a room it is in.
+    fn leave(&mut self, key: SessionKey, room: RoomId<'_>) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let index = self.tenants[session.tenant as usize].rooms.find(room.as_str());
+        let slot = session.rooms.iter().position(|membership| Some(membership.room) == index);
+        if let Some(slot) = slot {
+            self.leave_slot(key, slot);
+        }
+    }
+
+    fn leave_slot(&mut self, key: SessionKey, slot: usize) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Membership { room, place } = session.rooms.swap_remove(slot);
+        let table = &mut self.tenants[session.tenant as usize].rooms;
+        if let Some(filled) = session.rooms.get(slot) {
+            table.renumber(filled.room, filled.place, slot as u16);
+        }
+        if let Some(moved) = table.leave(room, place)
+            && let Some(other) = self.sessions.get_mut(moved.session)
+        {
+            other.rooms[moved.slot as usize].place = place;
+        }
+    }
+
+    fn mark_dirty(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get_mut(key).filter(|client| !client.dirty) {
+            client.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// The next thing the world must do. Carrying it out may bring more.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Whether some outbox is so full that it should be flushed before anything else is handled: a reader that keeps up
+    /// must not look slow because many large messages came in one turn.
+    pub fn is_pressed(&self) -> bool {
+        self.pressed
+    }
+
+    /// The clients with something to send, in slot order, which is the order of their memory and of the kernel's. Each
+    /// is named once; flush it from [`Hub::outbox`].
+    pub fn poll_dirty(&mut self, into: &mut Vec<ClientKey>) {
+        into.clear();
+        core::mem::swap(&mut self.dirty, into);
+        self.pressed = false;
+        into.sort_unstable();
+        for key in into {
+            if let Some(client) = self.clients.get_mut(*key) {
+                client.dirty = false;
+            }
+        }
+    }
+
+    /// A client's outbox and its connection.
+    pub fn outbox(&mut self, key: ClientKey) -> Option<(&mut Outbox, Option<ConnKey>)> {
+        self.clients.get_mut(key).map(|client| (&mut client.outbox, client.conn))
+    }
+
+    /// Sessions there are.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Rooms somebody is in.
+    pub fn room_count(&self) -> usize {
+        self.tenants.iter().map(|tenant| tenant.rooms.len()).sum()
+    }
+
+    /// Every configured tenant: its name, sessions and rooms.
+    pub fn tenants(&self) -> impl Iterator<Item = (&str, usize, usize)> {
+        let mut counts = vec![0; self.tenants.len()];
+        self.sessions.iter().for_each(|(_, session)| counts[session.tenant as usize] += 1);
+        let configured = self.tenants.iter().zip(counts).filter(|(tenant, _)| tenant.source.is_some());
+        configured.map(|(tenant, sessions)| (&*tenant.name, sessions, tenant.rooms.len()))
+    }
+
+    /// Every client, for who takes leave of them all.
+    pub fn client_keys(&self) -> Vec<ClientKey> {
+        self.clients.keys()
+    }
+
+    /// Takes one message of a client's rate; whether it may pass.
+    fn take_rate(&mut self, key: ClientKey, now: Now) -> bool {
+        let Some(client) = self.clients.get_mut(key) else { return false };
+        Rate::take(&mut client.rate, &self.config.limits, now.time)
+    }
+}

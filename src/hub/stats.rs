@@ -1,0 +1,55 @@
+//! What happened so far, in numbers that only grow.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident)*) => {
+        /// Counters since the start.
+        #[derive(Clone, Debug, Default)]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Stats {
+            /// All of them with their names, for who shows them.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections taken.
+    accepted
+    /// Connections that got a 503 because there were too many.
+    connections_refused
+    /// Times that accepting paused for want of descriptors.
+    accept_pauses
+    /// HTTP requests answered.
+    requests
+    /// HTTP requests that were none, or too large, or too slow.
+    bad_requests
+    /// Logins accepted.
+    logins
+    /// Logins refused.
+    logins_refused
+    /// Notifications accepted.
+    notifies
+    /// Notifications refused.
+    notifies_refused
+    /// Messages and events from clients.
+    client_messages
+    /// Of those, refused.
+    client_messages_refused
+    /// Of those, refused because they were too many.
+    rate_limited
+    /// Messages published: one for each room.
+    published
+    /// Messages queued for members: one for each member.
+    delivered
+    /// Clients closed because they did not read.
+    slow_consumers
+    /// Clients closed because they broke the protocol.
+    protocol_errors
+    /// Clients closed because they answered no ping.
+    ping_timeouts
+}
