@@ -1,6 +1,7 @@
 //! relay
 #![allow(missing_docs)]
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod frame;
@@ -9,5 +10,6 @@ pub mod hub;
 pub mod key;
 pub mod limits;
 pub mod names;
+pub mod server;
 pub mod sign;
 pub mod websocket;

@@ -202,10 +202,16 @@ impl Exchange {
         Ok(Flushed::All)
     }
 
-    /// What is queued but not written, for who takes the connection over.
-    pub fn into_output(mut self) -> Vec<u8> {
+    /// Keeps bytes that cannot be looked at while the peer leaves its replies unread; poll again once it has read them.
+    pub fn keep(&mut self, unread: &[u8]) {
+        self.input.extend_from_slice(unread);
+    }
+
+    /// What is queued but not written, and what came behind the last request: for who takes the connection over.
+    pub fn into_parts(mut self) -> (Vec<u8>, Vec<u8>) {
         self.output.drain(..self.written);
-        self.output
+        self.input.drain(..self.start);
+        (self.output, self.input)
     }
 
     /// Lets go of the request polled last.

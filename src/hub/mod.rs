@@ -271,10 +271,10 @@ impl Hub {
         self.effects.push_back(Effect::Close { client: key, close });
     }
 
-    /// Takes a client out of its rooms, tells them if they want to know, and puts `last` behind what waits for it; a slow
-    /// one loses what it did not read. The client itself stays until it is [removed](Hub::remove).
-    pub fn end(&mut self, key: ClientKey, last: Option<Close>) {
-        self.leave_all(key, true);
+    /// Takes a client out of its rooms, which hear of it if they want to and `told` says so, and puts `last` behind what
+    /// waits for it; a slow one loses what it did not read. The client itself stays until it is [removed](Hub::remove).
+    pub fn end(&mut self, key: ClientKey, last: Option<Close>, told: bool) {
+        self.leave_all(key, told);
         let Some(client) = self.clients.get_mut(key) else { return };
         client.ending = true;
         if let Some(close) = last {
@@ -362,7 +362,8 @@ impl Hub {
         }
     }
 
-    fn mark_dirty(&mut self, key: ClientKey) {
+    /// Puts a client among those to be flushed: something waits for it, or its socket takes bytes again.
+    pub fn mark_dirty(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key).filter(|client| !client.dirty) {
             client.dirty = true;
             self.dirty.push(key);
@@ -372,6 +373,11 @@ impl Hub {
     /// The next thing the world must do. Carrying it out may bring more.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
+    }
+
+    /// Whether there are effects to carry out or clients to flush.
+    pub fn has_work(&self) -> bool {
+        !self.effects.is_empty() || !self.dirty.is_empty()
     }
 
     /// Whether some outbox is so full that it should be flushed before anything else is handled: a reader that keeps up

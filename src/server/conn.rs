@@ -1,0 +1,165 @@
+//! One connection: a socket, what is spoken on it, and a deadline.
+
+use std::{
+    io::{self, Read, Write},
+    net::Shutdown,
+};
+
+use mio::{
+    Interest, Registry, Token,
+    event::Source,
+    net::{TcpStream, UnixStream},
+};
+
+use crate::{clock::Time, http::Exchange, key::ClientKey, websocket::peer::Peer};
+
+/// A TCP or Unix connection. An idle WebSocket costs this, 64 bytes, and nothing else on this floor but an entry of 16
+/// bytes among the timers.
+pub struct Conn {
+    /// The socket.
+    pub socket: Socket,
+    /// What is spoken on it.
+    pub state: State,
+    /// The earliest entry among the timers that still counts for this connection.
+    pub armed: Time,
+    /// A write was not finished: the socket's becoming writable is awaited.
+    pub blocked: bool,
+    /// Reading was put off while the peer did not read its replies.
+    pub held: bool,
+    /// The peer will send no more: read until the end is seen, since there will be no other event.
+    pub hung_up: bool,
+    /// It is to be freed at the end of the turn.
+    pub doomed: bool,
+}
+
+// With debug assertions mio keeps more in its sockets.
+#[cfg(not(debug_assertions))]
+const _: () = assert!(size_of::<Conn>() <= 64);
+
+/// What is spoken on a connection.
+pub enum State {
+    /// Requests and replies.
+    Http(Box<Exchange>),
+    /// A plain WebSocket client.
+    WebSocket(WebSocket),
+}
+
+/// A WebSocket's place: 32 bytes, of which `peer` is one pointer that is null between messages.
+pub struct WebSocket {
+    /// Whose it is.
+    pub client: ClientKey,
+    /// What stays of unfinished input.
+    pub peer: Peer,
+    /// When to ping, or to give up.
+    pub deadline: Time,
+    /// How far it has come.
+    pub phase: Phase,
+}
+
+/// The life of a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Messages go both ways.
+    Open,
+    /// The same, but a ping waits for a sign of life.
+    Pinged,
+    /// Our close is queued or sent: the peer's, or the end of its patience, is awaited.
+    Closing,
+    /// Both closes were said: the connection ends when the outbox is empty.
+    Closed,
+}
+
+impl Conn {
+    /// A connection that begins with HTTP.
+    pub fn new(socket: Socket, exchange: Exchange) -> Conn {
+        Conn {
+            socket,
+            state: State::Http(Box::new(exchange)),
+            armed: Time::NEVER,
+            blocked: false,
+            held: false,
+            hung_up: false,
+            doomed: false,
+        }
+    }
+
+    /// When its owner wants to be asked again.
+    pub fn poll_timeout(&self) -> Time {
+        match &self.state {
+            State::Http(exchange) => exchange.poll_timeout(),
+            State::WebSocket(websocket) => websocket.deadline,
+        }
+    }
+
+    /// The client it carries.
+    pub fn client(&self) -> Option<ClientKey> {
+        match &self.state {
+            State::Http(_) => None,
+            State::WebSocket(websocket) => Some(websocket.client),
+        }
+    }
+}
+
+/// A stream of either family; eight bytes.
+pub enum Socket {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix domain socket.
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Asks for both directions' edges, once and for all: one `epoll_ctl` in a connection's life, since closing the
+    /// descriptor takes it out again.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            Socket::Tcp(stream) => stream.register(registry, token, both),
+            Socket::Unix(stream) => stream.register(registry, token, both),
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn shutdown(&self) {
+        // It fails only if the peer is gone already, which the next read will tell.
+        let _ = match self {
+            Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
+    }
+
+    /// The address at the other end; none for a Unix socket.
+    pub fn peer(&self) -> Option<core::net::IpAddr> {
+        match self {
+            Socket::Tcp(stream) => stream.peer_addr().ok().map(|address| address.ip().to_canonical()),
+            Socket::Unix(_) => None,
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.read(buffer),
+            Socket::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.write(bytes),
+            Socket::Unix(stream) => stream.write(bytes),
+        }
+    }
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.write_vectored(slices),
+            Socket::Unix(stream) => stream.write_vectored(slices),
+        }
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,749 @@
+//! The world: sockets, the clock, signals, and the loop that turns bytes into meaning and back.
+//!
+//! A turn is always **wait, read, handle, tick, carry out, write, free**. Handling never writes; writing never decides;
+//! nothing is freed in the middle of a turn.
+
+pub mod clock;
+pub mod conn;
+pub mod listener;
+pub mod process;
+pub mod timers;
+
+use core::{fmt, time::Duration};
+use std::{io, io::Read, rc::Rc};
+
+use log::{debug, error, info, warn};
+use mio::{Events, Poll, Token, event::Event};
+use sd_notify::NotifyState;
+
+use self::{
+    clock::{Clock, unix_micros},
+    conn::{Conn, Phase, Socket, State, WebSocket},
+    listener::{Accepted, Listener},
+    process::{BadConfig, Manager, Origin, Signals},
+    timers::Timers,
+};
+use crate::{
+    api::{self, Context, Outcome, Site, assets::Assets},
+    clock::{Now, Time},
+    config::{Address, Config},
+    frame::{Flushed, Frame, Opcode},
+    http::{self, Exchange, exchange::Timeout},
+    hub::{Effect, Hub, MessageId, event::Incoming},
+    key::{ClientKey, ConnKey, Handle, Slots},
+    websocket::{
+        Close,
+        peer::{Event as Message, Peer},
+    },
+};
+
+/// What the command line decides.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the configuration comes from.
+    pub origin: Origin,
+    /// Addresses in place of the configuration's.
+    pub listen: Vec<Address>,
+    /// Whether keys that everybody knows may be used beyond this machine.
+    pub allow_demo_keys: bool,
+}
+
+/// Why relay does not run.
+#[derive(Debug)]
+pub enum Fatal {
+    /// The configuration cannot be used.
+    Config(BadConfig),
+    /// The machine does not give what is needed.
+    Io(String, io::Error),
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fatal::Config(BadConfig(lines)) => f.write_str(&lines.join("\n")),
+            Fatal::Io(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+/// Everything that relay touches.
+pub struct Server {
+    poll: Poll,
+    clock: Clock,
+    now: Now,
+    options: Options,
+    listeners: Vec<Listener>,
+    signals: Signals,
+    manager: Manager,
+    conns: Slots<ConnKey, Conn>,
+    hub: Hub,
+    site: Site,
+    timers: Timers,
+    ping: Frame,
+    /// How many connections the machine allows.
+    descriptors: u64,
+    /// Accepting is put off until then, or until a connection ends.
+    accept_after: Time,
+    /// Connections with more to read than they may in one turn.
+    again: Vec<ConnKey>,
+    /// HTTP connections with something to write.
+    replied: Vec<ConnKey>,
+    /// Connections to be freed at the end of the turn.
+    doomed: Vec<ConnKey>,
+    /// Lent to every read.
+    buffer: Box<[u8]>,
+    /// Lent to every write of several frames.
+    scratch: Vec<u8>,
+    /// Lent to every flush.
+    flushing: Vec<ClientKey>,
+    /// When the service manager wants to hear something.
+    tick: Time,
+    /// Messages published when it was told last, and when.
+    told: (u64, Time),
+    /// Relay takes its leave, and is gone by then.
+    stopping: Option<Time>,
+}
+
+impl Server {
+    /// Reads the configuration, opens the sockets, and is ready to run.
+    pub fn new(options: Options) -> Result<Server, Fatal> {
+        let config = options.origin.load().map_err(Fatal::Config)?;
+        process::init_log(config.log_level);
+        match &options.origin {
+            Origin::File(path) => info!("relay {} with {}", env!("CARGO_PKG_VERSION"), path.display()),
+            Origin::Demo => warn!(
+                "relay {} with the BUILT-IN DEMO SETTING: its keys are public; write a configuration before others can reach it",
+                env!("CARGO_PKG_VERSION")
+            ),
+        }
+        if config.sources.is_empty() {
+            warn!("no [sources.NAME] is configured: nobody can connect or notify");
+        }
+        if config.limits.unsent < config.limits.message {
+            warn!("limits.unsent is below limits.message: two large messages at once close a client that reads well");
+        }
+        let descriptors = process::raise_descriptors().saturating_sub(SPARE_DESCRIPTORS).max(1);
+        let failed = |what: &'static str| move |error| Fatal::Io(what.into(), error);
+        let poll = Poll::new().map_err(failed("epoll"))?;
+        let signals = Signals::new(poll.registry(), Token(SIGNALS)).map_err(failed("signals"))?;
+        let listeners = listeners(&options, &config)?;
+        if config.has_demo_keys()
+            && !options.allow_demo_keys
+            && let Some(open) = listeners.iter().find(|listener| !listener.is_local())
+        {
+            let why = format!(
+                "a source has a demo key, which everybody knows, and {open} can be reached from other machines: \
+                     use keys of your own, or say --allow-demo-keys"
+            );
+            return Err(Fatal::Config(BadConfig(vec![why])));
+        }
+        let clock = Clock::start();
+        let site = Site { admin_token: process::admin_token(&config), assets: Assets::new() };
+        let first_id = MessageId::first(unix_micros(), u32::from_le_bytes(process::random()));
+        let mut server = Server {
+            poll,
+            now: clock.now(),
+            clock,
+            options,
+            listeners,
+            signals,
+            manager: Manager::find(),
+            conns: Slots::new(),
+            hub: Hub::new(Rc::new(config), first_id),
+            site,
+            timers: Timers::default(),
+            ping: Frame::new(Opcode::Ping, b""),
+            descriptors,
+            accept_after: Time::START,
+            again: Vec::new(),
+            replied: Vec::new(),
+            doomed: Vec::new(),
+            buffer: vec![0; READ_BUDGET].into(),
+            scratch: Vec::new(),
+            flushing: Vec::new(),
+            tick: Time::NEVER,
+            told: (0, Time::START),
+            stopping: None,
+        };
+        for (index, listener) in server.listeners.iter_mut().enumerate() {
+            let register = listener.register(server.poll.registry(), Token(LISTENERS + index));
+            register.map_err(failed("epoll"))?;
+            listener.ready = true;
+            info!("listening on {listener}");
+        }
+        Ok(server)
+    }
+
+    /// Turns until relay is told to stop and has taken its leave.
+    pub fn run(mut self) -> Result<(), Fatal> {
+        if let Some(interval) = self.manager.interval {
+            self.tick = self.now.time.after(interval);
+        }
+        self.manager.tell(&[NotifyState::Ready, NotifyState::Status("no session yet")]);
+        let mut events = Events::with_capacity(1024);
+        loop {
+            let wait = self.wait();
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(Fatal::Io("epoll".into(), error));
+                }
+                _ => self.now = self.clock.now(),
+            }
+            for event in &events {
+                self.dispatch(event);
+            }
+            self.read_again();
+            self.accept();
+            self.expire();
+            self.settle();
+            if self.stopping.is_some_and(|deadline| self.conns.is_empty() || self.now.time >= deadline) {
+                break;
+            }
+        }
+        info!("stopped with {} connections left", self.conns.len());
+        Ok(())
+    }
+
+    /// How long there is nothing to do.
+    fn wait(&self) -> Option<Duration> {
+        let accepting = self.can_accept() && self.listeners.iter().any(|listener| listener.ready);
+        if !self.again.is_empty() || (accepting && self.accept_after <= self.now.time) {
+            return Some(Duration::ZERO);
+        }
+        let retry = if accepting { self.accept_after } else { Time::NEVER };
+        let next = self.timers.next().min(self.tick).min(retry).min(self.stopping.unwrap_or(Time::NEVER));
+        (next != Time::NEVER).then(|| next.since(self.now.time))
+    }
+
+    fn dispatch(&mut self, event: &Event) {
+        match event.token() {
+            Token(SIGNALS) => self.handle_signals(),
+            Token(token) if token < CONNS => {
+                if let Some(listener) = self.listeners.get_mut(token - LISTENERS) {
+                    listener.ready = true;
+                }
+            }
+            Token(token) => {
+                let Some(key) = self.conns.key_at(token - CONNS) else { return };
+                let Some(conn) = self.conns.get_mut(key) else { return };
+                conn.hung_up |= event.is_read_closed();
+                if conn.blocked && event.is_writable() {
+                    conn.blocked = false;
+                    match conn.client() {
+                        Some(client) => self.hub.mark_dirty(client),
+                        None => self.replied.push(key),
+                    }
+                }
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    self.read(key);
+                }
+            }
+        }
+    }
+
+    fn read_again(&mut self) {
+        for key in core::mem::take(&mut self.again) {
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            if core::mem::take(&mut conn.held) {
+                self.handle_http(key, &[]);
+            }
+            self.read(key);
+        }
+    }
+
+    /// Reads once into the shared buffer and hands on what came. A full buffer is a turn's budget: the rest waits for the
+    /// next turn, behind everybody else's. A part-full one means that the socket is empty, unless the peer hung up: then
+    /// its end must be seen now, for there will be no other event.
+    fn read(&mut self, key: ConnKey) {
+        let mut buffer = core::mem::take(&mut self.buffer);
+        loop {
+            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed && !conn.held) else { break };
+            match conn.socket.read(&mut buffer) {
+                Ok(0) => {
+                    self.handle_end(key);
+                    break;
+                }
+                Ok(length) => {
+                    let more = conn.hung_up || matches!(conn.socket, Socket::Unix(_));
+                    self.handle(key, &buffer[..length]);
+                    if self.hub.is_pressed() {
+                        self.carry_out();
+                    }
+                    if length == buffer.len() {
+                        self.again.push(key);
+                        break;
+                    }
+                    if !more {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.doom(key);
+                    break;
+                }
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn handle(&mut self, key: ConnKey, bytes: &[u8]) {
+        match self.conns.get_mut(key).map(|conn| &conn.state) {
+            Some(State::Http(_)) => self.handle_http(key, bytes),
+            Some(State::WebSocket(_)) => self.handle_websocket(key, bytes),
+            None => {}
+        }
+    }
+
+    /// The peer sends no more. What it asked for in HTTP is still answered.
+    fn handle_end(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        match &mut conn.state {
+            State::Http(exchange) if !exchange.is_flushed() => {
+                exchange.close(self.now);
+                self.replied.push(key);
+                self.timers.arm(key, conn);
+            }
+            State::WebSocket(WebSocket { client, phase: Phase::Open | Phase::Pinged, .. }) => {
+                debug!("client {client:?} left without a closing handshake");
+                self.doom(key);
+            }
+            _ => self.doom(key),
+        }
+    }
+
+    fn handle_http(&mut self, key: ConnKey, bytes: &[u8]) {
+        let (config, connections) = (self.hub.config().clone(), self.conns.len());
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let State::Http(exchange) = &mut conn.state else { return };
+        let mut fresh = bytes;
+        loop {
+            if !exchange.wants_input() {
+                exchange.keep(fresh);
+                conn.held = true;
+                break;
+            }
+            let request = match exchange.poll_request(&mut fresh, &config.limits, self.now) {
+                Ok(Some(request)) => request,
+                Ok(None) => break,
+                Err(error) => {
+                    self.hub.stats.bad_requests += 1;
+                    exchange.refuse(error, self.now);
+                    break;
+                }
+            };
+            self.hub.stats.requests += 1;
+            let mut cx = Context {
+                hub: &mut self.hub,
+                site: &self.site,
+                conn: key,
+                peer: conn.socket.peer(),
+                now: self.now,
+                connections,
+                stopping: self.stopping.is_some(),
+            };
+            match api::route(&request, &mut cx) {
+                Outcome::Reply(reply) => {
+                    exchange.reply(&reply, self.now);
+                    if self.stopping.is_some() {
+                        exchange.close(self.now);
+                    }
+                }
+                Outcome::Upgrade { client, response } => {
+                    let fresh = fresh.to_vec();
+                    return self.upgrade(key, client, response, &fresh);
+                }
+            }
+        }
+        if !exchange.is_flushed() || exchange.is_closing() {
+            self.replied.push(key);
+        }
+        self.timers.arm(key, conn);
+    }
+
+    /// From here on the connection is a client's. Replies to requests before the upgrade go out first, and what came
+    /// behind it is already a message.
+    fn upgrade(&mut self, key: ConnKey, client: ClientKey, response: Vec<u8>, fresh: &[u8]) {
+        let deadline = self.ping_deadline(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let websocket = WebSocket { client, peer: Peer::default(), deadline, phase: Phase::Open };
+        if let State::Http(exchange) = core::mem::replace(&mut conn.state, State::WebSocket(websocket)) {
+            let (mut output, input) = exchange.into_parts();
+            output.extend_from_slice(&response);
+            self.hub.send(client, Frame::raw(&output));
+            self.timers.arm(key, conn);
+            let early = [&input, fresh].concat();
+            if !early.is_empty() {
+                self.handle_websocket(key, &early);
+            }
+        }
+    }
+
+    fn handle_websocket(&mut self, key: ConnKey, bytes: &[u8]) {
+        let largest = self.hub.config().limits.message;
+        let deadline = self.ping_deadline(key);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let State::WebSocket(websocket) = &mut conn.state else { return };
+        let client = websocket.client;
+        let open = matches!(websocket.phase, Phase::Open | Phase::Pinged);
+        if open {
+            websocket.phase = Phase::Open;
+            websocket.deadline = deadline;
+        }
+        let mut reading = websocket.peer.handle_input(bytes, largest);
+        let mut end = None;
+        while let Some(event) = reading.poll_event() {
+            match event {
+                Ok(Message::Text(text)) if open => self.hub.handle_message(client, Incoming::Text(&text), self.now),
+                Ok(Message::Binary(data)) if open => self.hub.handle_message(client, Incoming::Binary(&data), self.now),
+                Ok(Message::Text(_) | Message::Binary(_)) => {}
+                Ok(Message::Closed) => end = Some(Ok(())),
+                Err(error) => end = Some(Err(error)),
+            }
+        }
+        let answer = reading.poll_transmit();
+        reading.finish(&mut websocket.peer);
+        match (end, open) {
+            (None, true) => {
+                if let Some(answer) = answer {
+                    self.hub.send(client, answer);
+                }
+            }
+            (Some(Ok(())), true) => {
+                if let Some(answer) = answer {
+                    self.hub.send(client, answer);
+                }
+                websocket.phase = Phase::Closed;
+                websocket.deadline = self.now.time.after(CLOSE_PATIENCE);
+                self.hub.end(client, None, true);
+                self.hub.mark_dirty(client);
+                self.timers.arm(key, conn);
+            }
+            (Some(Err(error)), true) => {
+                self.hub.stats.protocol_errors += 1;
+                debug!("client {client:?} broke the protocol: {error:?}");
+                self.hub.close(client, error.close());
+            }
+            // We said close first, and this is the answer: all that is left is to free it.
+            (Some(Ok(())), false) => {
+                websocket.phase = Phase::Closed;
+                self.hub.mark_dirty(client);
+            }
+            (_, false) => {}
+        }
+    }
+
+    /// When to ping who was heard now: a tenth earlier or later, so that those who came together do not ping together.
+    fn ping_deadline(&self, key: ConnKey) -> Time {
+        let interval = self.hub.config().websocket.ping_interval;
+        if interval < Duration::from_secs(1) {
+            return self.now.time.after(interval);
+        }
+        let mixed = (key.key().to_bits() ^ self.now.time.micros()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let tenth = interval / 10;
+        self.now.time.after(interval - tenth + (tenth * 2).mul_f64(mixed as f64 / f64::from(u32::MAX)))
+    }
+
+    fn expire(&mut self) {
+        while let Some(key) = self.timers.poll_expired(&mut self.conns, self.now.time) {
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            match &mut conn.state {
+                State::Http(exchange) => match exchange.handle_timeout(self.now) {
+                    Timeout::Early => {}
+                    Timeout::Replied => {
+                        self.hub.stats.bad_requests += 1;
+                        self.replied.push(key);
+                    }
+                    Timeout::Close => self.doom(key),
+                },
+                State::WebSocket(websocket) => match websocket.phase {
+                    Phase::Open => {
+                        websocket.phase = Phase::Pinged;
+                        websocket.deadline = self.now.time.after(self.hub.config().websocket.ping_timeout);
+                        self.hub.send(websocket.client, self.ping.clone());
+                    }
+                    Phase::Pinged => {
+                        self.hub.stats.ping_timeouts += 1;
+                        debug!("client {:?} answers no ping", websocket.client);
+                        self.doom(key);
+                    }
+                    Phase::Closing | Phase::Closed => self.doom(key),
+                },
+            }
+            if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) {
+                self.timers.arm(key, conn);
+            }
+        }
+        if self.tick <= self.now.time {
+            self.tell_status();
+        }
+    }
+
+    /// The second half of a turn: what was decided is done, what was queued is written, what is over is freed. Being
+    /// gone may be news for others, so it goes round until nothing is left to do.
+    fn settle(&mut self) {
+        loop {
+            self.carry_out();
+            self.free();
+            if !self.hub.has_work() {
+                break;
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.hub.poll_effect() {
+            self.apply(effect);
+        }
+        self.flush();
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Close { client, close } => self.close(client, close, true),
+        }
+    }
+
+    fn close(&mut self, client: ClientKey, close: Close, told: bool) {
+        self.hub.end(client, Some(close), told);
+        let Some(key) = self.hub.outbox(client).and_then(|(_, conn)| conn) else { return };
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if let State::WebSocket(websocket) = &mut conn.state {
+            websocket.phase = Phase::Closing;
+            websocket.deadline = self.now.time.after(CLOSE_PATIENCE);
+            self.timers.arm(key, conn);
+        }
+    }
+
+    /// Writes once for every client and connection that has something to send.
+    fn flush(&mut self) {
+        let mut flushing = core::mem::take(&mut self.flushing);
+        self.hub.poll_dirty(&mut flushing);
+        for client in &flushing {
+            let Some((outbox, Some(key))) = self.hub.outbox(*client) else { continue };
+            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else { continue };
+            match outbox.write_to(&mut conn.socket, &mut self.scratch) {
+                Ok(Flushed::Blocked) => conn.blocked = true,
+                Ok(Flushed::All) => {
+                    if let State::WebSocket(WebSocket { phase: Phase::Closed, .. }) = conn.state {
+                        self.doom(key);
+                    }
+                }
+                Err(_) => self.doom(key),
+            }
+        }
+        self.flushing = flushing;
+        for key in core::mem::take(&mut self.replied) {
+            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else { continue };
+            let State::Http(exchange) = &mut conn.state else { continue };
+            match exchange.write_to(&mut conn.socket) {
+                Ok(Flushed::Blocked) => conn.blocked = true,
+                Ok(Flushed::All) if exchange.is_closing() && conn.hung_up => self.doom(key),
+                Ok(Flushed::All) if exchange.is_closing() => {
+                    // The peer may still be sending: a close now could reset the connection before it has read why.
+                    conn.socket.shutdown();
+                    self.timers.arm(key, conn);
+                }
+                Ok(Flushed::All) => {
+                    if conn.held {
+                        self.again.push(key);
+                    }
+                }
+                Err(_) => self.doom(key),
+            }
+        }
+    }
+
+    fn doom(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) {
+            conn.doomed = true;
+            self.doomed.push(key);
+        }
+    }
+
+    fn free(&mut self) {
+        for key in core::mem::take(&mut self.doomed) {
+            if let Some(client) = self.conns.remove(key).and_then(|conn| conn.client()) {
+                self.hub.remove(client, self.stopping.is_none());
+            }
+            // There is a descriptor again.
+            self.accept_after = Time::START;
+        }
+    }
+
+    fn can_accept(&self) -> bool {
+        self.stopping.is_none() && (self.conns.len() as u64) < self.most_connections() + TURNED_AWAY
+    }
+
+    fn most_connections(&self) -> u64 {
+        match self.hub.config().limits.connections {
+            0 => self.descriptors,
+            configured => configured.min(self.descriptors),
+        }
+    }
+
+    /// Takes new connections, so many a turn. Beyond the limit a few are taken to be told so; beyond those, or without
+    /// descriptors, nobody is taken until somebody leaves.
+    fn accept(&mut self) {
+        if self.accept_after > self.now.time {
+            return;
+        }
+        for index in 0..self.listeners.len() {
+            for _ in 0..ACCEPT_BUDGET {
+                if !self.can_accept() || !self.listeners[index].ready {
+                    break;
+                }
+                match self.listeners[index].accept() {
+                    Ok(Accepted::Socket(socket)) => self.accepted(socket),
+                    Ok(Accepted::Nobody) => break,
+                    Ok(Accepted::Exhausted) => {
+                        self.hub.stats.accept_pauses += 1;
+                        warn!("no descriptor for one more connection: accepting pauses");
+                        self.accept_after = self.now.time.after(ACCEPT_PAUSE);
+                        return;
+                    }
+                    Err(error) => {
+                        error!("accepting failed: {error}");
+                        self.accept_after = self.now.time.after(ACCEPT_PAUSE);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn accepted(&mut self, socket: Socket) {
+        let refused = self.conns.len() as u64 >= self.most_connections();
+        let mut exchange = Exchange::new(self.now, &self.hub.config().limits);
+        if refused {
+            self.hub.stats.connections_refused += 1;
+            exchange.refuse(http::Error::Unavailable, self.now);
+        } else {
+            self.hub.stats.accepted += 1;
+        }
+        let key = self.conns.insert(Conn::new(socket, exchange));
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if let Err(error) = conn.socket.register(self.poll.registry(), Token(CONNS + key.key().index())) {
+            error!("a connection could not be watched: {error}");
+            return self.doom(key);
+        }
+        if refused {
+            self.replied.push(key);
+        }
+        self.timers.arm(key, conn);
+    }
+
+    fn handle_signals(&mut self) {
+        let (terminate, reload) = self.signals.poll();
+        if reload && self.stopping.is_none() {
+            self.reload();
+        }
+        if terminate {
+            self.stop();
+        }
+    }
+
+    /// Takes a new configuration, whole or not at all.
+    fn reload(&mut self) {
+        if let Ok(monotonic) = NotifyState::monotonic_usec_now() {
+            self.manager.tell(&[NotifyState::Reloading, monotonic]);
+        }
+        match self.options.origin.load() {
+            Ok(config) => {
+                let old = self.hub.config();
+                let open = self.listeners.iter().any(|listener| !listener.is_local());
+                if config.has_demo_keys() && open && !self.options.allow_demo_keys {
+                    error!("the new configuration has a demo key, which everybody knows: the old one stays");
+                } else {
+                    if (&old.listen, &old.admin_token) != (&config.listen, &config.admin_token) {
+                        warn!("listen and [admin] are not re-read: they wait for a restart");
+                    }
+                    log::set_max_level(config.log_level);
+                    self.hub.reload(Rc::new(config));
+                    info!("configuration re-read");
+                }
+            }
+            Err(BadConfig(lines)) => {
+                lines.iter().for_each(|line| error!("{line}"));
+                error!("the new configuration is bad: the old one stays");
+            }
+        }
+        self.manager.tell(&[NotifyState::Ready]);
+    }
+
+    /// Takes leave: nobody new, clients are told to come back, requests that have begun are answered. The second time it
+    /// is the end.
+    fn stop(&mut self) {
+        if self.stopping.is_some() {
+            self.stopping = Some(self.now.time);
+            return;
+        }
+        info!("stopping: {} sessions are told to come back", self.hub.session_count());
+        self.manager.tell(&[NotifyState::Stopping]);
+        self.stopping = Some(self.now.time.after(self.hub.config().shutdown_timeout));
+        self.listeners.clear();
+        for client in self.hub.client_keys() {
+            self.close(client, Close::GOING_AWAY, false);
+        }
+        for key in self.conns.keys() {
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            if let State::Http(exchange) = &mut conn.state
+                && exchange.is_idle()
+            {
+                self.doom(key);
+            }
+        }
+    }
+
+    fn tell_status(&mut self) {
+        let Some(interval) = self.manager.interval else { return };
+        self.tick = self.now.time.after(interval);
+        let (published, since) = core::mem::replace(&mut self.told, (self.hub.stats.published, self.now.time));
+        let seconds = self.now.time.since(since).as_secs_f64().max(0.001);
+        let rate = (self.hub.stats.published - published) as f64 / seconds;
+        let (sessions, rooms) = (self.hub.session_count(), self.hub.room_count());
+        let status = format!("{sessions} sessions, {rooms} rooms, {rate:.0} msg/s");
+        self.manager.tell(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
+    }
+}
+
+/// Sockets from the command line, else inherited ones, else the configuration's.
+fn listeners(options: &Options, config: &Config) -> Result<Vec<Listener>, Fatal> {
+    let mut listeners = Vec::new();
+    let mut addresses = &options.listen;
+    if addresses.is_empty() {
+        listeners = Listener::inherited().map_err(|error| Fatal::Io("inherited sockets".into(), error))?;
+        addresses = &config.listen;
+    }
+    if listeners.is_empty() {
+        for address in addresses {
+            let bound = Listener::bind(address).map_err(|error| Fatal::Io(format!("listening on {address}"), error))?;
+            listeners.extend(bound);
+        }
+    }
+    let few = listeners.len() <= CONNS - LISTENERS;
+    if listeners.is_empty() || !few {
+        let why = format!("there must be 1 to {} addresses to listen on, not {}", CONNS - LISTENERS, listeners.len());
+        return Err(Fatal::Config(BadConfig(vec![why])));
+    }
+    Ok(listeners)
+}
+
+/// Tokens: the signals, then listeners, then connections by their slot.
+const SIGNALS: usize = 0;
+const LISTENERS: usize = 1;
+const CONNS: usize = 64;
+
+/// Bytes one connection may bring in a turn. A flooder with no such bound delayed another client's probe by 1.5 s.
+const READ_BUDGET: usize = 64 * 1024;
+/// Connections one listener may bring in a turn.
+const ACCEPT_BUDGET: usize = 64;
+/// How long accepting rests when there was no descriptor, unless a connection ends before.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Descriptors that are not for connections.
+const SPARE_DESCRIPTORS: u64 = 64;
+/// Connections beyond the limit that are open at once only to be told so.
+const TURNED_AWAY: u64 = 16;
+/// How long a peer gets to answer our close, or to take its answer.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,217 @@
+//! The process around the loop: configuration files, the log, signals, descriptors, the service manager.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    env, fs, io,
+    io::{IsTerminal, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use log::{Level, LevelFilter, Log, Metadata, Record, info, warn};
+use mio::{Interest, Registry, Token, net::UnixStream};
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use simple_logger::SimpleLogger;
+
+use crate::{
+    config::{self, Config},
+    sign::to_hex,
+};
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file.
+    File(PathBuf),
+    /// The built-in demo setting.
+    Demo,
+}
+
+/// A configuration that cannot be used: lines to show, each `FILE:LINE:COLUMN: …` where there is a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadConfig(pub Vec<String>);
+
+impl Origin {
+    /// `--config`, else `RELAY_CONFIG`, else the system's file if it is there, else the demo setting.
+    pub fn find(option: Option<PathBuf>) -> Origin {
+        let variable = || env::var_os("RELAY_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let system = || Some(PathBuf::from("/etc/relay/relay.toml")).filter(|path| path.exists());
+        option.or_else(variable).or_else(system).map_or(Origin::Demo, Origin::File)
+    }
+
+    /// Reads and checks it, with the files it names.
+    pub fn load(&self) -> Result<Config, BadConfig> {
+        let Origin::File(path) = self else { return Ok(Config::demo()) };
+        let shown = path.display();
+        let text = fs::read_to_string(path).map_err(|error| BadConfig(vec![format!("{shown}: {error}")]))?;
+        let mut config = config::parse(&text)
+            .map_err(|problems| BadConfig(problems.iter().map(|problem| format!("{shown}:{problem}")).collect()))?;
+        let unsupported = config.unsupported();
+        if !unsupported.is_empty() {
+            return Err(BadConfig(unsupported.iter().map(|why| format!("{shown}: {why}")).collect()));
+        }
+        let beside = path.parent().unwrap_or(Path::new("."));
+        let read = |file: &PathBuf| fs::read_to_string(secret_path(file, beside)).map_err(|error| error.to_string());
+        config.resolve(read).map_err(|why| BadConfig(vec![format!("{shown}: {why}")]))?;
+        Ok(config)
+    }
+}
+
+/// A relative name is a credential of the service (`systemd.exec(5)`, `LoadCredential=`) if there is one of that name,
+/// else it stands beside the configuration.
+fn secret_path(file: &Path, beside: &Path) -> PathBuf {
+    if file.is_absolute() {
+        return file.into();
+    }
+    let credential = env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(file));
+    credential.filter(|path| path.exists()).unwrap_or_else(|| beside.join(file))
+}
+
+/// Sends the log to standard error: for the journal with priorities and without what it adds itself.
+pub fn init_log(level: LevelFilter) {
+    let journal = env::var_os("JOURNAL_STREAM").is_some();
+    let logger = SimpleLogger::new()
+        .with_level(LevelFilter::Trace)
+        .with_module_level("tungstenite", LevelFilter::Warn)
+        .with_module_level("mio", LevelFilter::Warn)
+        .with_colors(!journal && io::stderr().is_terminal());
+    let logger: Box<dyn Log> = match journal {
+        true => Box::new(Journal(logger.without_timestamps())),
+        false => Box::new(logger.with_utc_timestamps()),
+    };
+    // It fails only if there is a logger already, as in tests that start several servers in one process.
+    let _ = log::set_boxed_logger(logger);
+    log::set_max_level(level);
+}
+
+/// Puts the priority before each line (`sd-daemon(3)`).
+struct Journal(SimpleLogger);
+
+impl Log for Journal {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.0.enabled(record.metadata()) {
+            let priority = match record.level() {
+                Level::Error => 3,
+                Level::Warn => 4,
+                Level::Info => 6,
+                Level::Debug | Level::Trace => 7,
+            };
+            let _ = write!(io::stderr(), "<{priority}>");
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Signals, as flags and a socket that becomes readable.
+pub struct Signals {
+    wake: UnixStream,
+    terminate: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// Takes over SIGTERM, SIGINT and SIGHUP.
+    pub fn new(registry: &Registry, token: Token) -> io::Result<Signals> {
+        let (mut wake, wakes) = UnixStream::pair()?;
+        let (terminate, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let wakes = std::os::unix::net::UnixStream::from(std::os::fd::OwnedFd::from(wakes));
+        for (signal, flag) in [(SIGTERM, &terminate), (SIGINT, &terminate), (SIGHUP, &reload)] {
+            signal_hook::flag::register(signal, flag.clone())?;
+            signal_hook::low_level::pipe::register(signal, wakes.try_clone()?)?;
+        }
+        registry.register(&mut wake, token, Interest::READABLE)?;
+        Ok(Signals { wake, terminate, reload })
+    }
+
+    /// What came since the last time: whether to terminate, and whether to reload.
+    pub fn poll(&mut self) -> (bool, bool) {
+        while io::Read::read(&mut self.wake, &mut [0; 64]).is_ok_and(|read| read > 0) {}
+        (self.terminate.swap(false, Ordering::Relaxed), self.reload.swap(false, Ordering::Relaxed))
+    }
+}
+
+/// The service manager, if there is one (`sd_notify(3)`).
+pub struct Manager {
+    /// How often it wants to hear something; none without a manager.
+    pub interval: Option<Duration>,
+}
+
+impl Manager {
+    /// Looks for a manager and its watchdog.
+    pub fn find() -> Manager {
+        let there = env::var_os("NOTIFY_SOCKET").is_some();
+        let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 3);
+        let interval = watchdog.map_or(STATUS_INTERVAL, |limit| limit.min(STATUS_INTERVAL));
+        Manager { interval: there.then_some(interval.max(Duration::from_millis(10))) }
+    }
+
+    /// Tells it something.
+    pub fn tell(&self, state: &[NotifyState<'_>]) {
+        if self.interval.is_some()
+            && let Err(error) = sd_notify::notify(state)
+        {
+            warn!("the service manager was not told: {error}");
+        }
+    }
+}
+
+/// Raises the soft limit of descriptors to the hard one, and says how many there may be.
+#[allow(unsafe_code)]
+pub fn raise_descriptors() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls only read or write the structure they are given, which lives here.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return 1024;
+        }
+        let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
+            return limit.rlim_max;
+        }
+    }
+    limit.rlim_cur
+}
+
+/// The admin token: the configured one, or one made now and said in the log or, under a service manager, written where
+/// only the operator can read it.
+pub fn admin_token(config: &Config) -> String {
+    if let Some(token) = &config.admin_token {
+        return token.expose().to_owned();
+    }
+    let token = to_hex(&random::<16>());
+    let folder = env::var_os("RUNTIME_DIRECTORY").filter(|_| env::var_os("NOTIFY_SOCKET").is_some());
+    match folder.map(|folder| Path::new(&folder).join("admin.token")) {
+        Some(path) => match write_token(&path, &token) {
+            Ok(()) => info!("the admin token is in {}", path.display()),
+            Err(error) => warn!("the admin token could not be written to {}: {error}", path.display()),
+        },
+        None => info!("the admin token is {token} (set [admin] token to choose it)"),
+    }
+    token
+}
+
+fn write_token(path: &Path, token: &str) -> io::Result<()> {
+    // Anew each time, so that an old file's looser mode does not stay.
+    let _ = fs::remove_file(path);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{token}")
+}
+
+/// Bytes nobody can guess.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the kernel has random numbers");
+    bytes
+}
+
+/// How often the status line is renewed.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
