@@ -1,0 +1,119 @@
+//! Contract section 3: who may connect, and what who may not is told.
+#![allow(missing_docs)]
+
+mod support;
+
+use relay::sign::{Subject, to_hex};
+use support::{KEY, Relay, connect_sign, form, login};
+
+/// Every refusal is a 401 before the upgrade, with the text that clients know.
+#[test]
+fn refusals_have_their_texts() {
+    let relay = Relay::start("");
+    let sign = connect_sign("demo", "room", KEY);
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[], "source can not be null!"),
+        (&[("source", ""), ("room_ids", "room"), ("sign", &sign)], "source can not be null!"),
+        (&[("source", "demo"), ("room_ids", "room")], "cilent connect sign can not be null!"),
+        (&[("source", "demo"), ("sign", &sign)], "room_ids can not be null!"),
+        (&[("source", "demo"), ("room_ids", "*"), ("sign", &sign)], "room_ids can not be null!"),
+        (&[("source", "demo"), ("room_ids", ",,"), ("sign", &sign)], "room_ids can not be null!"),
+        (&[("source", "nobody"), ("room_ids", "room"), ("sign", &sign)], "this source can not be configured!"),
+        (&[("source", "__proto__"), ("room_ids", "room"), ("sign", &sign)], "this source can not be configured!"),
+        (&[("source", "demo"), ("room_ids", "other"), ("sign", &sign)], "sign verify failed!"),
+        (&[("source", "other"), ("room_ids", "room"), ("sign", &sign)], "sign verify failed!"),
+        (&[("source", "demo"), ("room_ids", "room"), ("sign", "0")], "sign verify failed!"),
+    ];
+    for (fields, text) in cases {
+        let answer = relay.refused(&form(fields));
+        assert_eq!(answer.status, 401, "{fields:?}");
+        assert_eq!(answer.header("content-type"), "application/json");
+        assert_eq!(answer.body, format!("{{\"code\":0,\"msg\":\"{text}\",\"data\":\"\"}}"), "{fields:?}");
+    }
+    assert_eq!(relay.counter("logins_refused"), cases.len() as u64);
+    assert_eq!(relay.stat("/sessions"), 0);
+}
+
+#[test]
+fn a_room_of_one_character_is_a_room_and_so_is_a_star_among_others() {
+    let relay = Relay::start("");
+    let mut client = relay.connect("x,*");
+    relay.notify("x", "one");
+    relay.notify("*", "two");
+    assert_eq!((client.data(), client.data()), ("one".into(), "two".into()));
+}
+
+#[test]
+fn upper_case_hex_is_as_good() {
+    let relay = Relay::start("");
+    relay.connect_with(&[("sign", &connect_sign("demo", "room", KEY).to_uppercase())]);
+}
+
+/// hmac-sha256 binds the user, the rooms and the time.
+#[test]
+fn hmac() {
+    let relay = Relay::start("sign_window = 100");
+    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let query = |userid: &str, rooms: &str, ts: u64| {
+        let ts = ts.to_string();
+        let sign = to_hex(&Subject::Connect { source: "demo", userid: "7", room_ids: "room" }.hmac(KEY.as_bytes(), &ts));
+        login(&[("userid", userid), ("room_ids", rooms), ("sign_type", "hmac-sha256"), ("ts", &ts), ("sign", &sign)])
+    };
+    support::Client::open(relay.tcp(), &format!("/ws?{}", query("7", "room", unix))).ok().expect("it is right");
+    for query in [
+        query("8", "room", unix),
+        query("7", "rooms", unix),
+        query("7", "room", unix - 110),
+        query("7", "room", unix + 110),
+        login(&[("sign_type", "hmac-sha256")]),
+        login(&[("sign_type", "rot13")]),
+    ] {
+        assert_eq!(relay.refused(&query).json()["msg"], "sign verify failed!", "{query}");
+    }
+}
+
+#[test]
+fn a_source_lists_the_schemes_it_accepts() {
+    let relay = Relay::start("[sources.strict]\nsign_key = \"k\"\nsign = [\"hmac-sha256\"]");
+    let sign = connect_sign("strict", "room", "k");
+    let answer = relay.refused(&login(&[("source", "strict"), ("sign", &sign)]));
+    assert_eq!(answer.json()["msg"], "sign verify failed!");
+}
+
+/// Sources are tenants: room `bc1` of `a` and room `c1` of `ab` were one room in the old server.
+#[test]
+fn rooms_of_two_sources_never_meet() {
+    let relay = Relay::start("[sources.a]\nsign_key = \"k\"\n[sources.ab]\nsign_key = \"k\"");
+    let mut a = relay.connect_with(&[("source", "a"), ("room_ids", "bc1"), ("sign", &connect_sign("a", "bc1", "k"))]);
+    let mut ab = relay.connect_with(&[("source", "ab"), ("room_ids", "c1"), ("sign", &connect_sign("ab", "c1", "k"))]);
+    a.send(r#"{"data":"from a","room_ids":"bc1"}"#);
+    assert_eq!(a.data(), "from a");
+    ab.silence();
+    a.send(r#"{"data":"from a","room_ids":"c1"}"#);
+    ab.silence();
+}
+
+/// Pages are asked where they come from; programs send no Origin and are not.
+#[test]
+fn origins() {
+    let relay = Relay::start("origins = [\"https://Shop.example.org\"]");
+    let upgrade = |origin: &str| {
+        let mut stream = relay.tcp();
+        let mut headers = vec![
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        if !origin.is_empty() {
+            headers.push(("Origin", origin));
+        }
+        support::send_request(&mut stream, "GET", &format!("/ws?{}", login(&[])), &headers, b"");
+        support::read_answer(&mut stream, false).status
+    };
+    assert_eq!(upgrade("https://shop.example.org"), 101);
+    assert_eq!(upgrade(""), 101);
+    for origin in ["https://evil.example.org", "http://shop.example.org", "null", "https://shop.example.org.evil.org"] {
+        assert_eq!(upgrade(origin), 403, "{origin}");
+    }
+}

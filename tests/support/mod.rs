@@ -1,0 +1,398 @@
+//! The real binary on a free port, and clients for it. Every test file is one chapter of the contract.
+#![allow(dead_code, missing_docs)]
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use form_urlencoded::Serializer;
+use relay::sign::{Subject, to_hex};
+use serde_json::Value;
+use tungstenite::{Message, WebSocket, client::client};
+
+pub const KEY: &str = "try4dfs%#fs!#$2334ds(%B)";
+pub const TOKEN: &str = "test-token";
+
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a test waits to believe that nothing comes.
+pub const SILENCE: Duration = Duration::from_millis(200);
+
+/// A running relay; killed when dropped.
+pub struct Relay {
+    pub child: Child,
+    pub addr: SocketAddr,
+    /// Every `listening on` address, as the log names it.
+    pub addresses: Vec<String>,
+    pub config: PathBuf,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Relay {
+    /// Starts with sources `demo` (the public key) and `other`, an admin token, and `more` lines of configuration,
+    /// which may hold keys of the root table first and then whole sections.
+    pub fn start(more: &str) -> Relay {
+        Relay::start_with(more, |_| {})
+    }
+
+    pub fn start_with(more: &str, change: impl FnOnce(&mut Command)) -> Relay {
+        let config = temp_file("relay.toml");
+        fs::write(&config, Relay::configuration(more)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+        command.arg("serve").arg("--config").arg(&config);
+        change(&mut command);
+        Relay::spawn(command, config)
+    }
+
+    /// The text of a configuration as [`Relay::start`] writes it.
+    pub fn configuration(more: &str) -> String {
+        let (root, sections) = match more.find("\n[") {
+            _ if more.starts_with('[') => ("", more),
+            Some(at) => more.split_at(at),
+            None => (more, ""),
+        };
+        let listen = if root.contains("listen") { "" } else { "listen = [\"127.0.0.1:0\"]\n" };
+        format!(
+            "{listen}{root}\n[sources.demo]\nsign_key = \"{KEY}\"\n[sources.other]\nsign_key = \"other key\"\n\
+             [admin]\ntoken = \"{TOKEN}\"\n{sections}\n"
+        )
+    }
+
+    /// Runs a command that is a relay and waits until it listens. Panics with its log if it ends before.
+    pub fn spawn(mut command: Command, config: PathBuf) -> Relay {
+        let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (lines, stderr) = (log.clone(), child.stderr.take().unwrap());
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.lock().unwrap().push(line);
+            }
+        });
+        let mut relay = Relay { child, addr: ([127, 0, 0, 1], 0).into(), addresses: Vec::new(), config, log };
+        // The first turn comes after the last "listening on": the relay answers from then on.
+        wait_for("listening on", || {
+            if let Some(status) = relay.child.try_wait().unwrap() {
+                thread::sleep(Duration::from_millis(50));
+                panic!("relay ended with {status}:\n{}", relay.log().join("\n"));
+            }
+            relay.log().iter().any(|line| line.contains("listening on")).then_some(())
+        });
+        thread::sleep(Duration::from_millis(20));
+        relay.addresses =
+            relay.log().iter().filter_map(|line| Some(line.split_once("listening on ")?.1.to_owned())).collect();
+        if let Some(addr) = relay.addresses.iter().find_map(|text| text.parse().ok()) {
+            relay.addr = addr;
+            if relay.addr.ip().is_unspecified() {
+                relay.addr.set_ip([127, 0, 0, 1].into());
+            }
+        }
+        relay
+    }
+
+    /// Every line of the log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits for a line of the log that contains `text`.
+    pub fn wait_log(&self, text: &str) -> String {
+        wait_for(text, || self.log().into_iter().find(|line| line.contains(text)))
+    }
+
+    pub fn signal(&self, signal: i32) {
+        assert!(Command::new("kill").arg(format!("-{signal}")).arg(self.pid().to_string()).status().unwrap().success());
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the end; the exit code.
+    pub fn wait(&mut self) -> i32 {
+        let status = wait_for("exit", || self.child.try_wait().unwrap());
+        status.code().unwrap_or(-1)
+    }
+
+    /// Open descriptors of the process.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    pub fn tcp(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    /// Sends bytes on a new connection, reads to its end (or `PATIENCE`), as text.
+    pub fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
+        let mut stream = self.tcp();
+        stream.write_all(bytes.as_ref()).unwrap();
+        let mut text = Vec::new();
+        let _ = stream.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// One request on a connection of its own.
+    pub fn request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut stream = self.tcp();
+        send_request(&mut stream, method, target, headers, body);
+        read_answer(&mut stream, method == "HEAD")
+    }
+
+    pub fn get(&self, target: &str) -> Answer {
+        self.request("GET", target, &[], b"")
+    }
+
+    /// `GET` with the admin token.
+    pub fn admin(&self, target: &str) -> Answer {
+        self.request("GET", target, &[("Authorization", &format!("Bearer {TOKEN}"))], b"")
+    }
+
+    /// A number of `/api/stats`, by its JSON pointer.
+    pub fn stat(&self, pointer: &str) -> u64 {
+        let stats = self.admin("/api/stats").json();
+        stats.pointer(pointer).unwrap_or_else(|| panic!("no {pointer} in {stats}")).as_u64().unwrap()
+    }
+
+    pub fn counter(&self, name: &str) -> u64 {
+        self.stat(&format!("/counters/{name}"))
+    }
+
+    pub fn post_form(&self, fields: &[(&str, &str)]) -> Answer {
+        let body = form(fields);
+        self.request("POST", "/api/notify", &[("Content-Type", FORM)], body.as_bytes())
+    }
+
+    pub fn post_json(&self, target: &str, body: &str) -> Answer {
+        self.request("POST", target, &[("Content-Type", "application/json")], body.as_bytes())
+    }
+
+    /// A right notification of source `demo`, which must be accepted.
+    pub fn notify(&self, room_id: &str, data: &str) {
+        let answer = self.post_form(&[
+            ("source", "demo"),
+            ("room_id", room_id),
+            ("data", data),
+            ("sign", &notify_sign("demo", room_id, data, KEY)),
+        ]);
+        assert_eq!(answer.body, r#"{"code":1,"msg":"message notify successed!","data":""}"#);
+    }
+
+    /// A client of source `demo` in these rooms.
+    pub fn connect(&self, room_ids: &str) -> Client {
+        self.connect_with(&[("room_ids", room_ids)])
+    }
+
+    /// The same with other fields of the query; `source`, `userid`, `username` and `sign` are filled in unless given.
+    pub fn connect_with(&self, fields: &[(&str, &str)]) -> Client {
+        let path = format!("/ws?{}", login(fields));
+        Client::open(self.tcp(), &path).unwrap_or_else(|answer| panic!("refused: {answer:?}"))
+    }
+
+    /// The answer to a login that must be refused.
+    pub fn refused(&self, query: &str) -> Answer {
+        Client::open(self.tcp(), &format!("/ws?{query}")).err().expect("a refusal")
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_file(&self.config);
+        if thread::panicking() {
+            eprintln!("the relay's log:\n{}", self.log().join("\n"));
+        }
+    }
+}
+
+pub const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A file name of this test's own.
+pub fn temp_file(name: &str) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("relay-test-{}-{count}-{name}", std::process::id()))
+}
+
+/// Asks until there is an answer; panics after `PATIENCE`.
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub fn form(fields: &[(&str, &str)]) -> String {
+    Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+pub fn connect_sign(source: &str, room_ids: &str, key: &str) -> String {
+    to_hex(&Subject::Connect { source, userid: "", room_ids }.md5(key.as_bytes()))
+}
+
+pub fn notify_sign(source: &str, room_id: &str, data: &str, key: &str) -> String {
+    to_hex(&Subject::Notify { source, room_id, data: data.as_bytes() }.md5(key.as_bytes()))
+}
+
+/// A login's query: what is not given is filled in, the signature right.
+pub fn login(fields: &[(&str, &str)]) -> String {
+    let mut all: Vec<(&str, &str)> = fields.to_vec();
+    let find = |name: &str, other: &'static str| fields.iter().find(|(key, _)| *key == name).map_or(other, |(_, value)| value);
+    let (source, room_ids) = (find("source", "demo"), find("room_ids", "room"));
+    let sign = connect_sign(source, room_ids, KEY);
+    let defaults = [("source", source), ("room_ids", room_ids), ("userid", "7"), ("username", "spring"), ("sign", &sign)];
+    for (name, value) in defaults {
+        if !fields.iter().any(|(key, _)| *key == name) {
+            all.push((name, value));
+        }
+    }
+    form(&all)
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HashMap<String, String>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value)
+    }
+}
+
+/// Writes a request with Host and, if there is a body or it is a POST, Content-Length.
+pub fn send_request(stream: &mut impl Write, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) {
+    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: relay\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() || method == "POST" {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    head.push_str("\r\n");
+    stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+}
+
+/// Reads one answer by its Content-Length, so that the connection can be used again.
+pub fn read_answer(stream: &mut impl Read, head_only: bool) -> Answer {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        match stream.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            other => panic!("{other:?} within {:?}", String::from_utf8_lossy(&head)),
+        }
+    }
+    let head = String::from_utf8(head).unwrap();
+    let mut lines = head.lines();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+    let headers: HashMap<_, _> = lines.filter_map(header).collect();
+    let length = if head_only { 0 } else { headers.get("content-length").map_or(0, |length| length.parse().unwrap()) };
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    Answer { status, headers, body: String::from_utf8(body).unwrap() }
+}
+
+/// A plain WebSocket client.
+pub struct Client {
+    pub socket: WebSocket<TcpStream>,
+}
+
+impl Client {
+    /// Upgrades; the answer if it is refused.
+    pub fn open(stream: TcpStream, path: &str) -> Result<Client, Answer> {
+        match client(format!("ws://relay{path}"), stream) {
+            Ok((socket, _)) => Ok(Client { socket }),
+            Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
+                let headers = answer.headers().iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+                Err(Answer {
+                    status: answer.status().as_u16(),
+                    headers: headers.collect(),
+                    body: String::from_utf8(answer.body().clone().unwrap_or_default()).unwrap(),
+                })
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    pub fn send(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).unwrap();
+    }
+
+    /// The next text or binary message or close.
+    pub fn next(&mut self) -> Message {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(message) => return message,
+                Err(error) => panic!("no message: {error}"),
+            }
+        }
+    }
+
+    pub fn text(&mut self) -> String {
+        match self.next() {
+            Message::Text(text) => text.to_string(),
+            other => panic!("{other:?} is no text"),
+        }
+    }
+
+    pub fn json(&mut self) -> Value {
+        let text = self.text();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// The data of the next message, which must be a `newMsg`.
+    pub fn data(&mut self) -> Value {
+        let message = self.json();
+        assert_eq!(message["event"], "newMsg", "{message}");
+        message["data"].clone()
+    }
+
+    /// The code of the close that must come next, whatever messages come before it.
+    pub fn close_code(&mut self) -> u16 {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Close(frame)) => return frame.map_or(1005, |frame| frame.code.into()),
+                Ok(_) => {}
+                Err(error) => panic!("no close: {error}"),
+            }
+        }
+    }
+
+    /// Asserts that nothing comes for a while.
+    pub fn silence(&mut self) {
+        self.socket.get_ref().set_read_timeout(Some(SILENCE)).unwrap();
+        match self.socket.read() {
+            Err(tungstenite::Error::Io(_)) => {}
+            other => panic!("{other:?} should not have come"),
+        }
+        self.socket.get_ref().set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+}
