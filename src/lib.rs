@@ -10,6 +10,7 @@ pub mod hub;
 pub mod key;
 pub mod limits;
 pub mod names;
+pub mod outbox;
 pub mod server;
 pub mod sign;
 pub mod websocket;

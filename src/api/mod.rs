@@ -24,8 +24,9 @@ pub struct Context<'a> {
     pub site: &'a Site,
     /// The connection the request came on.
     pub conn: ConnKey,
-    /// The address of who is at its other end; none for a Unix socket.
-    pub peer: Option<IpAddr>,
+    /// Asks for the address of who is at its other end; none for a Unix socket. It is a call to the kernel, which only
+    /// a login needs.
+    pub peer: &'a dyn Fn() -> Option<IpAddr>,
     /// The clocks.
     pub now: Now,
     /// How many connections there are.

@@ -10,8 +10,8 @@ use std::io::{self, ErrorKind, Write};
 use super::{Error, Framing, Head, Reply, Request, chunked::Chunked, reply::Connection};
 use crate::{
     clock::{Now, Time},
-    frame::Flushed,
     limits::Limits,
+    outbox::Flushed,
 };
 
 /// The state of one connection that speaks HTTP.

@@ -1,4 +1,4 @@
-//! A message and its frames: encoded on first use, once for each form, however many members there are.
+//! A message, and how each form of member gets it.
 
 use core::fmt;
 use std::borrow::Cow;
@@ -7,7 +7,7 @@ use std::io::Write;
 use data_encoding::BASE64;
 
 use super::client::Form;
-use crate::frame::{Encoder, Frame, Opcode};
+use crate::frame::Opcode;
 
 /// What a message carries.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,26 +66,32 @@ impl fmt::Display for MessageId {
 const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
 /// A message on its way to the members of one room.
-pub struct Broadcast<'a> {
-    source: &'a str,
-    room: &'a str,
-    data: Data<'a>,
-    id: MessageId,
-    frames: [Option<Frame>; Form::COUNT],
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The tenant's name.
+    pub source: &'a str,
+    /// The room's name.
+    pub room: &'a str,
+    /// What it carries.
+    pub data: Data<'a>,
+    /// Its name.
+    pub id: MessageId,
 }
 
-impl<'a> Broadcast<'a> {
-    /// A message nobody has encoded yet.
-    pub fn new(source: &'a str, room: &'a str, data: Data<'a>, id: MessageId) -> Broadcast<'a> {
-        Broadcast { source, room, data, id, frames: [const { None }; Form::COUNT] }
+impl Message<'_> {
+    /// The kind of frame that carries it in a form.
+    pub fn opcode(&self, form: Form) -> Opcode {
+        match (form, self.data) {
+            (Form::Text, Data::Binary(_)) => Opcode::Binary,
+            _ => Opcode::Text,
+        }
     }
 
-    /// The frame for members who want this form.
-    pub fn frame(&mut self, form: Form, encoder: &mut Encoder) -> &Frame {
-        let Broadcast { source, room, data, id, frames } = self;
-        frames[form as usize].get_or_insert_with(|| match form {
+    /// Appends what such a frame contains.
+    pub fn encode(&self, form: Form, out: &mut Vec<u8>) {
+        let Message { source, room, data, id } = self;
+        match form {
             Form::Json => {
-                let out = encoder.start();
                 out.extend_from_slice(b"{\"event\":\"newMsg\",\"source\":");
                 string(out, source);
                 out.extend_from_slice(b",\"data\":");
@@ -94,25 +100,20 @@ impl<'a> Broadcast<'a> {
                     Data::Json(json) => out.extend_from_slice(json.as_bytes()),
                     Data::Binary(bytes) => {
                         out.extend_from_slice(b"{\"_base64\":\"");
-                        BASE64.encode_append_bytes(bytes, out);
+                        base64(out, bytes);
                         out.extend_from_slice(b"\"}");
                     }
                 }
                 out.extend_from_slice(b",\"room_id\":");
                 string(out, room);
                 write!(out, ",\"id\":\"{id}\"}}").expect("writing to memory succeeds");
-                encoder.finish(Opcode::Text)
             }
-            Form::Text => {
-                let (opcode, bytes) = match data {
-                    Data::Text(text) => (Opcode::Text, Cow::Borrowed(text.as_bytes())),
-                    Data::Json(json) => (Opcode::Text, plain(json)),
-                    Data::Binary(bytes) => (Opcode::Binary, Cow::Borrowed(*bytes)),
-                };
-                encoder.start().extend_from_slice(&bytes);
-                encoder.finish(opcode)
-            }
-        })
+            Form::Text => match data {
+                Data::Text(text) => out.extend_from_slice(text.as_bytes()),
+                Data::Json(json) => out.extend_from_slice(&plain(json)),
+                Data::Binary(bytes) => out.extend_from_slice(bytes),
+            },
+        }
     }
 }
 
@@ -127,16 +128,10 @@ fn plain(json: &str) -> Cow<'_, [u8]> {
     value.map_or(Cow::Borrowed(json.as_bytes()), |value| Cow::Owned(value.into_bytes()))
 }
 
-trait EncodeAppend {
-    fn encode_append_bytes(&self, bytes: &[u8], out: &mut Vec<u8>);
-}
-
-impl EncodeAppend for data_encoding::Encoding {
-    fn encode_append_bytes(&self, bytes: &[u8], out: &mut Vec<u8>) {
-        let begin = out.len();
-        out.resize(begin + self.encode_len(bytes.len()), 0);
-        self.encode_mut(bytes, &mut out[begin..]);
-    }
+fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    let begin = out.len();
+    out.resize(begin + BASE64.encode_len(bytes.len()), 0);
+    BASE64.encode_mut(bytes, &mut out[begin..]);
 }
 
 #[cfg(test)]
@@ -144,10 +139,9 @@ mod tests {
     use super::*;
 
     fn packet(data: Data<'_>, form: Form) -> String {
-        let id = MessageId::first(0, 0);
-        let mut encoder = Encoder::default();
-        let mut broadcast = Broadcast::new("de\"mo", "r\n", data, id);
-        String::from_utf8(broadcast.frame(form, &mut encoder).packet().to_vec()).unwrap()
+        let mut out = Vec::new();
+        Message { source: "de\"mo", room: "r\n", data, id: MessageId::first(0, 0) }.encode(form, &mut out);
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -164,15 +158,6 @@ mod tests {
         assert_eq!(packet(Data::Json("\"\\u00e4\\n\""), Form::Text), "ä\n");
         assert_eq!(packet(Data::Json("\"\\ud800\""), Form::Text), "\"\\ud800\"");
         assert_eq!(packet(Data::Json("[1, 2]"), Form::Text), "[1, 2]");
-    }
-
-    #[test]
-    fn one_encoding_a_form() {
-        let mut encoder = Encoder::default();
-        let mut broadcast = Broadcast::new("s", "r", Data::Text("x"), MessageId::first(0, 0));
-        let first = broadcast.frame(Form::Json, &mut encoder).wire().as_ptr();
-        broadcast.frame(Form::Text, &mut encoder);
-        assert_eq!(broadcast.frame(Form::Json, &mut encoder).wire().as_ptr(), first);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What one connected peer is, and what it costs.
 //!
-//! An idle plain WebSocket client costs, beside its connection: [`Client`] 72 bytes, [`Session`] 96, one allocation for
+//! An idle plain WebSocket client costs, beside its connection: [`Client`] 56 bytes, [`Session`] 96, one allocation for
 //! the strings of its login, 24 bytes in each of its rooms; nothing to read into, no protocol state, no queue.
 
 use core::{
@@ -14,9 +14,9 @@ use smallvec::SmallVec;
 use super::room::RoomIndex;
 use crate::{
     clock::Time,
-    frame::Outbox,
     key::{ClientKey, ConnKey, SessionKey},
     limits::Limits,
+    outbox::Outbox,
 };
 
 /// One peer with one outbox. It will outlive its connections where a transport has several.
@@ -36,7 +36,7 @@ pub struct Client {
     pub ending: bool,
 }
 
-const _: () = assert!(size_of::<Client>() <= 72);
+const _: () = assert!(size_of::<Client>() <= 56);
 
 /// A client in one namespace, with its rooms and who it says it is.
 pub struct Session {

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{Data, Form, Hub, Refusal, TenantId};
 use crate::{
     clock::Now,
-    frame::{Frame, Opcode},
+    frame::Opcode,
     key::{ClientKey, SessionKey},
     names::Rooms,
     sign::{Signature, Subject},
@@ -72,7 +72,7 @@ impl Hub {
             "postMsg" => self.post(session, fields),
             "join" => self.change_rooms(session, fields, now, true),
             "leave" => self.change_rooms(session, fields, now, false),
-            "ping" if ack.is_none() => return self.send(key, Frame::new(Opcode::Text, b"{\"event\":\"pong\"}")),
+            "ping" if ack.is_none() => return self.send(key, Opcode::Text, b"{\"event\":\"pong\"}"),
             "ping" => Ok(String::from("\"\"")),
             // What has no rule does nothing; who asks learns it.
             _ if ack.is_none() => return self.stats.client_messages_refused += 1,
@@ -142,10 +142,7 @@ impl Hub {
         if answer.is_err() {
             self.stats.client_messages_refused += 1;
         }
-        let encoder = &mut self.encoder;
-        encoder.start().extend_from_slice(text.as_bytes());
-        let frame = encoder.finish(Opcode::Text);
-        self.send(key, frame);
+        self.send(key, Opcode::Text, text.as_bytes());
     }
 }
 

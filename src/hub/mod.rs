@@ -12,13 +12,14 @@ pub mod stats;
 use core::net::IpAddr;
 use std::{
     collections::{HashMap, VecDeque},
+    io,
     rc::Rc,
 };
 
 use self::{
-    broadcast::Broadcast,
+    broadcast::Message,
     client::{Agents, Identity, Membership, Rate},
-    room::{Member, RoomTable},
+    room::{Member, Room, RoomTable},
 };
 pub use self::{
     broadcast::{Data, MessageId},
@@ -29,9 +30,10 @@ pub use self::{
 use crate::{
     clock::Now,
     config::{Config, Source},
-    frame::{Encoder, Frame, Outbox},
+    frame::{Opcode, Run, Turn},
     key::{ClientKey, ConnKey, SessionKey, Slots},
     names::{RoomId, Rooms},
+    outbox::{Flushed, Outbox},
     sign::{Policy, Signature, Subject},
     websocket::Close,
 };
@@ -45,7 +47,9 @@ pub struct Hub {
     clients: Slots<ClientKey, Client>,
     sessions: Slots<SessionKey, Session>,
     agents: Agents,
-    encoder: Encoder,
+    turn: Turn,
+    /// Lent to every write of several segments.
+    scratch: Vec<u8>,
     last_id: MessageId,
     dirty: Vec<ClientKey>,
     pressed: bool,
@@ -114,7 +118,8 @@ impl Hub {
             clients: Slots::new(),
             sessions: Slots::new(),
             agents: Agents::default(),
-            encoder: Encoder::default(),
+            turn: Turn::new(),
+            scratch: Vec::new(),
             last_id: first,
             dirty: Vec::new(),
             pressed: false,
@@ -231,13 +236,19 @@ impl Hub {
 
     fn deliver(&mut self, tenant: u16, room: &str, data: Data<'_>, id: MessageId) {
         self.stats.published += 1;
-        let tenant = &self.tenants[tenant as usize];
+        let tenant = &mut self.tenants[tenant as usize];
         let Some(index) = tenant.rooms.find(room) else { return };
-        let mut broadcast = Broadcast::new(&tenant.name, room, data, id);
+        let message = Message { source: &tenant.name, room, data, id };
+        let Room { members, batches, .. } = tenant.rooms.room_mut(index);
         let cap = self.config.limits.unsent as usize;
-        for member in &tenant.rooms.room(index).members {
+        let mut frames = [None::<Run>; Form::COUNT];
+        for member in members {
             let Some(client) = self.clients.get_mut(member.client).filter(|client| !client.ending) else { continue };
-            let frame = broadcast.frame(member.form, &mut self.encoder).clone();
+            let form = member.form;
+            let frame = *frames[form as usize].get_or_insert_with(|| {
+                let batch = batches.of(form, &mut self.turn);
+                self.turn.push(batch, message.opcode(form), |out| message.encode(form, out))
+            });
             if client.outbox.push(frame, cap).is_err() {
                 client.ending = true;
                 self.stats.slow_consumers += 1;
@@ -254,7 +265,18 @@ impl Hub {
     }
 
     /// Queues a frame for one client.
-    pub fn send(&mut self, key: ClientKey, frame: Frame) {
+    pub fn send(&mut self, key: ClientKey, opcode: Opcode, payload: &[u8]) {
+        let frame = self.turn.single(opcode, |out| out.extend_from_slice(payload));
+        self.queue(key, frame);
+    }
+
+    /// Queues bytes that already are what the client's transport sends.
+    pub fn send_raw(&mut self, key: ClientKey, bytes: &[u8]) {
+        let frame = self.turn.single_raw(bytes);
+        self.queue(key, frame);
+    }
+
+    fn queue(&mut self, key: ClientKey, frame: Run) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
         if client.outbox.push(frame, self.config.limits.unsent as usize).is_err() {
             client.ending = true;
@@ -279,9 +301,9 @@ impl Hub {
         client.ending = true;
         if let Some(close) = last {
             if close == Close::SLOW {
-                client.outbox.abandon();
+                client.outbox.abandon(&self.turn);
             }
-            client.outbox.force(close.frame());
+            client.outbox.force(self.turn.single(Opcode::Close, |out| out.extend(close.payload())));
             self.mark_dirty(key);
         }
     }
@@ -387,7 +409,7 @@ impl Hub {
     }
 
     /// The clients with something to send, in slot order, which is the order of their memory and of the kernel's. Each
-    /// is named once; flush it from [`Hub::outbox`].
+    /// is named once; [flush](Hub::flush) each of them, then [end the turn](Hub::end_turn).
     pub fn poll_dirty(&mut self, into: &mut Vec<ClientKey>) {
         into.clear();
         core::mem::swap(&mut self.dirty, into);
@@ -400,9 +422,27 @@ impl Hub {
         }
     }
 
-    /// A client's outbox and its connection.
-    pub fn outbox(&mut self, key: ClientKey) -> Option<(&mut Outbox, Option<ConnKey>)> {
-        self.clients.get_mut(key).map(|client| (&mut client.outbox, client.conn))
+    /// What carries a client.
+    pub fn conn(&self, key: ClientKey) -> Option<ConnKey> {
+        self.clients.get(key).and_then(|client| client.conn)
+    }
+
+    /// Writes what waits for a client; without a socket it is forgotten.
+    pub fn flush(&mut self, key: ClientKey, socket: Option<&mut impl io::Write>) -> io::Result<Flushed> {
+        let Some(client) = self.clients.get_mut(key) else { return Ok(Flushed::All) };
+        match socket {
+            Some(socket) => client.outbox.write_to(socket, &mut self.turn, &mut self.scratch),
+            None => {
+                client.outbox = Outbox::default();
+                Ok(Flushed::All)
+            }
+        }
+    }
+
+    /// Nothing of this turn's frames is needed any more: every dirty client was flushed.
+    pub fn end_turn(&mut self) {
+        debug_assert!(self.dirty.is_empty(), "somebody was given a frame while the turn was being flushed");
+        self.turn.end();
     }
 
     /// Sessions there are.

@@ -8,7 +8,10 @@ use std::{collections::HashMap, rc::Rc};
 use slab::Slab;
 
 use super::client::Form;
-use crate::key::{ClientKey, SessionKey};
+use crate::{
+    frame::Turn,
+    key::{ClientKey, SessionKey},
+};
 
 /// Names a room within its tenant, while it has members.
 pub type RoomIndex = u32;
@@ -26,6 +29,25 @@ pub struct Room {
     pub id: Rc<str>,
     /// Who is in it, in no particular order.
     pub members: Vec<Member>,
+    /// What it sends in this turn.
+    pub batches: Batches,
+}
+
+/// A room's batches of one turn, by form.
+#[derive(Default)]
+pub struct Batches {
+    by_form: [Option<u32>; Form::COUNT],
+    turn: u32,
+}
+
+impl Batches {
+    /// The batch of a form in this turn, opened on first use.
+    pub fn of(&mut self, form: Form, turn: &mut Turn) -> u32 {
+        if self.turn != turn.number() {
+            *self = Batches { turn: turn.number(), ..Batches::default() };
+        }
+        *self.by_form[form as usize].get_or_insert_with(|| turn.open())
+    }
 }
 
 /// A session in a room.
@@ -73,6 +95,11 @@ impl RoomTable {
         &self.rooms[index as usize]
     }
 
+    /// The same, to publish in.
+    pub fn room_mut(&mut self, index: RoomIndex) -> &mut Room {
+        &mut self.rooms[index as usize]
+    }
+
     /// All rooms.
     pub fn iter(&self) -> impl Iterator<Item = &Room> {
         self.rooms.iter().map(|(_, room)| room)
@@ -84,7 +111,8 @@ impl RoomTable {
             Some(index) => *index,
             None => {
                 let id: Rc<str> = name.into();
-                let index = self.rooms.insert(Room { id: id.clone(), members: Vec::new() }) as RoomIndex;
+                let index = self.rooms.insert(Room { id: id.clone(), members: Vec::new(), batches: Batches::default() })
+                    as RoomIndex;
                 self.by_name.insert(id, index);
                 index
             }

@@ -27,10 +27,11 @@ use crate::{
     api::{self, Context, Outcome, Site, assets::Assets},
     clock::{Now, Time},
     config::{Address, Config},
-    frame::{Flushed, Frame, Opcode},
+    frame::Opcode,
     http::{self, Exchange, exchange::Timeout},
     hub::{Effect, Hub, MessageId, event::Incoming},
     key::{ClientKey, ConnKey, Handle, Slots},
+    outbox::Flushed,
     websocket::{
         Close,
         peer::{Event as Message, Peer},
@@ -79,7 +80,6 @@ pub struct Server {
     hub: Hub,
     site: Site,
     timers: Timers,
-    ping: Frame,
     /// How many connections the machine allows.
     descriptors: u64,
     /// Accepting is put off until then, or until a connection ends.
@@ -92,8 +92,6 @@ pub struct Server {
     doomed: Vec<ConnKey>,
     /// Lent to every read.
     buffer: Box<[u8]>,
-    /// Lent to every write of several frames.
-    scratch: Vec<u8>,
     /// Lent to every flush.
     flushing: Vec<ClientKey>,
     /// When the service manager wants to hear something.
@@ -152,14 +150,12 @@ impl Server {
             hub: Hub::new(Rc::new(config), first_id),
             site,
             timers: Timers::default(),
-            ping: Frame::new(Opcode::Ping, b""),
             descriptors,
             accept_after: Time::START,
             again: Vec::new(),
             replied: Vec::new(),
             doomed: Vec::new(),
             buffer: vec![0; READ_BUDGET].into(),
-            scratch: Vec::new(),
             flushing: Vec::new(),
             tick: Time::NEVER,
             told: (0, Time::START),
@@ -256,8 +252,7 @@ impl Server {
     /// its end must be seen now, for there will be no other event.
     fn read(&mut self, key: ConnKey) {
         let mut buffer = core::mem::take(&mut self.buffer);
-        loop {
-            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed && !conn.held) else { break };
+        while let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed && !conn.held) {
             match conn.socket.read(&mut buffer) {
                 Ok(0) => {
                     self.handle_end(key);
@@ -338,7 +333,7 @@ impl Server {
                 hub: &mut self.hub,
                 site: &self.site,
                 conn: key,
-                peer: conn.socket.peer(),
+                peer: &|| conn.socket.peer(),
                 now: self.now,
                 connections,
                 stopping: self.stopping.is_some(),
@@ -371,7 +366,7 @@ impl Server {
         if let State::Http(exchange) = core::mem::replace(&mut conn.state, State::WebSocket(websocket)) {
             let (mut output, input) = exchange.into_parts();
             output.extend_from_slice(&response);
-            self.hub.send(client, Frame::raw(&output));
+            self.hub.send_raw(client, &output);
             self.timers.arm(key, conn);
             let early = [&input, fresh].concat();
             if !early.is_empty() {
@@ -407,12 +402,12 @@ impl Server {
         match (end, open) {
             (None, true) => {
                 if let Some(answer) = answer {
-                    self.hub.send(client, answer);
+                    self.hub.send_raw(client, &answer);
                 }
             }
             (Some(Ok(())), true) => {
                 if let Some(answer) = answer {
-                    self.hub.send(client, answer);
+                    self.hub.send_raw(client, &answer);
                 }
                 websocket.phase = Phase::Closed;
                 websocket.deadline = self.now.time.after(CLOSE_PATIENCE);
@@ -461,7 +456,7 @@ impl Server {
                     Phase::Open => {
                         websocket.phase = Phase::Pinged;
                         websocket.deadline = self.now.time.after(self.hub.config().websocket.ping_timeout);
-                        self.hub.send(websocket.client, self.ping.clone());
+                        self.hub.send(websocket.client, Opcode::Ping, b"");
                     }
                     Phase::Pinged => {
                         self.hub.stats.ping_timeouts += 1;
@@ -507,7 +502,7 @@ impl Server {
 
     fn close(&mut self, client: ClientKey, close: Close, told: bool) {
         self.hub.end(client, Some(close), told);
-        let Some(key) = self.hub.outbox(client).and_then(|(_, conn)| conn) else { return };
+        let Some(key) = self.hub.conn(client) else { return };
         let Some(conn) = self.conns.get_mut(key) else { return };
         if let State::WebSocket(websocket) = &mut conn.state {
             websocket.phase = Phase::Closing;
@@ -521,9 +516,13 @@ impl Server {
         let mut flushing = core::mem::take(&mut self.flushing);
         self.hub.poll_dirty(&mut flushing);
         for client in &flushing {
-            let Some((outbox, Some(key))) = self.hub.outbox(*client) else { continue };
-            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else { continue };
-            match outbox.write_to(&mut conn.socket, &mut self.scratch) {
+            let Some(key) = self.hub.conn(*client) else { continue };
+            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else {
+                // Its frames end with the turn.
+                let _ = self.hub.flush(*client, None::<&mut Socket>);
+                continue;
+            };
+            match self.hub.flush(*client, Some(&mut conn.socket)) {
                 Ok(Flushed::Blocked) => conn.blocked = true,
                 Ok(Flushed::All) => {
                     if let State::WebSocket(WebSocket { phase: Phase::Closed, .. }) = conn.state {
@@ -534,6 +533,7 @@ impl Server {
             }
         }
         self.flushing = flushing;
+        self.hub.end_turn();
         for key in core::mem::take(&mut self.replied) {
             let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else { continue };
             let State::Http(exchange) = &mut conn.state else { continue };

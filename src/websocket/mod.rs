@@ -1,10 +1,8 @@
 //! WebSocket (RFC 6455) as a server speaks it: the upgrade, messages in, and how a connection ends. Messages out are
-//! [frames](crate::frame::Frame), formatted once for everybody.
+//! [frames](crate::frame), encoded once for everybody.
 
 pub mod handshake;
 pub mod peer;
-
-use crate::frame::{Frame, Opcode};
 
 /// Why a connection ends: a status code (RFC 6455 section 7.4.1) and a few words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +29,9 @@ impl Close {
     /// The peer does not read what it is sent.
     pub const SLOW: Close = Close { code: 1013, reason: "slow consumer" };
 
-    /// The closing frame.
-    pub fn frame(self) -> Frame {
-        Frame::new(Opcode::Close, &[&self.code.to_be_bytes()[..], self.reason.as_bytes()].concat())
+    /// The closing frame's payload.
+    pub fn payload(self) -> impl Iterator<Item = u8> {
+        self.code.to_be_bytes().into_iter().chain(self.reason.bytes())
     }
 }
 

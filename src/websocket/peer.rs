@@ -19,7 +19,6 @@ use tungstenite::{
 };
 
 use super::Error;
-use crate::frame::Frame;
 
 /// What stays of a client's input between two reads: eight bytes, if it ended where a message ended.
 #[derive(Default)]
@@ -97,9 +96,9 @@ impl Reading<'_> {
     }
 
     /// What the protocol itself answers: pongs, the other half of a close. Poll it after the events.
-    pub fn poll_transmit(&mut self) -> Option<Frame> {
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         let output = core::mem::take(&mut self.adapter.output);
-        (!output.is_empty()).then(|| Frame::raw(&output))
+        (!output.is_empty()).then_some(output)
     }
 
     /// Keeps what is needed to go on, if anything.
@@ -227,11 +226,11 @@ mod tests {
                 let over = !matches!(event, Ok(Event::Text(_) | Event::Binary(_)));
                 events.push(event);
                 if over {
-                    sent.extend(reading.poll_transmit().iter().flat_map(|frame| frame.wire().to_vec()));
+                    sent.extend(reading.poll_transmit().unwrap_or_default());
                     return (events, sent, false);
                 }
             }
-            sent.extend(reading.poll_transmit().iter().flat_map(|frame| frame.wire().to_vec()));
+            sent.extend(reading.poll_transmit().unwrap_or_default());
             reading.finish(&mut peer);
         }
         (events, sent, peer.is_partial())

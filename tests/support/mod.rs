@@ -255,10 +255,12 @@ pub fn notify_sign(source: &str, room_id: &str, data: &str, key: &str) -> String
 /// A login's query: what is not given is filled in, the signature right.
 pub fn login(fields: &[(&str, &str)]) -> String {
     let mut all: Vec<(&str, &str)> = fields.to_vec();
-    let find = |name: &str, other: &'static str| fields.iter().find(|(key, _)| *key == name).map_or(other, |(_, value)| value);
+    let find =
+        |name: &str, other: &'static str| fields.iter().find(|(key, _)| *key == name).map_or(other, |(_, value)| value);
     let (source, room_ids) = (find("source", "demo"), find("room_ids", "room"));
     let sign = connect_sign(source, room_ids, KEY);
-    let defaults = [("source", source), ("room_ids", room_ids), ("userid", "7"), ("username", "spring"), ("sign", &sign)];
+    let defaults =
+        [("source", source), ("room_ids", room_ids), ("userid", "7"), ("username", "spring"), ("sign", &sign)];
     for (name, value) in defaults {
         if !fields.iter().any(|(key, _)| *key == name) {
             all.push((name, value));
@@ -320,6 +322,7 @@ pub fn read_answer(stream: &mut impl Read, head_only: bool) -> Answer {
 }
 
 /// A plain WebSocket client.
+#[derive(Debug)]
 pub struct Client {
     pub socket: WebSocket<TcpStream>,
 }
@@ -330,7 +333,8 @@ impl Client {
         match client(format!("ws://relay{path}"), stream) {
             Ok((socket, _)) => Ok(Client { socket }),
             Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
-                let headers = answer.headers().iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+                let headers =
+                    answer.headers().iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
                 Err(Answer {
                     status: answer.status().as_u16(),
                     headers: headers.collect(),
