@@ -300,8 +300,8 @@ mod tests {
                 let whole = queue(&mut turn, &mut outbox);
                 let mut peer = Peer { room: stop, ..Peer::default() };
                 outbox.write_to(&mut peer, &mut turn, &mut Vec::new()).unwrap();
+                turn.end();
                 if turns {
-                    turn.end();
                     outbox.force(turn.single(Opcode::Text, |out| out.extend(b"never")));
                 }
                 outbox.abandon(&turn);

@@ -204,7 +204,7 @@ impl Relay {
 
     /// The answer to a login that must be refused.
     pub fn refused(&self, query: &str) -> Answer {
-        Client::open(self.tcp(), &format!("/ws?{query}")).err().expect("a refusal")
+        Client::open(self.tcp(), &format!("/ws?{query}")).expect_err("a refusal")
     }
 }
 
