@@ -1,10 +1,50 @@
-//! relay
-#![allow(missing_docs)]
+//! relay: backends POST signed notifications; pages and apps hold a connection, sit in rooms, and get them at once.
+//!
+//! One process, one thread, one event loop. This library is the whole program ([`cli::run`] is `main`), so that tests and
+//! fuzzers reach every part of it. **A pure middle and a thin world**: everything relay *means* is ordinary data without a
+//! socket, a clock or a file ([`hub`]); everything it *touches* is in [`server`], whose `run` is the loop.
+//!
+//! # Floors
+//!
+//! A file imports its own floor's folder and lower floors, never up (`tests/tidy.rs` holds it to that).
+//!
+//! | floor | modules | what |
+//! |---|---|---|
+//! | 5 | [`cli`] | the process: arguments, exit codes, `sign`, `notify`, `listen` |
+//! | 4 | [`server`] | the world: mio, sockets, files, signals, the time |
+//! | 3 | [`hub`], [`api`] | the meaning; HTTP endpoints as functions of hub and request |
+//! | 2 | [`http`], [`websocket`] | protocols: bytes to values and back, one state machine a connection |
+//! | 1 | [`config`], [`limits`], [`names`], [`key`], [`frame`], [`outbox`], [`sign`], [`clock`] | vocabulary |
+//!
+//! # The way of a byte
+//!
+//! A turn of the loop is always wait, read, handle, tick, carry out, write, free. A notification on its way:
+//!
+//! 1. [`server::Server::run`] waits; a socket is readable; one read brings at most 64 KiB into the shared buffer.
+//! 2. [`http::Exchange::poll_request`] finds a whole request in it, mostly without copying.
+//! 3. [`api::route`] calls [`api::notify::single`], which checks fields and signature and names rooms.
+//! 4. [`hub::Hub::publish`] encodes the message once for each form into the room's [`frame::Batch`] and queues a run of it
+//!    in every member's [`outbox::Outbox`]: twelve bytes a member. The reply goes into the exchange's output.
+//! 5. At the end of the turn the hub's [`hub::Effect`]s are carried out, then every client with something queued is
+//!    written once ([`outbox::Outbox::write_to`]), in slot order, then the replies.
+//! 6. What a slow client leaves over is kept beyond the turn and waits for its socket; closed connections are freed.
+//!
+//! A client's message takes the same way from step 4 on: [`websocket::peer::Peer`] takes the read apart, and
+//! [`hub::Hub::handle_message`] says what it does.
+//!
+//! # Words
+//!
+//! *Source*: a tenant. *Room*: a source and a name. *Connection*: a socket. *Client*: a peer with one outbox, which may
+//! outlive its connections. *Session*: a client in one namespace; *member*: a session in a room. *Message*: data for one
+//! room, with an id. *Form*: how a member wants it. *Frame*: its bytes on a WebSocket. *Batch*: a room's frames of one
+//! turn; *run*: a part of a batch.
+
 pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod frame;
+pub mod fuzzing;
 pub mod http;
 pub mod hub;
 pub mod key;

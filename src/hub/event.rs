@@ -11,7 +11,7 @@ use crate::{
     clock::Now,
     frame::Opcode,
     key::{ClientKey, SessionKey},
-    names::Rooms,
+    names::{RoomId, Rooms},
     sign::{Signature, Subject},
     websocket::Close,
 };
@@ -115,8 +115,10 @@ impl Hub {
         let table = &self.tenants[tenant.0 as usize].rooms;
         let is_in =
             |room: &str| table.find(room).is_some_and(|index| session.rooms.iter().any(|place| place.room == index));
-        let new = rooms.iter().filter(|room| !is_in(room.as_str())).count();
-        if join && session.rooms.len() + new > most {
+        let mut new: Vec<_> = rooms.iter().map(RoomId::as_str).filter(|room| !is_in(room)).collect();
+        new.sort_unstable();
+        new.dedup();
+        if join && session.rooms.len() + new.len() > most {
             return Err(Refusal::RoomsTooMany(most));
         }
         for room in rooms.iter() {

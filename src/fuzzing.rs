@@ -1,0 +1,152 @@
+//! What fuzzers call: one function for each parser that reads what strangers send, with what must hold for any bytes.
+//!
+//! They are ordinary functions, so that they compile with every build; `tests/fuzz.rs` runs them on seeded mutations, and
+//! `fuzz/` holds a cargo-fuzz target of three lines for each.
+
+use crate::{
+    clock::Now,
+    config,
+    http::{Exchange, Fields, Reply, chunked::Chunked},
+    hub::{Form, Hub, Login, MessageId, event::Incoming},
+    key::{ConnKey, Handle, Key},
+    limits::Limits,
+    names::Rooms,
+    sign::{Signature, Subject, to_hex},
+    websocket::peer::Peer,
+};
+
+/// Every target by its name.
+pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+    ("config", config_file),
+    ("http", http_exchange),
+    ("chunked", chunked_body),
+    ("websocket", websocket_peer),
+    ("event", client_event),
+];
+
+/// A configuration is read or refused; problems have a place within the text.
+pub fn config_file(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    if let Err(problems) = config::parse(text) {
+        assert!(!problems.is_empty());
+        let lines = text.lines().count() + 1;
+        assert!(problems.iter().all(|problem| (1..=lines).contains(&problem.line) && problem.column >= 1));
+    }
+}
+
+/// Requests are the same wherever their bytes are cut; only nonsense may be noticed later when it comes in pieces. The
+/// first byte says where to cut.
+pub fn http_exchange(bytes: &[u8]) {
+    let Some((cut, bytes)) = bytes.split_first() else { return };
+    let cut = (*cut as usize).min(bytes.len());
+    let (one, other) = bytes.split_at(cut);
+    let (whole, refused) = converse(&[bytes]);
+    let (pieces, refused_pieces) = converse(&[one, other]);
+    assert_eq!(whole, pieces);
+    assert!(refused || !refused_pieces);
+}
+
+fn converse(pieces: &[&[u8]]) -> (Vec<(String, Vec<u8>)>, bool) {
+    let limits = Limits { request_head: 512, request_headers: 8, body: 256, ..Limits::default() };
+    let mut exchange = Exchange::new(Now::default(), &limits);
+    let mut seen = Vec::new();
+    for piece in pieces {
+        let mut fresh = *piece;
+        loop {
+            match exchange.poll_request(&mut fresh, &limits, Now::default()) {
+                Ok(Some(request)) => {
+                    let line = format!("{} {} {}", request.head.method, request.head.path(), request.head.query);
+                    let _ = Fields::parse(request.body).get("data");
+                    seen.push((line, request.body.to_vec()));
+                    exchange.reply(&Reply::refusal(404, "fuzz"), Now::default());
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    exchange.refuse(error, Now::default());
+                    break;
+                }
+            }
+        }
+    }
+    (seen, exchange.is_closing())
+}
+
+/// A chunked body is the same wherever it is cut, and never longer than allowed.
+pub fn chunked_body(bytes: &[u8]) {
+    let decode = |step: usize| {
+        let mut chunked = Chunked::default();
+        let mut end = 0;
+        loop {
+            end = (end + step).min(bytes.len());
+            match chunked.handle_input(&bytes[..end], 100) {
+                Ok(false) if end == bytes.len() => return Ok(None),
+                Ok(false) => {}
+                Ok(true) => return Ok(Some(chunked.body().to_vec())),
+                Err(_) => return Err(()),
+            }
+        }
+    };
+    let whole = decode(bytes.len().max(1));
+    assert_eq!(whole, decode(1));
+    assert!(whole.ok().flatten().is_none_or(|body| body.len() <= 100));
+}
+
+/// Messages are the same wherever the bytes are cut, and none is larger than allowed.
+pub fn websocket_peer(bytes: &[u8]) {
+    let receive = |step: usize| {
+        let (mut peer, mut events) = (Peer::default(), Vec::new());
+        for piece in bytes.chunks(step) {
+            let mut reading = peer.handle_input(piece, 200);
+            while let Some(event) = reading.poll_event() {
+                let over = event.is_err() || event == Ok(crate::websocket::peer::Event::Closed);
+                events.push(event);
+                if over {
+                    return events;
+                }
+            }
+            let _ = reading.poll_transmit();
+            reading.finish(&mut peer);
+        }
+        events
+    };
+    let whole = receive(bytes.len().max(1));
+    assert_eq!(whole, receive(1));
+    assert_eq!(whole, receive(7));
+}
+
+/// Whatever a client says, the hub goes on, and the client is told or heard.
+pub fn client_event(bytes: &[u8]) {
+    let mut config = config::Config::demo();
+    config.limits.message_rate = 0;
+    let mut hub = Hub::new(config.into(), MessageId::first(0, 0));
+    let subject = Subject::Connect { source: "demo", userid: "", room_ids: "a,b" };
+    let sign = to_hex(&subject.md5(config::DEMO_KEYS[0].1.as_bytes()));
+    let login = Login {
+        source: "demo",
+        room_ids: "a,b",
+        signature: Signature::new(&sign, "", ""),
+        userid: "",
+        username: "",
+        ext_info: "",
+        watch_quit: true,
+        form: Form::Json,
+        ip: None,
+        referer: "",
+        user_agent: "",
+    };
+    let conn = ConnKey::wrap(Key::from_bits(1 << 32).expect("the generation is one"));
+    let client = hub.admit(&login, conn, Now::default()).expect("the login is right");
+    match core::str::from_utf8(bytes) {
+        Ok(text) => hub.handle_message(client, Incoming::Text(text), Now::default()),
+        Err(_) => hub.handle_message(client, Incoming::Binary(bytes), Now::default()),
+    }
+    let list = String::from_utf8_lossy(bytes);
+    let _ = Rooms::parse(&list, 16, 4);
+    let mut written = Vec::new();
+    hub.poll_dirty(&mut Vec::new());
+    hub.flush(client, Some(&mut written)).expect("memory takes everything");
+    hub.end_turn();
+    assert_eq!(hub.session_count(), 1);
+    hub.remove(client, true);
+    assert_eq!((hub.session_count(), hub.room_count()), (0, 0));
+}
