@@ -2,7 +2,12 @@
 
 pub mod tools;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use lexopt::{
     Arg::{Long, Short, Value},
@@ -41,10 +46,15 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Check(origin) => check(&origin),
         Command::Tool(tool) => tool.run(),
         Command::Say(text) => {
-            print!("{text}");
+            say(&text);
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Writes to standard output; a reader that has gone (`relay --help | head -1`) is no error.
+fn say(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// What is to be done.
@@ -62,7 +72,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, lexopt::Error>
     let name = args.next_if(is_word).map_or(Ok("serve".into()), OsString::into_string)?;
     let mut arguments = Arguments { parser: Parser::from_args(args) };
     let help = match name.as_str() {
-        "serve" => SERVE_HELP,
+        "serve" => HELP,
         "check" => CHECK_HELP,
         "sign" => tools::SIGN_HELP,
         "notify" => tools::NOTIFY_HELP,
@@ -96,7 +106,7 @@ fn serve(arguments: &mut Arguments, help: &str) -> Result<Command, lexopt::Error
             Argument::Option("config") => config = Some(PathBuf::from(arguments.value()?)),
             Argument::Option("listen") => listen.push(Address::parse(&arguments.value()?.string()?)?),
             Argument::Option("allow-demo-keys") => allow_demo_keys = true,
-            other => return arguments.common(other, if help == SERVE_HELP { HELP } else { help }),
+            other => return arguments.common(other, help),
         }
     }
     Ok(Command::Serve(Options { origin: Origin::find(config), listen, allow_demo_keys }))
@@ -106,8 +116,8 @@ fn check(origin: &Origin) -> ExitCode {
     match origin.load() {
         Ok(config) => {
             match origin {
-                Origin::File(path) => println!("{}: good, {} sources", path.display(), config.sources.len()),
-                Origin::Demo => println!("no configuration file: relay would run with the built-in demo setting"),
+                Origin::File(path) => say(&format!("{}: good, {} sources\n", path.display(), config.sources.len())),
+                Origin::Demo => say("no configuration file: relay would run with the built-in demo setting\n"),
             }
             ExitCode::SUCCESS
         }
@@ -219,7 +229,6 @@ relay --version
 
 Exit codes: 0, 1 (failed while running), 2 (bad command line), 78 (bad configuration).
 ";
-const SERVE_HELP: &str = HELP;
 const CHECK_HELP: &str = "\
 relay check [--config FILE]
 

@@ -189,8 +189,8 @@ impl Tool {
             _ => self.notify_signature(key),
         };
         match fields.last() {
-            Some((_, hex)) if self.hex => println!("{hex}"),
-            _ => println!("{}", form(&fields)),
+            Some((_, hex)) if self.hex => super::say(&format!("{hex}\n")),
+            _ => super::say(&format!("{}\n", form(&fields))),
         }
         Ok(())
     }
@@ -232,7 +232,7 @@ impl Tool {
         let mut stream = place.connect()?;
         let (status, body) = ask(&mut stream, &request).map_err(Error::io(&self.url))?;
         let body = String::from_utf8_lossy(&body);
-        println!("{}", body.trim_end());
+        super::say(&format!("{}\n", body.trim_end()));
         let accepted = serde_json::from_str::<Json>(&body).is_ok_and(|answer| answer["code"] == 1);
         match (accepted, status) {
             (true, _) => Ok(()),
@@ -484,6 +484,7 @@ const SILENCE: Duration = Duration::from_secs(40);
 /// Bytes of an answer that are read.
 const LARGEST_ANSWER: u64 = 1 << 20;
 
+/// `relay sign --help`.
 pub const SIGN_HELP: &str = "\
 relay sign connect ROOMS [--userid ID]
 relay sign notify ROOMS DATA
@@ -498,6 +499,7 @@ several separated by commas; DATA of '-' is read from standard input.
   --ts SECONDS            for hmac: unix seconds (now)
   --hex                   only the digits
 ";
+/// `relay notify --help`.
 pub const NOTIFY_HELP: &str = "\
 relay notify ROOMS DATA
 
@@ -512,6 +514,7 @@ of '-' is read from standard input. Exit code 0 only if the relay accepted it.
   --json                  DATA is JSON and arrives as the value it is, not as a string
   --filename NAME         the log file the relay should keep it in
 ";
+/// `relay listen --help`.
 pub const LISTEN_HELP: &str = "\
 relay listen ROOMS…
 

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod conn;
 pub mod listener;
+pub mod logger;
 pub mod process;
 pub mod timers;
 
@@ -106,7 +107,7 @@ impl Server {
     /// Reads the configuration, opens the sockets, and is ready to run.
     pub fn new(options: Options) -> Result<Server, Fatal> {
         let config = options.origin.load().map_err(Fatal::Config)?;
-        process::init_log(config.log_level);
+        logger::init(config.log_level);
         match &options.origin {
             Origin::File(path) => info!("relay {} with {}", env!("CARGO_PKG_VERSION"), path.display()),
             Origin::Demo => warn!(

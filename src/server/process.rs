@@ -3,18 +3,17 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::{
     env, fs, io,
-    io::{IsTerminal, Write},
+    io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use log::{Level, LevelFilter, Log, Metadata, Record, info, warn};
+use log::{info, warn};
 use mio::{Interest, Registry, Token, net::UnixStream};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use simple_logger::SimpleLogger;
 
 use crate::{
     config::{self, Config},
@@ -68,47 +67,6 @@ fn secret_path(file: &Path, beside: &Path) -> PathBuf {
     }
     let credential = env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(file));
     credential.filter(|path| path.exists()).unwrap_or_else(|| beside.join(file))
-}
-
-/// Sends the log to standard error: for the journal with priorities and without what it adds itself.
-pub fn init_log(level: LevelFilter) {
-    let journal = env::var_os("JOURNAL_STREAM").is_some();
-    let logger = SimpleLogger::new()
-        .with_level(LevelFilter::Trace)
-        .with_module_level("tungstenite", LevelFilter::Warn)
-        .with_module_level("mio", LevelFilter::Warn)
-        .with_colors(!journal && io::stderr().is_terminal());
-    let logger: Box<dyn Log> = match journal {
-        true => Box::new(Journal(logger.without_timestamps())),
-        false => Box::new(logger.with_utc_timestamps()),
-    };
-    // It fails only if there is a logger already, as in tests that start several servers in one process.
-    let _ = log::set_boxed_logger(logger);
-    log::set_max_level(level);
-}
-
-/// Puts the priority before each line (`sd-daemon(3)`).
-struct Journal(SimpleLogger);
-
-impl Log for Journal {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.0.enabled(metadata)
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if self.0.enabled(record.metadata()) {
-            let priority = match record.level() {
-                Level::Error => 3,
-                Level::Warn => 4,
-                Level::Info => 6,
-                Level::Debug | Level::Trace => 7,
-            };
-            let _ = write!(io::stderr(), "<{priority}>");
-            self.0.log(record);
-        }
-    }
-
-    fn flush(&self) {}
 }
 
 /// Signals, as flags and a socket that becomes readable.

@@ -100,6 +100,11 @@ impl Relay {
         relay
     }
 
+    /// A relay whose log the test reads itself.
+    pub fn adopt(child: Child, addr: SocketAddr, config: PathBuf) -> Relay {
+        Relay { child, addr, addresses: vec![addr.to_string()], config, log: Arc::default() }
+    }
+
     /// Every line of the log so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()

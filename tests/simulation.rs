@@ -1,0 +1,387 @@
+//! A seeded simulation of the hub with a shadow model: clients come and go, join, leave and post; backends notify; some
+//! readers are slow, some sockets take a few bytes at a time. After each turn what must always hold is checked:
+//! every member that is not closed has got each message of its rooms once, in the order in which they were published;
+//! frames arrive whole; counted bytes are queued bytes; what is closed is gone from its rooms.
+#![allow(missing_docs)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    io::{self, ErrorKind, Write},
+};
+
+use relay::{
+    clock::{Now, Time},
+    config::Config,
+    hub::{Data, Effect, Form, Hub, Login, MessageId, event::Incoming},
+    key::{ClientKey, ConnKey, Handle, Key},
+    names::Rooms,
+    outbox::Flushed,
+    sign::{Signature, Subject, to_hex},
+};
+use serde_json::Value;
+
+const KEY: &str = "key";
+const ROOMS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// A generator whose every run with a seed is the same (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides.max(1) as u64) as usize
+    }
+    fn rooms(&mut self) -> Vec<&'static str> {
+        let most = 1 + self.roll(3);
+        (0..most).map(|_| ROOMS[self.roll(ROOMS.len())]).collect()
+    }
+}
+
+/// A socket that takes so many bytes and then blocks.
+#[derive(Default)]
+struct Socket {
+    room: usize,
+    got: Vec<u8>,
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(self.room);
+        if taken == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.room -= taken;
+        self.got.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What the model knows of a client.
+struct Shadow {
+    key: ClientKey,
+    source: &'static str,
+    form: Form,
+    /// In the order in which it has them, which is where a text client's messages go.
+    rooms: Vec<&'static str>,
+    socket: Socket,
+    /// Every message it must still get, in order: as `room/data`, or the data alone in text form.
+    owed: VecDeque<String>,
+    slow: bool,
+    blocked: bool,
+    closed: Option<u16>,
+    userid: String,
+}
+
+struct World {
+    hub: Hub,
+    clients: BTreeMap<u32, Shadow>,
+    dice: Dice,
+    now: Now,
+    count: u32,
+    published: u64,
+}
+
+fn config() -> Config {
+    let mut config = Config::default();
+    for source in ["one", "two"] {
+        let text = format!("[sources.{source}]\nsign_key = \"{KEY}\"");
+        config.sources.extend(relay::config::parse(&text).unwrap().sources);
+    }
+    config.limits.message_rate = 0;
+    config.limits.unsent = 4096;
+    config.limits.rooms_per_session = 4;
+    config
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let hub = Hub::new(config().into(), MessageId::first(1, 1));
+        World { hub, clients: BTreeMap::new(), dice: Dice(seed | 1), now: Now::default(), count: 0, published: 0 }
+    }
+
+    fn enter(&mut self) {
+        let number = self.count;
+        self.count += 1;
+        let source = ["one", "two"][self.dice.roll(2)];
+        let rooms = self.dice.rooms();
+        let room_ids = rooms.join(",");
+        let form = if self.dice.roll(4) == 0 { Form::Text } else { Form::Json };
+        let userid = format!("u{number}");
+        let sign = to_hex(&Subject::Connect { source, userid: &userid, room_ids: &room_ids }.md5(KEY.as_bytes()));
+        let login = Login {
+            source,
+            room_ids: &room_ids,
+            signature: Signature::new(&sign, "", ""),
+            userid: &userid,
+            username: &userid,
+            ext_info: "",
+            watch_quit: self.dice.roll(4) == 0,
+            form,
+            ip: None,
+            referer: "",
+            user_agent: ["x", "y"][self.dice.roll(2)],
+        };
+        let conn = ConnKey::wrap(Key::from_bits((1 << 32) | u64::from(number)).unwrap());
+        let key = self.hub.admit(&login, conn, self.now).unwrap();
+        assert_eq!(self.hub.conn(key), Some(conn));
+        let watch = login.watch_quit;
+        let shadow = Shadow {
+            key,
+            source,
+            form,
+            rooms: distinct(rooms),
+            socket: Socket::default(),
+            owed: VecDeque::new(),
+            slow: self.dice.roll(8) == 0,
+            blocked: false,
+            closed: None,
+            userid: if watch { userid } else { String::new() },
+        };
+        self.clients.insert(number, shadow);
+    }
+
+    fn any(&mut self) -> Option<u32> {
+        let open: Vec<u32> =
+            self.clients.iter().filter(|(_, client)| client.closed.is_none()).map(|(n, _)| *n).collect();
+        (!open.is_empty()).then(|| open[self.dice.roll(open.len())])
+    }
+
+    /// A client that reads: of a slow one the model cannot know whether it is being closed already.
+    fn quick(&mut self) -> Option<u32> {
+        self.any().filter(|number| !self.clients[number].slow)
+    }
+
+    /// The model's side of a publication: who is owed it. A client that is being closed is owed nothing more.
+    fn owe(&mut self, source: &str, rooms: &[&str], data: &str, value: &str) {
+        for room in rooms {
+            for client in self.clients.values_mut() {
+                if client.closed.is_none() && client.source == source && client.rooms.contains(room) {
+                    client.owed.push_back(match client.form {
+                        Form::Json => format!("{room}/{data}"),
+                        Form::Text => value.to_owned(),
+                    });
+                }
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        match self.dice.roll(20) {
+            0..3 => self.enter(),
+            3 => {
+                if let Some(number) = self.any() {
+                    self.leave(number);
+                }
+            }
+            4 | 5 => self.change_rooms(),
+            6..12 => self.post(),
+            12..18 => {
+                let (source, rooms) = (["one", "two"][self.dice.roll(2)], self.dice.rooms());
+                let data = format!("n{}", self.published) + &"x".repeat(self.dice.roll(300));
+                self.published += 1;
+                let list = rooms.join(",");
+                let tenant = self.hub.tenant(source).unwrap();
+                self.hub.publish(tenant, &Rooms::parse(&list, 10, 0).unwrap(), Data::Text(&data));
+                self.owe(source, &rooms, &format!("\"{data}\""), &data);
+            }
+            _ => self.turn(),
+        }
+        if self.hub.is_pressed() {
+            self.turn();
+        }
+    }
+
+    fn post(&mut self) {
+        let Some(number) = self.quick() else { return };
+        let (key, form, source) = (self.clients[&number].key, self.clients[&number].form, self.clients[&number].source);
+        let data = format!("p{}", self.published);
+        self.published += 1;
+        match form {
+            Form::Json => {
+                let rooms = self.dice.rooms();
+                let message = format!(r#"{{"data":"{data}","room_ids":"{}"}}"#, rooms.join(","));
+                self.hub.handle_message(key, Incoming::Text(&message), self.now);
+                self.owe(source, &rooms, &format!("\"{data}\""), &data);
+            }
+            Form::Text => {
+                self.hub.handle_message(key, Incoming::Text(&data), self.now);
+                let rooms = self.clients[&number].rooms.clone();
+                self.owe(source, &rooms, &format!("\"{data}\""), &data);
+            }
+        }
+    }
+
+    fn change_rooms(&mut self) {
+        let Some(number) = self.quick() else { return };
+        let rooms = self.dice.rooms();
+        let list = rooms.join(",");
+        let client = self.clients.get_mut(&number).unwrap();
+        if client.form == Form::Text {
+            return;
+        }
+        let userid = format!("u{number}");
+        let sign =
+            to_hex(&Subject::Connect { source: client.source, userid: &userid, room_ids: &list }.md5(KEY.as_bytes()));
+        let join = self.dice.roll(2) == 0;
+        let event = if join { "join" } else { "leave" };
+        let message = format!(r#"{{"event":"{event}","room_ids":"{list}","sign":"{sign}"}}"#);
+        self.hub.handle_message(client.key, Incoming::Text(&message), self.now);
+        if join {
+            let new = distinct(client.rooms.iter().copied().chain(rooms));
+            // More than four are refused, and the client is told.
+            if new.len() <= 4 {
+                client.rooms = new;
+            } else {
+                client.owed.push_back("sys_error".into());
+            }
+        } else {
+            for room in rooms {
+                if let Some(slot) = client.rooms.iter().position(|other| *other == room) {
+                    client.rooms.swap_remove(slot);
+                }
+            }
+        }
+    }
+
+    /// The connection is gone: its rooms hear of it if it wanted them to.
+    fn leave(&mut self, number: u32) {
+        let client = self.clients.remove(&number).unwrap();
+        self.hub.remove(client.key, true);
+        self.quit(&client.userid, client.source, client.rooms);
+    }
+
+    fn quit(&mut self, userid: &str, source: &'static str, rooms: Vec<&'static str>) {
+        if userid.is_empty() {
+            return;
+        }
+        let data = format!(r#"{{"username":"{userid}","key":"user_quit","msg":"{userid}退出群聊"}}"#);
+        self.owe(source, &rooms, &data, &data);
+    }
+
+    /// Ends a turn as the server does: effects, flush, and a look at everybody.
+    fn turn(&mut self) {
+        self.now.time = Time::from_micros(self.now.time.micros() + 1000);
+        while let Some(Effect::Close { client, close }) = self.hub.poll_effect() {
+            self.hub.end(client, Some(close), true);
+            let Some(number) = self.clients.iter().find(|(_, shadow)| shadow.key == client).map(|(n, _)| *n) else {
+                continue;
+            };
+            let shadow = self.clients.get_mut(&number).unwrap();
+            assert!(shadow.slow, "a client that reads was closed with {}", close.code);
+            assert!(shadow.closed.replace(close.code).is_none());
+            let (userid, source, rooms) = (shadow.userid.clone(), shadow.source, std::mem::take(&mut shadow.rooms));
+            self.quit(&userid, source, rooms);
+        }
+        let mut dirty = Vec::new();
+        self.hub.poll_dirty(&mut dirty);
+        assert!(dirty.windows(2).all(|two| two[0] < two[1]), "each once, in slot order");
+        // Sockets that became writable are flushed with the dirty ones.
+        let ready: Vec<ClientKey> =
+            self.clients.values().filter(|client| client.blocked).map(|client| client.key).collect();
+        let both: BTreeSet<ClientKey> = dirty.into_iter().chain(ready).collect();
+        for key in both {
+            let Some(client) = self.clients.values_mut().find(|client| client.key == key) else { continue };
+            client.socket.room = if client.slow { self.dice.roll(40) } else { usize::MAX };
+            client.blocked = self.hub.flush(key, Some(&mut client.socket)).unwrap() == Flushed::Blocked;
+        }
+        self.hub.end_turn();
+        self.check();
+    }
+
+    fn check(&mut self) {
+        let open = self.clients.values().filter(|client| client.closed.is_none()).count();
+        assert_eq!(self.hub.session_count(), open, "who is closed has no session");
+        let rooms: BTreeSet<(&str, &str)> =
+            self.clients.values().flat_map(|client| client.rooms.iter().map(|room| (client.source, *room))).collect();
+        assert_eq!(self.hub.room_count(), rooms.len(), "a room is there while somebody is in it");
+        for client in self.clients.values_mut() {
+            let code = client.take_frames();
+            match client.closed {
+                None if !client.blocked => {
+                    assert!(client.socket.got.is_empty(), "frames arrive whole");
+                    assert!(client.owed.is_empty(), "who reads has got everything");
+                }
+                None => assert_eq!(code, None),
+                Some(closed) => assert!(code.is_none_or(|code| code == closed)),
+            }
+        }
+    }
+}
+
+/// Each once, in the order of their first naming.
+fn distinct(rooms: impl IntoIterator<Item = &'static str>) -> Vec<&'static str> {
+    let mut list = Vec::new();
+    for room in rooms {
+        if !list.contains(&room) {
+            list.push(room);
+        }
+    }
+    list
+}
+
+impl Shadow {
+    /// Takes whole frames off the bytes the socket got: each must be the message that is owed next. The code of a close.
+    fn take_frames(&mut self) -> Option<u16> {
+        let (mut code, mut taken) = (None, 0);
+        while let Some((head, payload)) = frame(&self.socket.got[taken..]) {
+            taken += head.len() + payload.len();
+            match head[0] {
+                0x81 => assert_eq!(Some(message(payload, self.form)), self.owed.pop_front()),
+                0x88 => code = Some(u16::from_be_bytes([payload[0], payload[1]])),
+                other => panic!("opcode {other:x}"),
+            }
+        }
+        self.socket.got.drain(..taken);
+        code
+    }
+}
+
+/// The header and the payload of a first whole frame, unmasked and of less than 64 KiB.
+fn frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, head) = match *bytes.get(1)? {
+        126 => (usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap())), 4),
+        length => (usize::from(length), 2),
+    };
+    bytes.get(..head + length).map(|frame| frame.split_at(head))
+}
+
+/// A message as the model writes it down.
+fn message(payload: &[u8], form: Form) -> String {
+    let text = std::str::from_utf8(payload).unwrap();
+    if form == Form::Text {
+        return text.to_owned();
+    }
+    let value: Value = serde_json::from_str(text).unwrap();
+    match value["event"].as_str() {
+        Some("newMsg") => {
+            let data = text.split_once("\"data\":").unwrap().1.rsplit_once(",\"room_id\"").unwrap().0;
+            format!("{}/{data}", value["room_id"].as_str().unwrap())
+        }
+        other => other.unwrap().to_owned(),
+    }
+}
+
+#[test]
+fn what_must_always_hold() {
+    let mut closed = 0;
+    for seed in 1..=40 {
+        let mut world = World::new(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+        for _ in 0..1500 {
+            world.step();
+        }
+        world.turn();
+        closed += world.clients.values().filter(|client| client.closed == Some(1013)).count();
+        let numbers: Vec<u32> = world.clients.keys().copied().collect();
+        for number in numbers {
+            let key = world.clients.remove(&number).unwrap().key;
+            world.hub.remove(key, false);
+        }
+        assert_eq!((world.hub.session_count(), world.hub.room_count()), (0, 0));
+    }
+    assert!(closed > 0, "no simulated reader was slow enough to be closed: the simulation is too kind");
+}
