@@ -15,8 +15,11 @@ use crate::{
     websocket::peer::Peer,
 };
 
+/// Takes bytes of any kind, and panics if something that must hold does not.
+pub type Target = fn(&[u8]);
+
 /// Every target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("config", config_file),
     ("http", http_exchange),
     ("chunked", chunked_body),

@@ -45,7 +45,7 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     };
     match cx.hub.admit(&login, cx.conn, cx.now) {
         Ok(client) => {
-            debug!("{} came to {} of {}", Peer(&login), login.room_ids, login.source);
+            debug!("{} came to {:?} of {}", Peer(&login), login.room_ids, login.source);
             Outcome::Upgrade { client, response }
         }
         Err(refusal) => {

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod conn;
+pub mod lifecycle;
 pub mod listener;
 pub mod logger;
 pub mod process;
@@ -27,7 +28,7 @@ use self::{
 use crate::{
     api::{self, Context, Outcome, Site, assets::Assets},
     clock::{Now, Time},
-    config::{Address, Config},
+    config::Address,
     frame::Opcode,
     http::{self, Exchange, exchange::Timeout},
     hub::{Effect, Hub, MessageId, event::Incoming},
@@ -125,14 +126,11 @@ impl Server {
         let failed = |what: &'static str| move |error| Fatal::Io(what.into(), error);
         let poll = Poll::new().map_err(failed("epoll"))?;
         let signals = Signals::new(poll.registry(), Token(SIGNALS)).map_err(failed("signals"))?;
-        let listeners = listeners(&options, &config)?;
-        if config.has_demo_keys()
-            && !options.allow_demo_keys
-            && let Some(open) = listeners.iter().find(|listener| !listener.is_local())
-        {
+        let listeners = lifecycle::listeners(&options, &config)?;
+        if let Some(open) = lifecycle::exposure(&config, &options, &listeners) {
             let why = format!(
                 "a source has a demo key, which everybody knows, and {open} can be reached from other machines: \
-                     use keys of your own, or say --allow-demo-keys"
+                 use keys of your own, or say --allow-demo-keys"
             );
             return Err(Fatal::Config(BadConfig(vec![why])));
         }
@@ -634,101 +632,6 @@ impl Server {
         }
         self.timers.arm(key, conn);
     }
-
-    fn handle_signals(&mut self) {
-        let (terminate, reload) = self.signals.poll();
-        if reload && self.stopping.is_none() {
-            self.reload();
-        }
-        if terminate {
-            self.stop();
-        }
-    }
-
-    /// Takes a new configuration, whole or not at all.
-    fn reload(&mut self) {
-        if let Ok(monotonic) = NotifyState::monotonic_usec_now() {
-            self.manager.tell(&[NotifyState::Reloading, monotonic]);
-        }
-        match self.options.origin.load() {
-            Ok(config) => {
-                let old = self.hub.config();
-                let open = self.listeners.iter().any(|listener| !listener.is_local());
-                if config.has_demo_keys() && open && !self.options.allow_demo_keys {
-                    error!("the new configuration has a demo key, which everybody knows: the old one stays");
-                } else {
-                    if (&old.listen, &old.admin_token) != (&config.listen, &config.admin_token) {
-                        warn!("listen and [admin] are not re-read: they wait for a restart");
-                    }
-                    log::set_max_level(config.log_level);
-                    self.hub.reload(Rc::new(config));
-                    info!("configuration re-read");
-                }
-            }
-            Err(BadConfig(lines)) => {
-                lines.iter().for_each(|line| error!("{line}"));
-                error!("the new configuration is bad: the old one stays");
-            }
-        }
-        self.manager.tell(&[NotifyState::Ready]);
-    }
-
-    /// Takes leave: nobody new, clients are told to come back, requests that have begun are answered. The second time it
-    /// is the end.
-    fn stop(&mut self) {
-        if self.stopping.is_some() {
-            self.stopping = Some(self.now.time);
-            return;
-        }
-        info!("stopping: {} sessions are told to come back", self.hub.session_count());
-        self.manager.tell(&[NotifyState::Stopping]);
-        self.stopping = Some(self.now.time.after(self.hub.config().shutdown_timeout));
-        self.listeners.clear();
-        for client in self.hub.client_keys() {
-            self.close(client, Close::GOING_AWAY, false);
-        }
-        for key in self.conns.keys() {
-            let Some(conn) = self.conns.get_mut(key) else { continue };
-            if let State::Http(exchange) = &mut conn.state
-                && exchange.is_idle()
-            {
-                self.doom(key);
-            }
-        }
-    }
-
-    fn tell_status(&mut self) {
-        let Some(interval) = self.manager.interval else { return };
-        self.tick = self.now.time.after(interval);
-        let (published, since) = core::mem::replace(&mut self.told, (self.hub.stats.published, self.now.time));
-        let seconds = self.now.time.since(since).as_secs_f64().max(0.001);
-        let rate = (self.hub.stats.published - published) as f64 / seconds;
-        let (sessions, rooms) = (self.hub.session_count(), self.hub.room_count());
-        let status = format!("{sessions} sessions, {rooms} rooms, {rate:.0} msg/s");
-        self.manager.tell(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
-    }
-}
-
-/// Sockets from the command line, else inherited ones, else the configuration's.
-fn listeners(options: &Options, config: &Config) -> Result<Vec<Listener>, Fatal> {
-    let mut listeners = Vec::new();
-    let mut addresses = &options.listen;
-    if addresses.is_empty() {
-        listeners = Listener::inherited().map_err(|error| Fatal::Io("inherited sockets".into(), error))?;
-        addresses = &config.listen;
-    }
-    if listeners.is_empty() {
-        for address in addresses {
-            let bound = Listener::bind(address).map_err(|error| Fatal::Io(format!("listening on {address}"), error))?;
-            listeners.extend(bound);
-        }
-    }
-    let few = listeners.len() <= CONNS - LISTENERS;
-    if listeners.is_empty() || !few {
-        let why = format!("there must be 1 to {} addresses to listen on, not {}", CONNS - LISTENERS, listeners.len());
-        return Err(Fatal::Config(BadConfig(vec![why])));
-    }
-    Ok(listeners)
 }
 
 /// Tokens: the signals, then listeners, then connections by their slot.

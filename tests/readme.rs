@@ -1,0 +1,116 @@
+//! What README shows is run as it stands there, against a relay with the demo setting.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use support::{Client, Relay, temp_file};
+
+const SHOWN: &str = "127.0.0.1:4000";
+const ACCEPTED: &str = r#"{"code":1,"msg":"message notify successed!","data":""}"#;
+
+/// The fenced blocks of a language, in their order.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let fence = format!("```{language}\n");
+    let found = readme.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+    found.collect()
+}
+
+fn block(language: &str, with: &str) -> String {
+    let mut found = blocks(language).into_iter().filter(|block| block.contains(with));
+    let block = found.next().unwrap_or_else(|| panic!("README has no {language} block with {with}"));
+    assert!(found.next().is_none(), "README has two {language} blocks with {with}");
+    block
+}
+
+/// A relay with the demo setting, as `cargo run` gives.
+fn demo() -> Relay {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    command.args(["--listen", "127.0.0.1:0"]).env_remove("RELAY_CONFIG");
+    Relay::spawn(command, temp_file("none"))
+}
+
+/// Runs a program on a text that was shown; what it printed.
+fn run(relay: &Relay, program: &str, args: &[&str], text: &str, ending: &str) -> String {
+    let file = temp_file(ending);
+    fs::write(&file, text.replace(SHOWN, &relay.addr.to_string())).unwrap();
+    let output = Command::new(program).args(args).arg(&file).stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error} (tests/run installs it)"));
+    fs::remove_file(file).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{program}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    text.trim_end().to_owned()
+}
+
+#[test]
+fn curl() {
+    let relay = demo();
+    let mut client = relay.connect("chat_room");
+    assert_eq!(run(&relay, "bash", &["-e"], &block("sh", "md5sum"), "sh"), ACCEPTED);
+    assert_eq!(client.data(), "hello from curl");
+    assert_eq!(run(&relay, "bash", &["-e"], &block("sh", "openssl dgst"), "sh"), ACCEPTED);
+    assert_eq!(client.data(), "hello, signed well");
+}
+
+#[test]
+fn php() {
+    let relay = demo();
+    let mut client = relay.connect("chat_room");
+    let answer = run(&relay, "php", &[], &block("php", "function relay_notify"), "php");
+    assert_eq!(answer, ACCEPTED);
+    assert_eq!(client.data(), "hello from PHP");
+    let address = run(&relay, "php", &[], &block("php", "'room_ids' =>"), "php");
+    let path = address.strip_prefix(&format!("ws://{}", relay.addr)).unwrap();
+    let mut page = Client::open(relay.tcp(), path).unwrap();
+    relay.notify("chat_room", "to the page");
+    assert_eq!(page.data(), "to the page");
+}
+
+#[test]
+fn node() {
+    let relay = demo();
+    let mut client = relay.connect("chat_room");
+    let answer = run(&relay, "node", &[], &block("js", "async function notify"), "js");
+    assert!(answer.contains("code: 1"), "{answer}");
+    assert_eq!(client.data(), "hello from Node");
+}
+
+#[test]
+fn c_sharp() {
+    let relay = demo();
+    let mut client = relay.connect("chat_room");
+    let program = temp_file("exe");
+    let out = format!("-out:{}", program.display());
+    run(&relay, "mcs", &["-r:System.Net.Http", &out], &block("csharp", "class Program"), "cs");
+    let output = Command::new("mono").arg(&program).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), ACCEPTED, "{output:?}");
+    assert_eq!(client.data(), "hello from C#");
+    fs::remove_file(program).unwrap();
+}
+
+/// The page's address lets it in, and what it sends is understood. (The demo page is tried in a browser.)
+#[test]
+fn page() {
+    let relay = demo();
+    let page = block("html", "new WebSocket");
+    let address = page.split("const address = '").nth(1).unwrap().split('\'').next().unwrap();
+    let mut client = Client::open(relay.tcp(), address.strip_prefix("ws://127.0.0.1:4000").unwrap()).unwrap();
+    assert!(page.contains("JSON.stringify({ event: 'postMsg', data, room_ids: 'chat_room' })"));
+    client.send(r#"{"event":"postMsg","data":[1],"room_ids":"chat_room"}"#);
+    assert_eq!(client.data(), serde_json::json!([1]));
+}
+
+#[test]
+fn configuration() {
+    let file = temp_file("toml");
+    fs::write(&file, block("toml", "[sources.shop]")).unwrap();
+    let check = Command::new(env!("CARGO_BIN_EXE_relay")).args(["check", "--config"]).arg(&file).output().unwrap();
+    assert!(check.status.success(), "{check:?}");
+    fs::remove_file(file).unwrap();
+}
