@@ -80,7 +80,7 @@ impl<'a> Head<'a> {
             Ok(Status::Complete(length)) if length as u64 <= limits.request_head => length,
             Ok(Status::Partial) if bytes.len() as u64 <= limits.request_head => return Ok(None),
             Ok(_) => return Err(Error::HeadTooLarge),
-            Err(error) => return Err(refused(error)),
+            Err(error) => return Err(refused(error, bytes)),
         };
         let mut head =
             Head { method: parsed.method.unwrap_or_default(), http11: parsed.version == Some(1), ..Head::default() };
@@ -206,14 +206,23 @@ fn has_token(list: &str, token: &str) -> bool {
     list.split(',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
 }
 
-fn refused(error: httparse::Error) -> Error {
+fn refused(error: httparse::Error, bytes: &[u8]) -> Error {
     match error {
         httparse::Error::TooManyHeaders => Error::HeadTooLarge,
-        httparse::Error::Version => Error::VersionNotSupported,
+        // Only if what stands at the end of the line is a version; else there is a space too many.
+        httparse::Error::Version if names_version(bytes) => Error::VersionNotSupported,
         httparse::Error::HeaderName => Error::BadRequest("a header's name is malformed"),
         httparse::Error::HeaderValue => Error::BadRequest("a header's value is malformed"),
         _ => Error::BadRequest("the request is malformed"),
     }
+}
+
+/// Whether the request line has three words, the last a version (RFC 9112 section 2.3).
+fn names_version(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| *byte == b'\r' || *byte == b'\n').find(|line| !line.is_empty()).unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ');
+    let version = words.by_ref().nth(2).unwrap_or_default();
+    version.starts_with(b"HTTP/") && words.next().is_none()
 }
 
 /// The most header lines the configuration can allow; uninitialized until parsed, so they cost nothing.

@@ -30,6 +30,8 @@ pub struct Conn {
     pub hung_up: bool,
     /// It is to be freed at the end of the turn.
     pub doomed: bool,
+    /// It was accepted only to be told that there is no place.
+    pub refused: bool,
 }
 
 // With debug assertions mio keeps more in its sockets.
@@ -80,6 +82,7 @@ impl Conn {
             held: false,
             hung_up: false,
             doomed: false,
+            refused: false,
         }
     }
 

@@ -79,6 +79,8 @@ pub struct Server {
     signals: Signals,
     manager: Manager,
     conns: Slots<ConnKey, Conn>,
+    /// How many of them were only accepted to be refused.
+    refused: usize,
     hub: Hub,
     site: Site,
     timers: Timers,
@@ -146,6 +148,7 @@ impl Server {
             signals,
             manager: Manager::find(),
             conns: Slots::new(),
+            refused: 0,
             hub: Hub::new(Rc::new(config), first_id),
             site,
             timers: Timers::default(),
@@ -563,7 +566,9 @@ impl Server {
 
     fn free(&mut self) {
         for key in core::mem::take(&mut self.doomed) {
-            if let Some(client) = self.conns.remove(key).and_then(|conn| conn.client()) {
+            let Some(conn) = self.conns.remove(key) else { continue };
+            self.refused -= usize::from(conn.refused);
+            if let Some(client) = conn.client() {
                 self.hub.remove(client, self.stopping.is_none());
             }
             // There is a descriptor again.
@@ -572,7 +577,12 @@ impl Server {
     }
 
     fn can_accept(&self) -> bool {
-        self.stopping.is_none() && (self.conns.len() as u64) < self.most_connections() + TURNED_AWAY
+        self.stopping.is_none() && (!self.is_full() || self.refused < TURNED_AWAY)
+    }
+
+    /// Whether all places are taken. Who was refused and has not hung up yet takes none.
+    fn is_full(&self) -> bool {
+        (self.conns.len() - self.refused) as u64 >= self.most_connections()
     }
 
     fn most_connections(&self) -> u64 {
@@ -613,7 +623,7 @@ impl Server {
     }
 
     fn accepted(&mut self, socket: Socket) {
-        let refused = self.conns.len() as u64 >= self.most_connections();
+        let refused = self.is_full();
         let mut exchange = Exchange::new(self.now, &self.hub.config().limits);
         if refused {
             self.hub.stats.connections_refused += 1;
@@ -623,6 +633,8 @@ impl Server {
         }
         let key = self.conns.insert(Conn::new(socket, exchange));
         let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.refused = refused;
+        self.refused += usize::from(refused);
         if let Err(error) = conn.socket.register(self.poll.registry(), Token(CONNS + key.key().index())) {
             error!("a connection could not be watched: {error}");
             return self.doom(key);
@@ -648,6 +660,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Descriptors that are not for connections.
 const SPARE_DESCRIPTORS: u64 = 64;
 /// Connections beyond the limit that are open at once only to be told so.
-const TURNED_AWAY: u64 = 16;
+const TURNED_AWAY: usize = 16;
 /// How long a peer gets to answer our close, or to take its answer.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);

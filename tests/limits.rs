@@ -1,0 +1,738 @@
+//! Contract section 12: every bound, what who reaches it sees, and that nobody else feels it.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, TcpStream},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use socket2::{Domain, SockRef, Socket, Type};
+use support::{
+    Answer, Client, FORM, KEY, PATIENCE, Relay, TOKEN, connect_sign, form, login, notify_sign, read_answer,
+    send_request, wait_for,
+};
+use tungstenite::Message;
+
+// Connections.
+
+/// Those beyond the limit are told so, a few at a time; the others wait in the kernel's queue and cost nothing; who is
+/// taken when somebody has left is served, though some who were refused have not hung up yet.
+#[test]
+fn connections() {
+    let relay = Relay::start("[limits]\nconnections = 3");
+    let mut admin = relay.tcp();
+    let (one, two) = (relay.connect("room"), relay.connect("room"));
+    assert_eq!(ask_stats(&mut admin)["connections"], 3);
+
+    let text = relay.raw("");
+    assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("\r\nConnection: close\r\n"), "{text}");
+    assert!(text.contains("\r\nRetry-After: "), "{text}");
+    wait_for("the fourth to be gone", || (ask_stats(&mut admin)["connections"] == 3).then_some(()));
+    assert_eq!(ask_stats(&mut admin)["counters"]["connections_refused"], 1);
+
+    let mut waiting: Vec<TcpStream> = (0..60).map(|_| probe(&relay)).collect();
+    wait_for("a few to be refused", || (ask_stats(&mut admin)["connections"] == 19).then_some(()));
+    let before = cpu_ticks(&relay);
+    thread::sleep(Duration::from_millis(500));
+    assert!(cpu_ticks(&relay) - before < 10, "something spins");
+
+    drop((one, two));
+    wait_for("two to be gone", || (ask_stats(&mut admin)["sessions"] == 0).then_some(()));
+    let statuses: Vec<u16> = waiting.drain(..).map(|mut stream| read_answer(&mut stream, false).status).collect();
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 503)), "{statuses:?}");
+    assert!(statuses.contains(&200), "two places were free, and all who waited were refused");
+    wait_for("all to be gone", || (ask_stats(&mut admin)["connections"] == 1).then_some(()));
+    assert_eq!(relay.get("/healthz").status, 200);
+}
+
+/// Who was refused and does not hang up takes no place of those who may come.
+#[test]
+fn the_refused_take_no_places() {
+    let relay = Relay::start("[limits]\nconnections = 2");
+    let mut admin = relay.tcp();
+    let client = relay.connect("room");
+    let refused: Vec<TcpStream> = (0..5).map(|_| relay.tcp()).collect();
+    wait_for("refusals", || (ask_stats(&mut admin)["counters"]["connections_refused"] == 5).then_some(()));
+    drop(client);
+    wait_for("a place", || (ask_stats(&mut admin)["sessions"] == 0).then_some(()));
+    assert_eq!(relay.get("/healthz").status, 200);
+    drop(refused);
+}
+
+/// With no number configured it is what the machine allows less 64.
+#[test]
+fn connections_by_descriptors() {
+    let relay = limited(80);
+    let mut admin = relay.tcp();
+    let clients: Vec<Client> = (0..15).map(|_| relay.connect("room")).collect();
+    assert_eq!(ask_stats(&mut admin)["connections"], 16);
+    assert!(relay.raw("").starts_with("HTTP/1.1 503 "));
+    let waiting: Vec<TcpStream> = (0..60).map(|_| probe(&relay)).collect();
+    wait_for("a few to be refused", || (ask_stats(&mut admin)["connections"] == 32).then_some(()));
+    drop((clients, waiting));
+    wait_for("all to be gone", || (ask_stats(&mut admin)["connections"] == 1).then_some(()));
+    assert_eq!(relay.get("/healthz").status, 200);
+}
+
+/// When descriptors run out all the same, accepting pauses, and goes on when there are some again.
+#[test]
+fn no_descriptors() {
+    let relay = limited(20);
+    let waiting: Vec<TcpStream> = (0..60).map(|_| probe(&relay)).collect();
+    relay.wait_log("accepting pauses");
+    let before = cpu_ticks(&relay);
+    thread::sleep(Duration::from_millis(500));
+    assert!(cpu_ticks(&relay) - before < 10, "something spins");
+    let answered = waiting.into_iter().map(|mut stream| read_answer(&mut stream, false).status);
+    assert!(answered.into_iter().all(|status| matches!(status, 200 | 503)));
+    wait_for("a place", || (probe_status(&relay) == 200).then_some(()));
+    assert!(relay.counter("accept_pauses") > 0);
+}
+
+/// Peers that are gone before relay sees them, whether they hung up or reset, leave nothing behind.
+#[test]
+fn who_leaves_while_relay_is_away_leaves_nothing_behind() {
+    let relay = Relay::start("");
+    let mut admin = relay.tcp();
+    ask_stats(&mut admin);
+    let before = relay.descriptors();
+    let clients: Vec<TcpStream> = (0..50).map(|_| upgrade(relay.tcp(), &login(&[]))).collect();
+    relay.signal(SIGSTOP);
+    for (number, mut client) in clients.into_iter().enumerate() {
+        client.write_all(&frame(TEXT, br#"{"data":"bye","room_ids":"room"}"#)).unwrap();
+        leave(client, number % 2 == 0);
+    }
+    for number in 0..100 {
+        let mut stream = relay.tcp();
+        match number % 3 {
+            0 => send_request(&mut stream, "GET", "/healthz", &[], b""),
+            1 => stream.write_all(b"GET /unfini").unwrap(),
+            _ => send_request(&mut stream, "GET", &format!("/ws?{}", login(&[])), &UPGRADE, &frame(TEXT, b"{}")),
+        }
+        leave(stream, number % 2 == 0);
+    }
+    relay.signal(SIGCONT);
+    wait_for("all descriptors to be closed", || (relay.descriptors() == before).then_some(()));
+    let stats = ask_stats(&mut admin);
+    assert_eq!((&stats["connections"], &stats["sessions"], &stats["rooms"]), (&json!(1), &json!(0), &json!(0)));
+}
+
+// A request's head.
+
+#[test]
+fn request_head() {
+    let relay = Relay::start("[limits]\nrequest_head = 1000");
+    let request = |bytes: usize| {
+        let head = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: \r\n\r\n";
+        head.replace("X: ", &format!("X: {}", "a".repeat(bytes - head.len())))
+    };
+    assert!(relay.raw(request(1000)).starts_with("HTTP/1.1 200 "));
+    for bytes in [1001, 100_000] {
+        assert_refused(&relay.raw(request(bytes)), 431);
+    }
+    assert_refused(&relay.raw("GET /".to_owned() + &"a".repeat(1000)), 431);
+    assert_eq!(relay.counter("bad_requests"), 3);
+}
+
+#[test]
+fn request_headers() {
+    let relay = Relay::start("[limits]\nrequest_headers = 10");
+    let request = |lines: usize| {
+        format!("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}\r\n", "A: b\r\n".repeat(lines - 2))
+    };
+    assert!(relay.raw(request(10)).starts_with("HTTP/1.1 200 "));
+    assert_refused(&relay.raw(request(11)), 431);
+}
+
+/// A head has its time as a whole: a byte now and then does not lengthen it.
+#[test]
+fn request_timeout() {
+    let relay = Relay::start("[limits]\nrequest_timeout = 0.3");
+    assert_refused(&relay.raw("GET / HTTP/1.1\r\nHo"), 408);
+
+    let mut slow = relay.tcp();
+    let mut drops = slow.try_clone().unwrap();
+    let dripping = thread::spawn(move || {
+        while drops.write_all(b"a").is_ok() {
+            thread::sleep(Duration::from_millis(30))
+        }
+    });
+    let mut text = String::new();
+    let _ = slow.read_to_string(&mut text);
+    assert_refused(&text, 408);
+    let _ = slow.shutdown(Shutdown::Both);
+    dripping.join().unwrap();
+
+    let body = "POST /api/notify HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nsource=";
+    assert_refused(&relay.raw(body), 408);
+
+    let silent = relay.raw("");
+    assert!(silent.is_empty() || silent.starts_with("HTTP/1.1 408 "), "who says nothing is let go: {silent}");
+}
+
+/// A second request has its time too, and it is not that of an idle connection.
+#[test]
+fn request_timeout_of_the_second_request() {
+    let relay = Relay::start("[limits]\nrequest_timeout = 0.3\nkeep_alive = 60");
+    let mut stream = relay.tcp();
+    send_request(&mut stream, "GET", "/healthz", &[], b"");
+    assert_eq!(read_answer(&mut stream, false).status, 200);
+    stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert_refused(&text, 408);
+}
+
+/// A body may take longer than that, if it goes on coming.
+#[test]
+fn a_body_may_be_slow_if_it_comes() {
+    let relay = Relay::start("[limits]\nrequest_timeout = 0.5");
+    let (data, sign) = ("x".repeat(8), notify_sign("demo", "room", &"x".repeat(8), KEY));
+    let body = form(&[("source", "demo"), ("room_id", "room"), ("sign", &sign), ("data", &data)]);
+    let mut stream = relay.tcp();
+    let head = format!(
+        "POST /api/notify HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    for piece in body.as_bytes().chunks(body.len() / 7) {
+        thread::sleep(Duration::from_millis(100));
+        stream.write_all(piece).unwrap();
+    }
+    assert_eq!(read_answer(&mut stream, false).json()["code"], 1);
+}
+
+/// An idle connection is closed without a word; one that asks now and then is not, nor is a WebSocket.
+#[test]
+fn keep_alive() {
+    let relay = Relay::start("[limits]\nkeep_alive = 0.5");
+    let mut client = relay.connect("room");
+    let (mut idle, mut active) = (relay.tcp(), relay.tcp());
+    send_request(&mut idle, "GET", "/healthz", &[], b"");
+    assert_eq!(read_answer(&mut idle, false).status, 200);
+    for _ in 0..8 {
+        send_request(&mut active, "GET", "/healthz", &[], b"");
+        assert_eq!(read_answer(&mut active, false).status, 200);
+        thread::sleep(Duration::from_millis(100));
+    }
+    for mut stream in [idle, active] {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "");
+    }
+    relay.notify("room", "still here");
+    assert_eq!(client.data(), "still here");
+}
+
+// Bodies and messages.
+
+#[test]
+fn body() {
+    let relay = Relay::start("[limits]\nbody = 1024");
+    let post =
+        |more: &str| relay.raw(format!("POST /api/notify HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n{more}"));
+    // It is refused before it comes.
+    assert_refused(&post("Content-Length: 1025\r\n\r\n"), 413);
+    assert_refused(&post(&format!("Content-Length: 1025\r\n\r\n{}", "a".repeat(1025))), 413);
+    assert_refused(&post("Content-Length: 99999999999999999999999\r\n\r\n"), 413);
+    assert_refused(&post("Expect: 100-continue\r\nContent-Length: 1025\r\n\r\n"), 413);
+    let chunk = format!("100\r\n{}\r\n", "a".repeat(256));
+    assert_refused(&post(&format!("Transfer-Encoding: chunked\r\n\r\n{}", chunk.repeat(5))), 413);
+    assert_refused(&post("Transfer-Encoding: chunked\r\n\r\n401\r\n"), 413);
+    let fits = post(&format!("Connection: close\r\nContent-Length: 1024\r\n\r\n{}", "a".repeat(1024)));
+    assert!(fits.starts_with("HTTP/1.1 200 "), "{fits}");
+    let fits = post(&format!("Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(4)));
+    assert!(fits.starts_with("HTTP/1.1 200 "), "{fits}");
+}
+
+/// A frame is refused by the length it announces, a message in fragments as soon as it is too long.
+#[test]
+fn message() {
+    let relay = Relay::start("[limits]\nmessage = 1000");
+    let open = || relay.connect_with(&[("format", "text")]);
+    let mut fits = open();
+    fits.send(&"a".repeat(1000));
+    assert_eq!(fits.text(), "a".repeat(1000));
+
+    let mut long = open();
+    long.socket.get_mut().write_all(&frame(TEXT, &[b'a'; 1001])[..8]).unwrap();
+    assert_eq!(long.close_code(), 1009);
+
+    let mut huge = open();
+    huge.socket.get_mut().write_all(&[0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]).unwrap();
+    let code = huge.close_code();
+    assert!(matches!(code, 1009 | 1002), "{code}");
+
+    let mut fragments = open();
+    let part = [b'a'; 400];
+    for frame in [frame(0x01, &part), frame(0x00, &part), frame(0x00, &part)] {
+        fragments.socket.get_mut().write_all(&frame).unwrap();
+    }
+    assert_eq!(fragments.close_code(), 1009);
+    fits.send("still here");
+    assert_eq!(fits.text(), "still here");
+    wait_for("the others to be gone", || (relay.stat("/sessions") == 1).then_some(()));
+}
+
+// Rooms.
+
+#[test]
+fn rooms_per_session() {
+    let relay = Relay::start("[limits]\nrooms_per_session = 3");
+    let answer = relay.refused(&login(&[("room_ids", "a,b,c,d")]));
+    assert_eq!((answer.status, answer.json()), (401, json!({"code": 0, "msg": "more than 3 rooms!", "data": ""})));
+
+    let mut client = relay.connect("a,b");
+    let join = |rooms: &str| {
+        format!(r#"{{"event":"join","ack":1,"room_ids":"{rooms}","sign":"{}"}}"#, connect_sign("demo", rooms, KEY))
+    };
+    client.send(&join("c,d"));
+    assert_eq!(client.json(), json!({"event": "ack", "ack": 1, "code": 0, "msg": "more than 3 rooms!", "data": ""}));
+    relay.notify("c", "c is not joined by half");
+    client.send(&join("a,b,c"));
+    assert_eq!(client.json()["code"], 1, "rooms it is in already count once");
+    client.send(&join("d").replace("\"ack\":1,", ""));
+    assert_eq!(client.json(), json!({"event": "sys_error", "msg": "more than 3 rooms!"}));
+
+    client.send(r#"{"data":"x","room_ids":"a,b,c,d"}"#);
+    assert_eq!(client.json(), json!({"event": "sys_error", "msg": "more than 3 rooms!"}));
+    client.send(r#"{"data":"x","room_ids":["a","c"]}"#);
+    assert_eq!((client.data(), client.data()), ("x".into(), "x".into()));
+    client.silence();
+}
+
+#[test]
+fn room_id() {
+    let relay = Relay::start("[limits]\nroom_id = 8");
+    let why = "room_id can not be longer than 8 bytes!";
+    for long in ["123456789", "short,123456789", "三三三"] {
+        let answer = relay.refused(&login(&[("room_ids", long)]));
+        assert_eq!((answer.status, &answer.json()["msg"]), (401, &json!(why)), "{long}");
+
+        let answer = relay.post_form(&[
+            ("source", "demo"),
+            ("room_id", long),
+            ("data", "x"),
+            ("sign", &notify_sign("demo", long, "x", KEY)),
+        ]);
+        assert_eq!((answer.status, answer.json()), (200, json!({"code": 0, "msg": why, "data": ""})), "{long}");
+    }
+    let mut client = relay.connect("12345678");
+    client.send(&format!(
+        r#"{{"event":"join","room_ids":"123456789","sign":"{}"}}"#,
+        connect_sign("demo", "123456789", KEY)
+    ));
+    assert_eq!(client.json(), json!({"event": "sys_error", "msg": why}));
+    client.send(r#"{"data":"x","room_ids":"12345678,123456789"}"#);
+    assert_eq!(client.json(), json!({"event": "sys_error", "msg": why}));
+    relay.notify("12345678", "eight are right");
+    assert_eq!(client.data(), "eight are right");
+}
+
+// Unsent bytes.
+
+/// A peer that does not read costs its `unsent` and less than 256 KiB in the kernel; then it is closed and counted. The
+/// others get everything in order, and hear that it is gone. When it reads at last, what it gets is whole, without a
+/// gap, and ends with why.
+#[test]
+fn a_slow_consumer() {
+    const UNSENT: usize = 65536;
+    let relay = Relay::start(&format!("[limits]\nunsent = {UNSENT}"));
+    let mut good = relay.connect("room");
+    let query = login(&[("username", "snail"), ("watch_quit", "1")]);
+    let mut slow = Client::open(small_tcp(&relay), &format!("/ws?{query}")).unwrap();
+    let received = SockRef::from(slow.socket.get_ref()).recv_buffer_size().unwrap();
+
+    let data = |number: usize| format!("{number:04} {}", "x".repeat(16 * 1024 - 5));
+    let mut published = 0;
+    while relay.counter("slow_consumers") == 0 {
+        relay.notify("room", &data(published));
+        assert_eq!(good.data(), data(published));
+        published += 1;
+        assert!(published < 1000, "a client that never reads is never closed");
+    }
+    let bytes = published * data(0).len();
+    assert!(bytes < UNSENT + 256 * 1024 + received, "the kernel holds {bytes} bytes less {UNSENT} and {received}");
+    assert!(bytes > UNSENT, "it was closed after only {bytes} bytes");
+    assert_eq!(good.data(), json!({"username": "snail", "key": "user_quit", "msg": "snail退出群聊"}));
+    assert_eq!(relay.stat("/sessions"), 1);
+
+    relay.notify("room", "more");
+    assert_eq!(good.data(), "more");
+
+    let mut read = 0;
+    let close = loop {
+        match slow.next() {
+            Message::Text(text) => {
+                let message: Value = serde_json::from_str(&text).expect("a whole message");
+                assert_eq!(message["data"], data(read));
+                read += 1;
+            }
+            Message::Close(frame) => break frame.expect("a code"),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(u16::from(close.code), 1013);
+    assert!(read > 0 && read < published, "{read} of {published}");
+    assert_eq!(relay.counter("slow_consumers"), 1);
+    wait_for("its connection to end", || (relay.stat("/connections") == 2).then_some(()));
+}
+
+/// Also one that asks and never reads its answers.
+#[test]
+fn a_slow_consumer_of_acknowledgements() {
+    let relay = Relay::start("[limits]\nunsent = 4096\nmessage_rate = 0");
+    let mut slow = small_tcp(&relay);
+    slow.set_write_timeout(Some(PATIENCE)).unwrap();
+    slow = upgrade(slow, &login(&[]));
+    let pings = frame(TEXT, br#"{"event":"ping","ack":"................................"}"#).repeat(100);
+    let begin = Instant::now();
+    while relay.counter("slow_consumers") == 0 {
+        assert!(begin.elapsed() < PATIENCE, "who never reads its acknowledgements is never closed");
+        let _ = slow.write_all(&pings);
+    }
+    wait_for("the session to end", || (relay.stat("/sessions") == 0).then_some(()));
+}
+
+/// One message may be larger than all that may wait: a reader that keeps up gets it.
+#[test]
+fn a_message_larger_than_unsent() {
+    let relay = Relay::start("[limits]\nunsent = 4096");
+    let mut client = relay.connect("room");
+    for letter in ["a", "b", "c"] {
+        let data = letter.repeat(300_000);
+        relay.notify("room", &data);
+        assert!(client.data() == data.as_str(), "it came as it was sent");
+    }
+    assert_eq!(relay.counter("slow_consumers"), 0);
+}
+
+/// Many large notifications at once, over several connections, do not make who reads look slow.
+#[test]
+fn a_burst_of_large_notifications() {
+    let relay = Relay::start("");
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = relay.connect("room");
+            thread::spawn(move || {
+                let mut seen: Vec<String> = (0..30).map(|_| client.data().as_str().unwrap()[..2].to_owned()).collect();
+                seen.sort();
+                seen
+            })
+        })
+        .collect();
+    let posts: Vec<_> = (0..3)
+        .map(|poster| {
+            let mut burst = Vec::new();
+            for number in 0..10 {
+                let data = format!("{:02}{}", poster * 10 + number, "x".repeat(100_000));
+                let sign = notify_sign("demo", "room", &data, KEY);
+                let body = form(&[("source", "demo"), ("room_id", "room"), ("data", &data), ("sign", &sign)]);
+                send_request(&mut burst, "POST", "/api/notify", &[("Content-Type", FORM)], body.as_bytes());
+            }
+            let mut stream = relay.tcp();
+            thread::spawn(move || {
+                stream.write_all(&burst).unwrap();
+                (0..10).for_each(|_| assert_eq!(read_answer(&mut stream, false).json()["code"], 1));
+            })
+        })
+        .collect();
+    posts.into_iter().for_each(|post| post.join().unwrap());
+    let all: Vec<String> = (0..30).map(|number| format!("{number:02}")).collect();
+    for reader in readers {
+        assert_eq!(reader.join().unwrap(), all);
+    }
+    assert_eq!(relay.counter("slow_consumers"), 0);
+}
+
+// Messages a second.
+
+#[test]
+fn message_rate() {
+    let relay = Relay::start("[limits]\nmessage_rate = 1\nmessage_burst = 5");
+    let (mut flooder, mut other) = (relay.connect("flood"), relay.connect("flood"));
+    let all: Vec<u8> = (0..20)
+        .flat_map(|number| frame(TEXT, format!(r#"{{"data":{number},"room_ids":"flood"}}"#).as_bytes()))
+        .collect();
+    flooder.socket.get_mut().write_all(&all).unwrap();
+    for number in 0..5 {
+        assert_eq!((flooder.data(), other.data()), (json!(number), json!(number)));
+    }
+    for _ in 5..20 {
+        assert_eq!(flooder.json(), json!({"event": "sys_error", "msg": "message rate limit exceeded!"}));
+    }
+    assert_eq!(relay.counter("rate_limited"), 15);
+    // An acknowledgement that was asked for says it too, and time earns a message.
+    flooder.send(r#"{"event":"ping","ack":7}"#);
+    let refused = json!({"event": "ack", "ack": 7, "code": 0, "msg": "message rate limit exceeded!", "data": ""});
+    let allowed = json!({"event": "ack", "ack": 7, "code": 1, "msg": "", "data": ""});
+    let first = flooder.json();
+    assert!(first == refused || first == allowed, "{first}");
+    wait_for("the rate to be earned", || {
+        thread::sleep(Duration::from_millis(100));
+        flooder.send(r#"{"event":"ping","ack":7}"#);
+        (flooder.json() == allowed).then_some(())
+    });
+    other.send(r#"{"data":"others have their own","room_ids":"flood"}"#);
+    assert_eq!(other.data(), "others have their own");
+}
+
+/// There is no frame in which a text client could be told.
+#[test]
+fn message_rate_of_text_clients() {
+    let relay = Relay::start("[limits]\nmessage_rate = 1\nmessage_burst = 5");
+    let mut flooder = relay.connect_with(&[("format", "text")]);
+    flooder.socket.get_mut().write_all(&frame(TEXT, b"x").repeat(20)).unwrap();
+    for _ in 0..5 {
+        assert_eq!(flooder.text(), "x");
+    }
+    assert_eq!(flooder.close_code(), 1008);
+    assert_eq!(relay.counter("rate_limited"), 1);
+}
+
+#[test]
+fn no_message_rate() {
+    let relay = Relay::start("[limits]\nmessage_rate = 0\nmessage_burst = 1");
+    let mut client = relay.connect_with(&[("format", "text")]);
+    client.socket.get_mut().write_all(&frame(TEXT, b"x").repeat(1000)).unwrap();
+    for _ in 0..1000 {
+        assert_eq!(client.text(), "x");
+    }
+    assert_eq!(relay.counter("rate_limited"), 0);
+}
+
+// Others unaffected.
+
+/// A client that floods as fast as it can does not delay another's requests.
+#[test]
+fn a_flood_of_messages_delays_nobody() {
+    let relay = Relay::start("[limits]\nmessage_rate = 0");
+    let stream = upgrade(relay.tcp(), &login(&[("format", "text"), ("room_ids", "flood")]));
+    let flood = Flood::start(stream, frame(TEXT, &[b'x'; 100]).repeat(500));
+    wait_for("the flood", || (relay.counter("client_messages") > 2000).then_some(()));
+    assert_quick_probes(&relay);
+    let before = relay.counter("client_messages");
+    wait_for("the flood to go on", || (relay.counter("client_messages") > before).then_some(()));
+    assert_eq!(relay.counter("slow_consumers"), 0);
+    flood.stop();
+}
+
+/// Nor does one that pipelines requests.
+#[test]
+fn a_flood_of_requests_delays_nobody() {
+    let relay = Relay::start("");
+    let flood = Flood::start(relay.tcp(), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000));
+    wait_for("the flood", || (relay.counter("requests") > 2000).then_some(()));
+    assert_quick_probes(&relay);
+    let before = relay.counter("requests");
+    wait_for("the flood to go on", || (relay.counter("requests") > before + 100).then_some(()));
+    flood.stop();
+}
+
+/// Crowds that come, speak and go leave nothing behind.
+#[test]
+fn waves() {
+    let relay = Relay::start("");
+    let mut admin = relay.tcp();
+    ask_stats(&mut admin);
+    let descriptors = relay.descriptors();
+    let mut wave = || {
+        let mut crowd: Vec<TcpStream> = (0..2000)
+            .map(|number| {
+                upgrade(
+                    relay.tcp(),
+                    &login(&[("room_ids", &format!("r{}", number % 500)), ("userid", &number.to_string())]),
+                )
+            })
+            .collect();
+        for client in &mut crowd {
+            client.write_all(&frame(TEXT, br#"{"event":"postMsg","data":"hello","room_ids":"r7","ack":1}"#)).unwrap();
+        }
+        for client in &mut crowd {
+            assert!(client.read(&mut [0; 1000]).unwrap() > 0);
+        }
+        drop(crowd);
+        wait_for("the crowd to be gone", || (ask_stats(&mut admin)["connections"] == 1).then_some(()));
+        peak_rss(&relay)
+    };
+    let first = wave();
+    let last = [wave(), wave()][1];
+    assert!(last <= first + first / 10 + 512, "{first} kB after the first wave, {last} kB after the third");
+    assert_eq!(relay.descriptors(), descriptors);
+    assert_eq!((relay.stat("/sessions"), relay.stat("/rooms")), (0, 0));
+}
+
+// Help.
+
+const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;
+/// The first byte of a whole text message.
+const TEXT: u8 = 0x81;
+
+const UPGRADE: [(&str, &str); 4] = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
+/// Makes a connection a WebSocket without anything around it, for tests with thousands.
+fn upgrade(mut stream: TcpStream, query: &str) -> TcpStream {
+    send_request(&mut stream, "GET", &format!("/ws?{query}"), &UPGRADE, b"");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let mut part = [0; 512];
+        let length = stream.read(&mut part).unwrap();
+        assert!(length > 0, "refused: {}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&part[..length]);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+    stream
+}
+
+/// A client's frame: FIN and opcode in the first byte, masked with zeros.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..126 => frame.push(0x80 | length as u8),
+        length @ 126..65536 => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// A connection whose kernel takes little for it.
+fn small_tcp(relay: &Relay) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(relay.addr), Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&relay.addr.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Hangs up, or resets.
+fn leave(stream: TcpStream, reset: bool) {
+    if reset {
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+/// A relay that may have so many descriptors.
+fn limited(descriptors: u32) -> Relay {
+    let config = support::temp_file("relay.toml");
+    fs::write(&config, Relay::configuration("")).unwrap();
+    let mut command = Command::new("sh");
+    let script = format!("ulimit -n {descriptors}; exec \"$0\" serve --config \"$1\"");
+    command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_relay")).arg(&config);
+    Relay::spawn(command, config)
+}
+
+/// Asks for the statistics on a connection that is there already.
+fn ask_stats(stream: &mut TcpStream) -> Value {
+    send_request(stream, "GET", "/api/stats", &[("Authorization", &format!("Bearer {TOKEN}"))], b"");
+    read_answer(stream, false).json()
+}
+
+/// A connection on which something was asked.
+fn probe(relay: &Relay) -> TcpStream {
+    let mut stream = relay.tcp();
+    send_request(&mut stream, "GET", "/healthz", &[], b"");
+    stream
+}
+
+fn probe_status(relay: &Relay) -> u16 {
+    read_answer(&mut probe(relay), false).status
+}
+
+/// The processor's time the relay has used, in hundredths of a second.
+fn cpu_ticks(relay: &Relay) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", relay.pid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// The most memory the relay ever had, in kB.
+fn peak_rss(relay: &Relay) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", relay.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// That status in the contract's shape, and the end of the connection.
+fn assert_refused(text: &str, status: u16) {
+    assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{status} was wanted: {text:?}");
+    assert!(text.contains("\r\nConnection: close\r\n"), "{text}");
+    let body: Value = serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!((&body["code"], &body["data"]), (&json!(0), &json!("")), "{body}");
+}
+
+/// Of a hundred requests on a connection of their own 95 are answered within 50 ms.
+fn assert_quick_probes(relay: &Relay) {
+    let mut stream = relay.tcp();
+    let mut times: Vec<Duration> = (0..100)
+        .map(|_| {
+            let begin = Instant::now();
+            send_request(&mut stream, "GET", "/healthz", &[], b"");
+            let answer: Answer = read_answer(&mut stream, false);
+            assert_eq!(answer.status, 200);
+            begin.elapsed()
+        })
+        .collect();
+    times.sort();
+    assert!(times[94] < Duration::from_millis(50), "p50 {:?}, p95 {:?}, max {:?}", times[49], times[94], times[99]);
+}
+
+/// Two threads: one writes the same bytes for ever, the other reads whatever comes.
+struct Flood {
+    stream: TcpStream,
+    stopped: Arc<AtomicBool>,
+    threads: [thread::JoinHandle<()>; 2],
+}
+
+impl Flood {
+    fn start(stream: TcpStream, bytes: Vec<u8>) -> Flood {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (mut writer, mut reader) = (stream.try_clone().unwrap(), stream.try_clone().unwrap());
+        let (flag, other) = (stopped.clone(), stopped.clone());
+        let threads = [
+            thread::spawn(move || while !flag.load(Ordering::Relaxed) && writer.write_all(&bytes).is_ok() {}),
+            thread::spawn(move || {
+                let mut buffer = vec![0; 1 << 20];
+                while !other.load(Ordering::Relaxed) {
+                    match reader.read(&mut buffer) {
+                        Ok(0) => break,
+                        Err(error) if error.kind() != ErrorKind::Interrupted => break,
+                        _ => {}
+                    }
+                }
+            }),
+        ];
+        Flood { stream, stopped, threads }
+    }
+
+    fn stop(self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.stream.shutdown(Shutdown::Both).unwrap();
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
