@@ -51,6 +51,9 @@ pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
     let Some(messages) = messages else {
         return Reply::refusal(400, "the body must be {\"messages\":[…]}");
     };
+    if messages.len() > MOST_MESSAGES {
+        return Reply::refusal(413, &format!("a batch has at most {MOST_MESSAGES} messages"));
+    }
     let mut refused = 0;
     let mut results = String::new();
     for message in &messages {
@@ -226,6 +229,9 @@ fn scalar(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
     }
 }
 
+/// Messages in a batch: more than whole ones fit into a body of the default size. Without a bound a body of tiny wrong ones
+/// would bring an answer of thirty times its size.
+const MOST_MESSAGES: usize = 10_000;
 const SUCCESS: &str = "{\"code\":1,\"msg\":\"message notify successed!\",\"data\":\"\"}";
 const NOT_AN_OBJECT: &str = "a notification is a JSON object";
 const NOT_TEXT: &str = "a field that must be text is none";

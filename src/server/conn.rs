@@ -67,6 +67,8 @@ pub enum Phase {
     Pinged,
     /// Our close is queued or sent: the peer's, or the end of its patience, is awaited.
     Closing,
+    /// The peer broke the protocol: what it still sends means nothing and is thrown away until it reads our close.
+    Broken,
     /// Both closes were said: the connection ends when the outbox is empty.
     Closed,
 }

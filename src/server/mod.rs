@@ -383,6 +383,9 @@ impl Server {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::WebSocket(websocket) = &mut conn.state else { return };
         let client = websocket.client;
+        if matches!(websocket.phase, Phase::Broken | Phase::Closed) {
+            return;
+        }
         let open = matches!(websocket.phase, Phase::Open | Phase::Pinged);
         if open {
             websocket.phase = Phase::Open;
@@ -419,6 +422,7 @@ impl Server {
             }
             (Some(Err(error)), true) => {
                 self.hub.stats.protocol_errors += 1;
+                websocket.phase = Phase::Broken;
                 debug!("client {client:?} broke the protocol: {error:?}");
                 self.hub.close(client, error.close());
             }
@@ -465,7 +469,7 @@ impl Server {
                         debug!("client {:?} answers no ping", websocket.client);
                         self.doom(key);
                     }
-                    Phase::Closing | Phase::Closed => self.doom(key),
+                    Phase::Closing | Phase::Broken | Phase::Closed => self.doom(key),
                 },
             }
             if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) {
@@ -507,7 +511,9 @@ impl Server {
         let Some(key) = self.hub.conn(client) else { return };
         let Some(conn) = self.conns.get_mut(key) else { return };
         if let State::WebSocket(websocket) = &mut conn.state {
-            websocket.phase = Phase::Closing;
+            if websocket.phase != Phase::Broken {
+                websocket.phase = Phase::Closing;
+            }
             websocket.deadline = self.now.time.after(CLOSE_PATIENCE);
             self.timers.arm(key, conn);
         }

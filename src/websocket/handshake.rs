@@ -21,15 +21,18 @@ impl From<Error> for Reply {
     fn from(error: Error) -> Reply {
         match error {
             Error::Key => Reply::refusal(400, "Sec-WebSocket-Key must be 16 bytes in base64"),
-            Error::Method => Reply::refusal(405, "a WebSocket begins with GET").with("Allow", "GET, HEAD"),
-            Error::NoUpgrade => {
-                Reply::refusal(426, "this is a WebSocket").with("Upgrade", "websocket").with("Connection", "Upgrade")
-            }
+            Error::Method => Reply::refusal(405, "a WebSocket begins with GET").with("Allow", "GET"),
+            Error::NoUpgrade => upgrade_required("this is a WebSocket"),
             Error::Version => {
-                Reply::refusal(426, "WebSocket version 13 is spoken here").with("Sec-WebSocket-Version", "13")
+                upgrade_required("WebSocket version 13 is spoken here").with("Sec-WebSocket-Version", "13")
             }
         }
     }
+}
+
+/// RFC 9110 section 15.5.22: it must say to what.
+fn upgrade_required(why: &str) -> Reply {
+    Reply::refusal(426, why).with("Upgrade", "websocket").with("Connection", "Upgrade")
 }
 
 /// Checks a request; the bytes of the 101 if it is right. No extension and no subprotocol is ever accepted.
