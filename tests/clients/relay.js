@@ -1,0 +1,69 @@
+'use strict'
+// The real relay, as a child process, and what tests need beside it.
+
+const { spawn } = require('node:child_process')
+const { createHash } = require('node:crypto')
+const { once } = require('node:events')
+const path = require('node:path')
+const readline = require('node:readline')
+
+const BINARY = process.env.RELAY_BIN || path.join(__dirname, '../../target/release/relay')
+const KEY = 'try4dfs%#fs!#$2334ds(%B)'
+
+const md5 = text => createHash('md5').update(text).digest('hex')
+
+/** Starts relay with the demo setting, or with `args`, and waits until it listens. */
+async function start(port = 0, args = []) {
+  const env = { ...process.env }
+  delete env.RELAY_CONFIG
+  const child = spawn(BINARY, ['--listen', `127.0.0.1:${port}`, ...args], { stdio: ['ignore', 'inherit', 'pipe'], env })
+  const log = []
+  const relay = { child, log }
+  const ended = once(child, 'exit')
+  await new Promise((resolve, reject) => {
+    readline.createInterface({ input: child.stderr }).on('line', line => {
+      log.push(line)
+      const found = /listening on 127\.0\.0\.1:(\d+)/.exec(line)
+      if (found) {
+        relay.port = Number(found[1])
+        resolve()
+      }
+    })
+    child.on('error', reject)
+    ended.then(([code]) => reject(new Error(`relay ended with ${code}:\n${log.join('\n')}`)))
+  })
+  relay.url = `http://127.0.0.1:${relay.port}`
+  /** Ends it by a signal; the exit code. */
+  relay.stop = async (signal = 'SIGTERM') => {
+    child.kill(signal)
+    const [code] = await ended
+    return code
+  }
+  /** Posts a signed notification, which must be accepted. */
+  relay.notify = async (room_id, data, source = 'demo', key = KEY) => {
+    const sign = md5(source + room_id + data + key)
+    const body = new URLSearchParams({ source, room_id, data, sign })
+    const answer = await (await fetch(relay.url + '/api/notify', { method: 'POST', body })).json()
+    if (answer.code !== 1) throw new Error(JSON.stringify(answer))
+  }
+  return relay
+}
+
+/** The query of a right login. */
+function login(room_ids, more = {}) {
+  const sign = md5('demo' + room_ids + KEY)
+  return new URLSearchParams({ source: 'demo', room_ids, sign, userid: '7', username: 'spring', ...more }).toString()
+}
+
+/** Asks until there is an answer; fails after `patience` milliseconds. */
+async function until(what, ask, patience = 10000) {
+  const end = Date.now() + patience
+  for (;;) {
+    const answer = await ask()
+    if (answer) return answer
+    if (Date.now() > end) throw new Error('waited in vain for ' + what)
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+}
+
+module.exports = { start, login, until, md5, KEY }
