@@ -9,7 +9,7 @@ use std::{
     net::{Shutdown, TcpStream},
     process::Command,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -96,8 +96,12 @@ fn no_descriptors() {
     assert!(cpu_ticks(&relay) - before < 10, "something spins");
     let answered = waiting.into_iter().map(|mut stream| read_answer(&mut stream, false).status);
     assert!(answered.into_iter().all(|status| matches!(status, 200 | 503)));
-    wait_for("a place", || (probe_status(&relay) == 200).then_some(()));
-    assert!(relay.counter("accept_pauses") > 0);
+    // There is one place: who has it asks all questions.
+    let mut admin = wait_for("a place", || {
+        let mut stream = probe(&relay);
+        (read_answer(&mut stream, false).status == 200).then_some(stream)
+    });
+    assert!(ask_stats(&mut admin)["counters"]["accept_pauses"].as_u64().unwrap() > 0);
 }
 
 /// Peers that are gone before relay sees them, whether they hung up or reset, leave nothing behind.
@@ -421,6 +425,7 @@ fn a_message_larger_than_unsent() {
 /// Many large notifications at once, over several connections, do not make who reads look slow.
 #[test]
 fn a_burst_of_large_notifications() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let relay = Relay::start("");
     let readers: Vec<_> = (0..3)
         .map(|_| {
@@ -517,6 +522,7 @@ fn no_message_rate() {
 /// A client that floods as fast as it can does not delay another's requests.
 #[test]
 fn a_flood_of_messages_delays_nobody() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let relay = Relay::start("[limits]\nmessage_rate = 0");
     let stream = upgrade(relay.tcp(), &login(&[("format", "text"), ("room_ids", "flood")]));
     let flood = Flood::start(stream, frame(TEXT, &[b'x'; 100]).repeat(500));
@@ -531,6 +537,7 @@ fn a_flood_of_messages_delays_nobody() {
 /// Nor does one that pipelines requests.
 #[test]
 fn a_flood_of_requests_delays_nobody() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let relay = Relay::start("");
     let flood = Flood::start(relay.tcp(), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000));
     wait_for("the flood", || (relay.counter("requests") > 2000).then_some(()));
@@ -543,6 +550,7 @@ fn a_flood_of_requests_delays_nobody() {
 /// Crowds that come, speak and go leave nothing behind.
 #[test]
 fn waves() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let relay = Relay::start("");
     let mut admin = relay.tcp();
     ask_stats(&mut admin);
@@ -568,12 +576,15 @@ fn waves() {
     };
     let first = wave();
     let last = [wave(), wave()][1];
-    assert!(last <= first + first / 10 + 512, "{first} kB after the first wave, {last} kB after the third");
+    assert!(last <= first + first / 10, "{first} kB after the first wave, {last} kB after the third");
     assert_eq!(relay.descriptors(), descriptors);
     assert_eq!((relay.stat("/sessions"), relay.stat("/rooms")), (0, 0));
 }
 
 // Help.
+
+/// Held by what needs a processor or is measured: they would only disturb each other.
+static ALONE: Mutex<()> = Mutex::new(());
 
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
@@ -658,10 +669,6 @@ fn probe(relay: &Relay) -> TcpStream {
     let mut stream = relay.tcp();
     send_request(&mut stream, "GET", "/healthz", &[], b"");
     stream
-}
-
-fn probe_status(relay: &Relay) -> u16 {
-    read_answer(&mut probe(relay), false).status
 }
 
 /// The processor's time the relay has used, in hundredths of a second.

@@ -4,6 +4,7 @@
 //! what a unit test holds against the shipped file.
 
 use core::{fmt, time::Duration};
+use std::path::Path;
 
 use log::LevelFilter;
 use serde_json::Value as Json;
@@ -32,9 +33,12 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Reads a configuration; all its problems, in the file's order, if it has any.
-pub fn parse(text: &str) -> Result<Config, Vec<Problem>> {
-    let mut reader = Reader { text, problems: Vec::new(), known: Vec::new() };
+/// How a file is read whose name a configuration gives: its content, or why not.
+pub type ReadFile<'r> = &'r mut dyn FnMut(&Path) -> Result<String, String>;
+
+/// Reads a configuration, and the files in which its keys lie; all its problems, in the file's order, if it has any.
+pub fn parse(text: &str, read: ReadFile<'_>) -> Result<Config, Vec<Problem>> {
+    let mut reader = Reader { text, read, problems: Vec::new(), known: Vec::new() };
     let config = reader.config();
     if reader.problems.is_empty() {
         return Ok(config);
@@ -43,14 +47,15 @@ pub fn parse(text: &str) -> Result<Config, Vec<Problem>> {
     Err(reader.problems)
 }
 
-struct Reader<'t> {
+struct Reader<'t, 'r> {
     text: &'t str,
+    read: ReadFile<'r>,
     problems: Vec<Problem>,
     /// Every key that was asked for, as `section.key`.
     known: Vec<String>,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> Reader<'t, '_> {
     fn config(&mut self) -> Config {
         let mut config = Config::default();
         let mut root = match toml_span::parse(self.text) {
@@ -89,6 +94,7 @@ impl<'t> Reader<'t> {
 
         let mut section = root.section(self, "socketio");
         section.path(self, "path", &mut config.socketio.path);
+        section.not_yet(self, "client_js", "does not speak Socket.IO yet");
         section.string(self, "client_js", &mut config.socketio.client_js);
         section.seconds(self, "ping_interval", &mut config.socketio.ping_interval, PING);
         section.seconds(self, "ping_timeout", &mut config.socketio.ping_timeout, PING);
@@ -117,6 +123,7 @@ impl<'t> Reader<'t> {
         section.finish(self);
 
         let mut section = root.section(self, "message_log");
+        section.not_yet(self, "dir", "writes no message log yet");
         section.string(self, "dir", &mut config.message_log.dir);
         section.whole(self, "retention_days", &mut config.message_log.retention_days, 1..=36_500, "days");
         section.whole(self, "rotate", &mut config.message_log.rotate, 4096..=1 << 40, "bytes");
@@ -136,6 +143,7 @@ impl<'t> Reader<'t> {
         }
 
         let mut section = root.section(self, "hooks");
+        section.not_yet(self, "url", "does not call a backend yet");
         section.string(self, "url", &mut config.hooks.url);
         config.hooks.secret = section.secret(self, "secret", "secret_file").map(|(secret, _)| secret);
         let event = |name: &str| match name {
@@ -153,6 +161,7 @@ impl<'t> Reader<'t> {
         section.finish(self);
 
         let mut section = root.section(self, "redis");
+        section.not_yet(self, "url", "has no link to siblings yet");
         section.string(self, "url", &mut config.redis.url);
         section.string(self, "channel", &mut config.redis.channel);
         section.string(self, "key_prefix", &mut config.redis.key_prefix);
@@ -180,14 +189,14 @@ impl<'t> Reader<'t> {
         section.boolean(self, "publish_msg_verify", &mut publish_msg_verify);
         let sign_key = match sign_key {
             Some((secret, span)) => {
-                if secret == Secret::Inline(String::new()) {
+                if secret.expose().is_empty() {
                     self.problem(span, format!("{}sign_key is empty: everybody could sign", section.prefix));
                 }
                 secret
             }
             None => {
                 self.problem(span, format!("{}sign_key is missing (or sign_key_file)", section.prefix));
-                Secret::Inline(String::new())
+                Secret(String::new())
             }
         };
         section.finish(self);
@@ -305,7 +314,7 @@ impl<'t> Section<'t> {
         format!("{}{key}", self.prefix)
     }
 
-    fn section(&mut self, reader: &mut Reader<'t>, key: &'static str) -> Section<'t> {
+    fn section(&mut self, reader: &mut Reader<'t, '_>, key: &'static str) -> Section<'t> {
         let prefix = format!("{}{key}.", self.prefix);
         match self.take(key) {
             Some(value) => reader.table(prefix, value),
@@ -314,7 +323,7 @@ impl<'t> Section<'t> {
     }
 
     /// The tables within a table, with their names and where those stand.
-    fn sections(&mut self, reader: &mut Reader<'t>, key: &'static str) -> Vec<(String, Span, Section<'t>)> {
+    fn sections(&mut self, reader: &mut Reader<'t, '_>, key: &'static str) -> Vec<(String, Span, Section<'t>)> {
         let outer = self.section(reader, key);
         let sections = outer.table.into_iter().map(|(name, value)| {
             let section = reader.table(format!("{}{}.", outer.prefix, name.name), value);
@@ -323,13 +332,13 @@ impl<'t> Section<'t> {
         sections.collect()
     }
 
-    fn optional(&mut self, reader: &mut Reader<'t>, key: &'static str) -> Option<String> {
+    fn optional(&mut self, reader: &mut Reader<'t, '_>, key: &'static str) -> Option<String> {
         let mut value = String::new();
         self.string(reader, key, &mut value);
         Some(value).filter(|value| !value.is_empty())
     }
 
-    fn string(&mut self, reader: &mut Reader<'t>, key: &'static str, into: &mut String) {
+    fn string(&mut self, reader: &mut Reader<'t, '_>, key: &'static str, into: &mut String) {
         let Some(value) = self.take(key) else { return };
         match value.as_str() {
             Some(text) => *into = text.into(),
@@ -337,7 +346,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    fn path(&mut self, reader: &mut Reader<'t>, key: &'static str, into: &mut String) {
+    fn path(&mut self, reader: &mut Reader<'t, '_>, key: &'static str, into: &mut String) {
         let Some(value) = self.take(key) else { return };
         match value.as_str() {
             Some(path) if path.starts_with('/') && !path.contains(['?', '#', ' ']) => *into = path.into(),
@@ -345,7 +354,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    fn boolean(&mut self, reader: &mut Reader<'t>, key: &'static str, into: &mut bool) {
+    fn boolean(&mut self, reader: &mut Reader<'t, '_>, key: &'static str, into: &mut bool) {
         let Some(value) = self.take(key) else { return };
         match value.as_bool() {
             Some(flag) => *into = flag,
@@ -355,7 +364,7 @@ impl<'t> Section<'t> {
 
     fn whole(
         &mut self,
-        reader: &mut Reader<'t>,
+        reader: &mut Reader<'t, '_>,
         key: &'static str,
         into: &mut u64,
         range: core::ops::RangeInclusive<u64>,
@@ -371,7 +380,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    fn limit(&mut self, reader: &mut Reader<'t>, limit: &limits::Limit, into: &mut u64) {
+    fn limit(&mut self, reader: &mut Reader<'t, '_>, limit: &limits::Limit, into: &mut u64) {
         let Some(value) = self.take(limit.key) else { return };
         let (low, high) = limit.range;
         match value.as_integer().and_then(|number| u64::try_from(number).ok()) {
@@ -386,7 +395,7 @@ impl<'t> Section<'t> {
 
     fn seconds(
         &mut self,
-        reader: &mut Reader<'t>,
+        reader: &mut Reader<'t, '_>,
         key: &'static str,
         into: &mut Duration,
         range: core::ops::RangeInclusive<f64>,
@@ -402,7 +411,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    fn choice<T: Copy>(&mut self, reader: &mut Reader<'t>, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+    fn choice<T: Copy>(&mut self, reader: &mut Reader<'t, '_>, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let value = self.take(key)?;
         let found = value.as_str().and_then(|text| choices.iter().find(|(name, _)| *name == text));
         if found.is_none() {
@@ -412,7 +421,7 @@ impl<'t> Section<'t> {
         found.map(|(_, choice)| *choice)
     }
 
-    fn array(&mut self, reader: &mut Reader<'t>, key: &'static str, what: &str) -> Vec<Value<'t>> {
+    fn array(&mut self, reader: &mut Reader<'t, '_>, key: &'static str, what: &str) -> Vec<Value<'t>> {
         let Some(mut value) = self.take(key) else { return Vec::new() };
         if value.as_array().is_none() {
             reader.wanted(&value, &self.key(key), &format!("a list of {what}"));
@@ -427,7 +436,7 @@ impl<'t> Section<'t> {
     /// A list of strings, each read by `read`, whose error says what would be right.
     fn list<T>(
         &mut self,
-        reader: &mut Reader<'t>,
+        reader: &mut Reader<'t, '_>,
         key: &'static str,
         what: &str,
         read: impl Fn(&str) -> Result<T, String>,
@@ -448,25 +457,44 @@ impl<'t> Section<'t> {
     }
 
     /// A secret given in place or by its file, and where it stands; an empty one in place counts as none for `token`s.
-    fn secret(&mut self, reader: &mut Reader<'t>, key: &'static str, file: &'static str) -> Option<(Secret, Span)> {
-        let span = self.table.get(key).or(self.table.get(file)).map(|value| value.span)?;
-        let both = self.table.contains_key(key) && self.table.contains_key(file);
-        if both {
-            reader.problem(span, format!("{} and {file} are both given: one would be right", self.key(key)));
-        }
-        let inline = self.table.contains_key(key);
-        let (mut secret, mut path) = (String::new(), String::new());
+    fn secret(&mut self, reader: &mut Reader<'t, '_>, key: &'static str, file: &'static str) -> Option<(Secret, Span)> {
+        let [inline, path] = [key, file].map(|name| self.table.get(name).map(|value| value.span));
+        let (mut secret, mut name) = (String::new(), String::new());
         self.string(reader, key, &mut secret);
-        self.string(reader, file, &mut path);
-        match inline {
-            true if secret.is_empty() && key != "sign_key" => None,
-            true => Some((Secret::Inline(secret), span)),
-            false => Some((Secret::File(path.into()), span)),
+        self.string(reader, file, &mut name);
+        match (inline, path) {
+            (Some(span), Some(_)) => {
+                reader.problem(span, format!("{} and {file} are both given: one would be right", self.key(key)));
+                Some((Secret("two".into()), span))
+            }
+            (Some(_), None) if secret.is_empty() && key != "sign_key" => None,
+            (Some(span), None) => Some((Secret(secret), span)),
+            (None, Some(span)) => {
+                let content = match name.as_str() {
+                    "" => Err("the file's name is empty".into()),
+                    name => (reader.read)(Path::new(name)).map(|content| content.trim_end().to_owned()),
+                };
+                let why = match content {
+                    Ok(content) if !content.is_empty() => return Some((Secret(content), span)),
+                    Ok(_) => "the file is empty".into(),
+                    Err(why) => why,
+                };
+                reader.problem(span, format!("{}: {name:?}: {why}", self.key(file)));
+                Some((Secret("unread".into()), span))
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// What is asked for that this version cannot do: better refused than silently missing.
+    fn not_yet(&self, reader: &mut Reader<'t, '_>, key: &str, what: &str) {
+        if let Some(value) = self.table.get(key).filter(|value| value.as_str().is_some_and(|text| !text.is_empty())) {
+            reader.problem(value.span, format!("{}: this version {what}", self.key(key)));
         }
     }
 
     /// Complains about every key that nobody asked for.
-    fn finish(&mut self, reader: &mut Reader<'t>) {
+    fn finish(&mut self, reader: &mut Reader<'t, '_>) {
         for (key, _) in core::mem::take(&mut self.table) {
             let near = self.asked.iter().map(|asked| (distance(asked, &key.name), asked)).min();
             let hint = match near {
@@ -529,13 +557,22 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 mod tests {
     use super::*;
 
+    /// Reads a configuration where every file named `*.key` holds its own name.
+    fn read(text: &str) -> Result<Config, Vec<Problem>> {
+        parse(text, &mut |path| match path.to_str() {
+            Some("empty.key") => Ok("\n".into()),
+            Some(name) if name.ends_with(".key") => Ok(format!("in {name}\r\n")),
+            _ => Err("no such file".into()),
+        })
+    }
+
     fn problems(text: &str) -> String {
-        parse(text).unwrap_err().iter().map(|problem| format!("{problem}\n")).collect()
+        read(text).unwrap_err().iter().map(|problem| format!("{problem}\n")).collect()
     }
 
     #[test]
     fn nothing_is_the_default() {
-        assert_eq!(parse("").unwrap(), Config::default());
+        assert_eq!(read("").unwrap(), Config::default());
     }
 
     #[test]
@@ -566,7 +603,7 @@ mod tests {
 
     #[test]
     fn values() {
-        let config = parse(
+        let config = read(
             "listen = [\"[::]:0\", \"unix:/tmp/r\"]\nsign_window = 0.5e2\n[limits]\nmessage_rate = 0\nkeep_alive = 0.5\n\
              [sources.a]\nsign_key_file = \"a.key\"\nsign = [\"hmac-sha256\"]\npublish_msg_verify = false\n\
              [namespaces.\"/custom\"]\nauth = \"open\"\nwelcome = { event = \"auth\", data = \"$auth\" }\n\
@@ -576,7 +613,7 @@ mod tests {
         assert_eq!(config.sign_window, Duration::from_secs(50));
         assert_eq!((config.limits.message_rate, config.limits.keep_alive), (0, 500));
         let source = &config.sources["a"];
-        assert_eq!(source.sign_key, Secret::File("a.key".into()));
+        assert_eq!(source.sign_key, Secret("in a.key".into()));
         assert_eq!((source.sign.as_slice(), source.publish_msg_verify), (&[Scheme::HmacSha256][..], false));
         let custom = &config.namespaces["/custom"];
         assert_eq!(custom.welcome, Some(Welcome { event: "auth".into(), data: None }));
@@ -588,16 +625,17 @@ mod tests {
     #[test]
     fn the_shipped_file_is_the_default() {
         let shipped = include_str!("../../etc/relay.toml");
-        assert_eq!(parse(shipped).unwrap(), Config::default());
+        assert_eq!(read(shipped).unwrap(), Config::default());
         let is_setting =
             |line: &str| line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
         let bare: String = shipped
             .lines()
             .map(|line| if is_setting(line) { &line[1..] } else { line })
             .fold(String::new(), |all, line| all + line + "\n");
-        assert_eq!(parse(&bare).unwrap(), Config::default());
+        assert_eq!(read(&bare).unwrap(), Config::default());
 
-        let mut reader = Reader { text: "", problems: Vec::new(), known: Vec::new() };
+        let mut reader =
+            Reader { text: "", read: &mut |_| Err(String::new()), problems: Vec::new(), known: Vec::new() };
         reader.config();
         let (mut section, mut named) = (String::new(), Vec::new());
         for line in bare.lines() {
@@ -637,7 +675,7 @@ mod tests {
         let text = "[sources.demo]\nsign_key = \"…\"\n[admin]\ntoken = \"\"\n[namespaces.\"/\"]\nauth = \"sign\"\n\
                     [namespaces.\"/custom\"]\nauth = \"open\"\nsource = \"demo\"\njoin = false\npairing = \"\"\n\
                     forward = [\"call_up\", \"call_in\"]\n[hooks]\nurl = \"\"\nsecret = \"\"\non_failure = \"deny\"\n";
-        let config = parse(text).unwrap();
+        let config = read(text).unwrap();
         assert_eq!((config.admin_token, config.hooks.secret), (None, None));
         assert_eq!(config.namespaces["/custom"].pairing, None);
     }

@@ -1,14 +1,14 @@
 //! The configuration, checked: whoever holds a [`Config`] need not ask whether it makes sense.
 //!
 //! [`file`] reads it from text and says what is wrong with line and column. Nothing here touches a file or a socket: a
-//! key that lies in a file of its own is a [`Secret::File`] until the process [resolves](Config::resolve) it.
+//! key that lies in a file of its own is read through a function that the caller gives.
 
 pub mod address;
 pub mod file;
 pub mod namespace;
 
 use core::{fmt, time::Duration};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use log::LevelFilter;
 
@@ -65,31 +65,20 @@ pub struct Source {
     pub publish_msg_verify: bool,
 }
 
-/// A string nobody should see in a log, or the file it lies in.
+/// A string nobody should see in a log.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Secret {
-    /// The secret itself.
-    Inline(String),
-    /// The file that holds it, alone but for white space at its end.
-    File(PathBuf),
-}
+pub struct Secret(pub String);
 
 impl Secret {
-    /// The secret; empty while it still lies in its file.
+    /// The secret.
     pub fn expose(&self) -> &str {
-        match self {
-            Secret::Inline(secret) => secret,
-            Secret::File(_) => "",
-        }
+        &self.0
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Secret::Inline(_) => f.write_str("Inline(…)"),
-            Secret::File(path) => write!(f, "File({})", path.display()),
-        }
+        f.write_str("Secret(…)")
     }
 }
 
@@ -214,7 +203,7 @@ impl Config {
     /// The built-in demo setting: two sources whose keys everybody knows.
     pub fn demo() -> Config {
         let source = |(name, key): (&str, &str)| {
-            let sign_key = Secret::Inline(key.into());
+            let sign_key = Secret(key.into());
             (name.to_owned(), Source { sign_key, sign: Scheme::ALL.into(), publish_msg_verify: true })
         };
         Config { sources: DEMO_KEYS.map(source).into(), ..Config::default() }
@@ -223,36 +212,6 @@ impl Config {
     /// Whether a source's key is one that everybody knows.
     pub fn has_demo_keys(&self) -> bool {
         self.sources.values().any(|source| DEMO_KEYS.iter().any(|(_, key)| source.sign_key.expose() == *key))
-    }
-
-    /// Puts the content of their files in place of all [`Secret::File`]s. The error names the key and why.
-    pub fn resolve(&mut self, mut read: impl FnMut(&PathBuf) -> Result<String, String>) -> Result<(), String> {
-        let sources =
-            self.sources.iter_mut().map(|(name, source)| (format!("sources.{name}.sign_key"), &mut source.sign_key));
-        let token = self.admin_token.iter_mut().map(|token| ("admin.token".to_owned(), token));
-        let hooks = self.hooks.secret.iter_mut().map(|secret| ("hooks.secret".to_owned(), secret));
-        for (key, secret) in sources.chain(token).chain(hooks) {
-            if let Secret::File(path) = secret {
-                let content = read(path).map_err(|why| format!("{key}_file: {}: {why}", path.display()))?;
-                let content = content.trim_end();
-                if content.is_empty() {
-                    return Err(format!("{key}_file: {} is empty", path.display()));
-                }
-                *secret = Secret::Inline(content.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// What is asked for that this version cannot do: better refused than silently missing.
-    pub fn unsupported(&self) -> Vec<&'static str> {
-        let asked = [
-            (!self.redis.url.is_empty(), "redis.url: this version has no link to siblings yet"),
-            (!self.hooks.url.is_empty(), "hooks.url: this version does not call a backend yet"),
-            (!self.message_log.dir.is_empty(), "message_log.dir: this version writes no message log yet"),
-            (!self.socketio.client_js.is_empty(), "socketio.client_js: this version does not speak Socket.IO yet"),
-        ];
-        asked.into_iter().filter_map(|(asked, why)| asked.then_some(why)).collect()
     }
 }
 
@@ -268,21 +227,5 @@ mod tests {
     fn secrets_do_not_show() {
         let shown = format!("{:?}", Config::demo());
         assert!(shown.contains("demo") && !shown.contains("try4dfs"));
-    }
-
-    #[test]
-    fn files_take_the_place_of_their_names() {
-        let mut config = Config::demo();
-        config.sources.get_mut("demo").unwrap().sign_key = Secret::File("k".into());
-        assert!(
-            config
-                .clone()
-                .resolve(|_| Err("no such file".into()))
-                .unwrap_err()
-                .contains("sources.demo.sign_key_file: k")
-        );
-        assert!(config.clone().resolve(|_| Ok("\n".into())).unwrap_err().contains("empty"));
-        config.resolve(|_| Ok("secret\r\n".into())).unwrap();
-        assert_eq!(config.sources["demo"].sign_key.expose(), "secret");
     }
 }

@@ -132,6 +132,11 @@ impl Exchange {
         }
     }
 
+    /// The answer to the request polled last says that it is the last one, and is.
+    pub fn end_with_reply(&mut self) {
+        self.connection = Connection::Ends;
+    }
+
     /// Queues the answer to what was no request; the connection ends with it.
     pub fn refuse(&mut self, error: Error, now: Now) {
         Reply::from(error).write(&mut self.output, Connection::Ends, false, now.unix);

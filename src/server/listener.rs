@@ -6,7 +6,7 @@ use std::{
     net::ToSocketAddrs,
     os::{
         fd::{FromRawFd, OwnedFd},
-        unix::{fs::FileTypeExt, net::UnixStream as StdUnixStream},
+        unix::fs::FileTypeExt,
     },
     path::{Path, PathBuf},
 };
@@ -183,13 +183,17 @@ fn tcp(socket: socket2::Socket) -> io::Result<Listener> {
 
 /// A socket file that nobody listens at is what a killed relay left behind; anything else is not ours to remove.
 fn bind_unix(path: &Path) -> io::Result<Listener> {
-    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
-        && StdUnixStream::connect(path).is_err()
-    {
-        fs::remove_file(path)?;
+    let address = SockAddr::unix(path)?;
+    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        // Not to wait for one that listens and is busy: only a refusal says that nobody is there.
+        let knock = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        knock.set_nonblocking(true)?;
+        if knock.connect(&address).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            fs::remove_file(path)?;
+        }
     }
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.bind(&SockAddr::unix(path)?)?;
+    socket.bind(&address)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     let listener = UnixListener::from_std(socket.into());

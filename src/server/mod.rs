@@ -88,6 +88,8 @@ pub struct Server {
     descriptors: u64,
     /// Accepting is put off until then, or until a connection ends.
     accept_after: Time,
+    /// Not to fill the log with it.
+    complain_after: Time,
     /// Connections with more to read than they may in one turn.
     again: Vec<ConnKey>,
     /// HTTP connections with something to write.
@@ -154,6 +156,7 @@ impl Server {
             timers: Timers::default(),
             descriptors,
             accept_after: Time::START,
+            complain_after: Time::START,
             again: Vec::new(),
             replied: Vec::new(),
             doomed: Vec::new(),
@@ -342,10 +345,10 @@ impl Server {
             };
             match api::route(&request, &mut cx) {
                 Outcome::Reply(reply) => {
-                    exchange.reply(&reply, self.now);
                     if self.stopping.is_some() {
-                        exchange.close(self.now);
+                        exchange.end_with_reply();
                     }
+                    exchange.reply(&reply, self.now);
                 }
                 Outcome::Upgrade { client, response } => {
                     let fresh = fresh.to_vec();
@@ -614,7 +617,11 @@ impl Server {
                     Ok(Accepted::Nobody) => break,
                     Ok(Accepted::Exhausted) => {
                         self.hub.stats.accept_pauses += 1;
-                        warn!("no descriptor for one more connection: accepting pauses");
+                        // Each descriptor that is freed is taken at once, and the next try may fail again.
+                        if self.complain_after <= self.now.time {
+                            warn!("no descriptor for one more connection: accepting pauses");
+                            self.complain_after = self.now.time.after(COMPLAINT_PAUSE);
+                        }
                         self.accept_after = self.now.time.after(ACCEPT_PAUSE);
                         return;
                     }
@@ -663,6 +670,8 @@ const READ_BUDGET: usize = 64 * 1024;
 const ACCEPT_BUDGET: usize = 64;
 /// How long accepting rests when there was no descriptor, unless a connection ends before.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the log says so at most.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 /// Descriptors that are not for connections.
 const SPARE_DESCRIPTORS: u64 = 64;
 /// Connections beyond the limit that are open at once only to be told so.

@@ -46,16 +46,10 @@ impl Origin {
         let Origin::File(path) = self else { return Ok(Config::demo()) };
         let shown = path.display();
         let text = fs::read_to_string(path).map_err(|error| BadConfig(vec![format!("{shown}: {error}")]))?;
-        let mut config = config::parse(&text)
-            .map_err(|problems| BadConfig(problems.iter().map(|problem| format!("{shown}:{problem}")).collect()))?;
-        let unsupported = config.unsupported();
-        if !unsupported.is_empty() {
-            return Err(BadConfig(unsupported.iter().map(|why| format!("{shown}: {why}")).collect()));
-        }
         let beside = path.parent().unwrap_or(Path::new("."));
-        let read = |file: &PathBuf| fs::read_to_string(secret_path(file, beside)).map_err(|error| error.to_string());
-        config.resolve(read).map_err(|why| BadConfig(vec![format!("{shown}: {why}")]))?;
-        Ok(config)
+        let mut read = |file: &Path| fs::read_to_string(secret_path(file, beside)).map_err(|error| error.to_string());
+        config::parse(&text, &mut read)
+            .map_err(|problems| BadConfig(problems.iter().map(|problem| format!("{shown}:{problem}")).collect()))
     }
 }
 
@@ -146,14 +140,19 @@ pub fn admin_token(config: &Config) -> String {
         return token.expose().to_owned();
     }
     let token = to_hex(&random::<16>());
-    let folder = env::var_os("RUNTIME_DIRECTORY").filter(|_| env::var_os("NOTIFY_SOCKET").is_some());
-    match folder.map(|folder| Path::new(&folder).join("admin.token")) {
-        Some(path) => match write_token(&path, &token) {
-            Ok(()) => info!("the admin token is in {}", path.display()),
+    // Of several directories the first (`systemd.exec(5)`, `RuntimeDirectory=`).
+    let folders = env::var_os("RUNTIME_DIRECTORY").filter(|_| env::var_os("NOTIFY_SOCKET").is_some());
+    let folder = folders.as_ref().and_then(|folders| env::split_paths(folders).next());
+    if let Some(path) = folder.map(|folder| folder.join("admin.token")) {
+        match write_token(&path, &token) {
+            Ok(()) => {
+                info!("the admin token is in {}", path.display());
+                return token;
+            }
             Err(error) => warn!("the admin token could not be written to {}: {error}", path.display()),
-        },
-        None => info!("the admin token is {token} (set [admin] token to choose it)"),
+        }
     }
+    info!("the admin token is {token} (set [admin] token to choose it)");
     token
 }
 

@@ -1,0 +1,932 @@
+//! Contract section 2: the command line, exit codes, what `check` says, the tools, where relay listens, and how it gets
+//! on with systemd.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::{
+        fs::{FileTypeExt, PermissionsExt},
+        net::{UnixDatagram, UnixStream},
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use socket2::{Domain, SockAddr, Socket, Type};
+use support::{
+    Answer, KEY, PATIENCE, Relay, SILENCE, connect_sign, notify_sign, read_answer, send_request, temp_file, wait_for,
+};
+
+const SIGHUP: i32 = 1;
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+
+// Words and exit codes.
+
+#[test]
+fn version_and_help() {
+    for option in ["--version", "-V"] {
+        let run = run(&[option]);
+        assert_eq!((run.code, run.out.as_str()), (0, concat!("relay ", env!("CARGO_PKG_VERSION"), "\n")));
+    }
+    for (args, text) in [
+        (&["--help"][..], "relay check"),
+        (&["-h"], "--listen ADDR"),
+        (&["help"], "--config FILE"),
+        (&["serve", "--help"], "--allow-demo-keys"),
+        (&["check", "--help"], "relay check [--config FILE]"),
+        (&["sign", "--help"], "relay sign connect ROOMS"),
+        (&["notify", "--help"], "relay notify ROOMS DATA"),
+        (&["listen", "--help"], "relay listen ROOMS"),
+    ] {
+        let run = run(args);
+        assert_eq!((run.code, run.err.as_str()), (0, ""), "{args:?}");
+        assert!(run.out.contains(text), "{args:?}: {}", run.out);
+        assert!(run.out.lines().all(|line| line.chars().count() <= 110), "{args:?} fits a terminal");
+    }
+    // The exit codes are no secret.
+    let help = run(&["--help"]).out;
+    assert!(["0", "1 (", "2 (", "78 ("].iter().all(|code| help.contains(code)), "{help}");
+}
+
+#[test]
+fn a_bad_command_line() {
+    for (args, why) in [
+        (&["--frobnicate"][..], "--frobnicate"),
+        (&["-x"], "-x"),
+        (&["frobnicate"], "frobnicate"),
+        (&["serve", "now"], "now"),
+        (&["check", "--listen", "127.0.0.1:0"], "--listen"),
+        (&["--config"], "--config"),
+        (&["--listen", "4000"], "expected host:port"),
+        (&["--listen", "127.0.0.1:65536"], "expected host:port"),
+        (&["--listen", "unix:"], "unix"),
+        (&["--allow-demo-keys=yes"], "--allow-demo-keys"),
+        (&["sign"], "connect or notify"),
+        (&["sign", "connect"], "which rooms"),
+        (&["sign", "notify", "room"], "what data"),
+        (&["notify", "room", "data", "more"], "more"),
+        (&["notify", "room", "data", "--once"], "--once"),
+        (&["listen"], "which rooms"),
+    ] {
+        let run = run(args);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{args:?}: {}", run.err);
+        assert!(run.err.starts_with("relay: ") && run.err.contains(why), "{args:?}: {}", run.err);
+        assert!(run.err.contains("--help"), "{args:?} says where to look: {}", run.err);
+    }
+}
+
+// Check.
+
+#[test]
+fn a_good_configuration() {
+    let file = write("good.toml", &Relay::configuration(""));
+    let run = run(&["check", "--config", text(&file)]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert!(run.out.contains(text(&file)) && run.out.contains("2 sources"), "{}", run.out);
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/relay.toml");
+    assert_eq!(self::run(&["check", "--config", shipped]).code, 0);
+}
+
+/// All problems at once, each with its place and what would be right; `serve` says the same.
+#[test]
+fn a_bad_configuration() {
+    let cases = [
+        ("listn = []", "1:1: unknown key listn: did you mean listen?"),
+        ("[sources.demo]", "is missing"),
+        ("sign_key = \"\"", "3:12: sources.demo.sign_key is empty"),
+        ("sign = [\"md5\", \"sha1\"]", "4:17: sources.demo.sign: expected \"md5\" or \"hmac-sha256\", not \"sha1\""),
+        ("[limits]", ""),
+        ("body = \"big\"", "6:9: limits.body must be a whole number of bytes from "),
+        ("room_id = 0", "7:11: limits.room_id must be "),
+        ("connections = -1", "8:15: limits.connections must be "),
+        ("keep_alive = true", "9:14: limits.keep_alive must be a number of seconds from "),
+        ("messages = 4", "10:1: unknown key limits.messages: did you mean message?"),
+        ("[log]", ""),
+        ("level = \"loud\"", "12:10: log.level must be one of \"off\", \"error\", \"warn\", \"info\""),
+        ("[websocket]", ""),
+        ("path = \"ws\"", "14:9: websocket.path must be a path that begins with /"),
+        ("ping_interval = nan", "15:17: websocket.ping_interval must be a number of seconds"),
+        ("[colours]", "16:2: unknown key colours: known are listen, origins, "),
+    ];
+    let lines: Vec<&str> = cases.iter().map(|(line, _)| *line).collect();
+    let file = write("bad.toml", &lines.join("\n"));
+    let check = run(&["check", "--config", text(&file)]);
+    assert_eq!((check.code, check.out.as_str()), (78, ""));
+    for (line, problem) in cases.iter().filter(|(_, problem)| problem.starts_with(|c: char| c.is_ascii_digit())) {
+        let wanted = format!("{}:{problem}", text(&file));
+        assert!(check.err.lines().any(|said| said.starts_with(&wanted)), "{line}: {wanted:?} in {}", check.err);
+    }
+    assert_eq!(check.err.lines().count(), 12, "{}", check.err);
+    let serve = run(&["--config", text(&file)]);
+    assert_eq!(serve.code, 78);
+    assert!(serve.err.contains(&check.err), "{}", serve.err);
+}
+
+#[test]
+fn other_bad_configurations() {
+    for (content, problem) in [
+        ("listen = [\"4000\"]", ":1:12: listen: expected host:port"),
+        ("listen = \"127.0.0.1:4000\"", ":1:11: listen must be a list"),
+        ("listen = [\"三\", 4]", ":1:16: listen must be a list"),
+        ("origins = [\"example.org\"]", ":1:13: origins: expected "),
+        ("trusted_proxies = [\"10.0.0.0/33\"]", ":1:21: trusted_proxies: expected "),
+        ("sign_window = 0", ":1:15: sign_window must be "),
+        ("shutdown_timeout = -1", ":1:20: shutdown_timeout must be "),
+        ("a = 1\na = 2", ":2:1: "),
+        ("[limits\n", ":1:"),
+        ("[sources.demo]\nname = \"x\"", ":1:10: sources.demo.sign_key is missing"),
+        ("[sources.\"a b\"]\nsign_key = \"k\"", ":1:11: a source's name "),
+        ("[sources.demo]\nsign_key = \"k\"\nsign_key_file = \"f\"", "one would be right"),
+        ("[sources.demo]\nsign_key_file = \"relay-test-nowhere\"", "sources.demo.sign_key_file: "),
+        ("[namespaces.app]\nauth = \"open\"", ":1:13: a namespace's name "),
+        ("[redis]\nurl = \"redis://h\"", "redis.url: this version "),
+    ] {
+        let file = write("bad.toml", content);
+        let run = run(&["check", "--config", text(&file)]);
+        assert_eq!(run.code, 78, "{content}: {}{}", run.out, run.err);
+        let begins = format!("{}:", text(&file));
+        assert!(run.err.starts_with(&begins) && run.err.contains(problem), "{content}: {}", run.err);
+    }
+    let nowhere = temp_file("nowhere.toml");
+    let binary = temp_file("binary.toml");
+    fs::write(&binary, [0xff, 0xfe]).unwrap();
+    for file in [text(&nowhere), text(&binary), "/"] {
+        for command in ["check", "serve"] {
+            let run = run(&[command, "--config", file]);
+            assert_eq!(run.code, 78, "{command} {file}: {}", run.err);
+            assert!(run.err.contains(file), "{command} {file}: {}", run.err);
+        }
+    }
+}
+
+/// Also keys that were mistyped where a secret belongs, which are the first that one writes.
+#[test]
+fn a_mistyped_secret() {
+    for (content, hint) in [
+        ("[sources.demo]\nsign_kye = \"k\"", ":2:1: unknown key sources.demo.sign_kye: did you mean sign_key?"),
+        ("[admin]\ntokn = \"t\"", ":2:1: unknown key admin.tokn: did you mean token?"),
+        ("[hooks]\nsecrt = \"s\"", ":2:1: unknown key hooks.secrt: did you mean secret?"),
+    ] {
+        let file = write("bad.toml", content);
+        let run = run(&["check", "--config", text(&file)]);
+        assert!(run.code == 78 && run.err.contains(hint), "{content}: {}", run.err);
+    }
+}
+
+/// Not only what the text alone shows has a place in it.
+#[test]
+fn every_problem_has_its_line() {
+    for content in [
+        "[sources.demo]\nsign_key_file = \"relay-test-nowhere\"",
+        "[sources.demo]\nsign_key_file = \"\"",
+        "[sources.demo]\nsign_key_file = \"/dev/null\"",
+        "[redis]\nurl = \"redis://h\"",
+    ] {
+        let file = write("bad.toml", content);
+        let run = run(&["check", "--config", text(&file)]);
+        assert_eq!(run.code, 78, "{content}");
+        assert!(run.err.contains(&format!("{}:2:", text(&file))), "{content}: {}", run.err);
+    }
+}
+
+/// With nowhere to listen at it does not start, unless the command line or systemd says where.
+#[test]
+fn nowhere_to_listen() {
+    let file = write("empty.toml", "listen = []\n[sources.a]\nsign_key = \"k\"");
+    let run = run(&["serve", "--config", text(&file)]);
+    assert!(run.code == 78 && run.err.contains("listen"), "{}: {}", run.code, run.err);
+    let relay = Relay::spawn(relay(&["--config", text(&file), "--listen", "127.0.0.1:0"]), file);
+    assert_eq!(relay.get("/healthz").status, 200);
+}
+
+#[test]
+fn where_the_configuration_comes_from() {
+    let (good, bad) = (write("good.toml", "[sources.a]\nsign_key = \"k\""), write("bad.toml", "[sources.b]"));
+    let check = |variable: &Path, args: &[&str]| run_command(relay(args).env("RELAY_CONFIG", variable));
+    assert_eq!(check(&good, &["check"]).code, 0);
+    let run = check(&bad, &["check"]);
+    assert!(run.code == 78 && run.err.contains(text(&bad)), "{}", run.err);
+    assert_eq!(check(&bad, &["check", "--config", text(&good)]).code, 0);
+    assert_eq!(check(&bad, &["serve"]).code, 78);
+    assert_eq!(check(&bad, &["sign", "connect", "room"]).code, 78);
+    // The key of a source comes from there too.
+    let run = check(&good, &["sign", "connect", "room", "--source", "a", "--hex"]);
+    assert_eq!(run.out.trim(), connect_sign("a", "room", "k"));
+}
+
+// Sign.
+
+#[test]
+fn md5_signatures() {
+    let md5sum = |input: &str| filter("md5sum", &[], input)[..32].to_owned();
+    let key_file = write("key", "a key\n");
+    for (rooms, data, key) in [("room", "hello", KEY), ("a,b", "三 & more", "a key"), ("三", "[1]", "k")] {
+        let run = run(&["sign", "connect", rooms, "--key", key, "--source", "shop", "--hex"]);
+        assert_eq!((run.code, run.out.trim()), (0, md5sum(&format!("shop{rooms}{key}")).as_str()), "{}", run.err);
+        let run = self::run(&["sign", "notify", rooms, data, "--key", key, "--hex"]);
+        assert_eq!((run.code, run.out.trim()), (0, md5sum(&format!("demo{rooms}{data}{key}")).as_str()));
+    }
+    let run = run(&["sign", "notify", "room", "x", "--key-file", text(&key_file)]);
+    assert_eq!(run.out, format!("sign={}\n", md5sum("demoroomxa key")));
+
+    let mut command = relay(&["sign", "notify", "room", "-", "--key", "k", "--hex"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all("from\nstdin".as_bytes()).unwrap();
+    let out = child.wait_with_output().unwrap().stdout;
+    assert_eq!(String::from_utf8(out).unwrap().trim(), md5sum("demoroomfrom\nstdink"));
+}
+
+#[test]
+fn hmac_signatures() {
+    let hmac = |key: &str, input: &str| {
+        let script =
+            "import hmac,sys;print(hmac.new(sys.argv[1].encode(),sys.stdin.buffer.read(),'sha256').hexdigest())";
+        filter("python3", &["-c", script, key], input).trim().to_owned()
+    };
+    let run = |args: &[&str]| run(&[args, &["--hmac", "--key", KEY]].concat()).out;
+    let out = run(&["sign", "connect", "a,b", "--userid", "7", "--ts", "1700000000", "--hex"]);
+    assert_eq!(out.trim(), hmac(KEY, "connect\ndemo\n7\na,b\n1700000000"));
+    let out = run(&["sign", "notify", "room", "三", "--ts", "1700000000"]);
+    let sign = hmac(KEY, "notify\ndemo\nroom\n1700000000\n三");
+    assert_eq!(out, format!("sign_type=hmac-sha256&ts=1700000000&sign={sign}\n"));
+
+    // With the time of now it lets one in.
+    let relay = Relay::start("");
+    let fields = run(&["sign", "connect", "room", "--userid", "7"]);
+    let query = format!("/ws?source=demo&room_ids=room&userid=7&{}", fields.trim());
+    support::Client::open(relay.tcp(), &query).expect("it is right");
+}
+
+#[test]
+fn a_key_that_is_not_known() {
+    let run = run(&["sign", "connect", "room", "--source", "nobody"]);
+    assert!(run.code == 1 && run.err.contains("nobody") && run.err.contains("--key"), "{}", run.err);
+}
+
+// Notify.
+
+#[test]
+fn notify() {
+    let relay = Relay::start("");
+    let mut client = relay.connect("room,三");
+    let url = format!("http://{}", relay.addr);
+    let notify = |args: &[&str]| run(&[&["notify", "--url", &url, "--key", KEY], args].concat());
+    let accepted = "{\"code\":1,\"msg\":\"message notify successed!\",\"data\":\"\"}\n";
+    for (args, data) in [
+        (&["room", "hello"][..], json!("hello")),
+        (&["room", "a & b = 三\n"], json!("a & b = 三\n")),
+        (&["room", "[1]"], json!("[1]")),
+        (&["room", "[1, {\"a\": null}]", "--json"], json!([1, {"a": null}])),
+        (&["room", "\"a \\u4e09 string\"", "--json"], json!("a 三 string")),
+        (&["room", "hello", "--hmac"], json!("hello")),
+        (&["room", "[1]", "--hmac", "--json"], json!([1])),
+        (&["--room-id", "room", "--data", "hello"], json!("hello")),
+    ] {
+        let run = notify(args);
+        assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (0, accepted, ""), "{args:?}");
+        assert_eq!(client.data(), data, "{args:?}");
+    }
+    notify(&["room,三", "both"]);
+    assert_eq!((client.data(), client.data()), (json!("both"), json!("both")));
+
+    let run = run(&["notify", "room", "x", "--url", &url, "--key", "wrong"]);
+    assert_eq!(run.code, 1);
+    assert_eq!(run.out, "{\"code\":0,\"msg\":\"api notify sign verify failed!\",\"data\":\"\"}\n");
+    let run = notify(&["room", "{", "--json"]);
+    assert!(run.code == 1 && run.err.contains("JSON"), "{}", run.err);
+    client.silence();
+
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let run = self::run(&["notify", "room", "x", "--url", &free, "--key", KEY]);
+    assert!(run.code == 1 && run.err.contains("refused") && run.err.contains(&free), "{}", run.err);
+    let run = self::run(&["notify", "room", "x", "--url", "https://relay.example", "--key", KEY]);
+    assert!(run.code == 1 && run.err.contains("https"), "{}", run.err);
+}
+
+// Listen.
+
+#[test]
+fn listen_prints_a_line_for_each_message() {
+    let relay = Relay::start("");
+    let listener = Listener::start(&relay, &["room", "三", "--userid", "9", "--username", "ear"]);
+    listener.wait_err("listening to room,三");
+    relay.notify("room", "hello");
+    relay.notify("三", "two\nlines \u{1b}[31m");
+    relay.notify("elsewhere", "not for us");
+    let value = r#"{"a":[1,"三"]}"#;
+    let sign = notify_sign("demo", "room", value, KEY);
+    let body = format!(r#"{{"source":"demo","room_id":"room","sign":"{sign}","data":{value}}}"#);
+    assert_eq!(relay.post_json("/api/notify", &body).json()["code"], 1);
+    let lines = listener.wait_lines(3);
+    assert_eq!(lines[0], "room\thello");
+    assert_eq!(lines[1], "三\ttwo\\nlines \\u{1b}[31m");
+    let (room, data) = lines[2].split_once('\t').unwrap();
+    assert_eq!((room, serde_json::from_str::<Value>(data).unwrap()), ("room", json!({"a": [1, "三"]})));
+
+    let mut raw = Listener::start(&relay, &["room", "--json", "--once", "--hmac"]);
+    raw.wait_err("listening to room");
+    relay.notify("room", "as it came");
+    let message: Value = serde_json::from_str(&raw.wait_lines(1)[0]).unwrap();
+    assert_eq!((&message["event"], &message["data"]), (&json!("newMsg"), &json!("as it came")));
+    assert_eq!(raw.code(), 0, "one is all it wants");
+    assert_eq!(listener.wait_lines(4)[3], "room\tas it came");
+}
+
+/// It comes back after an end of whatever kind, and gives up when it is refused.
+#[test]
+fn listen_comes_back() {
+    let mut relay = Relay::start("shutdown_timeout = 1");
+    let addr = relay.addr.to_string();
+    let mut listener = Listener::start(&relay, &["room"]);
+    for (round, signal) in [SIGKILL, SIGTERM].into_iter().enumerate() {
+        listener.wait_err_times("listening to room", round + 1);
+        relay.notify("room", &format!("round {round}"));
+        assert_eq!(listener.wait_lines(round + 1)[round], format!("room\tround {round}"));
+        relay.signal(signal);
+        relay.child.wait().unwrap();
+        thread::sleep(Duration::from_millis(100));
+        let config = write("again.toml", &Relay::configuration("shutdown_timeout = 1"));
+        let mut command = self::relay(&["--listen", &addr]);
+        command.arg("--config").arg(&config);
+        relay = Relay::spawn(command, config);
+    }
+    listener.wait_err_times("listening to room", 3);
+    relay.notify("room", "the last");
+    assert_eq!(listener.wait_lines(3)[2], "room\tthe last");
+    // A new key, and it is not let in any more.
+    relay.signal(SIGKILL);
+    relay.child.wait().unwrap();
+    let config = write("other.toml", &Relay::configuration("").replace(KEY, "another key"));
+    let mut command = self::relay(&["--listen", &addr]);
+    command.arg("--config").arg(&config);
+    let _relay = Relay::spawn(command, config);
+    assert_eq!(listener.code(), 1);
+    listener.wait_err("sign verify failed!");
+}
+
+#[test]
+fn listen_ends_when_it_is_refused() {
+    let relay = Relay::start("");
+    let mut refused = Listener::start(&relay, &["room", "--key", "wrong"]);
+    assert_eq!(refused.code(), 1);
+    refused.wait_err("sign verify failed!");
+    let mut stranger = Listener::start(&relay, &["room", "--source", "nobody"]);
+    assert_eq!(stranger.code(), 1);
+    stranger.wait_err("this source can not be configured!");
+    assert_eq!(relay.counter("logins_refused"), 2, "it asked once");
+}
+
+// Where relay listens.
+
+#[test]
+fn listen_on_the_command_line_replaces_the_configuration_s() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = write("relay.toml", &Relay::configuration(&format!("listen = [\"{free}\"]")));
+    let mut command = relay(&["serve", "--listen", "127.0.0.1:0", "--listen=localhost:0"]);
+    command.arg("--config").arg(&config);
+    let relay = Relay::spawn(command, config);
+    assert!(relay.addresses.len() >= 2, "{:?}", relay.addresses);
+    assert!(TcpStream::connect(free).is_err());
+    for address in &relay.addresses {
+        assert!(!address.ends_with(":0"), "the real port is named: {address}");
+        let mut stream = TcpStream::connect(address).unwrap();
+        assert_eq!(healthz(&mut stream).status, 200);
+    }
+}
+
+#[test]
+fn both_families() {
+    let config = write("relay.toml", &Relay::configuration("").replace(KEY, "k"));
+    let mut command = relay(&["--listen", "[::]:0"]);
+    command.arg("--config").arg(&config);
+    let relay = Relay::spawn(command, config);
+    for host in ["127.0.0.1", "::1"] {
+        let mut stream = TcpStream::connect((host, relay.addr.port())).unwrap();
+        assert_eq!(healthz(&mut stream).status, 200, "{host}");
+    }
+}
+
+#[test]
+fn a_unix_socket() {
+    let path = temp_file("socket");
+    let address = format!("unix:{}", text(&path));
+    let mut first = Relay::start(&format!("listen = [\"{address}\"]"));
+    assert_eq!(first.addresses, [address.as_str()]);
+    let ask = || healthz(&mut UnixStream::connect(&path).unwrap()).status;
+    assert_eq!(ask(), 200);
+    let run = run(&["notify", "room", "x", "--url", &address, "--key", KEY]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let ear = Listener::spawn(self::relay(&["listen", "room", "--url", &address, "--key", KEY]));
+    ear.wait_err("listening to room");
+    assert_eq!(self::run(&["notify", "room", "hello", "--url", &address, "--key", KEY]).code, 0);
+    assert_eq!(ear.wait_lines(1), ["room\thello"]);
+    drop(ear);
+
+    // In use: the second does not start, and takes nothing away.
+    let config = write("relay.toml", &Relay::configuration(&format!("listen = [\"{address}\"]")));
+    let run = self::run(&["--config", text(&config)]);
+    assert!(run.code == 1 && run.err.contains(text(&path)) && run.err.contains("in use"), "{}", run.err);
+    assert_eq!(ask(), 200);
+
+    // Left behind by one that was killed: replaced. Removed at a proper end.
+    first.signal(SIGKILL);
+    first.child.wait().unwrap();
+    assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+    let mut command = self::relay(&[]);
+    command.arg("--config").arg(&config);
+    let mut second = Relay::spawn(command, config);
+    assert_eq!(ask(), 200);
+    second.signal(SIGTERM);
+    assert_eq!(second.wait(), 0);
+    assert!(!path.exists());
+}
+
+/// A relay that is too busy to be asked is there all the same: nothing waits for it, and nothing is taken away.
+#[test]
+fn a_unix_socket_with_a_full_queue_is_in_use() {
+    let path = temp_file("socket");
+    let busy = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    busy.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+    busy.listen(0).unwrap();
+    let _queued = UnixStream::connect(&path).unwrap();
+    let run = run(&["--listen", &format!("unix:{}", text(&path))]);
+    assert!(run.code == 1 && run.err.contains("in use"), "{}: {}", run.code, run.err);
+    assert!(path.exists());
+    let _ = fs::remove_file(path);
+}
+
+/// Whatever else is there is not ours.
+#[test]
+fn a_file_in_the_place_of_a_socket_stays() {
+    let path = write("precious", "precious");
+    let run = run(&["--listen", &format!("unix:{}", text(&path))]);
+    assert!(run.code == 1 && run.err.contains(text(&path)), "{}: {}", run.code, run.err);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn an_address_in_use() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let run = run(&["--listen", &address]);
+    assert_eq!(run.code, 1);
+    let line = run.err.lines().last().unwrap();
+    assert!(line.contains(&address) && line.to_lowercase().contains("in use"), "{line}");
+}
+
+#[test]
+fn an_address_that_is_not_ours() {
+    for address in ["192.0.2.1:0", "no-such-host.invalid:80", "unix:/nowhere/at/all"] {
+        let config = write("relay.toml", &Relay::configuration("").replace(KEY, "k"));
+        let run = run(&["--config", text(&config), "--listen", address]);
+        assert!(run.code == 1 && run.err.contains(address), "{address}: {} {}", run.code, run.err);
+    }
+}
+
+// The demo setting.
+
+#[test]
+fn the_demo_setting_is_loud() {
+    let relay = Relay::spawn(relay(&["--listen", "127.0.0.1:0"]), temp_file("none"));
+    let line = relay.wait_log("DEMO");
+    assert!(line.contains("WARN") && line.contains("public"), "{line}");
+    relay.connect("room");
+    let sign = connect_sign("remote_debug", "console-log", "5iwdf$%sdfss!#$2334ds(%B)");
+    relay.connect_with(&[("source", "remote_debug"), ("room_ids", "console-log"), ("sign", &sign)]);
+    relay.notify("room", "x");
+}
+
+#[test]
+fn keys_that_everybody_knows_stay_on_this_machine() {
+    let demo = write("relay.toml", &format!("[sources.other]\nsign_key = \"{KEY}\""));
+    let in_file = temp_file("demo.key");
+    fs::write(&in_file, format!("{KEY}\n")).unwrap();
+    let by_file = write("relay.toml", &format!("[sources.other]\nsign_key_file = \"{}\"", text(&in_file)));
+    let own = write("relay.toml", "[sources.other]\nsign_key = \"k\"");
+    for args in [&[][..], &["--config", text(&demo)], &["--config", text(&by_file)]] {
+        for address in ["0.0.0.0:0", "[::]:0"] {
+            let run = run(&[args, &["--listen", "127.0.0.1:0", "--listen", address]].concat());
+            assert_eq!(run.code, 78, "{args:?}: {}", run.err);
+            assert!(run.err.contains("demo key") && run.err.contains("--allow-demo-keys"), "{}", run.err);
+            assert!(!run.err.contains("listening on"), "{}", run.err);
+        }
+    }
+    for args in [&["--allow-demo-keys"][..], &["--config", text(&own)]] {
+        let relay = Relay::spawn(relay(&[args, &["--listen", "0.0.0.0:0"]].concat()), temp_file("none"));
+        assert_eq!(relay.get("/healthz").status, 200);
+    }
+    let path = temp_file("socket");
+    let relay = Relay::spawn(relay(&["--listen", &format!("unix:{}", text(&path))]), temp_file("none"));
+    assert_eq!(healthz(&mut UnixStream::connect(&path).unwrap()).status, 200);
+    drop(relay);
+    let _ = fs::remove_file(path);
+}
+
+// systemd.
+
+/// Sockets that the service manager opened are used in place of the configuration's; the file of one is not ours.
+#[test]
+fn inherited_sockets() {
+    let path = temp_file("socket");
+    let config = write("relay.toml", &Relay::configuration("listen = [\"192.0.2.1:1\"]"));
+    let script = "\
+import os, socket, sys
+tcp = socket.socket(); tcp.bind(('127.0.0.1', 0)); tcp.listen(9)
+unix = socket.socket(socket.AF_UNIX); unix.bind(sys.argv[1]); unix.listen(9)
+for number, fd in enumerate([tcp.fileno(), unix.fileno()]): os.dup2(fd, 20 + number)
+for number in (0, 1): os.dup2(20 + number, 3 + number); os.close(20 + number)
+os.environ.update(LISTEN_PID=str(os.getpid() + int(sys.argv[2])), LISTEN_FDS='2', LISTEN_FDNAMES='a:b')
+os.execv(sys.argv[3], sys.argv[3:])";
+    let wrapped = |offset: &str| {
+        let mut command = Command::new("python3");
+        clean(&mut command).args(["-c", script]).arg(&path).arg(offset).arg(env!("CARGO_BIN_EXE_relay"));
+        command.arg("serve").arg("--config").arg(&config);
+        command
+    };
+    let mut relay = Relay::spawn(wrapped("0"), config.clone());
+    assert_eq!(relay.addresses.len(), 2);
+    assert_eq!(relay.addresses[1], format!("unix:{}", text(&path)));
+    assert_eq!(relay.get("/healthz").status, 200);
+    assert_eq!(healthz(&mut UnixStream::connect(&path).unwrap()).status, 200);
+    let mut client = relay.connect("room");
+    relay.notify("room", "hello");
+    assert_eq!(client.data(), "hello");
+    drop(client);
+    relay.signal(SIGTERM);
+    assert_eq!(relay.wait(), 0);
+    assert!(path.exists(), "systemd goes on listening at it");
+    // Meant for another process: they are not taken.
+    fs::remove_file(&path).unwrap();
+    let run = run_command(&mut wrapped("1"));
+    assert!(run.code == 1 && run.err.contains("192.0.2.1:1"), "{}", run.err);
+    let _ = fs::remove_file(path);
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let path = temp_file("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let next = || {
+        let mut buffer = [0; 4096];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    let wait_state = |wanted: &str| -> String {
+        let begin = Instant::now();
+        loop {
+            let state = next();
+            if state.lines().any(|line| line.starts_with(wanted)) {
+                return state;
+            }
+            assert!(begin.elapsed() < PATIENCE, "waited in vain for {wanted}");
+        }
+    };
+    let mut relay = Relay::start_with("shutdown_timeout = 60", |command| {
+        clean(command).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
+    });
+    let first = next();
+    assert!(first.lines().any(|line| line == "READY=1"), "{first:?}");
+    assert!(first.lines().any(|line| line.starts_with("STATUS=")), "{first:?}");
+
+    // Well within the watchdog's time, however long nothing else happens.
+    let mut last = Instant::now();
+    for _ in 0..8 {
+        wait_state("WATCHDOG=1");
+        assert!(last.elapsed() < Duration::from_millis(350), "{:?}", last.elapsed());
+        last = Instant::now();
+    }
+    let client = relay.connect("a,b");
+    wait_state("STATUS=1 sessions, 2 rooms, ");
+
+    for _ in 0..2 {
+        relay.signal(SIGHUP);
+        let reloading = wait_state("RELOADING=1");
+        let time = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).expect("a time");
+        assert!(time.parse::<u64>().unwrap() > 0);
+        wait_state("READY=1");
+    }
+    fs::write(&relay.config, "bad").unwrap();
+    relay.signal(SIGHUP);
+    wait_state("RELOADING=1");
+    wait_state("READY=1");
+
+    relay.signal(SIGTERM);
+    wait_state("STOPPING=1");
+    wait_state("WATCHDOG=1");
+    drop(client);
+    assert_eq!(relay.wait(), 0);
+    let _ = fs::remove_file(path);
+}
+
+/// A manager that does not listen any more ends nothing.
+#[test]
+fn a_service_manager_that_is_gone() {
+    let path = temp_file("notify");
+    let relay = Relay::start_with("", |command| {
+        clean(command).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
+    });
+    thread::sleep(SILENCE);
+    assert_eq!(relay.get("/healthz").status, 200);
+}
+
+#[test]
+fn the_journal_s_form() {
+    let file = "[sources.demo]\nsign_key = \"k\"\n[log]\nlevel = \"debug\"";
+    let config = write("relay.toml", file);
+    let mut command = relay(&["--listen", "127.0.0.1:0"]);
+    command.arg("--config").arg(&config).env("JOURNAL_STREAM", "8:12345");
+    let relay = Relay::spawn(command, config);
+    fs::write(&relay.config, "bad").unwrap();
+    relay.signal(SIGHUP);
+    relay.wait_log("the old one stays");
+    fs::write(&relay.config, format!("listen = [\"127.0.0.1:1\"]\n{file}")).unwrap();
+    relay.signal(SIGHUP);
+    relay.wait_log("restart");
+    let sign = connect_sign("demo", "room", "k");
+    drop(relay.connect_with(&[("sign", &sign)]));
+    relay.wait_log("without a closing handshake");
+    for (text, priority) in [
+        ("listening on", "<6>"),
+        ("the old one stays", "<3>"),
+        ("restart", "<4>"),
+        ("without a closing handshake", "<7>"),
+    ] {
+        let line = relay.wait_log(text);
+        assert!(line.starts_with(priority), "{line}");
+    }
+    for line in relay.log() {
+        assert!(line.starts_with('<') && !line.contains('\u{1b}') && !has_time(&line), "{line}");
+    }
+}
+
+#[test]
+fn the_log_s_form_elsewhere() {
+    let relay = Relay::start_with("", |command| {
+        clean(command);
+    });
+    for line in relay.log() {
+        assert!(has_time(&line) && !line.starts_with('<') && !line.contains('\u{1b}'), "{line}");
+    }
+}
+
+#[test]
+fn the_log_s_level() {
+    for (level, wanted) in [("off", &[][..]), ("error", &[]), ("warn", &["WARN"]), ("info", &["WARN", "INFO"])] {
+        // With a small `unsent` there is a warning, and its socket tells when relay is there.
+        let path = temp_file("socket");
+        let config = write("relay.toml", &format!("[limits]\nunsent = 4096\n[log]\nlevel = \"{level}\""));
+        let mut command = relay(&["--listen", &format!("unix:{}", text(&path))]);
+        command.arg("--config").arg(&config);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        wait_for("the socket", || UnixStream::connect(&path).ok());
+        assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+        let mut log = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert!(child.wait().unwrap().success());
+        for name in ["ERROR", "WARN", "INFO", "DEBUG"] {
+            assert_eq!(log.contains(name), wanted.contains(&name), "{level}: {log}");
+        }
+    }
+}
+
+// The admin token.
+
+#[test]
+fn a_token_is_made_and_said() {
+    let tokens: Vec<String> = (0..2)
+        .map(|_| {
+            let relay = Relay::spawn(relay(&["--listen", "127.0.0.1:0"]), temp_file("none"));
+            let line = relay.wait_log("admin token is ");
+            let token = line.split("admin token is ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+            assert!(token.len() >= 32, "{line}");
+            assert_eq!(stats(&relay, &token), 200);
+            assert_ne!(stats(&relay, &"0".repeat(token.len())), 200);
+            assert_ne!(stats(&relay, ""), 200);
+            token
+        })
+        .collect();
+    assert_ne!(tokens[0], tokens[1]);
+}
+
+/// A token of one's own is nobody else's business.
+#[test]
+fn a_token_that_was_chosen_is_not_said() {
+    let relay = Relay::start("");
+    assert_eq!(stats(&relay, support::TOKEN), 200);
+    assert!(!relay.log().join("\n").contains(support::TOKEN));
+}
+
+#[test]
+fn under_systemd_the_token_lies_in_the_runtime_directory() {
+    let folder = temp_file("runtime");
+    assert_token_in(&folder, text(&folder));
+}
+
+/// systemd.exec(5): several are separated by colons.
+#[test]
+fn of_several_runtime_directories_the_token_lies_in_the_first() {
+    let folder = temp_file("runtime");
+    assert_token_in(&folder, &format!("{}:/run/relay-test-other", text(&folder)));
+}
+
+fn assert_token_in(folder: &Path, variable: &str) {
+    let socket = temp_file("notify");
+    let file = folder.join("admin.token");
+    // What an earlier one left behind may be open to everybody.
+    fs::create_dir(folder).unwrap();
+    fs::write(&file, "old").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    let _manager = UnixDatagram::bind(&socket).unwrap();
+    let mut command = relay(&["--listen", "127.0.0.1:0"]);
+    command.env("NOTIFY_SOCKET", &socket).env("RUNTIME_DIRECTORY", variable);
+    let relay = Relay::spawn(command, temp_file("none"));
+    let token = fs::read_to_string(&file).unwrap();
+    assert_eq!(stats(&relay, token.trim()), 200, "{:?}", relay.log());
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    relay.wait_log(text(&file));
+    drop(relay);
+    fs::remove_dir_all(folder).unwrap();
+    let _ = fs::remove_file(&socket);
+}
+
+/// It must be somewhere.
+#[test]
+fn a_token_that_cannot_be_written_is_said() {
+    let socket = temp_file("notify");
+    let _manager = UnixDatagram::bind(&socket).unwrap();
+    let mut command = relay(&["--listen", "127.0.0.1:0"]);
+    command.env("NOTIFY_SOCKET", &socket).env("RUNTIME_DIRECTORY", "/nowhere/at/all");
+    let relay = Relay::spawn(command, temp_file("none"));
+    relay.wait_log("/nowhere/at/all");
+    let log = relay.log().join("\n");
+    let words = log.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() >= 32);
+    assert!(words.into_iter().any(|word| stats(&relay, word) == 200), "the token is nowhere: {log}");
+    let _ = fs::remove_file(&socket);
+}
+
+// Help.
+
+/// A command without anything from around the tests.
+fn relay(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    clean(&mut command).args(args);
+    command
+}
+
+fn clean(command: &mut Command) -> &mut Command {
+    for name in [
+        "RELAY_CONFIG",
+        "NOTIFY_SOCKET",
+        "JOURNAL_STREAM",
+        "RUNTIME_DIRECTORY",
+        "CREDENTIALS_DIRECTORY",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+    ] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// What a command said, and how it ended.
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn run(args: &[&str]) -> Run {
+    run_command(&mut relay(args))
+}
+
+/// One that does not end is killed and fails.
+fn run_command(command: &mut Command) -> Run {
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be run");
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begin.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("{command:?} does not end");
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    let output = child.wait_with_output().unwrap();
+    Run {
+        code: status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// What another program makes of an input.
+fn filter(program: &str, args: &[&str], input: &str) -> String {
+    let mut child =
+        Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect(program);
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+}
+
+fn write(name: &str, content: &str) -> PathBuf {
+    let file = temp_file(name);
+    fs::write(&file, content).unwrap();
+    file
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn healthz(stream: &mut (impl Read + Write)) -> Answer {
+    send_request(stream, "GET", "/healthz", &[], b"");
+    read_answer(stream, false)
+}
+
+/// The status of a question that needs the token.
+fn stats(relay: &Relay, token: &str) -> u16 {
+    relay.request("GET", "/api/stats", &[("Authorization", &format!("Bearer {token}"))], b"").status
+}
+
+/// Whether a line begins with a date, after its priority.
+fn has_time(line: &str) -> bool {
+    let line = line.split_once('>').filter(|_| line.starts_with('<')).map_or(line, |(_, rest)| rest);
+    line.as_bytes().get(..5).is_some_and(|year| year[..4].iter().all(u8::is_ascii_digit) && year[4] == b'-')
+}
+
+/// A running `relay listen`; killed when dropped.
+struct Listener {
+    child: Child,
+    out: Arc<Mutex<Vec<String>>>,
+    err: Arc<Mutex<Vec<String>>>,
+}
+
+impl Listener {
+    fn start(relay: &Relay, args: &[&str]) -> Listener {
+        // Options that come later count.
+        let url = format!("http://{}", relay.addr);
+        Listener::spawn(self::relay(&[&["listen", "--url", &url, "--key", KEY], args].concat()))
+    }
+
+    fn spawn(mut command: Command) -> Listener {
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be run");
+        let out = collect(child.stdout.take().unwrap());
+        let err = collect(child.stderr.take().unwrap());
+        Listener { child, out, err }
+    }
+
+    fn wait_lines(&self, count: usize) -> Vec<String> {
+        wait_for("lines", || Some(self.out.lock().unwrap().clone()).filter(|lines| lines.len() >= count))
+    }
+
+    fn wait_err(&self, text: &str) {
+        self.wait_err_times(text, 1);
+    }
+
+    fn wait_err_times(&self, text: &str, times: usize) {
+        wait_for(text, || {
+            let count = self.err.lock().unwrap().iter().filter(|line| line.contains(text)).count();
+            (count >= times).then_some(())
+        });
+    }
+
+    fn code(&mut self) -> i32 {
+        wait_for("the end", || self.child.try_wait().unwrap()).code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("the listener said: {:?}", self.err.lock().unwrap());
+        }
+    }
+}
+
+fn collect(stream: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let into = lines.clone();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            into.lock().unwrap().push(line);
+        }
+    });
+    lines
+}
