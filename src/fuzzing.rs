@@ -121,7 +121,7 @@ pub fn websocket_peer(bytes: &[u8]) {
 pub fn client_event(bytes: &[u8]) {
     let mut config = config::Config::demo();
     config.limits.message_rate = 0;
-    let mut hub = Hub::new(config.into(), MessageId::first(0, 0));
+    let mut hub = Hub::new(config.into(), MessageId::first(0, 0), [0; 32]);
     let subject = Subject::Connect { source: "demo", userid: "", room_ids: "a,b" };
     let sign = to_hex(&subject.md5(config::DEMO_KEYS[0].1.as_bytes()));
     let login = Login {

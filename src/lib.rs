@@ -13,7 +13,7 @@
 //! | 5 | [`cli`] | the process: arguments, exit codes, `sign`, `notify`, `listen` |
 //! | 4 | [`server`] | the world: mio, sockets, files, signals, the time |
 //! | 3 | [`hub`], [`api`] | the meaning; HTTP endpoints as functions of hub and request |
-//! | 2 | [`http`], [`websocket`] | protocols: bytes to values and back, one state machine a connection |
+//! | 2 | [`http`], [`websocket`], [`engineio`], [`socketio`] | protocols: bytes to values and back, one state machine a connection |
 //! | 1 | [`config`], [`limits`], [`names`], [`key`], [`frame`], [`outbox`], [`sign`], [`clock`] | vocabulary |
 //!
 //! # The way of a byte
@@ -43,6 +43,7 @@ pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod engineio;
 pub mod frame;
 pub mod fuzzing;
 pub mod http;
@@ -53,4 +54,5 @@ pub mod names;
 pub mod outbox;
 pub mod server;
 pub mod sign;
+pub mod socketio;
 pub mod websocket;

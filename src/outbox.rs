@@ -166,8 +166,22 @@ impl Outbox {
         self.run.begin += written as u32;
     }
 
+    /// Puts bytes before everything that waits: what the peer must get before it can understand the rest. Nothing may be
+    /// half out.
+    pub fn put_first(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut batch = Batch::default();
+        let (begin, end) = batch.push_raw(bytes);
+        self.seal();
+        let segments = &mut self.rest.get_or_insert_default().segments;
+        segments.push_front(Segment::Kept { batch: Rc::new(batch), begin, end });
+        self.bytes += bytes.len() as u32;
+    }
+
     /// Makes what is left outlive the turn.
-    fn keep(&mut self, turn: &mut Turn) {
+    pub fn keep(&mut self, turn: &mut Turn) {
         self.seal();
         for segment in self.rest.iter_mut().flat_map(|rest| rest.segments.iter_mut()) {
             if let Segment::Run(run) = segment {

@@ -100,7 +100,7 @@ fn config() -> Config {
 
 impl World {
     fn new(seed: u64) -> World {
-        let hub = Hub::new(config().into(), MessageId::first(1, 1));
+        let hub = Hub::new(config().into(), MessageId::first(1, 1), [1; 32]);
         World { hub, clients: BTreeMap::new(), dice: Dice(seed | 1), now: Now::default(), count: 0, published: 0 }
     }
 
@@ -162,8 +162,8 @@ impl World {
             for client in self.clients.values_mut() {
                 if client.closed.is_none() && client.source == source && client.rooms.contains(room) {
                     client.owed.push_back(match client.form {
-                        Form::Json => format!("{room}/{data}"),
                         Form::Text => value.to_owned(),
+                        _ => format!("{room}/{data}"),
                     });
                 }
             }
@@ -186,7 +186,7 @@ impl World {
                 self.published += 1;
                 let list = rooms.join(",");
                 let tenant = self.hub.tenant(source).unwrap();
-                self.hub.publish(tenant, &Rooms::parse(&list, 10, 0).unwrap(), Data::Text(&data));
+                self.hub.publish(tenant, &Rooms::parse(&list, 10, 0).unwrap(), Data::Text(&data), "");
                 self.owe(source, &rooms, &format!("\"{data}\""), &data);
             }
             _ => self.turn(),
@@ -202,7 +202,7 @@ impl World {
         let data = format!("p{}", self.published);
         self.published += 1;
         match form {
-            Form::Json => {
+            _ => {
                 let rooms = self.dice.rooms();
                 let message = format!(r#"{{"data":"{data}","room_ids":"{}"}}"#, rooms.join(","));
                 self.hub.handle_message(key, Incoming::Text(&message), self.now);

@@ -1,5 +1,7 @@
 //! Pages in the binary: the front page and the demo.
 
+use std::borrow::Cow;
+
 use crate::{http::Reply, sign::to_hex};
 
 /// Every page, with its entity tag.
@@ -11,19 +13,14 @@ pub struct Assets {
 pub struct Asset {
     path: &'static str,
     content_type: &'static str,
-    body: &'static [u8],
+    body: Cow<'static, [u8]>,
     etag: String,
 }
 
 impl Assets {
     /// Computes the entity tags: 20 µs once.
     pub fn new() -> Assets {
-        let page = |(path, body): (&'static str, &'static str)| Asset {
-            path,
-            content_type: "text/html; charset=utf-8",
-            body: body.as_bytes(),
-            etag: format!("\"{}\"", to_hex(&<md5::Md5 as md5::Digest>::digest(body))),
-        };
+        let page = |(path, body): (&'static str, &'static str)| Asset::new(path, HTML, body.as_bytes().into());
         Assets { pages: PAGES.into_iter().map(page).collect() }
     }
 
@@ -45,12 +42,22 @@ impl Default for Assets {
 }
 
 impl Asset {
+    fn new(path: &'static str, content_type: &'static str, body: Cow<'static, [u8]>) -> Asset {
+        let etag = format!("\"{}\"", to_hex(&<md5::Md5 as md5::Digest>::digest(&body)));
+        Asset { path, content_type, body, etag }
+    }
+
+    /// A script that the configuration names.
+    pub fn script(body: Vec<u8>) -> Asset {
+        Asset::new("", "text/javascript; charset=utf-8", body.into())
+    }
+
     /// The page, or that the browser has it already.
     pub fn reply(&self, if_none_match: &str) -> Reply {
         let known = if_none_match.split(',').any(|tag| tag.trim().trim_start_matches("W/") == self.etag);
         let reply = match known {
             true => Reply::new(304, "", &b""[..]),
-            false => Reply::new(200, self.content_type, self.body),
+            false => Reply::new(200, self.content_type, self.body.clone()),
         };
         reply
             .with("ETag", self.etag.clone())
@@ -59,5 +66,6 @@ impl Asset {
     }
 }
 
+const HTML: &str = "text/html; charset=utf-8";
 const PAGES: [(&str, &str); 2] =
     [("/", include_str!("../www/index.html")), ("/demo", include_str!("../www/chat.html"))];

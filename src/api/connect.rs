@@ -5,7 +5,7 @@ use log::debug;
 use super::{Context, Outcome, client_ip, origin_allowed};
 use crate::{
     http::{Head, Reply},
-    hub::{Form, Login},
+    hub::{Form, Login, event},
     sign::Signature,
     websocket::handshake,
 };
@@ -37,7 +37,7 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         userid: fields.get("userid"),
         username: fields.get("username"),
         ext_info: fields.get("ext_info"),
-        watch_quit: is_one(fields.get("watch_quit")),
+        watch_quit: event::is_one(fields.get("watch_quit")),
         form,
         ip: client_ip((cx.peer)(), head, &config.trusted_proxies),
         referer: &head.referer,
@@ -55,18 +55,6 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     }
 }
 
-/// `parseInt(value) == 1`, which is what the old server asked.
-fn is_one(value: &str) -> bool {
-    let value = value.trim_start();
-    let value = value.strip_prefix('+').unwrap_or(value);
-    let (digits, radix) = match value.strip_prefix("0x").or(value.strip_prefix("0X")) {
-        Some(hex) => (hex, 16),
-        None => (value, 10),
-    };
-    let digits = digits.find(|c: char| !c.is_digit(radix)).map_or(digits, |end| &digits[..end]);
-    digits.trim_start_matches('0') == "1"
-}
-
 /// A login as the log shows it: escaped, since it is whatever somebody typed.
 struct Peer<'a>(&'a Login<'a>);
 
@@ -77,21 +65,6 @@ impl core::fmt::Display for Peer<'_> {
         match ip {
             Some(ip) => write!(f, "{ip}"),
             None => f.write_str("a unix socket"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parse_int() {
-        for one in ["1", "01", "1abc", " 1", "1.9", "0x1", "+1"] {
-            assert!(is_one(one), "{one}");
-        }
-        for other in ["", "0", "2", "11", "true", "-1", "x1", "0x", "0x11"] {
-            assert!(!is_one(other), "{other}");
         }
     }
 }

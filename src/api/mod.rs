@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod assets;
 pub mod connect;
+pub mod engineio;
 pub mod notify;
 
 use core::net::IpAddr;
@@ -41,6 +42,8 @@ pub struct Site {
     pub admin_token: String,
     /// The pages in the binary.
     pub assets: assets::Assets,
+    /// The client bundle that is served beside Socket.IO.
+    pub client_js: Option<assets::Asset>,
 }
 
 /// What becomes of a request.
@@ -50,6 +53,20 @@ pub enum Outcome {
     /// The connection is a WebSocket from here on, once `response` is out.
     Upgrade {
         /// Who was let in.
+        client: ClientKey,
+        /// The bytes of the 101.
+        response: Vec<u8>,
+    },
+    /// It is a poll that waits for packets.
+    Parked {
+        /// For whom.
+        client: ClientKey,
+        /// The page that may read the answer; nothing if no page asked.
+        origin: Box<str>,
+    },
+    /// The connection is a WebSocket that tries to take over from polling, once `response` is out.
+    Probe {
+        /// From whose.
         client: ClientKey,
         /// The bytes of the 101.
         response: Vec<u8>,
@@ -75,17 +92,32 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     if is(normal(&config.websocket.path)) || (path == "/" && head.upgrade) {
         return connect::websocket(head, cx);
     }
+    if config.socketio.paths.iter().any(|known| is(normal(known))) {
+        return engineio::request(request, cx);
+    }
     let reply = match () {
         () if is("/api/notify/batch") => cors(post(head, || notify::batch(request, cx)), head, &config),
         () if is("/") => get(head, || cx.site.assets.index()),
         () if is("/healthz") => get(head, || admin::healthz(cx)),
         () if is("/api/stats") => get(head, || admin::gate(head, cx).unwrap_or_else(|| admin::stats(cx))),
+        () if cx.site.client_js.is_some() && config.socketio.paths.iter().any(|known| is_client_js(path, known)) => {
+            get(head, || cx.site.client_js.as_ref().map_or_else(not_found, |script| script.reply(head.if_none_match)))
+        }
         () => match cx.site.assets.find(path) {
             Some(asset) => get(head, || asset.reply(head.if_none_match)),
-            None => Reply::refusal(404, "not found"),
+            None => not_found(),
         },
     };
     reply.into()
+}
+
+fn not_found() -> Reply {
+    Reply::refusal(404, "not found")
+}
+
+/// Whether that is the client bundle beside a path of Socket.IO.
+fn is_client_js(path: &str, known: &str) -> bool {
+    path.strip_prefix(normal(known)).is_some_and(|rest| rest == "/socket.io.js")
 }
 
 /// The path that paths are compared with: one slash at the end does not matter, nor does the case.

@@ -185,7 +185,7 @@ impl<'a> Notification<'a> {
         if !self.filename.is_empty() && !is_file_safe(&self.filename) {
             return Err(Refusal::FilenameUnsafe);
         }
-        cx.hub.publish(tenant, &rooms, data);
+        cx.hub.publish(tenant, &rooms, data, &self.filename);
         Ok(())
     }
 }

@@ -93,9 +93,8 @@ impl<'t> Reader<'t, '_> {
         section.finish(self);
 
         let mut section = root.section(self, "socketio");
-        section.path(self, "path", &mut config.socketio.path);
-        section.not_yet(self, "client_js", "does not speak Socket.IO yet");
-        section.string(self, "client_js", &mut config.socketio.client_js);
+        section.paths(self, "path", &mut config.socketio.paths);
+        section.content(self, "client_js", &mut config.socketio.client_js);
         section.seconds(self, "ping_interval", &mut config.socketio.ping_interval, PING);
         section.seconds(self, "ping_timeout", &mut config.socketio.ping_timeout, PING);
         section.seconds(self, "connect_timeout", &mut config.socketio.connect_timeout, PING);
@@ -242,6 +241,11 @@ impl<'t> Reader<'t, '_> {
 
     fn rule(&mut self, mut section: Section<'t>, span: Span) -> Option<Rule> {
         let event = section.optional(self, "event");
+        if let Some(value) = section.table.get("send")
+            && value.as_str().is_some_and(|name| ["others", "rooms", "namespace", "user", "hook"].contains(&name))
+        {
+            self.problem(value.span, format!("{}send: this version knows \"self\" and \"drop\" only", section.prefix));
+        }
         let send = section.choice(self, "send", &Send::NAMES).unwrap_or(Send::Drop);
         let to = section.optional(self, "to");
         let rename = section.optional(self, "as");
@@ -346,11 +350,39 @@ impl<'t> Section<'t> {
         }
     }
 
+    /// One path or a list of them.
+    fn paths(&mut self, reader: &mut Reader<'t, '_>, key: &'static str, into: &mut Vec<String>) {
+        if self.table.get(key).is_some_and(|value| value.as_array().is_none()) {
+            let mut path = into[0].clone();
+            self.path(reader, key, &mut path);
+            *into = vec![path];
+            return;
+        }
+        if let Some(list) = self.list(reader, key, "paths", |path| match is_path(path) {
+            true => Ok(path.to_owned()),
+            false => Err(format!("expected {A_PATH}, not {path:?}")),
+        }) {
+            *into = list;
+        }
+    }
+
+    /// The content of the file that is named, if one is.
+    fn content(&mut self, reader: &mut Reader<'t, '_>, key: &'static str, into: &mut String) {
+        let span = self.table.get(key).map(|value| value.span);
+        let mut name = String::new();
+        self.string(reader, key, &mut name);
+        let Some(span) = span.filter(|_| !name.is_empty()) else { return };
+        match (reader.read)(Path::new(&name)) {
+            Ok(content) => *into = content,
+            Err(why) => reader.problem(span, format!("{}: {name:?}: {why}", self.key(key))),
+        }
+    }
+
     fn path(&mut self, reader: &mut Reader<'t, '_>, key: &'static str, into: &mut String) {
         let Some(value) = self.take(key) else { return };
         match value.as_str() {
-            Some(path) if path.starts_with('/') && !path.contains(['?', '#', ' ']) => *into = path.into(),
-            _ => reader.wanted(&value, &self.key(key), "a path that begins with /, without ? or #"),
+            Some(path) if is_path(path) => *into = path.into(),
+            _ => reader.wanted(&value, &self.key(key), A_PATH),
         }
     }
 
@@ -507,6 +539,10 @@ impl<'t> Section<'t> {
     }
 }
 
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !text.contains(['?', '#', ' '])
+}
+
 fn origin(text: &str) -> Result<String, String> {
     let host = text.split_once("://").map(|(_, host)| host);
     match host {
@@ -542,6 +578,7 @@ fn distance(one: &str, other: &str) -> usize {
     row[other.len()]
 }
 
+const A_PATH: &str = "a path that begins with /, without ? or #";
 /// Seconds a ping or a timeout may be set to.
 const PING: core::ops::RangeInclusive<f64> = 0.05..=86_400.0;
 const LEVELS: [(&str, LevelFilter); 6] = [

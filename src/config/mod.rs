@@ -96,9 +96,9 @@ pub struct WebSocket {
 /// Section `[socketio]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SocketIo {
-    /// Where it is spoken.
-    pub path: String,
-    /// A client bundle to serve beside it; empty: none.
+    /// Where it is spoken: one path or several.
+    pub paths: Vec<String>,
+    /// The content of a client bundle to serve beside it; empty: none.
     pub client_js: String,
     /// Announced and kept.
     pub ping_interval: Duration,
@@ -168,7 +168,7 @@ impl Default for Config {
                 ping_timeout: Duration::from_secs(20),
             },
             socketio: SocketIo {
-                path: "/socket.io/".into(),
+                paths: vec!["/socket.io/".into()],
                 client_js: String::new(),
                 ping_interval: Duration::from_secs(25),
                 ping_timeout: Duration::from_secs(20),

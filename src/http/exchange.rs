@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind, Write};
 use super::{Error, Framing, Head, Reply, Request, chunked::Chunked, reply::Connection};
 use crate::{
     clock::{Now, Time},
+    key::ClientKey,
     limits::Limits,
     outbox::Flushed,
 };
@@ -30,6 +31,16 @@ pub struct Exchange {
     /// How the request that waits for its reply wants it.
     connection: Connection,
     head_only: bool,
+    parked: Option<Parked>,
+}
+
+/// A request whose reply is not there yet: a poll.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// For whom it waits.
+    pub client: ClientKey,
+    /// The page that may read the answer; nothing if no page asked.
+    pub origin: Box<str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +82,7 @@ impl Exchange {
             body_deadline: Time::NEVER,
             connection: Connection::Ends,
             head_only: false,
+            parked: None,
         }
     }
 
@@ -132,6 +144,29 @@ impl Exchange {
         }
     }
 
+    /// The request polled last waits for its reply; meanwhile no other is served, and nothing expires.
+    pub fn park(&mut self, parked: Parked) {
+        self.parked = Some(parked);
+        self.deadline = Time::NEVER;
+    }
+
+    /// What waits here.
+    pub fn parked(&self) -> Option<&Parked> {
+        self.parked.as_ref()
+    }
+
+    /// The reply to what waits here is to be queued now.
+    pub fn unpark(&mut self, limits: &Limits, now: Now) -> Option<Parked> {
+        let parked = self.parked.take()?;
+        self.deadline = now.time.after(limits.keep_alive());
+        Some(parked)
+    }
+
+    /// Whether there is input that was kept.
+    pub fn has_input(&self) -> bool {
+        self.start < self.input.len()
+    }
+
     /// The answer to the request polled last says that it is the last one, and is.
     pub fn end_with_reply(&mut self) {
         self.connection = Connection::Ends;
@@ -159,7 +194,7 @@ impl Exchange {
 
     /// Whether the connection waits for a request of which nothing has come, with nothing to send.
     pub fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Fresh | Phase::Idle) && self.is_flushed()
+        matches!(self.phase, Phase::Fresh | Phase::Idle) && self.is_flushed() && self.parked.is_none()
     }
 
     /// Whether everything queued was written.
@@ -167,9 +202,9 @@ impl Exchange {
         self.output.is_empty()
     }
 
-    /// Whether to go on reading: not while the peer leaves its replies unread.
+    /// Whether to go on reading: not while the peer leaves its replies unread, or a request waits for its own.
     pub fn wants_input(&self) -> bool {
-        self.output.len() - self.written < MOST_UNREAD
+        self.parked.is_none() && self.output.len() - self.written < MOST_UNREAD
     }
 
     /// When to call [`Exchange::handle_timeout`].

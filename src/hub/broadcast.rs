@@ -6,8 +6,12 @@ use std::io::Write;
 
 use data_encoding::BASE64;
 
-use super::client::Form;
-use crate::frame::Opcode;
+use super::{client::Form, socketio::attachment};
+use crate::{
+    engineio::Revision,
+    frame::{Opcode, Run, Turn},
+    socketio::{Kind, packet::head, placeholder},
+};
 
 /// What a message carries.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,6 +22,43 @@ pub enum Data<'a> {
     Json(&'a str),
     /// Bytes.
     Binary(&'a [u8]),
+    /// A JSON value with placeholders for bytes (Socket.IO), and the bytes.
+    Mixed {
+        /// The value.
+        json: &'a str,
+        /// What belongs in place of the placeholders, by their numbers.
+        attachments: &'a [Vec<u8>],
+    },
+}
+
+impl<'a> Data<'a> {
+    /// The only attachment, if the data is nothing else.
+    fn bare(self) -> Option<&'a [u8]> {
+        match self {
+            Data::Binary(bytes) => Some(bytes),
+            Data::Mixed { json, attachments } => match placeholder::find(json).as_slice() {
+                [(place, number)] if place.len() == json.trim().len() => attachments.get(*number).map(Vec::as_slice),
+                _ => None,
+            },
+            Data::Text(_) | Data::Json(_) => None,
+        }
+    }
+
+    fn attachment_count(self) -> usize {
+        match self {
+            Data::Text(_) | Data::Json(_) => 0,
+            Data::Binary(_) => 1,
+            Data::Mixed { attachments, .. } => attachments.len(),
+        }
+    }
+
+    fn attachment(self, index: usize) -> &'a [u8] {
+        match self {
+            Data::Binary(bytes) => bytes,
+            Data::Mixed { attachments, .. } => &attachments[index],
+            Data::Text(_) | Data::Json(_) => &[],
+        }
+    }
 }
 
 /// A message's name: grows within a relay's life, and no other relay or life has the same.
@@ -76,43 +117,85 @@ pub struct Message<'a> {
     pub data: Data<'a>,
     /// Its name.
     pub id: MessageId,
+    /// The log file it asks for, or nothing.
+    pub filename: &'a str,
+    /// The namespace its members are in.
+    pub namespace: &'a str,
 }
 
 impl Message<'_> {
-    /// The kind of frame that carries it in a form.
-    pub fn opcode(&self, form: Form) -> Opcode {
-        match (form, self.data) {
-            (Form::Text, Data::Binary(_)) => Opcode::Binary,
+    /// Appends the frames that carry it in a form to a batch: one, and in Socket.IO one more for each attachment.
+    pub fn frames(&self, form: Form, turn: &mut Turn, batch: u32) -> Run {
+        let opcode = match form {
+            Form::Text if self.data.bare().is_some() => Opcode::Binary,
             _ => Opcode::Text,
+        };
+        let mut run = turn.push(batch, opcode, |out| self.encode(form, out));
+        let revision = match form {
+            Form::Json | Form::Text => return run,
+            Form::SocketIo3 => Revision::V3,
+            Form::SocketIo4 => Revision::V4,
+        };
+        for index in 0..self.data.attachment_count() {
+            let bytes = self.data.attachment(index);
+            run.end = turn.push(batch, Opcode::Binary, |out| attachment(out, revision, bytes)).end;
         }
+        run
     }
 
-    /// Appends what such a frame contains.
+    /// Appends what the first of them contains.
     pub fn encode(&self, form: Form, out: &mut Vec<u8>) {
-        let Message { source, room, data, id } = self;
+        let Message { source, room, data, id, .. } = self;
         match form {
             Form::Json => {
                 out.extend_from_slice(b"{\"event\":\"newMsg\",\"source\":");
                 string(out, source);
                 out.extend_from_slice(b",\"data\":");
-                match data {
-                    Data::Text(text) => string(out, text),
-                    Data::Json(json) => out.extend_from_slice(json.as_bytes()),
-                    Data::Binary(bytes) => {
-                        out.extend_from_slice(b"{\"_base64\":\"");
-                        base64(out, bytes);
-                        out.extend_from_slice(b"\"}");
-                    }
-                }
+                self.value(out);
                 out.extend_from_slice(b",\"room_id\":");
                 string(out, room);
                 write!(out, ",\"id\":\"{id}\"}}").expect("writing to memory succeeds");
             }
-            Form::Text => match data {
-                Data::Text(text) => out.extend_from_slice(text.as_bytes()),
-                Data::Json(json) => out.extend_from_slice(&plain(json)),
-                Data::Binary(bytes) => out.extend_from_slice(bytes),
+            Form::Text => match (data.bare(), data) {
+                (Some(bytes), _) => out.extend_from_slice(bytes),
+                (None, Data::Text(text)) => out.extend_from_slice(text.as_bytes()),
+                (None, Data::Json(json)) => out.extend_from_slice(&plain(json)),
+                (None, _) => self.value(out),
             },
+            Form::SocketIo3 | Form::SocketIo4 => {
+                out.push(b'4');
+                head(out, Kind::Event, data.attachment_count(), self.namespace, None);
+                out.extend_from_slice(b"[\"newMsg\",{\"source\":");
+                string(out, source);
+                out.extend_from_slice(b",\"data\":");
+                match data {
+                    Data::Binary(_) => out.extend_from_slice(b"{\"_placeholder\":true,\"num\":0}"),
+                    Data::Mixed { json, .. } => out.extend_from_slice(json.as_bytes()),
+                    Data::Text(_) | Data::Json(_) => self.value(out),
+                }
+                out.extend_from_slice(b",\"room_id\":");
+                string(out, room);
+                out.extend_from_slice(b",\"from_sys\":true");
+                if !self.filename.is_empty() {
+                    out.extend_from_slice(b",\"filename\":");
+                    string(out, self.filename);
+                }
+                write!(out, ",\"id\":\"{id}\"}}]").expect("writing to memory succeeds");
+            }
+        }
+    }
+
+    /// Appends the data as JSON, bytes as `{"_base64":"…"}`.
+    fn value(&self, out: &mut Vec<u8>) {
+        match self.data {
+            Data::Text(text) => string(out, text),
+            Data::Json(json) => out.extend_from_slice(json.as_bytes()),
+            Data::Binary(bytes) => base64(out, bytes),
+            Data::Mixed { json, attachments } => {
+                placeholder::replace(json, out, |number, out| {
+                    base64(out, attachments.get(number).map_or(&[], Vec::as_slice));
+                });
+            }
         }
     }
 }
@@ -129,9 +212,11 @@ fn plain(json: &str) -> Cow<'_, [u8]> {
 }
 
 fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(b"{\"_base64\":\"");
     let begin = out.len();
     out.resize(begin + BASE64.encode_len(bytes.len()), 0);
     BASE64.encode_mut(bytes, &mut out[begin..]);
+    out.extend_from_slice(b"\"}");
 }
 
 #[cfg(test)]
@@ -140,7 +225,8 @@ mod tests {
 
     fn packet(data: Data<'_>, form: Form) -> String {
         let mut out = Vec::new();
-        Message { source: "de\"mo", room: "r\n", data, id: MessageId::first(0, 0) }.encode(form, &mut out);
+        Message { source: "de\"mo", room: "r\n", data, id: MessageId::first(0, 0), filename: "", namespace: "/" }
+            .encode(form, &mut out);
         String::from_utf8(out).unwrap()
     }
 

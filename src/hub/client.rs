@@ -1,6 +1,6 @@
 //! What one connected peer is, and what it costs.
 //!
-//! An idle plain WebSocket client costs, beside its connection: [`Client`] 56 bytes, [`Session`] 96, one allocation for
+//! An idle plain WebSocket client costs, beside its connection: [`Client`] 64 bytes, [`Session`] 96, one allocation for
 //! the strings of its login, 24 bytes in each of its rooms; nothing to read into, no protocol state, no queue.
 
 use core::{
@@ -11,7 +11,7 @@ use std::{collections::HashSet, rc::Rc};
 
 use smallvec::SmallVec;
 
-use super::room::RoomIndex;
+use super::{SpaceId, room::RoomIndex, socketio::Socket};
 use crate::{
     clock::Time,
     key::{ClientKey, ConnKey, SessionKey},
@@ -26,8 +26,10 @@ pub struct Client {
     pub outbox: Outbox,
     /// What carries it.
     pub conn: Option<ConnKey>,
-    /// Its session; none while it takes its leave.
+    /// Its session; none while it takes its leave, or if it speaks Socket.IO.
     pub session: Option<SessionKey>,
+    /// What it has if it speaks Socket.IO, with its sessions.
+    pub socket: Option<Box<Socket>>,
     /// The message rate it has used.
     pub rate: Rate,
     /// Whether it stands in the list of those to be flushed.
@@ -36,7 +38,7 @@ pub struct Client {
     pub ending: bool,
 }
 
-const _: () = assert!(size_of::<Client>() <= 56);
+const _: () = assert!(size_of::<Client>() <= 64);
 
 /// A client in one namespace, with its rooms and who it says it is.
 pub struct Session {
@@ -50,6 +52,8 @@ pub struct Session {
     pub rooms: SmallVec<[Membership; 2]>,
     /// The tenant, as an index into the hub's list.
     pub tenant: u16,
+    /// The namespace.
+    pub space: SpaceId,
     /// How it wants its messages.
     pub form: Form,
     /// Whether its rooms want to know when it leaves.
@@ -74,11 +78,15 @@ pub enum Form {
     Json,
     /// The data itself.
     Text,
+    /// A Socket.IO event over Engine.IO 3.
+    SocketIo3,
+    /// The same over Engine.IO 4.
+    SocketIo4,
 }
 
 impl Form {
     /// How many forms there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 4;
 }
 
 /// The strings of a login in one allocation, its address, and the page it came from.
@@ -127,6 +135,11 @@ impl Identity {
         &self.agent
     }
 
+    /// What is left of it when its session is over.
+    pub fn into_agent(self) -> Rc<Agent> {
+        self.agent
+    }
+
     /// The peer's address; nothing for a peer of a Unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
         let ip = Ipv6Addr::from(self.ip);
@@ -162,10 +175,10 @@ impl Agents {
         agent
     }
 
-    /// Forgets the agent if `gone` was the last session that had it.
-    pub fn release(&mut self, gone: Identity) {
-        if Rc::strong_count(&gone.agent) == 2 {
-            self.known.remove(&gone.agent);
+    /// Forgets the agent if `gone` was the last of it that somebody had.
+    pub fn release(&mut self, gone: Rc<Agent>) {
+        if Rc::strong_count(&gone) == 2 {
+            self.known.remove(&gone);
         }
     }
 
@@ -223,9 +236,9 @@ mod tests {
         let two = Identity::new("", "", "", agents.intern("http://page/", &"ü".repeat(300)), None);
         assert_eq!((two.userid(), two.ip(), agents.len()), ("", None, 1));
         drop(agent);
-        agents.release(one);
+        agents.release(one.into_agent());
         assert_eq!(agents.len(), 1);
-        agents.release(two);
+        agents.release(two.into_agent());
         assert!(agents.is_empty());
     }
 

@@ -31,15 +31,20 @@ type Fields<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 impl Hub {
     /// A client sent a message.
     pub fn handle_message(&mut self, key: ClientKey, message: Incoming<'_>, now: Now) {
-        let session = self.clients.get_mut(key).filter(|client| !client.ending).and_then(|client| client.session);
-        let Some(session) = session else { return };
+        let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
+        if client.socket.is_some() {
+            return self.handle_frame(key, message, now);
+        }
+        let Some(session) = client.session else { return };
         let Some(form) = self.sessions.get(session).map(|session| session.form) else { return };
         self.stats.client_messages += 1;
         if !self.take_rate(key, now) {
             self.stats.rate_limited += 1;
             self.stats.client_messages_refused += 1;
             return match form {
-                Form::Json => self.answer(key, message.ack().as_deref(), Err(Refusal::RateExceeded)),
+                Form::Json | Form::SocketIo3 | Form::SocketIo4 => {
+                    self.answer(key, message.ack().as_deref(), Err(Refusal::RateExceeded))
+                }
                 // There is no frame in which a text client could be told.
                 Form::Text => self.close(key, Close::RATE),
             };
@@ -47,8 +52,8 @@ impl Hub {
         match (form, message) {
             (Form::Text, Incoming::Text(text)) => self.say(session, Data::Text(text)),
             (Form::Text, Incoming::Binary(bytes)) => self.say(session, Data::Binary(bytes)),
-            (Form::Json, Incoming::Binary(_)) => self.answer(key, None, Err(Refusal::BinaryNotJson)),
-            (Form::Json, Incoming::Text(text)) => match serde_json::from_str::<Fields<'_>>(text) {
+            (_, Incoming::Binary(_)) => self.answer(key, None, Err(Refusal::BinaryNotJson)),
+            (_, Incoming::Text(text)) => match serde_json::from_str::<Fields<'_>>(text) {
                 Ok(fields) => self.handle_event(key, session, &fields, now),
                 Err(_) => self.answer(key, None, Err(Refusal::NotJson)),
             },
@@ -61,17 +66,25 @@ impl Hub {
         let (tenant, rooms) = (session.tenant, self.room_names(session));
         self.last_id = self.last_id.next();
         for (part, room) in rooms.iter().enumerate() {
-            self.deliver(tenant, room, data, self.last_id.part(part));
+            self.deliver(tenant, room, data, "", self.last_id.part(part));
         }
     }
 
     fn handle_event(&mut self, key: ClientKey, session: SessionKey, fields: &Fields<'_>, now: Now) {
         let ack = ack(fields);
+        let field = |name: &str| fields.get(name).map_or(Cow::Borrowed(""), |value| scalar(value));
+        let list = || fields.get("room_ids").or(fields.get("room_id")).map_or_else(String::new, |raw| rooms(raw));
         let event = fields.get("event").map_or(Cow::Borrowed("postMsg"), |event| scalar(event));
         let answer = match &*event {
-            "postMsg" => self.post(session, fields),
-            "join" => self.change_rooms(session, fields, now, true),
-            "leave" => self.change_rooms(session, fields, now, false),
+            "postMsg" => {
+                let data = fields.get("data").map_or("null", |data| data.get());
+                self.post_data(session, Data::Json(data), &list())
+            }
+            "join" | "leave" => {
+                let (sign, sign_type, ts) = (field("sign"), field("sign_type"), field("ts"));
+                let signature = Signature::new(&sign, &sign_type, &ts);
+                self.change_rooms(session, &list(), &signature, now, event == "join")
+            }
             "ping" if ack.is_none() => return self.send(key, Opcode::Text, b"{\"event\":\"pong\"}"),
             "ping" => Ok(String::from("\"\"")),
             // What has no rule does nothing; who asks learns it.
@@ -81,38 +94,42 @@ impl Hub {
         self.answer(key, ack.as_deref(), answer);
     }
 
-    /// `postMsg`: to rooms of the session's own source, whether it is in them or not.
-    fn post(&mut self, key: SessionKey, fields: &Fields<'_>) -> Result<String, Refusal> {
-        let data = fields.get("data").map_or("null", |data| data.get());
-        if matches!(data, "null" | "\"\"") {
+    /// `postMsg`: to rooms of the session's own source, whether it is in them or not. The acknowledgement's data.
+    pub(super) fn post_data(&mut self, key: SessionKey, data: Data<'_>, list: &str) -> Result<String, Refusal> {
+        if let Data::Json("null" | "\"\"") = data {
             return Err(Refusal::DataMissing);
         }
-        let list = room_list(fields);
         let limits = &self.config.limits;
-        let rooms = Rooms::parse(&list, limits.room_id as usize, limits.rooms_per_session as usize)
+        let rooms = Rooms::parse(list, limits.room_id as usize, limits.rooms_per_session as usize)
             .map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?;
         let tenant = self.sessions.get(key).map(|session| TenantId(session.tenant)).ok_or(Refusal::SourceUnknown)?;
-        let id = self.publish(tenant, &rooms, Data::Json(data));
+        let id = self.publish(tenant, &rooms, data, "");
         Ok(format!("{{\"id\":\"{id}\"}}"))
     }
 
-    /// `join` and `leave`, signed as a login is.
-    fn change_rooms(&mut self, key: SessionKey, fields: &Fields<'_>, now: Now, join: bool) -> Result<String, Refusal> {
-        let field = |name: &str| fields.get(name).map_or(Cow::Borrowed(""), |value| scalar(value));
-        let (sign, sign_type, ts, list) = (field("sign"), field("sign_type"), field("ts"), room_list(fields));
-        if sign.is_empty() {
+    /// `join` and `leave`, signed as a login is, unless the namespace lets clients choose.
+    pub(super) fn change_rooms(
+        &mut self,
+        key: SessionKey,
+        list: &str,
+        signature: &Signature<'_>,
+        now: Now,
+        join: bool,
+    ) -> Result<String, Refusal> {
+        let session = self.sessions.get(key).ok_or(Refusal::SourceUnknown)?;
+        let free = self.spaces[session.space as usize].config.join;
+        if signature.hex.is_empty() && !free {
             return Err(Refusal::ConnectSignMissing);
         }
-        let rooms = self.login_rooms(&list)?;
-        let session = self.sessions.get(key).ok_or(Refusal::SourceUnknown)?;
+        let rooms = self.login_rooms(list)?;
         let tenant = TenantId(session.tenant);
         let source = self.tenants[tenant.0 as usize].name.clone();
-        let subject = Subject::Connect { source: &source, userid: session.identity.userid(), room_ids: &list };
-        if !self.verify(tenant, &subject, &Signature::new(&sign, &sign_type, &ts), now) {
+        let subject = Subject::Connect { source: &source, userid: session.identity.userid(), room_ids: list };
+        if !free && !self.verify(tenant, &subject, signature, now) {
             return Err(Refusal::ConnectSignWrong);
         }
         let most = self.config.limits.rooms_per_session as usize;
-        let table = &self.tenants[tenant.0 as usize].rooms;
+        let table = &self.tenants[tenant.0 as usize].rooms[session.space as usize];
         let is_in =
             |room: &str| table.find(room).is_some_and(|index| session.rooms.iter().any(|place| place.room == index));
         let mut new: Vec<_> = rooms.iter().map(RoomId::as_str).filter(|room| !is_in(room)).collect();
@@ -163,9 +180,8 @@ fn ack(fields: &Fields<'_>) -> Option<String> {
     (scalar && ack.len() <= LONGEST_ACK).then(|| ack.to_owned())
 }
 
-/// The rooms of a message, comma separated: a string, a number, or a list of those.
-fn room_list(fields: &Fields<'_>) -> String {
-    let Some(raw) = fields.get("room_ids").or(fields.get("room_id")) else { return String::new() };
+/// Rooms as a message names them, comma separated: a string, a number, or a list of those.
+pub(super) fn rooms(raw: &RawValue) -> String {
     match serde_json::from_str::<Vec<&RawValue>>(raw.get()) {
         Ok(list) => list.into_iter().map(scalar).collect::<Vec<_>>().join(","),
         Err(_) => scalar(raw).into_owned(),
@@ -173,7 +189,7 @@ fn room_list(fields: &Fields<'_>) -> String {
 }
 
 /// A string's value, a number's text; nothing for anything else.
-fn scalar(raw: &RawValue) -> Cow<'_, str> {
+pub(super) fn scalar(raw: &RawValue) -> Cow<'_, str> {
     let text = raw.get();
     match text.as_bytes().first() {
         Some(b'"') => serde_json::from_str::<String>(text).unwrap_or_default().into(),
@@ -184,3 +200,30 @@ fn scalar(raw: &RawValue) -> Cow<'_, str> {
 
 /// Bytes of an acknowledgement's name that are carried back.
 const LONGEST_ACK: usize = 64;
+
+/// `parseInt(value) == 1`, which is what the old server asked.
+pub fn is_one(value: &str) -> bool {
+    let value = value.trim_start();
+    let value = value.strip_prefix('+').unwrap_or(value);
+    let (digits, radix) = match value.strip_prefix("0x").or(value.strip_prefix("0X")) {
+        Some(hex) => (hex, 16),
+        None => (value, 10),
+    };
+    let digits = digits.find(|c: char| !c.is_digit(radix)).map_or(digits, |end| &digits[..end]);
+    digits.trim_start_matches('0') == "1"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_int() {
+        for one in ["1", "01", "1abc", " 1", "1.9", "0x1", "+1"] {
+            assert!(is_one(one), "{one}");
+        }
+        for other in ["", "0", "2", "11", "true", "-1", "x1", "0x", "0x11"] {
+            assert!(!is_one(other), "{other}");
+        }
+    }
+}

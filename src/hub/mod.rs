@@ -7,6 +7,8 @@ pub mod client;
 pub mod event;
 pub mod refusal;
 pub mod room;
+pub mod sid;
+pub mod socketio;
 pub mod stats;
 
 use core::net::IpAddr;
@@ -20,6 +22,7 @@ use self::{
     broadcast::Message,
     client::{Agents, Identity, Membership, Rate},
     room::{Member, Room, RoomTable},
+    sid::Sids,
 };
 pub use self::{
     broadcast::{Data, MessageId},
@@ -29,7 +32,7 @@ pub use self::{
 };
 use crate::{
     clock::Now,
-    config::{Config, Source},
+    config::{Auth, Config, Namespace, Source},
     frame::{Opcode, Run, Turn},
     key::{ClientKey, ConnKey, SessionKey, Slots},
     names::{RoomId, Rooms},
@@ -41,6 +44,11 @@ use crate::{
 /// All of relay's state that is about meaning.
 pub struct Hub {
     config: Rc<Config>,
+    /// The namespaces, `/` first. They stay as they were at the start.
+    spaces: Vec<Space>,
+    sids: Sids,
+    /// Clients whose engines may be due earlier than they were.
+    rearm: Vec<ClientKey>,
     /// In the order they were first configured; a place is never taken by another tenant.
     tenants: Vec<Tenant>,
     by_name: HashMap<Box<str>, u16>,
@@ -60,10 +68,24 @@ pub struct Hub {
 
 struct Tenant {
     name: Rc<str>,
-    /// None: it was taken out of the configuration.
+    /// None: it was taken out of the configuration, or never stood there.
     source: Option<Source>,
-    rooms: RoomTable,
+    /// Whether a namespace lets anybody into it.
+    open: bool,
+    /// By namespace: those of two never meet, except for what backends send.
+    rooms: Vec<RoomTable>,
 }
+
+/// A Socket.IO namespace. Plain WebSocket clients are in `/`.
+struct Space {
+    name: Rc<str>,
+    config: Namespace,
+}
+
+/// Names a namespace: its place in the hub's list.
+pub type SpaceId = u16;
+/// The namespace `/`.
+pub const MAIN: SpaceId = 0;
 
 /// A tenant that is configured: what [`Hub::tenant`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,10 +131,16 @@ pub struct Login<'a> {
 }
 
 impl Hub {
-    /// An empty hub; `first` is the message id before its first.
-    pub fn new(config: Rc<Config>, first: MessageId) -> Hub {
+    /// An empty hub; `first` is the message id before its first, and `secret` makes the names of its sessions.
+    pub fn new(config: Rc<Config>, first: MessageId, secret: [u8; 32]) -> Hub {
+        let main = config.namespaces.get("/").cloned().unwrap_or_default();
+        let others = config.namespaces.iter().filter(|(name, _)| *name != "/");
+        let spaces = [("/", main)].into_iter().chain(others.map(|(name, config)| (name.as_str(), config.clone())));
         let mut hub = Hub {
             config: Rc::default(),
+            spaces: spaces.map(|(name, config)| Space { name: name.into(), config }).collect(),
+            sids: Sids::new(secret),
+            rearm: Vec::new(),
             tenants: Vec::new(),
             by_name: HashMap::new(),
             clients: Slots::new(),
@@ -137,19 +165,39 @@ impl Hub {
         for tenant in &mut self.tenants {
             tenant.source = self.config.sources.get(&*tenant.name).cloned();
         }
-        for (name, source) in &self.config.sources {
-            if !self.by_name.contains_key(name.as_str()) {
-                let index = u16::try_from(self.tenants.len()).expect("a configuration has fewer than 65,536 sources");
-                let source = Some(source.clone());
-                self.tenants.push(Tenant { name: name.as_str().into(), source, rooms: RoomTable::default() });
-                self.by_name.insert(name.as_str().into(), index);
+        let sources = self.config.clone();
+        for (name, source) in &sources.sources {
+            let index = self.enlist(name);
+            self.tenants[index as usize].source = Some(source.clone());
+        }
+        for space in 0..self.spaces.len() {
+            if self.spaces[space].config.auth == Auth::Open {
+                let name = self.spaces[space].open_source().to_owned();
+                let index = self.enlist(&name);
+                self.tenants[index as usize].open = true;
             }
         }
-        for (_, session) in self.sessions.iter() {
-            if self.tenants[session.tenant as usize].source.is_none() {
-                self.effects.push_back(Effect::Close { client: session.client, close: Close::SOURCE_GONE });
-            }
+        let gone = |session: &Session| {
+            let Tenant { source, open, .. } = &self.tenants[session.tenant as usize];
+            source.is_none() && !open
+        };
+        let keys: Vec<_> = self.sessions.iter().filter(|(_, session)| gone(session)).map(|(key, _)| key).collect();
+        for key in keys {
+            let Some(client) = self.sessions.get(key).map(|session| session.client) else { continue };
+            self.effects.push_back(Effect::Close { client, close: Close::SOURCE_GONE });
         }
+    }
+
+    /// The tenant of that name, made if there is none.
+    fn enlist(&mut self, name: &str) -> u16 {
+        if let Some(index) = self.by_name.get(name) {
+            return *index;
+        }
+        let index = u16::try_from(self.tenants.len()).expect("a configuration has fewer than 65,536 sources");
+        let rooms = self.spaces.iter().map(|_| RoomTable::default()).collect();
+        self.tenants.push(Tenant { name: name.into(), source: None, open: false, rooms });
+        self.by_name.insert(name.into(), index);
+        index
     }
 
     /// The configuration in force.
@@ -175,17 +223,36 @@ impl Hub {
         subject.verify(signature, &policy)
     }
 
-    /// Lets a plain WebSocket client in, or says why not. The checks are in the order in which the old server made them.
+    /// Lets a plain WebSocket client in, or says why not.
     pub fn admit(&mut self, login: &Login<'_>, conn: ConnKey, now: Now) -> Result<ClientKey, Refusal> {
-        let admitted = self.check(login, now);
-        let (tenant, rooms) = match admitted {
+        let client = self.clients.insert(Client { conn: Some(conn), ..Client::default() });
+        match self.admit_session(client, MAIN, login, now) {
+            Ok(session) => {
+                self.clients.get_mut(client).expect("it was put there a moment ago").session = Some(session);
+                Ok(client)
+            }
+            Err(refusal) => {
+                self.clients.remove(client);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Lets a client into a namespace, or says why not.
+    fn admit_session(
+        &mut self,
+        client: ClientKey,
+        space: SpaceId,
+        login: &Login<'_>,
+        now: Now,
+    ) -> Result<SessionKey, Refusal> {
+        let (tenant, rooms) = match self.check(space, login, now) {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 self.stats.logins_refused += 1;
                 return Err(refusal);
             }
         };
-        let client = self.clients.insert(Client { conn: Some(conn), ..Client::default() });
         let agent = self.agents.intern(login.referer, login.user_agent);
         let session = self.sessions.insert(Session {
             client,
@@ -193,16 +260,29 @@ impl Hub {
             identity: Identity::new(login.userid, login.username, login.ext_info, agent, login.ip),
             rooms: Default::default(),
             tenant: tenant.0,
+            space,
             form: login.form,
             watch_quit: login.watch_quit,
         });
-        self.clients.get_mut(client).expect("it was put there four lines ago").session = Some(session);
-        rooms.iter().for_each(|room| self.join(session, room));
+        for room in rooms.iter().flat_map(Rooms::iter) {
+            self.join(session, room);
+        }
         self.stats.logins += 1;
-        Ok(client)
+        Ok(session)
     }
 
-    fn check<'a>(&self, login: &Login<'a>, now: Now) -> Result<(TenantId, Rooms<'a>), Refusal> {
+    /// The checks, in the order in which the old server made them.
+    fn check<'a>(&self, space: SpaceId, login: &Login<'a>, now: Now) -> Result<(TenantId, Option<Rooms<'a>>), Refusal> {
+        let space = &self.spaces[space as usize];
+        if space.config.auth == Auth::Open {
+            let tenant = *self.by_name.get(space.open_source()).ok_or(Refusal::SourceUnknown)?;
+            // Rooms of their own choice, if that is allowed here.
+            let rooms = match space.config.join && !login.room_ids.is_empty() {
+                true => Some(self.login_rooms(login.room_ids)?),
+                false => None,
+            };
+            return Ok((TenantId(tenant), rooms));
+        }
         if login.source.is_empty() {
             return Err(Refusal::SourceMissing);
         }
@@ -215,7 +295,7 @@ impl Hub {
         if !self.verify(tenant, &subject, &login.signature, now) {
             return Err(Refusal::ConnectSignWrong);
         }
-        Ok((tenant, rooms))
+        Ok((tenant, Some(rooms)))
     }
 
     fn login_rooms<'a>(&self, list: &'a str) -> Result<Rooms<'a>, Refusal> {
@@ -225,41 +305,46 @@ impl Hub {
     }
 
     /// Publishes a message to rooms in their order: every member connected has it in its outbox when this returns.
-    pub fn publish(&mut self, tenant: TenantId, rooms: &Rooms<'_>, data: Data<'_>) -> MessageId {
+    pub fn publish(&mut self, tenant: TenantId, rooms: &Rooms<'_>, data: Data<'_>, filename: &str) -> MessageId {
         self.last_id = self.last_id.next();
         let id = self.last_id;
         for (part, room) in rooms.iter().enumerate() {
-            self.deliver(tenant.0, room.as_str(), data, id.part(part));
+            self.deliver(tenant.0, room.as_str(), data, filename, id.part(part));
         }
         id
     }
 
-    fn deliver(&mut self, tenant: u16, room: &str, data: Data<'_>, id: MessageId) {
+    /// To a room's members in all namespaces.
+    fn deliver(&mut self, tenant: u16, room: &str, data: Data<'_>, filename: &str, id: MessageId) {
         self.stats.published += 1;
-        let tenant = &mut self.tenants[tenant as usize];
-        let Some(index) = tenant.rooms.find(room) else { return };
-        let message = Message { source: &tenant.name, room, data, id };
-        let Room { members, batches, .. } = tenant.rooms.room_mut(index);
-        let cap = self.config.limits.unsent as usize;
-        let mut frames = [None::<Run>; Form::COUNT];
-        for member in members {
-            let Some(client) = self.clients.get_mut(member.client).filter(|client| !client.ending) else { continue };
-            let form = member.form;
-            let frame = *frames[form as usize].get_or_insert_with(|| {
-                let batch = batches.of(form, &mut self.turn);
-                self.turn.push(batch, message.opcode(form), |out| message.encode(form, out))
-            });
-            if client.outbox.push(frame, cap).is_err() {
-                client.ending = true;
-                self.stats.slow_consumers += 1;
-                self.effects.push_back(Effect::Close { client: member.client, close: Close::SLOW });
-                continue;
-            }
-            self.stats.delivered += 1;
-            self.pressed |= client.outbox.bytes() > cap / 2;
-            if !client.dirty {
-                client.dirty = true;
-                self.dirty.push(member.client);
+        let Tenant { name, rooms, .. } = &mut self.tenants[tenant as usize];
+        for (table, space) in rooms.iter_mut().zip(&self.spaces) {
+            let Some(index) = table.find(room) else { continue };
+            let message = Message { source: name, room, data, id, filename, namespace: &space.name };
+            let Room { members, batches, .. } = table.room_mut(index);
+            let cap = self.config.limits.unsent as usize;
+            let mut frames = [None::<Run>; Form::COUNT];
+            for member in members {
+                let Some(client) = self.clients.get_mut(member.client).filter(|client| !client.ending) else {
+                    continue;
+                };
+                let form = member.form;
+                let frame = *frames[form as usize].get_or_insert_with(|| {
+                    let batch = batches.of(form, &mut self.turn);
+                    message.frames(form, &mut self.turn, batch)
+                });
+                if client.outbox.push(frame, cap).is_err() {
+                    client.ending = true;
+                    self.stats.slow_consumers += 1;
+                    self.effects.push_back(Effect::Close { client: member.client, close: Close::SLOW });
+                    continue;
+                }
+                self.stats.delivered += 1;
+                self.pressed |= client.outbox.bytes() > cap / 2;
+                if !client.dirty {
+                    client.dirty = true;
+                    self.dirty.push(member.client);
+                }
             }
         }
     }
@@ -297,13 +382,18 @@ impl Hub {
     /// waits for it; a slow one loses what it did not read. The client itself stays until it is [removed](Hub::remove).
     pub fn end(&mut self, key: ClientKey, last: Option<Close>, told: bool) {
         self.leave_all(key, told);
+        let polling = self.is_polling(key);
         let Some(client) = self.clients.get_mut(key) else { return };
         client.ending = true;
         if let Some(close) = last {
             if close == Close::SLOW {
                 client.outbox.abandon(&self.turn);
             }
-            client.outbox.force(self.turn.single(Opcode::Close, |out| out.extend(close.payload())));
+            client.outbox.force(match polling {
+                // The end of a session on a poll: "close", or a noop for who asked for it.
+                true => self.turn.single(Opcode::Text, |out| out.push(if close == Close::ASKED { b'6' } else { b'1' })),
+                false => self.turn.single(Opcode::Close, |out| out.extend(close.payload())),
+            });
             self.mark_dirty(key);
         }
     }
@@ -311,11 +401,22 @@ impl Hub {
     /// Forgets a client whose connection is gone. `told` says whether its rooms hear of it.
     pub fn remove(&mut self, key: ClientKey, told: bool) {
         self.leave_all(key, told);
-        self.clients.remove(key);
+        if let Some(socket) = self.clients.remove(key).and_then(|client| client.socket) {
+            self.agents.release(socket.into_agent());
+        }
     }
 
     fn leave_all(&mut self, key: ClientKey, told: bool) {
-        let Some(session) = self.clients.get_mut(key).and_then(|client| client.session.take()) else { return };
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let session = client.session.take();
+        let sessions = client.socket.as_mut().map(|socket| core::mem::take(&mut socket.sessions)).unwrap_or_default();
+        for session in session.into_iter().chain(sessions.into_iter().map(|(_, session)| session)) {
+            self.leave_session(session, told);
+        }
+    }
+
+    /// Ends a session; its client still has to forget it.
+    fn leave_session(&mut self, session: SessionKey, told: bool) {
         let Some(gone) = self.sessions.get(session) else { return };
         let (tenant, rooms) = (gone.tenant, self.room_names(gone));
         while let Some(session_rooms) =
@@ -335,21 +436,21 @@ impl Hub {
             let quit = String::from_utf8(quit).expect("made of strings");
             self.last_id = self.last_id.next();
             for (part, room) in rooms.iter().enumerate() {
-                self.deliver(tenant, room, Data::Json(&quit), self.last_id.part(part));
+                self.deliver(tenant, room, Data::Json(&quit), "", self.last_id.part(part));
             }
         }
-        self.agents.release(gone.identity);
+        self.agents.release(gone.identity.into_agent());
     }
 
     fn room_names(&self, session: &Session) -> Vec<Rc<str>> {
-        let table = &self.tenants[session.tenant as usize].rooms;
+        let table = &self.tenants[session.tenant as usize].rooms[session.space as usize];
         session.rooms.iter().map(|membership| table.room(membership.room).id.clone()).collect()
     }
 
     /// Adds a session to a room, once.
     fn join(&mut self, key: SessionKey, room: RoomId<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let table = &mut self.tenants[session.tenant as usize].rooms;
+        let table = &mut self.tenants[session.tenant as usize].rooms[session.space as usize];
         let already = table.find(room.as_str());
         if already.is_some_and(|index| session.rooms.iter().any(|membership| membership.room == index)) {
             return;
@@ -363,7 +464,7 @@ impl Hub {
     /// Takes a session out of a room it is in.
     fn leave(&mut self, key: SessionKey, room: RoomId<'_>) {
         let Some(session) = self.sessions.get(key) else { return };
-        let index = self.tenants[session.tenant as usize].rooms.find(room.as_str());
+        let index = self.tenants[session.tenant as usize].rooms[session.space as usize].find(room.as_str());
         let slot = session.rooms.iter().position(|membership| Some(membership.room) == index);
         if let Some(slot) = slot {
             self.leave_slot(key, slot);
@@ -373,7 +474,7 @@ impl Hub {
     fn leave_slot(&mut self, key: SessionKey, slot: usize) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Membership { room, place } = session.rooms.swap_remove(slot);
-        let table = &mut self.tenants[session.tenant as usize].rooms;
+        let table = &mut self.tenants[session.tenant as usize].rooms[session.space as usize];
         if let Some(filled) = session.rooms.get(slot) {
             table.renumber(filled.room, filled.place, slot as u16);
         }
@@ -452,15 +553,15 @@ impl Hub {
 
     /// Rooms somebody is in.
     pub fn room_count(&self) -> usize {
-        self.tenants.iter().map(|tenant| tenant.rooms.len()).sum()
+        self.tenants.iter().map(Tenant::room_count).sum()
     }
 
     /// Every configured tenant: its name, sessions and rooms.
     pub fn tenants(&self) -> impl Iterator<Item = (&str, usize, usize)> {
         let mut counts = vec![0; self.tenants.len()];
         self.sessions.iter().for_each(|(_, session)| counts[session.tenant as usize] += 1);
-        let configured = self.tenants.iter().zip(counts).filter(|(tenant, _)| tenant.source.is_some());
-        configured.map(|(tenant, sessions)| (&*tenant.name, sessions, tenant.rooms.len()))
+        let configured = self.tenants.iter().zip(counts).filter(|(tenant, _)| tenant.source.is_some() || tenant.open);
+        configured.map(|(tenant, sessions)| (&*tenant.name, sessions, tenant.room_count()))
     }
 
     /// Every client, for who takes leave of them all.
@@ -472,5 +573,18 @@ impl Hub {
     fn take_rate(&mut self, key: ClientKey, now: Now) -> bool {
         let Some(client) = self.clients.get_mut(key) else { return false };
         Rate::take(&mut client.rate, &self.config.limits, now.time)
+    }
+}
+
+impl Tenant {
+    fn room_count(&self) -> usize {
+        self.rooms.iter().map(RoomTable::len).sum()
+    }
+}
+
+impl Space {
+    /// The tenant of who got in without a signature.
+    fn open_source(&self) -> &str {
+        self.config.source.as_deref().unwrap_or(self.name.trim_start_matches('/'))
     }
 }

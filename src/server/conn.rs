@@ -11,7 +11,7 @@ use mio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::{clock::Time, http::Exchange, key::ClientKey, websocket::peer::Peer};
+use crate::{clock::Time, http::Exchange, key::ClientKey, outbox::Flushed, websocket::peer::Peer};
 
 /// A TCP or Unix connection. An idle WebSocket costs this, 64 bytes, and nothing else on this floor but an entry of 16
 /// bytes among the timers.
@@ -42,8 +42,10 @@ const _: () = assert!(size_of::<Conn>() <= 64);
 pub enum State {
     /// Requests and replies.
     Http(Box<Exchange>),
-    /// A plain WebSocket client.
+    /// A client's WebSocket.
     WebSocket(WebSocket),
+    /// A WebSocket that tries to take over from polling.
+    Probe(Box<Probe>),
 }
 
 /// A WebSocket's place: 32 bytes, of which `peer` is one pointer that is null between messages.
@@ -56,6 +58,32 @@ pub struct WebSocket {
     pub deadline: Time,
     /// How far it has come.
     pub phase: Phase,
+}
+
+/// A WebSocket on trial. The client's messages still go elsewhere, so it has an output of its own.
+pub struct Probe {
+    /// Whose it is to become.
+    pub client: ClientKey,
+    /// What stays of unfinished input.
+    pub peer: Peer,
+    /// What is to be sent.
+    pub output: Vec<u8>,
+}
+
+impl Probe {
+    /// Writes what is to be sent.
+    pub fn write_to(&mut self, out: &mut impl Write) -> io::Result<Flushed> {
+        while !self.output.is_empty() {
+            match out.write(&self.output) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => drop(self.output.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Flushed::All)
+    }
 }
 
 /// The life of a WebSocket.
@@ -88,18 +116,29 @@ impl Conn {
         }
     }
 
-    /// When its owner wants to be asked again.
+    /// When it wants to be looked at again.
     pub fn poll_timeout(&self) -> Time {
         match &self.state {
             State::Http(exchange) => exchange.poll_timeout(),
             State::WebSocket(websocket) => websocket.deadline,
+            // Its engine knows.
+            State::Probe(_) => Time::NEVER,
+        }
+    }
+
+    /// The client it carries, or that awaits something of it.
+    pub fn owner(&self) -> Option<ClientKey> {
+        match &self.state {
+            State::Http(exchange) => exchange.parked().map(|parked| parked.client),
+            State::Probe(probe) => Some(probe.client),
+            State::WebSocket(websocket) => Some(websocket.client),
         }
     }
 
     /// The client it carries.
     pub fn client(&self) -> Option<ClientKey> {
         match &self.state {
-            State::Http(_) => None,
+            State::Http(_) | State::Probe(_) => None,
             State::WebSocket(websocket) => Some(websocket.client),
         }
     }

@@ -20,18 +20,25 @@ use sd_notify::NotifyState;
 
 use self::{
     clock::{Clock, unix_micros},
-    conn::{Conn, Phase, Socket, State, WebSocket},
+    conn::{Conn, Phase, Probe, Socket, State, WebSocket},
     listener::{Accepted, Listener},
     process::{BadConfig, Manager, Origin, Signals},
     timers::Timers,
 };
 use crate::{
-    api::{self, Context, Outcome, Site, assets::Assets},
+    api::{
+        self, Context, Outcome, Site,
+        assets::{Asset, Assets},
+    },
     clock::{Now, Time},
     config::Address,
+    engineio::engine::{Expired, Transport},
     frame::Opcode,
-    http::{self, Exchange, exchange::Timeout},
-    hub::{Effect, Hub, MessageId, event::Incoming},
+    http::{
+        self, Exchange, Reply,
+        exchange::{Parked, Timeout},
+    },
+    hub::{Effect, Hub, MessageId, event::Incoming, socketio::Carrier},
     key::{ClientKey, ConnKey, Handle, Slots},
     outbox::Flushed,
     websocket::{
@@ -83,7 +90,9 @@ pub struct Server {
     refused: usize,
     hub: Hub,
     site: Site,
-    timers: Timers,
+    timers: Timers<ConnKey>,
+    /// The deadlines of sessions of Engine.IO, which may be without a connection.
+    engines: Timers<ClientKey>,
     /// How many connections the machine allows.
     descriptors: u64,
     /// Accepting is put off until then, or until a connection ends.
@@ -139,7 +148,12 @@ impl Server {
             return Err(Fatal::Config(BadConfig(vec![why])));
         }
         let clock = Clock::start();
-        let site = Site { admin_token: process::admin_token(&config), assets: Assets::new() };
+        let script = &config.socketio.client_js;
+        let site = Site {
+            admin_token: process::admin_token(&config),
+            assets: Assets::new(),
+            client_js: (!script.is_empty()).then(|| Asset::script(script.clone().into_bytes())),
+        };
         let first_id = MessageId::first(unix_micros(), u32::from_le_bytes(process::random()));
         let mut server = Server {
             poll,
@@ -151,9 +165,10 @@ impl Server {
             manager: Manager::find(),
             conns: Slots::new(),
             refused: 0,
-            hub: Hub::new(Rc::new(config), first_id),
+            hub: Hub::new(Rc::new(config), first_id, process::random()),
             site,
-            timers: Timers::default(),
+            timers: Timers::new(),
+            engines: Timers::new(),
             descriptors,
             accept_after: Time::START,
             complain_after: Time::START,
@@ -212,7 +227,13 @@ impl Server {
             return Some(Duration::ZERO);
         }
         let retry = if accepting { self.accept_after } else { Time::NEVER };
-        let next = self.timers.next().min(self.tick).min(retry).min(self.stopping.unwrap_or(Time::NEVER));
+        let next = self
+            .timers
+            .next()
+            .min(self.engines.next())
+            .min(self.tick)
+            .min(retry)
+            .min(self.stopping.unwrap_or(Time::NEVER));
         (next != Time::NEVER).then(|| next.since(self.now.time))
     }
 
@@ -292,6 +313,7 @@ impl Server {
         match self.conns.get_mut(key).map(|conn| &conn.state) {
             Some(State::Http(_)) => self.handle_http(key, bytes),
             Some(State::WebSocket(_)) => self.handle_websocket(key, bytes),
+            Some(State::Probe(_)) => self.handle_probe(key, bytes),
             None => {}
         }
     }
@@ -300,7 +322,7 @@ impl Server {
     fn handle_end(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         match &mut conn.state {
-            State::Http(exchange) if !exchange.is_flushed() => {
+            State::Http(exchange) if !exchange.is_flushed() && exchange.parked().is_none() => {
                 exchange.close(self.now);
                 self.replied.push(key);
                 self.timers.arm(key, conn);
@@ -320,8 +342,10 @@ impl Server {
         let mut fresh = bytes;
         loop {
             if !exchange.wants_input() {
-                exchange.keep(fresh);
-                conn.held = true;
+                if !fresh.is_empty() || exchange.has_input() {
+                    exchange.keep(fresh);
+                    conn.held = true;
+                }
                 break;
             }
             let request = match exchange.poll_request(&mut fresh, &config.limits, self.now) {
@@ -354,6 +378,11 @@ impl Server {
                     let fresh = fresh.to_vec();
                     return self.upgrade(key, client, response, &fresh);
                 }
+                Outcome::Parked { client, origin } => exchange.park(Parked { client, origin }),
+                Outcome::Probe { client, response } => {
+                    let fresh = fresh.to_vec();
+                    return self.begin_probe(key, client, &response, &fresh);
+                }
             }
         }
         if !exchange.is_flushed() || exchange.is_closing() {
@@ -365,7 +394,7 @@ impl Server {
     /// From here on the connection is a client's. Replies to requests before the upgrade go out first, and what came
     /// behind it is already a message.
     fn upgrade(&mut self, key: ConnKey, client: ClientKey, response: Vec<u8>, fresh: &[u8]) {
-        let deadline = self.ping_deadline(key);
+        let deadline = self.ping_deadline(key, client);
         let Some(conn) = self.conns.get_mut(key) else { return };
         let websocket = WebSocket { client, peer: Peer::default(), deadline, phase: Phase::Open };
         if let State::Http(exchange) = core::mem::replace(&mut conn.state, State::WebSocket(websocket)) {
@@ -381,11 +410,14 @@ impl Server {
     }
 
     fn handle_websocket(&mut self, key: ConnKey, bytes: &[u8]) {
-        let largest = self.hub.config().limits.message;
-        let deadline = self.ping_deadline(key);
+        let Some(client) = self.conns.get_mut(key).and_then(|conn| conn.client()) else { return };
+        let largest = match self.hub.is_socketio(client) {
+            true => self.hub.config().socketio.max_payload,
+            false => self.hub.config().limits.message,
+        };
+        let deadline = self.ping_deadline(key, client);
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::WebSocket(websocket) = &mut conn.state else { return };
-        let client = websocket.client;
         if matches!(websocket.phase, Phase::Broken | Phase::Closed) {
             return;
         }
@@ -438,8 +470,93 @@ impl Server {
         }
     }
 
+    /// A WebSocket tries to take over from polling. Until it has, the client's messages go the old way.
+    fn begin_probe(&mut self, key: ConnKey, client: ClientKey, response: &[u8], fresh: &[u8]) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let probe = Probe { client, peer: Peer::default(), output: Vec::new() };
+        let State::Http(exchange) = core::mem::replace(&mut conn.state, State::Probe(probe.into())) else { return };
+        let (mut output, input) = exchange.into_parts();
+        output.extend_from_slice(response);
+        if let State::Probe(probe) = &mut conn.state {
+            probe.output = output;
+        }
+        self.replied.push(key);
+        let early = [&input, fresh].concat();
+        if !early.is_empty() {
+            self.handle_probe(key, &early);
+        }
+    }
+
+    /// A WebSocket on trial says `2probe` and, when it was answered, `5`; what stands behind that are packets already.
+    fn handle_probe(&mut self, key: ConnKey, bytes: &[u8]) {
+        let largest = self.hub.config().socketio.max_payload;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let State::Probe(probe) = &mut conn.state else { return };
+        let client = probe.client;
+        let mut reading = probe.peer.handle_input(bytes, largest);
+        let (mut upgraded, mut over) = (false, false);
+        let mut polls = Vec::new();
+        while let Some(event) = reading.poll_event() {
+            match event {
+                Ok(Message::Text(text)) if upgraded => self.hub.handle_message(client, Incoming::Text(&text), self.now),
+                Ok(Message::Binary(data)) if upgraded => {
+                    self.hub.handle_message(client, Incoming::Binary(&data), self.now);
+                }
+                Ok(Message::Text(text)) if &*text == "2probe" => {
+                    probe.output.extend_from_slice(b"\x81\x063probe");
+                    polls.extend(self.hub.engine_mut(client).and_then(|engine| engine.answer_probe()));
+                }
+                Ok(Message::Text(text)) if &*text == "5" => match self.hub.upgrade(client, key) {
+                    Ok(poll) => {
+                        upgraded = true;
+                        polls.extend(poll);
+                    }
+                    Err(_) => over = true,
+                },
+                _ => over = true,
+            }
+            if over {
+                break;
+            }
+        }
+        probe.output.extend(reading.poll_transmit().unwrap_or_default());
+        reading.finish(&mut probe.peer);
+        if upgraded {
+            self.hub.put_first(client, &probe.output);
+            let peer = core::mem::take(&mut probe.peer);
+            let websocket = WebSocket { client, peer, deadline: Time::NEVER, phase: Phase::Open };
+            conn.state = State::WebSocket(websocket);
+        } else {
+            self.replied.push(key);
+        }
+        if over {
+            self.doom(key);
+        }
+        for poll in polls {
+            let Some(revision) = self.hub.engine_mut(client).map(|engine| engine.revision) else { continue };
+            self.answer_poll(poll, api::engineio::payload(api::engineio::noop(revision), false));
+        }
+    }
+
+    /// Answers a poll that waits.
+    fn answer_poll(&mut self, key: ConnKey, reply: Reply) {
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else { return };
+        let State::Http(exchange) = &mut conn.state else { return };
+        let Some(parked) = exchange.unpark(&self.hub.config().limits, self.now) else { return };
+        if self.stopping.is_some() {
+            exchange.end_with_reply();
+        }
+        exchange.reply(&api::engineio::cors(reply, &parked.origin), self.now);
+        self.timers.arm(key, conn);
+        self.replied.push(key);
+    }
+
     /// When to ping who was heard now: a tenth earlier or later, so that those who came together do not ping together.
-    fn ping_deadline(&self, key: ConnKey) -> Time {
+    /// Engine.IO has a heartbeat of its own.
+    fn ping_deadline(&self, key: ConnKey, client: ClientKey) -> Time {
+        if self.hub.is_socketio(client) {
+            return Time::NEVER;
+        }
         let interval = self.hub.config().websocket.ping_interval;
         if interval < Duration::from_secs(1) {
             return self.now.time.after(interval);
@@ -474,13 +591,29 @@ impl Server {
                     }
                     Phase::Closing | Phase::Broken | Phase::Closed => self.doom(key),
                 },
+                State::Probe(_) => {}
             }
             if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) {
                 self.timers.arm(key, conn);
             }
         }
+        while let Some(client) = self.engines.poll_expired(&mut self.hub, self.now.time) {
+            if let Expired::Probe(probe) = self.hub.expire_engine(client, self.now) {
+                self.doom(probe);
+            }
+            self.hub.rearm(client);
+            self.arm_engines();
+        }
         if self.tick <= self.now.time {
             self.tell_status();
+        }
+    }
+
+    fn arm_engines(&mut self) {
+        for client in self.hub.take_rearmed() {
+            if let Some(engine) = self.hub.engine_mut(client) {
+                self.engines.arm(client, engine);
+            }
         }
     }
 
@@ -494,6 +627,7 @@ impl Server {
                 break;
             }
         }
+        self.arm_engines();
     }
 
     fn carry_out(&mut self) {
@@ -511,6 +645,9 @@ impl Server {
 
     fn close(&mut self, client: ClientKey, close: Close, told: bool) {
         self.hub.end(client, Some(close), told);
+        if let Some(Transport::Probing { probe, .. }) = self.hub.engine_mut(client).map(|engine| engine.transport) {
+            self.doom(probe);
+        }
         let Some(key) = self.hub.conn(client) else { return };
         let Some(conn) = self.conns.get_mut(key) else { return };
         if let State::WebSocket(websocket) = &mut conn.state {
@@ -527,27 +664,35 @@ impl Server {
         let mut flushing = core::mem::take(&mut self.flushing);
         self.hub.poll_dirty(&mut flushing);
         for client in &flushing {
-            let Some(key) = self.hub.conn(*client) else { continue };
-            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else {
-                // Its frames end with the turn.
-                let _ = self.hub.flush(*client, None::<&mut Socket>);
-                continue;
-            };
-            match self.hub.flush(*client, Some(&mut conn.socket)) {
-                Ok(Flushed::Blocked) => conn.blocked = true,
-                Ok(Flushed::All) => {
-                    if let State::WebSocket(WebSocket { phase: Phase::Closed, .. }) = conn.state {
-                        self.doom(key);
+            match self.hub.carrier(*client) {
+                Carrier::Socket(key) => self.flush_socket(*client, key),
+                Carrier::Poll(key) => {
+                    if let Some((body, binary)) = self.hub.compose(*client) {
+                        self.answer_poll(key, api::engineio::payload(body, binary));
                     }
                 }
-                Err(_) => self.doom(key),
+                Carrier::Nothing => self.hub.keep(*client),
+            }
+            if self.hub.is_over(*client) {
+                self.hub.remove(*client, false);
             }
         }
         self.flushing = flushing;
         self.hub.end_turn();
         for key in core::mem::take(&mut self.replied) {
             let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else { continue };
-            let State::Http(exchange) = &mut conn.state else { continue };
+            let exchange = match &mut conn.state {
+                State::Http(exchange) => exchange,
+                State::Probe(probe) => {
+                    match probe.write_to(&mut conn.socket) {
+                        Ok(Flushed::Blocked) => conn.blocked = true,
+                        Ok(Flushed::All) => {}
+                        Err(_) => self.doom(key),
+                    }
+                    continue;
+                }
+                State::WebSocket(_) => continue,
+            };
             match exchange.write_to(&mut conn.socket) {
                 Ok(Flushed::Blocked) => conn.blocked = true,
                 Ok(Flushed::All) if exchange.is_closing() && conn.hung_up => self.doom(key),
@@ -566,6 +711,23 @@ impl Server {
         }
     }
 
+    fn flush_socket(&mut self, client: ClientKey, key: ConnKey) {
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else {
+            // Its frames end with the turn.
+            let _ = self.hub.flush(client, None::<&mut Socket>);
+            return;
+        };
+        match self.hub.flush(client, Some(&mut conn.socket)) {
+            Ok(Flushed::Blocked) => conn.blocked = true,
+            Ok(Flushed::All) => {
+                if let State::WebSocket(WebSocket { phase: Phase::Closed, .. }) = conn.state {
+                    self.doom(key);
+                }
+            }
+            Err(_) => self.doom(key),
+        }
+    }
+
     fn doom(&mut self, key: ConnKey) {
         if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) {
             conn.doomed = true;
@@ -577,8 +739,8 @@ impl Server {
         for key in core::mem::take(&mut self.doomed) {
             let Some(conn) = self.conns.remove(key) else { continue };
             self.refused -= usize::from(conn.refused);
-            if let Some(client) = conn.client() {
-                self.hub.remove(client, self.stopping.is_none());
+            if let Some(client) = conn.owner() {
+                self.hub.handle_end(client, key, self.stopping.is_none());
             }
             // There is a descriptor again.
             self.accept_after = Time::START;

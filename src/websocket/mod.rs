@@ -14,12 +14,16 @@ pub struct Close {
 }
 
 impl Close {
+    /// The peer asked for the end.
+    pub const ASKED: Close = Close { code: 1000, reason: "" };
     /// The relay stops: come back.
     pub const GOING_AWAY: Close = Close { code: 1001, reason: "relay is stopping, come back" };
     /// The peer broke the protocol.
     pub const PROTOCOL: Close = Close { code: 1002, reason: "protocol error" };
     /// A text message was no UTF-8.
     pub const NOT_UTF8: Close = Close { code: 1007, reason: "text must be UTF-8" };
+    /// The peer gave no sign of life, or joined no namespace.
+    pub const GONE: Close = Close { code: 1008, reason: "no sign of life" };
     /// The peer broke a rule of the house.
     pub const RATE: Close = Close { code: 1008, reason: "message rate limit exceeded!" };
     /// Its source is no longer configured.

@@ -1,0 +1,139 @@
+//! `/socket.io/`: requests of Engine.IO, which open a session, poll it, post to it, or begin a WebSocket for it.
+
+use super::{Context, Outcome, client_ip, origin_allowed};
+use crate::{
+    engineio::{Error, Revision, engine::Polled},
+    http::{Head, Reply, Request},
+    hub::socketio::Opening,
+    key::ClientKey,
+    websocket::handshake,
+};
+
+/// A request under the path.
+pub fn request(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
+    let head = &request.head;
+    let config = cx.hub.config().clone();
+    let allowed = origin_allowed(head.origin, &config);
+    let origin = if allowed { head.origin } else { "" };
+    if head.method == "OPTIONS" {
+        let preflight = Reply::new(204, "", &b""[..])
+            .with("Allow", "GET, POST, OPTIONS")
+            .with("Access-Control-Allow-Methods", "GET, POST")
+            .with("Access-Control-Allow-Headers", "Content-Type")
+            .with("Access-Control-Max-Age", "86400");
+        return cors(preflight, origin).into();
+    }
+    let answered = match allowed {
+        true => handle(request, cx, origin),
+        false => Err(Error::Forbidden),
+    };
+    answered.unwrap_or_else(|error| cors(refusal(error), origin).into())
+}
+
+fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<Outcome, Error> {
+    let head = &request.head;
+    let fields = head.fields();
+    let revision = match fields.get("EIO") {
+        "3" => Revision::V3,
+        "4" => Revision::V4,
+        _ => return Err(Error::UnsupportedVersion),
+    };
+    let websocket = match fields.get("transport") {
+        "polling" => false,
+        "websocket" => true,
+        _ => return Err(Error::UnknownTransport),
+    };
+    let sid = fields.get("sid");
+    let client = match sid {
+        "" => None,
+        sid => Some(cx.hub.find_engine(sid).ok_or(Error::UnknownSid)?),
+    };
+    if client.is_none() && head.method != "GET" {
+        return Err(Error::BadHandshakeMethod);
+    }
+    if cx.stopping {
+        return Ok(Reply::refusal(503, "relay is stopping, come back").with("Retry-After", "1").into());
+    }
+    match (client, websocket) {
+        (None, false) => {
+            // Before a session is opened for it: JSONP is not spoken.
+            if !fields.get("j").is_empty() {
+                return Err(Error::BadRequest("JSONP polling is not spoken here"));
+            }
+            let client = open(head, cx, revision, !fields.get("b64").is_empty(), false);
+            let _ = cx.hub.poll(client, cx.conn)?;
+            Ok(Outcome::Parked { client, origin: origin.into() })
+        }
+        (client, true) => {
+            let response = match handshake::accept(head) {
+                Ok(response) => response,
+                // What engine.io says of a WebSocket's request that is none.
+                Err(handshake::Error::NoUpgrade) => return Err(Error::BadRequest("an upgrade was to be asked for")),
+                Err(error) => return Ok(Reply::from(error).into()),
+            };
+            let Some(client) = client else {
+                let client = open(head, cx, revision, false, true);
+                return Ok(Outcome::Upgrade { client, response });
+            };
+            let engine = cx.hub.engine_mut(client).ok_or(Error::UnknownSid)?;
+            engine.handle_probe(cx.conn, cx.now.time)?;
+            cx.hub.rearm(client);
+            Ok(Outcome::Probe { client, response })
+        }
+        (Some(client), false) => match head.method {
+            "GET" => Ok(match cx.hub.poll(client, cx.conn)? {
+                Polled::Waits => Outcome::Parked { client, origin: origin.into() },
+                Polled::Noop => cors(payload(noop(revision), false), origin).into(),
+            }),
+            "POST" => {
+                let binary = head.content_type.eq_ignore_ascii_case("application/octet-stream");
+                cx.hub.post_packets(client, request.body, binary, cx.now)?;
+                Ok(cors(Reply::new(200, "text/html", &b"ok"[..]).with("Cache-Control", "no-store"), origin).into())
+            }
+            _ => Err(Error::BadRequest("a session is polled with GET and posted to with POST")),
+        },
+    }
+}
+
+fn open(head: &Head<'_>, cx: &mut Context<'_>, revision: Revision, base64: bool, websocket: bool) -> ClientKey {
+    let config = cx.hub.config().clone();
+    let opening = Opening {
+        revision,
+        base64,
+        query: head.query,
+        ip: client_ip((cx.peer)(), head, &config.trusted_proxies),
+        referer: &head.referer,
+        user_agent: &head.user_agent,
+    };
+    cx.hub.open(&opening, websocket.then_some(cx.conn), cx.now)
+}
+
+/// The answer to a poll.
+pub fn payload(body: Vec<u8>, binary: bool) -> Reply {
+    let kind = if binary { "application/octet-stream" } else { "text/plain; charset=UTF-8" };
+    Reply::new(200, kind, body).with("Cache-Control", "no-store")
+}
+
+/// A body with nothing but a noop.
+pub fn noop(revision: Revision) -> Vec<u8> {
+    match revision {
+        Revision::V3 => b"1:6".into(),
+        Revision::V4 => b"6".into(),
+    }
+}
+
+fn refusal(error: Error) -> Reply {
+    let body = format!("{{\"code\":{},\"message\":{}}}", error.code(), super::json_string(error.message()));
+    Reply::new(error.status(), "application/json", body.into_bytes()).with("Cache-Control", "no-store")
+}
+
+/// Says that the page may read the answer, also if it sends cookies, which older clients always ask to.
+pub fn cors(reply: Reply, origin: &str) -> Reply {
+    if origin.is_empty() {
+        return reply;
+    }
+    reply
+        .with("Access-Control-Allow-Origin", origin.to_owned())
+        .with("Access-Control-Allow-Credentials", "true")
+        .with("Vary", "Origin")
+}

@@ -1,0 +1,392 @@
+//! Payloads: the packets of one HTTP body (the protocol's documents, "Payload encoding").
+//!
+//! Revision 4 puts the record separator between packets and binary ones in base64. Revision 3 puts the length before each,
+//! in UTF-16 code units, as JavaScript counts; and if the peer can take bytes and there is a binary packet among them, it
+//! frames them all with a byte for the kind, the length's digits as bytes, and 255.
+
+use core::ops::ControlFlow;
+use std::{
+    borrow::Cow,
+    io::{self, ErrorKind, Write},
+};
+
+use data_encoding::BASE64;
+
+use super::{
+    Error, Revision,
+    packet::{MESSAGE, Packet},
+};
+
+/// Takes a body apart, handing each packet to `handle` until it says break.
+pub fn decode(
+    body: &[u8],
+    revision: Revision,
+    binary: bool,
+    handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    match (revision, binary) {
+        (Revision::V4, _) => decode_v4(text(body)?, handle),
+        (Revision::V3, false) => decode_v3(text(body)?, handle),
+        (Revision::V3, true) => decode_v3_binary(body, handle),
+    }
+}
+
+fn decode_v4(body: &str, handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<()>) -> Result<(), Error> {
+    for packet in body.split(SEPARATOR) {
+        let packet = match packet.strip_prefix('b') {
+            Some(encoded) => Packet::Binary(base64(encoded)?.into()),
+            None => Packet::from_text(packet)?,
+        };
+        if handle(packet).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn decode_v3(mut body: &str, handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<()>) -> Result<(), Error> {
+    while !body.is_empty() {
+        let (length, rest) = body.split_once(':').ok_or(LENGTH)?;
+        let digits = (1..=9).contains(&length.len()) && length.bytes().all(|byte| byte.is_ascii_digit());
+        let units: usize = length.parse().ok().filter(|_| digits).ok_or(LENGTH)?;
+        let (packet, rest) = rest.split_at(utf16_prefix(rest, units).ok_or(LENGTH)?);
+        let packet = match packet.strip_prefix("b4") {
+            Some(encoded) => Packet::Binary(base64(encoded)?.into()),
+            None => Packet::from_text(packet)?,
+        };
+        if handle(packet).is_break() {
+            break;
+        }
+        body = rest;
+    }
+    Ok(())
+}
+
+fn decode_v3_binary(mut body: &[u8], handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<()>) -> Result<(), Error> {
+    while let [kind, rest @ ..] = body {
+        let end = rest.iter().take(10).position(|byte| *byte == 255).filter(|end| *end > 0).ok_or(LENGTH)?;
+        let mut length = 0;
+        for digit in &rest[..end] {
+            if *digit > 9 {
+                return Err(LENGTH);
+            }
+            length = length * 10 + usize::from(*digit);
+        }
+        let rest = &rest[end + 1..];
+        let (packet, rest) = rest.split_at_checked(length).ok_or(LENGTH)?;
+        let packet = match kind {
+            0 => Packet::from_text(text(packet)?)?,
+            1 => Packet::from_binary(packet, Revision::V3)?,
+            _ => return Err(Error::Malformed("neither a string nor binary")),
+        };
+        if handle(packet).is_break() {
+            break;
+        }
+        body = rest;
+    }
+    Ok(())
+}
+
+/// How many bytes of `text` make `units` UTF-16 code units; nothing if it is shorter or that is within a character.
+fn utf16_prefix(text: &str, units: usize) -> Option<usize> {
+    let mut left = units;
+    for (at, character) in text.char_indices() {
+        if left == 0 {
+            return Some(at);
+        }
+        left = left.checked_sub(character.len_utf16())?;
+    }
+    (left == 0).then_some(text.len())
+}
+
+fn utf16_len(text: &str) -> usize {
+    text.chars().map(char::len_utf16).sum()
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Error> {
+    core::str::from_utf8(bytes).map_err(|_| Error::Malformed("not UTF-8"))
+}
+
+fn base64(text: &str) -> Result<Vec<u8>, Error> {
+    BASE64.decode(text.as_bytes()).map_err(|_| Error::Malformed("not base64"))
+}
+
+/// Composes the body that answers a poll, out of the frames that would go over a WebSocket: whoever gets a message gets it
+/// from one encoding. It is a writer that takes whole frames' bytes in any pieces and, when it is full, no more.
+pub struct Composer {
+    revision: Revision,
+    /// Whether the client can take bytes in a body.
+    bytes: bool,
+    packets: Vec<Composed>,
+    /// A frame that has not wholly come.
+    frame: Vec<u8>,
+    size: usize,
+}
+
+/// A packet as a WebSocket carries it.
+enum Composed {
+    Text(Vec<u8>),
+    Binary(Vec<u8>),
+}
+
+impl Composer {
+    /// An empty body for that client.
+    pub fn new(revision: Revision, bytes: bool) -> Composer {
+        Composer { revision, bytes, packets: Vec::new(), frame: Vec::new(), size: 0 }
+    }
+
+    /// Adds a packet of text before those that follow.
+    pub fn push(&mut self, text: &str) {
+        self.packets.push(Composed::Text(text.into()));
+    }
+
+    /// Whether there is no packet in it.
+    pub fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// The body, and whether it is of bytes.
+    pub fn finish(self) -> (Vec<u8>, bool) {
+        debug_assert!(self.frame.is_empty(), "frames are taken whole");
+        let any = self.packets.iter().any(|packet| matches!(packet, Composed::Binary(_)));
+        let binary = self.revision == Revision::V3 && self.bytes && any;
+        let mut body = Vec::with_capacity(self.size + self.packets.len() * 8);
+        for (index, packet) in self.packets.iter().enumerate() {
+            match (self.revision, packet) {
+                (Revision::V4, packet) => {
+                    if index > 0 {
+                        body.push(SEPARATOR as u8);
+                    }
+                    match packet {
+                        Composed::Text(text) => body.extend_from_slice(text),
+                        Composed::Binary(bytes) => {
+                            body.push(b'b');
+                            body.extend_from_slice(BASE64.encode(bytes).as_bytes());
+                        }
+                    }
+                }
+                (Revision::V3, Composed::Text(text)) if binary => framed(&mut body, 0, text),
+                (Revision::V3, Composed::Binary(bytes)) if binary => framed(&mut body, 1, bytes),
+                (Revision::V3, Composed::Text(text)) => {
+                    let units = utf16_len(&String::from_utf8_lossy(text));
+                    body.extend_from_slice(format!("{units}:").as_bytes());
+                    body.extend_from_slice(text);
+                }
+                (Revision::V3, Composed::Binary(bytes)) => {
+                    // The first byte is the type, as on a WebSocket.
+                    let encoded = BASE64.encode(bytes.get(1..).unwrap_or_default());
+                    body.extend_from_slice(format!("{}:b{MESSAGE}{encoded}", encoded.len() + 2).as_bytes());
+                }
+            }
+        }
+        (body, binary)
+    }
+
+    fn is_full(&self) -> bool {
+        self.frame.is_empty() && (self.packets.len() >= MOST_PACKETS || self.size >= ENOUGH)
+    }
+
+    /// How many bytes the frame that has begun has in all; nothing while its header is not whole.
+    fn frame_length(&self) -> Option<(usize, usize)> {
+        let (head, length) = match *self.frame.get(1)? {
+            126 => (4, usize::from(u16::from_be_bytes(self.frame.get(2..4)?.try_into().ok()?))),
+            127 => (10, u64::from_be_bytes(self.frame.get(2..10)?.try_into().ok()?) as usize),
+            length => (2, usize::from(length)),
+        };
+        Some((head, head + length))
+    }
+}
+
+impl Write for Composer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut taken = 0;
+        while taken < bytes.len() && !self.is_full() {
+            // The header first, byte by byte, then all that belongs to it.
+            let wanted = self.frame_length().map_or(1, |(_, whole)| whole - self.frame.len());
+            let part = &bytes[taken..bytes.len().min(taken + wanted)];
+            self.frame.extend_from_slice(part);
+            taken += part.len();
+            if let Some((head, whole)) = self.frame_length()
+                && self.frame.len() == whole
+            {
+                let mut payload = core::mem::take(&mut self.frame);
+                let kind = payload[0] & 15;
+                payload.drain(..head);
+                self.size += payload.len();
+                match kind {
+                    1 => self.packets.push(Composed::Text(payload)),
+                    2 => self.packets.push(Composed::Binary(payload)),
+                    // Pings and closes of a WebSocket mean nothing here.
+                    _ => {}
+                }
+            }
+        }
+        if taken == 0 && !bytes.is_empty() { Err(ErrorKind::WouldBlock.into()) } else { Ok(taken) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn framed(body: &mut Vec<u8>, kind: u8, packet: &[u8]) {
+    body.push(kind);
+    body.extend(packet.len().to_string().bytes().map(|digit| digit - b'0'));
+    body.push(255);
+    body.extend_from_slice(packet);
+}
+
+/// How a packet would be sent by a client; for tests and tools.
+pub fn encode(packets: &[Packet<'_>], revision: Revision, bytes: bool) -> (Vec<u8>, bool) {
+    let mut composer = Composer::new(revision, bytes);
+    for packet in packets {
+        let text = |kind: char, data: &str| Composed::Text(format!("{kind}{data}").into_bytes());
+        composer.packets.push(match packet {
+            Packet::Open(data) => text('0', data),
+            Packet::Close => text('1', ""),
+            Packet::Ping(data) => text('2', data),
+            Packet::Pong(data) => text('3', data),
+            Packet::Text(data) => text('4', data),
+            Packet::Binary(data) if revision == Revision::V3 => Composed::Binary([&[MESSAGE], &**data].concat()),
+            Packet::Binary(data) => Composed::Binary(Cow::clone(data).into_owned()),
+            Packet::Upgrade => text('5', ""),
+            Packet::Noop => text('6', ""),
+        });
+    }
+    composer.finish()
+}
+
+const SEPARATOR: char = '\x1e';
+const LENGTH: Error = Error::Malformed("a packet's length is wrong");
+/// Packets in one body: python-engineio's clients refuse more.
+const MOST_PACKETS: usize = 16;
+/// Bytes after which a body takes no further packet.
+const ENOUGH: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Batch, Opcode};
+
+    fn decoded(body: &[u8], revision: Revision, binary: bool) -> Result<Vec<String>, Error> {
+        let mut packets = Vec::new();
+        decode(body, revision, binary, &mut |packet| {
+            packets.push(format!("{packet:?}"));
+            ControlFlow::Continue(())
+        })?;
+        Ok(packets)
+    }
+
+    fn shown(packets: &[Packet<'_>]) -> Vec<String> {
+        packets.iter().map(|packet| format!("{packet:?}")).collect()
+    }
+
+    /// The examples of the protocol's documents.
+    #[test]
+    fn the_documents_examples() {
+        let hello = [Packet::Text("hello"), Packet::Ping(""), Packet::Text("world")];
+        assert_eq!(encode(&hello, Revision::V4, true).0, b"4hello\x1e2\x1e4world");
+        let mixed = [Packet::Text("hello"), Packet::Binary(b"\x01\x02\x03\x04"[..].into())];
+        assert_eq!(encode(&mixed, Revision::V4, true).0, b"4hello\x1ebAQIDBA==");
+        assert_eq!(encode(&[Packet::Text("hello")], Revision::V3, true).0, b"6:4hello");
+        let euro = [Packet::Text("€"), Packet::Binary(b"\x01\x02\x03\x04"[..].into())];
+        assert_eq!(encode(&euro, Revision::V3, false).0, "2:4€10:b4AQIDBA==".as_bytes());
+        let (body, binary) = encode(&euro, Revision::V3, true);
+        assert!(binary);
+        assert_eq!(body, b"\x00\x04\xff4\xe2\x82\xac\x01\x05\xff\x04\x01\x02\x03\x04");
+    }
+
+    #[test]
+    fn parse_and_emit_are_inverse() {
+        let lists: [&[Packet<'_>]; 4] = [
+            &[Packet::Text("")],
+            &[Packet::Text("a𝄞:€"), Packet::Ping("probe"), Packet::Text("12:4x"), Packet::Close],
+            &[Packet::Binary(b""[..].into()), Packet::Text("\u{0}"), Packet::Binary(b"\xff\x00\x1e"[..].into())],
+            &[Packet::Upgrade, Packet::Noop, Packet::Pong("x"), Packet::Open("{}")],
+        ];
+        for packets in lists {
+            for (revision, bytes) in [(Revision::V4, true), (Revision::V3, false), (Revision::V3, true)] {
+                let (body, binary) = encode(packets, revision, bytes);
+                assert_eq!(decoded(&body, revision, binary), Ok(shown(packets)), "{revision:?} {bytes}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_malformed() {
+        for body in ["", "7", "4a\x1e", "bAQ=", "b*", "4a\x1e\x1e4b", "abc"] {
+            assert!(decoded(body.as_bytes(), Revision::V4, false).is_err(), "{body:?}");
+        }
+        for body in
+            ["1", "1:", "2:4", "x:4", ":4", "-1:4", "+1:4", "0:", "1:9", "2:4𝄞", "9999999999:4", "3:b4*", "1:4,"]
+        {
+            assert!(decoded(body.as_bytes(), Revision::V3, false).is_err(), "{body:?}");
+        }
+        for body in [
+            &b"\x00"[..],
+            b"\x00\xff",
+            b"\x00\x01\xff",
+            b"\x02\x01\xff4",
+            b"\x00\x0a\xff4",
+            b"\x01\x01\xff\x05",
+            b"\x00\x02\xff4\xff",
+        ] {
+            assert!(decoded(body, Revision::V3, true).is_err(), "{body:?}");
+        }
+        assert!(decoded(b"4\xff", Revision::V4, false).is_err());
+        assert_eq!(decoded(b"", Revision::V3, false), Ok(vec![]));
+    }
+
+    /// Every cut of a body is refused or gives a beginning of its packets.
+    #[test]
+    fn every_cut() {
+        let packets =
+            [Packet::Text("a𝄞€"), Packet::Binary(b"\x01\x02\xff"[..].into()), Packet::Ping("probe"), Packet::Text("b")];
+        for (revision, bytes) in [(Revision::V4, true), (Revision::V3, false), (Revision::V3, true)] {
+            let (body, binary) = encode(&packets, revision, bytes);
+            for cut in 0..body.len() {
+                if let Ok(found) = decoded(&body[..cut], revision, binary) {
+                    // Only the last one can be cut within.
+                    let whole = found.len().saturating_sub(1);
+                    assert_eq!(found[..whole], shown(&packets)[..whole], "{revision:?} {cut}");
+                }
+            }
+        }
+    }
+
+    /// Frames in any pieces, and no more than sixteen packets.
+    #[test]
+    fn a_body_of_frames() {
+        let mut batch = Batch::default();
+        for number in 0..20 {
+            batch.push(Opcode::Text, |out| out.extend_from_slice(format!("4{number}").as_bytes()));
+            if number == 3 {
+                batch.push(Opcode::Ping, |_| {});
+                batch.push(Opcode::Binary, |out| out.extend_from_slice(&[b'x'; 70_000]));
+                batch.push(Opcode::Binary, |out| out.extend_from_slice(&[b'x'; 200]));
+            }
+        }
+        let (_, end) = batch.push_raw(&[]);
+        let bytes = batch.slice(0, end);
+        for piece in [1, 2, 3, 7, 1000, bytes.len()] {
+            let mut rest = bytes;
+            let mut all = Vec::new();
+            let mut bodies = 0;
+            while !rest.is_empty() {
+                let mut composer = Composer::new(Revision::V4, true);
+                while let Ok(taken) = composer.write(&rest[..piece.min(rest.len())]) {
+                    rest = &rest[taken..];
+                    if rest.is_empty() {
+                        break;
+                    }
+                }
+                bodies += 1;
+                let found = decoded(&composer.finish().0, Revision::V4, false).unwrap();
+                assert!(found.len() <= 16);
+                all.extend(found);
+            }
+            assert_eq!((bodies, all.len()), (2, 22), "{piece}");
+            assert_eq!(all[21], "Text(\"19\")");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Placeholders: where in a packet's JSON its attachments belong, `{"_placeholder":true,"num":0}`.
+
+use core::ops::Range;
+
+/// The placeholders in valid JSON: where each stands, and which attachment belongs there.
+pub fn find(json: &str) -> Vec<(Range<usize>, usize)> {
+    let bytes = json.as_bytes();
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => at = string_end(bytes, at),
+            b'{' => match placeholder(&json[at..]) {
+                Some((length, number)) => {
+                    found.push((at..at + length, number));
+                    at += length;
+                }
+                None => at += 1,
+            },
+            _ => at += 1,
+        }
+    }
+    found
+}
+
+/// JSON with something else in place of each placeholder: `fill` appends it.
+pub fn replace(json: &str, out: &mut Vec<u8>, mut fill: impl FnMut(usize, &mut Vec<u8>)) {
+    let mut begin = 0;
+    for (place, number) in find(json) {
+        out.extend_from_slice(&json.as_bytes()[begin..place.start]);
+        fill(number, out);
+        begin = place.end;
+    }
+    out.extend_from_slice(&json.as_bytes()[begin..]);
+}
+
+/// Behind the string that begins at `at`.
+fn string_end(bytes: &[u8], mut at: usize) -> usize {
+    at += 1;
+    while at < bytes.len() && bytes[at] != b'"' {
+        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    }
+    at + 1
+}
+
+/// The placeholder at the start of `text`: its length and number. The two keys may come in either order.
+fn placeholder(text: &str) -> Option<(usize, usize)> {
+    let mut words = Words(text.strip_prefix('{')?);
+    let (mut marked, mut number) = (false, None);
+    for end in [',', '}'] {
+        match words.key()? {
+            "_placeholder" if !marked => {
+                words.0 = words.0.trim_ascii_start().strip_prefix("true")?;
+                marked = true;
+            }
+            "num" if number.is_none() => {
+                let rest = words.0.trim_ascii_start();
+                let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+                number = Some(rest[..digits].parse().ok()?);
+                words.0 = &rest[digits..];
+            }
+            _ => return None,
+        }
+        words.0 = words.0.trim_ascii_start().strip_prefix(end)?;
+    }
+    Some((text.len() - words.0.len(), number?))
+}
+
+struct Words<'a>(&'a str);
+
+impl<'a> Words<'a> {
+    /// The key that comes next, and its colon.
+    fn key(&mut self) -> Option<&'a str> {
+        let (key, rest) = self.0.trim_ascii_start().strip_prefix('"')?.split_once('"')?;
+        self.0 = rest.trim_ascii_start().strip_prefix(':')?;
+        Some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn found() {
+        let numbers = |json: &str| find(json).into_iter().map(|(_, number)| number).collect::<Vec<_>>();
+        assert_eq!(numbers(r#"{"_placeholder":true,"num":0}"#), [0]);
+        assert_eq!(
+            numbers(r#"[1,{"a":{"num" : 12 , "_placeholder" : true }},"x",{"_placeholder":true,"num":3}]"#),
+            [12, 3]
+        );
+        for none in [
+            r#""{\"_placeholder\":true,\"num\":0}""#,
+            r#"{"_placeholder":false,"num":0}"#,
+            r#"{"_placeholder":true}"#,
+            r#"{"_placeholder":true,"num":-1}"#,
+            r#"{"_placeholder":true,"num":1.5}"#,
+            r#"{"_placeholder":true,"num":0,"x":1}"#,
+            r#"{"num":0,"num":0}"#,
+            "[]",
+        ] {
+            assert_eq!(numbers(none), [0; 0], "{none}");
+        }
+    }
+
+    #[test]
+    fn replaced() {
+        let mut out = Vec::new();
+        replace(
+            r#"["\"{",{"_placeholder":true,"num":1},{"b":{"_placeholder":true,"num":0}} ]"#,
+            &mut out,
+            |number, out| {
+                out.extend_from_slice(format!("<{number}>").as_bytes());
+            },
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), r#"["\"{",<1>,{"b":<0>} ]"#);
+    }
+}
