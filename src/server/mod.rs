@@ -400,7 +400,11 @@ impl Server {
         if let State::Http(exchange) = core::mem::replace(&mut conn.state, State::WebSocket(websocket)) {
             let (mut output, input) = exchange.into_parts();
             output.extend_from_slice(&response);
-            self.hub.send_raw(client, &output);
+            // Socket.IO has its handshake queued already.
+            match self.hub.is_socketio(client) {
+                true => self.hub.put_first(client, &output),
+                false => self.hub.send_raw(client, &output),
+            }
             self.timers.arm(key, conn);
             let early = [&input, fresh].concat();
             if !early.is_empty() {
