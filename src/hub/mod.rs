@@ -154,13 +154,13 @@ impl Hub {
             effects: VecDeque::new(),
             stats: Stats::default(),
         };
-        hub.reload(config);
+        hub.reload(config, Now::default());
         hub
     }
 
     /// Takes new limits and sources. Sessions of a source that is gone are closed; a key that changed is asked for from
     /// the next login on.
-    pub fn reload(&mut self, config: Rc<Config>) {
+    pub fn reload(&mut self, config: Rc<Config>, now: Now) {
         self.config = config;
         for tenant in &mut self.tenants {
             tenant.source = self.config.sources.get(&*tenant.name).cloned();
@@ -178,13 +178,17 @@ impl Hub {
             }
         }
         let gone = |session: &Session| {
-            let Tenant { source, open, .. } = &self.tenants[session.tenant as usize];
-            source.is_none() && !open
+            let open = self.spaces[session.space as usize].config.auth == Auth::Open;
+            !open && self.tenants[session.tenant as usize].source.is_none()
         };
         let keys: Vec<_> = self.sessions.iter().filter(|(_, session)| gone(session)).map(|(key, _)| key).collect();
         for key in keys {
             let Some(client) = self.sessions.get(key).map(|session| session.client) else { continue };
-            self.effects.push_back(Effect::Close { client, close: Close::SOURCE_GONE });
+            match self.is_socketio(client) {
+                // Its other namespaces stay.
+                true => self.disconnect(key, now),
+                false => self.effects.push_back(Effect::Close { client, close: Close::SOURCE_GONE }),
+            }
         }
     }
 

@@ -30,11 +30,17 @@ impl Server {
                 if exposure(&config, &self.options, &self.listeners).is_some() {
                     error!("the new configuration has a demo key, which everybody knows: the old one stays");
                 } else {
-                    if (&old.listen, &old.admin_token) != (&config.listen, &config.admin_token) {
-                        warn!("listen and [admin] are not re-read: they wait for a restart");
+                    let waits = [
+                        ("listen", old.listen != config.listen),
+                        ("[admin]", old.admin_token != config.admin_token),
+                        ("[namespaces]", old.namespaces != config.namespaces),
+                        ("socketio.client_js", old.socketio.client_js != config.socketio.client_js),
+                    ];
+                    for (what, _) in waits.iter().filter(|(_, changed)| *changed) {
+                        warn!("{what} is not re-read: it waits for a restart");
                     }
                     log::set_max_level(config.log_level);
-                    self.hub.reload(Rc::new(config));
+                    self.hub.reload(Rc::new(config), self.now);
                     info!("configuration re-read");
                 }
             }

@@ -31,7 +31,7 @@ use crate::{
         assets::{Asset, Assets},
     },
     clock::{Now, Time},
-    config::Address,
+    config::{Address, Auth},
     engineio::engine::{Expired, Transport},
     frame::Opcode,
     http::{
@@ -129,7 +129,7 @@ impl Server {
                 env!("CARGO_PKG_VERSION")
             ),
         }
-        if config.sources.is_empty() {
+        if config.sources.is_empty() && config.namespaces.values().all(|namespace| namespace.auth != Auth::Open) {
             warn!("no [sources.NAME] is configured: nobody can connect or notify");
         }
         if config.limits.unsent < config.limits.message {

@@ -4,6 +4,8 @@
 const { spawn } = require('node:child_process')
 const { createHash } = require('node:crypto')
 const { once } = require('node:events')
+const fs = require('node:fs')
+const os = require('node:os')
 const path = require('node:path')
 const readline = require('node:readline')
 
@@ -11,6 +13,13 @@ const BINARY = process.env.RELAY_BIN || path.join(__dirname, '../../target/relea
 const KEY = 'try4dfs%#fs!#$2334ds(%B)'
 
 const md5 = text => createHash('md5').update(text).digest('hex')
+
+/** A configuration file with the demo source and `more`; the arguments to use it. */
+function configuration(more) {
+  const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'relay-test-')), 'relay.toml')
+  fs.writeFileSync(file, `[sources.demo]\nsign_key = "${KEY}"\n${more}`)
+  return ['--config', file]
+}
 
 /** Starts relay with the demo setting, or with `args`, and waits until it listens. */
 async function start(port = 0, args = []) {
@@ -66,4 +75,4 @@ async function until(what, ask, patience = 10000) {
   }
 }
 
-module.exports = { start, login, until, md5, KEY }
+module.exports = { start, configuration, login, until, md5, KEY }
