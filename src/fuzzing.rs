@@ -3,15 +3,21 @@
 //! They are ordinary functions, so that they compile with every build; `tests/fuzz.rs` runs them on seeded mutations, and
 //! `fuzz/` holds a cargo-fuzz target of three lines for each.
 
+use core::ops::ControlFlow;
+
+use serde_json::value::RawValue;
+
 use crate::{
     clock::Now,
-    config,
+    config::{self, Auth, Namespace},
+    engineio::{self, Revision, payload},
     http::{Exchange, Fields, Reply, chunked::Chunked},
-    hub::{Form, Hub, Login, MessageId, event::Incoming},
+    hub::{Form, Hub, Login, MessageId, event::Incoming, socketio::Opening},
     key::{ConnKey, Handle, Key},
     limits::Limits,
     names::Rooms,
     sign::{Signature, Subject, to_hex},
+    socketio::{self, placeholder},
     websocket::peer::Peer,
 };
 
@@ -19,12 +25,15 @@ use crate::{
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("config", config_file),
     ("http", http_exchange),
     ("chunked", chunked_body),
     ("websocket", websocket_peer),
     ("event", client_event),
+    ("payload", engineio_payload),
+    ("packet", socketio_packet),
+    ("socketio", socketio_client),
 ];
 
 /// A configuration is read or refused; problems have a place within the text.
@@ -150,6 +159,107 @@ pub fn client_event(bytes: &[u8]) {
     hub.flush(client, Some(&mut written)).expect("memory takes everything");
     hub.end_turn();
     assert_eq!(hub.session_count(), 1);
+    hub.remove(client, true);
+    assert_eq!((hub.session_count(), hub.room_count()), (0, 0));
+}
+
+/// Packets of a body survive being written and read again. The first byte chooses among the encodings.
+pub fn engineio_payload(bytes: &[u8]) {
+    let Some((choice, body)) = bytes.split_first() else { return };
+    let (revision, binary) =
+        [(Revision::V4, false), (Revision::V3, false), (Revision::V3, true)][usize::from(choice % 3)];
+    let read = |body: &[u8], binary: bool, packets: &mut Vec<Vec<u8>>| {
+        payload::decode(body, revision, binary, &mut |packet| {
+            packets.push(payload::encode(&[packet], Revision::V4, true).0);
+            ControlFlow::Continue(())
+        })
+    };
+    let mut packets = Vec::new();
+    let _ = read(body, binary, &mut packets);
+    // Each is a body of revision 4 with one packet: that encoding keeps whatever there is.
+    for one in &packets {
+        let mut again = None;
+        let decoded = payload::decode(one, Revision::V4, false, &mut |packet| {
+            let (body, bytes) = payload::encode(&[packet], revision, binary);
+            let mut packets = Vec::new();
+            read(&body, bytes, &mut packets).expect("what was written can be read");
+            again = Some(packets);
+            ControlFlow::Continue(())
+        });
+        // A text with the separator in it is one packet in revision 3 and several in revision 4.
+        if !one.contains(&0x1e) {
+            decoded.expect("what was written can be read");
+            assert_eq!(again.as_deref(), Some(core::slice::from_ref(one)));
+        }
+    }
+}
+
+/// A packet is written as it was read, and its placeholders lie within it.
+pub fn socketio_packet(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    let Ok(packet) = socketio::Packet::parse(text) else { return };
+    let mut out = Vec::new();
+    socketio::packet::head(&mut out, packet.kind.with(1), packet.attachments, packet.namespace, packet.id);
+    out.extend_from_slice(packet.data.as_bytes());
+    if packet.query.is_empty() {
+        let again = String::from_utf8(out).expect("made of text");
+        let again = socketio::Packet::parse(&again).expect("what was written can be read");
+        assert_eq!((again.id, again.data, again.namespace), (packet.id, packet.data, packet.namespace));
+    }
+    if let Some(event) = packet.event() {
+        let list = event.list();
+        assert_eq!(serde_json::from_str::<Vec<&RawValue>>(&list).expect("a list").len(), event.args.len());
+    }
+    let places = placeholder::find(packet.data);
+    assert!(places.iter().all(|(place, _)| serde_json::from_str::<&RawValue>(&packet.data[place.clone()]).is_ok()));
+    let mut replaced = Vec::new();
+    placeholder::replace(packet.data, &mut replaced, |number, out| {
+        out.extend_from_slice(number.to_string().as_bytes())
+    });
+    if !packet.data.is_empty() {
+        serde_json::from_slice::<&RawValue>(&replaced).expect("still JSON");
+    }
+}
+
+/// Whatever a Socket.IO client says, the hub goes on. The first byte chooses revision and transport; over a WebSocket
+/// messages end with a line, those that begin with 255 are binary.
+pub fn socketio_client(bytes: &[u8]) {
+    let Some((choice, bytes)) = bytes.split_first() else { return };
+    let revision = if choice & 1 == 0 { Revision::V3 } else { Revision::V4 };
+    let websocket = choice & 2 == 0;
+    let mut config = config::Config::demo();
+    config.limits.message_rate = 0;
+    config.namespaces.insert("/x".into(), Namespace { auth: Auth::Open, join: true, ..Namespace::default() });
+    let mut hub = Hub::new(config.into(), MessageId::first(0, 0), [0; 32]);
+    let sign =
+        to_hex(&Subject::Connect { source: "demo", userid: "", room_ids: "a" }.md5(config::DEMO_KEYS[0].1.as_bytes()));
+    let query = format!("source=demo&room_ids=a&watch_quit=1&sign={sign}");
+    let opening = Opening { revision, base64: choice & 4 == 0, query: &query, ip: None, referer: "", user_agent: "" };
+    let conn = ConnKey::wrap(Key::from_bits(1 << 32).expect("the generation is one"));
+    let now = Now::default();
+    let client = hub.open(&opening, websocket.then_some(conn), now);
+    if revision == Revision::V4 {
+        hub.handle_packet(client, &engineio::Packet::Text("0"), now).expect("a right CONNECT");
+    }
+    if websocket {
+        for message in bytes.split(|byte| *byte == b'\n') {
+            match (message, core::str::from_utf8(message)) {
+                (_, Ok(text)) => hub.handle_message(client, Incoming::Text(text), now),
+                ([255, bytes @ ..] | bytes, Err(_)) => hub.handle_message(client, Incoming::Binary(bytes), now),
+            }
+        }
+    } else {
+        let _ = hub.poll(client, conn);
+        let _ = hub.post_packets(client, bytes, choice & 8 == 0, now);
+    }
+    hub.poll_dirty(&mut Vec::new());
+    if websocket {
+        hub.flush(client, Some(&mut Vec::new())).expect("memory takes everything");
+    } else {
+        while hub.compose(client).is_some() {}
+    }
+    hub.keep(client);
+    hub.end_turn();
     hub.remove(client, true);
     assert_eq!((hub.session_count(), hub.room_count()), (0, 0));
 }

@@ -33,6 +33,22 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             br#"{"event":"join","room_ids":"a,c","sign":"00","sign_type":"hmac-sha256","ts":1}"#,
             br#"{"data":"x","room_id":"a"}"#,
         ],
+        "payload" => &[
+            "\0004hello\u{1e}2\u{1e}bAQIDBA==\u{1e}4€𝄞".as_bytes(),
+            "\u{1}6:4hello2:4€10:b4AQIDBA==1:2".as_bytes(),
+            b"\x02\x00\x06\xff4hello\x01\x05\xff\x04\x01\x02\x03\x04",
+        ],
+        "packet" => &[
+            b"0/admin,{\"token\":\"123\"}",
+            b"2/admin,456[\"project:delete\",123,{\"_placeholder\":true,\"num\":0}]",
+            b"52-[\"hello\",{\"_placeholder\":true,\"num\":0},[{\"num\":1,\"_placeholder\":true}]]",
+        ],
+        "socketio" => &[
+            b"\x014{\"x\":1}\n42[\"postMsg\",{\"a\":1},\"a,b\"]\n451-7[\"postMsg\",{\"_placeholder\":true,\"num\":0},[\"a\"]]\n\xffbytes\n41\n40\n40/x,\n42/x,[\"join\",\"r\"]\n3\n1",
+            b"\x002\n42[\"join\",\"c\",\"00\"]\n40/x?a=b\n41/x\n451-[\"postMsg\",{\"_placeholder\":true,\"num\":0},\"a\"]\n\xff\x04b\n2probe",
+            b"\x0342[\"postMsg\",1,\"a\"]\x1e451-[\"postMsg\",[{\"_placeholder\":true,\"num\":0}],\"a\"]\x1ebAQID\x1e40/x,{}",
+            b"\x0e24:42[\"postMsg\",1,\"a\"]1:2",
+        ],
         other => panic!("no seeds for {other}"),
     };
     texts.iter().map(|text| text.to_vec()).collect()
