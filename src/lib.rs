@@ -30,7 +30,8 @@
 //! 6. What a slow client leaves over is kept beyond the turn and waits for its socket; closed connections are freed.
 //!
 //! A client's message takes the same way from step 4 on: [`websocket::peer::Peer`] takes the read apart, and
-//! [`hub::Hub::handle_message`] says what it does.
+//! [`hub::Hub::handle_message`] says what it does. With Socket.IO [`engineio::payload`] takes a POST apart, and a poll that
+//! waits is answered in step 5 with what would have gone over a WebSocket ([`engineio::payload::Composer`]).
 //!
 //! # Words
 //!

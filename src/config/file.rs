@@ -134,6 +134,13 @@ impl<'t> Reader<'t, '_> {
 
         for (name, span, section) in root.sections(self, "namespaces") {
             let namespace = self.namespace(section);
+            if namespace.auth == Auth::Open {
+                let source = namespace.source.as_deref().unwrap_or(name.trim_start_matches('/'));
+                if !names::is_file_safe(source) {
+                    let wanted = "auth = \"open\" needs source = \"NAME\", the source of who is let in";
+                    self.problem(span, format!("namespaces.{name:?}: {wanted} (1 to 64 of A-Z a-z 0-9 . _ -)"));
+                }
+            }
             if name.starts_with('/') && !name.contains(',') {
                 config.namespaces.insert(name, namespace);
             } else {
@@ -204,12 +211,16 @@ impl<'t> Reader<'t, '_> {
 
     fn namespace(&mut self, mut section: Section<'t>) -> Namespace {
         let mut namespace = Namespace::default();
+        if let Some(value) = section.table.get("auth").filter(|value| value.as_str() == Some("hook")) {
+            self.problem(value.span, format!("{}auth: this version does not call a backend yet", section.prefix));
+        }
         let auth = [("sign", Auth::Sign), ("open", Auth::Open), ("hook", Auth::Hook)];
         if let Some(auth) = section.choice(self, "auth", &auth) {
             namespace.auth = auth;
         }
         namespace.source = section.optional(self, "source");
         section.boolean(self, "join", &mut namespace.join);
+        section.not_yet(self, "pairing", "pairs no namespaces yet");
         namespace.pairing = section.optional(self, "pairing");
         if let Some(forward) = section.list(self, "forward", "events", |name| Ok(name.to_owned())) {
             namespace.forward = forward;
@@ -249,6 +260,12 @@ impl<'t> Reader<'t, '_> {
         let send = section.choice(self, "send", &Send::NAMES).unwrap_or(Send::Drop);
         let to = section.optional(self, "to");
         let rename = section.optional(self, "as");
+        if let Some(value) = section.table.get("ack").filter(|value| matches!(value.as_str(), Some("peer" | "hook"))) {
+            self.problem(
+                value.span,
+                format!("{}ack: this version knows \"echo\" and fixed values only", section.prefix),
+            );
+        }
         let ack = section.take("ack").map(|value| match to_json(value) {
             Json::String(name) if name == "echo" => Ack::Echo,
             Json::String(name) if name == "peer" => Ack::Peer,

@@ -5,23 +5,25 @@
 
 pub mod clock;
 pub mod conn;
+pub mod door;
 pub mod lifecycle;
 pub mod listener;
 pub mod logger;
 pub mod process;
 pub mod timers;
+pub mod websocket;
 
 use core::{fmt, time::Duration};
 use std::{io, io::Read, rc::Rc};
 
-use log::{debug, error, info, warn};
+use log::{debug, info, warn};
 use mio::{Events, Poll, Token, event::Event};
 use sd_notify::NotifyState;
 
 use self::{
     clock::{Clock, unix_micros},
-    conn::{Conn, Phase, Probe, Socket, State, WebSocket},
-    listener::{Accepted, Listener},
+    conn::{Conn, Phase, Socket, State, WebSocket},
+    listener::Listener,
     process::{BadConfig, Manager, Origin, Signals},
     timers::Timers,
 };
@@ -35,16 +37,13 @@ use crate::{
     engineio::engine::{Expired, Transport},
     frame::Opcode,
     http::{
-        self, Exchange, Reply,
+        Reply,
         exchange::{Parked, Timeout},
     },
-    hub::{Effect, Hub, MessageId, event::Incoming, socketio::Carrier},
-    key::{ClientKey, ConnKey, Handle, Slots},
+    hub::{Effect, Hub, MessageId, socketio::Carrier},
+    key::{ClientKey, ConnKey, Slots},
     outbox::Flushed,
-    websocket::{
-        Close,
-        peer::{Event as Message, Peer},
-    },
+    websocket::Close,
 };
 
 /// What the command line decides.
@@ -391,157 +390,6 @@ impl Server {
         self.timers.arm(key, conn);
     }
 
-    /// From here on the connection is a client's. Replies to requests before the upgrade go out first, and what came
-    /// behind it is already a message.
-    fn upgrade(&mut self, key: ConnKey, client: ClientKey, response: Vec<u8>, fresh: &[u8]) {
-        let deadline = self.ping_deadline(key, client);
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        let websocket = WebSocket { client, peer: Peer::default(), deadline, phase: Phase::Open };
-        if let State::Http(exchange) = core::mem::replace(&mut conn.state, State::WebSocket(websocket)) {
-            let (mut output, input) = exchange.into_parts();
-            output.extend_from_slice(&response);
-            // Socket.IO has its handshake queued already.
-            match self.hub.is_socketio(client) {
-                true => self.hub.put_first(client, &output),
-                false => self.hub.send_raw(client, &output),
-            }
-            self.timers.arm(key, conn);
-            let early = [&input, fresh].concat();
-            if !early.is_empty() {
-                self.handle_websocket(key, &early);
-            }
-        }
-    }
-
-    fn handle_websocket(&mut self, key: ConnKey, bytes: &[u8]) {
-        let Some(client) = self.conns.get_mut(key).and_then(|conn| conn.client()) else { return };
-        let largest = match self.hub.is_socketio(client) {
-            true => self.hub.config().socketio.max_payload,
-            false => self.hub.config().limits.message,
-        };
-        let deadline = self.ping_deadline(key, client);
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        let State::WebSocket(websocket) = &mut conn.state else { return };
-        if matches!(websocket.phase, Phase::Broken | Phase::Closed) {
-            return;
-        }
-        let open = matches!(websocket.phase, Phase::Open | Phase::Pinged);
-        if open {
-            websocket.phase = Phase::Open;
-            websocket.deadline = deadline;
-        }
-        let mut reading = websocket.peer.handle_input(bytes, largest);
-        let mut end = None;
-        while let Some(event) = reading.poll_event() {
-            match event {
-                Ok(Message::Text(text)) if open => self.hub.handle_message(client, Incoming::Text(&text), self.now),
-                Ok(Message::Binary(data)) if open => self.hub.handle_message(client, Incoming::Binary(&data), self.now),
-                Ok(Message::Text(_) | Message::Binary(_)) => {}
-                Ok(Message::Closed) => end = Some(Ok(())),
-                Err(error) => end = Some(Err(error)),
-            }
-        }
-        let answer = reading.poll_transmit();
-        reading.finish(&mut websocket.peer);
-        match (end, open) {
-            (None, true) => {
-                if let Some(answer) = answer {
-                    self.hub.send_raw(client, &answer);
-                }
-            }
-            (Some(Ok(())), true) => {
-                if let Some(answer) = answer {
-                    self.hub.send_raw(client, &answer);
-                }
-                websocket.phase = Phase::Closed;
-                websocket.deadline = self.now.time.after(CLOSE_PATIENCE);
-                self.hub.end(client, None, true);
-                self.hub.mark_dirty(client);
-                self.timers.arm(key, conn);
-            }
-            (Some(Err(error)), true) => {
-                self.hub.stats.protocol_errors += 1;
-                websocket.phase = Phase::Broken;
-                debug!("client {client:?} broke the protocol: {error:?}");
-                self.hub.close(client, error.close());
-            }
-            // We said close first, and this is the answer: all that is left is to free it.
-            (Some(Ok(())), false) => {
-                websocket.phase = Phase::Closed;
-                self.hub.mark_dirty(client);
-            }
-            (_, false) => {}
-        }
-    }
-
-    /// A WebSocket tries to take over from polling. Until it has, the client's messages go the old way.
-    fn begin_probe(&mut self, key: ConnKey, client: ClientKey, response: &[u8], fresh: &[u8]) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        let probe = Probe { client, peer: Peer::default(), output: Vec::new() };
-        let State::Http(exchange) = core::mem::replace(&mut conn.state, State::Probe(probe.into())) else { return };
-        let (mut output, input) = exchange.into_parts();
-        output.extend_from_slice(response);
-        if let State::Probe(probe) = &mut conn.state {
-            probe.output = output;
-        }
-        self.replied.push(key);
-        let early = [&input, fresh].concat();
-        if !early.is_empty() {
-            self.handle_probe(key, &early);
-        }
-    }
-
-    /// A WebSocket on trial says `2probe` and, when it was answered, `5`; what stands behind that are packets already.
-    fn handle_probe(&mut self, key: ConnKey, bytes: &[u8]) {
-        let largest = self.hub.config().socketio.max_payload;
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        let State::Probe(probe) = &mut conn.state else { return };
-        let client = probe.client;
-        let mut reading = probe.peer.handle_input(bytes, largest);
-        let (mut upgraded, mut over) = (false, false);
-        let mut polls = Vec::new();
-        while let Some(event) = reading.poll_event() {
-            match event {
-                Ok(Message::Text(text)) if upgraded => self.hub.handle_message(client, Incoming::Text(&text), self.now),
-                Ok(Message::Binary(data)) if upgraded => {
-                    self.hub.handle_message(client, Incoming::Binary(&data), self.now);
-                }
-                Ok(Message::Text(text)) if &*text == "2probe" => {
-                    probe.output.extend_from_slice(b"\x81\x063probe");
-                    polls.extend(self.hub.engine_mut(client).and_then(|engine| engine.answer_probe()));
-                }
-                Ok(Message::Text(text)) if &*text == "5" => match self.hub.upgrade(client, key) {
-                    Ok(poll) => {
-                        upgraded = true;
-                        polls.extend(poll);
-                    }
-                    Err(_) => over = true,
-                },
-                _ => over = true,
-            }
-            if over {
-                break;
-            }
-        }
-        probe.output.extend(reading.poll_transmit().unwrap_or_default());
-        reading.finish(&mut probe.peer);
-        if upgraded {
-            self.hub.put_first(client, &probe.output);
-            let peer = core::mem::take(&mut probe.peer);
-            let websocket = WebSocket { client, peer, deadline: Time::NEVER, phase: Phase::Open };
-            conn.state = State::WebSocket(websocket);
-        } else {
-            self.replied.push(key);
-        }
-        if over {
-            self.doom(key);
-        }
-        for poll in polls {
-            let Some(revision) = self.hub.engine_mut(client).map(|engine| engine.revision) else { continue };
-            self.answer_poll(poll, api::engineio::payload(api::engineio::noop(revision), false));
-        }
-    }
-
     /// Answers a poll that waits.
     fn answer_poll(&mut self, key: ConnKey, reply: Reply) {
         let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else { return };
@@ -553,21 +401,6 @@ impl Server {
         exchange.reply(&api::engineio::cors(reply, &parked.origin), self.now);
         self.timers.arm(key, conn);
         self.replied.push(key);
-    }
-
-    /// When to ping who was heard now: a tenth earlier or later, so that those who came together do not ping together.
-    /// Engine.IO has a heartbeat of its own.
-    fn ping_deadline(&self, key: ConnKey, client: ClientKey) -> Time {
-        if self.hub.is_socketio(client) {
-            return Time::NEVER;
-        }
-        let interval = self.hub.config().websocket.ping_interval;
-        if interval < Duration::from_secs(1) {
-            return self.now.time.after(interval);
-        }
-        let mixed = (key.key().to_bits() ^ self.now.time.micros()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let tenth = interval / 10;
-        self.now.time.after(interval - tenth + (tenth * 2).mul_f64(mixed as f64 / f64::from(u32::MAX)))
     }
 
     fn expire(&mut self) {
@@ -750,79 +583,6 @@ impl Server {
             self.accept_after = Time::START;
         }
     }
-
-    fn can_accept(&self) -> bool {
-        self.stopping.is_none() && (!self.is_full() || self.refused < TURNED_AWAY)
-    }
-
-    /// Whether all places are taken. Who was refused and has not hung up yet takes none.
-    fn is_full(&self) -> bool {
-        (self.conns.len() - self.refused) as u64 >= self.most_connections()
-    }
-
-    fn most_connections(&self) -> u64 {
-        match self.hub.config().limits.connections {
-            0 => self.descriptors,
-            configured => configured.min(self.descriptors),
-        }
-    }
-
-    /// Takes new connections, so many a turn. Beyond the limit a few are taken to be told so; beyond those, or without
-    /// descriptors, nobody is taken until somebody leaves.
-    fn accept(&mut self) {
-        if self.accept_after > self.now.time {
-            return;
-        }
-        for index in 0..self.listeners.len() {
-            for _ in 0..ACCEPT_BUDGET {
-                if !self.can_accept() || !self.listeners[index].ready {
-                    break;
-                }
-                match self.listeners[index].accept() {
-                    Ok(Accepted::Socket(socket)) => self.accepted(socket),
-                    Ok(Accepted::Nobody) => break,
-                    Ok(Accepted::Exhausted) => {
-                        self.hub.stats.accept_pauses += 1;
-                        // Each descriptor that is freed is taken at once, and the next try may fail again.
-                        if self.complain_after <= self.now.time {
-                            warn!("no descriptor for one more connection: accepting pauses");
-                            self.complain_after = self.now.time.after(COMPLAINT_PAUSE);
-                        }
-                        self.accept_after = self.now.time.after(ACCEPT_PAUSE);
-                        return;
-                    }
-                    Err(error) => {
-                        error!("accepting failed: {error}");
-                        self.accept_after = self.now.time.after(ACCEPT_PAUSE);
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    fn accepted(&mut self, socket: Socket) {
-        let refused = self.is_full();
-        let mut exchange = Exchange::new(self.now, &self.hub.config().limits);
-        if refused {
-            self.hub.stats.connections_refused += 1;
-            exchange.refuse(http::Error::Unavailable, self.now);
-        } else {
-            self.hub.stats.accepted += 1;
-        }
-        let key = self.conns.insert(Conn::new(socket, exchange));
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.refused = refused;
-        self.refused += usize::from(refused);
-        if let Err(error) = conn.socket.register(self.poll.registry(), Token(CONNS + key.key().index())) {
-            error!("a connection could not be watched: {error}");
-            return self.doom(key);
-        }
-        if refused {
-            self.replied.push(key);
-        }
-        self.timers.arm(key, conn);
-    }
 }
 
 /// Tokens: the signals, then listeners, then connections by their slot.
@@ -832,15 +592,7 @@ const CONNS: usize = 64;
 
 /// Bytes one connection may bring in a turn. A flooder with no such bound delayed another client's probe by 1.5 s.
 const READ_BUDGET: usize = 64 * 1024;
-/// Connections one listener may bring in a turn.
-const ACCEPT_BUDGET: usize = 64;
-/// How long accepting rests when there was no descriptor, unless a connection ends before.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often the log says so at most.
-const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 /// Descriptors that are not for connections.
 const SPARE_DESCRIPTORS: u64 = 64;
-/// Connections beyond the limit that are open at once only to be told so.
-const TURNED_AWAY: usize = 16;
 /// How long a peer gets to answer our close, or to take its answer.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);

@@ -199,3 +199,25 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
     assert.equal((await came(socket, 'newMsg'))[0].data, 'welcome back')
   })
 })
+
+describe('what README shows', () => {
+  for (const version of ['2.5', '4.8']) test(`to a page with ${version}`, async () => {
+    const readme = fs.readFileSync(require('node:path').join(__dirname, '../../README.md'), 'utf8')
+    const shown = readme.split('```js\n').map(block => block.split('```')[0]).filter(block => block.includes("'newMsg'"))
+    assert.equal(shown.length, 1)
+    const relay = await start()
+    const [messages, answers] = [[], []]
+    const io = require(`socket.io-client-${version}`)
+    let socket
+    const listen = (...args) => { socket = io(...args); return socket }
+    const console = { log: (...args) => (args.length === 3 ? messages : answers).push(args), error: assert.fail }
+    new Function('io', 'console', shown[0].replaceAll('http://127.0.0.1:4000', relay.url))(listen, console)
+    await until('an answer', () => answers.length)
+    await relay.notify('chat_room', 'from a backend')
+    await until('the messages', () => messages.length === 2)
+    assert.deepEqual(messages.map(([room, data]) => [room, data]), [['chat_room', { text: 'hello' }], ['chat_room', 'from a backend']])
+    assert.deepEqual(answers, [[{ code: 1, msg: '', data: { id: messages[0][2] } }]])
+    socket.close()
+    await relay.stop()
+  })
+})

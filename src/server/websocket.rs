@@ -1,0 +1,185 @@
+//! Connections that became WebSockets: a client's own, and those on trial beside polling.
+
+use core::time::Duration;
+
+use log::debug;
+
+use super::{
+    CLOSE_PATIENCE, Server,
+    conn::{Phase, Probe, State, WebSocket},
+};
+use crate::{
+    api,
+    clock::Time,
+    hub::event::Incoming,
+    key::{ClientKey, ConnKey, Handle},
+    websocket::peer::{Event as Message, Peer},
+};
+
+impl Server {
+    /// From here on the connection is a client's. Replies to requests before the upgrade go out first, and what came
+    /// behind it is already a message.
+    pub(super) fn upgrade(&mut self, key: ConnKey, client: ClientKey, response: Vec<u8>, fresh: &[u8]) {
+        let deadline = self.ping_deadline(key, client);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let websocket = WebSocket { client, peer: Peer::default(), deadline, phase: Phase::Open };
+        if let State::Http(exchange) = core::mem::replace(&mut conn.state, State::WebSocket(websocket)) {
+            let (mut output, input) = exchange.into_parts();
+            output.extend_from_slice(&response);
+            // Socket.IO has its handshake queued already.
+            match self.hub.is_socketio(client) {
+                true => self.hub.put_first(client, &output),
+                false => self.hub.send_raw(client, &output),
+            }
+            self.timers.arm(key, conn);
+            let early = [&input, fresh].concat();
+            if !early.is_empty() {
+                self.handle_websocket(key, &early);
+            }
+        }
+    }
+
+    pub(super) fn handle_websocket(&mut self, key: ConnKey, bytes: &[u8]) {
+        let Some(client) = self.conns.get_mut(key).and_then(|conn| conn.client()) else { return };
+        let largest = match self.hub.is_socketio(client) {
+            true => self.hub.config().socketio.max_payload,
+            false => self.hub.config().limits.message,
+        };
+        let deadline = self.ping_deadline(key, client);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let State::WebSocket(websocket) = &mut conn.state else { return };
+        if matches!(websocket.phase, Phase::Broken | Phase::Closed) {
+            return;
+        }
+        let open = matches!(websocket.phase, Phase::Open | Phase::Pinged);
+        if open {
+            websocket.phase = Phase::Open;
+            websocket.deadline = deadline;
+        }
+        let mut reading = websocket.peer.handle_input(bytes, largest);
+        let mut end = None;
+        while let Some(event) = reading.poll_event() {
+            match event {
+                Ok(Message::Text(text)) if open => self.hub.handle_message(client, Incoming::Text(&text), self.now),
+                Ok(Message::Binary(data)) if open => self.hub.handle_message(client, Incoming::Binary(&data), self.now),
+                Ok(Message::Text(_) | Message::Binary(_)) => {}
+                Ok(Message::Closed) => end = Some(Ok(())),
+                Err(error) => end = Some(Err(error)),
+            }
+        }
+        let answer = reading.poll_transmit();
+        reading.finish(&mut websocket.peer);
+        match (end, open) {
+            (None, true) => {
+                if let Some(answer) = answer {
+                    self.hub.send_raw(client, &answer);
+                }
+            }
+            (Some(Ok(())), true) => {
+                if let Some(answer) = answer {
+                    self.hub.send_raw(client, &answer);
+                }
+                websocket.phase = Phase::Closed;
+                websocket.deadline = self.now.time.after(CLOSE_PATIENCE);
+                self.hub.end(client, None, true);
+                self.hub.mark_dirty(client);
+                self.timers.arm(key, conn);
+            }
+            (Some(Err(error)), true) => {
+                self.hub.stats.protocol_errors += 1;
+                websocket.phase = Phase::Broken;
+                debug!("client {client:?} broke the protocol: {error:?}");
+                self.hub.close(client, error.close());
+            }
+            // We said close first, and this is the answer: all that is left is to free it.
+            (Some(Ok(())), false) => {
+                websocket.phase = Phase::Closed;
+                self.hub.mark_dirty(client);
+            }
+            (_, false) => {}
+        }
+    }
+
+    /// A WebSocket tries to take over from polling. Until it has, the client's messages go the old way.
+    pub(super) fn begin_probe(&mut self, key: ConnKey, client: ClientKey, response: &[u8], fresh: &[u8]) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let probe = Probe { client, peer: Peer::default(), output: Vec::new() };
+        let State::Http(exchange) = core::mem::replace(&mut conn.state, State::Probe(probe.into())) else { return };
+        let (mut output, input) = exchange.into_parts();
+        output.extend_from_slice(response);
+        if let State::Probe(probe) = &mut conn.state {
+            probe.output = output;
+        }
+        self.replied.push(key);
+        let early = [&input, fresh].concat();
+        if !early.is_empty() {
+            self.handle_probe(key, &early);
+        }
+    }
+
+    /// A WebSocket on trial says `2probe` and, when it was answered, `5`; what stands behind that are packets already.
+    pub(super) fn handle_probe(&mut self, key: ConnKey, bytes: &[u8]) {
+        let largest = self.hub.config().socketio.max_payload;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let State::Probe(probe) = &mut conn.state else { return };
+        let client = probe.client;
+        let mut reading = probe.peer.handle_input(bytes, largest);
+        let (mut upgraded, mut over) = (false, false);
+        let mut polls = Vec::new();
+        while let Some(event) = reading.poll_event() {
+            match event {
+                Ok(Message::Text(text)) if upgraded => self.hub.handle_message(client, Incoming::Text(&text), self.now),
+                Ok(Message::Binary(data)) if upgraded => {
+                    self.hub.handle_message(client, Incoming::Binary(&data), self.now);
+                }
+                Ok(Message::Text(text)) if &*text == "2probe" => {
+                    probe.output.extend_from_slice(b"\x81\x063probe");
+                    polls.extend(self.hub.engine_mut(client).and_then(|engine| engine.answer_probe()));
+                }
+                Ok(Message::Text(text)) if &*text == "5" => match self.hub.upgrade(client, key) {
+                    Ok(poll) => {
+                        upgraded = true;
+                        polls.extend(poll);
+                    }
+                    Err(_) => over = true,
+                },
+                _ => over = true,
+            }
+            if over {
+                break;
+            }
+        }
+        probe.output.extend(reading.poll_transmit().unwrap_or_default());
+        reading.finish(&mut probe.peer);
+        if upgraded {
+            self.hub.put_first(client, &probe.output);
+            let peer = core::mem::take(&mut probe.peer);
+            let websocket = WebSocket { client, peer, deadline: Time::NEVER, phase: Phase::Open };
+            conn.state = State::WebSocket(websocket);
+        } else {
+            self.replied.push(key);
+        }
+        if over {
+            self.doom(key);
+        }
+        for poll in polls {
+            let Some(revision) = self.hub.engine_mut(client).map(|engine| engine.revision) else { continue };
+            self.answer_poll(poll, api::engineio::payload(api::engineio::noop(revision), false));
+        }
+    }
+
+    /// When to ping who was heard now: a tenth earlier or later, so that those who came together do not ping together.
+    /// Engine.IO has a heartbeat of its own.
+    pub(super) fn ping_deadline(&self, key: ConnKey, client: ClientKey) -> Time {
+        if self.hub.is_socketio(client) {
+            return Time::NEVER;
+        }
+        let interval = self.hub.config().websocket.ping_interval;
+        if interval < Duration::from_secs(1) {
+            return self.now.time.after(interval);
+        }
+        let mixed = (key.key().to_bits() ^ self.now.time.micros()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let tenth = interval / 10;
+        self.now.time.after(interval - tenth + (tenth * 2).mul_f64(mixed as f64 / f64::from(u32::MAX)))
+    }
+}
