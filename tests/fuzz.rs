@@ -34,7 +34,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             br#"{"data":"x","room_id":"a"}"#,
         ],
         "payload" => &[
-            "\0004hello\u{1e}2\u{1e}bAQIDBA==\u{1e}4€𝄞".as_bytes(),
+            "\x004hello\u{1e}2\u{1e}bAQIDBA==\u{1e}4€𝄞".as_bytes(),
             "\u{1}6:4hello2:4€10:b4AQIDBA==1:2".as_bytes(),
             b"\x02\x00\x06\xff4hello\x01\x05\xff\x04\x01\x02\x03\x04",
         ],

@@ -202,15 +202,15 @@ impl World {
         let data = format!("p{}", self.published);
         self.published += 1;
         match form {
+            Form::Text => {
+                self.hub.handle_message(key, Incoming::Text(&data), self.now);
+                let rooms = self.clients[&number].rooms.clone();
+                self.owe(source, &rooms, &format!("\"{data}\""), &data);
+            }
             _ => {
                 let rooms = self.dice.rooms();
                 let message = format!(r#"{{"data":"{data}","room_ids":"{}"}}"#, rooms.join(","));
                 self.hub.handle_message(key, Incoming::Text(&message), self.now);
-                self.owe(source, &rooms, &format!("\"{data}\""), &data);
-            }
-            Form::Text => {
-                self.hub.handle_message(key, Incoming::Text(&data), self.now);
-                let rooms = self.clients[&number].rooms.clone();
                 self.owe(source, &rooms, &format!("\"{data}\""), &data);
             }
         }
