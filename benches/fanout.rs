@@ -32,6 +32,7 @@ fn main() {
             memory();
             compare("one at a time", 1, 500, "floor");
             compare("32 in flight", 32, 3000, "coalesce");
+            generations();
         }
     }
 }
@@ -87,6 +88,14 @@ impl Drop for Server {
     }
 }
 
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    SocketIo3,
+    SocketIo4,
+}
+
 /// A client in a room; it counts the messages it got.
 struct Member {
     stream: TcpStream,
@@ -95,11 +104,15 @@ struct Member {
 }
 
 impl Member {
-    fn connect(addr: SocketAddr, room: &str, number: usize) -> Member {
+    fn connect(addr: SocketAddr, room: &str, number: usize, kind: Kind) -> Member {
         let mut stream = TcpStream::connect(addr).unwrap();
         stream.set_nodelay(true).unwrap();
-        let sign = to_hex(&Subject::Connect { source: "demo", userid: "", room_ids: room }.md5(KEY.as_bytes()));
-        let target = format!("/ws?source=demo&room_ids={room}&userid={number}&username=name-{number}&sign={sign}");
+        let path = match kind {
+            Kind::Plain => "/ws?",
+            Kind::SocketIo3 => "/socket.io/?EIO=3&transport=websocket&",
+            Kind::SocketIo4 => "/socket.io/?EIO=4&transport=websocket&",
+        };
+        let target = format!("{path}{}", login(room, number));
         write!(
             stream,
             "GET {target} HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -107,13 +120,24 @@ impl Member {
         )
         .unwrap();
         let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
+        while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
             let mut part = [0; 1024];
             let length = stream.read(&mut part).unwrap();
             assert!(length > 0, "refused");
             head.extend_from_slice(&part[..length]);
         }
         assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+        if kind == Kind::SocketIo4 {
+            stream.write_all(b"\x81\x82\0\0\0\x0040").unwrap();
+        }
+        if kind != Kind::Plain {
+            while !head.windows(3).any(|bytes| bytes == [b'4', b'0', b'{'] || bytes == [0x81, 2, b'4']) {
+                let mut part = [0; 1024];
+                let length = stream.read(&mut part).unwrap();
+                assert!(length > 0, "refused");
+                head.extend_from_slice(&part[..length]);
+            }
+        }
         stream.set_nonblocking(true).unwrap();
         Member { stream, bytes: Vec::new(), next: 0 }
     }
@@ -148,9 +172,15 @@ impl Member {
     }
 }
 
+fn login(room: &str, number: usize) -> String {
+    let sign = to_hex(&Subject::Connect { source: "demo", userid: "", room_ids: room }.md5(KEY.as_bytes()));
+    format!("source=demo&room_ids={room}&userid={number}&username=name-{number}&sign={sign}")
+}
+
 /// Sends `count` notifications to `MEMBERS`, `window` in flight; nanoseconds of the server's processor per delivery.
-fn fan_out(server: &Server, window: usize, count: usize) -> f64 {
-    let mut members: Vec<Member> = (0..MEMBERS).map(|number| Member::connect(server.addr, "bench", number)).collect();
+fn fan_out(server: &Server, kind: Kind, window: usize, count: usize) -> f64 {
+    let connect = |number| Member::connect(server.addr, "bench", number, kind);
+    let mut members: Vec<Member> = (0..MEMBERS).map(connect).collect();
     let mut publisher = TcpStream::connect(server.addr).unwrap();
     publisher.set_nodelay(true).unwrap();
     publisher.set_nonblocking(true).unwrap();
@@ -202,7 +232,7 @@ fn compare(what: &str, window: usize, count: usize, kind: &str) {
     let mut ratios = Vec::new();
     let (relay, floor) = (Server::relay(), Server::floor(kind));
     for _ in 0..ROUNDS {
-        let (ours, least) = (fan_out(&relay, window, count), fan_out(&floor, window, count));
+        let (ours, least) = (fan_out(&relay, Kind::Plain, window, count), fan_out(&floor, Kind::Plain, window, count));
         ratios.push((ours / least, ours, least));
     }
     ratios.sort_by(|one, other| one.0.total_cmp(&other.0));
@@ -220,7 +250,7 @@ fn memory() {
     let relay = Server::relay();
     println!("binary: {} bytes", fs::metadata(env!("CARGO_BIN_EXE_relay")).unwrap().len());
     println!("resident at start: {} KiB", relay.memory() / 1024);
-    let connect = |number| Member::connect(relay.addr, &format!("room-{}", number % 100), number);
+    let connect = |number| Member::connect(relay.addr, &format!("room-{}", number % 100), number, Kind::Plain);
     let _warm: Vec<Member> = (0..100).map(connect).collect();
     let base = relay.memory();
     let begin = relay.cpu();
@@ -244,6 +274,69 @@ fn memory() {
     say("fresh", "");
     say("after a message", &"x".repeat(100));
     say("after a message of 8 kB", &"x".repeat(8000));
+}
+
+/// Plain WebSocket and Socket.IO in one run: what a delivery costs, and an idle session.
+fn generations() {
+    let relay = Server::relay();
+    let kinds = [Kind::Plain, Kind::SocketIo4, Kind::SocketIo3];
+    for (window, count) in [(1, 500), (32, 3000)] {
+        let mut rounds: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
+        for _ in 0..ROUNDS {
+            for (kind, costs) in kinds.iter().zip(&mut rounds) {
+                costs.push(fan_out(&relay, *kind, window, count));
+            }
+        }
+        for (kind, costs) in kinds.iter().zip(&mut rounds) {
+            costs.sort_by(f64::total_cmp);
+            println!(
+                "fan-out to {MEMBERS} {kind:?}, {window} in flight: {:.0} ns of CPU per delivery",
+                costs[ROUNDS / 2]
+            );
+        }
+    }
+    for kind in [Kind::SocketIo4, Kind::SocketIo3] {
+        let relay = Server::relay();
+        let connect = |number| Member::connect(relay.addr, &format!("room-{}", number % 100), number, kind);
+        let _warm: Vec<Member> = (0..100).map(connect).collect();
+        let base = relay.memory();
+        let _members: Vec<Member> = (0..10_000).map(connect).collect();
+        println!("an idle session {kind:?}: {} bytes", (relay.memory() - base) / 10_000);
+    }
+    let relay = Server::relay();
+    let _warm: Vec<TcpStream> = (0..100).map(|number| park(relay.addr, number)).collect();
+    let base = relay.memory();
+    let _parked: Vec<TcpStream> = (0..5_000).map(|number| park(relay.addr, number)).collect();
+    println!("a parked poll: {} bytes", (relay.memory() - base) / 5_000);
+}
+
+/// A session whose poll waits.
+fn park(addr: SocketAddr, number: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    let mut ask = |request: String| {
+        stream.write_all(request.as_bytes()).unwrap();
+        let (mut answer, mut part) = (Vec::new(), [0; 2048]);
+        loop {
+            let length = stream.read(&mut part).unwrap();
+            assert!(length > 0, "closed");
+            answer.extend_from_slice(&part[..length]);
+            let text = String::from_utf8_lossy(&answer);
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let length: usize = head.split("Content-Length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+            if body.len() >= length {
+                assert!(head.starts_with("HTTP/1.1 200"), "{text}");
+                return body.to_owned();
+            }
+        }
+    };
+    let path = format!("/socket.io/?EIO=4&transport=polling&{}", login(&format!("room-{}", number % 100), number));
+    let open = ask(format!("GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n"));
+    let sid = open.split("\"sid\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+    ask(format!("POST {path} HTTP/1.1\r\nHost: relay\r\nContent-Length: 2\r\n\r\n40"));
+    ask(format!("GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n"));
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n").unwrap();
+    stream
 }
 
 /// The least a server can do: accept, and send prepared bytes to everybody for each request; with `coalesce` once for all

@@ -21,23 +21,29 @@ pub struct Timing {
 }
 
 /// What carries a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// Requests, of which one may be waiting for something to answer.
     Polling(Option<ConnKey>),
-    /// The same, while a WebSocket tries to take over.
-    Probing {
-        /// The request that waits.
-        poll: Option<ConnKey>,
-        /// The WebSocket.
-        probe: ConnKey,
-        /// Whether its probe was answered: from then on no poll brings messages.
-        answered: bool,
-        /// When it must have taken over.
-        until: Time,
-    },
+    /// The same, while a WebSocket tries to take over. Boxed, since it lasts a moment.
+    Probing(Box<Probing>),
     /// A WebSocket.
     WebSocket(ConnKey),
+}
+
+const _: () = assert!(size_of::<Transport>() == 16);
+
+/// The change from polling to a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probing {
+    /// The request that waits.
+    pub poll: Option<ConnKey>,
+    /// The WebSocket.
+    pub probe: ConnKey,
+    /// Whether its probe was answered: from then on no poll brings messages.
+    pub answered: bool,
+    /// When it must have taken over.
+    until: Time,
 }
 
 /// A session.
@@ -55,11 +61,11 @@ pub struct Engine {
     heartbeat: Time,
     /// Whether a ping waits for its answer.
     pinged: bool,
-    /// When it must be in a namespace.
-    connect: Time,
-    /// When the attachments of a packet must have come.
-    assembly: Time,
+    /// When it must be in a namespace, or the attachments of a packet must have come.
+    patience: Time,
 }
+
+const _: () = assert!(size_of::<Engine>() <= 48);
 
 /// What its owner is to do with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,8 +112,7 @@ impl Engine {
             armed: Time::NEVER,
             heartbeat: now,
             pinged: false,
-            connect: now.after(timing.connect_timeout),
-            assembly: Time::NEVER,
+            patience: now.after(timing.connect_timeout),
         };
         engine.heard(timing, now);
         engine
@@ -143,31 +148,27 @@ impl Engine {
         };
     }
 
-    /// Whether the session is in some namespace now, which it must be before long.
-    pub fn set_connected(&mut self, connected: bool, timing: &Timing, now: Time) {
-        self.connect = match connected {
-            true => Time::NEVER,
-            false => now.after(timing.connect_timeout),
+    /// Whether the session is in some namespace now, which it must be before long, and whether it owes attachments.
+    pub fn set_state(&mut self, connected: bool, assembling: bool, timing: &Timing, now: Time) {
+        self.patience = match (connected, assembling) {
+            (_, true) => now.after(ASSEMBLY_PATIENCE),
+            (true, false) => Time::NEVER,
+            (false, false) => now.after(timing.connect_timeout),
         };
-    }
-
-    /// Attachments are awaited from now on, or no longer.
-    pub fn set_assembling(&mut self, assembling: bool, now: Time) {
-        self.assembly = if assembling { now.after(ASSEMBLY_PATIENCE) } else { Time::NEVER };
     }
 
     /// When to call [`Engine::handle_timeout`].
     pub fn poll_timeout(&self) -> Time {
-        let probe = match self.transport {
-            Transport::Probing { until, .. } => until,
+        let probe = match &self.transport {
+            Transport::Probing(probing) => probing.until,
             _ => Time::NEVER,
         };
-        self.heartbeat.min(self.connect).min(self.assembly).min(probe)
+        self.heartbeat.min(self.patience).min(probe)
     }
 
     /// The clock has moved. Ask again until nothing is due.
     pub fn handle_timeout(&mut self, timing: &Timing, now: Time) -> Expired {
-        if self.connect <= now || self.assembly <= now {
+        if self.patience <= now {
             return Expired::Dead;
         }
         if self.heartbeat <= now {
@@ -179,8 +180,9 @@ impl Engine {
             self.heartbeat = self.heartbeat.after(timing.ping_timeout);
             return Expired::Ping;
         }
-        match self.transport {
-            Transport::Probing { poll, probe, until, .. } if until <= now => {
+        match &self.transport {
+            Transport::Probing(probing) if probing.until <= now => {
+                let Probing { poll, probe, .. } = **probing;
                 self.transport = Transport::Polling(poll);
                 Expired::Probe(probe)
             }
@@ -190,19 +192,19 @@ impl Engine {
 
     /// A poll came on a connection. A second one beside it is an error that ends the session.
     pub fn handle_poll(&mut self, conn: ConnKey) -> Result<Polled, Error> {
-        match &mut self.transport {
-            Transport::Polling(poll @ None) => {
-                *poll = Some(conn);
-                Ok(Polled::Waits)
-            }
-            Transport::Probing { answered: true, poll: None, .. } => Ok(Polled::Noop),
-            Transport::Probing { poll: poll @ None, .. } => {
-                *poll = Some(conn);
-                Ok(Polled::Waits)
-            }
-            Transport::Polling(Some(_)) | Transport::Probing { poll: Some(_), .. } => Err(OVERLAP),
-            Transport::WebSocket(_) => Err(Error::BadRequest("the session has another transport")),
+        let (poll, answered) = match &mut self.transport {
+            Transport::Polling(poll) => (poll, false),
+            Transport::Probing(probing) => (&mut probing.poll, probing.answered),
+            Transport::WebSocket(_) => return Err(Error::BadRequest("the session has another transport")),
+        };
+        if poll.is_some() {
+            return Err(Error::BadRequest("two polls at once"));
         }
+        if answered {
+            return Ok(Polled::Noop);
+        }
+        *poll = Some(conn);
+        Ok(Polled::Waits)
     }
 
     /// Whether packets may come by POST now.
@@ -213,7 +215,8 @@ impl Engine {
     /// The poll that waits, taken to be answered.
     pub fn take_poll(&mut self) -> Option<ConnKey> {
         match &mut self.transport {
-            Transport::Polling(poll) | Transport::Probing { poll, .. } => poll.take(),
+            Transport::Polling(poll) => poll.take(),
+            Transport::Probing(probing) => probing.poll.take(),
             Transport::WebSocket(_) => None,
         }
     }
@@ -223,25 +226,26 @@ impl Engine {
         match self.transport {
             Transport::Polling(poll) => {
                 let until = now.after(UPGRADE_PATIENCE);
-                self.transport = Transport::Probing { poll, probe, answered: false, until };
+                self.transport = Transport::Probing(Box::new(Probing { poll, probe, answered: false, until }));
                 Ok(())
             }
-            Transport::Probing { .. } => Err(Error::BadRequest("another WebSocket is about to take over")),
+            Transport::Probing(_) => Err(Error::BadRequest("another WebSocket is about to take over")),
             Transport::WebSocket(_) => Err(Error::BadRequest("the session has a WebSocket already")),
         }
     }
 
     /// The probe's ping came, and gets its pong; the poll that waits is to be answered with a noop.
     pub fn answer_probe(&mut self) -> Option<ConnKey> {
-        let Transport::Probing { poll, answered, .. } = &mut self.transport else { return None };
-        *answered = true;
-        poll.take()
+        let Transport::Probing(probing) = &mut self.transport else { return None };
+        probing.answered = true;
+        probing.poll.take()
     }
 
     /// The WebSocket takes over. It must have been answered; a poll that waits even so is to be answered with a noop.
     pub fn upgrade(&mut self) -> Result<Option<ConnKey>, Error> {
-        match self.transport {
-            Transport::Probing { poll, probe, answered: true, .. } => {
+        match &self.transport {
+            Transport::Probing(probing) if probing.answered => {
+                let Probing { poll, probe, .. } = **probing;
                 self.transport = Transport::WebSocket(probe);
                 Ok(poll)
             }
@@ -251,18 +255,18 @@ impl Engine {
 
     /// A connection is gone: whether the session goes with it. A WebSocket that only probed leaves polling as it was.
     pub fn handle_end(&mut self, conn: ConnKey) -> bool {
-        match self.transport {
-            Transport::Probing { poll, probe, .. } if probe == conn => {
-                self.transport = Transport::Polling(poll);
+        match &self.transport {
+            Transport::Probing(probing) if probing.probe == conn => {
+                self.transport = Transport::Polling(probing.poll);
                 false
             }
-            Transport::Polling(poll) | Transport::Probing { poll, .. } => poll == Some(conn),
-            Transport::WebSocket(carrier) => carrier == conn,
+            Transport::Probing(probing) => probing.poll == Some(conn),
+            Transport::Polling(poll) => *poll == Some(conn),
+            Transport::WebSocket(carrier) => *carrier == conn,
         }
     }
 }
 
-const OVERLAP: Error = Error::BadRequest("two polls at once");
 /// How long a WebSocket may probe (engine.io's `upgradeTimeout`).
 const UPGRADE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a packet's attachments may take.
@@ -294,7 +298,7 @@ mod tests {
     #[test]
     fn revision_4_is_pinged_and_must_answer_in_time() {
         let mut engine = engine(Revision::V4);
-        engine.set_connected(true, &TIMING, at(0));
+        engine.set_state(true, false, &TIMING, at(0));
         assert_eq!((engine.poll_timeout(), engine.handle_timeout(&TIMING, at(299))), (at(300), Expired::Nothing));
         assert_eq!(engine.handle_timeout(&TIMING, at(310)), Expired::Ping);
         assert_eq!(engine.poll_timeout(), at(500), "counted from when the ping was due");
@@ -311,7 +315,7 @@ mod tests {
     #[test]
     fn revision_3_pings_by_itself() {
         let mut engine = engine(Revision::V3);
-        engine.set_connected(true, &TIMING, at(0));
+        engine.set_state(true, false, &TIMING, at(0));
         assert_eq!(engine.poll_timeout(), at(500));
         assert_eq!(engine.handle_packet(&Packet::Ping(""), &TIMING, at(300)), Ok(Meaning::Pong));
         assert_eq!(engine.handle_packet(&Packet::Text(""), &TIMING, at(700)), Ok(Meaning::Message));
@@ -325,13 +329,13 @@ mod tests {
         let timing = Timing { ping_interval: Duration::from_secs(25), ..TIMING };
         let mut engine = Engine::new(Revision::V4, false, Transport::Polling(None), &timing, at(0));
         assert_eq!(engine.poll_timeout(), at(1000));
-        engine.set_connected(true, &timing, at(500));
+        engine.set_state(true, false, &timing, at(500));
         assert_eq!(engine.handle_timeout(&timing, at(1000)), Expired::Nothing);
-        engine.set_connected(false, &timing, at(2000));
+        engine.set_state(false, false, &timing, at(2000));
         assert_eq!(engine.handle_timeout(&timing, at(2999)), Expired::Nothing);
         assert_eq!(engine.handle_timeout(&timing, at(3000)), Expired::Dead);
-        engine.set_connected(true, &timing, at(3000));
-        engine.set_assembling(true, at(3000));
+        engine.set_state(true, false, &timing, at(3000));
+        engine.set_state(true, true, &timing, at(3000));
         assert_eq!(engine.handle_timeout(&timing, at(33_000)), Expired::Dead);
     }
 

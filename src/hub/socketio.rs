@@ -47,6 +47,8 @@ pub struct Socket {
     assembly: Option<Box<Assembly>>,
 }
 
+const _: () = assert!(size_of::<Socket>() <= 136);
+
 #[derive(Default)]
 struct Assembly {
     packet: String,
@@ -98,7 +100,7 @@ impl Hub {
         let transport = websocket.map_or(Transport::Polling(None), Transport::WebSocket);
         let socket = Socket {
             engine: Engine::new(opening.revision, opening.base64, transport, &timing, now.time),
-            query: opening.query.into(),
+            query: credentials(opening.query).into(),
             agent,
             ip: opening.ip,
             sessions: SmallVec::new(),
@@ -152,10 +154,11 @@ impl Hub {
     /// What brings a client its messages.
     pub fn carrier(&self, key: ClientKey) -> Carrier {
         let Some(client) = self.clients.get(key) else { return Carrier::Nothing };
-        match client.socket.as_ref().map(|socket| socket.engine.transport) {
-            Some(Transport::Polling(Some(conn))) => Carrier::Poll(conn),
-            Some(Transport::Probing { poll: Some(conn), answered: false, .. }) => Carrier::Poll(conn),
-            Some(Transport::Polling(None) | Transport::Probing { .. }) => Carrier::Nothing,
+        let poll = |poll: Option<ConnKey>| poll.map_or(Carrier::Nothing, Carrier::Poll);
+        match client.socket.as_ref().map(|socket| &socket.engine.transport) {
+            Some(Transport::Polling(conn)) => poll(*conn),
+            // Once the probe was answered, whatever is queued waits for the WebSocket.
+            Some(Transport::Probing(probing)) => poll(probing.poll.filter(|_| !probing.answered)),
             Some(Transport::WebSocket(_)) | None => client.conn.map_or(Carrier::Nothing, Carrier::Socket),
         }
     }
@@ -333,7 +336,7 @@ impl Hub {
     }
 
     fn handle_text(&mut self, key: ClientKey, text: &str, now: Now) -> Result<(), Error> {
-        let most = self.config.limits.message as usize;
+        let (most, timing) = (self.config.limits.message as usize, self.timing());
         let Some(socket) = self.socket_mut(key) else { return Ok(()) };
         if socket.assembly.is_some() {
             return Err(Error::Malformed("attachments were to come"));
@@ -352,13 +355,14 @@ impl Hub {
         let assembly =
             Assembly { packet: text.into(), wanted: packet.attachments, size: text.len(), ..Assembly::default() };
         socket.assembly = Some(assembly.into());
-        socket.engine.set_assembling(true, now.time);
+        let connected = !socket.sessions.is_empty();
+        socket.engine.set_state(connected, true, &timing, now.time);
         self.rearm.push(key);
         Ok(())
     }
 
     fn handle_attachment(&mut self, key: ClientKey, bytes: &[u8], now: Now) -> Result<(), Error> {
-        let most = self.config.limits.message as usize;
+        let (most, timing) = (self.config.limits.message as usize, self.timing());
         let Some(socket) = self.socket_mut(key) else { return Ok(()) };
         let assembly = socket.assembly.as_mut().ok_or(Error::Malformed("bytes that belong to no packet"))?;
         assembly.size += bytes.len();
@@ -369,7 +373,8 @@ impl Hub {
         if assembly.attachments.len() < assembly.wanted {
             return Ok(());
         }
-        socket.engine.set_assembling(false, now.time);
+        let connected = !socket.sessions.is_empty();
+        socket.engine.set_state(connected, false, &timing, now.time);
         let Some(assembly) = socket.assembly.take() else { return Ok(()) };
         let packet = socketio::Packet::parse(&assembly.packet).map_err(|error| Error::Malformed(error.0))?;
         self.handle_whole(key, &packet, &assembly.attachments, now)
@@ -407,7 +412,7 @@ impl Hub {
         let Some(socket) = self.clients.get_mut(key).and_then(|client| client.socket.as_deref_mut()) else { return };
         socket.sessions.retain(|(_, known)| *known != session);
         if socket.sessions.is_empty() {
-            socket.engine.set_connected(false, &timing, now.time);
+            socket.engine.set_state(false, false, &timing, now.time);
             self.rearm.push(key);
         }
     }
@@ -452,7 +457,7 @@ impl Hub {
         let timing = self.timing();
         if let Some(socket) = self.socket_mut(key) {
             socket.sessions.push((space as SpaceId, session));
-            socket.engine.set_connected(true, &timing, now.time);
+            socket.engine.set_state(true, false, &timing, now.time);
         }
         let sid = self.sids.socket(session);
         self.send_packet(key, Kind::Connect, namespace, None, &[], |out| {
@@ -622,6 +627,12 @@ impl Hub {
             self.queue(key, run);
         }
     }
+}
+
+/// A query without what only opened the session: it is kept as long as the session is.
+fn credentials(query: &str) -> String {
+    let known = |field: &&str| !["EIO", "transport", "t", "b64"].contains(&field.split('=').next().unwrap_or_default());
+    query.split('&').filter(known).collect::<Vec<_>>().join("&")
 }
 
 /// Appends an attachment as a WebSocket carries it.

@@ -482,7 +482,8 @@ impl Server {
 
     fn close(&mut self, client: ClientKey, close: Close, told: bool) {
         self.hub.end(client, Some(close), told);
-        if let Some(Transport::Probing { probe, .. }) = self.hub.engine_mut(client).map(|engine| engine.transport) {
+        if let Some(Transport::Probing(probing)) = self.hub.engine_mut(client).map(|engine| &engine.transport) {
+            let probe = probing.probe;
             self.doom(probe);
         }
         let Some(key) = self.hub.conn(client) else { return };
