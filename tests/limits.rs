@@ -70,6 +70,23 @@ fn the_refused_take_no_places() {
     drop(refused);
 }
 
+/// A session that polls has a place, though it has no connection between two polls.
+#[test]
+fn sessions_that_poll_take_places() {
+    let relay = Relay::start("[limits]\nconnections = 4");
+    let mut stream = relay.tcp();
+    let mut open = || {
+        send_request(&mut stream, "GET", "/socket.io/?EIO=4&transport=polling", &[], b"");
+        read_answer(&mut stream, false)
+    };
+    let opened: Vec<Answer> = (0..4).map(|_| open()).collect();
+    assert_eq!(open().status, 503);
+    let sid = serde_json::from_str::<Value>(&opened[0].body[1..]).unwrap()["sid"].as_str().unwrap().to_owned();
+    let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+    assert_eq!(relay.request("POST", &target, &[], b"1").body, "ok");
+    assert_eq!(open().status, 200);
+}
+
 /// With no number configured it is what the machine allows less 64.
 #[test]
 fn connections_by_descriptors() {

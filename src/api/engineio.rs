@@ -3,7 +3,7 @@
 use super::{Context, Outcome, client_ip, origin_allowed};
 use crate::{
     engineio::{Error, Revision, engine::Polled},
-    http::{Head, Reply, Request},
+    http::{self, Head, Reply, Request},
     hub::socketio::Opening,
     key::ClientKey,
     websocket::handshake,
@@ -19,7 +19,7 @@ pub fn request(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         let preflight = Reply::new(204, "", &b""[..])
             .with("Allow", "GET, POST, OPTIONS")
             .with("Access-Control-Allow-Methods", "GET, POST")
-            .with("Access-Control-Allow-Headers", "Content-Type")
+            .with("Access-Control-Allow-Headers", "Content-Type, Authorization")
             .with("Access-Control-Max-Age", "86400");
         return cors(preflight, origin).into();
     }
@@ -53,6 +53,10 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
     }
     if cx.stopping {
         return Ok(Reply::refusal(503, "relay is stopping, come back").with("Retry-After", "1").into());
+    }
+    // A session that polls has no connection of its own most of the time: it takes a place all the same.
+    if client.is_none() && cx.hub.client_count() >= cx.places {
+        return Ok(cors(http::Error::Unavailable.into(), origin).into());
     }
     match (client, websocket) {
         (None, false) => {

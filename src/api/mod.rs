@@ -32,6 +32,8 @@ pub struct Context<'a> {
     pub now: Now,
     /// How many connections there are.
     pub connections: usize,
+    /// How many there may be, and how many clients.
+    pub places: usize,
     /// Whether relay is taking its leave.
     pub stopping: bool,
 }

@@ -550,6 +550,11 @@ impl Hub {
         self.turn.end();
     }
 
+    /// Clients there are, whether they are in a namespace or not.
+    pub fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
     /// Sessions there are.
     pub fn session_count(&self) -> usize {
         self.sessions.len()

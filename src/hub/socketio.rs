@@ -341,6 +341,9 @@ impl Hub {
         if socket.assembly.is_some() {
             return Err(Error::Malformed("attachments were to come"));
         }
+        if text.len() > most {
+            return Err(Error::TooLarge);
+        }
         let packet = socketio::Packet::parse(text).map_err(|error| Error::Malformed(error.0))?;
         if packet.attachments == 0 {
             return self.handle_whole(key, &packet, &[], now);

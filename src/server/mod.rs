@@ -336,6 +336,7 @@ impl Server {
 
     fn handle_http(&mut self, key: ConnKey, bytes: &[u8]) {
         let (config, connections) = (self.hub.config().clone(), self.conns.len());
+        let places = self.most_connections() as usize;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
         let mut fresh = bytes;
@@ -364,6 +365,7 @@ impl Server {
                 peer: &|| conn.socket.peer(),
                 now: self.now,
                 connections,
+                places,
                 stopping: self.stopping.is_some(),
             };
             match api::route(&request, &mut cx) {
