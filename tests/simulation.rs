@@ -1,9 +1,11 @@
 //! A seeded simulation of the hub with a shadow model: clients come and go, join, leave and post; backends notify; some
-//! readers are slow, some sockets take a few bytes at a time. After each turn what must always hold is checked:
+//! readers are slow, some sockets take a few bytes at a time; some speak Socket.IO, over a WebSocket, by polling, or first
+//! the one and then the other. After each turn what must always hold is checked:
 //! every member that is not closed has got each message of its rooms once, in the order in which they were published;
 //! frames arrive whole; counted bytes are queued bytes; what is closed is gone from its rooms.
 #![allow(missing_docs)]
 
+use core::ops::ControlFlow;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io::{self, ErrorKind, Write},
@@ -12,7 +14,13 @@ use std::{
 use relay::{
     clock::{Now, Time},
     config::Config,
-    hub::{Data, Effect, Form, Hub, Login, MessageId, event::Incoming},
+    engineio::{Packet, Revision, engine::Polled, payload},
+    frame::{Batch, Opcode},
+    hub::{
+        Data, Effect, Form, Hub, Login, MessageId,
+        event::Incoming,
+        socketio::{Carrier, Opening},
+    },
     key::{ClientKey, ConnKey, Handle, Key},
     names::Rooms,
     outbox::Flushed,
@@ -61,6 +69,32 @@ impl Write for Socket {
     }
 }
 
+impl Socket {
+    /// Puts the packets of a poll's answer where frames would be.
+    fn take_body(&mut self, body: &[u8], binary: bool, form: Form) {
+        let revision = if form == Form::SocketIo3 { Revision::V3 } else { Revision::V4 };
+        let mut count = 0;
+        payload::decode(body, revision, binary, &mut |packet| {
+            let mut batch = Batch::default();
+            let (begin, end) = match packet {
+                Packet::Text(text) => {
+                    batch.push(Opcode::Text, |out| out.extend_from_slice(format!("4{text}").as_bytes()))
+                }
+                Packet::Open(text) => {
+                    batch.push(Opcode::Text, |out| out.extend_from_slice(format!("0{text}").as_bytes()))
+                }
+                Packet::Close => batch.push(Opcode::Close, |out| out.extend_from_slice(&1013_u16.to_be_bytes())),
+                other => panic!("{other:?}"),
+            };
+            self.got.extend_from_slice(batch.slice(begin, end));
+            count += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert!((1..=16).contains(&count));
+    }
+}
+
 /// What the model knows of a client.
 struct Shadow {
     key: ClientKey,
@@ -75,6 +109,16 @@ struct Shadow {
     blocked: bool,
     closed: Option<u16>,
     userid: String,
+    carriage: Carriage,
+}
+
+/// What carries a simulated client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carriage {
+    Socket,
+    Polling,
+    /// Between the answer to its probe and the upgrade.
+    Probing,
 }
 
 struct World {
@@ -110,7 +154,7 @@ impl World {
         let source = ["one", "two"][self.dice.roll(2)];
         let rooms = self.dice.rooms();
         let room_ids = rooms.join(",");
-        let form = if self.dice.roll(4) == 0 { Form::Text } else { Form::Json };
+        let form = [Form::Text, Form::Json, Form::Json, Form::SocketIo3, Form::SocketIo4][self.dice.roll(5)];
         let userid = format!("u{number}");
         let sign = to_hex(&Subject::Connect { source, userid: &userid, room_ids: &room_ids }.md5(KEY.as_bytes()));
         let login = Login {
@@ -127,9 +171,29 @@ impl World {
             user_agent: ["x", "y"][self.dice.roll(2)],
         };
         let conn = ConnKey::wrap(Key::from_bits((1 << 32) | u64::from(number)).unwrap());
-        let key = self.hub.admit(&login, conn, self.now).unwrap();
-        assert_eq!(self.hub.conn(key), Some(conn));
         let watch = login.watch_quit;
+        let mut carriage = Carriage::Socket;
+        let key = match form {
+            Form::Json | Form::Text => self.hub.admit(&login, conn, self.now).unwrap(),
+            Form::SocketIo3 | Form::SocketIo4 => {
+                if self.dice.roll(2) == 0 {
+                    carriage = Carriage::Polling;
+                }
+                let query = format!(
+                    "source={source}&room_ids={room_ids}&sign={sign}&userid={userid}&username={userid}&watch_quit={}",
+                    u8::from(watch)
+                );
+                let revision = if form == Form::SocketIo3 { Revision::V3 } else { Revision::V4 };
+                let opening = Opening { revision, base64: false, query: &query, ip: None, referer: "", user_agent: "" };
+                let websocket = (carriage == Carriage::Socket).then_some(conn);
+                let key = self.hub.open(&opening, websocket, self.now);
+                if form == Form::SocketIo4 {
+                    self.hub.handle_packet(key, &Packet::Text("0"), self.now).unwrap();
+                }
+                key
+            }
+        };
+        assert_eq!(self.hub.conn(key), (carriage == Carriage::Socket).then_some(conn));
         let shadow = Shadow {
             key,
             source,
@@ -141,6 +205,7 @@ impl World {
             blocked: false,
             closed: None,
             userid: if watch { userid } else { String::new() },
+            carriage,
         };
         self.clients.insert(number, shadow);
     }
@@ -153,7 +218,7 @@ impl World {
 
     /// A client that reads: of a slow one the model cannot know whether it is being closed already.
     fn quick(&mut self) -> Option<u32> {
-        self.any().filter(|number| !self.clients[number].slow)
+        self.any().filter(|number| !self.clients[number].slow && self.clients[number].carriage != Carriage::Probing)
     }
 
     /// The model's side of a publication: who is owed it. A client that is being closed is owed nothing more.
@@ -178,7 +243,8 @@ impl World {
                     self.leave(number);
                 }
             }
-            4 | 5 => self.change_rooms(),
+            4 => self.change_rooms(),
+            5 => self.change_transport(),
             6..12 => self.post(),
             12..18 => {
                 let (source, rooms) = (["one", "two"][self.dice.roll(2)], self.dice.rooms());
@@ -209,7 +275,10 @@ impl World {
             }
             _ => {
                 let rooms = self.dice.rooms();
-                let message = format!(r#"{{"data":"{data}","room_ids":"{}"}}"#, rooms.join(","));
+                let message = match form {
+                    Form::Json => format!(r#"{{"data":"{data}","room_ids":"{}"}}"#, rooms.join(",")),
+                    _ => format!(r#"42["postMsg","{data}","{}"]"#, rooms.join(",")),
+                };
                 self.hub.handle_message(key, Incoming::Text(&message), self.now);
                 self.owe(source, &rooms, &format!("\"{data}\""), &data);
             }
@@ -229,7 +298,10 @@ impl World {
             to_hex(&Subject::Connect { source: client.source, userid: &userid, room_ids: &list }.md5(KEY.as_bytes()));
         let join = self.dice.roll(2) == 0;
         let event = if join { "join" } else { "leave" };
-        let message = format!(r#"{{"event":"{event}","room_ids":"{list}","sign":"{sign}"}}"#);
+        let message = match client.form {
+            Form::Json => format!(r#"{{"event":"{event}","room_ids":"{list}","sign":"{sign}"}}"#),
+            _ => format!(r#"42["{event}","{list}","{sign}"]"#),
+        };
         self.hub.handle_message(client.key, Incoming::Text(&message), self.now);
         if join {
             let new = distinct(client.rooms.iter().copied().chain(rooms));
@@ -244,6 +316,35 @@ impl World {
                 if let Some(slot) = client.rooms.iter().position(|other| *other == room) {
                     client.rooms.swap_remove(slot);
                 }
+            }
+        }
+    }
+
+    /// A client that polls goes on with a WebSocket, in two steps between which nothing is drained.
+    fn change_transport(&mut self) {
+        let Some(number) = self.any() else { return };
+        let client = self.clients.get_mut(&number).unwrap();
+        if self.hub.is_ending(client.key) {
+            return;
+        }
+        let probe = ConnKey::wrap(Key::from_bits((2 << 32) | u64::from(number)).unwrap());
+        match client.carriage {
+            Carriage::Socket => {}
+            Carriage::Polling => {
+                let engine = self.hub.engine_mut(client.key).unwrap();
+                engine.handle_probe(probe, self.now.time).unwrap();
+                engine.answer_probe();
+                client.carriage = Carriage::Probing;
+                client.blocked = true;
+            }
+            // The WebSocket may die instead.
+            Carriage::Probing if self.dice.roll(3) == 0 => {
+                self.hub.handle_end(client.key, probe, true);
+                client.carriage = Carriage::Polling;
+            }
+            Carriage::Probing => {
+                self.hub.upgrade(client.key, probe).unwrap();
+                client.carriage = Carriage::Socket;
             }
         }
     }
@@ -272,7 +373,8 @@ impl World {
                 continue;
             };
             let shadow = self.clients.get_mut(&number).unwrap();
-            assert!(shadow.slow, "a client that reads was closed with {}", close.code);
+            let stalled = shadow.slow || shadow.carriage == Carriage::Probing;
+            assert!(stalled, "a client that reads was closed with {}", close.code);
             assert!(shadow.closed.replace(close.code).is_none());
             let (userid, source, rooms) = (shadow.userid.clone(), shadow.source, std::mem::take(&mut shadow.rooms));
             self.quit(&userid, source, rooms);
@@ -286,9 +388,37 @@ impl World {
         let both: BTreeSet<ClientKey> = dirty.into_iter().chain(ready).collect();
         for key in both {
             let Some(client) = self.clients.values_mut().find(|client| client.key == key) else { continue };
-            client.socket.room = if client.slow { self.dice.roll(40) } else { usize::MAX };
-            client.blocked = self.hub.flush(key, Some(&mut client.socket)).unwrap() == Flushed::Blocked;
+            match client.carriage {
+                Carriage::Socket => {
+                    client.socket.room = if client.slow { self.dice.roll(40) } else { usize::MAX };
+                    client.blocked = self.hub.flush(key, Some(&mut client.socket)).unwrap() == Flushed::Blocked;
+                }
+                Carriage::Polling => {
+                    let mut polls = if client.slow { self.dice.roll(2) } else { usize::MAX };
+                    client.blocked = true;
+                    while polls > 0 {
+                        polls -= 1;
+                        let conn = ConnKey::wrap(Key::from_bits(3 << 32).unwrap());
+                        let waits = self.hub.carrier(key) != Carrier::Nothing;
+                        if !waits && !self.hub.is_ending(key) {
+                            assert_eq!(self.hub.poll(key, conn), Ok(Polled::Waits));
+                        }
+                        let Some((body, binary)) = self.hub.compose(key) else {
+                            client.blocked = false;
+                            break;
+                        };
+                        client.socket.take_body(&body, binary, client.form);
+                    }
+                    self.hub.keep(key);
+                }
+                Carriage::Probing => self.hub.keep(key),
+            }
+            if self.hub.is_over(key) {
+                self.hub.remove(key, false);
+            }
         }
+        // Polls mark their clients for the next turn.
+        self.hub.poll_dirty(&mut Vec::new());
         self.hub.end_turn();
         self.check();
     }
@@ -331,6 +461,7 @@ impl Shadow {
         while let Some((head, payload)) = frame(&self.socket.got[taken..]) {
             taken += head.len() + payload.len();
             match head[0] {
+                0x81 if matches!(payload, [b'0', ..] | [b'4', b'0', ..]) && self.form != Form::Text => {}
                 0x81 => assert_eq!(Some(message(payload, self.form)), self.owed.pop_front()),
                 0x88 => code = Some(u16::from_be_bytes([payload[0], payload[1]])),
                 other => panic!("opcode {other:x}"),
@@ -356,8 +487,15 @@ fn message(payload: &[u8], form: Form) -> String {
     if form == Form::Text {
         return text.to_owned();
     }
-    let value: Value = serde_json::from_str(text).unwrap();
-    match value["event"].as_str() {
+    let (text, value) = match text.strip_prefix("42") {
+        Some(list) => (list, serde_json::from_str::<[Value; 2]>(list).unwrap()),
+        None => {
+            let value: Value = serde_json::from_str(text).unwrap();
+            (text, [value["event"].clone(), value])
+        }
+    };
+    let [event, value] = value;
+    match event.as_str() {
         Some("newMsg") => {
             let data = text.split_once("\"data\":").unwrap().1.rsplit_once(",\"room_id\"").unwrap().0;
             format!("{}/{data}", value["room_id"].as_str().unwrap())
