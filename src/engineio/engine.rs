@@ -59,6 +59,8 @@ pub struct Engine {
     pub armed: Time,
     /// The next ping, or the end if nothing is heard.
     heartbeat: Time,
+    /// Whether no poll was answered yet.
+    fresh: bool,
     /// Whether a ping waits for its answer.
     pinged: bool,
     /// When it must be in a namespace, or the attachments of a packet must have come.
@@ -111,6 +113,7 @@ impl Engine {
             transport,
             armed: Time::NEVER,
             heartbeat: now,
+            fresh: true,
             pinged: false,
             patience: now.after(timing.connect_timeout),
         };
@@ -212,8 +215,19 @@ impl Engine {
         !matches!(self.transport, Transport::WebSocket(_))
     }
 
+    /// How many packets the next poll's answer may have. The first brings the handshake and, in revision 3, that `/` was
+    /// joined: some clients are not ready for more before they have handled it.
+    pub fn most_packets(&self) -> usize {
+        match (self.fresh, self.revision) {
+            (true, Revision::V3) => 2,
+            (true, Revision::V4) => 1,
+            (false, _) => MOST_PACKETS,
+        }
+    }
+
     /// The poll that waits, taken to be answered.
     pub fn take_poll(&mut self) -> Option<ConnKey> {
+        self.fresh = false;
         match &mut self.transport {
             Transport::Polling(poll) => poll.take(),
             Transport::Probing(probing) => probing.poll.take(),
@@ -267,6 +281,8 @@ impl Engine {
     }
 }
 
+/// Packets in one body: python-engineio's clients refuse more.
+const MOST_PACKETS: usize = 16;
 /// How long a WebSocket may probe (engine.io's `upgradeTimeout`).
 const UPGRADE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a packet's attachments may take.

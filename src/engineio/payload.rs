@@ -117,6 +117,8 @@ pub struct Composer {
     revision: Revision,
     /// Whether the client can take bytes in a body.
     bytes: bool,
+    /// How many packets it takes.
+    most: usize,
     packets: Vec<Composed>,
     /// A frame that has not wholly come.
     frame: Vec<u8>,
@@ -130,14 +132,9 @@ enum Composed {
 }
 
 impl Composer {
-    /// An empty body for that client.
-    pub fn new(revision: Revision, bytes: bool) -> Composer {
-        Composer { revision, bytes, packets: Vec::new(), frame: Vec::new(), size: 0 }
-    }
-
-    /// Adds a packet of text before those that follow.
-    pub fn push(&mut self, text: &str) {
-        self.packets.push(Composed::Text(text.into()));
+    /// An empty body for that client, which takes `most` packets.
+    pub fn new(revision: Revision, bytes: bool, most: usize) -> Composer {
+        Composer { revision, bytes, most, packets: Vec::new(), frame: Vec::new(), size: 0 }
     }
 
     /// Whether there is no packet in it.
@@ -182,8 +179,19 @@ impl Composer {
         (body, binary)
     }
 
+    /// Adds a packet of text. In revision 3 one with characters outside the basic plane is the last of its body: the
+    /// protocol counts UTF-16 code units, as JavaScript does, but clients in Python count characters, and would look for the
+    /// next packet in the wrong place.
+    fn push_text(&mut self, text: Vec<u8>) {
+        // In UTF-8 they are those of four bytes.
+        if self.revision == Revision::V3 && text.iter().any(|byte| *byte >= 0xf0) {
+            self.most = 0;
+        }
+        self.packets.push(Composed::Text(text));
+    }
+
     fn is_full(&self) -> bool {
-        self.frame.is_empty() && (self.packets.len() >= MOST_PACKETS || self.size >= ENOUGH)
+        self.frame.is_empty() && (self.packets.len() >= self.most || self.size >= ENOUGH)
     }
 
     /// How many bytes the frame that has begun has in all; nothing while its header is not whole.
@@ -214,7 +222,7 @@ impl Write for Composer {
                 payload.drain(..head);
                 self.size += payload.len();
                 match kind {
-                    1 => self.packets.push(Composed::Text(payload)),
+                    1 => self.push_text(payload),
                     2 => self.packets.push(Composed::Binary(payload)),
                     // Pings and closes of a WebSocket mean nothing here.
                     _ => {}
@@ -238,7 +246,7 @@ fn framed(body: &mut Vec<u8>, kind: u8, packet: &[u8]) {
 
 /// How a packet would be sent by a client; for tests and tools.
 pub fn encode(packets: &[Packet<'_>], revision: Revision, bytes: bool) -> (Vec<u8>, bool) {
-    let mut composer = Composer::new(revision, bytes);
+    let mut composer = Composer::new(revision, bytes, packets.len());
     for packet in packets {
         let text = |kind: char, data: &str| Composed::Text(format!("{kind}{data}").into_bytes());
         composer.packets.push(match packet {
@@ -258,8 +266,6 @@ pub fn encode(packets: &[Packet<'_>], revision: Revision, bytes: bool) -> (Vec<u
 
 const SEPARATOR: char = '\x1e';
 const LENGTH: Error = Error::Malformed("a packet's length is wrong");
-/// Packets in one body: python-engineio's clients refuse more.
-const MOST_PACKETS: usize = 16;
 /// Bytes after which a body takes no further packet.
 const ENOUGH: usize = 1 << 20;
 
@@ -354,6 +360,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn characters_that_are_counted_differently_come_last() {
+        let mut batch = Batch::default();
+        for text in ["4a", "4𝄞", "4b", "4€"] {
+            batch.push(Opcode::Text, |out| out.extend_from_slice(text.as_bytes()));
+        }
+        let (_, end) = batch.push_raw(&[]);
+        let mut rest = batch.slice(0, end);
+        let mut bodies = Vec::new();
+        while !rest.is_empty() {
+            let mut composer = Composer::new(Revision::V3, true, 16);
+            rest = &rest[composer.write(rest).unwrap()..];
+            bodies.push(String::from_utf8(composer.finish().0).unwrap());
+        }
+        assert_eq!(bodies, ["2:4a3:4𝄞", "2:4b2:4€"]);
+    }
+
     /// Frames in any pieces, and no more than sixteen packets.
     #[test]
     fn a_body_of_frames() {
@@ -373,7 +396,7 @@ mod tests {
             let mut all = Vec::new();
             let mut bodies = 0;
             while !rest.is_empty() {
-                let mut composer = Composer::new(Revision::V4, true);
+                let mut composer = Composer::new(Revision::V4, true, 16);
                 while let Ok(taken) = composer.write(&rest[..piece.min(rest.len())]) {
                     rest = &rest[taken..];
                     if rest.is_empty() {

@@ -394,8 +394,12 @@ impl Hub {
                 client.outbox.abandon(&self.turn);
             }
             client.outbox.force(match polling {
-                // The end of a session on a poll: "close", or a noop for who asked for it.
-                true => self.turn.single(Opcode::Text, |out| out.push(if close == Close::ASKED { b'6' } else { b'1' })),
+                // The end of a session on a poll: "close", or a noop for who asked for it. Also when relay stops: clients in
+                // Python take a close for a word to stay away; with a noop they poll again, fail, and come back.
+                true => {
+                    let noop = close == Close::ASKED || close == Close::GOING_AWAY;
+                    self.turn.single(Opcode::Text, |out| out.push(if noop { b'6' } else { b'1' }))
+                }
                 false => self.turn.single(Opcode::Close, |out| out.extend(close.payload())),
             });
             self.mark_dirty(key);

@@ -220,7 +220,7 @@ impl Hub {
         if client.outbox.is_empty() {
             return None;
         }
-        let mut composer = Composer::new(engine.revision, !engine.base64);
+        let mut composer = Composer::new(engine.revision, !engine.base64, engine.most_packets());
         // Writing into memory fails only when the body is full, and then what is left stays queued.
         let _ = client.outbox.write_to(&mut composer, &mut self.turn, &mut self.scratch);
         if composer.is_empty() {

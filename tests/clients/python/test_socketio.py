@@ -1,0 +1,259 @@
+"""python-socketio against the real relay: the same cases for generation 5 (Engine.IO 4) and 4 (Engine.IO 3)."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+import urllib.parse
+import urllib.request
+from importlib.metadata import version
+
+import socketio
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BINARY = os.environ.get("RELAY_BIN", os.path.join(HERE, "../../../target/release/relay"))
+KEY = "try4dfs%#fs!#$2334ds(%B)"
+OLD = version("python-socketio").startswith("4.")
+TRANSPORTS = [["polling"], ["websocket"], ["polling", "websocket"]]
+CONFIGURATION = f"""
+[socketio]
+ping_interval = 0.4
+ping_timeout = 0.4
+[limits]
+message_rate = 0
+[namespaces."/custom"]
+auth = "open"
+source = "custom"
+[[namespaces."/custom".rules]]
+event = "message"
+send = "self"
+as = "message-back"
+[[namespaces."/custom".rules]]
+event = "message-with-ack"
+send = "drop"
+ack = "echo"
+[sources.demo]
+sign_key = "{KEY}"
+"""
+
+
+def md5(text):
+    return hashlib.md5(text.encode()).hexdigest()
+
+
+def until(what, ask, patience=10):
+    end = time.monotonic() + patience
+    while True:
+        answer = ask()
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            raise AssertionError(f"waited in vain for {what}")
+        time.sleep(0.01)
+
+
+class Relay:
+    """The real binary."""
+
+    def __init__(self, config, port=0):
+        command = [BINARY, "--config", config, "--listen", f"127.0.0.1:{port}"]
+        self.child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        for line in self.child.stderr:
+            found = re.search(r"listening on 127\.0\.0\.1:(\d+)", line)
+            if found:
+                self.port = int(found[1])
+                break
+        else:
+            raise AssertionError("relay ended")
+        threading.Thread(target=self.child.stderr.read, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def notify(self, room, data):
+        fields = {"source": "demo", "room_id": room, "data": data, "sign": md5("demo" + room + data + KEY)}
+        with urllib.request.urlopen(f"{self.url}/api/notify", urllib.parse.urlencode(fields).encode(), 10) as answer:
+            return json.load(answer)["code"] == 1
+
+    def stop(self):
+        self.child.send_signal(signal.SIGTERM)
+        return self.child.wait(10)
+
+
+class Client:
+    """A client, and what came to it by event."""
+
+    def __init__(self, relay, transports, room="room", sign=None, namespaces=None):
+        self.io = socketio.Client(reconnection_delay=0.1, reconnection_delay_max=0.2, randomization_factor=0)
+        self.came = {}
+        for event in ["newMsg", "sys_error", "connect", "connect_error", "disconnect"]:
+            self.keep(event)
+        for event in ["message-back", "connect"]:
+            self.keep(event, "/custom")
+        fields = {"source": "demo", "room_ids": room, "userid": "7", "username": "spring", "watch_quit": "1"}
+        fields["sign"] = sign or md5("demo" + room + KEY)
+        self.url = f"{relay.url}?{urllib.parse.urlencode(fields)}"
+        self.options = {"transports": transports, **({"namespaces": namespaces} if namespaces else {})}
+
+    def connect(self):
+        self.io.connect(self.url, **self.options)
+
+    def keep(self, event, namespace="/"):
+        came = self.came.setdefault((event, namespace), [])
+        self.io.on(event, lambda *args: came.append(args[0] if len(args) == 1 else args), namespace=namespace)
+
+    def wait(self, event, count=1, namespace="/"):
+        came = self.came[event, namespace]
+        return until(f"{count} {event}", lambda: len(came) >= count and came)
+
+    def call(self, event, args, namespace="/"):
+        answers = []
+        self.io.emit(event, args, namespace=namespace, callback=lambda *args: answers.append(args))
+        return until(f"the answer to {event}", lambda: answers)[0]
+
+
+class Cases:
+    """Every case; each transport is a class of its own."""
+
+    transports = None
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.config = os.path.join(self.folder.name, "relay.toml")
+        self.configure(CONFIGURATION)
+        self.relay = Relay(self.config)
+        self.clients = []
+
+    def tearDown(self):
+        for client in self.clients:
+            client.io.disconnect()
+        self.assertEqual(self.relay.stop(), 0)
+        self.relay.child.stderr.close()
+        self.folder.cleanup()
+
+    def configure(self, text):
+        with open(self.config, "w") as file:
+            file.write(text)
+
+    def client(self, *args, **more):
+        client = Client(self.relay, self.transports, *args, **more)
+        self.clients.append(client)
+        return client
+
+    def connect(self, *args, **more):
+        client = self.client(*args, **more)
+        client.connect()
+        client.wait("connect")
+        return client
+
+    def test_a_notification_arrives_once(self):
+        client = self.connect()
+        self.relay.notify("room", "héllo 𝄞 😀")
+        self.relay.notify("room", "second")
+        first, second = client.wait("newMsg", 2)
+        self.assertTrue(first.pop("id"))
+        shape = {"source": "demo", "data": "héllo 𝄞 😀", "room_id": "room", "from_sys": True}
+        self.assertEqual((first, second["data"]), (shape, "second"))
+        time.sleep(0.1)
+        self.assertEqual(len(client.came["newMsg", "/"]), 2)
+
+    def test_who_is_refused_learns_why(self):
+        if OLD:
+            client = self.client(sign="x")
+            client.connect()
+            self.assertEqual(client.wait("sys_error"), ["sign verify failed!"])
+            client.wait("disconnect")
+            return
+        client = self.client(sign="x")
+        with self.assertRaises(socketio.exceptions.ConnectionError):
+            client.connect()
+        self.assertEqual(client.came["connect_error", "/"], [{"message": "sign verify failed!"}])
+
+    def test_post_msg_with_and_without_an_acknowledgement(self):
+        one, other = self.connect("a"), self.connect("b")
+        one.io.emit("postMsg", ({"text": "ü", "list": [1, None]}, "a,b"))
+        self.assertEqual(other.wait("newMsg")[0]["data"], {"text": "ü", "list": [1, None]})
+        self.assertEqual(one.wait("newMsg")[0]["room_id"], "a")
+        (answer,) = one.call("postMsg", ("again", ["b"]))
+        self.assertEqual(answer, {"code": 1, "msg": "", "data": {"id": other.wait("newMsg", 2)[1]["id"]}})
+        (answer,) = one.call("postMsg", ("", "b"))
+        self.assertEqual(answer, {"code": 0, "msg": "data can not be null!", "data": ""})
+        one.io.emit("postMsg", "x")
+        self.assertEqual(one.wait("sys_error"), ["room_id can not be null!"])
+
+    def test_bytes_both_ways(self):
+        one, other = self.connect("bin"), self.connect("bin")
+        sent = [b"\x00\x01\xff", {"a": [b"x", {"b": b"y"}], "c": 1}, b"", b"\x07" * 70_000]
+        for data in sent:
+            one.io.emit("postMsg", (data, "bin"))
+        # Generation 4 takes bytes of no length for nothing.
+        expected = [None if OLD and data == b"" else data for data in sent]
+        for client in (one, other):
+            self.assertEqual([message["data"] for message in client.wait("newMsg", 4)], expected)
+
+    def test_a_message_of_500_kb(self):
+        client = self.connect()
+        data = "x" * 499_000 + "€𝄞" * 100
+        client.io.emit("postMsg", (data, "room"))
+        self.assertEqual(client.wait("newMsg")[0]["data"], data)
+        self.relay.notify("room", data)
+        self.assertEqual(client.wait("newMsg", 2)[1]["data"], data)
+
+    def test_a_hundred_rapid_messages_in_order(self):
+        one, other = self.connect(), self.connect()
+        for number in range(100):
+            one.io.emit("postMsg", (number, "room"))
+        for client in (one, other):
+            self.assertEqual([message["data"] for message in client.wait("newMsg", 100)], list(range(100)))
+
+    def test_two_namespaces(self):
+        client = self.connect(namespaces=["/", "/custom"])
+        client.wait("connect", namespace="/custom")
+        client.io.emit("message", (1, "2", {"3": [True, b"b"]}), namespace="/custom")
+        back = client.wait("message-back", namespace="/custom")
+        self.assertEqual(list(back[0]), [1, "2", {"3": [True, b"b"]}])
+        self.assertEqual(list(client.call("message-with-ack", ("x", b"y"), "/custom")), ["x", b"y"])
+        self.relay.notify("room", "main too")
+        self.assertEqual(client.wait("newMsg")[0]["data"], "main too")
+
+    def test_silence_ends_nothing(self):
+        client = self.connect()
+        time.sleep(1.5)
+        self.relay.notify("room", "good morning")
+        client.wait("newMsg")
+        self.assertEqual(client.came["disconnect", "/"], [])
+
+    def test_a_client_that_leaves_is_gone(self):
+        one, other = self.connect(), self.connect()
+        one.io.disconnect()
+        data = other.wait("newMsg")[0]["data"]
+        self.assertEqual(data, {"username": "spring", "key": "user_quit", "msg": "spring退出群聊"})
+
+    def test_a_server_that_ends_a_session_is_obeyed(self):
+        client = self.connect()
+        self.configure(CONFIGURATION.replace("[sources.demo]", "[sources.other]"))
+        self.relay.child.send_signal(signal.SIGHUP)
+        client.wait("disconnect")
+
+    def test_after_a_restart_a_client_comes_back(self):
+        client = self.connect("home")
+        self.relay.notify("home", "all threads of the client are at work")
+        client.wait("newMsg")
+        port = self.relay.port
+        self.assertEqual(self.relay.stop(), 0)
+        client.wait("disconnect")
+        self.relay.child.stderr.close()
+        self.relay = Relay(self.config, port)
+        client.wait("connect", 2)
+        self.relay.notify("home", "welcome back")
+        self.assertEqual(client.wait("newMsg", 2)[1]["data"], "welcome back")
+
+
+for names in TRANSPORTS:
+    name = "_then_".join(names)
+    globals()[name] = type(name, (Cases, unittest.TestCase), {"transports": names})
+del name, names

@@ -1,0 +1,464 @@
+//! Contract section 4 as Socket.IO 1.x and 2.x see it: Engine.IO 3 and Socket.IO protocol 4, against the example
+//! configuration.
+#![allow(missing_docs)]
+
+#[path = "support/engineio.rs"]
+mod engineio;
+mod support;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use engineio::{
+    INTERVAL, PATIENT, Polling, SLACK, TIMEOUT, bytes, example, json, patient, payload_v3, read_bytes, send_bytes,
+    send_together, websocket,
+};
+use support::{Client, Relay, read_answer, send_request, wait_for};
+use tungstenite::Message;
+
+const OCTETS: (&str, &str) = ("Content-Type", "application/octet-stream");
+const BACK: &str = "451-[\"message-back\",{\"_placeholder\":true,\"num\":0}]";
+const SENT: &str = "451-[\"message\",{\"_placeholder\":true,\"num\":0}]";
+
+/// A session that polls; `/` is joined by itself.
+fn polling<'r>(relay: &'r Relay, more: &str) -> Polling<'r> {
+    let (session, packets) = Polling::open(relay, &format!("EIO=3{more}"));
+    assert_eq!(packets, ["40"]);
+    assert_eq!(session.poll(), ["42[\"auth\",{}]"]);
+    session
+}
+
+fn joined(relay: &Relay) -> Client {
+    let (mut socket, _) = websocket(relay, "EIO=3");
+    assert_eq!((socket.text(), socket.text()), ("40".to_owned(), "42[\"auth\",{}]".to_owned()));
+    socket
+}
+
+// Handshake.
+
+#[test]
+fn the_open_packet_and_the_main_namespace_come_together() {
+    let relay = example(&[], "");
+    let answer = relay.get("/socket.io/?EIO=3&transport=polling");
+    let packets = payload_v3(&answer.body);
+    assert_eq!(packets[1..], ["40"], "some clients are not ready for more");
+    let (mut socket, open) = websocket(&relay, "EIO=3");
+    assert_eq!(socket.text(), "40");
+    for (packet, upgrades) in [(&packets[0], r#"["websocket"]"#), (&open, "[]")] {
+        let value = json(packet, "0");
+        let keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, ["pingInterval", "pingTimeout", "sid", "upgrades"]);
+        assert_eq!(value["upgrades"].to_string(), upgrades);
+        assert_eq!((&value["pingInterval"], &value["pingTimeout"]), (&300.into(), &200.into()));
+    }
+}
+
+#[test]
+fn what_opens_no_session() {
+    let relay = patient();
+    for (method, query) in [
+        ("GET", "EIO=3"),
+        ("GET", "EIO=3&transport=abc"),
+        ("GET", "EIO=3&transport=polling&sid=abc"),
+        ("POST", "EIO=3&transport=polling"),
+        ("GET", "EIO=3&transport=polling&j=1"),
+    ] {
+        let answer = relay.request(method, &format!("/socket.io/?{query}"), &[], b"");
+        assert_eq!(answer.status, 400, "{method} {query}");
+        assert!(answer.json()["code"].is_u64() && answer.json()["message"].is_string(), "{answer:?}");
+    }
+    for query in ["transport=websocket", "EIO=abc&transport=websocket", "EIO=3", "EIO=3&transport=abc"] {
+        assert_eq!(Client::open(relay.tcp(), &format!("/socket.io/?{query}")).unwrap_err().status, 400, "{query}");
+    }
+    assert_eq!(relay.stat("/sessions"), 0);
+}
+
+// Heartbeat: the client's.
+
+#[test]
+fn pongs_over_polling() {
+    let relay = example(SLACK, "");
+    let session = polling(&relay, "");
+    for _ in 0..3 {
+        session.post(&["2"]);
+        assert_eq!(session.poll(), ["3"]);
+    }
+    session.post(&["2x€"]);
+    assert_eq!(session.poll(), ["3x€"], "with the ping's data");
+}
+
+#[test]
+fn pongs_over_a_websocket() {
+    let relay = example(SLACK, "");
+    let mut socket = joined(&relay);
+    for _ in 0..3 {
+        thread::sleep(INTERVAL);
+        socket.send("2");
+        assert_eq!(socket.text(), "3", "and the server sends no ping");
+    }
+    socket.send("2probe");
+    assert_eq!(socket.text(), "3probe");
+}
+
+#[test]
+fn who_is_silent_is_gone_at_interval_and_timeout() {
+    let relay = example(&[], "");
+    let begin = Instant::now();
+    let session = polling(&relay, "");
+    let mut socket = joined(&relay);
+    let mut upgraded = polling(&relay, "").upgrade();
+    // A poll is no sign of life: only packets are.
+    let mut poll = session.begin_poll();
+    for socket in [&mut socket, &mut upgraded] {
+        assert_eq!(socket.close_code(), 1008);
+        let elapsed = begin.elapsed();
+        assert!(elapsed >= INTERVAL + TIMEOUT && elapsed < (INTERVAL + TIMEOUT) * 2, "{elapsed:?}");
+    }
+    assert_eq!(session.end_poll(&mut poll), ["1"]);
+    session.assert_gone();
+    assert_eq!(relay.counter("ping_timeouts"), 3);
+}
+
+/// The suite sleeps just that long, and then its ping is refused.
+#[test]
+fn a_ping_that_comes_too_late() {
+    let relay = example(&[], "");
+    let session = polling(&relay, "");
+    thread::sleep(INTERVAL + TIMEOUT);
+    assert_eq!(session.try_post(b"1:2", &[]).status, 400);
+    session.assert_gone();
+}
+
+/// Whatever it says is a sign of life, before and after an upgrade.
+#[test]
+fn any_packet_is_a_sign_of_life() {
+    let relay = example(&[("ping_timeout = 0.2", "ping_timeout = 1")], "");
+    let pause = Duration::from_millis(700);
+    let session = polling(&relay, "");
+    thread::sleep(pause);
+    session.post(&["42[\"message\",1]"]);
+    thread::sleep(pause);
+    assert_eq!(session.poll(), ["42[\"message-back\",1]"]);
+    let mut socket = session.upgrade();
+    socket.send("42[\"message\",2]");
+    assert_eq!(socket.text(), "42[\"message-back\",2]");
+    thread::sleep(pause);
+    let begin = Instant::now();
+    socket.send("42[\"message\",3]");
+    assert_eq!(socket.text(), "42[\"message-back\",3]");
+    assert_eq!(socket.close_code(), 1008);
+    assert!(begin.elapsed() >= INTERVAL + Duration::from_millis(995), "{:?}", begin.elapsed());
+}
+
+// The end.
+
+#[test]
+fn close_packets() {
+    let relay = patient();
+    let session = polling(&relay, "");
+    let mut poll = relay.tcp();
+    send_request(&mut poll, "GET", &session.target, &[], b"");
+    assert_eq!(relay.get("/healthz").status, 200);
+    session.post(&["1"]);
+    let answer = read_answer(&mut poll, false);
+    assert_eq!((answer.status, answer.body.as_str()), (200, "1:6"));
+    session.assert_gone();
+    let mut socket = joined(&relay);
+    socket.send("1");
+    assert_eq!(socket.close_code(), 1000);
+    assert_eq!(relay.stat("/sessions"), 0);
+}
+
+#[test]
+fn two_polls_at_once() {
+    let relay = patient();
+    let session = polling(&relay, "");
+    let mut poll = session.begin_poll();
+    assert_eq!(relay.get(&session.target).status, 400);
+    let answer = read_answer(&mut poll, false);
+    assert_eq!((answer.status, answer.body.as_str()), (200, "1:1"));
+    session.assert_gone();
+}
+
+#[test]
+fn a_poll_that_is_aborted_ends_the_session() {
+    let relay = patient();
+    let session = polling(&relay, "");
+    drop(session.begin_poll());
+    wait_for("the session to end", || (relay.stat("/sessions") == 0).then_some(()));
+    session.assert_gone();
+}
+
+// Bodies.
+
+/// Lengths are those of JavaScript's strings.
+#[test]
+fn lengths_count_utf16_units() {
+    let relay = patient();
+    let session = polling(&relay, "");
+    let texts = ["hello", "€", "𝄞𝄞", "a𝄞:7:4", "1:2", "😀é"];
+    let packets = texts.map(|text| format!("42[\"message\",\"{text}\"]"));
+    session.post(&packets.each_ref().map(String::as_str));
+    let answer = relay.get(&session.target);
+    let expected: String = texts
+        .iter()
+        .map(|text| format!("{}:42[\"message-back\",\"{text}\"]", 21 + text.encode_utf16().count()))
+        .collect();
+    assert_eq!(answer.body, expected);
+    assert_eq!(answer.header("content-type"), "text/plain; charset=UTF-8");
+}
+
+#[test]
+fn a_body_has_at_most_sixteen_packets() {
+    let relay = patient();
+    let session = polling(&relay, "");
+    let packets: Vec<_> = (0..20).map(|number| format!("42[\"message\",{number}]")).collect();
+    session.post(&packets.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!([session.poll().len(), session.poll().len()], [16, 4]);
+}
+
+#[test]
+fn large_messages() {
+    let relay = patient();
+    let (session, mut socket) = (polling(&relay, ""), joined(&relay));
+    let text = "x€𝄞".repeat(110_000);
+    let (sent, expected) = (format!("42[\"message\",\"{text}\"]"), format!("42[\"message-back\",\"{text}\"]"));
+    for _ in 0..2 {
+        socket.send(&sent);
+        assert!(socket.text() == expected);
+        session.post(&[&sent]);
+        assert!(session.poll() == [expected.as_str()]);
+    }
+}
+
+#[test]
+fn bytes_in_base64() {
+    let relay = patient();
+    let session = polling(&relay, "&b64=1");
+    session.post(&[SENT, "b4AQIDBA=="]);
+    let answer = relay.get(&session.target);
+    assert_eq!(answer.body, format!("{}:{BACK}10:b4AQIDBA==", BACK.len()));
+    assert_eq!(answer.header("content-type"), "text/plain; charset=UTF-8");
+    session.post(&[SENT]);
+    session.post(&["b4"]);
+    assert_eq!(session.poll(), [BACK, "b4"], "no bytes are bytes too");
+}
+
+/// A byte for the kind, the length's digits as bytes, 255.
+fn framed(kind: u8, packet: &[u8]) -> Vec<u8> {
+    let digits = packet.len().to_string().bytes().map(|digit| digit - b'0').collect();
+    [vec![kind], digits, vec![255], packet.to_vec()].concat()
+}
+
+/// Who can take bytes gets them, and all packets of such a body are framed in bytes; a body without any is text.
+#[test]
+fn bytes_as_they_are() {
+    let relay = patient();
+    let session = polling(&relay, "");
+    let large = vec![255; 1234];
+    let text = "42[\"message\",\"€𝄞\"]";
+    for data in [&[1, 2, 3, 4][..], b"", &large] {
+        let body = [framed(0, text.as_bytes()), framed(0, SENT.as_bytes()), framed(1, &[&[4], data].concat())].concat();
+        let answer = session.try_post(&body, &[OCTETS]);
+        assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
+        let mut stream = relay.tcp();
+        send_request(&mut stream, "GET", &session.target, &[], b"");
+        let (head, body) = read_bytes(&mut stream);
+        assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("application/octet-stream"), "{head}");
+        let text = text.replace("message", "message-back");
+        let expected = [framed(0, text.as_bytes()), framed(0, BACK.as_bytes()), framed(1, &[&[4], data].concat())];
+        assert!(body == expected.concat(), "{body:?}");
+    }
+    // Text framed in bytes is answered in text, as there are no bytes to send; and base64 is taken from everybody.
+    assert_eq!(session.try_post(&framed(0, text.as_bytes()), &[OCTETS]).body, "ok");
+    assert_eq!(session.poll(), [text.replace("message", "message-back")]);
+    session.post(&[SENT, "b4AQIDBA=="]);
+    let mut stream = relay.tcp();
+    send_request(&mut stream, "GET", &session.target, &[], b"");
+    let expected = [framed(0, BACK.as_bytes()), framed(1, &[4, 1, 2, 3, 4])].concat();
+    assert_eq!(read_bytes(&mut stream).1, expected);
+}
+
+#[test]
+fn a_malformed_body_ends_the_session() {
+    let relay = patient();
+    let text = |body: &'static str| (body.as_bytes(), None);
+    let octets = |body: &'static [u8]| (body, Some(OCTETS));
+    for (body, header) in [
+        text("abc"),
+        text("3:42"),
+        text("x:4"),
+        text("1:7"),
+        text("3:4𝄞𝄞"),
+        text("2:42"),
+        text("4:42{}"),
+        text("4:4abc"),
+        text("1:3"),
+        text("6:b4AQID*"),
+        octets(b"1:2"),
+        octets(b"\x00\x01\xff"),
+        octets(b"\x02\x01\xff2"),
+        octets(b"\x00\x0a\xff2"),
+        octets(b"\x01\x02\xff\x02x"),
+    ] {
+        let session = polling(&relay, "");
+        let mut poll = session.begin_poll();
+        let headers: Vec<_> = header.into_iter().collect();
+        let answer = session.try_post(body, &headers);
+        assert_eq!((answer.status, &answer.json()["code"]), (400, &3.into()), "{body:?}");
+        assert_eq!(session.end_poll(&mut poll), ["1"], "{body:?}");
+        session.assert_gone();
+    }
+}
+
+// WebSockets.
+
+#[test]
+fn bytes_over_a_websocket_begin_with_four() {
+    let relay = patient();
+    let mut socket = joined(&relay);
+    socket.send(SENT);
+    send_bytes(&mut socket, &[4, 1, 2, 3, 4]);
+    assert_eq!(socket.text(), BACK);
+    assert_eq!(bytes(&mut socket), [4, 1, 2, 3, 4]);
+    socket.send("451-789[\"message-with-ack\",{\"_placeholder\":true,\"num\":0}]");
+    send_bytes(&mut socket, &[4]);
+    assert_eq!(socket.text(), "461-789[{\"_placeholder\":true,\"num\":0}]");
+    assert_eq!(bytes(&mut socket), [4]);
+    // Any other first byte is no message.
+    for wrong in [&[3, 1][..], &[b'4', 1], &[]] {
+        let mut socket = joined(&relay);
+        socket.send(SENT);
+        send_bytes(&mut socket, wrong);
+        assert_eq!(socket.close_code(), 1002, "{wrong:?}");
+    }
+}
+
+#[test]
+fn what_is_no_packet_closes_the_connection() {
+    let relay = patient();
+    for packet in ["abc", "4abc", "42{}", "42abc[\"message\"]", "3", "", "47"] {
+        let mut socket = joined(&relay);
+        socket.send(packet);
+        assert_eq!(socket.close_code(), 1002, "{packet:?}");
+    }
+}
+
+/// As in engine.io. The Socket.IO client for Arduino says so first thing over a WebSocket of its own.
+#[test]
+fn an_upgrade_packet_that_changes_nothing_is_ignored() {
+    let relay = patient();
+    let mut socket = joined(&relay);
+    socket.send("5");
+    socket.send("42[\"message\"]");
+    assert_eq!(socket.text(), "42[\"message-back\"]");
+}
+
+#[test]
+fn messages_and_acknowledgements() {
+    let relay = patient();
+    let (mut socket, session) = (joined(&relay), polling(&relay, ""));
+    for (sent, expected) in [
+        (r#"42["message",1,"2",{"3":[true]}]"#, r#"42["message-back",1,"2",{"3":[true]}]"#),
+        (r#"42456["message-with-ack",1,"2",{"3":[false]}]"#, r#"43456[1,"2",{"3":[false]}]"#),
+        (r#"42["message", 1e400 , {"b":1, "a":2}]"#, r#"42["message-back", 1e400 , {"b":1, "a":2}]"#),
+    ] {
+        socket.send(sent);
+        assert_eq!(socket.text(), expected);
+        session.post(&[sent]);
+        assert_eq!(session.poll(), [expected]);
+    }
+}
+
+// Upgrade.
+
+#[test]
+fn from_polling_to_a_websocket() {
+    let relay = patient();
+    let session = polling(&relay, "");
+    let mut poll = session.begin_poll();
+    let mut socket = session.probe();
+    assert_eq!(read_answer(&mut poll, false).body, "1:6");
+    assert_eq!(relay.get(&session.target).body, "1:6");
+    session.post(&["42[\"message\",\"queued\"]", SENT, "b4AQI="]);
+    send_together(&mut socket, &["5", "42[\"message\",\"hello\"]", "2"]);
+    assert_eq!(socket.text(), "42[\"message-back\",\"queued\"]");
+    assert_eq!(socket.text(), BACK);
+    assert_eq!(bytes(&mut socket), [4, 1, 2]);
+    assert_eq!(socket.text(), "42[\"message-back\",\"hello\"]");
+    assert_eq!(socket.text(), "3");
+    assert_eq!(relay.get(&session.target).status, 400);
+    assert_eq!(session.try_post(b"1:2", &[]).status, 400);
+    assert_eq!(session.websocket().unwrap_err().status, 400);
+    socket.send("42[\"message\",\"still here\"]");
+    assert_eq!(socket.text(), "42[\"message-back\",\"still here\"]");
+}
+
+#[test]
+fn a_probe_that_dies_leaves_polling_alive() {
+    let relay = patient();
+    let session = polling(&relay, "");
+    drop(session.probe());
+    session.post(&["42[\"message\",1]"]);
+    let packets = wait_for("a poll that is no noop", || Some(session.poll()).filter(|packets| packets != &["6"]));
+    assert_eq!(packets, ["42[\"message-back\",1]"]);
+    let mut socket = session.upgrade();
+    socket.send("2");
+    assert_eq!(socket.text(), "3");
+}
+
+// Namespaces.
+
+#[test]
+fn namespaces() {
+    let relay = patient();
+    let mut socket = joined(&relay);
+    // Older clients put a query behind the name.
+    for connect in ["40/custom?x=y", "40/custom?x=y,", "40/custom", "40/custom,"] {
+        socket.send(connect);
+        assert_eq!(socket.text(), "40/custom,", "{connect}");
+        assert_eq!(socket.text(), "42/custom,[\"auth\",{}]");
+        socket.send("42/custom,[\"message\",1]");
+        assert_eq!(socket.text(), "42/custom,[\"message-back\",1]");
+        socket.send("41/custom");
+    }
+    socket.send("40/random?x=y");
+    assert_eq!(socket.text(), "44/random,\"Invalid namespace\"");
+    socket.send("42[\"message\",\"main is still here\"]");
+    assert_eq!(socket.text(), "42[\"message-back\",\"main is still here\"]");
+    let session = polling(&relay, "");
+    session.post(&["40/custom?x=y"]);
+    session.post(&["40/random"]);
+    assert_eq!(session.collect(3), ["40/custom,", "42/custom,[\"auth\",{}]", "44/random,\"Invalid namespace\""]);
+}
+
+#[test]
+fn leaving_the_last_namespace_leaves_the_connection() {
+    let relay = patient();
+    let mut socket = joined(&relay);
+    socket.send("41");
+    socket.send("2");
+    assert_eq!(socket.text(), "3");
+    assert_eq!(relay.stat("/sessions"), 0);
+    socket.send("40");
+    assert_eq!(socket.text(), "40");
+}
+
+// Limits.
+
+#[test]
+fn max_payload() {
+    let relay = example(&[PATIENT, &[("max_payload = 1000000", "max_payload = 1000")]].concat(), "");
+    let (session, mut socket) = (polling(&relay, ""), joined(&relay));
+    let packet = |length: usize| format!("42[\"message\",\"{}\"]", "x".repeat(length - 16));
+    session.post(&[&packet(996)]);
+    assert_eq!(session.poll()[0].len(), 1001);
+    assert_eq!(session.try_post(session.encode(&[&packet(997)]).as_bytes(), &[]).status, 413);
+    session.assert_gone();
+    socket.send(&packet(1000));
+    assert_eq!(socket.text().len(), 1005);
+    let _ = socket.socket.send(Message::text(packet(1001)));
+    assert_eq!(socket.close_code(), 1009);
+}
