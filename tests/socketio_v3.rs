@@ -193,21 +193,23 @@ fn a_poll_that_is_aborted_ends_the_session() {
 
 // Bodies.
 
-/// Lengths are those of JavaScript's strings.
+/// Lengths are those of JavaScript's strings. Where others count differently nothing follows in the same body.
 #[test]
 fn lengths_count_utf16_units() {
     let relay = patient();
     let session = polling(&relay, "");
-    let texts = ["hello", "€", "𝄞𝄞", "a𝄞:7:4", "1:2", "😀é"];
-    let packets = texts.map(|text| format!("42[\"message\",\"{text}\"]"));
-    session.post(&packets.each_ref().map(String::as_str));
-    let answer = relay.get(&session.target);
-    let expected: String = texts
-        .iter()
-        .map(|text| format!("{}:42[\"message-back\",\"{text}\"]", 21 + text.encode_utf16().count()))
-        .collect();
-    assert_eq!(answer.body, expected);
-    assert_eq!(answer.header("content-type"), "text/plain; charset=UTF-8");
+    let bodies: [&[&str]; 3] = [&["hello", "€", "𝄞𝄞"], &["a𝄞:7:4"], &["1:2", "😀é"]];
+    let packets: Vec<String> = bodies.concat().iter().map(|text| format!("42[\"message\",\"{text}\"]")).collect();
+    session.post(&packets.iter().map(String::as_str).collect::<Vec<_>>());
+    for texts in bodies {
+        let answer = relay.get(&session.target);
+        let expected: String = texts
+            .iter()
+            .map(|text| format!("{}:42[\"message-back\",\"{text}\"]", 21 + text.encode_utf16().count()))
+            .collect();
+        assert_eq!(answer.body, expected);
+        assert_eq!(answer.header("content-type"), "text/plain; charset=UTF-8");
+    }
 }
 
 #[test]
@@ -258,7 +260,7 @@ fn bytes_as_they_are() {
     let relay = patient();
     let session = polling(&relay, "");
     let large = vec![255; 1234];
-    let text = "42[\"message\",\"€𝄞\"]";
+    let text = "42[\"message\",\"€\"]";
     for data in [&[1, 2, 3, 4][..], b"", &large] {
         let body = [framed(0, text.as_bytes()), framed(0, SENT.as_bytes()), framed(1, &[&[4], data].concat())].concat();
         let answer = session.try_post(&body, &[OCTETS]);

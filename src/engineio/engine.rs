@@ -135,11 +135,11 @@ impl Engine {
                 Ok(Meaning::Nothing)
             }
             (Packet::Close, _) => Ok(Meaning::Close),
-            (Packet::Noop, _) => Ok(Meaning::Nothing),
+            (Packet::Noop | Packet::Upgrade, _) => Ok(Meaning::Nothing),
             (Packet::Ping(_), Revision::V4) | (Packet::Pong(_), Revision::V3) => {
                 Err(Error::Malformed("the heartbeat goes the other way"))
             }
-            (Packet::Open(_) | Packet::Upgrade, _) => Err(Error::Malformed("that packet makes no sense here")),
+            (Packet::Open(_), _) => Err(Error::Malformed("that packet makes no sense here")),
         }
     }
 

@@ -96,7 +96,7 @@ impl Hub {
 
     /// `postMsg`: to rooms of the session's own source, whether it is in them or not. The acknowledgement's data.
     pub(super) fn post_data(&mut self, key: SessionKey, data: Data<'_>, list: &str) -> Result<String, Refusal> {
-        if let Data::Json("null" | "\"\"") = data {
+        if let Data::Json("null" | "\"\"") | Data::Mixed { json: "null" | "\"\"", .. } = data {
             return Err(Refusal::DataMissing);
         }
         let limits = &self.config.limits;

@@ -289,7 +289,7 @@ impl Hub {
         let timing = self.timing();
         let Some(engine) = self.engine_mut(key) else { return Ok(()) };
         match engine.handle_packet(packet, &timing, now.time)? {
-            Meaning::Nothing => {}
+            Meaning::Nothing => self.rearm.push(key),
             Meaning::Pong => {
                 let Packet::Ping(data) = packet else { return Ok(()) };
                 self.send(key, Opcode::Text, [b"3", data.as_bytes()].concat().as_slice());
@@ -359,7 +359,9 @@ impl Hub {
             Assembly { packet: text.into(), wanted: packet.attachments, size: text.len(), ..Assembly::default() };
         socket.assembly = Some(assembly.into());
         let connected = !socket.sessions.is_empty();
-        socket.engine.set_state(connected, true, &timing, now.time);
+        if connected {
+            socket.engine.set_state(connected, true, &timing, now.time);
+        }
         self.rearm.push(key);
         Ok(())
     }
@@ -377,7 +379,9 @@ impl Hub {
             return Ok(());
         }
         let connected = !socket.sessions.is_empty();
-        socket.engine.set_state(connected, false, &timing, now.time);
+        if connected {
+            socket.engine.set_state(connected, false, &timing, now.time);
+        }
         let Some(assembly) = socket.assembly.take() else { return Ok(()) };
         let packet = socketio::Packet::parse(&assembly.packet).map_err(|error| Error::Malformed(error.0))?;
         self.handle_whole(key, &packet, &assembly.attachments, now)

@@ -248,6 +248,12 @@ impl Server {
                 let Some(key) = self.conns.key_at(token - CONNS) else { return };
                 let Some(conn) = self.conns.get_mut(key) else { return };
                 conn.hung_up |= event.is_read_closed();
+                if conn.hung_up
+                    && conn.held
+                    && matches!(&conn.state, State::Http(exchange) if exchange.parked().is_some())
+                {
+                    return self.doom(key);
+                }
                 if conn.blocked && event.is_writable() {
                     conn.blocked = false;
                     match conn.client() {
@@ -576,8 +582,15 @@ impl Server {
     }
 
     fn free(&mut self) {
-        for key in core::mem::take(&mut self.doomed) {
+        while let Some(key) = self.doomed.pop() {
             let Some(conn) = self.conns.remove(key) else { continue };
+            if let Some(Transport::Probing(probing)) =
+                conn.owner().and_then(|client| self.hub.engine_mut(client)).map(|engine| &engine.transport)
+                && probing.probe != key
+            {
+                let probe = probing.probe;
+                self.doom(probe);
+            }
             self.refused -= usize::from(conn.refused);
             if let Some(client) = conn.owner() {
                 self.hub.handle_end(client, key, self.stopping.is_none());

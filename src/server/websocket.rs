@@ -126,6 +126,7 @@ impl Server {
         let mut reading = probe.peer.handle_input(bytes, largest);
         let (mut upgraded, mut over) = (false, false);
         let mut polls = Vec::new();
+        let mut end = None;
         while let Some(event) = reading.poll_event() {
             match event {
                 Ok(Message::Text(text)) if upgraded => self.hub.handle_message(client, Incoming::Text(&text), self.now),
@@ -143,6 +144,10 @@ impl Server {
                     }
                     Err(_) => over = true,
                 },
+                event if upgraded => {
+                    end = Some(event);
+                    break;
+                }
                 _ => over = true,
             }
             if over {
@@ -154,7 +159,19 @@ impl Server {
         if upgraded {
             self.hub.put_first(client, &probe.output);
             let peer = core::mem::take(&mut probe.peer);
-            let websocket = WebSocket { client, peer, deadline: Time::NEVER, phase: Phase::Open };
+            let mut websocket = WebSocket { client, peer, deadline: Time::NEVER, phase: Phase::Open };
+            match end {
+                Some(Ok(_)) => {
+                    websocket.phase = Phase::Closed;
+                    self.hub.end(client, None, true);
+                    self.hub.mark_dirty(client);
+                }
+                Some(Err(error)) => {
+                    websocket.phase = Phase::Broken;
+                    self.hub.close(client, error.close());
+                }
+                None => {}
+            }
             conn.state = State::WebSocket(websocket);
         } else {
             self.replied.push(key);
