@@ -20,6 +20,8 @@ use tungstenite::Message;
 
 const SIGHUP: i32 = 1;
 const SIGTERM: i32 = 15;
+const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;
 
 /// Generation and whether over a WebSocket.
 const KINDS: [(u8, bool); 4] = [(3, false), (3, true), (4, false), (4, true)];
@@ -955,4 +957,25 @@ fn at_shutdown_nobody_waits_for_who_does_not_poll() {
     relay.signal(SIGTERM);
     assert_eq!(relay.wait(), 0);
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+/// A poll is aborted and a message comes for it, both while relay is away: the message must not be answered into the poll
+/// that is gone, which would leave the session behind.
+#[test]
+fn a_message_for_an_aborted_poll_does_not_hide_its_end() {
+    let relay = Relay::start("");
+    let (session, _) = Polling::open(&relay, &format!("EIO=4&{}", login(&[("room_ids", "room")])));
+    session.post(&["40"]);
+    session.poll();
+    let poll = session.begin_poll();
+    wait_for("the session", || (relay.stat("/sessions") == 1).then_some(()));
+    let mut backend = relay.tcp();
+    relay.signal(SIGSTOP);
+    drop(poll);
+    let fields =
+        [("source", "demo"), ("room_id", "room"), ("data", "x"), ("sign", &*notify_sign("demo", "room", "x", KEY))];
+    send_request(&mut backend, "POST", "/api/notify", &[("Content-Type", support::FORM)], form(&fields).as_bytes());
+    relay.signal(SIGCONT);
+    assert_eq!(read_answer(&mut backend, false).json()["code"], 1);
+    wait_for("the session to end", || (relay.stat("/sessions") == 0).then_some(()));
 }

@@ -512,6 +512,8 @@ impl Server {
         for client in &flushing {
             match self.hub.carrier(*client) {
                 Carrier::Socket(key) => self.flush_socket(*client, key),
+                // A poll that is gone takes nothing: its session ends with it.
+                Carrier::Poll(key) if self.conns.get_mut(key).is_none_or(|conn| conn.doomed) => self.hub.keep(*client),
                 Carrier::Poll(key) => {
                     if let Some((body, binary)) = self.hub.compose(*client) {
                         self.answer_poll(key, api::engineio::payload(body, binary));
