@@ -28,6 +28,8 @@ pub struct Conn {
     pub held: bool,
     /// The peer will send no more: read until the end is seen, since there will be no other event.
     pub hung_up: bool,
+    /// It stands in the list of those with more to read: once, or it would get as many turns' budgets as it stands there.
+    pub again: bool,
     /// It is to be freed at the end of the turn.
     pub doomed: bool,
     /// It was accepted only to be told that there is no place.
@@ -111,6 +113,7 @@ impl Conn {
             blocked: false,
             held: false,
             hung_up: false,
+            again: false,
             doomed: false,
             refused: false,
         }

@@ -261,7 +261,8 @@ impl Server {
                         None => self.replied.push(key),
                     }
                 }
-                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                // Who stands in the list is read from there.
+                if (event.is_readable() || event.is_read_closed() || event.is_error()) && !conn.again {
                     self.read(key);
                 }
             }
@@ -271,10 +272,19 @@ impl Server {
     fn read_again(&mut self) {
         for key in core::mem::take(&mut self.again) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
+            conn.again = false;
             if core::mem::take(&mut conn.held) {
                 self.handle_http(key, &[]);
             }
             self.read(key);
+        }
+    }
+
+    /// There is more to read, in the next turn.
+    fn look_again(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.again) {
+            conn.again = true;
+            self.again.push(key);
         }
     }
 
@@ -296,7 +306,7 @@ impl Server {
                         self.carry_out();
                     }
                     if length == buffer.len() {
-                        self.again.push(key);
+                        self.look_again(key);
                         break;
                     }
                     if !more {
@@ -551,7 +561,7 @@ impl Server {
                 }
                 Ok(Flushed::All) => {
                     if conn.held {
-                        self.again.push(key);
+                        self.look_again(key);
                     }
                 }
                 Err(_) => self.doom(key),

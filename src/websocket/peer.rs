@@ -47,11 +47,14 @@ pub enum Event {
 impl Peer {
     /// Takes what was read. Poll the events until there is none, then [finish](Reading::finish).
     pub fn handle_input<'a>(&mut self, input: &'a [u8], largest: u64) -> Reading<'a> {
-        let Partial { context, mut border } = match self.partial.take() {
-            Some(partial) => *partial,
-            None => Partial { context: context(input.len(), largest), border: Border::default() },
-        };
+        let kept = self.partial.take().map(|partial| *partial);
+        let (kept, mut border) = kept.map_or_else(Default::default, |partial| (Some(partial.context), partial.border));
         border.handle_input(input);
+        let context = kept.unwrap_or_else(|| {
+            // One that will be kept must be good for whatever comes: a flood read through a small buffer costs 25 times.
+            let expected = if border.is_reached() { input.len() } else { LARGEST_BUFFER };
+            context(expected, largest)
+        });
         Reading { context, border, adapter: Adapter { input, output: Vec::new() }, over: false }
     }
 
