@@ -20,16 +20,18 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BINARY = os.environ.get("RELAY_BIN", os.path.join(HERE, "../../../target/release/relay"))
 KEY = "try4dfs%#fs!#$2334ds(%B)"
 OLD = version("python-socketio").startswith("4.")
+# What tells an end that was said from one that was found out: less than a ping's interval.
+AT_ONCE = 1.5
 TRANSPORTS = [["polling"], ["websocket"], ["polling", "websocket"]]
 CONFIGURATION = f"""
 [socketio]
-ping_interval = 0.4
-ping_timeout = 0.4
+ping_interval = 2
+ping_timeout = 2
 [limits]
 message_rate = 0
 [namespaces."/custom"]
 auth = "open"
-source = "custom"
+source = "demo"
 [[namespaces."/custom".rules]]
 event = "message"
 send = "self"
@@ -59,20 +61,24 @@ def until(what, ask, patience=10):
 
 
 class Relay:
-    """The real binary."""
+    """The real binary, with the configuration or else the demo setting."""
 
     def __init__(self, config, port=0):
-        command = [BINARY, "--config", config, "--listen", f"127.0.0.1:{port}"]
-        self.child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        command = [BINARY, *(["--config", config] if config else []), "--listen", f"127.0.0.1:{port}"]
+        environment = {name: value for name, value in os.environ.items() if name != "RELAY_CONFIG"}
+        self.child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+
+    def ready(self):
         for line in self.child.stderr:
             found = re.search(r"listening on 127\.0\.0\.1:(\d+)", line)
             if found:
-                self.port = int(found[1])
                 break
         else:
             raise AssertionError("relay ended")
-        threading.Thread(target=self.child.stderr.read, daemon=True).start()
+        self.port = int(found[1])
         self.url = f"http://127.0.0.1:{self.port}"
+        self.reader = threading.Thread(target=self.child.stderr.read, daemon=True)
+        self.reader.start()
 
     def notify(self, room, data):
         fields = {"source": "demo", "room_id": room, "data": data, "sign": md5("demo" + room + data + KEY)}
@@ -80,8 +86,12 @@ class Relay:
             return json.load(answer)["code"] == 1
 
     def stop(self):
-        self.child.send_signal(signal.SIGTERM)
-        return self.child.wait(10)
+        try:
+            self.child.terminate()
+            return self.child.wait(10)
+        finally:
+            self.child.kill()
+            self.child.wait()
 
 
 class Client:
@@ -101,18 +111,17 @@ class Client:
 
     def connect(self):
         self.io.connect(self.url, **self.options)
-        if OLD:
-            # It handles each packet in a thread of its own, so that bytes may overtake the packet they belong to.
-            trigger = self.io.eio._trigger_event
-            self.io.eio._trigger_event = lambda *args, **more: trigger(*args, **{**more, "run_async": False})
+        # It handles each packet in a thread of its own, so that bytes may overtake the packet they belong to.
+        trigger = self.io.eio._trigger_event
+        self.io.eio._trigger_event = lambda *args, **more: trigger(*args, **{**more, "run_async": False})
 
     def keep(self, event, namespace="/"):
         came = self.came.setdefault((event, namespace), [])
         self.io.on(event, lambda *args: came.append(args[0] if len(args) == 1 else args), namespace=namespace)
 
-    def wait(self, event, count=1, namespace="/"):
+    def wait(self, event, count=1, namespace="/", patience=10):
         came = self.came[event, namespace]
-        return until(f"{count} {event}", lambda: len(came) >= count and came)
+        return until(f"{count} {event}", lambda: len(came) >= count and came, patience)
 
     def call(self, event, args, namespace="/"):
         answers = []
@@ -126,22 +135,35 @@ class Cases:
     transports = None
 
     def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.config = os.path.join(self.folder.name, "relay.toml")
-        self.configure(CONFIGURATION)
-        self.relay = Relay(self.config)
+        signal.signal(signal.SIGALRM, self.took_too_long)
+        signal.alarm(20)
+        self.addCleanup(signal.alarm, 0)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.config = os.path.join(folder.name, "relay.toml")
         self.clients = []
+        self.configure(CONFIGURATION)
+        self.start(self.config)
 
     def tearDown(self):
+        # Before relay ends: generation 4 never stops trying to come back.
         for client in self.clients:
             client.io.disconnect()
-        self.assertEqual(self.relay.stop(), 0)
-        self.relay.child.stderr.close()
-        self.folder.cleanup()
+
+    def took_too_long(self, *_):
+        raise AssertionError("the test took too long")
 
     def configure(self, text):
         with open(self.config, "w") as file:
             file.write(text)
+
+    def start(self, config, port=0):
+        self.relay = Relay(config, port)
+        self.addCleanup(self.stop, self.relay)
+        self.relay.ready()
+
+    def stop(self, relay):
+        self.assertEqual(relay.stop(), 0)
 
     def client(self, *args, **more):
         client = Client(self.relay, self.transports, *args, **more)
@@ -152,6 +174,7 @@ class Cases:
         client = self.client(*args, **more)
         client.connect()
         client.wait("connect")
+        self.assertEqual(client.io.transport(), self.transports[-1])
         return client
 
     def test_a_notification_arrives_once(self):
@@ -165,17 +188,29 @@ class Cases:
         time.sleep(0.1)
         self.assertEqual(len(client.came["newMsg", "/"]), 2)
 
+    def test_the_demo_setting(self):
+        self.start(None)
+        one, other = self.connect(namespaces=["/"]), self.connect(namespaces=["/"])
+        self.assertTrue(self.relay.notify("room", "from the backend"))
+        one.wait("newMsg")
+        one.io.emit("postMsg", ("from a page", "room"))
+        for client in (one, other):
+            data = [message["data"] for message in client.wait("newMsg", 2)]
+            self.assertEqual(data, ["from the backend", "from a page"])
+
     def test_who_is_refused_learns_why(self):
         if OLD:
             client = self.client(sign="x")
             client.connect()
-            self.assertEqual(client.wait("sys_error"), ["sign verify failed!"])
+            client.wait("disconnect", patience=AT_ONCE)
+            self.assertEqual(client.came["sys_error", "/"], ["sign verify failed!"])
             self.relay.notify("room", "for members only")
             time.sleep(0.2)
             self.assertEqual(client.came["newMsg", "/"], [])
             return
         client = self.client(sign="x")
-        with self.assertRaises(socketio.exceptions.ConnectionError):
+        # The error says that it failed, the event says why.
+        with self.assertRaisesRegex(socketio.exceptions.ConnectionError, "namespaces failed to connect"):
             client.connect()
         self.assertEqual(client.came["connect_error", "/"], [{"message": "sign verify failed!"}])
 
@@ -194,12 +229,14 @@ class Cases:
     def test_bytes_both_ways(self):
         one, other = self.connect("bin"), self.connect("bin")
         sent = [b"\x00\x01\xff", {"a": [b"x", {"b": b"y"}], "c": 1}, b"", b"\x07" * 70_000]
-        for data in sent:
-            one.io.emit("postMsg", (data, "bin"))
-        # Generation 4 takes bytes of no length for nothing.
+        # Generation 4 takes bytes of no length that come to it for nothing.
         expected = [None if OLD and data == b"" else data for data in sent]
-        for client in (one, other):
-            self.assertEqual([message["data"] for message in client.wait("newMsg", 4)], expected)
+        for count, sender in enumerate((one, other), 1):
+            for data in sent:
+                sender.io.emit("postMsg", (data, "bin"))
+            for client in (one, other):
+                came = client.wait("newMsg", count * len(sent))
+                self.assertEqual([message["data"] for message in came], expected * count)
 
     def test_a_message_of_500_kb(self):
         client = self.connect()
@@ -227,6 +264,8 @@ class Cases:
         self.assertEqual(client.wait("newMsg")[0]["data"], "main too")
 
     def test_silence_ends_nothing(self):
+        self.configure(CONFIGURATION.replace("= 2\n", "= 0.4\n"))
+        self.start(self.config)
         client = self.connect()
         time.sleep(1.5)
         self.relay.notify("room", "good morning")
@@ -235,28 +274,32 @@ class Cases:
 
     def test_a_client_that_leaves_is_gone(self):
         one, other = self.connect(), self.connect()
+        # What it is about to send when it leaves, it may forget: let it come to rest.
+        time.sleep(0.2)
         one.io.disconnect()
-        data = other.wait("newMsg")[0]["data"]
+        data = other.wait("newMsg", patience=AT_ONCE)[0]["data"]
         self.assertEqual(data, {"username": "spring", "key": "user_quit", "msg": "spring退出群聊"})
 
     def test_a_server_that_ends_a_session_is_obeyed(self):
         client = self.connect()
         self.configure(CONFIGURATION.replace("[sources.demo]", "[sources.other]"))
         self.relay.child.send_signal(signal.SIGHUP)
-        client.wait("disconnect")
+        client.wait("disconnect", patience=AT_ONCE)
+        time.sleep(0.5)
+        self.assertEqual(len(client.came["connect", "/"]), 1)
 
     def test_after_a_restart_a_client_comes_back(self):
         client = self.connect("home")
         self.relay.notify("home", "all threads of the client are at work")
         client.wait("newMsg")
-        port = self.relay.port
-        self.assertEqual(self.relay.stop(), 0)
-        client.wait("disconnect")
-        self.relay.child.stderr.close()
-        self.relay = Relay(self.config, port)
+        self.stop(self.relay)
+        client.wait("disconnect", patience=AT_ONCE)
+        self.start(self.config, self.relay.port)
         client.wait("connect", 2)
         self.relay.notify("home", "welcome back")
         self.assertEqual(client.wait("newMsg", 2)[1]["data"], "welcome back")
+        time.sleep(0.1)
+        self.assertEqual(len(client.came["newMsg", "/"]), 2)
 
 
 for names in TRANSPORTS:
