@@ -113,7 +113,7 @@ fn a_burst_of_pipelined_requests_waits_for_a_slow_reader() {
     const BURST: usize = 2000;
     let relay = Relay::start("");
     let mut member = relay.connect("room");
-    let page = relay.get("/demo/").body;
+    let page = relay.get("/demo/chat.html").body;
     let stream = relay.tcp();
     let mut writer = stream.try_clone().unwrap();
     let writing = thread::spawn(move || {
@@ -121,7 +121,7 @@ fn a_burst_of_pipelined_requests_waits_for_a_slow_reader() {
             let request = match number % 10 {
                 3 => get("/healthz").into_bytes(),
                 7 => notification(&number.to_string()),
-                _ => get("/demo/").into_bytes(),
+                _ => get("/demo/chat.html").into_bytes(),
             };
             writer.write_all(&request).unwrap();
         }
@@ -256,7 +256,7 @@ fn who_waits_for_a_100_gets_it() {
 fn head_is_get_without_the_body() {
     let relay = Relay::start("");
     let mut stream = relay.tcp();
-    for target in ["/", "/demo/", "/healthz", "/nowhere", "/api/stats", "/api/notify", "/ws"] {
+    for target in ["/", "/demo/chat.html", "/healthz", "/nowhere", "/api/stats", "/api/notify", "/ws"] {
         send_request(&mut stream, "GET", target, &[], b"");
         let whole = read_answer(&mut stream, false);
         send_request(&mut stream, "HEAD", target, &[], b"");
@@ -305,11 +305,11 @@ fn who_says_no_more_still_gets_its_answers() {
     assert!(rest(&mut stream).ends_with(SUCCESS));
 
     // More than fits in any buffer on the way, and the end of the input is seen long before the last answer is out.
-    let page = relay.get("/demo/").body.len();
+    let page = relay.get("/demo/chat.html").body.len();
     let mut stream = relay.tcp();
     let mut writer = stream.try_clone().unwrap();
     let writing = thread::spawn(move || {
-        writer.write_all(get("/demo/").repeat(1000).as_bytes()).unwrap();
+        writer.write_all(get("/demo/chat.html").repeat(1000).as_bytes()).unwrap();
         writer.shutdown(Shutdown::Write).unwrap();
     });
     let text = rest(&mut stream);
@@ -446,7 +446,7 @@ fn a_wrong_method_is_told_the_right_ones() {
     for (method, target, allowed) in [
         ("POST", "/", "GET, HEAD, OPTIONS"),
         ("POST", "/healthz", "GET, HEAD, OPTIONS"),
-        ("DELETE", "/demo/", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/demo/chat.html", "GET, HEAD, OPTIONS"),
         ("PUT", "/api/stats", "GET, HEAD, OPTIONS"),
         ("GET", "/api/notify", "POST, OPTIONS"),
         ("PUT", "/api/notify", "POST, OPTIONS"),
@@ -457,7 +457,7 @@ fn a_wrong_method_is_told_the_right_ones() {
         assert_refusal(&answer, 405);
         assert_eq!(answer.header("allow"), allowed, "{method} {target}");
     }
-    for target in ["/", "/healthz", "/demo/"] {
+    for target in ["/", "/healthz", "/demo/chat.html"] {
         let answer = relay.request("OPTIONS", target, &[], b"");
         assert_eq!((answer.status, answer.header("allow")), (204, "GET, HEAD, OPTIONS"));
     }
@@ -524,7 +524,7 @@ fn the_front_page_has_links_to_what_there_is() {
 #[test]
 fn the_demo_is_sent_once_to_who_remembers_it() {
     let relay = Relay::start("");
-    let answer = relay.get("/demo/");
+    let answer = relay.get("/demo/chat.html");
     assert_eq!((answer.status, answer.header("content-type")), (200, "text/html; charset=utf-8"));
     assert!(answer.body.starts_with("<!DOCTYPE html>"));
     let etag = answer.header("etag").to_owned();
@@ -532,12 +532,12 @@ fn the_demo_is_sent_once_to_who_remembers_it() {
     let mut stream = relay.tcp();
     for tags in [etag.clone(), format!("W/{etag}"), format!("\"other\", {etag}")] {
         for method in ["GET", "HEAD"] {
-            send_request(&mut stream, method, "/demo/", &[("If-None-Match", &tags)], b"");
+            send_request(&mut stream, method, "/demo/chat.html", &[("If-None-Match", &tags)], b"");
             let answer = read_answer(&mut stream, true);
             assert_eq!((answer.status, answer.header("etag")), (304, etag.as_str()), "{tags}");
         }
     }
-    send_request(&mut stream, "GET", "/demo/", &[("If-None-Match", "\"other\"")], b"");
+    send_request(&mut stream, "GET", "/demo/chat.html", &[("If-None-Match", "\"other\"")], b"");
     assert_eq!(read_answer(&mut stream, false).body, answer.body);
 }
 
@@ -547,7 +547,7 @@ fn a_slash_at_the_end_and_another_case_do_not_matter() {
     for target in ["/healthz", "/healthz/", "/HEALTHZ", "/HealthZ/", "/healthz?", "/healthz/?a=b", "/%68ealthz"] {
         assert_eq!(relay.get(target).body, HEALTHY, "{target}");
     }
-    let page = relay.get("/demo/").body;
+    let page = relay.get("/demo/chat.html").body;
     for target in ["/demo", "/DEMO/", "/demo?x", "/demo/?x"] {
         assert_eq!(relay.get(target).body, page, "{target}");
     }

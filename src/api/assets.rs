@@ -1,71 +1,114 @@
-//! Pages in the binary: the front page and the demo.
+//! What relay serves to pages, from the binary: client scripts, the demo, the front page (contract section 11).
 
 use std::borrow::Cow;
 
 use crate::{http::Reply, sign::to_hex};
 
-/// Every page, with its entity tag.
-pub struct Assets {
-    pages: Vec<Asset>,
-}
-
-/// A page.
+/// A file for browsers.
 pub struct Asset {
     path: &'static str,
     content_type: &'static str,
     body: Cow<'static, [u8]>,
-    etag: String,
-}
-
-impl Assets {
-    /// Computes the entity tags: 20 µs once.
-    pub fn new() -> Assets {
-        let page = |(path, body): (&'static str, &'static str)| Asset::new(path, HTML, body.as_bytes().into());
-        Assets { pages: PAGES.into_iter().map(page).collect() }
-    }
-
-    /// The page at that path.
-    pub fn find(&self, path: &str) -> Option<&Asset> {
-        self.pages.iter().find(|page| page.path.eq_ignore_ascii_case(path))
-    }
-
-    /// The front page: what this is, and where to go.
-    pub fn index(&self) -> Reply {
-        self.pages[0].reply("")
-    }
-}
-
-impl Default for Assets {
-    fn default() -> Self {
-        Assets::new()
-    }
+    /// A hash of the body.
+    tag: u64,
 }
 
 impl Asset {
-    fn new(path: &'static str, content_type: &'static str, body: Cow<'static, [u8]>) -> Asset {
-        let etag = format!("\"{}\"", to_hex(&<md5::Md5 as md5::Digest>::digest(&body)));
-        Asset { path, content_type, body, etag }
+    const fn new(path: &'static str, content_type: &'static str, body: &'static [u8]) -> Asset {
+        Asset { path, content_type, body: Cow::Borrowed(body), tag: hash(body) }
     }
 
     /// A script that the configuration names.
     pub fn script(body: Vec<u8>) -> Asset {
-        Asset::new("", "text/javascript; charset=utf-8", body.into())
+        let tag = hash(&body);
+        Asset { path: "", content_type: JAVASCRIPT, body: body.into(), tag }
     }
 
-    /// The page, or that the browser has it already.
+    /// The file, or that the browser has it already. A browser asks each time (RFC 9111 section 5.2.2.4): scripts change
+    /// with the relay that they talk to.
     pub fn reply(&self, if_none_match: &str) -> Reply {
-        let known = if_none_match.split(',').any(|tag| tag.trim().trim_start_matches("W/") == self.etag);
-        let reply = match known {
+        let etag = format!("\"{}\"", to_hex(&self.tag.to_be_bytes()));
+        let listed = |tag: &str| tag == "*" || tag.trim_start_matches("W/") == etag;
+        let reply = match if_none_match.split(',').map(str::trim).any(listed) {
             true => Reply::new(304, "", &b""[..]),
             false => Reply::new(200, self.content_type, self.body.clone()),
         };
-        reply
-            .with("ETag", self.etag.clone())
-            .with("Cache-Control", "no-cache")
-            .with("X-Content-Type-Options", "nosniff")
+        let reply =
+            reply.with("ETag", etag).with("Cache-Control", "no-cache").with("X-Content-Type-Options", "nosniff");
+        match self.content_type {
+            HTML => reply,
+            // Pages of any origin load them, also those that check a hash or are isolated (Fetch standard).
+            _ => reply.with("Access-Control-Allow-Origin", "*").with("Cross-Origin-Resource-Policy", "cross-origin"),
+        }
     }
 }
 
+/// The file at that path.
+pub fn find(path: &str) -> Option<&'static Asset> {
+    ASSETS.iter().find(|asset| asset.path.eq_ignore_ascii_case(path))
+}
+
+/// FNV-1a: small enough for the compiler to run, so that a start need not read every page of the binary.
+const fn hash(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut index = 0;
+    while index < bytes.len() {
+        hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0100_0000_01b3);
+        index += 1;
+    }
+    hash
+}
+
+macro_rules! assets {
+    ($($path:literal $content_type:ident $file:literal)*) => {
+        /// Everything, by its path without a slash at the end.
+        static ASSETS: &[Asset] = &[
+            $({
+                const BODY: &[u8] = include_bytes!(concat!("../www/", $file));
+                const ASSET: Asset = Asset::new($path, $content_type, BODY);
+                ASSET
+            },)*
+        ];
+    };
+}
+
+assets! {
+    "/" HTML "index.html"
+    "/demo" HTML "demo/index.html"
+    "/demo/chat.html" HTML "demo/chat.html"
+    "/demo/message.html" HTML "demo/message.html"
+    "/demo/monitor.html" HTML "demo/monitor.html"
+    "/demo/remote_debug.html" HTML "demo/remote_debug.html"
+    "/demo/remote_debug_show.html" HTML "demo/remote_debug_show.html"
+    "/demo/demo.css" CSS "demo/demo.css"
+    "/demo/demo.js" JAVASCRIPT "demo/demo.js"
+    "/js/md5.js" JAVASCRIPT "js/md5.js"
+    "/js/node_im.js" JAVASCRIPT "js/node_im.js"
+    "/js/node_im.min.js" JAVASCRIPT "js/node_im.min.js"
+    "/js/node_im.d.ts" TYPESCRIPT "js/node_im.d.ts"
+    "/js/node_im_remote_debug.js" JAVASCRIPT "js/node_im_remote_debug.js"
+}
+
 const HTML: &str = "text/html; charset=utf-8";
-const PAGES: [(&str, &str); 2] =
-    [("/", include_str!("../www/index.html")), ("/demo", include_str!("../www/chat.html"))];
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const TYPESCRIPT: &str = "text/plain; charset=utf-8";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags() {
+        assert_eq!(hash(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(hash(b"foobar"), 0x8594_4171_f739_67e8);
+        let asset = find("/JS/md5.js").unwrap();
+        let etag = format!("\"{:016x}\"", asset.tag);
+        for known in [etag.clone(), format!("W/{etag}"), format!("\"x\" , {etag}"), "*".into()] {
+            assert_eq!(asset.reply(&known).status, 304, "{known}");
+        }
+        for other in ["", "\"x\"", &etag[1..]] {
+            assert_eq!(asset.reply(other).status, 200, "{other}");
+        }
+    }
+}

@@ -42,8 +42,6 @@ pub struct Context<'a> {
 pub struct Site {
     /// What operators show.
     pub admin_token: String,
-    /// The pages in the binary.
-    pub assets: assets::Assets,
     /// The client bundle that is served beside Socket.IO.
     pub client_js: Option<assets::Asset>,
 }
@@ -99,13 +97,12 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     }
     let reply = match () {
         () if is("/api/notify/batch") => cors(post(head, || notify::batch(request, cx)), head, &config),
-        () if is("/") => get(head, || cx.site.assets.index()),
         () if is("/healthz") => get(head, || admin::healthz(cx)),
         () if is("/api/stats") => get(head, || admin::gate(head, cx).unwrap_or_else(|| admin::stats(cx))),
         () if cx.site.client_js.is_some() && config.socketio.paths.iter().any(|known| is_client_js(path, known)) => {
             get(head, || cx.site.client_js.as_ref().map_or_else(not_found, |script| script.reply(head.if_none_match)))
         }
-        () => match cx.site.assets.find(path) {
+        () => match assets::find(path) {
             Some(asset) => get(head, || asset.reply(head.if_none_match)),
             None => not_found(),
         },

@@ -28,10 +28,7 @@ use self::{
     timers::Timers,
 };
 use crate::{
-    api::{
-        self, Context, Outcome, Site,
-        assets::{Asset, Assets},
-    },
+    api::{self, Context, Outcome, Site, assets::Asset},
     clock::{Now, Time},
     config::{Address, Auth},
     engineio::engine::{Expired, Transport},
@@ -150,7 +147,6 @@ impl Server {
         let script = &config.socketio.client_js;
         let site = Site {
             admin_token: process::admin_token(&config),
-            assets: Assets::new(),
             client_js: (!script.is_empty()).then(|| Asset::script(script.clone().into_bytes())),
         };
         let first_id = MessageId::first(unix_micros(), u32::from_le_bytes(process::random()));
