@@ -3,7 +3,9 @@
 //! The world reads the clock once a turn and hands a [`Now`] down; tests make their own. A [`Time`] is eight bytes with
 //! no epoch anybody could misuse, which is what a deadline in every connection may cost.
 
-use core::time::Duration;
+use core::{fmt, time::Duration};
+
+use time::{OffsetDateTime, UtcOffset};
 
 /// A point on relay's own clock: microseconds since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +46,94 @@ pub struct Now {
     pub time: Time,
     /// The wall clock, unix seconds: signatures and dates.
     pub unix: u64,
+    /// How far the local time is ahead of UTC, in seconds: days and what people read.
+    pub utc_offset: i32,
+}
+
+impl Now {
+    /// The local day, counted from that of 1970-01-01.
+    pub fn day(self) -> i64 {
+        (self.unix as i64 + i64::from(self.utc_offset)).div_euclid(86_400)
+    }
+
+    /// The local time, to be shown.
+    pub fn local(self) -> Local {
+        self.local_at(self.unix)
+    }
+
+    /// The local time of another moment, with the offset of this one.
+    pub fn local_at(self, unix: u64) -> Local {
+        Local { unix, utc_offset: self.utc_offset }
+    }
+}
+
+/// A local time: `2026-11-21T07:13:36+08:00` (RFC 3339).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Local {
+    unix: u64,
+    utc_offset: i32,
+}
+
+impl Local {
+    /// Its day, to be shown.
+    pub fn date(self) -> Date {
+        let time = self.time();
+        Date { year: time.year(), month: time.month().into(), day: time.day() }
+    }
+
+    fn time(self) -> OffsetDateTime {
+        let offset = UtcOffset::from_whole_seconds(self.utc_offset).unwrap_or(UtcOffset::UTC);
+        let time = i64::try_from(self.unix).ok().and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok());
+        time.and_then(|time| time.checked_to_offset(offset)).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+}
+
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (hour, minute, second) = self.time().to_hms();
+        write!(f, "{}T{hour:02}:{minute:02}:{second:02}", self.date())?;
+        let sign = if self.utc_offset < 0 { '-' } else { '+' };
+        let minutes = self.utc_offset.unsigned_abs() / 60;
+        write!(f, "{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+    }
+}
+
+/// A day of the calendar: `2026-11-21`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Date {
+    year: i32,
+    month: u8,
+    day: u8,
+}
+
+impl Date {
+    /// Reads `2026-11-21`, and nothing else.
+    pub fn parse(text: &str) -> Option<Date> {
+        let plain = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        let mut parts = text.split('-').filter(|_| plain);
+        let date = Date {
+            year: parts.next().filter(|year| year.len() == 4)?.parse().ok()?,
+            month: parts.next().filter(|month| month.len() == 2)?.parse().ok()?,
+            day: parts.next().filter(|day| day.len() == 2)?.parse().ok()?,
+        };
+        date.calendar().filter(|_| parts.next().is_none()).map(|_| date)
+    }
+
+    /// Which local day it is, as [`Now::day`] counts them.
+    pub fn number(self) -> i64 {
+        let epoch = OffsetDateTime::UNIX_EPOCH.to_julian_day();
+        self.calendar().map_or(0, |date| i64::from(date.to_julian_day() - epoch))
+    }
+
+    fn calendar(self) -> Option<time::Date> {
+        time::Date::from_calendar_date(self.year, time::Month::try_from(self.month).ok()?, self.day).ok()
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+    }
 }
 
 #[cfg(test)]
@@ -56,5 +146,23 @@ mod tests {
         assert_eq!(Time::START.after(Duration::MAX), Time::NEVER);
         assert_eq!(Time::START.since(Time::NEVER), Duration::ZERO);
         assert_eq!(Time::from_micros(1500).since(Time::from_micros(500)), Duration::from_millis(1));
+    }
+    #[test]
+    fn local_times() {
+        let now = |unix, utc_offset| Now { unix, utc_offset, ..Now::default() };
+        assert_eq!(now(1_795_247_616, 28_800).local().to_string(), "2026-11-21T15:53:36+08:00");
+        assert_eq!(now(1_795_247_616, -12_600).local().to_string(), "2026-11-21T04:23:36-03:30");
+        let noon = now(1_795_219_200, 0);
+        assert_eq!(noon.day(), Date::parse("2026-11-21").unwrap().number());
+        assert_eq!(now(1_795_219_199, 0).day(), noon.day() - 1, "the second before midnight");
+        assert_eq!(now(1_795_219_199, 1).day(), noon.day(), "it is later in the east");
+        assert_eq!(now(0, -1).day(), -1);
+        assert_eq!(now(u64::MAX, 0).local().to_string(), "1970-01-01T00:00:00+00:00", "no time at all");
+        assert_eq!(Date::parse("2024-02-29").unwrap().to_string(), "2024-02-29");
+        for wrong in
+            ["", "2026-2-01", "2026-02-30", "20260-1-01", "2026-02-01-", "-026-02-01", "../../../..", "2026-02-1a"]
+        {
+            assert_eq!(Date::parse(wrong), None, "{wrong}");
+        }
     }
 }

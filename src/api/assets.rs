@@ -76,6 +76,7 @@ assets! {
     "/" HTML "index.html"
     "/demo" HTML "demo/index.html"
     "/demo/chat.html" HTML "demo/chat.html"
+    "/demo/two.html" HTML "demo/two.html"
     "/demo/message.html" HTML "demo/message.html"
     "/demo/monitor.html" HTML "demo/monitor.html"
     "/demo/remote_debug.html" HTML "demo/remote_debug.html"

@@ -4,10 +4,16 @@ pub mod admin;
 pub mod assets;
 pub mod connect;
 pub mod engineio;
+pub mod html;
+pub mod journal;
 pub mod notify;
+pub mod online;
+pub mod steer;
 
 use core::net::IpAddr;
 use std::borrow::Cow;
+
+use self::journal::File;
 
 use crate::{
     clock::Now,
@@ -23,6 +29,8 @@ pub struct Context<'a> {
     pub hub: &'a mut Hub,
     /// What does not change while relay runs.
     pub site: &'a Site,
+    /// Wrong admin tokens.
+    pub guesses: &'a mut admin::Guesses,
     /// The connection the request came on.
     pub conn: ConnKey,
     /// Asks for the address of who is at its other end; none for a Unix socket. It is a call to the kernel, which only
@@ -42,6 +50,8 @@ pub struct Context<'a> {
 pub struct Site {
     /// What operators show.
     pub admin_token: String,
+    /// This machine's address, as the old pages name it.
+    pub server_ip: String,
     /// The client bundle that is served beside Socket.IO.
     pub client_js: Option<assets::Asset>,
 }
@@ -57,6 +67,8 @@ pub enum Outcome {
         /// The bytes of the 101.
         response: Vec<u8>,
     },
+    /// It waits for a page of the message log.
+    Read(journal::Page),
     /// It is a poll that waits for packets.
     Parked {
         /// For whom.
@@ -98,10 +110,22 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     let reply = match () {
         () if is("/api/notify/batch") => cors(post(head, || notify::batch(request, cx)), head, &config),
         () if is("/healthz") => get(head, || admin::healthz(cx)),
-        () if is("/api/stats") => get(head, || admin::gate(head, cx).unwrap_or_else(|| admin::stats(cx))),
+        () if is("/demo") && !head.path().ends_with('/') => get(head, || {
+            // Its links are relative, for relays behind a proxy's path.
+            Reply::new(301, "text/plain", &b""[..]).with("Location", "demo/")
+        }),
+        () if is("/api/refresh") => post(head, || steer::refresh(request, cx).unwrap_or_else(|refusal| refusal)),
+        () if is("/api/disconnect") => post(head, || steer::disconnect(request, cx).unwrap_or_else(|refusal| refusal)),
         () if cx.site.client_js.is_some() && config.socketio.paths.iter().any(|known| is_client_js(path, known)) => {
             get(head, || cx.site.client_js.as_ref().map_or_else(not_found, |script| script.reply(head.if_none_match)))
         }
+        () if let Some(page) = Operators::find(path) => match head.method {
+            "GET" | "HEAD" => match admin::gate(head, "", cx) {
+                Ok(()) => return page.answer(head, cx),
+                Err(refusal) => refusal,
+            },
+            _ => get(head, not_found),
+        },
         () => match assets::find(path) {
             Some(asset) => get(head, || asset.reply(head.if_none_match)),
             None => not_found(),
@@ -109,6 +133,52 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     };
     reply.into()
 }
+
+/// What only operators see, by its path.
+#[derive(Clone, Copy)]
+enum Operators {
+    Look(fn(&Head<'_>, &Context<'_>) -> Reply),
+    Steer(fn(&Head<'_>, &mut Context<'_>) -> Reply),
+    JournalHtml(File),
+    JournalJson(File),
+}
+
+impl Operators {
+    fn find(path: &str) -> Option<Operators> {
+        OPERATORS.iter().find(|(known, _)| path.eq_ignore_ascii_case(known)).map(|(_, page)| *page)
+    }
+
+    fn answer(self, head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
+        match self {
+            Operators::Look(page) => page(head, cx).into(),
+            Operators::Steer(page) => page(head, cx).into(),
+            Operators::JournalHtml(file) => journal::html(head, file, cx),
+            Operators::JournalJson(file) => journal::json(head, file, cx),
+        }
+    }
+}
+
+const OPERATORS: &[(&str, Operators)] = &[
+    ("/api/stats", Operators::Look(|_, cx| admin::stats(cx))),
+    ("/metrics", Operators::Look(|_, cx| admin::metrics(cx))),
+    ("/api/online", Operators::Look(online::online)),
+    ("/api/today", Operators::Look(online::today)),
+    ("/api/rooms", Operators::Look(online::rooms)),
+    ("/api/log/client", Operators::JournalJson(File::Of("client.log"))),
+    ("/api/log/sys", Operators::JournalJson(File::Of("sys.log"))),
+    ("/api/log/error", Operators::JournalJson(File::Of("error.log"))),
+    ("/api/log/messages", Operators::JournalJson(File::Messages)),
+    ("/online", Operators::Look(online::online_page)),
+    ("/today", Operators::Look(online::today_page)),
+    ("/read_connections", Operators::Look(|_, cx| online::connections_page(cx))),
+    ("/readmsglocation", Operators::Look(|_, cx| online::messages_page(cx))),
+    ("/sessionlocation", Operators::Look(|_, cx| online::sessions_page(cx))),
+    ("/readmsg", Operators::JournalHtml(File::Messages)),
+    ("/clientlog", Operators::JournalHtml(File::Of("client.log"))),
+    ("/readsysmsg", Operators::JournalHtml(File::Of("sys.log"))),
+    ("/errorlog", Operators::JournalHtml(File::Of("error.log"))),
+    ("/refreshpage", Operators::Steer(steer::refresh_page)),
+];
 
 fn not_found() -> Reply {
     Reply::refusal(404, "not found")

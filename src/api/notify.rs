@@ -190,13 +190,16 @@ impl<'a> Notification<'a> {
     }
 }
 
-enum Body<'a> {
+/// A body by its media type.
+pub enum Body<'a> {
+    /// `application/x-www-form-urlencoded`
     Form(&'a [u8]),
+    /// `application/json`
     Json(&'a [u8]),
 }
 
 /// The body, if it is of a kind that can be a notification.
-fn body<'a>(request: &Request<'a>) -> Result<Body<'a>, Reply> {
+pub fn body<'a>(request: &Request<'a>) -> Result<Body<'a>, Reply> {
     if request.head.framing == Framing::Absent {
         return Err(Error::LengthRequired.into());
     }
@@ -219,7 +222,7 @@ fn body<'a>(request: &Request<'a>) -> Result<Body<'a>, Reply> {
 }
 
 /// A string's value, a number's text, nothing for null.
-fn scalar(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
+pub fn scalar(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
     let text = raw.get();
     match text.as_bytes().first() {
         Some(b'"') => serde_json::from_str::<String>(text).map(Cow::Owned).map_err(|_| NOT_TEXT),

@@ -387,7 +387,7 @@ mod tests {
     use super::*;
 
     fn now(millis: u64) -> Now {
-        Now { time: Time::from_micros(millis * 1000), unix: 0 }
+        Now { time: Time::from_micros(millis * 1000), ..Now::default() }
     }
 
     /// Feeds `pieces` and answers each request with its method, path and body; returns all that was written.

@@ -44,6 +44,20 @@ impl<'a> Data<'a> {
         }
     }
 
+    /// Appends it as JSON, bytes as `{"_base64":"…"}`.
+    pub fn write_json(self, out: &mut Vec<u8>) {
+        match self {
+            Data::Text(text) => string(out, text),
+            Data::Json(json) => out.extend_from_slice(json.as_bytes()),
+            Data::Binary(bytes) => base64(out, bytes),
+            Data::Mixed { json, attachments } => {
+                placeholder::replace(json, out, |number, out| {
+                    base64(out, attachments.get(number).map_or(&[], Vec::as_slice));
+                });
+            }
+        }
+    }
+
     fn attachment_count(self) -> usize {
         match self {
             Data::Text(_) | Data::Json(_) => 0,
@@ -151,7 +165,7 @@ impl Message<'_> {
                 out.extend_from_slice(b"{\"event\":\"newMsg\",\"source\":");
                 string(out, source);
                 out.extend_from_slice(b",\"data\":");
-                self.value(out);
+                data.write_json(out);
                 out.extend_from_slice(b",\"room_id\":");
                 string(out, room);
                 write!(out, ",\"id\":\"{id}\"}}").expect("writing to memory succeeds");
@@ -160,7 +174,7 @@ impl Message<'_> {
                 (Some(bytes), _) => out.extend_from_slice(bytes),
                 (None, Data::Text(text)) => out.extend_from_slice(text.as_bytes()),
                 (None, Data::Json(json)) => out.extend_from_slice(&plain(json)),
-                (None, _) => self.value(out),
+                (None, _) => data.write_json(out),
             },
             Form::SocketIo3 | Form::SocketIo4 => {
                 out.push(b'4');
@@ -171,7 +185,7 @@ impl Message<'_> {
                 match data {
                     Data::Binary(_) => out.extend_from_slice(b"{\"_placeholder\":true,\"num\":0}"),
                     Data::Mixed { json, .. } => out.extend_from_slice(json.as_bytes()),
-                    Data::Text(_) | Data::Json(_) => self.value(out),
+                    Data::Text(_) | Data::Json(_) => data.write_json(out),
                 }
                 out.extend_from_slice(b",\"room_id\":");
                 string(out, room);
@@ -181,20 +195,6 @@ impl Message<'_> {
                     string(out, self.filename);
                 }
                 write!(out, ",\"id\":\"{id}\"}}]").expect("writing to memory succeeds");
-            }
-        }
-    }
-
-    /// Appends the data as JSON, bytes as `{"_base64":"…"}`.
-    fn value(&self, out: &mut Vec<u8>) {
-        match self.data {
-            Data::Text(text) => string(out, text),
-            Data::Json(json) => out.extend_from_slice(json.as_bytes()),
-            Data::Binary(bytes) => base64(out, bytes),
-            Data::Mixed { json, attachments } => {
-                placeholder::replace(json, out, |number, out| {
-                    base64(out, attachments.get(number).map_or(&[], Vec::as_slice));
-                });
             }
         }
     }

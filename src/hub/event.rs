@@ -64,9 +64,10 @@ impl Hub {
     fn say(&mut self, key: SessionKey, data: Data<'_>) {
         let Some(session) = self.sessions.get(key) else { return };
         let (tenant, rooms) = (session.tenant, self.room_names(session));
-        self.last_id = self.last_id.next();
-        for (part, room) in rooms.iter().enumerate() {
-            self.deliver(tenant, room, data, "", self.last_id.part(part));
+        let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
+        if !rooms.is_empty() {
+            self.publish_from(Some(key), tenant, &rooms, data, "");
+            self.stats.posted += 1;
         }
     }
 
@@ -102,8 +103,10 @@ impl Hub {
         let limits = &self.config.limits;
         let rooms = Rooms::parse(list, limits.room_id as usize, limits.rooms_per_session as usize)
             .map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?;
-        let tenant = self.sessions.get(key).map(|session| TenantId(session.tenant)).ok_or(Refusal::SourceUnknown)?;
-        let id = self.publish(tenant, &rooms, data, "");
+        let tenant = self.sessions.get(key).map(|session| session.tenant).ok_or(Refusal::SourceUnknown)?;
+        let rooms: Vec<&str> = rooms.iter().map(RoomId::as_str).collect();
+        let id = self.publish_from(Some(key), tenant, &rooms, data, "");
+        self.stats.posted += 1;
         Ok(format!("{{\"id\":\"{id}\"}}"))
     }
 
@@ -158,10 +161,25 @@ impl Hub {
             (None, Err(refusal)) => write!(text, r#"{{"event":"sys_error","msg":{}}}"#, json(&refusal.text())),
         };
         written.expect("writing to memory succeeds");
-        if answer.is_err() {
-            self.stats.client_messages_refused += 1;
+        if let Err(refusal) = answer {
+            self.refused_message(self.clients.get(key).and_then(|client| client.session), refusal);
         }
         self.send(key, Opcode::Text, text.as_bytes());
+    }
+
+    /// A session's message did nothing.
+    pub(super) fn refused_message(&mut self, key: Option<SessionKey>, refusal: Refusal) {
+        self.stats.client_messages_refused += 1;
+        let socket_id = key.filter(|_| self.journal.is_on()).map(|key| self.sids.socket(key));
+        let session = key.and_then(|key| self.sessions.get(key));
+        self.journal.error("message", &refusal.text(), |line| {
+            line.some("socket_id", socket_id.as_deref().unwrap_or_default());
+            if let Some(session) = session {
+                line.text("source", &self.tenants[session.tenant as usize].name);
+                line.some("userid", session.identity.userid());
+                line.some("username", session.identity.username());
+            }
+        });
     }
 }
 

@@ -5,6 +5,9 @@
 pub mod broadcast;
 pub mod client;
 pub mod event;
+pub mod journal;
+pub mod presence;
+pub mod refresh;
 pub mod refusal;
 pub mod room;
 pub mod sid;
@@ -21,6 +24,8 @@ use std::{
 use self::{
     broadcast::Message,
     client::{Agents, Identity, Membership, Rate},
+    journal::{Journal, Line},
+    presence::Today,
     room::{Member, Room, RoomTable},
     sid::Sids,
 };
@@ -64,6 +69,8 @@ pub struct Hub {
     effects: VecDeque<Effect>,
     /// What happened so far.
     pub stats: Stats,
+    /// The message log's lines on their way to the disk.
+    pub journal: Journal,
 }
 
 struct Tenant {
@@ -74,6 +81,7 @@ struct Tenant {
     open: bool,
     /// By namespace: those of two never meet, except for what backends send.
     rooms: Vec<RoomTable>,
+    today: Today,
 }
 
 /// A Socket.IO namespace. Plain WebSocket clients are in `/`.
@@ -153,6 +161,7 @@ impl Hub {
             pressed: false,
             effects: VecDeque::new(),
             stats: Stats::default(),
+            journal: Journal::new(!config.message_log.dir.is_empty()),
         };
         hub.reload(config, Now::default());
         hub
@@ -183,12 +192,16 @@ impl Hub {
         };
         let keys: Vec<_> = self.sessions.iter().filter(|(_, session)| gone(session)).map(|(key, _)| key).collect();
         for key in keys {
-            let Some(client) = self.sessions.get(key).map(|session| session.client) else { continue };
-            match self.is_socketio(client) {
-                // Its other namespaces stay.
-                true => self.disconnect(key, now),
-                false => self.effects.push_back(Effect::Close { client, close: Close::SOURCE_GONE }),
-            }
+            self.expel(key, Close::SOURCE_GONE, now);
+        }
+    }
+
+    /// Ends a session from this side: a client of Socket.IO stays in its other namespaces.
+    pub fn expel(&mut self, key: SessionKey, close: Close, now: Now) {
+        let Some(client) = self.sessions.get(key).map(|session| session.client) else { return };
+        match self.is_socketio(client) {
+            true => self.disconnect(key, now),
+            false => self.close(client, close),
         }
     }
 
@@ -199,7 +212,7 @@ impl Hub {
         }
         let index = u16::try_from(self.tenants.len()).expect("a configuration has fewer than 65,536 sources");
         let rooms = self.spaces.iter().map(|_| RoomTable::default()).collect();
-        self.tenants.push(Tenant { name: name.into(), source: None, open: false, rooms });
+        self.tenants.push(Tenant { name: name.into(), source: None, open: false, rooms, today: Today::default() });
         self.by_name.insert(name.into(), index);
         index
     }
@@ -253,7 +266,7 @@ impl Hub {
         let (tenant, rooms) = match self.check(space, login, now) {
             Ok(admitted) => admitted,
             Err(refusal) => {
-                self.stats.logins_refused += 1;
+                self.refused_login(&self.spaces[space as usize].name.clone(), login, &refusal.text());
                 return Err(refusal);
             }
         };
@@ -272,7 +285,14 @@ impl Hub {
             self.join(session, room);
         }
         self.stats.logins += 1;
+        self.tenants[tenant.0 as usize].today.count(login.username, now);
+        self.record_visit("connect", session, None);
         Ok(session)
+    }
+
+    /// A turn begins.
+    pub fn begin_turn(&mut self, now: Now) {
+        self.journal.begin_turn(now);
     }
 
     /// The checks, in the order in which the old server made them.
@@ -308,12 +328,39 @@ impl Hub {
         rooms.map_err(|error| Refusal::from_name(error, Refusal::RoomsMissing))
     }
 
-    /// Publishes a message to rooms in their order: every member connected has it in its outbox when this returns.
+    /// Publishes a backend's message to rooms in their order: every member connected has it in its outbox when this
+    /// returns, and the message log has taken it.
     pub fn publish(&mut self, tenant: TenantId, rooms: &Rooms<'_>, data: Data<'_>, filename: &str) -> MessageId {
+        let names: Vec<&str> = rooms.iter().map(RoomId::as_str).collect();
+        self.publish_from(None, tenant.0, &names, data, filename)
+    }
+
+    /// The same, and for a session's message.
+    fn publish_from(
+        &mut self,
+        sender: Option<SessionKey>,
+        tenant: u16,
+        rooms: &[&str],
+        data: Data<'_>,
+        filename: &str,
+    ) -> MessageId {
         self.last_id = self.last_id.next();
         let id = self.last_id;
         for (part, room) in rooms.iter().enumerate() {
-            self.deliver(tenant.0, room.as_str(), data, filename, id.part(part));
+            self.deliver(tenant, room, data, filename, id.part(part));
+        }
+        if self.journal.is_on() {
+            let socket_id = sender.map(|key| self.sids.socket(key));
+            let session = sender.and_then(|key| self.sessions.get(key));
+            self.journal.message(&self.tenants[tenant as usize].name, filename, id, |line: &mut Line<'_>| {
+                line.text("room_id", &rooms.join(","));
+                line.some("socket_id", socket_id.as_deref().unwrap_or_default());
+                if let Some(session) = session {
+                    line.some("userid", session.identity.userid());
+                    line.some("username", session.identity.username());
+                }
+                line.data(data);
+            });
         }
         id
     }
@@ -427,6 +474,8 @@ impl Hub {
     fn leave_session(&mut self, session: SessionKey, told: bool) {
         let Some(gone) = self.sessions.get(session) else { return };
         let (tenant, rooms) = (gone.tenant, self.room_names(gone));
+        let seconds = self.journal.now().unix.saturating_sub(gone.since);
+        self.record_visit("disconnect", session, Some(seconds));
         while let Some(session_rooms) =
             self.sessions.get(session).map(|session| &session.rooms).filter(|rooms| !rooms.is_empty())
         {
@@ -442,9 +491,9 @@ impl Hub {
             broadcast::string(&mut quit, &format!("{username}退出群聊"));
             quit.push(b'}');
             let quit = String::from_utf8(quit).expect("made of strings");
-            self.last_id = self.last_id.next();
-            for (part, room) in rooms.iter().enumerate() {
-                self.deliver(tenant, room, Data::Json(&quit), "", self.last_id.part(part));
+            let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
+            if !rooms.is_empty() {
+                self.publish_from(None, tenant, &rooms, Data::Json(&quit), "");
             }
         }
         self.agents.release(gone.identity.into_agent());

@@ -21,25 +21,38 @@ impl Sids {
 
     /// The name of a client's Engine.IO session.
     pub fn engine(&self, client: ClientKey) -> String {
-        let bits = client.key().to_bits().to_be_bytes();
-        let mut name = [0; BITS + TAG];
-        name[..BITS].copy_from_slice(&bits);
-        name[BITS..].copy_from_slice(&self.tag(b"engine", &bits));
-        BASE64URL_NOPAD.encode(&name)
+        self.name(b"engine", client.key())
     }
 
     /// The client whose session has that name. Whether it is still there is for the caller to see.
     pub fn find(&self, name: &str) -> Option<ClientKey> {
-        let name = BASE64URL_NOPAD.decode(name.as_bytes()).ok().filter(|name| name.len() == BITS + TAG)?;
-        let (bits, tag) = name.split_at(BITS);
-        let right: bool = self.tag(b"engine", bits).ct_eq(tag).into();
-        let bits = u64::from_be_bytes(bits.try_into().ok()?);
-        Key::from_bits(bits).filter(|_| right).map(ClientKey::wrap)
+        self.key(b"engine", name).map(ClientKey::wrap)
     }
 
     /// The name of a session's socket, which is no secret: others may see it.
     pub fn socket(&self, session: SessionKey) -> String {
-        BASE64URL_NOPAD.encode(&self.tag(b"socket", &session.key().to_bits().to_be_bytes()))
+        self.name(b"socket", session.key())
+    }
+
+    /// The session whose socket has that name. Whether it is still there is for the caller to see.
+    pub fn find_socket(&self, name: &str) -> Option<SessionKey> {
+        self.key(b"socket", name).map(SessionKey::wrap)
+    }
+
+    fn name(&self, kind: &[u8], key: Key) -> String {
+        let bits = key.to_bits().to_be_bytes();
+        let mut name = [0; BITS + TAG];
+        name[..BITS].copy_from_slice(&bits);
+        name[BITS..].copy_from_slice(&self.tag(kind, &bits));
+        BASE64URL_NOPAD.encode(&name)
+    }
+
+    fn key(&self, kind: &[u8], name: &str) -> Option<Key> {
+        let name = BASE64URL_NOPAD.decode(name.as_bytes()).ok().filter(|name| name.len() == BITS + TAG)?;
+        let (bits, tag) = name.split_at(BITS);
+        let right: bool = self.tag(kind, bits).ct_eq(tag).into();
+        let bits = u64::from_be_bytes(bits.try_into().ok()?);
+        Key::from_bits(bits).filter(|_| right)
     }
 
     fn tag(&self, kind: &[u8], bits: &[u8]) -> [u8; TAG] {
@@ -84,7 +97,8 @@ mod tests {
     fn sockets_have_other_names() {
         let sids = Sids::new([7; 32]);
         let session = SessionKey::wrap(Key::from_bits((3 << 32) | 5).unwrap());
-        assert_eq!(sids.socket(session).len(), 16);
-        assert!(!sids.engine(key((3 << 32) | 5)).contains(&sids.socket(session)));
+        let (socket, engine) = (sids.socket(session), sids.engine(key((3 << 32) | 5)));
+        assert_eq!(sids.find_socket(&socket), Some(session));
+        assert!(sids.find_socket(&engine).is_none() && sids.find(&socket).is_none(), "one does not make the other");
     }
 }

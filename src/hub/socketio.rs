@@ -430,7 +430,7 @@ impl Hub {
         let revision = socket.engine.revision;
         let (own, agent, ip) = (socket.query.clone(), socket.agent.clone(), socket.ip);
         let Some(space) = self.spaces.iter().position(|space| *space.name == *namespace) else {
-            self.stats.logins_refused += 1;
+            self.refused_namespace(namespace, ip, &agent);
             return self.refuse(key, revision, namespace, "Invalid namespace");
         };
         let fields = Fields::parse(own.as_bytes());
@@ -477,6 +477,18 @@ impl Hub {
             let data = welcome.data.as_ref().map_or_else(|| auth.to_owned(), Value::to_string);
             self.send_event(key, namespace, &welcome.event, &data);
         }
+    }
+
+    fn refused_namespace(&mut self, namespace: &str, ip: Option<IpAddr>, agent: &Agent) {
+        self.stats.logins_refused += 1;
+        self.journal.error("connect", "Invalid namespace", |line| {
+            line.text("nsp", namespace);
+            if let Some(ip) = ip {
+                line.shown("ip", ip);
+            }
+            line.some("referer", &agent.referer);
+            line.some("user_agent", &agent.user_agent);
+        });
     }
 
     fn refuse(&mut self, key: ClientKey, revision: Revision, namespace: &str, why: &str) {
@@ -542,7 +554,7 @@ impl Hub {
                 out.extend_from_slice(format!("[{{\"code\":1,\"msg\":\"\",\"data\":{data}}}]").as_bytes());
             }),
             (Err(refusal), id) => {
-                self.stats.client_messages_refused += 1;
+                self.refused_message(Some(session), refusal);
                 let why = Value::from(refusal.text()).to_string();
                 match id {
                     Some(id) => self.send_packet(key, Kind::Ack, &namespace, Some(id), &[], |out| {

@@ -32,6 +32,8 @@ counters! {
     logins
     /// Logins refused.
     logins_refused
+    /// Admin tokens that were wrong.
+    tokens_wrong
     /// Notifications accepted.
     notifies
     /// Notifications refused.
@@ -42,6 +44,8 @@ counters! {
     client_messages_refused
     /// Of those, refused because they were too many.
     rate_limited
+    /// Messages from clients that were published.
+    posted
     /// Messages published: one for each room.
     published
     /// Messages queued for members: one for each member.

@@ -28,7 +28,7 @@ use self::{
     timers::Timers,
 };
 use crate::{
-    api::{self, Context, Outcome, Site, assets::Asset},
+    api::{self, Context, Outcome, Site, admin::Guesses, assets::Asset},
     clock::{Now, Time},
     config::{Address, Auth},
     engineio::engine::{Expired, Transport},
@@ -86,6 +86,8 @@ pub struct Server {
     refused: usize,
     hub: Hub,
     site: Site,
+    /// Wrong admin tokens.
+    guesses: Guesses,
     timers: Timers<ConnKey>,
     /// The deadlines of sessions of Engine.IO, which may be without a connection.
     engines: Timers<ClientKey>,
@@ -143,10 +145,11 @@ impl Server {
             );
             return Err(Fatal::Config(BadConfig(vec![why])));
         }
-        let clock = Clock::start();
+        let mut clock = Clock::start();
         let script = &config.socketio.client_js;
         let site = Site {
             admin_token: process::admin_token(&config),
+            server_ip: process::server_ip(),
             client_js: (!script.is_empty()).then(|| Asset::script(script.clone().into_bytes())),
         };
         let first_id = MessageId::first(unix_micros(), u32::from_le_bytes(process::random()));
@@ -162,6 +165,7 @@ impl Server {
             refused: 0,
             hub: Hub::new(Rc::new(config), first_id, process::random()),
             site,
+            guesses: Guesses::default(),
             timers: Timers::new(),
             engines: Timers::new(),
             descriptors,
@@ -373,6 +377,7 @@ impl Server {
             let mut cx = Context {
                 hub: &mut self.hub,
                 site: &self.site,
+                guesses: &mut self.guesses,
                 conn: key,
                 peer: &|| conn.socket.peer(),
                 now: self.now,
@@ -387,6 +392,7 @@ impl Server {
                     }
                     exchange.reply(&reply, self.now);
                 }
+                Outcome::Read(_) => exchange.reply(&Reply::refusal(503, "not yet"), self.now),
                 Outcome::Upgrade { client, response } => {
                     let fresh = fresh.to_vec();
                     return self.upgrade(key, client, response, &fresh);

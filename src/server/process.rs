@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::{
     env, fs, io,
     io::Write,
+    net::UdpSocket,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -161,6 +162,17 @@ fn write_token(path: &Path, token: &str) -> io::Result<()> {
     let _ = fs::remove_file(path);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{token}")
+}
+
+/// This machine's address as others see it: the one from which it would reach the internet. Nothing is sent; without a
+/// way out it is the loopback address.
+pub fn server_ip() -> String {
+    let route = || {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    };
+    route().map_or_else(|_: io::Error| "127.0.0.1".into(), |address| address.ip().to_string())
 }
 
 /// Bytes nobody can guess.

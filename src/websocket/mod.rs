@@ -26,6 +26,8 @@ impl Close {
     pub const GONE: Close = Close { code: 1008, reason: "no sign of life" };
     /// The peer broke a rule of the house.
     pub const RATE: Close = Close { code: 1008, reason: "message rate limit exceeded!" };
+    /// An operator ended the session.
+    pub const OPERATOR: Close = Close { code: 1008, reason: "disconnected by the operator" };
     /// Its source is no longer configured.
     pub const SOURCE_GONE: Close = Close { code: 1008, reason: "this source can not be configured!" };
     /// A message was larger than allowed.

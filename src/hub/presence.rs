@@ -1,0 +1,237 @@
+//! Who is here, and who came today: what operators look at (contract section 7).
+
+use core::mem;
+use std::collections::HashMap;
+
+use super::{Hub, Login, Session, SpaceId, TenantId, client::Form, journal::Line};
+use crate::{
+    clock::Now,
+    key::{ClientKey, SessionKey},
+};
+
+/// Logins of a local day, by username.
+#[derive(Default)]
+pub struct Today {
+    day: i64,
+    names: HashMap<Box<str>, u32>,
+    sessions: u64,
+}
+
+impl Today {
+    /// One more login. A name beyond the first 100,000 is counted with those, as a session only.
+    pub fn count(&mut self, username: &str, now: Now) {
+        self.turn_over(now);
+        self.sessions += 1;
+        if let Some(count) = self.names.get_mut(username) {
+            *count += 1;
+        } else if self.names.len() < MOST_NAMES {
+            self.names.insert(username.into(), 1);
+        }
+    }
+
+    /// Forgets yesterday.
+    fn turn_over(&mut self, now: Now) {
+        if self.day != now.day() {
+            *self = Today { day: now.day(), ..Today::default() };
+        }
+    }
+
+    /// Names with their logins, sorted; and how many logins there were.
+    fn list(&self, now: Now) -> (Vec<(&str, u32)>, u64) {
+        if self.day != now.day() {
+            return (Vec::new(), 0);
+        }
+        let mut names: Vec<_> = self.names.iter().map(|(name, count)| (&**name, *count)).collect();
+        names.sort_unstable();
+        (names, self.sessions)
+    }
+}
+
+/// A session as operators see it.
+pub struct Visitor<'a> {
+    /// Its name.
+    pub socket_id: String,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Where it is.
+    pub rooms: String,
+    /// Everything else.
+    pub session: &'a Session,
+}
+
+impl Visitor<'_> {
+    /// Writes it down: the same fields in the trail and for who asks.
+    pub fn describe(&self, line: &mut Line<'_>) {
+        let identity = &self.session.identity;
+        line.text("socket_id", &self.socket_id);
+        line.text("userid", identity.userid());
+        line.text("username", identity.username());
+        line.text("room_ids", &self.rooms);
+        line.text("nsp", self.namespace);
+        line.text(
+            "protocol",
+            match self.session.form {
+                Form::Json => "websocket",
+                Form::Text => "websocket text",
+                Form::SocketIo3 => "engine.io 3",
+                Form::SocketIo4 => "engine.io 4",
+            },
+        );
+        if let Some(ip) = identity.ip() {
+            line.shown("ip", ip);
+        }
+        line.some("referer", &identity.agent().referer);
+        line.some("user_agent", &identity.agent().user_agent);
+        line.some("ext_info", identity.ext_info());
+        if self.session.watch_quit {
+            line.shown("watch_quit", 1);
+        }
+    }
+}
+
+impl Hub {
+    /// Nobody came in.
+    pub(super) fn refused_login(&mut self, namespace: &str, login: &Login<'_>, why: &str) {
+        self.stats.logins_refused += 1;
+        self.journal.error("connect", why, |line| {
+            line.some("source", login.source);
+            line.text("nsp", namespace);
+            line.some("room_ids", login.room_ids);
+            line.some("userid", login.userid);
+            line.some("username", login.username);
+            line.some("ext_info", login.ext_info);
+            if let Some(ip) = login.ip {
+                line.shown("ip", ip);
+            }
+            line.some("referer", login.referer);
+            line.some("user_agent", login.user_agent);
+        });
+    }
+
+    /// A line of the visitors' trail: a session came, or went after so many seconds.
+    pub(super) fn record_visit(&mut self, event: &'static str, key: SessionKey, seconds: Option<u64>) {
+        if !self.journal.is_on() {
+            return;
+        }
+        let mut journal = mem::take(&mut self.journal);
+        if let Some(session) = self.sessions.get(key) {
+            let visitor = self.visitor(key, session);
+            journal.client(event, |line| {
+                line.text("source", &self.tenants[session.tenant as usize].name);
+                visitor.describe(line);
+                if let Some(seconds) = seconds {
+                    line.shown("seconds", seconds);
+                }
+            });
+        }
+        self.journal = journal;
+    }
+
+    /// How many sessions each username of a tenant has, sorted by name.
+    pub fn online(&self, tenant: TenantId) -> Vec<(&str, usize)> {
+        let mut names: HashMap<&str, usize> = HashMap::new();
+        for session in self.sessions_of(tenant).map(|(_, session)| session) {
+            *names.entry(session.identity.username()).or_default() += 1;
+        }
+        let mut names: Vec<_> = names.into_iter().collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Up to `most` sessions of a tenant after the first `skip`, of that user if one is named.
+    pub fn visitors(&self, tenant: TenantId, userid: Option<&str>, skip: usize, most: usize) -> Vec<Visitor<'_>> {
+        let named = |session: &Session| userid.is_none_or(|userid| session.identity.userid() == userid);
+        let sessions = self.sessions_of(tenant).filter(|(_, session)| named(session)).skip(skip).take(most);
+        sessions.map(|(key, session)| self.visitor(key, session)).collect()
+    }
+
+    pub(super) fn visitor<'a>(&'a self, key: SessionKey, session: &'a Session) -> Visitor<'a> {
+        Visitor {
+            socket_id: self.sids.socket(key),
+            namespace: &self.spaces[session.space as usize].name,
+            rooms: self.room_names(session).join(","),
+            session,
+        }
+    }
+
+    fn sessions_of(&self, tenant: TenantId) -> impl Iterator<Item = (SessionKey, &Session)> {
+        self.sessions.iter().filter(move |(_, session)| session.tenant == tenant.0)
+    }
+
+    /// Today's logins of a tenant by username, sorted, and how many there were.
+    pub fn today(&self, tenant: TenantId, now: Now) -> (Vec<(&str, u32)>, u64) {
+        self.tenants[tenant.0 as usize].today.list(now)
+    }
+
+    /// Rooms of a tenant with somebody in them, and how many, the fullest first.
+    pub fn rooms(&self, tenant: TenantId) -> Vec<(&str, usize)> {
+        let mut rooms: HashMap<&str, usize> = HashMap::new();
+        for room in self.tenants[tenant.0 as usize].rooms.iter().flat_map(|table| table.iter()) {
+            *rooms.entry(&room.id).or_default() += room.members.len();
+        }
+        let mut rooms: Vec<_> = rooms.into_iter().collect();
+        rooms.sort_unstable_by(|(name, members), (other, others)| others.cmp(members).then(name.cmp(other)));
+        rooms
+    }
+
+    /// A tenant by its name, configured or let in by an open namespace: for who looks.
+    pub fn known_tenant(&self, name: &str) -> Option<TenantId> {
+        let index = *self.by_name.get(name)?;
+        let tenant = &self.tenants[index as usize];
+        (tenant.source.is_some() || tenant.open).then_some(TenantId(index))
+    }
+
+    /// The session with that name; a client's id of Engine.IO names its session in `/`, since clients of Socket.IO 2 call
+    /// themselves by it.
+    pub fn find_session(&self, socket_id: &str) -> Option<SessionKey> {
+        if let Some(key) = self.sids.find_socket(socket_id) {
+            return self.sessions.get(key).map(|_| key);
+        }
+        let client = self.find_engine(socket_id)?;
+        self.session_in(client, super::MAIN)
+    }
+
+    fn session_in(&self, client: ClientKey, space: SpaceId) -> Option<SessionKey> {
+        let socket = self.clients.get(client)?.socket.as_ref()?;
+        socket.sessions.iter().find(|(known, _)| *known == space).map(|(_, session)| *session)
+    }
+
+    /// The sessions of a user, in one tenant or in all.
+    pub fn sessions_of_user(&self, tenant: Option<TenantId>, userid: &str) -> Vec<SessionKey> {
+        let his = |session: &Session| {
+            session.identity.userid() == userid && tenant.is_none_or(|tenant| tenant.0 == session.tenant)
+        };
+        self.sessions.iter().filter(|(_, session)| his(session)).map(|(key, _)| key).collect()
+    }
+}
+
+/// Different usernames that are kept for a day: 100,000 cost some 8 MB.
+const MOST_NAMES: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_ends_at_local_midnight() {
+        let at = |unix| Now { unix, utc_offset: 8 * 3600, ..Now::default() };
+        let mut today = Today::default();
+        let midnight = 1_795_219_200 + 16 * 3600;
+        today.count("li", at(midnight - 2));
+        today.count("wang", at(midnight - 1));
+        today.count("li", at(midnight - 1));
+        assert_eq!(today.list(at(midnight - 1)), (vec![("li", 2), ("wang", 1)], 3));
+        assert_eq!(today.list(at(midnight)), (vec![], 0));
+        today.count("", at(midnight));
+        assert_eq!(today.list(at(midnight)), (vec![("", 1)], 1));
+    }
+
+    #[test]
+    fn names_are_bounded() {
+        let mut today = Today::default();
+        (0..MOST_NAMES + 10).for_each(|number| today.count(&number.to_string(), Now::default()));
+        today.count("5", Now::default());
+        let (names, sessions) = today.list(Now::default());
+        assert_eq!((names.len(), sessions), (MOST_NAMES, MOST_NAMES as u64 + 11));
+    }
+}

@@ -1,0 +1,341 @@
+//! The message log's files. Disks may be slow, full or gone, so they are touched on a thread of their own: the loop hands
+//! it lines and questions, and goes on. The thread exists only if there is a log.
+//!
+//! A file is opened for each write and closed after it: it may be moved away or deleted at any time, and the day may
+//! change. That costs the thread some 10 µs, and no more than one write for each file waits behind another.
+
+use core::time::Duration;
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+};
+
+use log::{debug, info, warn};
+use mio::Waker;
+
+use crate::{
+    api::journal::{Page, Tail},
+    clock::Date,
+    config::MessageLog,
+    http::Reply,
+    hub::journal::Batch,
+    key::ConnKey,
+};
+
+/// The loop's end of it.
+pub struct Journal {
+    jobs: Sender<Job>,
+    done: Receiver<Done>,
+    writing: bool,
+    reading: usize,
+    /// The local day for which old folders were looked for.
+    swept: i64,
+}
+
+enum Job {
+    Append(Batch),
+    Read(ConnKey, Page),
+    Sweep(i64),
+}
+
+/// What the thread has done.
+pub enum Done {
+    /// Lines were written, or so many not, and why.
+    Appended(Result<(), (u64, String)>),
+    /// A page was made for who waits for it.
+    Read(ConnKey, Reply),
+}
+
+impl Journal {
+    /// Starts the thread, if there is a folder for the log. `waker` ends the loop's wait when something is done.
+    pub fn start(config: &MessageLog, waker: impl FnOnce() -> io::Result<Waker>) -> io::Result<Option<Journal>> {
+        if config.dir.is_empty() {
+            return Ok(None);
+        }
+        let (jobs, inbox) = mpsc::channel();
+        let (outbox, done) = mpsc::channel();
+        let folder =
+            Folder { dir: config.dir.clone().into(), rotate: config.rotate, retention_days: config.retention_days };
+        let waker = Arc::new(waker()?);
+        let run = move || {
+            for job in inbox {
+                let done = match job {
+                    Job::Append(batch) => Done::Appended(folder.append_all(&batch)),
+                    Job::Read(conn, page) => Done::Read(conn, page.reply(folder.tail(&page))),
+                    Job::Sweep(today) => {
+                        folder.sweep(today);
+                        continue;
+                    }
+                };
+                if outbox.send(done).is_err() {
+                    break;
+                }
+                let _ = waker.wake();
+            }
+        };
+        thread::Builder::new().name("journal".into()).stack_size(STACK).spawn(run)?;
+        Ok(Some(Journal { jobs, done, writing: false, reading: 0, swept: i64::MIN }))
+    }
+
+    /// Whether lines are being written: more wait in the hub until they are.
+    pub fn is_writing(&self) -> bool {
+        self.writing
+    }
+
+    /// Has lines written.
+    pub fn append(&mut self, batch: Batch) {
+        self.writing = self.jobs.send(Job::Append(batch)).is_ok();
+    }
+
+    /// Has a page made for a connection; not if too many wait for theirs.
+    pub fn read(&mut self, conn: ConnKey, page: Page) -> bool {
+        let taken = self.reading < MOST_READING && self.jobs.send(Job::Read(conn, page)).is_ok();
+        self.reading += usize::from(taken);
+        taken
+    }
+
+    /// Has old folders removed, once a day.
+    pub fn sweep(&mut self, today: i64) {
+        if self.swept != today {
+            self.swept = today;
+            let _ = self.jobs.send(Job::Sweep(today));
+        }
+    }
+
+    /// What was done since the last time.
+    pub fn poll_done(&mut self) -> Option<Done> {
+        let done = self.done.try_recv().ok()?;
+        Some(self.note(done))
+    }
+
+    /// Waits for something to be done: only when relay ends.
+    pub fn wait_done(&mut self, patience: Duration) -> Option<Done> {
+        let done = self.done.recv_timeout(patience).ok()?;
+        Some(self.note(done))
+    }
+
+    fn note(&mut self, done: Done) -> Done {
+        match &done {
+            Done::Appended(_) => self.writing = false,
+            Done::Read(..) => self.reading -= 1,
+        }
+        done
+    }
+}
+
+/// The log's folder, on the thread.
+struct Folder {
+    dir: PathBuf,
+    rotate: u64,
+    retention_days: u64,
+}
+
+impl Folder {
+    /// Appends to every file; the lines that were not, and why not.
+    fn append_all(&self, batch: &Batch) -> Result<(), (u64, String)> {
+        let mut failed: Option<(u64, String)> = None;
+        for (path, lines) in batch {
+            if let Err(error) = self.append(path, lines) {
+                let (lost, _) = failed.get_or_insert_with(|| (0, format!("{path}: {error}")));
+                *lost += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// All of the lines or none: what a full disk took of them is cut off again.
+    fn append(&self, path: &str, lines: &[u8]) -> io::Result<()> {
+        let path = self.dir.join(path);
+        let (mut file, mut length) = open_or_create(&path)?;
+        if length > 0 && length + lines.len() as u64 > self.rotate {
+            fs::rename(&path, next_name(&path)?)?;
+            (file, length) = open_or_create(&path)?;
+        }
+        let mut last = [b'\n'];
+        if length > 0 {
+            file.read_exact_at(&mut last, length - 1)?;
+        }
+        // Somebody else may have cut it in the middle of a line.
+        let mended = if last == [b'\n'] { Ok(()) } else { file.write_all(b"\n") };
+        let written = mended.and_then(|()| file.write_all(lines));
+        if written.is_err() {
+            let _ = file.set_len(length);
+        }
+        written
+    }
+
+    /// The end of a file.
+    fn tail(&self, page: &Page) -> io::Result<Tail> {
+        let mut file = options().read(true).open(self.dir.join(&page.path))?;
+        let length = regular(&file)?;
+        let mut begin = length.saturating_sub(page.bytes);
+        // One byte before, to see whether a line begins there.
+        file.seek(SeekFrom::Start(begin.saturating_sub(1)))?;
+        let mut text = Vec::new();
+        file.take(page.bytes + u64::from(begin > 0)).read_to_end(&mut text)?;
+        if begin > 0 {
+            let cut = text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| end + 1);
+            text.drain(..cut);
+            begin += cut as u64 - 1;
+        }
+        Ok(Tail { text, omitted: begin })
+    }
+
+    /// Removes the folders of days that are too long ago, and nothing else.
+    fn sweep(&self, today: i64) {
+        let Ok(entries) = fs::read_dir(&self.dir) else { return };
+        let kept = i64::try_from(self.retention_days).unwrap_or(i64::MAX);
+        for entry in entries.filter_map(Result::ok) {
+            let Some(day) = entry.file_name().to_str().and_then(Date::parse) else { continue };
+            let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if !folder || today.saturating_sub(day.number()) <= kept {
+                continue;
+            }
+            match fs::remove_dir_all(entry.path()) {
+                Ok(()) => info!("message log: {day} was removed, {kept} days are kept"),
+                Err(error) => warn!("message log: {day} could not be removed: {error}"),
+            }
+        }
+    }
+}
+
+/// No link out of the folder is followed, and nothing waits for a pipe's other end.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC).mode(0o640);
+    options
+}
+
+fn open_or_create(path: &Path) -> io::Result<(File, u64)> {
+    let open = || options().read(true).append(true).create(true).open(path);
+    let file = match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(folder) = path.parent() {
+                fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
+            }
+            open()?
+        }
+        opened => opened?,
+    };
+    let length = regular(&file)?;
+    Ok((file, length))
+}
+
+fn regular(file: &File) -> io::Result<u64> {
+    let metadata = file.metadata()?;
+    match metadata.is_file() {
+        true => Ok(metadata.len()),
+        false => Err(io::Error::other("not a regular file")),
+    }
+}
+
+/// The first free of `NAME.1`, `NAME.2` and so on, after all that are taken.
+fn next_name(path: &Path) -> io::Result<PathBuf> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let number = |entry: io::Result<fs::DirEntry>| {
+        let taken = entry.ok()?.file_name();
+        taken.to_str()?.strip_prefix(name)?.strip_prefix('.')?.parse::<u64>().ok()
+    };
+    let last = fs::read_dir(folder)?.filter_map(number).max().unwrap_or(0);
+    let next = folder.join(format!("{name}.{}", last + 1));
+    debug!("message log: {} becomes {}", path.display(), next.display());
+    Ok(next)
+}
+
+/// Pages that may wait for the disk.
+const MOST_READING: usize = 16;
+/// What the thread may use of a stack.
+const STACK: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> Folder {
+        let dir = std::env::temp_dir().join(format!("relay-journal-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        Folder { dir, rotate: 100, retention_days: 2 }
+    }
+
+    fn tail(folder: &Folder, path: &str, bytes: u64) -> (String, u64) {
+        let page = Page { path: path.into(), bytes, ..Page::default() };
+        let tail = folder.tail(&page).unwrap();
+        (String::from_utf8(tail.text).unwrap(), tail.omitted)
+    }
+
+    #[test]
+    fn appended_rotated_and_mended() {
+        let folder = folder("append");
+        let path = "2026-11-21/x.log";
+        folder.append(path, &[b'a'; 59]).unwrap();
+        folder.append(path, b"whole\n").unwrap();
+        assert_eq!(tail(&folder, path, 1000), (format!("{}\nwhole\n", "a".repeat(59)), 0), "a cut line stays apart");
+        folder.append(path, &[b'b'; 50]).unwrap();
+        folder.append(path, &[b'c'; 500]).unwrap();
+        folder.append(path, b"d\n").unwrap();
+        assert_eq!(tail(&folder, path, 10).0, "d\n");
+        let names = ["x.log.1", "x.log.2", "x.log.3"].map(|name| folder.dir.join("2026-11-21").join(name));
+        assert_eq!(names.each_ref().map(|name| fs::metadata(name).unwrap().len()), [66, 50, 500]);
+        fs::remove_file(&names[0]).unwrap();
+        folder.append(path, &[b'e'; 100]).unwrap();
+        assert!(folder.dir.join("2026-11-21/x.log.4").exists(), "numbers go on growing");
+        fs::remove_dir_all(&folder.dir).unwrap();
+    }
+
+    #[test]
+    fn tails_begin_with_a_line() {
+        let folder = folder("tail");
+        let text = "one\ntwo\nthree\n";
+        folder.append("d/f", text.as_bytes()).unwrap();
+        for bytes in 1..20 {
+            let (tail, omitted) = tail(&folder, "d/f", bytes);
+            let right = text.lines().rev().scan(0, |size, line| {
+                *size += line.len() + 1;
+                Some((*size, line))
+            });
+            let kept: Vec<&str> = right.take_while(|(size, _)| *size as u64 <= bytes).map(|(_, line)| line).collect();
+            assert_eq!(tail.lines().rev().collect::<Vec<_>>(), kept, "{bytes}");
+            assert_eq!(omitted as usize, text.len() - tail.len(), "{bytes}");
+        }
+        fs::remove_dir_all(&folder.dir).unwrap();
+    }
+
+    #[test]
+    fn nothing_but_files() {
+        let folder = folder("files");
+        fs::create_dir_all(folder.dir.join("d")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", folder.dir.join("d/link")).unwrap();
+        std::os::unix::net::UnixListener::bind(folder.dir.join("d/socket")).unwrap();
+        for path in ["d/link", "d/socket", "d", "/dev/null", "d/none/"] {
+            assert!(folder.append(path, b"x\n").is_err(), "{path}");
+            assert!(folder.tail(&Page { path: path.into(), bytes: 10, ..Page::default() }).is_err(), "{path}");
+        }
+        fs::remove_dir_all(&folder.dir).unwrap();
+    }
+
+    #[test]
+    fn old_days_go() {
+        let folder = folder("sweep");
+        let today = Date::parse("2026-03-01").unwrap().number();
+        for name in ["2026-03-01", "2026-02-28", "2026-02-27", "2026-02-26", "2025-01-01", "notes", "2026-02-30"] {
+            fs::create_dir_all(folder.dir.join(name).join("sub")).unwrap();
+        }
+        fs::write(folder.dir.join("2024-01-01"), "a file").unwrap();
+        std::os::unix::fs::symlink("notes", folder.dir.join("2024-01-02")).unwrap();
+        folder.sweep(today);
+        let mut left: Vec<_> = fs::read_dir(&folder.dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        let kept = ["2024-01-01", "2024-01-02", "2026-02-27", "2026-02-28", "2026-02-30", "2026-03-01", "notes"];
+        assert_eq!(left, kept);
+        fs::remove_dir_all(&folder.dir).unwrap();
+    }
+}
