@@ -143,7 +143,7 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
     let mut text = String::new();
     let head = |name: &str, kind: &str, help: &str| format!("# HELP relay_{name} {help}\n# TYPE relay_{name} {kind}\n");
     let mut gauge = |name: &str, help: &str, value: &dyn Display| {
-        write!(text, "{}relay_{name} {value}\n", head(name, "gauge", help)).expect("writing to memory succeeds");
+        writeln!(text, "{}relay_{name} {value}", head(name, "gauge", help)).expect("writing to memory succeeds");
     };
     gauge("uptime_seconds", "Time since the start.", &(cx.now.time.micros() / 1_000_000));
     gauge("connections", "Connections of all kinds.", &cx.connections);
@@ -216,7 +216,9 @@ mod tests {
     fn guessers_are_bounded() {
         let mut guesses = Guesses::default();
         let held = ip("192.0.2.1");
-        (0..10).for_each(|_| drop(guesses.wrong(held, at(1))));
+        for _ in 0..10 {
+            guesses.wrong(held, at(1));
+        }
         for number in 0..100_000u128 {
             guesses.wrong(Ipv6Addr::from(number << 64 | 1 << 127), at(1));
         }

@@ -26,7 +26,7 @@ pub struct Page {
     /// How much of its end.
     pub bytes: u64,
     /// Whether as JSON.
-    json: bool,
+    pub json: bool,
 }
 
 /// The end of a file: whole lines.

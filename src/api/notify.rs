@@ -4,9 +4,9 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::value::RawValue;
 
-use super::{Context, json_string};
+use super::{Context, client_ip, json_string};
 use crate::{
-    http::{Error, Fields, Framing, Reply, Request},
+    http::{Error, Fields, Framing, Head, Reply, Request},
     hub::{Data, Refusal},
     names::{Rooms, is_file_safe},
     sign::{Signature, Subject},
@@ -18,13 +18,13 @@ pub fn single(request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
         Ok(Body::Form(bytes)) => {
             let fields = Fields::parse(bytes);
             match Notification::from_form(&fields) {
-                Ok(notification) => notification.publish(cx),
+                Ok(notification) => notification.publish(&request.head, cx),
                 Err(why) => return Reply::refusal(400, why),
             }
         }
         Ok(Body::Json(bytes)) => {
             match serde_json::from_slice::<Object<'_>>(bytes).map(|fields| Notification::from_json(&fields)) {
-                Ok(Ok(notification)) => notification.publish(cx),
+                Ok(Ok(notification)) => notification.publish(&request.head, cx),
                 Ok(Err(why)) => return Reply::refusal(400, why),
                 Err(_) => return Reply::refusal(400, NOT_AN_OBJECT),
             }
@@ -59,7 +59,7 @@ pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
     for message in &messages {
         let outcome =
             match serde_json::from_str::<Object<'_>>(message.get()).map(|fields| Notification::from_json(&fields)) {
-                Ok(Ok(notification)) => notification.publish(cx).map_err(Refusal::text),
+                Ok(Ok(notification)) => notification.publish(&request.head, cx).map_err(Refusal::text),
                 Ok(Err(why)) => Err(why.into()),
                 Err(_) => Err(NOT_AN_OBJECT.into()),
             };
@@ -151,11 +151,23 @@ impl<'a> Notification<'a> {
         })
     }
 
-    fn publish(&self, cx: &mut Context<'_>) -> Result<(), Refusal> {
+    fn publish(&self, head: &Head<'_>, cx: &mut Context<'_>) -> Result<(), Refusal> {
         let published = self.try_publish(cx);
         match published {
             Ok(()) => cx.hub.stats.notifies += 1,
-            Err(_) => cx.hub.stats.notifies_refused += 1,
+            Err(refusal) => {
+                cx.hub.stats.notifies_refused += 1;
+                if cx.hub.journal.is_on() {
+                    let ip = client_ip((cx.peer)(), head, &cx.hub.config().trusted_proxies);
+                    cx.hub.journal.error("notify", &refusal.text(), |line| {
+                        line.some("source", &self.source);
+                        line.some("room_id", &self.room_id);
+                        if let Some(ip) = ip {
+                            line.shown("ip", ip);
+                        }
+                    });
+                }
+            }
         }
         published
     }
@@ -184,6 +196,9 @@ impl<'a> Notification<'a> {
         }
         if !self.filename.is_empty() && !is_file_safe(&self.filename) {
             return Err(Refusal::FilenameUnsafe);
+        }
+        if !cx.hub.may_name(tenant, &self.filename) {
+            return Err(Refusal::FilenameTaken);
         }
         cx.hub.publish(tenant, &rooms, data, &self.filename);
         Ok(())

@@ -122,10 +122,9 @@ impl<'t> Reader<'t, '_> {
         section.finish(self);
 
         let mut section = root.section(self, "message_log");
-        section.not_yet(self, "dir", "writes no message log yet");
         section.string(self, "dir", &mut config.message_log.dir);
-        section.whole(self, "retention_days", &mut config.message_log.retention_days, 1..=36_500, "days");
-        section.whole(self, "rotate", &mut config.message_log.rotate, 4096..=1 << 40, "bytes");
+        section.bound(self, "retention_days", &mut config.message_log.retention_days, 1..=36_500, "days");
+        section.bound(self, "rotate", &mut config.message_log.rotate, 4096..=1 << 40, "bytes");
         section.finish(self);
 
         let mut section = root.section(self, "admin");
@@ -419,25 +418,44 @@ impl<'t> Section<'t> {
         range: core::ops::RangeInclusive<u64>,
         unit: &str,
     ) {
-        let Some(value) = self.take(key) else { return };
-        match value.as_integer().and_then(|number| u64::try_from(number).ok()) {
-            Some(number) if range.contains(&number) => *into = number,
-            _ => {
-                let wanted = format!("a whole number of {unit} from {} to {}", range.start(), range.end());
-                reader.wanted(&value, &self.key(key), &wanted);
-            }
-        }
+        self.number(reader, key, into, range, unit, "");
+    }
+
+    /// Zero lifts it.
+    fn bound(
+        &mut self,
+        reader: &mut Reader<'t, '_>,
+        key: &'static str,
+        into: &mut u64,
+        range: core::ops::RangeInclusive<u64>,
+        unit: &str,
+    ) {
+        self.number(reader, key, into, range, unit, ", or 0 for no limit");
     }
 
     fn limit(&mut self, reader: &mut Reader<'t, '_>, limit: &limits::Limit, into: &mut u64) {
-        let Some(value) = self.take(limit.key) else { return };
-        let (low, high) = limit.range;
+        let range = limit.range.0..=limit.range.1;
+        match limit.liftable {
+            true => self.bound(reader, limit.key, into, range, limit.unit),
+            false => self.whole(reader, limit.key, into, range, limit.unit),
+        }
+    }
+
+    fn number(
+        &mut self,
+        reader: &mut Reader<'t, '_>,
+        key: &'static str,
+        into: &mut u64,
+        range: core::ops::RangeInclusive<u64>,
+        unit: &str,
+        lifted: &str,
+    ) {
+        let Some(value) = self.take(key) else { return };
         match value.as_integer().and_then(|number| u64::try_from(number).ok()) {
-            Some(number) if (low..=high).contains(&number) || (limit.liftable && number == 0) => *into = number,
+            Some(number) if range.contains(&number) || (!lifted.is_empty() && number == 0) => *into = number,
             _ => {
-                let lifted = if limit.liftable { ", or 0 for no limit" } else { "" };
-                let wanted = format!("a whole number of {} from {low} to {high}{lifted}", limit.unit);
-                reader.wanted(&value, &self.key(limit.key), &wanted);
+                let wanted = format!("a whole number of {unit} from {} to {}{lifted}", range.start(), range.end());
+                reader.wanted(&value, &self.key(key), &wanted);
             }
         }
     }

@@ -34,13 +34,18 @@ pub struct Exchange {
     parked: Option<Parked>,
 }
 
-/// A request whose reply is not there yet: a poll.
+/// A request whose reply is not there yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parked {
-    /// For whom it waits.
-    pub client: ClientKey,
-    /// The page that may read the answer; nothing if no page asked.
-    pub origin: Box<str>,
+pub enum Parked {
+    /// A poll, which waits for packets as long as it takes.
+    Poll {
+        /// For whom it waits.
+        client: ClientKey,
+        /// The page that may read the answer; nothing if no page asked.
+        origin: Box<str>,
+    },
+    /// A page of the message log, which waits for a disk.
+    Page,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,10 +149,13 @@ impl Exchange {
         }
     }
 
-    /// The request polled last waits for its reply; meanwhile no other is served, and nothing expires.
-    pub fn park(&mut self, parked: Parked) {
+    /// The request polled last waits for its reply; meanwhile no other is served.
+    pub fn park(&mut self, parked: Parked, limits: &Limits, now: Now) {
+        self.deadline = match parked {
+            Parked::Poll { .. } => Time::NEVER,
+            Parked::Page => now.time.after(limits.request_timeout()),
+        };
         self.parked = Some(parked);
-        self.deadline = Time::NEVER;
     }
 
     /// What waits here.
@@ -160,6 +168,11 @@ impl Exchange {
         let parked = self.parked.take()?;
         self.deadline = now.time.after(limits.keep_alive());
         Some(parked)
+    }
+
+    /// Whether a poll waits here: it ends with the peer's side of the connection.
+    pub fn is_polling(&self) -> bool {
+        matches!(self.parked, Some(Parked::Poll { .. }))
     }
 
     /// Whether there is input that was kept.
@@ -216,6 +229,12 @@ impl Exchange {
     pub fn handle_timeout(&mut self, now: Now) -> Timeout {
         if now.time < self.deadline {
             return Timeout::Early;
+        }
+        if self.parked.take().is_some() {
+            // What it waited for may still come, but must not be taken for the answer to another request.
+            self.connection = Connection::Ends;
+            self.reply(&Reply::refusal(503, "the disk does not answer"), now);
+            return Timeout::Replied;
         }
         match self.phase {
             Phase::Fresh | Phase::Head | Phase::Body => {

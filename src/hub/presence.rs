@@ -181,6 +181,15 @@ impl Hub {
         (tenant.source.is_some() || tenant.open).then_some(TenantId(index))
     }
 
+    /// Whether a file of the message log that a message names is its source's: `a` with `b_msg.log` would write into the
+    /// file of `a_b`, which is its if there is such a source.
+    pub fn may_name(&self, tenant: TenantId, filename: &str) -> bool {
+        let source = &*self.tenants[tenant.0 as usize].name;
+        let path = format!("{source}_{filename}");
+        let mut longer = path.match_indices('_').map(|(at, _)| &path[..at]).filter(|name| name.len() > source.len());
+        longer.all(|name| self.known_tenant(name).is_none())
+    }
+
     /// The session with that name; a client's id of Engine.IO names its session in `/`, since clients of Socket.IO 2 call
     /// themselves by it.
     pub fn find_session(&self, socket_id: &str) -> Option<SessionKey> {

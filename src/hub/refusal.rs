@@ -15,6 +15,8 @@ pub enum Refusal {
     ConnectSignWrong,
     /// No data.
     DataMissing,
+    /// A file name that makes another source's file.
+    FilenameTaken,
     /// A file name that could lead elsewhere.
     FilenameUnsafe,
     /// Text that is not a JSON object.
@@ -49,6 +51,7 @@ impl Refusal {
             Refusal::ConnectSignMissing => "cilent connect sign can not be null!",
             Refusal::ConnectSignWrong => "sign verify failed!",
             Refusal::DataMissing => "data can not be null!",
+            Refusal::FilenameTaken => "filename belongs to another source!",
             Refusal::FilenameUnsafe => "filename can only have 1 to 64 of A-Z a-z 0-9 . _ -!",
             Refusal::NotJson => "message must be a JSON object!",
             Refusal::NotifySignMissing => "sign can not be null!",

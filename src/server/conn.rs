@@ -11,7 +11,13 @@ use mio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::{clock::Time, http::Exchange, key::ClientKey, outbox::Flushed, websocket::peer::Peer};
+use crate::{
+    clock::Time,
+    http::{Exchange, exchange::Parked},
+    key::ClientKey,
+    outbox::Flushed,
+    websocket::peer::Peer,
+};
 
 /// A TCP or Unix connection. An idle WebSocket costs this, 64 bytes, and nothing else on this floor but an entry of 16
 /// bytes among the timers.
@@ -132,7 +138,10 @@ impl Conn {
     /// The client it carries, or that awaits something of it.
     pub fn owner(&self) -> Option<ClientKey> {
         match &self.state {
-            State::Http(exchange) => exchange.parked().map(|parked| parked.client),
+            State::Http(exchange) => match exchange.parked() {
+                Some(Parked::Poll { client, .. }) => Some(*client),
+                Some(Parked::Page) | None => None,
+            },
             State::Probe(probe) => Some(probe.client),
             State::WebSocket(websocket) => Some(websocket.client),
         }

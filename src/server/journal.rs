@@ -17,15 +17,16 @@ use std::{
     thread,
 };
 
-use log::{debug, info, warn};
+use log::{debug, error, info, warn};
 use mio::Waker;
 
+use super::Server;
 use crate::{
     api::journal::{Page, Tail},
-    clock::Date,
+    clock::{Date, Time},
     config::MessageLog,
     http::Reply,
-    hub::journal::Batch,
+    hub::journal::{Batch, Health},
     key::ConnKey,
 };
 
@@ -33,8 +34,13 @@ use crate::{
 pub struct Journal {
     jobs: Sender<Job>,
     done: Receiver<Done>,
-    writing: bool,
+    /// Since when lines are being written.
+    writing: Option<Time>,
     reading: usize,
+    /// That took too long, and was said.
+    late: bool,
+    /// Lines that were lost when the disk's state was looked at last.
+    lost: u64,
     /// The local day for which old folders were looked for.
     swept: i64,
 }
@@ -61,8 +67,12 @@ impl Journal {
         }
         let (jobs, inbox) = mpsc::channel();
         let (outbox, done) = mpsc::channel();
-        let folder =
-            Folder { dir: config.dir.clone().into(), rotate: config.rotate, retention_days: config.retention_days };
+        let bound = |value: u64| if value == 0 { u64::MAX } else { value };
+        let folder = Folder {
+            dir: config.dir.clone().into(),
+            rotate: bound(config.rotate),
+            retention_days: bound(config.retention_days),
+        };
         let waker = Arc::new(waker()?);
         let run = move || {
             for job in inbox {
@@ -81,17 +91,23 @@ impl Journal {
             }
         };
         thread::Builder::new().name("journal".into()).stack_size(STACK).spawn(run)?;
-        Ok(Some(Journal { jobs, done, writing: false, reading: 0, swept: i64::MIN }))
+        Ok(Some(Journal { jobs, done, writing: None, reading: 0, late: false, lost: 0, swept: i64::MIN }))
     }
 
     /// Whether lines are being written: more wait in the hub until they are.
     pub fn is_writing(&self) -> bool {
-        self.writing
+        self.writing.is_some()
+    }
+
+    /// When the disk has taken too long.
+    pub fn deadline(&self) -> Time {
+        self.writing.map_or(Time::NEVER, |since| if self.late { Time::NEVER } else { since.after(PATIENCE) })
     }
 
     /// Has lines written.
-    pub fn append(&mut self, batch: Batch) {
-        self.writing = self.jobs.send(Job::Append(batch)).is_ok();
+    pub fn append(&mut self, batch: Batch, now: Time) {
+        self.late = false;
+        self.writing = self.jobs.send(Job::Append(batch)).is_ok().then_some(now);
     }
 
     /// Has a page made for a connection; not if too many wait for theirs.
@@ -123,10 +139,94 @@ impl Journal {
 
     fn note(&mut self, done: Done) -> Done {
         match &done {
-            Done::Appended(_) => self.writing = false,
+            Done::Appended(_) => self.writing = None,
             Done::Read(..) => self.reading -= 1,
         }
         done
+    }
+}
+
+impl Server {
+    /// The first line.
+    pub(super) fn record_start(&mut self) {
+        let listening: Vec<String> = self.listeners.iter().map(ToString::to_string).collect();
+        self.hub.begin_turn(self.now);
+        self.hub.journal.system("start", |line| {
+            line.text("version", env!("CARGO_PKG_VERSION"));
+            line.text("listen", &listening.join(" "));
+        });
+    }
+
+    /// What the thread has done.
+    pub(super) fn read_journal(&mut self) {
+        while let Some(done) = self.journal.as_mut().and_then(Journal::poll_done) {
+            self.handle_journal(done);
+        }
+    }
+
+    fn handle_journal(&mut self, done: Done) {
+        match done {
+            Done::Appended(result) => {
+                let failure = result.err().map(|(lost, why)| {
+                    self.hub.journal.lose(lost);
+                    why
+                });
+                self.judge_disk(failure);
+            }
+            Done::Read(conn, reply) => self.answer(conn, reply),
+        }
+    }
+
+    /// How the disk does, said once for each change.
+    fn judge_disk(&mut self, failure: Option<String>) {
+        let Some(state) = &mut self.journal else { return };
+        let log = &mut self.hub.journal;
+        let more = log.lost() > core::mem::replace(&mut state.lost, log.lost());
+        let failure = failure.or_else(|| more.then(|| "the disk does not keep up".into()));
+        match (&log.health, failure) {
+            (Health::Fine, Some(why)) => {
+                error!("message log: {why}; lines are lost, {} so far", log.lost());
+                log.health = Health::Failing(why);
+            }
+            (Health::Failing(_), Some(why)) => log.health = Health::Failing(why),
+            (Health::Failing(_), None) => {
+                info!("message log: lines are written again, {} were lost since the start", log.lost());
+                log.health = Health::Fine;
+            }
+            (Health::Fine, None) => {}
+        }
+    }
+
+    /// Hands over this turn's lines, unless the last ones are still being written; once a day has old folders removed.
+    pub(super) fn write_journal(&mut self) {
+        let Some(journal) = &mut self.journal else { return };
+        journal.sweep(self.now.day());
+        if !journal.is_writing() {
+            if self.hub.journal.has_lines() {
+                journal.append(self.hub.journal.take(), self.now.time);
+            }
+        } else if journal.deadline() <= self.now.time {
+            journal.late = true;
+            self.judge_disk(Some(format!("the disk has not taken lines for {} s", PATIENCE.as_secs())));
+        } else if self.hub.journal.lost() > journal.lost && self.hub.journal.health == Health::Fine {
+            self.judge_disk(None);
+        }
+    }
+
+    /// The last line, and all that waits: relay ends only when it is written, or when its time is over.
+    pub(super) fn finish_journal(&mut self) {
+        let Some(sessions) = self.journal.as_ref().map(|_| self.conns.len()) else { return };
+        self.hub.journal.system("stop", |line| line.shown("connections_left", sessions));
+        let over = self.stopping.unwrap_or(self.now.time).max(self.now.time.after(LAST_WORDS));
+        loop {
+            self.now = self.clock.now();
+            self.write_journal();
+            let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_writing()) else { return };
+            let Some(done) = journal.wait_done(over.since(self.now.time)) else {
+                return error!("message log: the disk did not take the last lines in time");
+            };
+            self.handle_journal(done);
+        }
     }
 }
 
@@ -251,6 +351,10 @@ fn next_name(path: &Path) -> io::Result<PathBuf> {
     Ok(next)
 }
 
+/// How long a write may take before it is said that it does.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// At the end there is at least so much time to write what waits.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Pages that may wait for the disk.
 const MOST_READING: usize = 16;
 /// What the thread may use of a stack.
@@ -267,7 +371,7 @@ mod tests {
     }
 
     fn tail(folder: &Folder, path: &str, bytes: u64) -> (String, u64) {
-        let page = Page { path: path.into(), bytes, ..Page::default() };
+        let page = Page { path: path.into(), bytes, json: false };
         let tail = folder.tail(&page).unwrap();
         (String::from_utf8(tail.text).unwrap(), tail.omitted)
     }
@@ -317,7 +421,7 @@ mod tests {
         std::os::unix::net::UnixListener::bind(folder.dir.join("d/socket")).unwrap();
         for path in ["d/link", "d/socket", "d", "/dev/null", "d/none/"] {
             assert!(folder.append(path, b"x\n").is_err(), "{path}");
-            assert!(folder.tail(&Page { path: path.into(), bytes: 10, ..Page::default() }).is_err(), "{path}");
+            assert!(folder.tail(&Page { path: path.into(), bytes: 10, json: false }).is_err(), "{path}");
         }
         fs::remove_dir_all(&folder.dir).unwrap();
     }

@@ -32,6 +32,7 @@ impl Server {
                 } else {
                     let waits = [
                         ("listen", old.listen != config.listen),
+                        ("[message_log]", old.message_log != config.message_log),
                         ("[admin]", old.admin_token != config.admin_token),
                         ("[namespaces]", old.namespaces != config.namespaces),
                         ("socketio.client_js", old.socketio.client_js != config.socketio.client_js),
@@ -42,11 +43,13 @@ impl Server {
                     log::set_max_level(config.log_level);
                     self.hub.reload(Rc::new(config), self.now);
                     info!("configuration re-read");
+                    self.hub.journal.system("reload", |_| {});
                 }
             }
             Err(BadConfig(lines)) => {
                 lines.iter().for_each(|line| error!("{line}"));
                 error!("the new configuration is bad: the old one stays");
+                self.hub.journal.system("reload", |line| line.text("error", &lines.join("; ")));
             }
         }
         self.manager.tell(&[NotifyState::Ready]);

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod conn;
 pub mod door;
+pub mod journal;
 pub mod lifecycle;
 pub mod listener;
 pub mod logger;
@@ -17,12 +18,13 @@ use core::{fmt, time::Duration};
 use std::{io, io::Read, rc::Rc};
 
 use log::{debug, info, warn};
-use mio::{Events, Poll, Token, event::Event};
+use mio::{Events, Poll, Token, Waker, event::Event};
 use sd_notify::NotifyState;
 
 use self::{
     clock::{Clock, unix_micros},
     conn::{Conn, Phase, Socket, State, WebSocket},
+    journal::Journal,
     listener::Listener,
     process::{BadConfig, Manager, Origin, Signals},
     timers::Timers,
@@ -86,6 +88,7 @@ pub struct Server {
     refused: usize,
     hub: Hub,
     site: Site,
+    journal: Option<Journal>,
     /// Wrong admin tokens.
     guesses: Guesses,
     timers: Timers<ConnKey>,
@@ -137,6 +140,8 @@ impl Server {
         let failed = |what: &'static str| move |error| Fatal::Io(what.into(), error);
         let poll = Poll::new().map_err(failed("epoll"))?;
         let signals = Signals::new(poll.registry(), Token(SIGNALS)).map_err(failed("signals"))?;
+        let wake = || Waker::new(poll.registry(), Token(WAKER));
+        let journal = Journal::start(&config.message_log, wake).map_err(failed("the message log"))?;
         let listeners = lifecycle::listeners(&options, &config)?;
         if let Some(open) = lifecycle::exposure(&config, &options, &listeners) {
             let why = format!(
@@ -165,6 +170,7 @@ impl Server {
             refused: 0,
             hub: Hub::new(Rc::new(config), first_id, process::random()),
             site,
+            journal,
             guesses: Guesses::default(),
             timers: Timers::new(),
             engines: Timers::new(),
@@ -186,6 +192,7 @@ impl Server {
             listener.ready = true;
             info!("listening on {listener}");
         }
+        server.record_start();
         Ok(server)
     }
 
@@ -204,6 +211,7 @@ impl Server {
                 }
                 _ => self.now = self.clock.now(),
             }
+            self.hub.begin_turn(self.now);
             for event in &events {
                 self.dispatch(event);
             }
@@ -211,10 +219,12 @@ impl Server {
             self.accept();
             self.expire();
             self.settle();
+            self.write_journal();
             if self.stopping.is_some_and(|deadline| self.conns.is_empty() || self.now.time >= deadline) {
                 break;
             }
         }
+        self.finish_journal();
         info!("stopped with {} connections left", self.conns.len());
         Ok(())
     }
@@ -231,6 +241,7 @@ impl Server {
             .next()
             .min(self.engines.next())
             .min(self.tick)
+            .min(self.journal.as_ref().map_or(Time::NEVER, Journal::deadline))
             .min(retry)
             .min(self.stopping.unwrap_or(Time::NEVER));
         (next != Time::NEVER).then(|| next.since(self.now.time))
@@ -239,6 +250,7 @@ impl Server {
     fn dispatch(&mut self, event: &Event) {
         match event.token() {
             Token(SIGNALS) => self.handle_signals(),
+            Token(WAKER) => self.read_journal(),
             Token(token) if token < CONNS => {
                 if let Some(listener) = self.listeners.get_mut(token - LISTENERS) {
                     listener.ready = true;
@@ -248,10 +260,7 @@ impl Server {
                 let Some(key) = self.conns.key_at(token - CONNS) else { return };
                 let Some(conn) = self.conns.get_mut(key) else { return };
                 conn.hung_up |= event.is_read_closed();
-                if conn.hung_up
-                    && conn.held
-                    && matches!(&conn.state, State::Http(exchange) if exchange.parked().is_some())
-                {
+                if conn.hung_up && conn.held && matches!(&conn.state, State::Http(exchange) if exchange.is_polling()) {
                     return self.doom(key);
                 }
                 if conn.blocked && event.is_writable() {
@@ -337,6 +346,7 @@ impl Server {
     fn handle_end(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         match &mut conn.state {
+            State::Http(exchange) if exchange.parked() == Some(&Parked::Page) => exchange.end_with_reply(),
             State::Http(exchange) if !exchange.is_flushed() && exchange.parked().is_none() => {
                 exchange.close(self.now);
                 self.replied.push(key);
@@ -392,12 +402,17 @@ impl Server {
                     }
                     exchange.reply(&reply, self.now);
                 }
-                Outcome::Read(_) => exchange.reply(&Reply::refusal(503, "not yet"), self.now),
+                Outcome::Read(page) => match self.journal.as_mut().is_some_and(|journal| journal.read(key, page)) {
+                    true => exchange.park(Parked::Page, &config.limits, self.now),
+                    false => exchange.reply(&Reply::refusal(503, "too many wait for the disk"), self.now),
+                },
                 Outcome::Upgrade { client, response } => {
                     let fresh = fresh.to_vec();
                     return self.upgrade(key, client, response, &fresh);
                 }
-                Outcome::Parked { client, origin } => exchange.park(Parked { client, origin }),
+                Outcome::Parked { client, origin } => {
+                    exchange.park(Parked::Poll { client, origin }, &config.limits, self.now);
+                }
                 Outcome::Probe { client, response } => {
                     let fresh = fresh.to_vec();
                     return self.begin_probe(key, client, &response, &fresh);
@@ -410,15 +425,19 @@ impl Server {
         self.timers.arm(key, conn);
     }
 
-    /// Answers a poll that waits.
-    fn answer_poll(&mut self, key: ConnKey, reply: Reply) {
+    /// Answers a request that waits.
+    fn answer(&mut self, key: ConnKey, reply: Reply) {
         let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
         let Some(parked) = exchange.unpark(&self.hub.config().limits, self.now) else { return };
         if self.stopping.is_some() {
             exchange.end_with_reply();
         }
-        exchange.reply(&api::engineio::cors(reply, &parked.origin), self.now);
+        let reply = match parked {
+            Parked::Poll { origin, .. } => api::engineio::cors(reply, &origin),
+            Parked::Page => reply,
+        };
+        exchange.reply(&reply, self.now);
         self.timers.arm(key, conn);
         self.replied.push(key);
     }
@@ -528,7 +547,7 @@ impl Server {
                 Carrier::Poll(key) if self.conns.get_mut(key).is_none_or(|conn| conn.doomed) => self.hub.keep(*client),
                 Carrier::Poll(key) => {
                     if let Some((body, binary)) = self.hub.compose(*client) {
-                        self.answer_poll(key, api::engineio::payload(body, binary));
+                        self.answer(key, api::engineio::payload(body, binary));
                     }
                 }
                 Carrier::Nothing => self.hub.keep(*client),
@@ -615,9 +634,10 @@ impl Server {
     }
 }
 
-/// Tokens: the signals, then listeners, then connections by their slot.
+/// Tokens: the signals, the message log's thread, then listeners, then connections by their slot.
 const SIGNALS: usize = 0;
-const LISTENERS: usize = 1;
+const WAKER: usize = 1;
+const LISTENERS: usize = 2;
 const CONNS: usize = 64;
 
 /// Bytes one connection may bring in a turn. A flooder with no such bound delayed another client's probe by 1.5 s.

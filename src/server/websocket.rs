@@ -181,7 +181,7 @@ impl Server {
         }
         for poll in polls {
             let Some(revision) = self.hub.engine_mut(client).map(|engine| engine.revision) else { continue };
-            self.answer_poll(poll, api::engineio::payload(api::engineio::noop(revision), false));
+            self.answer(poll, api::engineio::payload(api::engineio::noop(revision), false));
         }
     }
 
