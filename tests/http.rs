@@ -548,9 +548,12 @@ fn a_slash_at_the_end_and_another_case_do_not_matter() {
         assert_eq!(relay.get(target).body, HEALTHY, "{target}");
     }
     let page = relay.get("/demo/chat.html").body;
-    for target in ["/demo", "/DEMO/", "/demo?x", "/demo/?x"] {
+    for target in ["/demo/chat.html/", "/DEMO/CHAT.HTML", "/demo/chat.html?x", "/demo/chat.html/?x"] {
         assert_eq!(relay.get(target).body, page, "{target}");
     }
+    assert_eq!(relay.get("/demo/").body, relay.get("/DEMO/?x").body);
+    let moved = relay.get("/demo?x");
+    assert_eq!((moved.status, moved.header("location")), (301, "demo/"), "its links are relative");
     for target in ["/api/notify/", "/API/Notify", "/Api/Notify/?x=y"] {
         let body = notification_body("x");
         assert_eq!(relay.request("POST", target, &[("Content-Type", FORM)], body.as_bytes()).body, SUCCESS, "{target}");

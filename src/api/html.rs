@@ -16,9 +16,9 @@ pub fn page(body: String) -> Reply {
         .with("X-Content-Type-Options", "nosniff")
 }
 
-/// Text as HTML shows it, in an element or in an attribute.
+/// Text as HTML shows it, within an element: quotes stay, so that who scrapes a JSON record can read it.
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(['&', '<', '>', '"', '\'']) {
+    if !text.contains(['&', '<', '>']) {
         return text.into();
     }
     let mut escaped = String::with_capacity(text.len() + 16);
@@ -27,8 +27,6 @@ pub fn escape(text: &str) -> Cow<'_, str> {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
             _ => escaped.push(c),
         }
     }
@@ -41,7 +39,7 @@ mod tests {
 
     #[test]
     fn escaped() {
-        assert_eq!(escape("a<b>&\"c'ü"), "a&lt;b&gt;&amp;&quot;c&#39;ü");
+        assert_eq!(escape("a<b>&\"c'ü"), "a&lt;b&gt;&amp;\"c'ü");
         assert!(matches!(escape("plain 中"), Cow::Borrowed(_)));
     }
 }
