@@ -1,0 +1,658 @@
+//! The message log (contract section 7): what is written, what is not, and that no disk holds up a client.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use support::{KEY, Relay, TOKEN, form, notify_sign, read_answer, send_request, temp_file, wait_for};
+
+const SIGTERM: i32 = 15;
+
+/// A folder of this test's own, gone at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        let folder = temp_file("log");
+        let _ = fs::remove_dir_all(&folder);
+        Folder(folder)
+    }
+
+    fn relay(&self, more: &str) -> Relay {
+        Relay::start(&self.configuration(more))
+    }
+
+    fn configuration(&self, more: &str) -> String {
+        format!("\n[message_log]\ndir = \"{}\"\n{more}", self.0.display())
+    }
+
+    /// Today's folder.
+    fn day(&self) -> PathBuf {
+        let date = Command::new("date").arg("+%F").output().unwrap().stdout;
+        self.0.join(String::from_utf8(date).unwrap().trim())
+    }
+
+    fn text(&self, file: &str) -> String {
+        fs::read_to_string(self.day().join(file)).unwrap_or_default()
+    }
+
+    /// Each line of a file, which must be JSON, once there are so many.
+    fn lines(&self, file: &str, count: usize) -> Vec<Value> {
+        let text = wait_for(file, || Some(self.text(file)).filter(|text| text.matches('\n').count() >= count));
+        let lines: Vec<_> = text.lines().map(|line| serde_json::from_str::<Value>(line).expect(line)).collect();
+        assert_eq!(lines.len(), count, "{text}");
+        lines
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A line without its time, which must be one.
+fn timeless(mut line: Value) -> Value {
+    let time = line.as_object_mut().unwrap().remove("time").unwrap();
+    let time = time.as_str().unwrap();
+    assert!(time.len() >= 20 && time.as_bytes()[10] == b'T' && time.starts_with("20"), "{time}");
+    line
+}
+
+fn notify(relay: &Relay, data: &str, filename: &str) -> Value {
+    let sign = notify_sign("demo", "room", data, KEY);
+    let fields = [("source", "demo"), ("room_id", "room"), ("data", data), ("sign", &sign), ("filename", filename)];
+    relay.post_form(&fields).json()
+}
+
+fn log(relay: &Relay, target: &str) -> Value {
+    relay.admin(&format!("/api/log/{target}")).json()
+}
+
+#[test]
+fn what_is_written() {
+    let folder = Folder::new();
+    let mut relay = folder.relay("");
+    let mut client = relay.connect_with(&[("room_ids", "room,b"), ("ext_info", "v2"), ("watch_quit", "1")]);
+    relay.notify("room", "你好 <b>");
+    let notified = client.json()["id"].clone();
+    client.send(
+        r#"{"data":{"a": [1,
+        2]},"room_ids":"room,b"}"#,
+    );
+    let posted = client.json()["id"].clone();
+    assert_eq!(notify(&relay, "x", "test.log")["code"], 1);
+    let mut first = timeless(folder.lines("client.log", 1)[0].clone());
+    let socket_id = first["socket_id"].as_str().unwrap().to_owned();
+    assert_eq!(first["ip"], "127.0.0.1");
+    let visit = json!({
+        "event": "connect", "source": "demo", "socket_id": socket_id, "userid": "7", "username": "spring",
+        "room_ids": "room,b", "nsp": "/", "protocol": "websocket", "ip": "127.0.0.1", "ext_info": "v2", "watch_quit": 1,
+    });
+    assert_eq!(first, visit);
+    client.close_code_after_close();
+    drop(client);
+    first["event"] = "disconnect".into();
+    first["seconds"] = 0.into();
+    assert_eq!(timeless(folder.lines("client.log", 2)[1].clone()), first);
+    let messages: Vec<_> = folder.lines("demo_msg.log", 3).into_iter().map(timeless).collect();
+    assert_eq!(
+        messages[..2],
+        [
+            json!({"id": notified, "source": "demo", "room_id": "room", "data": "你好 <b>"}),
+            json!({
+                "id": posted, "source": "demo", "room_id": "room,b", "socket_id": socket_id, "userid": "7",
+                "username": "spring", "data": {"a": [1, 2]},
+            }),
+        ]
+    );
+    assert_eq!(messages[2]["data"]["key"], "user_quit");
+    assert_eq!(folder.lines("demo_test.log", 1)[0]["data"], "x");
+    assert_eq!(relay.refused("source=demo&room_ids=r&sign=x&userid=9").status, 401);
+    relay.post_form(&[("source", "demo"), ("room_id", "room"), ("data", "x"), ("sign", "x")]);
+    let errors: Vec<_> = folder.lines("error.log", 2).into_iter().map(timeless).collect();
+    let connect = json!({
+        "event": "connect", "error": "sign verify failed!", "source": "demo", "nsp": "/", "room_ids": "r", "userid": "9",
+        "ip": "127.0.0.1",
+    });
+    let refused = json!({
+        "event": "notify", "error": "api notify sign verify failed!", "source": "demo", "room_id": "room",
+        "ip": "127.0.0.1",
+    });
+    assert_eq!(errors, [connect, refused]);
+    relay.signal(1);
+    relay.wait_log("configuration re-read");
+    relay.signal(SIGTERM);
+    assert_eq!(relay.wait(), 0);
+    let system: Vec<_> = folder.lines("sys.log", 3).iter().map(|line| line["event"].clone()).collect();
+    assert_eq!(system, ["start", "reload", "stop"]);
+    let mode = |path: &Path| {
+        use std::os::unix::fs::PermissionsExt;
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!((mode(&folder.day()) & 0o027, mode(&folder.day().join("sys.log")) & 0o137), (0, 0));
+}
+
+trait Leave {
+    fn close_code_after_close(&mut self);
+}
+
+impl Leave for support::Client {
+    fn close_code_after_close(&mut self) {
+        self.socket.close(None).unwrap();
+        assert_eq!(self.close_code(), 1005);
+    }
+}
+
+#[test]
+fn nobody_writes_a_line_of_his_own() {
+    let folder = Folder::new();
+    let relay = folder.relay("");
+    let evil = "x\n{\"event\":\"forged\"}\r\n\u{2028}\u{85}\0\"}\\";
+    let mut client =
+        relay.connect_with(&[("username", evil), ("ext_info", evil), ("userid", evil), ("room_ids", evil)]);
+    relay.notify(evil, evil);
+    client.send(&json!({"data": evil, "room_ids": evil}).to_string());
+    client.send(&format!("{{\"data\": [\n{}\r\n], \"room_ids\": \"room\"}}", json!(evil)));
+    relay.refused(&form(&[("source", "demo"), ("room_ids", evil), ("sign", evil), ("username", evil)]));
+    relay.post_form(&[("source", evil), ("room_id", evil), ("data", evil), ("sign", evil)]);
+    let visit = folder.lines("client.log", 1);
+    assert_eq!([&visit[0]["username"], &visit[0]["ext_info"], &visit[0]["room_ids"]], [evil; 3]);
+    let messages = folder.lines("demo_msg.log", 3);
+    assert_eq!(
+        (&messages[0]["data"], &messages[1]["data"], &messages[2]["data"]),
+        (&json!(evil), &json!(evil), &json!([evil]))
+    );
+    let errors = folder.lines("error.log", 2);
+    assert_eq!([&errors[0]["username"], &errors[1]["source"]], [evil; 2]);
+    // The pages show it as it is, and it stays text.
+    for page in ["/clientlog", "/readmsg?source=demo", "/errorlog"] {
+        let answer = relay.admin(page);
+        assert_eq!(answer.body.matches("<br>").count(), answer.body.matches("\r\n").count(), "{page}: {}", answer.body);
+    }
+    assert_eq!(log(&relay, "messages?source=demo")["lines"].as_array().unwrap().len(), 3);
+    let _other = relay.connect_with(&[("username", "<script>alert(1)</script>")]);
+    folder.lines("client.log", 2);
+    let page = relay.admin("/clientlog").body;
+    assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
+}
+
+#[test]
+fn nothing_outside_of_the_folder_is_written() {
+    let folder = Folder::new();
+    let outside = temp_file("outside");
+    fs::create_dir_all(folder.day().join("demo_x")).unwrap();
+    let relay = folder.relay("");
+    let mut client = relay.connect("room");
+    let long = "x".repeat(65);
+    let absolute = outside.display().to_string();
+    let up = format!("x/../../../{}", outside.file_name().unwrap().display());
+    for name in ["..", "../x", "x/y", "/x", "x\0", " ", "x\n", "ä", "%2e%2e%2fx", "x\\y", &long, &absolute, &up] {
+        let answer = notify(&relay, "x", name);
+        assert_eq!(
+            (&answer["code"], &answer["msg"]),
+            (&json!(0), &json!("filename can only have 1 to 64 of A-Z a-z 0-9 . _ -!")),
+            "{name:?}"
+        );
+    }
+    client.silence();
+    assert!(!outside.exists());
+    // A link or a pipe that stands there is not written to either: the message arrives, its line is lost and counted.
+    fs::write(&outside, "precious").unwrap();
+    symlink(&outside, folder.day().join("demo_link")).unwrap();
+    assert!(Command::new("mkfifo").arg(folder.day().join("demo_pipe")).status().unwrap().success());
+    for name in ["link", "pipe"] {
+        assert_eq!(notify(&relay, name, name)["code"], 1);
+        assert_eq!(client.data(), name);
+    }
+    wait_for("two lost lines", || (relay.counter("message_log_lost") == 2).then_some(()));
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "precious");
+    assert_eq!(relay.admin("/readmsg?source=demo&filename=link").status, 500);
+    assert_eq!(relay.admin("/readmsg?source=demo&filename=pipe").status, 500);
+    fs::remove_file(&outside).unwrap();
+}
+
+/// `a` + `b_msg.log` would be the file of `a_b`.
+#[test]
+fn a_source_does_not_write_into_anothers_files() {
+    let folder = Folder::new();
+    let relay = folder
+        .relay("[sources.a]\nsign_key = \"1\"\n[sources.a_b]\nsign_key = \"2\"\n[sources.a_b_c]\nsign_key = \"3\"");
+    let notify = |source: &str, filename: &str, key: &str| {
+        let sign = notify_sign(source, "r", "x", key);
+        let fields = [("source", source), ("room_id", "r"), ("data", "x"), ("sign", &sign), ("filename", filename)];
+        relay.post_form(&fields).json()["msg"].as_str().unwrap().to_owned()
+    };
+    let (taken, fine) = ("filename belongs to another source!", "message notify successed!");
+    assert_eq!(notify("a", "b_msg.log", "1"), taken);
+    assert_eq!(notify("a", "b_c_msg.log", "1"), taken);
+    assert_eq!(notify("a_b", "c_x", "2"), taken);
+    assert_eq!(notify("a", "c_msg.log", "1"), fine);
+    assert_eq!(notify("a", "b", "1"), fine);
+    assert_eq!(notify("a_b_c", "msg.log", "3"), fine);
+}
+
+#[test]
+fn nothing_outside_of_the_folder_is_read() {
+    let folder = Folder::new();
+    let secret = folder.0.join("secret_msg.log");
+    let relay = folder.relay("");
+    relay.notify("room", "x");
+    folder.lines("demo_msg.log", 1);
+    fs::write(&secret, "{\"secret\":1}\n").unwrap();
+    for query in [
+        "source=../secret",
+        "source=..&filename=x",
+        "source=.&filename=/../secret_msg.log",
+        "source=demo&filename=../../secret_msg.log",
+        "source=demo&filename=%2e%2e%2fsecret_msg.log",
+        "source=demo&filename=x%00",
+        "source=demo%00",
+        "source=/etc/passwd",
+        "source=demo&date=..",
+        "source=demo&date=../..",
+        "source=demo&date=2026-11-2",
+        "source=demo&date=2026-02-30",
+        "source=demo&date=%2e",
+        "source=demo&bytes=0",
+        "source=demo&bytes=-1",
+        "source=demo&bytes=9999999999999999999999",
+    ] {
+        for page in ["/readmsg", "/api/log/messages"] {
+            let answer = relay.admin(&format!("{page}?{query}"));
+            assert_eq!(answer.status, 400, "{page}?{query} {answer:?}");
+            assert!(!answer.body.contains("secret\""), "{query}");
+        }
+    }
+    for page in ["/clientlog?date=../..", "/api/log/sys?date=/etc", "/errorlog?date=x"] {
+        assert_eq!(relay.admin(page).status, 400, "{page}");
+    }
+    assert_eq!(relay.admin("/readmsg").body, "请指定source查询！");
+    assert_eq!(relay.admin("/readmsg?source=").body, "请指定source查询！");
+}
+
+#[test]
+fn what_is_read() {
+    let folder = Folder::new();
+    let relay = folder.relay("");
+    let today = folder.day();
+    fs::create_dir_all(&today).unwrap();
+    let empty =
+        json!({"file": format!("{}/demo_msg.log", today.file_name().unwrap().display()), "omitted": 0, "lines": []});
+    assert_eq!(log(&relay, "messages?source=demo"), empty);
+    let page = relay.admin("/readmsg?source=demo");
+    assert_eq!((page.status, page.body.as_str()), (200, ""), "nothing yet");
+    relay.notify("room", "<1>");
+    relay.notify("room", "2");
+    folder.lines("demo_msg.log", 2);
+    let page = relay.admin("/readmsg?source=demo");
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert_eq!(page.header("cache-control"), "no-store");
+    assert!(page.body.starts_with("\r\n<br>{\"time\":\"") && page.body.contains("\"data\":\"&lt;1&gt;\"}"), "{page:?}");
+    let lines = log(&relay, "messages?source=demo")["lines"].clone();
+    assert_eq!((&lines[0]["data"], &lines[1]["data"]), (&json!("<1>"), &json!("2")));
+    // The end of a big file, in bounded memory; a line that is no JSON is left out of it.
+    let mut file = fs::File::create(today.join("demo_big")).unwrap();
+    for number in 0..200_000 {
+        writeln!(file, "{{\"number\":{number},\"text\":\"{}\"}}", "x".repeat(100)).unwrap();
+    }
+    writeln!(file, "no JSON").unwrap();
+    drop(file);
+    let length = fs::metadata(today.join("demo_big")).unwrap().len();
+    let answer = log(&relay, "messages?source=demo&filename=big&bytes=1000");
+    let numbers: Vec<_> = answer["lines"].as_array().unwrap().iter().map(|line| line["number"].clone()).collect();
+    assert_eq!(numbers, (199_993..200_000).map(Value::from).collect::<Vec<_>>());
+    assert!(answer["omitted"].as_u64().unwrap() >= length - 1000);
+    for page in ["/readmsg?source=demo&filename=big&bytes=1048576", "/readmsg?source=demo&filename=%20big%20"] {
+        let answer = relay.admin(page);
+        assert!(answer.body.len() < 1_100_000 && answer.body.ends_with("no JSON"), "{page}");
+        assert!(answer.body.starts_with("… "), "{page}");
+    }
+    // Another day.
+    fs::create_dir_all(folder.0.join("2026-01-02")).unwrap();
+    fs::write(folder.0.join("2026-01-02/client.log"), "{\"event\":\"old\"}\n").unwrap();
+    assert_eq!(log(&relay, "client?date=2026-01-02")["lines"], json!([{"event": "old"}]));
+    assert_eq!(log(&relay, "sys")["lines"][0]["event"], "start");
+    // Two pages at once on one connection come in their order.
+    let mut stream = relay.tcp();
+    for page in ["/clientlog?date=2026-01-02", "/healthz", "/readmsg?source=demo&bytes=1"] {
+        send_request(
+            &mut stream,
+            "GET",
+            &format!("{page}{}token={TOKEN}", if page.contains('?') { "&" } else { "?" }),
+            &[],
+            b"",
+        );
+    }
+    assert_eq!(read_answer(&mut stream, false).body, "\r\n<br>{\"event\":\"old\"}");
+    assert_eq!(read_answer(&mut stream, false).json()["status"], "ok");
+    assert!(read_answer(&mut stream, false).body.starts_with("… "));
+    send_request(&mut stream, "HEAD", &format!("/clientlog?token={TOKEN}"), &[], b"");
+    assert_eq!(read_answer(&mut stream, true).status, 200);
+}
+
+#[test]
+fn without_a_folder_there_is_no_log() {
+    let relay = Relay::start("");
+    relay.notify("room", "x");
+    for page in ["/clientlog", "/readmsg?source=demo", "/api/log/sys"] {
+        let answer = relay.admin(page);
+        assert_eq!(answer.status, 404, "{page}");
+        assert_eq!(answer.json()["msg"], "there is no message log: [message_log] dir is not set");
+    }
+    let threads = fs::read_dir(format!("/proc/{}/task", relay.pid())).unwrap().count();
+    assert_eq!(threads, 1, "and no thread for it");
+    assert!(!relay.get("/healthz").body.contains("message_log"));
+}
+
+#[test]
+fn files_rotate_by_size() {
+    let folder = Folder::new();
+    let relay = folder.relay("rotate = 4096");
+    for number in 0..100 {
+        relay.notify("room", &format!("{number} {}", "x".repeat(200)));
+    }
+    let mut names: Vec<_> = wait_for("all lines", || {
+        let names: Vec<_> =
+            fs::read_dir(folder.day()).ok()?.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let names: Vec<_> = names.into_iter().filter(|name| name.starts_with("demo_msg.log")).collect();
+        (names.iter().map(|name| folder.text(name).lines().count()).sum::<usize>() == 100).then_some(names)
+    });
+    let number = |name: &String| name.rsplit('.').next().unwrap().parse().unwrap_or(u32::MAX);
+    names.sort_by_key(number);
+    assert!(names.len() > 5, "{names:?}");
+    let mut expected = 0..;
+    for name in &names {
+        assert!(fs::metadata(folder.day().join(name)).unwrap().len() <= 4096, "{name}");
+        for line in folder.text(name).lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            assert!(
+                line["data"].as_str().unwrap().starts_with(&format!("{} ", expected.next().unwrap())),
+                "{name} {line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn files_may_be_moved_away() {
+    let folder = Folder::new();
+    let relay = folder.relay("");
+    relay.notify("room", "1");
+    folder.lines("demo_msg.log", 1);
+    fs::rename(folder.day().join("demo_msg.log"), folder.day().join("archived")).unwrap();
+    relay.notify("room", "2");
+    assert_eq!(folder.lines("demo_msg.log", 1)[0]["data"], "2");
+    fs::remove_dir_all(&folder.0).unwrap();
+    relay.notify("room", "3");
+    assert_eq!(folder.lines("demo_msg.log", 1)[0]["data"], "3");
+    // Cut in the middle of a line, as a full disk or a crash leaves it.
+    fs::write(folder.day().join("demo_msg.log"), "{\"cut").unwrap();
+    relay.notify("room", "4");
+    let text = wait_for("the fourth", || Some(folder.text("demo_msg.log")).filter(|text| text.ends_with("\"}\n")));
+    assert!(text.starts_with("{\"cut\n{\"time\""), "{text}");
+    assert_eq!(relay.counter("message_log_lost"), 0);
+}
+
+#[test]
+fn old_days_are_removed() {
+    let folder = Folder::new();
+    let date = |ago: &str| {
+        let output = Command::new("date").args(["-d", ago, "+%F"]).output().unwrap().stdout;
+        String::from_utf8(output).unwrap().trim().to_owned()
+    };
+    let (kept, gone) = (date("5 days ago"), date("6 days ago"));
+    for name in [kept.as_str(), &gone, "2001-01-01", "notes", "2001-01-01.tar"] {
+        fs::create_dir_all(folder.0.join(name)).unwrap();
+        fs::write(folder.0.join(name).join("demo_msg.log"), "x\n").unwrap();
+    }
+    let relay = folder.relay("retention_days = 5");
+    relay.wait_log(&format!("message log: {gone} was removed"));
+    relay.wait_log("message log: 2001-01-01 was removed");
+    for (name, there) in
+        [(kept.as_str(), true), (&gone, false), ("2001-01-01", false), ("notes", true), ("2001-01-01.tar", true)]
+    {
+        assert_eq!(folder.0.join(name).exists(), there, "{name}");
+    }
+}
+
+/// What `healthz` says, without the token.
+fn health(relay: &Relay) -> Value {
+    let answer = relay.get("/healthz");
+    assert_eq!(answer.status, 200, "degraded is not dead");
+    answer.json()
+}
+
+/// A folder that cannot be made, and then can.
+#[test]
+fn a_log_that_cannot_be_written_is_said_and_nothing_else() {
+    let folder = Folder::new();
+    fs::write(&folder.0, "a file").unwrap();
+    let relay = folder.relay("");
+    let mut client = relay.connect("room");
+    relay.notify("room", "x");
+    assert_eq!(client.data(), "x");
+    relay.wait_log("ERROR");
+    let health = wait_for("degraded", || Some(health(&relay)).filter(|health| health["status"] == "degraded"));
+    let log = &health["message_log"];
+    assert_eq!(log["status"], "failing");
+    assert!(log["error"].as_str().unwrap().contains("Not a directory"), "{health}");
+    wait_for("three lost lines", || (relay.counter("message_log_lost") == 3).then_some(()));
+    assert!(relay.admin("/metrics").body.contains("relay_message_log_failing 1\n"));
+    for _ in 0..10 {
+        relay.notify("room", "y");
+    }
+    fs::remove_file(&folder.0).unwrap();
+    relay.notify("room", "again");
+    relay.wait_log("lines are written again");
+    assert_eq!(self::health(&relay)["status"], "ok");
+    assert_eq!(folder.lines("demo_msg.log", 1)[0]["data"], "again");
+    let said = relay.log().iter().filter(|line| line.contains("lines are lost")).count();
+    assert_eq!(said, 1, "said once, not for each line: {:?}", relay.log());
+}
+
+/// A limit for the size of files is as near to a full disk as a test gets without one: a write takes a part, then fails.
+#[test]
+fn a_full_disk_leaves_no_cut_line() {
+    let folder = Folder::new();
+    let config = temp_file("full.toml");
+    fs::write(&config, Relay::configuration(&folder.configuration(""))).unwrap();
+    let mut command = Command::new("bash");
+    let script = "trap '' XFSZ; ulimit -f 20; exec \"$0\" serve --config \"$1\"";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_relay"), config.to_str().unwrap()]);
+    let relay = Relay::spawn(command, config);
+    let mut client = relay.connect("room");
+    for number in 0..30 {
+        relay.notify("room", &format!("{number} {}", "x".repeat(1000)));
+        assert_eq!(client.data(), format!("{number} {}", "x".repeat(1000)));
+    }
+    let health = wait_for("degraded", || Some(health(&relay)).filter(|health| health["status"] == "degraded"));
+    assert!(health["message_log"]["error"].as_str().unwrap().contains("File too large"), "{health}");
+    let written = wait_for("the rest lost", || {
+        let written = folder.text("demo_msg.log").lines().count() as u64;
+        (written + relay.counter("message_log_lost") == 30).then_some(written)
+    });
+    assert!((10..20).contains(&written), "{written}");
+    folder.lines("demo_msg.log", written as usize);
+}
+
+/// A disk that does not answer at all while a file called `gate` stands beside the folder.
+struct Stuck {
+    folder: Folder,
+    gate: PathBuf,
+}
+
+impl Stuck {
+    fn new() -> Stuck {
+        let folder = Folder::new();
+        let gate = folder.0.with_extension("gate");
+        fs::write(&gate, "").unwrap();
+        Stuck { folder, gate }
+    }
+
+    fn relay(&self, root: &str) -> Relay {
+        let library = temp_file("stuck.so");
+        let source = r#"
+            #define _GNU_SOURCE
+            #include <dlfcn.h>
+            #include <fcntl.h>
+            #include <stdarg.h>
+            #include <stdlib.h>
+            #include <string.h>
+            #include <unistd.h>
+            int open64(const char *path, int flags, ...) {
+                int (*next)(const char *, int, ...) = dlsym(RTLD_NEXT, "open64");
+                va_list list;
+                va_start(list, flags);
+                int mode = va_arg(list, int);
+                va_end(list);
+                if (strncmp(path, getenv("STUCK"), strlen(getenv("STUCK"))) == 0)
+                    while (access(getenv("GATE"), F_OK) == 0) usleep(2000);
+                return next(path, flags, mode);
+            }"#;
+        let code = library.with_extension("c");
+        fs::write(&code, source).unwrap();
+        let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&code).arg("-ldl").status();
+        assert!(built.unwrap().success());
+        fs::remove_file(code).unwrap();
+        let relay = Relay::start_with(&format!("{root}{}", self.folder.configuration("")), |command| {
+            command.env("LD_PRELOAD", &library).env("STUCK", &self.folder.0).env("GATE", &self.gate);
+        });
+        fs::remove_file(library).unwrap();
+        relay
+    }
+
+    fn open(&self) {
+        let _ = fs::remove_file(&self.gate);
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        self.open();
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_answer_delays_nobody() {
+    let stuck = Stuck::new();
+    let relay = stuck.relay("");
+    let mut client = relay.connect("room");
+    let big = "x".repeat(900_000);
+    // The first lines are being written; 8 MiB more may wait.
+    for number in 0..12 {
+        let data = format!("{number} {big}");
+        relay.notify("room", &data);
+        assert_eq!(client.data(), data);
+    }
+    let health = wait_for("degraded", || Some(health(&relay)).filter(|health| health["status"] == "degraded"));
+    assert_eq!(health["message_log"]["error"], "the disk does not keep up");
+    relay.wait_log("message log: the disk does not keep up");
+    assert_eq!(relay.counter("message_log_lost"), 3);
+    stuck.open();
+    wait_for("recovery", || (self::health(&relay)["status"] == "ok").then_some(()));
+    assert_eq!(stuck.folder.lines("demo_msg.log", 9).len(), 9);
+    relay.notify("room", "after");
+    assert_eq!(stuck.folder.lines("demo_msg.log", 10)[9]["data"], "after");
+}
+
+#[test]
+fn pages_that_wait_for_the_disk_give_up() {
+    let stuck = Stuck::new();
+    let relay = stuck.relay("\n[limits]\nrequest_timeout = 1\n");
+    let mut waiting: Vec<_> = (0..16)
+        .map(|_| {
+            let mut stream = relay.tcp();
+            send_request(&mut stream, "GET", &format!("/clientlog?token={TOKEN}"), &[], b"");
+            stream
+        })
+        .collect();
+    wait_for("all to wait", || {
+        let answer = relay.admin("/clientlog");
+        assert_eq!(answer.status, 503);
+        answer.body.contains("too many wait").then_some(())
+    });
+    let mut client = relay.connect("room");
+    relay.notify("room", "x");
+    assert_eq!(client.data(), "x");
+    drop(waiting.pop());
+    for stream in &mut waiting {
+        let answer = read_answer(stream, false);
+        assert_eq!((answer.status, answer.header("connection")), (503, "close"), "{answer:?}");
+    }
+    stuck.open();
+    wait_for("pages again", || (relay.admin("/clientlog").status == 200).then_some(()));
+    assert_eq!(stuck.folder.lines("client.log", 1)[0]["event"], "connect");
+}
+
+#[test]
+fn what_waits_is_written_before_the_end() {
+    let stuck = Stuck::new();
+    let mut relay = stuck.relay("");
+    for number in 0..1000 {
+        relay.notify("room", &number.to_string());
+    }
+    relay.signal(SIGTERM);
+    relay.wait_log("stopping");
+    thread::sleep(Duration::from_millis(50));
+    stuck.open();
+    assert_eq!(relay.wait(), 0);
+    let lines = stuck.folder.lines("demo_msg.log", 1000);
+    assert!(lines.iter().enumerate().all(|(number, line)| line["data"] == number.to_string()));
+    assert_eq!(stuck.folder.lines("sys.log", 2)[1]["event"], "stop");
+}
+
+#[test]
+fn a_disk_that_does_not_answer_does_not_keep_relay_from_ending() {
+    let stuck = Stuck::new();
+    let mut relay = stuck.relay("shutdown_timeout = 1\n");
+    relay.notify("room", "x");
+    let begin = Instant::now();
+    relay.signal(SIGTERM);
+    assert_eq!(relay.wait(), 0);
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    relay.wait_log("the disk did not take the last lines in time");
+}
+
+/// Many clients at once, all in the trail, none twice.
+#[test]
+fn the_trail_is_complete() {
+    let folder = Folder::new();
+    let mut relay = folder.relay("");
+    for round in 0..20 {
+        let clients: Vec<_> =
+            (0..20).map(|number| relay.connect_with(&[("userid", &format!("{round}-{number}"))])).collect();
+        drop(clients);
+    }
+    relay.signal(SIGTERM);
+    assert_eq!(relay.wait(), 0);
+    let lines = folder.lines("client.log", 800);
+    for event in ["connect", "disconnect"] {
+        let mut users: Vec<_> =
+            lines.iter().filter(|line| line["event"] == event).map(|line| line["userid"].as_str().unwrap()).collect();
+        users.sort_unstable();
+        users.dedup();
+        assert_eq!(users.len(), 400, "{event}");
+    }
+}
+
+#[test]
+fn a_change_waits_for_a_restart() {
+    let folder = Folder::new();
+    let relay = Relay::start("");
+    fs::write(&relay.config, Relay::configuration(&folder.configuration(""))).unwrap();
+    relay.signal(1);
+    relay.wait_log("[message_log] is not re-read: it waits for a restart");
+    relay.notify("room", "x");
+    assert!(!folder.0.exists());
+}
