@@ -130,7 +130,7 @@ fn the_answers_to_notify() {
 
 // What is mended.
 
-/// 1. Messages were lost and repeated, since the one in flight stood in a global.
+/// Defect 1: Messages were lost and repeated, since the one in flight stood in a global.
 #[test]
 fn a_burst_is_not_lost_and_nothing_comes_twice() {
     let relay = Relay::start("[limits]\nmessage_burst = 1000\n");
@@ -159,7 +159,7 @@ fn a_burst_is_not_lost_and_nothing_comes_twice() {
     }
 }
 
-/// 2. A message followed at once by a connect reached the room as that client's record.
+/// Defect 2: A message followed at once by a connect reached the room as that client's record.
 #[test]
 fn who_connects_is_nobodys_message() {
     let relay = Relay::start("");
@@ -176,7 +176,7 @@ fn who_connects_is_nobodys_message() {
     member.silence();
 }
 
-/// 4. Any client could end the process.
+/// Defect 4: Any client could end the process.
 #[test]
 fn nothing_a_client_sends_ends_relay() {
     let relay = Relay::start("");
@@ -212,7 +212,7 @@ fn nothing_a_client_sends_ends_relay() {
     assert_eq!(new_msg(&mut client)["data"], "fine");
 }
 
-/// 5. and 19. An event called `disconnect` ran the server's own handler: the counter went down, the user vanished, and
+/// Defects 5 and 19: An event called `disconnect` ran the server's own handler: the counter went down, the user vanished, and
 /// the room was told that he had quit, as often as wanted.
 #[test]
 fn a_client_cannot_pretend_to_leave() {
@@ -236,7 +236,7 @@ fn a_client_cannot_pretend_to_leave() {
     watcher.silence();
 }
 
-/// 6. and 7. A refused client saw nothing at all, and its connection stayed for ever; an unknown source was `{}`.
+/// Defects 6 and 7: A refused client saw nothing at all, and its connection stayed for ever; an unknown source was `{}`.
 #[test]
 fn who_is_refused_learns_why() {
     let relay = Relay::start("[socketio]\nconnect_timeout = 0.2\n");
@@ -263,7 +263,7 @@ fn who_is_refused_learns_why() {
     assert_eq!(relay.post_form(&fields).json()["msg"], "this source can not be configured!");
 }
 
-/// 8. Source `a`, room `bc1` was source `ab`, room `c1`.
+/// Defect 8: Source `a`, room `bc1` was source `ab`, room `c1`.
 #[test]
 fn sources_are_apart() {
     let relay = Relay::start("\n[sources.a]\nsign_key = \"1\"\n[sources.ab]\nsign_key = \"2\"");
@@ -279,7 +279,7 @@ fn sources_are_apart() {
     ab.silence();
 }
 
-/// 9. md5 stays what it is, for the clients that cannot be changed; a source may demand better, and no signature is ever
+/// Defect 9: md5 stays what it is, for the clients that cannot be changed; a source may demand better, and no signature is ever
 /// passed on.
 #[test]
 fn signatures() {
@@ -293,7 +293,7 @@ fn signatures() {
     assert_eq!(relay.post_form(&fields).json()["msg"], "api notify sign verify failed!");
 }
 
-/// 10. Everybody could look at everything, and reload every visitor's page.
+/// Defect 10: Everybody could look at everything, and reload every visitor's page.
 #[test]
 fn operators_pages_are_for_operators() {
     let relay = Relay::start("");
@@ -306,7 +306,7 @@ fn operators_pages_are_for_operators() {
     assert_eq!(event(&mut client), json!(["refreshPage"]));
 }
 
-/// 14. What visitors say of themselves became markup on the operators' pages.
+/// Defect 14: What visitors say of themselves became markup on the operators' pages.
 #[test]
 fn no_markup_comes_in() {
     let relay = Relay::start("");
@@ -318,7 +318,7 @@ fn no_markup_comes_in() {
     }
 }
 
-/// 16. Error pages had stack traces with file names.
+/// Defect 16: Error pages had stack traces with file names.
 #[test]
 fn errors_give_nothing_away() {
     let relay = Relay::start("");
@@ -340,7 +340,7 @@ fn errors_give_nothing_away() {
     }
 }
 
-/// 17. A room whose name has one character was none.
+/// Defect 17: A room whose name has one character was none.
 #[test]
 fn one_character_is_a_name() {
     let relay = Relay::start("");
@@ -350,7 +350,7 @@ fn one_character_is_a_name() {
     assert!(relay.admin("/online?source=demo").body.contains("会话链接数：1<br>"));
 }
 
-/// 20. The answer came before, and without, delivery.
+/// Defect 20: The answer came before, and without, delivery.
 #[test]
 fn code_1_means_that_members_have_it() {
     let relay = Relay::start("");
@@ -361,7 +361,7 @@ fn code_1_means_that_members_have_it() {
     assert_eq!(json(packets.last().unwrap(), "42")[1]["data"], "x", "{packets:?}");
 }
 
-/// 22. A fresh checkout did not start: the folder of the logs was not there.
+/// Defect 22: A fresh checkout did not start: the folder of the logs was not there.
 #[test]
 fn folders_are_made() {
     let folder = support::temp_file("logs");
@@ -374,7 +374,7 @@ fn folders_are_made() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// 23. Pages could post but not read the answer.
+/// Defect 23: Pages could post but not read the answer.
 #[test]
 fn pages_read_the_answer() {
     let relay = Relay::start("");
@@ -393,7 +393,7 @@ fn pages_read_the_answer() {
     assert_eq!(from("https://evil.example.org"), "");
 }
 
-/// 24. Rates and sizes had no bound. Rooms of one's own source may still be written to by who is no member.
+/// Defect 24: Rates and sizes had no bound. Rooms of one's own source may still be written to by who is no member.
 #[test]
 fn what_one_client_may_send() {
     let relay = Relay::start("[limits]\nmessage_rate = 5\nmessage_burst = 5\nmessage = 2000\n");
