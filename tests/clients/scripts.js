@@ -46,7 +46,7 @@ async function main(command) {
   }
 }
 
-module.exports = { build, read }
+module.exports = { build, read, SCRIPTS }
 if (require.main === module) {
   main(process.argv[2]).catch(error => {
     console.error(error.message)

@@ -235,20 +235,19 @@ var NODE_IM = NODE_IM || (function () {
       if (!over) end(true, socket.connected && 'disconnect', ['io client disconnect']);
       return socket;
     }
-    /** Silence is death, since the relay pings. But a page that slept wakes with its timers first and gets what arrived
-        meanwhile after that: a look that comes late only leads to a second one. */
-    function watch(delay) {
-      var due = Date.now() + delay;
+    /** Silence is death, since the relay pings. But a page that slept or was busy may get its timers before what arrived
+        meanwhile: so the first look never decides. */
+    function watch(delay, decide) {
       arm(delay, function () {
-        var now = Date.now(), rest = heard + silence - now;
+        var rest = heard + silence - Date.now();
         if (rest > 0) watch(rest);
-        else if (now > due + GRACE) watch(GRACE);
+        else if (!decide) watch(GRACE, true);
         else lost('ping timeout');
       });
     }
     /** The page woke up, or its network did. Attempts for this reason are not counted. */
     function wake() {
-      if (waiting) connect(); else if (socket.connected) watch(GRACE);
+      if (waiting) connect(); else if (socket.connected) watch(GRACE, true);
     }
 
     /* What comes in */
