@@ -108,9 +108,13 @@ fn page() {
 
 #[test]
 fn configuration() {
-    let file = temp_file("toml");
-    fs::write(&file, block("toml", "[sources.shop]")).unwrap();
-    let check = Command::new(env!("CARGO_BIN_EXE_relay")).args(["check", "--config"]).arg(&file).output().unwrap();
-    assert!(check.status.success(), "{check:?}");
-    fs::remove_file(file).unwrap();
+    let shown = blocks("toml");
+    assert_eq!(shown.len(), 3);
+    for text in shown {
+        let file = temp_file("toml");
+        fs::write(&file, text).unwrap();
+        let check = Command::new(env!("CARGO_BIN_EXE_relay")).args(["check", "--config"]).arg(&file).output().unwrap();
+        assert!(check.status.success(), "{check:?}");
+        fs::remove_file(file).unwrap();
+    }
 }
