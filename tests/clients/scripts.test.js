@@ -128,7 +128,7 @@ token = "${TOKEN}"
 [socketio]
 path = ["/socket.io/", "/else/where/"]
 ping_interval = 0.5
-ping_timeout = 0.5
+ping_timeout = 2
 max_payload = 20000
 [limits]
 message_rate = 0
@@ -423,6 +423,26 @@ message_rate = 0
     }), `ws://${host}`)
     assert.deepEqual(await messages(page, 2), [false, true])
     assert.equal(await page.evaluate(() => XIN_NODE.debugging), false)
+  })
+
+  test('what is no relay is not polled without end', async () => {
+    const page = await open(BLOCKED)
+    await page.route('**/socket.io/**', route => route.fulfill({
+      body: '<html>Welcome to our network', headers: { 'Access-Control-Allow-Origin': '*' }
+    }))
+    await init(page, address('r'), { max_attemptNumber: 1 })
+    await until('the page to give up', () => page.evaluate(() => came.failed))
+    assert.equal(page.asked.length, 2)
+  })
+
+  test('a page that goes away is gone', async () => {
+    const [page, other] = [await open(BLOCKED), await open()]
+    await init(other, address('away'))
+    await connected(other)
+    await init(page, address('away', { watch_quit: 1 }))
+    await connected(page)
+    await page.goto('about:blank')
+    assert.equal((await messages(other, 1))[0].data.key, 'user_quit')
   })
 
   test('a page that was busy or asleep is not taken for a dead connection', async t => {
