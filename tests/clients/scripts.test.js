@@ -289,8 +289,8 @@ message_rate = 0
     test('what cannot be sent is told, and the connection stays', async () => {
       const page = await open(block)
       assert.equal(await send(page, 'x', 'r'), false, 'before init')
-      await init(page, address('r'))
-      assert.equal(await send(page, '你'.repeat(7000), 'r'), true, 'queued: nobody knows yet how much is too much')
+      const queued = await page.evaluate(url => init(url) && XIN_NODE.send_msg('你'.repeat(7000), 'r'), address('r'))
+      assert.equal(queued, true, 'nobody knows yet how much is too much')
       await connected(page)
       assert.equal(await send(page, '你'.repeat(7000), 'r'), false)
       assert.equal(await page.evaluate(() => {
@@ -301,6 +301,7 @@ message_rate = 0
       await page.evaluate(() => XIN_NODE.send_msg(undefined, 'r'))
       await send(page, 'still here', 'r')
       await messages(page, 1)
+      await until('all errors', async () => (await came(page)).errors.length >= 4)
       const { errors, connected: times, disconnected } = await came(page)
       const big = 'the message is bigger than 20000 bytes'
       assert.deepEqual([errors.length, errors[0], errors[1], errors[3]], [4, big, big, 'data can not be null!'])
