@@ -128,7 +128,7 @@ token = "${TOKEN}"
 [socketio]
 path = ["/socket.io/", "/else/where/"]
 ping_interval = 0.5
-ping_timeout = 0.5
+ping_timeout = 2
 max_payload = 20000
 [limits]
 message_rate = 0
@@ -289,8 +289,8 @@ message_rate = 0
     test('what cannot be sent is told, and the connection stays', async () => {
       const page = await open(block)
       assert.equal(await send(page, 'x', 'r'), false, 'before init')
-      await init(page, address('r'))
-      assert.equal(await send(page, '你'.repeat(7000), 'r'), true, 'queued: nobody knows yet how much is too much')
+      const queued = await page.evaluate(url => init(url) && XIN_NODE.send_msg('你'.repeat(7000), 'r'), address('r'))
+      assert.equal(queued, true, 'nobody knows yet how much is too much')
       await connected(page)
       assert.equal(await send(page, '你'.repeat(7000), 'r'), false)
       assert.equal(await page.evaluate(() => {
@@ -301,6 +301,7 @@ message_rate = 0
       await page.evaluate(() => XIN_NODE.send_msg(undefined, 'r'))
       await send(page, 'still here', 'r')
       await messages(page, 1)
+      await until('all errors', async () => (await came(page)).errors.length >= 4)
       const { errors, connected: times, disconnected } = await came(page)
       const big = 'the message is bigger than 20000 bytes'
       assert.deepEqual([errors.length, errors[0], errors[1], errors[3]], [4, big, big, 'data can not be null!'])
@@ -423,6 +424,26 @@ message_rate = 0
     }), `ws://${host}`)
     assert.deepEqual(await messages(page, 2), [false, true])
     assert.equal(await page.evaluate(() => XIN_NODE.debugging), false)
+  })
+
+  test('what is no relay is not polled without end', async () => {
+    const page = await open(BLOCKED)
+    await page.route('**/socket.io/**', route => route.fulfill({
+      body: '<html>Welcome to our network', headers: { 'Access-Control-Allow-Origin': '*' }
+    }))
+    await init(page, address('r'), { max_attemptNumber: 1 })
+    await until('the page to give up', () => page.evaluate(() => came.failed))
+    assert.equal(page.asked.length, 2)
+  })
+
+  test('a page that goes away is gone', async () => {
+    const [page, other] = [await open(BLOCKED), await open()]
+    await init(other, address('away'))
+    await connected(other)
+    await init(page, address('away', { watch_quit: 1 }))
+    await connected(page)
+    await page.goto('about:blank')
+    assert.equal((await messages(other, 1))[0].data.key, 'user_quit')
   })
 
   test('a page that was busy or asleep is not taken for a dead connection', async t => {

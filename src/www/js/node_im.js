@@ -34,7 +34,7 @@ var NODE_IM = NODE_IM || (function () {
   function fill(value, attachments) {
     if (!value || typeof value !== 'object') return value;
     if (value._placeholder === true) return attachments[value.num];
-    for (var key in value) value[key] = fill(value[key], attachments);
+    Object.keys(value).forEach(function (key) { value[key] = fill(value[key], attachments); });
     return value;
   }
 
@@ -55,7 +55,7 @@ var NODE_IM = NODE_IM || (function () {
   }
 
   /* A transport calls onpacket(text or ArrayBuffer) and, once, onclose(); not any more after close(politely). Its owner
-     tells it `sid` and `max` (bytes of a body) when it knows them. */
+     tells it `sid` and `max` (bytes of a body) when they are known. */
 
   function webSocket(address, onpacket, onclose) {
     var socket = new WebSocket(address('websocket'));
@@ -98,9 +98,11 @@ var NODE_IM = NODE_IM || (function () {
     function request(method, body, done) {
       var xhr = new XMLHttpRequest();
       xhr.open(method, target(), true);
-      // Not with `charset` spelled otherwise nor as another type: this one needs no preflight from other origins.
-      if (body) xhr.setRequestHeader('Content-Type', 'text/plain;charset=UTF-8');
-      if (body) xhr.timeout = LOGIN_PATIENCE;
+      if (body) {
+        // A type that pages of other origins may send without asking first.
+        xhr.setRequestHeader('Content-Type', 'text/plain;charset=UTF-8');
+        xhr.timeout = LOGIN_PATIENCE;
+      }
       xhr.onload = function () { if (xhr.status === 200) done(xhr.responseText); else fail(); };
       xhr.onerror = xhr.ontimeout = fail;
       xhr.send(body);
@@ -122,7 +124,7 @@ var NODE_IM = NODE_IM || (function () {
     function read() {
       get = request('GET', null, function (body) {
         body.split(SEPARATOR).forEach(function (packet) {
-          if (!stopped) onpacket(packet.charAt(0) === 'b' ? bytes(packet.slice(1)) : packet);
+          if (!stopped) onpacket(packet);
         });
         if (!stopped) read();
       });
@@ -255,11 +257,18 @@ var NODE_IM = NODE_IM || (function () {
     function received(packet) {
       heard = Date.now();
       try {
-        if (typeof packet !== 'string') attachment(packet);
-        else if (packet.charAt(0) === '0') handshake(JSON.parse(packet.slice(1)));
-        else if (packet.charAt(0) === '1') lost('transport close');
-        else if (packet.charAt(0) === '2') link.send('3' + packet.slice(1));
-        else if (packet.charAt(0) === '4') parse(packet.slice(1));
+        if (typeof packet !== 'string') return attachment(packet);
+        var rest = packet.slice(1);
+        switch (packet.charAt(0)) {
+          case '0': return handshake(JSON.parse(rest));
+          case '1': return lost('transport close');
+          case '2': return link.send('3' + rest);
+          case '4': return parse(rest);
+          case '6': return; // a noop
+          case 'b': return attachment(bytes(rest)); // as polling carries it
+        }
+        // Not the relay: a hotel's login page, say, which must not be polled without end.
+        throw new Error('no packet');
       } catch (e) {
         lost('parse error');
       }
@@ -289,7 +298,7 @@ var NODE_IM = NODE_IM || (function () {
       var data = packet.data, via = link, ack;
       switch (packet.type) {
         case '0': return joined(data.sid);
-        case '1': return end(false, 'disconnect', ['io server disconnect']);
+        case '1': return end(true, 'disconnect', ['io server disconnect']);
         case '2': case '5':
           if (packet.id) data.push(function () { if (link === via) write('43' + packet.id, [].slice.call(arguments)); });
           return event(data.shift(), data);
@@ -298,7 +307,7 @@ var NODE_IM = NODE_IM || (function () {
           delete acks[packet.id];
           return call(ack, data);
         case '4':
-          end(false, 'sys_error', [data.message]);
+          end(true, 'sys_error', [data.message]);
           return fire('connect_error', [new Error(data.message)]);
       }
     }
