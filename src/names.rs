@@ -63,6 +63,12 @@ pub fn is_file_safe(name: &str) -> bool {
         && name.bytes().any(|byte| byte != b'.')
 }
 
+/// Whether an event's name belongs to the libraries themselves (socket.io-parser, `RESERVED_EVENTS`): a client that gets
+/// such an event takes it for a broken packet.
+pub fn is_reserved(name: &str) -> bool {
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"].contains(&name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -97,6 +97,12 @@ impl Outbox {
         self.bytes == 0
     }
 
+    /// Whether something waits that the peer did not take in an earlier turn.
+    pub fn is_behind(&self) -> bool {
+        let front = self.rest.as_ref().and_then(|rest| rest.segments.front());
+        matches!(front, Some(Segment::Kept { .. }))
+    }
+
     /// Forgets what was not begun: only the rest of a frame that is half out stays.
     pub fn abandon(&mut self, turn: &Turn) {
         self.seal();

@@ -30,6 +30,13 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         "text" => Form::Text,
         _ => return Reply::refusal(400, "format is json or text").into(),
     };
+    let namespace = match fields.get("nsp") {
+        "" => "/",
+        namespace => namespace,
+    };
+    if form == Form::Text && namespace != "/" {
+        return Reply::refusal(400, "format=text is for the namespace / only").into();
+    }
     let login = Login {
         source: fields.get("source"),
         room_ids: fields.get("room_ids"),
@@ -43,7 +50,7 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         referer: &head.referer,
         user_agent: &head.user_agent,
     };
-    match cx.hub.admit(&login, cx.conn, cx.now) {
+    match cx.hub.admit(namespace, &login, cx.conn, cx.now) {
         Ok(client) => {
             debug!("{} came to {:?} of {}", Peer(&login), login.room_ids, login.source);
             Outcome::Upgrade { client, response }

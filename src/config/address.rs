@@ -44,6 +44,63 @@ impl fmt::Display for Address {
     }
 }
 
+/// Where the business backend is, and what of it is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// The server.
+    pub place: Place,
+    /// The path and query of its hook.
+    pub target: String,
+}
+
+/// A server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// By name or address, and port.
+    Tcp(String, u16),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl Backend {
+    /// Reads `http://host:port/path` or `http://unix:/run/backend.sock:/path`, as nginx writes it; the error says what
+    /// would be right.
+    pub fn parse(text: &str) -> Result<Backend, String> {
+        let wanted = || format!("expected http://host:port/path or http://unix:/SOCKET:/path, not {text:?}");
+        let plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains(['#', '@']);
+        let rest = text.strip_prefix("http://").filter(|_| plain).ok_or_else(wanted)?;
+        if let Some(rest) = rest.strip_prefix("unix:") {
+            let (path, target) = rest.split_once(':').unwrap_or((rest, "/"));
+            let right = path.starts_with('/') && path.len() <= 107 && target.starts_with('/');
+            let backend = Backend { place: Place::Unix(path.into()), target: target.into() };
+            return right.then_some(backend).ok_or_else(wanted);
+        }
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
+            _ => (authority, Some(80)),
+        };
+        let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let right = match name {
+            Some(v6) => v6.parse::<core::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && !host.contains([':', '[', ']']),
+        };
+        let port = port.filter(|port| right && *port != 0).ok_or_else(wanted)?;
+        let slash = if target.starts_with('/') { "" } else { "/" };
+        Ok(Backend { place: Place::Tcp(name.unwrap_or(host).into(), port), target: format!("{slash}{target}") })
+    }
+
+    /// What the `Host` header says (RFC 9110 section 7.2).
+    pub fn host(&self) -> String {
+        match &self.place {
+            Place::Tcp(host, 80) if !host.contains(':') => host.clone(),
+            Place::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+            Place::Tcp(host, port) => format!("{host}:{port}"),
+            Place::Unix(_) => "localhost".into(),
+        }
+    }
+}
+
 /// A range of peers: an address, `address/prefix`, or `unix` for whoever comes through a Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
@@ -90,6 +147,43 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn backends() {
+        let tcp = |host: &str, port, target: &str| {
+            Ok(Backend { place: Place::Tcp(host.into(), port), target: target.into() })
+        };
+        assert_eq!(Backend::parse("http://php.lan"), tcp("php.lan", 80, "/"));
+        assert_eq!(Backend::parse("http://php.lan:8080/hook?x=1"), tcp("php.lan", 8080, "/hook?x=1"));
+        assert_eq!(Backend::parse("http://10.0.0.1?x"), tcp("10.0.0.1", 80, "/?x"));
+        assert_eq!(Backend::parse("http://[::1]:81/"), tcp("::1", 81, "/"));
+        assert_eq!(Backend::parse("http://[::1]"), tcp("::1", 80, "/"));
+        let unix = |path: &str, target: &str| Ok(Backend { place: Place::Unix(path.into()), target: target.into() });
+        assert_eq!(Backend::parse("http://unix:/run/php.sock:/hook"), unix("/run/php.sock", "/hook"));
+        assert_eq!(Backend::parse("http://unix:/run/php.sock"), unix("/run/php.sock", "/"));
+        for wrong in [
+            "",
+            "php.lan",
+            "https://php.lan",
+            "http://",
+            "http://:80",
+            "http://a:0/",
+            "http://a:99999",
+            "http://a:b/",
+            "http://u@a/",
+            "http://a b/",
+            "http://a/#x",
+            "http://unix:run",
+            "http://unix:/run:x",
+            "http://[::1/",
+            "http://a/\r\nX: y",
+            "http://ä/",
+        ] {
+            assert!(Backend::parse(wrong).is_err(), "{wrong:?}");
+        }
+        let host = |text: &str| Backend::parse(text).unwrap().host();
+        assert_eq!([host("http://a"), host("http://a:81"), host("http://[::1]:81")], ["a", "a:81", "[::1]:81"]);
+    }
 
     #[test]
     fn addresses() {

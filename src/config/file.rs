@@ -13,8 +13,12 @@ use toml_span::{
     value::{Table, ValueInner},
 };
 
-use super::{Ack, Address, Auth, Config, Namespace, Network, Rule, Secret, Send, Source, Welcome};
-use crate::{limits, names, sign::Scheme};
+use super::{Ack, Address, Auth, Backend, Config, Namespace, Network, Rule, Secret, Send, Source, Welcome};
+use crate::{
+    limits,
+    names::{self, is_reserved},
+    sign::Scheme,
+};
 
 /// Something wrong with the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,12 +135,14 @@ impl<'t> Reader<'t, '_> {
         config.admin_token = section.secret(self, "token", "token_file").map(|(secret, _)| secret);
         section.finish(self);
 
+        let mut spans = Vec::new();
         for (name, span, section) in root.sections(self, "namespaces") {
             let namespace = self.namespace(section);
-            if namespace.auth == Auth::Open {
-                let source = namespace.source.as_deref().unwrap_or(name.trim_start_matches('/'));
+            spans.push((name.clone(), span));
+            if namespace.auth != Auth::Sign {
+                let source = namespace.open_source(&name);
                 if !names::is_file_safe(source) {
-                    let wanted = "auth = \"open\" needs source = \"NAME\", the source of who is let in";
+                    let wanted = "auth without a signature needs source = \"NAME\", the source of who is let in";
                     self.problem(span, format!("namespaces.{name:?}: {wanted} (1 to 64 of A-Z a-z 0-9 . _ -)"));
                 }
             }
@@ -148,8 +154,13 @@ impl<'t> Reader<'t, '_> {
         }
 
         let mut section = root.section(self, "hooks");
-        section.not_yet(self, "url", "does not call a backend yet");
-        section.string(self, "url", &mut config.hooks.url);
+        if let Some(value) = section.take("url") {
+            match value.as_str().map(Backend::parse) {
+                Some(Ok(url)) => config.hooks.url = Some(url),
+                Some(Err(wanted)) => self.problem(value.span, format!("hooks.url: {wanted}")),
+                None => self.wanted(&value, "hooks.url", "a string in quotes"),
+            }
+        }
         config.hooks.secret = section.secret(self, "secret", "secret_file").map(|(secret, _)| secret);
         let event = |name: &str| match name {
             "connect" | "disconnect" | "message" => Ok(name.to_owned()),
@@ -164,6 +175,9 @@ impl<'t> Reader<'t, '_> {
         }
         section.whole(self, "queue", &mut config.hooks.queue, 1..=10_000_000, "calls");
         section.finish(self);
+        for (name, span) in spans {
+            self.check_namespace(&name, span, &config);
+        }
 
         let mut section = root.section(self, "redis");
         section.not_yet(self, "url", "has no link to siblings yet");
@@ -210,16 +224,12 @@ impl<'t> Reader<'t, '_> {
 
     fn namespace(&mut self, mut section: Section<'t>) -> Namespace {
         let mut namespace = Namespace::default();
-        if let Some(value) = section.table.get("auth").filter(|value| value.as_str() == Some("hook")) {
-            self.problem(value.span, format!("{}auth: this version does not call a backend yet", section.prefix));
-        }
         let auth = [("sign", Auth::Sign), ("open", Auth::Open), ("hook", Auth::Hook)];
         if let Some(auth) = section.choice(self, "auth", &auth) {
             namespace.auth = auth;
         }
         namespace.source = section.optional(self, "source");
         section.boolean(self, "join", &mut namespace.join);
-        section.not_yet(self, "pairing", "pairs no namespaces yet");
         namespace.pairing = section.optional(self, "pairing");
         if let Some(forward) = section.list(self, "forward", "events", |name| Ok(name.to_owned())) {
             namespace.forward = forward;
@@ -251,33 +261,70 @@ impl<'t> Reader<'t, '_> {
 
     fn rule(&mut self, mut section: Section<'t>, span: Span) -> Option<Rule> {
         let event = section.optional(self, "event");
-        if let Some(value) = section.table.get("send")
-            && value.as_str().is_some_and(|name| ["others", "rooms", "namespace", "user", "hook"].contains(&name))
-        {
-            self.problem(value.span, format!("{}send: this version knows \"self\" and \"drop\" only", section.prefix));
-        }
         let send = section.choice(self, "send", &Send::NAMES).unwrap_or(Send::Drop);
         let to = section.optional(self, "to");
         let rename = section.optional(self, "as");
-        if let Some(value) = section.table.get("ack").filter(|value| matches!(value.as_str(), Some("peer" | "hook"))) {
-            self.problem(
-                value.span,
-                format!("{}ack: this version knows \"echo\" and fixed values only", section.prefix),
-            );
-        }
         let ack = section.take("ack").map(|value| match to_json(value) {
             Json::String(name) if name == "echo" => Ack::Echo,
             Json::String(name) if name == "peer" => Ack::Peer,
             Json::String(name) if name == "hook" => Ack::Hook,
             value => Ack::Value(value),
         });
+        let mut volatile = false;
+        section.boolean(self, "volatile", &mut volatile);
+        let goes = !matches!(send, Send::Drop | Send::Hook);
+        let wrong = [
+            (to.is_some() && send != Send::User, "to: only send = \"user\" looks in another namespace"),
+            (
+                ack == Some(Ack::Peer) && !matches!(send, Send::User | Send::SelfOnly),
+                "ack = \"peer\": only where send is \"user\" or \"self\"",
+            ),
+            (ack == Some(Ack::Hook) && send != Send::Hook, "ack = \"hook\": only where send is \"hook\""),
+            (volatile && !goes, "volatile: this rule sends to no client"),
+            (rename.is_some() && !goes, "as: this rule sends to no client"),
+        ];
+        for (_, why) in wrong.iter().filter(|(wrong, _)| *wrong) {
+            self.problem(span, format!("{}{why}", section.prefix));
+        }
+        let reserved = [&event, &rename].into_iter().flatten().find(|name| is_reserved(name));
+        if let Some(name) = reserved {
+            self.problem(span, format!("{}{name:?} is a name that Socket.IO keeps to itself", section.prefix));
+        }
         section.finish(self);
         match event {
-            Some(event) => Some(Rule { event, send, to, rename, ack }),
+            Some(event) => Some(Rule { event, send, to, rename, ack, volatile }),
             None => {
                 self.problem(span, format!("{}event is missing: an event's name, or \"*\"", section.prefix));
                 None
             }
+        }
+    }
+
+    /// What a namespace needs that stands elsewhere.
+    fn check_namespace(&mut self, name: &str, span: Span, config: &Config) {
+        let Some(namespace) = config.namespaces.get(name) else { return };
+        let others = namespace.rules.iter().filter_map(|rule| rule.to.as_ref()).chain(&namespace.pairing);
+        for other in others.filter(|other| !config.namespaces.contains_key(*other)) {
+            self.problem(span, format!("namespaces.{name:?}: there is no [namespaces.{other:?}]"));
+        }
+        if namespace.uses_hooks() && config.hooks.url.is_none() {
+            self.problem(span, format!("namespaces.{name:?} asks the backend: hooks.url is missing"));
+        }
+        let events = &config.hooks.events;
+        if namespace.auth == Auth::Hook && !events.iter().any(|event| event == "connect") {
+            self.problem(span, format!("namespaces.{name:?}: auth = \"hook\" needs \"connect\" among hooks.events"));
+        }
+        let mut own: Vec<&str> = if name == "/" { vec!["postMsg"] } else { Vec::new() };
+        if name == "/" || namespace.join {
+            own.extend(["join", "leave"]);
+        }
+        if namespace.pairing.is_some() {
+            own.extend(["user_login", "check_app_status"]);
+            own.extend(namespace.forward.iter().map(String::as_str));
+        }
+        for rule in namespace.rules.iter().filter(|rule| own.contains(&&*rule.event)) {
+            let event = &rule.event;
+            self.problem(span, format!("namespaces.{name:?}: {event:?} has its meaning already, a rule never sees it"));
         }
     }
 

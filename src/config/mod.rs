@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use log::LevelFilter;
 
 pub use self::{
-    address::{Address, Network},
+    address::{Address, Backend, Network, Place},
     file::{Problem, parse},
     namespace::{Ack, Auth, Namespace, Rule, Send, Welcome},
 };
@@ -124,8 +124,8 @@ pub struct MessageLog {
 /// Section `[hooks]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hooks {
-    /// The backend; empty: none.
-    pub url: String,
+    /// The backend; nothing: there is none.
+    pub url: Option<Backend>,
     /// What calls are signed with.
     pub secret: Option<Secret>,
     /// Which events are told.
@@ -181,7 +181,7 @@ impl Default for Config {
             admin_token: None,
             namespaces: BTreeMap::from([("/".into(), Namespace::default())]),
             hooks: Hooks {
-                url: String::new(),
+                url: None,
                 secret: None,
                 events: ["connect", "disconnect", "message"].map(String::from).into(),
                 timeout: Duration::from_secs(3),
@@ -200,13 +200,20 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The built-in demo setting: two sources whose keys everybody knows.
+    /// The built-in demo setting: two sources whose keys everybody knows, and a pair of namespaces that let anybody in.
     pub fn demo() -> Config {
         let source = |(name, key): (&str, &str)| {
             let sign_key = Secret(key.into());
             (name.to_owned(), Source { sign_key, sign: Scheme::ALL.into(), publish_msg_verify: true })
         };
-        Config { sources: DEMO_KEYS.map(source).into(), ..Config::default() }
+        let pair = |(name, other): (&str, &str)| {
+            let pairing = Some(other.to_owned());
+            let source = Some(DEMO_KEYS[0].0.to_owned());
+            (name.to_owned(), Namespace { auth: Auth::Open, source, pairing, ..Namespace::default() })
+        };
+        let mut config = Config { sources: DEMO_KEYS.map(source).into(), ..Config::default() };
+        config.namespaces.extend([("/web", "/app"), ("/app", "/web")].map(pair));
+        config
     }
 
     /// Whether a source's key is one that everybody knows.

@@ -69,7 +69,32 @@ pub struct Rule {
     pub rename: Option<String>,
     /// How the sender's acknowledgement is answered; nothing: not at all.
     pub ack: Option<Ack>,
+    /// Whether it is dropped for who has not yet read what came before.
+    pub volatile: bool,
 }
+
+impl Namespace {
+    /// Whether the backend has to do with it: then it is told who comes and goes, too.
+    pub fn uses_hooks(&self) -> bool {
+        self.auth == Auth::Hook || self.rules.iter().any(|rule| rule.send == Send::Hook)
+    }
+
+    /// The source of who got in without a signature, in the namespace of that name.
+    pub fn open_source<'a>(&'a self, name: &'a str) -> &'a str {
+        self.source.as_deref().unwrap_or(name.trim_start_matches('/'))
+    }
+
+    /// The rule for an event: the first that names it, else the first for all. The events that relay itself sends are
+    /// not among those: nobody makes pages reload by accident.
+    pub fn rule(&self, event: &str) -> Option<&Rule> {
+        let named = self.rules.iter().find(|rule| rule.event == event);
+        let any = || self.rules.iter().find(|rule| rule.event == "*" && !OWN_EVENTS.contains(&event));
+        named.or_else(any)
+    }
+}
+
+/// What relay itself sends.
+pub const OWN_EVENTS: [&str; 3] = ["newMsg", "sys_error", "refreshPage"];
 
 /// To whom an event goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

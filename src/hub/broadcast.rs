@@ -211,7 +211,8 @@ fn plain(json: &str) -> Cow<'_, [u8]> {
     value.map_or(Cow::Borrowed(json.as_bytes()), |value| Cow::Owned(value.into_bytes()))
 }
 
-fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Appends bytes as `{"_base64":"…"}`.
+pub fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"{\"_base64\":\"");
     let begin = out.len();
     out.resize(begin + BASE64.encode_len(bytes.len()), 0);

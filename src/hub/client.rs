@@ -58,6 +58,8 @@ pub struct Session {
     pub form: Form,
     /// Whether its rooms want to know when it leaves.
     pub watch_quit: bool,
+    /// Whether the backend has not said yet that it may come in: nobody sees it until then.
+    pub pending: bool,
 }
 
 const _: () = assert!(size_of::<Session>() <= 96);

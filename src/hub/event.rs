@@ -6,12 +6,12 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::value::RawValue;
 
-use super::{Data, Form, Hub, Refusal, TenantId};
+use super::{Data, Form, Hub, Refusal, TenantId, rules::Occasion};
 use crate::{
     clock::Now,
     frame::Opcode,
     key::{ClientKey, SessionKey},
-    names::{RoomId, Rooms},
+    names::{RoomId, Rooms, is_reserved},
     sign::{Signature, Subject},
     websocket::Close,
 };
@@ -76,21 +76,30 @@ impl Hub {
         let field = |name: &str| fields.get(name).map_or(Cow::Borrowed(""), |value| scalar(value));
         let list = || fields.get("room_ids").or(fields.get("room_id")).map_or_else(String::new, |raw| rooms(raw));
         let event = fields.get("event").map_or(Cow::Borrowed("postMsg"), |event| scalar(event));
+        let Some(space) = self.sessions.get(session).map(|session| session.space) else { return };
+        let (main, join) = (space == super::MAIN, self.spaces[space as usize].config.join);
         let answer = match &*event {
-            "postMsg" => {
+            "postMsg" if main => {
                 let data = fields.get("data").map_or("null", |data| data.get());
                 self.post_data(session, Data::Json(data), &list())
             }
-            "join" | "leave" => {
+            "join" | "leave" if main || join => {
                 let (sign, sign_type, ts) = (field("sign"), field("sign_type"), field("ts"));
                 let signature = Signature::new(&sign, &sign_type, &ts);
                 self.change_rooms(session, &list(), &signature, now, event == "join")
             }
             "ping" if ack.is_none() => return self.send(key, Opcode::Text, b"{\"event\":\"pong\"}"),
             "ping" => Ok(String::from("\"\"")),
-            // What has no rule does nothing; who asks learns it.
-            _ if ack.is_none() => return self.stats.client_messages_refused += 1,
-            _ => Err(Refusal::UnknownEvent),
+            "ack" => {
+                let Some(id) = ack else { return };
+                return self.handle_ack(session, &id, &arguments(fields), &[]);
+            }
+            _ if is_reserved(&event) => Err(Refusal::UnknownEvent),
+            _ => {
+                let list = arguments(fields);
+                let occasion = Occasion { name: &event, list: &list, attachments: &[], ack: ack.as_deref() };
+                return self.apply_rule(session, &occasion, now);
+            }
         };
         self.answer(key, ack.as_deref(), answer);
     }
@@ -148,7 +157,7 @@ impl Hub {
     }
 
     /// Acknowledges, if that was asked for; otherwise only a refusal is said.
-    fn answer(&mut self, key: ClientKey, ack: Option<&str>, answer: Result<String, Refusal>) {
+    pub(super) fn answer(&mut self, key: ClientKey, ack: Option<&str>, answer: Result<String, Refusal>) {
         let mut text = String::new();
         let json = |text: &str| serde_json::Value::from(text).to_string();
         let written = match (ack, &answer) {
@@ -188,6 +197,15 @@ impl Incoming<'_> {
     fn ack(&self) -> Option<String> {
         let Incoming::Text(text) = self else { return None };
         ack(&serde_json::from_str(text).ok()?)
+    }
+}
+
+/// The arguments of a JSON client's event as an array: `args`, or the one that is `data`.
+fn arguments(fields: &Fields<'_>) -> String {
+    match (fields.get("args").map(|raw| raw.get()), fields.get("data")) {
+        (Some(list), _) if list.starts_with('[') => list.to_owned(),
+        (_, Some(data)) => format!("[{}]", data.get()),
+        _ => "[]".to_owned(),
     }
 }
 

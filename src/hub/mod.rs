@@ -2,17 +2,21 @@
 //! no clock, no file: what the hub wants of the world it says as an [`Effect`], and what it wants sent it puts into its
 //! clients' outboxes.
 
+pub mod asks;
 pub mod broadcast;
 pub mod client;
+pub mod emission;
 pub mod event;
 pub mod journal;
 pub mod presence;
 pub mod refresh;
 pub mod refusal;
 pub mod room;
+pub mod rules;
 pub mod sid;
 pub mod socketio;
 pub mod stats;
+pub mod users;
 
 use core::net::IpAddr;
 use std::{
@@ -22,12 +26,14 @@ use std::{
 };
 
 use self::{
+    asks::Asks,
     broadcast::Message,
     client::{Agents, Identity, Membership, Rate},
     journal::{Journal, Line},
     presence::Today,
     room::{Member, Room, RoomTable},
     sid::Sids,
+    users::Users,
 };
 pub use self::{
     broadcast::{Data, MessageId},
@@ -49,8 +55,9 @@ use crate::{
 /// All of relay's state that is about meaning.
 pub struct Hub {
     config: Rc<Config>,
-    /// The namespaces, `/` first. They stay as they were at the start.
+    /// The namespaces, `/` first; a place is never taken by another.
     spaces: Vec<Space>,
+    asks: Asks,
     sids: Sids,
     /// Clients whose engines may be due earlier than they were.
     rearm: Vec<ClientKey>,
@@ -87,7 +94,11 @@ struct Tenant {
 /// A Socket.IO namespace. Plain WebSocket clients are in `/`.
 struct Space {
     name: Rc<str>,
-    config: Namespace,
+    config: Rc<Namespace>,
+    /// It was taken out of the configuration.
+    gone: bool,
+    /// Who is who there, if anybody asks.
+    users: Option<Box<Users>>,
 }
 
 /// Names a namespace: its place in the hub's list.
@@ -141,12 +152,10 @@ pub struct Login<'a> {
 impl Hub {
     /// An empty hub; `first` is the message id before its first, and `secret` makes the names of its sessions.
     pub fn new(config: Rc<Config>, first: MessageId, secret: [u8; 32]) -> Hub {
-        let main = config.namespaces.get("/").cloned().unwrap_or_default();
-        let others = config.namespaces.iter().filter(|(name, _)| *name != "/");
-        let spaces = [("/", main)].into_iter().chain(others.map(|(name, config)| (name.as_str(), config.clone())));
         let mut hub = Hub {
             config: Rc::default(),
-            spaces: spaces.map(|(name, config)| Space { name: name.into(), config }).collect(),
+            spaces: Vec::new(),
+            asks: Asks::default(),
             sids: Sids::new(secret),
             rearm: Vec::new(),
             tenants: Vec::new(),
@@ -167,10 +176,11 @@ impl Hub {
         hub
     }
 
-    /// Takes new limits and sources. Sessions of a source that is gone are closed; a key that changed is asked for from
-    /// the next login on.
+    /// Takes new limits, sources, namespaces and rules. Sessions of a source or namespace that is gone are closed; a key
+    /// that changed is asked for from the next login on, a rule from the next event.
     pub fn reload(&mut self, config: Rc<Config>, now: Now) {
         self.config = config;
+        self.adopt_spaces();
         for tenant in &mut self.tenants {
             tenant.source = self.config.sources.get(&*tenant.name).cloned();
         }
@@ -180,20 +190,50 @@ impl Hub {
             self.tenants[index as usize].source = Some(source.clone());
         }
         for space in 0..self.spaces.len() {
-            if self.spaces[space].config.auth == Auth::Open {
+            if !self.spaces[space].gone && self.spaces[space].config.auth != Auth::Sign {
                 let name = self.spaces[space].open_source().to_owned();
                 let index = self.enlist(&name);
                 self.tenants[index as usize].open = true;
             }
         }
+        self.index_users();
         let gone = |session: &Session| {
-            let open = self.spaces[session.space as usize].config.auth == Auth::Open;
-            !open && self.tenants[session.tenant as usize].source.is_none()
+            let space = &self.spaces[session.space as usize];
+            space.gone || space.config.auth == Auth::Sign && self.tenants[session.tenant as usize].source.is_none()
         };
         let keys: Vec<_> = self.sessions.iter().filter(|(_, session)| gone(session)).map(|(key, _)| key).collect();
         for key in keys {
             self.expel(key, Close::SOURCE_GONE, now);
         }
+    }
+
+    /// The namespaces as they are configured now.
+    fn adopt_spaces(&mut self) {
+        let config = self.config.clone();
+        self.spaces.iter_mut().for_each(|space| space.gone = true);
+        let main = [("/", config.namespaces.get("/").cloned().unwrap_or_default())];
+        let others = config.namespaces.iter().filter(|(name, _)| *name != "/");
+        for (name, config) in main.into_iter().chain(others.map(|(name, config)| (name.as_str(), config.clone()))) {
+            let known = self.spaces.iter_mut().find(|space| *space.name == *name);
+            match known {
+                Some(space) => (space.config, space.gone) = (config.into(), false),
+                None => {
+                    self.spaces.push(Space { name: name.into(), config: config.into(), gone: false, users: None });
+                    self.tenants.iter_mut().for_each(|tenant| tenant.rooms.push(RoomTable::default()));
+                }
+            }
+        }
+    }
+
+    /// The namespace of that name.
+    fn find_space(&self, name: &str) -> Option<SpaceId> {
+        let index = self.spaces.iter().position(|space| !space.gone && *space.name == *name)?;
+        SpaceId::try_from(index).ok()
+    }
+
+    /// Every session that was let in.
+    fn admitted(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
+        self.sessions.iter().filter(|(_, session)| !session.pending)
     }
 
     /// Ends a session from this side: a client of Socket.IO stays in its other namespaces.
@@ -240,11 +280,16 @@ impl Hub {
         subject.verify(signature, &policy)
     }
 
-    /// Lets a plain WebSocket client in, or says why not.
-    pub fn admit(&mut self, login: &Login<'_>, conn: ConnKey, now: Now) -> Result<ClientKey, Refusal> {
+    /// Lets a plain WebSocket client into a namespace, or says why not.
+    pub fn admit(&mut self, namespace: &str, login: &Login<'_>, conn: ConnKey, now: Now) -> Result<ClientKey, Refusal> {
+        let Some(space) = self.find_space(namespace) else {
+            self.refused_login(namespace, login, &Refusal::NamespaceUnknown.text());
+            return Err(Refusal::NamespaceUnknown);
+        };
         let client = self.clients.insert(Client { conn: Some(conn), ..Client::default() });
-        match self.admit_session(client, MAIN, login, now) {
+        match self.admit_session(client, space, login, now) {
             Ok(session) => {
+                self.welcome(session, "{}");
                 self.clients.get_mut(client).expect("it was put there a moment ago").session = Some(session);
                 Ok(client)
             }
@@ -280,10 +325,12 @@ impl Hub {
             space,
             form: login.form,
             watch_quit: login.watch_quit,
+            pending: false,
         });
         for room in rooms.iter().flat_map(Rooms::iter) {
             self.join(session, room);
         }
+        self.register_user(session, login.userid);
         self.stats.logins += 1;
         self.tenants[tenant.0 as usize].today.count(login.username, now);
         self.record_visit("connect", session, None);
@@ -298,10 +345,11 @@ impl Hub {
     /// The checks, in the order in which the old server made them.
     fn check<'a>(&self, space: SpaceId, login: &Login<'a>, now: Now) -> Result<(TenantId, Option<Rooms<'a>>), Refusal> {
         let space = &self.spaces[space as usize];
-        if space.config.auth == Auth::Open {
+        if space.config.auth != Auth::Sign {
             let tenant = *self.by_name.get(space.open_source()).ok_or(Refusal::SourceUnknown)?;
             // Rooms of their own choice, if that is allowed here.
-            let rooms = match space.config.join && !login.room_ids.is_empty() {
+            let free = space.config.join || space.config.auth == Auth::Hook;
+            let rooms = match free && !login.room_ids.is_empty() {
                 true => Some(self.login_rooms(login.room_ids)?),
                 false => None,
             };
@@ -483,6 +531,9 @@ impl Hub {
             self.leave_slot(session, last);
         }
         let Some(gone) = self.sessions.remove(session) else { return };
+        if let Some(users) = &mut self.spaces[gone.space as usize].users {
+            users.forget(session);
+        }
         if gone.watch_quit && told {
             let username = gone.identity.username();
             let mut quit = b"{\"username\":".to_vec();
@@ -647,6 +698,6 @@ impl Tenant {
 impl Space {
     /// The tenant of who got in without a signature.
     fn open_source(&self) -> &str {
-        self.config.source.as_deref().unwrap_or(self.name.trim_start_matches('/'))
+        self.config.open_source(&self.name)
     }
 }

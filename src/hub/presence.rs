@@ -155,7 +155,7 @@ impl Hub {
     }
 
     fn sessions_of(&self, tenant: TenantId) -> impl Iterator<Item = (SessionKey, &Session)> {
-        self.sessions.iter().filter(move |(_, session)| session.tenant == tenant.0)
+        self.admitted().filter(move |(_, session)| session.tenant == tenant.0)
     }
 
     /// Today's logins of a tenant by username, sorted, and how many there were.
@@ -210,7 +210,7 @@ impl Hub {
         let his = |session: &Session| {
             session.identity.userid() == userid && tenant.is_none_or(|tenant| tenant.0 == session.tenant)
         };
-        self.sessions.iter().filter(|(_, session)| his(session)).map(|(key, _)| key).collect()
+        self.admitted().filter(|(_, session)| his(session)).map(|(key, _)| key).collect()
     }
 }
 

@@ -19,6 +19,12 @@ pub enum Refusal {
     FilenameTaken,
     /// A file name that could lead elsewhere.
     FilenameUnsafe,
+    /// A namespace nobody configured.
+    NamespaceUnknown,
+    /// Nobody acknowledged in time.
+    NoAnswer,
+    /// The user is not here.
+    NotLoggedIn,
     /// Text that is not a JSON object.
     NotJson,
     /// A notification without a signature.
@@ -53,6 +59,9 @@ impl Refusal {
             Refusal::DataMissing => "data can not be null!",
             Refusal::FilenameTaken => "filename belongs to another source!",
             Refusal::FilenameUnsafe => "filename can only have 1 to 64 of A-Z a-z 0-9 . _ -!",
+            Refusal::NamespaceUnknown => "Invalid namespace",
+            Refusal::NoAnswer => "nobody answered!",
+            Refusal::NotLoggedIn => "未登录",
             Refusal::NotJson => "message must be a JSON object!",
             Refusal::NotifySignMissing => "sign can not be null!",
             Refusal::NotifySignWrong => "api notify sign verify failed!",

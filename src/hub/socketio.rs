@@ -12,10 +12,10 @@ use super::{
     broadcast::string,
     client::{Agent, Client},
     event,
+    rules::Occasion,
 };
 use crate::{
     clock::Now,
-    config::{Ack, Send},
     engineio::{
         self, Engine, Error, Packet, Revision,
         engine::{Expired, Meaning, Polled, Timing, Transport},
@@ -394,7 +394,7 @@ impl Hub {
         attachments: &[Vec<u8>],
         now: Now,
     ) -> Result<(), Error> {
-        let space = self.spaces.iter().position(|space| *space.name == *packet.namespace).map(|index| index as SpaceId);
+        let space = self.find_space(packet.namespace);
         let Some(socket) = self.socket_mut(key) else { return Ok(()) };
         let found = space.and_then(|space| socket.sessions.iter().find(|(known, _)| *known == space)).copied();
         match (packet.kind, found) {
@@ -407,7 +407,10 @@ impl Hub {
             (Kind::Event | Kind::BinaryEvent, Some((space, session))) => {
                 self.handle_socketio_event(key, space, session, packet, attachments, now);
             }
-            // Nobody was asked for an acknowledgement; and a namespace that was left in between is nobody's fault.
+            (Kind::Ack | Kind::BinaryAck, Some((_, session))) => {
+                self.handle_ack(session, packet.id.unwrap_or_default(), packet.data, attachments);
+            }
+            // A namespace that was left in between is nobody's fault.
             _ => {}
         }
         Ok(())
@@ -429,7 +432,7 @@ impl Hub {
         let Some(socket) = self.socket_mut(key) else { return };
         let revision = socket.engine.revision;
         let (own, agent, ip) = (socket.query.clone(), socket.agent.clone(), socket.ip);
-        let Some(space) = self.spaces.iter().position(|space| *space.name == *namespace) else {
+        let Some(space) = self.find_space(namespace) else {
             self.refused_namespace(namespace, ip, &agent);
             return self.refuse(key, revision, namespace, "Invalid namespace");
         };
@@ -457,13 +460,13 @@ impl Hub {
             referer: &agent.referer,
             user_agent: &agent.user_agent,
         };
-        let session = match self.admit_session(key, space as SpaceId, &login, now) {
+        let session = match self.admit_session(key, space, &login, now) {
             Ok(session) => session,
             Err(refusal) => return self.refuse(key, revision, namespace, &refusal.text()),
         };
         let timing = self.timing();
         if let Some(socket) = self.socket_mut(key) {
-            socket.sessions.push((space as SpaceId, session));
+            socket.sessions.push((space, session));
             socket.engine.set_state(true, false, &timing, now.time);
         }
         let sid = self.sids.socket(session);
@@ -472,10 +475,16 @@ impl Hub {
                 out.extend_from_slice(format!("{{\"sid\":\"{sid}\"}}").as_bytes());
             }
         });
-        if let Some(welcome) = self.spaces[space].config.welcome.clone() {
-            let auth = if auth.is_empty() { "{}" } else { auth };
+        self.welcome(session, if auth.is_empty() { "{}" } else { auth });
+    }
+
+    /// What a namespace sends to who comes in.
+    pub(super) fn welcome(&mut self, session: SessionKey, auth: &str) {
+        let Some(space) = self.sessions.get(session).map(|session| session.space) else { return };
+        let config = self.spaces[space as usize].config.clone();
+        if let Some(welcome) = &config.welcome {
             let data = welcome.data.as_ref().map_or_else(|| auth.to_owned(), Value::to_string);
-            self.send_event(key, namespace, &welcome.event, &data);
+            self.tell(session, &welcome.event, &data);
         }
     }
 
@@ -544,11 +553,23 @@ impl Hub {
                     let signature = Signature::new(&sign, &sign_type, &ts);
                     self.change_rooms(session, &list, &signature, now, &*event.name == "join")
                 }
-                _ => return self.apply_rule(key, space, packet, &event, attachments),
+                _ => {
+                    let list = event.list();
+                    let occasion = Occasion { name: &event.name, list: &list, attachments, ack: packet.id };
+                    return self.apply_rule(session, &occasion, now);
+                }
             }
         };
+        self.conclude_packet(session, packet.id, answer);
+    }
+
+    /// What became of an event.
+    pub(super) fn conclude_packet(&mut self, session: SessionKey, id: Option<&str>, answer: Result<String, Refusal>) {
+        let Some((key, space)) = self.sessions.get(session).map(|session| (session.client, session.space)) else {
+            return;
+        };
         let namespace = self.spaces[space as usize].name.clone();
-        match (answer, packet.id) {
+        match (answer, id) {
             (Ok(_), None) => {}
             (Ok(data), Some(id)) => self.send_packet(key, Kind::Ack, &namespace, Some(id), &[], |out| {
                 out.extend_from_slice(format!("[{{\"code\":1,\"msg\":\"\",\"data\":{data}}}]").as_bytes());
@@ -576,43 +597,6 @@ impl Hub {
         self.post_data(session, data, &list)
     }
 
-    /// What a namespace's rules say of an event; without a rule nothing happens.
-    fn apply_rule(
-        &mut self,
-        key: ClientKey,
-        space: SpaceId,
-        packet: &socketio::Packet<'_>,
-        event: &Event<'_>,
-        attachments: &[Vec<u8>],
-    ) {
-        let space = &self.spaces[space as usize];
-        let rules = &space.config.rules;
-        let named = rules.iter().find(|rule| rule.event == event.name);
-        let Some(rule) = named.or_else(|| rules.iter().find(|rule| rule.event == "*")).cloned() else {
-            self.stats.client_messages_refused += 1;
-            return;
-        };
-        let namespace = space.name.clone();
-        if rule.send == Send::SelfOnly {
-            let name = rule.rename.as_deref().unwrap_or(&event.name);
-            self.send_packet(key, Kind::Event, &namespace, None, attachments, |out| {
-                out.push(b'[');
-                string(out, name);
-                out.extend_from_slice(event.rest.as_bytes());
-            });
-        }
-        let Some(id) = packet.id else { return };
-        match &rule.ack {
-            Some(Ack::Echo) => self.send_packet(key, Kind::Ack, &namespace, Some(id), attachments, |out| {
-                out.extend_from_slice(event.list().as_bytes());
-            }),
-            Some(Ack::Value(value)) => self.send_packet(key, Kind::Ack, &namespace, Some(id), &[], |out| {
-                out.extend_from_slice(format!("[{value}]").as_bytes());
-            }),
-            Some(Ack::Peer | Ack::Hook) | None => {}
-        }
-    }
-
     /// Queues an event with one argument, given as JSON.
     fn send_event(&mut self, key: ClientKey, namespace: &str, name: &str, data: &str) {
         self.send_packet(key, Kind::Event, namespace, None, &[], |out| {
@@ -625,7 +609,7 @@ impl Hub {
     }
 
     /// Queues a packet and its attachments.
-    fn send_packet(
+    pub(super) fn send_packet(
         &mut self,
         key: ClientKey,
         kind: Kind,

@@ -50,6 +50,12 @@ counters! {
     published
     /// Messages queued for members: one for each member.
     delivered
+    /// Events from clients that a rule was for.
+    events
+    /// Events queued for clients: one for each.
+    emitted
+    /// Events not queued for clients because they were behind.
+    volatile_dropped
     /// Clients closed because they did not read.
     slow_consumers
     /// Clients closed because they broke the protocol.

@@ -34,7 +34,6 @@ impl Server {
                         ("listen", old.listen != config.listen),
                         ("[message_log]", old.message_log != config.message_log),
                         ("[admin]", old.admin_token != config.admin_token),
-                        ("[namespaces]", old.namespaces != config.namespaces),
                         ("socketio.client_js", old.socketio.client_js != config.socketio.client_js),
                     ];
                     for (what, _) in waits.iter().filter(|(_, changed)| *changed) {

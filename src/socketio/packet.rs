@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use crate::names::is_reserved;
+
 /// Types of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -116,7 +118,7 @@ impl<'a> Packet<'a> {
         let right = match self.kind {
             Kind::Connect => self.data.is_empty() || serde_json::from_str::<Fields<'_>>(self.data).is_ok(),
             Kind::Disconnect => self.data.is_empty(),
-            Kind::Event | Kind::BinaryEvent => self.event().is_some_and(|event| !RESERVED.contains(&&*event.name)),
+            Kind::Event | Kind::BinaryEvent => self.event().is_some_and(|event| !is_reserved(&event.name)),
             Kind::Ack | Kind::BinaryAck => {
                 serde_json::from_str::<Vec<&RawValue>>(self.data).is_ok() && self.id.is_some()
             }
@@ -176,9 +178,6 @@ pub fn head(out: &mut Vec<u8>, kind: Kind, attachments: usize, namespace: &str, 
     out.extend_from_slice(id.unwrap_or_default().as_bytes());
 }
 
-/// Names that only the libraries themselves may call (socket.io-parser).
-const RESERVED: [&str; 6] =
-    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 /// Digits of an acknowledgement's id.
 const LONGEST_ID: usize = 20;
 

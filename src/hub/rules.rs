@@ -1,0 +1,240 @@
+//! What a namespace's configuration makes of a client's event (contract section 8): its rules, and the pairing of users
+//! with those of another namespace.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use super::{Hub, Refusal, SpaceId, client::Form, emission::Emission, event};
+use crate::{
+    clock::Now,
+    config::{Ack, Auth, Rule, Send},
+    key::SessionKey,
+    socketio::Kind,
+};
+
+/// An event as it came from a client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Occasion<'a> {
+    /// What is called.
+    pub name: &'a str,
+    /// Its arguments as a JSON array.
+    pub list: &'a str,
+    /// What belongs in place of their placeholders.
+    pub attachments: &'a [Vec<u8>],
+    /// The acknowledgement that the client wants.
+    pub ack: Option<&'a str>,
+}
+
+impl<'a> Occasion<'a> {
+    fn args(&self) -> &'a str {
+        self.list.trim().trim_start_matches('[').strip_suffix(']').unwrap_or_default().trim()
+    }
+
+    /// The event passed on as it is.
+    fn emission(&self, name: &'a str) -> Emission<'a> {
+        Emission { attachments: self.attachments, ..Emission::new(name, self.args()) }
+    }
+
+    /// A field of its first argument, which is an object or the text of one.
+    fn field(&self, name: &str) -> String {
+        let list: Vec<&RawValue> = serde_json::from_str(self.list).unwrap_or_default();
+        let Some(first) = list.first() else { return String::new() };
+        let text = event::scalar(first);
+        let object = if first.get().starts_with('"') { &*text } else { first.get() };
+        let fields: BTreeMap<std::borrow::Cow<'_, str>, &RawValue> = serde_json::from_str(object).unwrap_or_default();
+        fields.get(name).map_or_else(String::new, |value| event::scalar(value).into_owned())
+    }
+}
+
+impl Hub {
+    /// Does what is configured for an event; without a rule nothing happens.
+    pub(super) fn apply_rule(&mut self, key: SessionKey, occasion: &Occasion<'_>, now: Now) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let (space, form) = (session.space, session.form);
+        let config = self.spaces[space as usize].config.clone();
+        if let Some(other) = config.pairing.as_deref().and_then(|other| self.find_space(other)) {
+            match occasion.name {
+                "user_login" => return self.user_login(key, occasion),
+                "check_app_status" => return self.check_status(key, other, occasion),
+                name if config.forward.iter().any(|forward| forward == name) => {
+                    return self.send_to_user(key, other, &occasion.emission(name), Some(&Ack::Peer), occasion, now);
+                }
+                _ => {}
+            }
+        }
+        let Some(rule) = config.rule(occasion.name) else {
+            self.stats.client_messages_refused += 1;
+            // A server of Socket.IO without a handler says nothing either.
+            if form == Form::Json && occasion.ack.is_some() {
+                self.conclude(key, occasion.ack, Err(Refusal::UnknownEvent));
+            }
+            return;
+        };
+        self.stats.events += 1;
+        let name = rule.rename.as_deref().unwrap_or(occasion.name);
+        let emission = Emission { volatile: rule.volatile, ..occasion.emission(name) };
+        match rule.send {
+            Send::Drop | Send::Hook => {}
+            Send::SelfOnly => self.send_back(key, &emission, rule, occasion, now),
+            Send::User => {
+                let to = rule.to.as_deref().map_or(Some(space), |to| self.find_space(to));
+                if let Some(to) = to {
+                    self.send_to_user(key, to, &emission, rule.ack.as_ref(), occasion, now);
+                }
+            }
+            Send::Others => self.send_to_rooms(key, &emission, Some(key)),
+            Send::Rooms => self.send_to_rooms(key, &emission, None),
+            Send::Namespace => {
+                let tenant = self.sessions.get(key).map(|session| session.tenant);
+                let receivers = tenant.map(|tenant| self.everybody(tenant, space)).unwrap_or_default();
+                self.emit_to(&receivers, &emission);
+            }
+        }
+        match (occasion.ack, &rule.ack) {
+            (Some(id), Some(Ack::Echo)) => self.acknowledge(key, id, occasion.list, occasion.attachments),
+            (Some(id), Some(Ack::Value(value))) => self.acknowledge(key, id, &format!("[{value}]"), &[]),
+            (None, _) | (_, Some(Ack::Peer | Ack::Hook) | None) => {}
+        }
+    }
+
+    fn send_back(&mut self, key: SessionKey, emission: &Emission<'_>, rule: &Rule, occasion: &Occasion<'_>, now: Now) {
+        let ask = match (&rule.ack, occasion.ack) {
+            (Some(Ack::Peer), Some(id)) => self.asks.open(key, id, &[key], now.time),
+            _ => None,
+        };
+        let receiver = self.receiver(key);
+        self.emit_to(receiver.as_slice(), &Emission { ask, ..*emission });
+    }
+
+    /// To all who are in a room with a session: each once, however many rooms they share.
+    fn send_to_rooms(&mut self, key: SessionKey, emission: &Emission<'_>, except: Option<SessionKey>) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let (tenant, space, rooms) = (session.tenant, session.space, self.room_names(session));
+        if let [room] = rooms.as_slice() {
+            self.emit_to_room((tenant, space, room), except, emission);
+            return;
+        }
+        let table = &self.tenants[tenant as usize].rooms[space as usize];
+        let members = rooms.iter().filter_map(|room| table.find(room)).flat_map(|index| &table.room(index).members);
+        let mut members: Vec<_> = members.filter(|member| Some(member.session) != except).copied().collect();
+        members.sort_unstable_by_key(|member| member.session);
+        members.dedup_by_key(|member| member.session);
+        let receivers: Vec<_> = members.into_iter().map(|member| (member.client, space, member.form)).collect();
+        self.emit_to(&receivers, emission);
+    }
+
+    /// To the sessions of the user that the payload names, else of the sender's own.
+    fn send_to_user(
+        &mut self,
+        key: SessionKey,
+        space: SpaceId,
+        emission: &Emission<'_>,
+        ack: Option<&Ack>,
+        occasion: &Occasion<'_>,
+        now: Now,
+    ) {
+        let mut userid = occasion.field("userId");
+        if userid.is_empty() {
+            userid = self.user_of(key).to_owned();
+        }
+        let tenant = self.tenant_there(key, space);
+        let mut sessions = tenant.map(|tenant| self.user_sessions(tenant, space, &userid)).unwrap_or_default();
+        sessions.retain(|session| *session != key);
+        let wanted = occasion.ack.filter(|_| ack == Some(&Ack::Peer));
+        let ask = wanted.filter(|_| !sessions.is_empty()).and_then(|id| self.asks.open(key, id, &sessions, now.time));
+        let receivers: Vec<_> = sessions.iter().filter_map(|session| self.receiver(*session)).collect();
+        if !receivers.is_empty() {
+            self.emit_to(&receivers, &Emission { ask, ..*emission });
+            return;
+        }
+        self.tell(key, "error_message", "{\"message\":\"未登录\"}");
+        if wanted.is_some() {
+            self.conclude(key, wanted, Err(Refusal::NotLoggedIn));
+        }
+    }
+
+    /// `user_login`: who a session is. Where logins are signed it cannot say another user than it signed.
+    fn user_login(&mut self, key: SessionKey, occasion: &Occasion<'_>) {
+        let userid = occasion.field("userId");
+        let Some(session) = self.sessions.get(key) else { return };
+        let signed = self.spaces[session.space as usize].config.auth == Auth::Sign;
+        let known = self.config.limits.room_id as usize >= userid.len() && !userid.is_empty();
+        let right = known && (!signed || session.identity.userid() == userid);
+        if right {
+            self.register_user(key, &userid);
+        }
+        let info = format!("{{\"succeeded\":{right}}}");
+        self.tell(key, "login_info", &info);
+        if let Some(id) = occasion.ack {
+            self.acknowledge(key, id, &format!("[{info}]"), &[]);
+        }
+    }
+
+    /// `check_app_status`: whether a user is at the other side.
+    fn check_status(&mut self, key: SessionKey, other: SpaceId, occasion: &Occasion<'_>) {
+        let mut userid = occasion.field("userId");
+        if userid.is_empty() {
+            userid = self.user_of(key).to_owned();
+        }
+        let tenant = self.tenant_there(key, other);
+        let there = tenant.is_some_and(|tenant| !self.user_sessions(tenant, other, &userid).is_empty());
+        let status = format!("{{\"status\":{}}}", u8::from(there));
+        self.tell(key, "check_app_status", &status);
+        if let Some(id) = occasion.ack {
+            self.acknowledge(key, id, &format!("[{status}]"), &[]);
+        }
+    }
+
+    /// An event with one argument for one session.
+    pub(super) fn tell(&mut self, key: SessionKey, name: &str, data: &str) {
+        let receiver = self.receiver(key);
+        self.emit_to(receiver.as_slice(), &Emission::new(name, data));
+    }
+
+    /// Somebody acknowledges an event that was passed on: its sender gets the answer.
+    pub(super) fn handle_ack(&mut self, key: SessionKey, id: &str, list: &str, attachments: &[Vec<u8>]) {
+        let ask = id.parse().ok().and_then(|number| self.asks.answered(number, key));
+        if let Some(ask) = ask {
+            self.acknowledge(ask.session, &ask.id, list, attachments);
+        }
+    }
+
+    /// The answer to a session's event: a list of arguments.
+    pub(super) fn acknowledge(&mut self, key: SessionKey, id: &str, list: &str, attachments: &[Vec<u8>]) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let (client, namespace) = (session.client, self.spaces[session.space as usize].name.clone());
+        match session.form {
+            Form::SocketIo3 | Form::SocketIo4 => {
+                self.send_packet(client, Kind::Ack, &namespace, Some(id), attachments, |out| {
+                    out.extend_from_slice(list.as_bytes());
+                });
+            }
+            Form::Json => {
+                let mut text = format!("{{\"event\":\"ack\",\"ack\":{id},\"code\":1,\"msg\":\"\"").into_bytes();
+                let args = list.trim().trim_start_matches('[').strip_suffix(']').unwrap_or_default().trim();
+                super::emission::data(&mut text, args, attachments);
+                text.push(b'}');
+                self.send(client, crate::frame::Opcode::Text, &text);
+            }
+            Form::Text => {}
+        }
+    }
+
+    /// What became of a session's event, in the words of relay itself: an acknowledgement if one was asked for, else a
+    /// refusal only.
+    pub(super) fn conclude(&mut self, key: SessionKey, ack: Option<&str>, answer: Result<String, Refusal>) {
+        let Some(session) = self.sessions.get(key) else { return };
+        match session.form {
+            Form::SocketIo3 | Form::SocketIo4 => self.conclude_packet(key, ack, answer),
+            Form::Json | Form::Text => self.answer(session.client, ack, answer),
+        }
+    }
+
+    /// Answers what nobody has acknowledged in time.
+    pub fn handle_timeout(&mut self, now: Now) {
+        for ask in self.asks.expired(now.time) {
+            self.conclude(ask.session, Some(&ask.id), Err(Refusal::NoAnswer));
+        }
+    }
+}
