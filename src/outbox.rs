@@ -40,6 +40,17 @@ const _: () = assert!(size_of::<Outbox>() == 24);
 #[derive(Default)]
 struct Rest {
     segments: VecDeque<Segment>,
+    /// What was left of the turn in which the peer fell behind.
+    begun: u32,
+    /// What is left of earlier turns than this one.
+    kept: u32,
+}
+
+impl Rest {
+    /// Whether something waits that the peer did not take in an earlier turn.
+    fn is_kept(&self) -> bool {
+        matches!(self.segments.front(), Some(Segment::Kept { .. }))
+    }
 }
 
 enum Segment {
@@ -66,14 +77,22 @@ impl Segment {
 }
 
 impl Outbox {
-    /// Queues a frame unless `cap` bytes would be exceeded. A single frame larger than the cap is taken by an empty
-    /// outbox: a peer that has read everything is not slow.
+    /// Queues a frame unless the peer is slow: since it fell behind, what it has not taken has grown by more than `cap`
+    /// bytes. What this turn brought does not count, for nobody can have read it yet.
     pub fn push(&mut self, frame: Run, cap: usize) -> Result<(), Overflow> {
-        if self.bytes > 0 && self.bytes as usize + frame.len() > cap {
+        let slow = self.rest.as_ref().is_some_and(|rest| rest.kept as usize > cap + rest.begun as usize);
+        if slow || self.bytes as usize + frame.len() > MOST_AT_ONCE {
             return Err(Overflow);
         }
         self.force(frame);
         Ok(())
+    }
+
+    /// The peer can be written to again, before the turn ends: whether it is slow will be seen then.
+    pub fn reprieve(&mut self) {
+        if let Some(rest) = &mut self.rest {
+            rest.kept = 0;
+        }
     }
 
     /// Queues a frame that must go out whatever waits already: the last one.
@@ -158,6 +177,9 @@ impl Outbox {
             return;
         }
         self.bytes -= written as u32;
+        if let Some(rest) = &mut self.rest {
+            rest.kept = rest.kept.saturating_sub(written as u32);
+        }
         while let Some(front) = self.rest.as_mut().and_then(|rest| rest.segments.front_mut()) {
             let (_, begin, end) = front.parts(turn);
             let length = (*end - *begin) as usize;
@@ -189,6 +211,13 @@ impl Outbox {
     /// Makes what is left outlive the turn.
     pub fn keep(&mut self, turn: &mut Turn) {
         self.seal();
+        let bytes = self.bytes;
+        if let Some(rest) = &mut self.rest {
+            if !rest.is_kept() {
+                rest.begun = bytes;
+            }
+            rest.kept = bytes;
+        }
         for segment in self.rest.iter_mut().flat_map(|rest| rest.segments.iter_mut()) {
             if let Segment::Run(run) = segment {
                 let (batch, begin, end) = turn.keep(*run);
@@ -206,6 +235,8 @@ impl Outbox {
     }
 }
 
+/// Bytes that one turn may bring who is not behind: more than honest senders' messages come to, and less than memory.
+const MOST_AT_ONCE: usize = 256 * 1024 * 1024;
 /// Bytes: below this, several segments are written by one copy and one send.
 pub const COALESCED: usize = 64 * 1024;
 /// `IOV_MAX` on Linux.
@@ -303,10 +334,30 @@ mod tests {
     #[test]
     fn the_cap_is_on_what_waits() {
         let (mut turn, mut outbox) = (Turn::new(), Outbox::default());
-        assert_eq!(outbox.push(turn.single_raw(&[0; 50]), 10), Ok(()));
-        assert_eq!(outbox.push(turn.single_raw(&[0; 1]), 50), Err(Overflow));
-        assert_eq!(outbox.push(turn.single_raw(&[0; 1]), 51), Ok(()));
-        assert_eq!(outbox.bytes(), 51);
+        for _ in 0..10 {
+            assert_eq!(outbox.push(turn.single_raw(&[0; 50]), 10), Ok(()), "who has read everything is not slow");
+        }
+        let mut peer = Peer { room: 100, ..Peer::default() };
+        outbox.write_to(&mut peer, &mut turn, &mut Vec::new()).unwrap();
+        turn.end();
+        assert_eq!(outbox.bytes(), 400);
+        let mut turns = |outbox: &mut Outbox, turn: &mut Turn, room| {
+            peer.room = room;
+            outbox.write_to(&mut peer, turn, &mut Vec::new()).unwrap();
+            turn.end();
+        };
+        for _ in 0..3 {
+            assert_eq!(outbox.push(turn.single_raw(&[0; 10]), 10), Ok(()), "one turn counts when it is over");
+        }
+        turns(&mut outbox, &mut turn, 0);
+        assert_eq!(outbox.push(turn.single_raw(&[0; 1]), 10), Err(Overflow), "400 it fell behind by, 30 more came");
+        turns(&mut outbox, &mut turn, 20);
+        assert_eq!(outbox.push(turn.single_raw(&[0; 20]), 10), Ok(()), "it reads");
+        turns(&mut outbox, &mut turn, 0);
+        assert_eq!(outbox.push(turn.single_raw(&[0; 1]), 10), Err(Overflow));
+        turns(&mut outbox, &mut turn, 1000);
+        assert_eq!(outbox.push(turn.single_raw(&[0; 500]), 10), Ok(()), "it has caught up");
+        assert_eq!(outbox.bytes(), 500);
     }
 
     #[test]

@@ -10,7 +10,14 @@ use serde_json::{Value, json};
 use support::{FORM, KEY, Relay, TOKEN, connect_sign, form, wait_for};
 
 /// Every page of the operators.
-const PAGES: [&str; 17] = [
+const PAGES: [&str; 24] = [
+    "/api/log/sys",
+    "/api/log/error",
+    "/API/STATS",
+    "/api/%73tats",
+    "/metrics/",
+    "/Online?source=demo",
+    "http://relay/online?source=demo",
     "/api/stats",
     "/metrics",
     "/api/online?source=demo",
@@ -52,6 +59,10 @@ fn nobody_looks_or_steers_without_the_token() {
             assert!([401, 429].contains(&answer.status), "{page} {answer:?}");
             assert!(!answer.body.contains("spring"), "{page}");
         }
+        for method in ["HEAD", "POST", "PUT", "OPTIONS"] {
+            let answer = relay.request(method, page, &[], b"");
+            assert!(answer.status != 200 && answer.body.len() < 100, "{method} {page} {answer:?}");
+        }
         let forged = [("X-Forwarded-For", "127.0.0.1"), ("X-Real-IP", "127.0.0.1"), ("Forwarded", "for=127.0.0.1")];
         assert!([401, 429].contains(&relay.request("GET", page, &forged, b"").status), "being local is no proof");
     }
@@ -72,35 +83,44 @@ fn the_token_may_stand_in_the_header_the_query_or_the_body() {
         assert_eq!(relay.request("GET", "/today?source=demo", &[("Authorization", &authorization)], b"").status, 200);
     }
     assert_eq!(relay.get(&format!("/today?source=demo&token={TOKEN}")).status, 200);
-    let body = form(&[("token", TOKEN)]);
+    let body = form(&[("token", TOKEN), ("all", "1")]);
     assert_eq!(relay.request("POST", "/api/refresh", &[("Content-Type", FORM)], body.as_bytes()).json(), told(0));
-    assert_eq!(relay.post_json("/api/refresh", &format!("{{\"token\":\"{TOKEN}\"}}")).json(), told(0));
+    assert_eq!(relay.post_json("/api/refresh", &format!("{{\"token\":\"{TOKEN}\",\"all\":true}}")).json(), told(0));
     let other = format!("/today?source=demo&token={TOKEN}x");
     assert_eq!(relay.get(&other).status, 401);
 }
 
-/// 128 bits cannot be guessed, but an operator's own token may be short.
+/// A short token might be guessed; a long one cannot, so nobody who guesses locks out who knows it.
 #[test]
 fn guessing_is_slow() {
-    let relay = Relay::start("trusted_proxies = [\"127.0.0.1\"]\n");
-    let from = |ip: &str, token: &str| {
-        let headers = [("X-Forwarded-For", ip), ("Authorization", &format!("Bearer {token}"))];
-        relay.request("GET", "/api/stats", &headers, b"")
-    };
-    for guess in 0..10 {
-        assert_eq!(from("192.0.2.1", &guess.to_string()).status, 401, "{guess}");
+    for (token, locked) in [("short", true), ("a token of twenty-four..", false)] {
+        let config = support::temp_file("guess.toml");
+        let text = Relay::configuration("trusted_proxies = [\"127.0.0.1\"]\n").replace(TOKEN, token);
+        std::fs::write(&config, text).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_relay"));
+        command.arg("--config").arg(&config);
+        let relay = Relay::spawn(command, config);
+        let from = |ip: &str, token: &str| {
+            let headers = [("X-Forwarded-For", ip), ("Authorization", &format!("Bearer {token}"))];
+            relay.request("GET", "/api/stats", &headers, b"")
+        };
+        for guess in 0..10 {
+            assert_eq!(from("192.0.2.1", &guess.to_string()).status, 401, "{guess}");
+        }
+        let answer = from("192.0.2.1", "11");
+        assert_eq!(answer.status, 429);
+        assert!((1..=7).contains(&answer.header("retry-after").parse::<u32>().unwrap()), "{answer:?}");
+        let right = if locked { 429 } else { 200 };
+        assert_eq!(from("192.0.2.1", token).status, right, "or it would be the right one that shows");
+        assert_eq!(from("203.0.113.9, 192.0.2.1", token).status, right, "the proxy's word counts, not the guesser's");
+        assert_eq!(from("203.0.113.9, 192.0.2.1", "x").status, 429);
+        assert_eq!(from("192.0.2.2", token).status, 200, "others are not kept waiting");
+        (0..10).for_each(|guess| drop(from(&format!("2001:db8:1:2::{guess}"), "x")));
+        assert_eq!(from("2001:db8:1:2:ffff::1", "x").status, 429, "a network of IPv6 is one guesser");
+        relay.wait_log("10 wrong admin tokens from 192.0.2.1");
+        assert!(relay.log().iter().all(|line| !line.contains(token)));
+        assert_eq!(from("192.0.2.3", token).json()["counters"]["tokens_wrong"], 20);
     }
-    let answer = from("192.0.2.1", "11");
-    assert_eq!(answer.status, 429);
-    assert!((1..=7).contains(&answer.header("retry-after").parse::<u32>().unwrap()), "{answer:?}");
-    assert_eq!(from("192.0.2.1", TOKEN).status, 429, "or it would be the right one that shows");
-    assert_eq!(from("203.0.113.9, 192.0.2.1", TOKEN).status, 429, "the proxy's word counts, not the guesser's");
-    assert_eq!(from("192.0.2.2", TOKEN).status, 200, "others are not kept waiting");
-    (0..10).for_each(|guess| drop(from(&format!("2001:db8:1:2::{guess}"), "x")));
-    assert_eq!(from("2001:db8:1:2:ffff::1", TOKEN).status, 429, "a network of IPv6 is one guesser");
-    relay.wait_log("10 wrong admin tokens from 192.0.2.1");
-    assert!(relay.log().iter().all(|line| !line.contains(TOKEN)));
-    assert_eq!(from("192.0.2.3", TOKEN).json()["counters"]["tokens_wrong"], 20);
 }
 
 /// Without a trusted proxy nobody can put his guesses on somebody else.
@@ -255,7 +275,7 @@ fn pages_are_refreshed() {
     for client in [&mut a, &mut b, &mut both] {
         assert_eq!(client.json(), refresh);
     }
-    assert_eq!(post(&relay, "/api/refresh", &[]), told(4));
+    assert_eq!(post(&relay, "/api/refresh", &[("all", "1")]), told(4));
     for client in [&mut a, &mut b, &mut both, &mut other] {
         assert_eq!(client.json(), refresh);
     }
@@ -264,6 +284,23 @@ fn pages_are_refreshed() {
     assert_eq!(post(&relay, "/api/refresh", &[("socket_id", socket_id)]), told(1));
     assert_eq!(other.json(), refresh);
     assert_eq!(post(&relay, "/api/refresh", &[("source", "demo"), ("room_id", "nobody")]), told(0));
+    assert_eq!(post(&relay, "/api/refresh", &[("source", "other"), ("socket_id", socket_id)]), told(1));
+    assert_eq!(other.json(), refresh);
+    assert_eq!(post(&relay, "/api/refresh", &[("source", "demo"), ("socket_id", socket_id)]), told(0));
+    // Half an order is none: an empty variable in a script must not reload everybody.
+    for slip in [
+        &[][..],
+        &[("source", "")],
+        &[("source", ""), ("room_id", "a")],
+        &[("source", "demo"), ("room_id", "")],
+        &[("source", "demo"), ("rooms", "a")],
+        &[("source", "demo"), ("source", "demo")],
+        &[("room_id", "a"), ("socket_id", socket_id), ("source", "demo")],
+        &[("all", "1"), ("source", "demo")],
+        &[("all", "0")],
+    ] {
+        assert_eq!(post(&relay, "/api/refresh", slip)["code"], 0, "{slip:?}");
+    }
     assert_eq!(post(&relay, "/api/refresh", &[("source", "nobody")])["msg"], "this source can not be configured!");
     assert_eq!(post(&relay, "/api/refresh", &[("room_id", "a")])["msg"], "source can not be null!");
     // As the old server: the source's name and the room's in one, or a session's.
@@ -275,6 +312,7 @@ fn pages_are_refreshed() {
         (&format!("?room={socket_id}"), &[3]),
         ("?source=other", &[3]),
         ("?room=", &[]),
+        ("?source=", &[]),
         ("?room=b", &[]),
         ("?source=nobody", &[]),
         ("?source=nobody&room=b", &[]),
@@ -324,10 +362,13 @@ fn sessions_are_ended() {
     assert_eq!(poll.poll()[0], "41", "a DISCONNECT");
     other.silence();
     watcher.silence();
+    assert_eq!(post(&relay, "/api/disconnect", &[("userid", "")])["msg"], "userid is empty");
+    assert_eq!(post(&relay, "/api/disconnect", &[("userid", "42"), ("socket_id", "x")])["code"], 0);
     let id = |source: &str| {
         let list = relay.admin(&format!("/api/online?source={source}")).json();
         list["list"][0]["socket_id"].as_str().unwrap().to_owned()
     };
+    assert_eq!(post(&relay, "/api/disconnect", &[("source", "demo"), ("socket_id", &id("other"))]), told(0));
     assert_eq!(post(&relay, "/api/disconnect", &[("socket_id", &id("other"))]), told(1));
     assert_eq!(other.close_code(), 1008);
     let watching = id("demo");

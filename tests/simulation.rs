@@ -16,11 +16,7 @@ use relay::{
     config::Config,
     engineio::{Packet, Revision, engine::Polled, payload},
     frame::{Batch, Opcode},
-    hub::{
-        Data, Effect, Form, Hub, Login, MessageId,
-        event::Incoming,
-        socketio::{Carrier, Opening},
-    },
+    hub::{Data, Effect, Form, Hub, Login, MessageId, carrier::Carrier, event::Incoming, socketio::Opening},
     key::{ClientKey, ConnKey, Handle, Key},
     names::Rooms,
     outbox::Flushed,

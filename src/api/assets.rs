@@ -87,6 +87,7 @@ assets! {
     "/js/node_im.js" JAVASCRIPT "js/node_im.js"
     "/js/node_im.min.js" JAVASCRIPT "js/node_im.min.js"
     "/js/node_im.d.ts" TYPESCRIPT "js/node_im.d.ts"
+    "/js/remote_debug.js" JAVASCRIPT "js/remote_debug.js"
     "/js/node_im_remote_debug.js" JAVASCRIPT "js/node_im_remote_debug.js"
 }
 

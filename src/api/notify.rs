@@ -160,8 +160,8 @@ impl<'a> Notification<'a> {
                 if cx.hub.journal.is_on() {
                     let ip = client_ip((cx.peer)(), head, &cx.hub.config().trusted_proxies);
                     cx.hub.journal.error("notify", &refusal.text(), |line| {
-                        line.some("source", &self.source);
-                        line.some("room_id", &self.room_id);
+                        line.cut("source", &self.source);
+                        line.cut("room_id", &self.room_id);
                         if let Some(ip) = ip {
                             line.shown("ip", ip);
                         }
@@ -194,13 +194,17 @@ impl<'a> Notification<'a> {
         if !cx.hub.verify(tenant, &subject, &signature, cx.now) {
             return Err(Refusal::NotifySignWrong);
         }
-        if !self.filename.is_empty() && !is_file_safe(&self.filename) {
+        let filename = if self.filename.trim().is_empty() { "" } else { &self.filename };
+        if !filename.is_empty() && !is_file_safe(filename) {
             return Err(Refusal::FilenameUnsafe);
         }
-        if !cx.hub.may_name(tenant, &self.filename) {
+        if !cx.hub.may_name(tenant, filename) {
             return Err(Refusal::FilenameTaken);
         }
-        cx.hub.publish(tenant, &rooms, data, &self.filename);
+        if rooms.iter().len() > 1 && data.size() * rooms.iter().len() > MOST_SPREAD {
+            return Err(Refusal::TooWide);
+        }
+        cx.hub.publish(tenant, &rooms, data, filename);
         Ok(())
     }
 }
@@ -247,6 +251,8 @@ pub fn scalar(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
     }
 }
 
+/// Bytes of all copies of a message, one for each of its rooms.
+const MOST_SPREAD: usize = 64 * 1024 * 1024;
 /// Messages in a batch: more than whole ones fit into a body of the default size. Without a bound a body of tiny wrong ones
 /// would bring an answer of thirty times its size.
 const MOST_MESSAGES: usize = 10_000;

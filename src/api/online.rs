@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// `GET /api/online?source=`: users with their numbers of sessions, and the sessions themselves: `limit` of them after
-/// `offset`, those of `userid` only if one is given.
+/// `offset` (fewer if they are long), those of `userid` only if one is given.
 pub fn online(head: &Head<'_>, cx: &Context<'_>) -> Reply {
     listed(head, cx, |fields, source, tenant, (skip, most)| {
         let userid = Some(fields.get("userid")).filter(|userid| !userid.is_empty());
@@ -23,11 +23,14 @@ pub fn online(head: &Head<'_>, cx: &Context<'_>) -> Reply {
             format!("{{\"source\":{},\"users\":{},\"sessions\":{sessions},", json_string(source), names.len());
         object(&mut out, "names", names.iter().skip(skip).take(most).copied());
         out.push_str(",\"list\":[");
-        for (index, visitor) in cx.hub.visitors(tenant, userid, skip, most).iter().enumerate() {
+        for (index, visitor) in cx.hub.visitors(tenant, userid, skip, most).enumerate() {
+            if out.len() > LONGEST {
+                break;
+            }
             if index > 0 {
                 out.push(',');
             }
-            out.push_str(&record(visitor, source, cx));
+            out.push_str(&record(&visitor, source, cx));
         }
         out + "]}"
     })
@@ -96,7 +99,7 @@ fn object<N: core::fmt::Display>(out: &mut String, name: &str, names: impl Itera
     write!(out, "\"{name}\":{{{}}}", items.join(",")).expect("writing to memory succeeds");
 }
 
-/// `GET /online?source=`: the old server's page. Sessions beyond 10,000 are counted, not shown.
+/// `GET /online?source=`: the old server's page. Sessions beyond 10,000, or 4 MB of them, are counted, not shown.
 pub fn online_page(head: &Head<'_>, cx: &Context<'_>) -> Reply {
     let fields = head.fields();
     let Some(source) = fields.all("source").next() else { return page(ASK_SOURCE.into()) };
@@ -104,11 +107,14 @@ pub fn online_page(head: &Head<'_>, cx: &Context<'_>) -> Reply {
     let names = tenant.map(|tenant| cx.hub.online(tenant)).unwrap_or_default();
     let sessions: usize = names.iter().map(|(_, count)| count).sum();
     let mut body = format!("当前在线用户列表：<br>用户总数：{}<br>会话链接数：{sessions}<br><br>", names.len());
-    for (name, count) in &names {
+    for (name, count) in shown(&names) {
         write!(body, "{}:{count}<br>", escape(name)).expect("writing to memory succeeds");
     }
     body.push_str("<br>");
-    for visitor in tenant.map(|tenant| cx.hub.visitors(tenant, None, 0, MOST)).unwrap_or_default() {
+    for visitor in tenant.into_iter().flat_map(|tenant| cx.hub.visitors(tenant, None, 0, MOST)) {
+        if body.len() > LONGEST {
+            break;
+        }
         write!(body, "{}<br>", escape(&record(&visitor, source, cx))).expect("writing to memory succeeds");
     }
     page(body)
@@ -124,7 +130,7 @@ pub fn today_page(head: &Head<'_>, cx: &Context<'_>) -> Reply {
     let tenant = cx.hub.known_tenant(source);
     let (names, sessions) = tenant.map(|tenant| cx.hub.today(tenant, cx.now)).unwrap_or_default();
     let mut body = String::from("当天用户链接数<br>");
-    for (name, count) in &names {
+    for (name, count) in shown(&names) {
         write!(body, "{}:{count}<br>", escape(name)).expect("writing to memory succeeds");
     }
     write!(body, "<br> 用户总数：{} 会话总数：{sessions}", names.len()).expect("writing to memory succeeds");
@@ -152,3 +158,13 @@ pub const ASK_SOURCE: &str = "请指定source查询！";
 /// How many a list has that nobody gave a limit, and the most it may have.
 const USUAL: usize = 1000;
 const MOST: usize = 10_000;
+/// Bytes after which a list ends, whatever else there would be: it is made while everybody waits.
+const LONGEST: usize = 4 * 1024 * 1024;
+
+/// The names that a page shows: the first, up to so many bytes.
+fn shown<'a, N>(names: &'a [(&'a str, N)]) -> impl Iterator<Item = &'a (&'a str, N)> {
+    names.iter().scan(0, |bytes, name| {
+        *bytes += name.0.len() + 16;
+        (*bytes <= LONGEST).then_some(name)
+    })
+}

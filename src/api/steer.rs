@@ -12,21 +12,26 @@ use super::{
 use crate::{
     http::{Fields, Framing, Head, Reply, Request},
     hub::{TenantId, refresh::Target},
+    key::SessionKey,
     websocket::Close,
 };
 
-/// `POST /api/refresh`: `refreshPage` for a room (`source` and `room_id`), a source, a session (`socket_id`), or without
-/// any of these for everybody.
+/// `POST /api/refresh`: `refreshPage` for a room (`source` and `room_id`), a source, a session (`socket_id`), or with
+/// `all=1` for everybody.
 pub fn refresh(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
-    let order = Order::read(request, cx)?;
+    let order = Order::read(request, cx, &["source", "room_id", "room", "socket_id", "all"])?;
     let source = order.source(cx)?;
-    let room = order.get("room_id", order.get("room", ""));
-    let target = match (source, room, order.get("socket_id", "")) {
-        (None, "", "") => Target::All,
-        (None, "", socket_id) => Target::Session(socket_id),
-        (None, ..) => return Err(Reply::refusal(400, "source can not be null!")),
-        (Some(source), "", _) => Target::Source(source),
-        (Some(source), room, _) => Target::Room(source, room),
+    let room = order.get("room_id").or(order.get("room"));
+    let target = match (source, room, order.get("socket_id"), order.get("all")) {
+        (None, None, None, Some("1" | "true")) => Target::All,
+        (_, None, Some(socket_id), None) => match order.session(socket_id, source, cx) {
+            Some(_) => Target::Session(socket_id),
+            None => return Ok(done(0)),
+        },
+        (Some(source), None, None, None) => Target::Source(source),
+        (Some(source), Some(room), None, None) => Target::Room(source, room),
+        (None, Some(_), None, None) => return Err(Reply::refusal(400, "source can not be null!")),
+        _ => return Err(Reply::refusal(400, "say whom: source and room_id, source, socket_id, or all=1")),
     };
     let told = cx.hub.refresh(target);
     Ok(done(told))
@@ -34,12 +39,15 @@ pub fn refresh(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Rep
 
 /// `POST /api/disconnect`: ends the sessions of a user (`userid`, of one `source` or of all), or one (`socket_id`).
 pub fn disconnect(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
-    let order = Order::read(request, cx)?;
+    let order = Order::read(request, cx, &["source", "userid", "socket_id"])?;
     let source = order.source(cx)?;
-    let sessions = match (order.get("userid", ""), order.get("socket_id", "")) {
-        ("", "") => return Err(Reply::refusal(400, "userid or socket_id can not be null!")),
-        ("", socket_id) => cx.hub.find_session(socket_id).into_iter().collect(),
-        (userid, _) => cx.hub.sessions_of_user(source, userid),
+    let sessions = match (order.get("userid"), order.get("socket_id")) {
+        (None, Some(socket_id)) => order.session(socket_id, source, cx).into_iter().collect(),
+        (Some(userid), None) => cx.hub.sessions_of_user(source, userid),
+        (None, None) => return Err(Reply::refusal(400, "userid or socket_id can not be null!")),
+        (Some(_), Some(_)) => {
+            return Err(Reply::refusal(400, "userid and socket_id are both given: one would be right"));
+        }
     };
     for session in &sessions {
         cx.hub.expel(*session, Close::OPERATOR, cx.now);
@@ -52,7 +60,8 @@ pub fn disconnect(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, 
 pub fn refresh_page(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
     let fields = head.fields();
     let room = fields.all("room").next();
-    let source = Some(fields.get("source")).filter(|source| !source.is_empty());
+    // Empty and beside a room it means nothing; alone it is somebody's slip, and not everybody.
+    let source = fields.all("source").next().filter(|source| !source.is_empty() || room.is_none());
     let tenant = source.and_then(|source| cx.hub.known_tenant(source));
     let target = match (source, tenant, room) {
         (None, _, None) => Some(Target::All),
@@ -72,50 +81,68 @@ fn done(sessions: usize) -> Reply {
     Reply::json(200, body.into_bytes()).with("Cache-Control", "no-store")
 }
 
-/// What an operator wants: fields of the query, and of a body that is a form or JSON.
-struct Order<'a> {
-    query: Fields<'a>,
-    form: Fields<'a>,
-    json: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+/// What an operator wants: fields of the query, and of a body that is a form or JSON. Each must be known, be said once,
+/// and say something: half an order would be another one.
+struct Order {
+    pairs: Vec<(String, String)>,
 }
 
-impl<'a> Order<'a> {
+impl Order {
     /// Reads it, and lets nobody pass without the token, which may be one of the fields.
-    fn read(request: &Request<'a>, cx: &mut Context<'_>) -> Result<Order<'a>, Reply> {
-        let mut order = Order { query: request.head.fields(), form: Fields::default(), json: BTreeMap::new() };
+    fn read(request: &Request<'_>, cx: &mut Context<'_>, known: &[&str]) -> Result<Order, Reply> {
+        let mut order = Order { pairs: owned(&request.head.fields()) };
         let empty = request.head.framing == Framing::Absent || request.body.is_empty();
         let read = if empty { Ok(()) } else { order.read_body(request) };
         // A wrong body is not discussed with strangers.
-        admin::gate(&request.head, order.get("token", ""), cx)?;
-        read.map(|()| order)
+        admin::gate(&request.head, order.get("token").unwrap_or_default(), cx)?;
+        read?;
+        for (index, (name, value)) in order.pairs.iter().enumerate().filter(|(_, (name, _))| name != "token") {
+            let wrong = match () {
+                () if !known.contains(&&**name) => format!("there is no field {name:?}"),
+                () if value.is_empty() => format!("{name} is empty"),
+                () if order.pairs[..index].iter().any(|(before, _)| before == name) => format!("{name} is given twice"),
+                () => continue,
+            };
+            return Err(Reply::refusal(400, &wrong));
+        }
+        Ok(order)
     }
 
-    fn read_body(&mut self, request: &Request<'a>) -> Result<(), Reply> {
+    fn read_body(&mut self, request: &Request<'_>) -> Result<(), Reply> {
         match body(request)? {
-            Body::Form(bytes) => self.form = Fields::parse(bytes),
+            Body::Form(bytes) => self.pairs.extend(owned(&Fields::parse(bytes))),
             Body::Json(bytes) => {
                 let wrong = |_| Reply::refusal(400, "the body must be a JSON object of strings and numbers");
-                let fields: BTreeMap<Cow<'a, str>, &'a RawValue> = serde_json::from_slice(bytes).map_err(wrong)?;
+                let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(bytes).map_err(wrong)?;
                 for (name, value) in fields {
-                    self.json.insert(name, scalar(value).map_err(|why| Reply::refusal(400, why))?);
+                    let value = match value.get() {
+                        "true" => "true".into(),
+                        _ => scalar(value).map_err(|why| Reply::refusal(400, why))?,
+                    };
+                    self.pairs.push((name.into_owned(), value.into_owned()));
                 }
             }
         }
         Ok(())
     }
 
-    fn get<'s>(&'s self, name: &str, default: &'s str) -> &'s str {
-        let given = [self.json.get(name).map_or("", |value| value), self.form.get(name), self.query.get(name)];
-        given.into_iter().find(|value| !value.is_empty()).unwrap_or(default)
+    fn get(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
     fn source(&self, cx: &Context<'_>) -> Result<Option<TenantId>, Reply> {
-        match self.get("source", "") {
-            "" => Ok(None),
-            source => match cx.hub.known_tenant(source) {
-                Some(tenant) => Ok(Some(tenant)),
-                None => Err(Reply::refusal(404, "this source can not be configured!")),
-            },
-        }
+        let Some(source) = self.get("source") else { return Ok(None) };
+        let unknown = || Reply::refusal(404, "this source can not be configured!");
+        cx.hub.known_tenant(source).map(Some).ok_or_else(unknown)
     }
+
+    /// The session of that name, if it is the source's.
+    fn session(&self, socket_id: &str, source: Option<TenantId>, cx: &Context<'_>) -> Option<SessionKey> {
+        let found = cx.hub.find_session(socket_id)?;
+        (source.is_none() || cx.hub.tenant_of(found) == source).then_some(found)
+    }
+}
+
+fn owned(fields: &Fields<'_>) -> Vec<(String, String)> {
+    fields.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

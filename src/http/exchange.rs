@@ -245,8 +245,23 @@ impl Exchange {
         }
     }
 
-    /// Writes what is queued.
-    pub fn write_to(&mut self, out: &mut impl Write) -> io::Result<Flushed> {
+    /// Writes what is queued. A peer that reads, however slowly, has time; one that stops reading has `limits`'.
+    pub fn write_to(&mut self, out: &mut impl Write, limits: &Limits, now: Now) -> io::Result<Flushed> {
+        let before = self.written;
+        let flushed = self.write(out)?;
+        if self.phase == Phase::Closing {
+            match flushed {
+                Flushed::All => self.deadline = now.time.after(LINGER),
+                Flushed::Blocked if self.written > before => self.deadline = now.time.after(limits.request_timeout()),
+                Flushed::Blocked => {}
+            }
+        } else if self.phase == Phase::Idle && self.parked.is_none() && self.written != before {
+            self.deadline = now.time.after(limits.keep_alive());
+        }
+        Ok(flushed)
+    }
+
+    fn write(&mut self, out: &mut impl Write) -> io::Result<Flushed> {
         while self.written < self.output.len() {
             match out.write(&self.output[self.written..]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -433,7 +448,7 @@ mod tests {
             assert!(fresh.is_empty() || exchange.is_closing());
         }
         let mut out = Vec::new();
-        exchange.write_to(&mut out).unwrap();
+        exchange.write_to(&mut out, &limits, now(0)).unwrap();
         (seen, String::from_utf8(out).unwrap())
     }
 
@@ -525,7 +540,7 @@ mod tests {
             exchange.reply(&reply, now(0));
             assert_eq!(exchange.wants_input(), wants);
         }
-        exchange.write_to(&mut Vec::new()).unwrap();
+        exchange.write_to(&mut Vec::new(), &limits, now(0)).unwrap();
         assert!(exchange.wants_input() && exchange.is_idle());
     }
 }

@@ -19,6 +19,11 @@ impl<'a> Fields<'a> {
         self.pairs.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 
+    /// All pairs.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     /// Every value of that name.
     pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> {
         self.pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_ref())

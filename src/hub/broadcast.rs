@@ -58,6 +58,15 @@ impl<'a> Data<'a> {
         }
     }
 
+    /// Its bytes.
+    pub fn size(self) -> usize {
+        match self {
+            Data::Text(text) | Data::Json(text) => text.len(),
+            Data::Binary(bytes) => bytes.len(),
+            Data::Mixed { json, attachments } => json.len() + attachments.iter().map(Vec::len).sum::<usize>(),
+        }
+    }
+
     fn attachment_count(self) -> usize {
         match self {
             Data::Text(_) | Data::Json(_) => 0,

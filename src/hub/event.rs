@@ -38,7 +38,7 @@ impl Hub {
         let Some(session) = client.session else { return };
         let Some(form) = self.sessions.get(session).map(|session| session.form) else { return };
         self.stats.client_messages += 1;
-        if !self.take_rate(key, now) {
+        if !self.take_rate(key, 1, now) {
             self.stats.rate_limited += 1;
             self.stats.client_messages_refused += 1;
             return match form {
@@ -50,8 +50,8 @@ impl Hub {
             };
         }
         match (form, message) {
-            (Form::Text, Incoming::Text(text)) => self.say(session, Data::Text(text)),
-            (Form::Text, Incoming::Binary(bytes)) => self.say(session, Data::Binary(bytes)),
+            (Form::Text, Incoming::Text(text)) => self.say(key, session, Data::Text(text), now),
+            (Form::Text, Incoming::Binary(bytes)) => self.say(key, session, Data::Binary(bytes), now),
             (_, Incoming::Binary(_)) => self.answer(key, None, Err(Refusal::BinaryNotJson)),
             (_, Incoming::Text(text)) => match serde_json::from_str::<Fields<'_>>(text) {
                 Ok(fields) => self.handle_event(key, session, &fields, now),
@@ -61,10 +61,14 @@ impl Hub {
     }
 
     /// Data to all rooms the session is in.
-    fn say(&mut self, key: SessionKey, data: Data<'_>) {
+    fn say(&mut self, client: ClientKey, key: SessionKey, data: Data<'_>, now: Now) {
         let Some(session) = self.sessions.get(key) else { return };
         let (tenant, rooms) = (session.tenant, self.room_names(session));
         let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
+        if self.may_spread(client, data, rooms.len(), now).is_err() {
+            self.stats.client_messages_refused += 1;
+            return self.close(client, Close::RATE);
+        }
         if !rooms.is_empty() {
             self.publish_from(Some(key), tenant, &rooms, data, "");
             self.stats.posted += 1;
@@ -81,7 +85,7 @@ impl Hub {
         let answer = match &*event {
             "postMsg" if main => {
                 let data = fields.get("data").map_or("null", |data| data.get());
-                self.post_data(session, Data::Json(data), &list())
+                self.post_data(session, Data::Json(data), &list(), now)
             }
             "join" | "leave" if main || join => {
                 let (sign, sign_type, ts) = (field("sign"), field("sign_type"), field("ts"));
@@ -105,18 +109,39 @@ impl Hub {
     }
 
     /// `postMsg`: to rooms of the session's own source, whether it is in them or not. The acknowledgement's data.
-    pub(super) fn post_data(&mut self, key: SessionKey, data: Data<'_>, list: &str) -> Result<String, Refusal> {
+    pub(super) fn post_data(
+        &mut self,
+        key: SessionKey,
+        data: Data<'_>,
+        list: &str,
+        now: Now,
+    ) -> Result<String, Refusal> {
         if let Data::Json("null" | "\"\"") | Data::Mixed { json: "null" | "\"\"", .. } = data {
             return Err(Refusal::DataMissing);
         }
         let limits = &self.config.limits;
         let rooms = Rooms::parse(list, limits.room_id as usize, limits.rooms_per_session as usize)
             .map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?;
-        let tenant = self.sessions.get(key).map(|session| session.tenant).ok_or(Refusal::SourceUnknown)?;
+        let session = self.sessions.get(key).ok_or(Refusal::SourceUnknown)?;
+        let (client, tenant) = (session.client, session.tenant);
+        self.may_spread(client, data, rooms.iter().len(), now)?;
         let rooms: Vec<&str> = rooms.iter().map(RoomId::as_str).collect();
         let id = self.publish_from(Some(key), tenant, &rooms, data, "");
         self.stats.posted += 1;
         Ok(format!("{{\"id\":\"{id}\"}}"))
+    }
+
+    /// Whether a client's message may go to so many rooms: each of them counts as a message, and their copies together
+    /// must not flood who is in all of them.
+    fn may_spread(&mut self, client: ClientKey, data: Data<'_>, rooms: usize, now: Now) -> Result<(), Refusal> {
+        if rooms > 1 && data.size() * rooms > SPREAD * self.config.limits.message as usize {
+            return Err(Refusal::TooWide);
+        }
+        if rooms > 1 && !self.take_rate(client, rooms as u64 - 1, now) {
+            self.stats.rate_limited += 1;
+            return Err(Refusal::RateExceeded);
+        }
+        Ok(())
     }
 
     /// `join` and `leave`, signed as a login is, unless the namespace lets clients choose.
@@ -234,6 +259,8 @@ pub(super) fn scalar(raw: &RawValue) -> Cow<'_, str> {
     }
 }
 
+/// All copies of a client's message together may be so many times as large as a message.
+const SPREAD: usize = 4;
 /// Bytes of an acknowledgement's name that are carried back.
 const LONGEST_ACK: usize = 64;
 

@@ -5,7 +5,11 @@
 //! lost and counted, and no client waits.
 
 use core::fmt::{Display, Write as _};
-use std::{collections::BTreeMap, io::Write as _, mem};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io::Write as _,
+    mem,
+};
 
 use super::{Data, MessageId, broadcast::string};
 use crate::clock::Now;
@@ -24,6 +28,8 @@ pub struct Journal {
     errors: (u64, u32),
     hushed: u64,
     lost: u64,
+    /// Files that messages named, by day and source.
+    named: (i64, HashMap<Box<str>, HashSet<Box<str>>>),
     /// What the disk said last.
     pub health: Health,
 }
@@ -67,12 +73,25 @@ impl Journal {
 
     /// A message that was published.
     pub fn message(&mut self, source: &str, filename: &str, id: MessageId, fill: impl FnOnce(&mut Line<'_>)) {
-        let file = if filename.is_empty() { "msg.log" } else { filename };
+        let file = if self.may_name(source, filename) { filename } else { "msg.log" };
         self.line(&format!("{source}_{file}"), |line| {
             line.shown("id", id);
             line.text("source", source);
             fill(line);
         });
+    }
+
+    /// Whether a message gets the file it names: a source has so many of them a day, since no signature covers the name.
+    fn may_name(&mut self, source: &str, filename: &str) -> bool {
+        if filename.is_empty() || !self.on {
+            return false;
+        }
+        let day = self.now.day();
+        if self.named.0 != day {
+            self.named = (day, HashMap::new());
+        }
+        let names = self.named.1.entry(source.into()).or_default();
+        names.contains(filename) || (names.len() < MOST_NAMES && names.insert(filename.into()))
     }
 
     /// A visitor came or went.
@@ -89,7 +108,8 @@ impl Journal {
         if self.errors.0 != self.now.unix {
             self.errors = (self.now.unix, 0);
         }
-        if !self.on || self.errors.1 >= MOST_ERRORS {
+        // Nor may they take the room of what matters.
+        if !self.on || self.errors.1 >= MOST_ERRORS || self.bytes > MOST_WAITING / 2 {
             self.hushed += u64::from(self.on);
             return;
         }
@@ -183,6 +203,13 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// What a stranger said: the beginning of it, unless it is nothing.
+    pub fn cut(&mut self, name: &'static str, text: &str) {
+        if !text.is_empty() {
+            self.text(name, &text[..text.floor_char_boundary(LONGEST_FIELD)]);
+        }
+    }
+
     /// A string with what something looks like; a number stays one.
     pub fn shown(&mut self, name: &'static str, value: impl Display) {
         let mut text = String::new();
@@ -213,6 +240,10 @@ impl<'a> Line<'a> {
 
 /// Bytes that may wait for the disk; as many again are being written.
 const MOST_WAITING: usize = 8 * 1024 * 1024;
+/// Files that a source's messages may name in a day.
+const MOST_NAMES: usize = 1000;
+/// Bytes of a stranger's word that are recorded.
+const LONGEST_FIELD: usize = 512;
 /// Refusals that are recorded in a second.
 const MOST_ERRORS: u32 = 100;
 

@@ -4,6 +4,7 @@
 
 pub mod asks;
 pub mod broadcast;
+pub mod carrier;
 pub mod client;
 pub mod emission;
 pub mod event;
@@ -28,7 +29,7 @@ use std::{
 use self::{
     asks::Asks,
     broadcast::Message,
-    client::{Agents, Identity, Membership, Rate},
+    client::{Agents, Identity, Membership},
     journal::{Journal, Line},
     presence::Today,
     room::{Member, Room, RoomTable},
@@ -344,6 +345,14 @@ impl Hub {
 
     /// The checks, in the order in which the old server made them.
     fn check<'a>(&self, space: SpaceId, login: &Login<'a>, now: Now) -> Result<(TenantId, Option<Rooms<'a>>), Refusal> {
+        let fields = [
+            ("userid", login.userid, LONGEST_NAME),
+            ("username", login.username, LONGEST_NAME),
+            ("ext_info", login.ext_info, LONGEST_EXT_INFO),
+        ];
+        if let Some((name, _, most)) = fields.iter().find(|(_, value, most)| value.len() > *most) {
+            return Err(Refusal::FieldTooLong(name, *most));
+        }
         let space = &self.spaces[space as usize];
         if space.config.auth != Auth::Sign {
             let tenant = *self.by_name.get(space.open_source()).ok_or(Refusal::SourceUnknown)?;
@@ -601,6 +610,14 @@ impl Hub {
         }
     }
 
+    /// What carries a client takes bytes again.
+    pub fn handle_writable(&mut self, key: ClientKey) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.outbox.reprieve();
+        }
+        self.mark_dirty(key);
+    }
+
     /// The next thing the world must do. Carrying it out may bring more.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
@@ -682,12 +699,17 @@ impl Hub {
         self.clients.keys()
     }
 
-    /// Takes one message of a client's rate; whether it may pass.
-    fn take_rate(&mut self, key: ClientKey, now: Now) -> bool {
+    /// Takes so many messages of a client's rate; whether they may pass.
+    fn take_rate(&mut self, key: ClientKey, count: u64, now: Now) -> bool {
         let Some(client) = self.clients.get_mut(key) else { return false };
-        Rate::take(&mut client.rate, &self.config.limits, now.time)
+        client.rate.take(count, &self.config.limits, now.time)
     }
 }
+
+/// Bytes of a user's id and name: they stand in lists, in the log, and in what rooms are told.
+const LONGEST_NAME: usize = 512;
+/// Bytes of what else a page says of its user.
+const LONGEST_EXT_INFO: usize = 8192;
 
 impl Tenant {
     fn room_count(&self) -> usize {

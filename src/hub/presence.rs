@@ -14,31 +14,35 @@ use crate::{
 pub struct Today {
     day: i64,
     names: HashMap<Box<str>, u32>,
+    bytes: usize,
     sessions: u64,
 }
 
 impl Today {
-    /// One more login. A name beyond the first 100,000 is counted with those, as a session only.
+    /// One more login. A name beyond the first 100,000 is counted as a session only.
     pub fn count(&mut self, username: &str, now: Now) {
         self.turn_over(now);
         self.sessions += 1;
         if let Some(count) = self.names.get_mut(username) {
             *count += 1;
-        } else if self.names.len() < MOST_NAMES {
+        } else if self.names.len() < MOST_NAMES && self.bytes + username.len() <= MOST_BYTES {
+            self.bytes += username.len();
             self.names.insert(username.into(), 1);
         }
     }
 
     /// Forgets yesterday.
     fn turn_over(&mut self, now: Now) {
-        if self.day != now.day() {
-            *self = Today { day: now.day(), ..Today::default() };
+        let day = now.day();
+        // A clock that is set back a little does not bring yesterday back.
+        if day > self.day || day < self.day - 1 {
+            *self = Today { day, ..Today::default() };
         }
     }
 
     /// Names with their logins, sorted; and how many logins there were.
     fn list(&self, now: Now) -> (Vec<(&str, u32)>, u64) {
-        if self.day != now.day() {
+        if now.day() > self.day || now.day() < self.day - 1 {
             return (Vec::new(), 0);
         }
         let mut names: Vec<_> = self.names.iter().map(|(name, count)| (&**name, *count)).collect();
@@ -94,12 +98,12 @@ impl Hub {
     pub(super) fn refused_login(&mut self, namespace: &str, login: &Login<'_>, why: &str) {
         self.stats.logins_refused += 1;
         self.journal.error("connect", why, |line| {
-            line.some("source", login.source);
-            line.text("nsp", namespace);
-            line.some("room_ids", login.room_ids);
-            line.some("userid", login.userid);
-            line.some("username", login.username);
-            line.some("ext_info", login.ext_info);
+            line.cut("source", login.source);
+            line.cut("nsp", namespace);
+            line.cut("room_ids", login.room_ids);
+            line.cut("userid", login.userid);
+            line.cut("username", login.username);
+            line.cut("ext_info", login.ext_info);
             if let Some(ip) = login.ip {
                 line.shown("ip", ip);
             }
@@ -139,10 +143,16 @@ impl Hub {
     }
 
     /// Up to `most` sessions of a tenant after the first `skip`, of that user if one is named.
-    pub fn visitors(&self, tenant: TenantId, userid: Option<&str>, skip: usize, most: usize) -> Vec<Visitor<'_>> {
-        let named = |session: &Session| userid.is_none_or(|userid| session.identity.userid() == userid);
-        let sessions = self.sessions_of(tenant).filter(|(_, session)| named(session)).skip(skip).take(most);
-        sessions.map(|(key, session)| self.visitor(key, session)).collect()
+    pub fn visitors(
+        &self,
+        tenant: TenantId,
+        userid: Option<&str>,
+        skip: usize,
+        most: usize,
+    ) -> impl Iterator<Item = Visitor<'_>> {
+        let named = move |session: &Session| userid.is_none_or(|userid| session.identity.userid() == userid);
+        let sessions = self.sessions_of(tenant).filter(move |(_, session)| named(session)).skip(skip).take(most);
+        sessions.map(|(key, session)| self.visitor(key, session))
     }
 
     pub(super) fn visitor<'a>(&'a self, key: SessionKey, session: &'a Session) -> Visitor<'a> {
@@ -200,6 +210,11 @@ impl Hub {
         self.session_in(client, super::MAIN)
     }
 
+    /// A session's tenant.
+    pub fn tenant_of(&self, key: SessionKey) -> Option<TenantId> {
+        self.sessions.get(key).map(|session| TenantId(session.tenant))
+    }
+
     fn session_in(&self, client: ClientKey, space: SpaceId) -> Option<SessionKey> {
         let socket = self.clients.get(client)?.socket.as_ref()?;
         socket.sessions.iter().find(|(known, _)| *known == space).map(|(_, session)| *session)
@@ -214,8 +229,9 @@ impl Hub {
     }
 }
 
-/// Different usernames that are kept for a day: 100,000 cost some 8 MB.
+/// Different usernames that are kept for a day, and their bytes: with short ones 100,000 cost some 8 MB.
 const MOST_NAMES: usize = 100_000;
+const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -233,6 +249,11 @@ mod tests {
         assert_eq!(today.list(at(midnight)), (vec![], 0));
         today.count("", at(midnight));
         assert_eq!(today.list(at(midnight)), (vec![("", 1)], 1));
+        today.count("set back", at(midnight - 1));
+        assert_eq!(today.list(at(midnight)).1, 2, "a small step back changes nothing");
+        assert_eq!(today.list(at(midnight - 1)).1, 2);
+        today.count("long ago", at(midnight - 3 * 86_400));
+        assert_eq!(today.list(at(midnight - 3 * 86_400)).1, 1, "a clock that was days ahead");
     }
 
     #[test]
@@ -242,5 +263,8 @@ mod tests {
         today.count("5", Now::default());
         let (names, sessions) = today.list(Now::default());
         assert_eq!((names.len(), sessions), (MOST_NAMES, MOST_NAMES as u64 + 11));
+        let mut today = Today::default();
+        (0..MOST_BYTES / 400).for_each(|number| today.count(&format!("{number:0500}"), Now::default()));
+        assert_eq!(today.list(Now::default()).0.len(), MOST_BYTES / 500, "long ones by their bytes");
     }
 }

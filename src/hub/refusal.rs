@@ -11,10 +11,14 @@ pub enum Refusal {
     BinaryNotJson,
     /// A login without a signature.
     ConnectSignMissing,
+    /// A message to so many rooms that all its copies together would be too large.
+    TooWide,
     /// A login, join or leave with a wrong one.
     ConnectSignWrong,
     /// No data.
     DataMissing,
+    /// A field of a login that has more bytes than this.
+    FieldTooLong(&'static str, usize),
     /// A file name that makes another source's file.
     FilenameTaken,
     /// A file name that could lead elsewhere.
@@ -57,6 +61,7 @@ impl Refusal {
             Refusal::ConnectSignMissing => "cilent connect sign can not be null!",
             Refusal::ConnectSignWrong => "sign verify failed!",
             Refusal::DataMissing => "data can not be null!",
+            Refusal::FieldTooLong(name, most) => return format!("{name} can not be longer than {most} bytes!").into(),
             Refusal::FilenameTaken => "filename belongs to another source!",
             Refusal::FilenameUnsafe => "filename can only have 1 to 64 of A-Z a-z 0-9 . _ -!",
             Refusal::NamespaceUnknown => "Invalid namespace",
@@ -72,6 +77,7 @@ impl Refusal {
             Refusal::RoomsTooMany(most) => return format!("more than {most} rooms!").into(),
             Refusal::SourceMissing => "source can not be null!",
             Refusal::SourceUnknown => "this source can not be configured!",
+            Refusal::TooWide => "message is too large for so many rooms!",
             Refusal::UnknownEvent => "unknown event!",
         };
         text.into()

@@ -18,8 +18,8 @@ use crate::{
     clock::Now,
     engineio::{
         self, Engine, Error, Packet, Revision,
-        engine::{Expired, Meaning, Polled, Timing, Transport},
-        payload::{self, Composer},
+        engine::{Expired, Meaning, Timing, Transport},
+        payload,
     },
     frame::Opcode,
     http::Fields,
@@ -45,6 +45,10 @@ pub struct Socket {
     pub sessions: SmallVec<[(SpaceId, SessionKey); 1]>,
     /// A packet whose attachments have not all come.
     assembly: Option<Box<Assembly>>,
+    /// How often it was not let in.
+    refusals: u8,
+    /// How often it joined or left a namespace.
+    moves: u8,
 }
 
 const _: () = assert!(size_of::<Socket>() <= 136);
@@ -74,17 +78,6 @@ pub struct Opening<'a> {
     pub user_agent: &'a str,
 }
 
-/// What brings a client its messages now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carrier {
-    /// A WebSocket.
-    Socket(ConnKey),
-    /// A poll that waits.
-    Poll(ConnKey),
-    /// Nothing: what is queued stays.
-    Nothing,
-}
-
 impl Socket {
     /// What is left of it when its client is gone.
     pub fn into_agent(self) -> Rc<Agent> {
@@ -105,6 +98,8 @@ impl Hub {
             ip: opening.ip,
             sessions: SmallVec::new(),
             assembly: None,
+            refusals: 0,
+            moves: 0,
         };
         let key = self.clients.insert(Client { conn: websocket, socket: Some(socket.into()), ..Client::default() });
         let upgrades = if websocket.is_some() { "" } else { "\"websocket\"" };
@@ -133,113 +128,6 @@ impl Hub {
             ping_timeout: config.ping_timeout,
             connect_timeout: config.connect_timeout,
         }
-    }
-
-    /// The client whose session has that name.
-    pub fn find_engine(&self, sid: &str) -> Option<ClientKey> {
-        let key = self.sids.find(sid)?;
-        self.clients.get(key).filter(|client| client.socket.is_some() && !client.ending).map(|_| key)
-    }
-
-    /// The engine of a client that has one.
-    pub fn engine_mut(&mut self, key: ClientKey) -> Option<&mut Engine> {
-        self.clients.get_mut(key)?.socket.as_mut().map(|socket| &mut socket.engine)
-    }
-
-    /// Whether a client speaks Socket.IO.
-    pub fn is_socketio(&self, key: ClientKey) -> bool {
-        self.clients.get(key).is_some_and(|client| client.socket.is_some())
-    }
-
-    /// What brings a client its messages.
-    pub fn carrier(&self, key: ClientKey) -> Carrier {
-        let Some(client) = self.clients.get(key) else { return Carrier::Nothing };
-        let poll = |poll: Option<ConnKey>| poll.map_or(Carrier::Nothing, Carrier::Poll);
-        match client.socket.as_ref().map(|socket| &socket.engine.transport) {
-            Some(Transport::Polling(conn)) => poll(*conn),
-            // Once the probe was answered, whatever is queued waits for the WebSocket.
-            Some(Transport::Probing(probing)) => poll(probing.poll.filter(|_| !probing.answered)),
-            Some(Transport::WebSocket(_)) | None => client.conn.map_or(Carrier::Nothing, Carrier::Socket),
-        }
-    }
-
-    /// Whether a client is being closed, or gone.
-    pub fn is_ending(&self, key: ClientKey) -> bool {
-        self.clients.get(key).is_none_or(|client| client.ending)
-    }
-
-    /// A WebSocket that probed takes over; with the poll that waits even so.
-    pub fn upgrade(&mut self, key: ClientKey, conn: ConnKey) -> Result<Option<ConnKey>, Error> {
-        let client = self.clients.get_mut(key).filter(|client| !client.ending).ok_or(Error::UnknownSid)?;
-        let poll = client.socket.as_mut().ok_or(Error::UnknownSid)?.engine.upgrade()?;
-        client.conn = Some(conn);
-        self.mark_dirty(key);
-        Ok(poll)
-    }
-
-    /// Puts bytes before all that waits for a client.
-    pub fn put_first(&mut self, key: ClientKey, bytes: &[u8]) {
-        if let Some(client) = self.clients.get_mut(key) {
-            client.outbox.put_first(bytes);
-            self.mark_dirty(key);
-        }
-    }
-
-    /// A connection that had to do with a client is gone, and mostly the client with it.
-    pub fn handle_end(&mut self, key: ClientKey, conn: ConnKey, told: bool) {
-        let gone = self.engine_mut(key).is_none_or(|engine| engine.handle_end(conn));
-        if gone {
-            self.remove(key, told);
-        } else {
-            self.mark_dirty(key);
-        }
-    }
-
-    /// A poll: whether it waits. A second one beside it ends the session.
-    pub fn poll(&mut self, key: ClientKey, conn: ConnKey) -> Result<Polled, Error> {
-        let engine = self.engine_mut(key).ok_or(Error::UnknownSid)?;
-        let polled = engine.handle_poll(conn);
-        match polled {
-            Ok(Polled::Waits) => self.mark_dirty(key),
-            Ok(Polled::Noop) => {}
-            Err(_) if self.is_polling(key) => self.close(key, Close::PROTOCOL),
-            Err(_) => {}
-        }
-        polled
-    }
-
-    pub(super) fn is_polling(&self, key: ClientKey) -> bool {
-        let socket = self.clients.get(key).and_then(|client| client.socket.as_ref());
-        socket.is_some_and(|socket| socket.engine.takes_posts())
-    }
-
-    /// The body that answers a poll which waits: up to sixteen of the packets that wait. Nothing if there is none.
-    pub fn compose(&mut self, key: ClientKey) -> Option<(Vec<u8>, bool)> {
-        let client = self.clients.get_mut(key)?;
-        let engine = &mut client.socket.as_mut()?.engine;
-        if client.outbox.is_empty() {
-            return None;
-        }
-        let mut composer = Composer::new(engine.revision, !engine.base64, engine.most_packets());
-        // Writing into memory fails only when the body is full, and then what is left stays queued.
-        let _ = client.outbox.write_to(&mut composer, &mut self.turn, &mut self.scratch);
-        if composer.is_empty() {
-            return None;
-        }
-        engine.take_poll();
-        Some(composer.finish())
-    }
-
-    /// Keeps what waits for a client beyond the turn.
-    pub fn keep(&mut self, key: ClientKey) {
-        if let Some(client) = self.clients.get_mut(key) {
-            client.outbox.keep(&mut self.turn);
-        }
-    }
-
-    /// Whether a client that polls is at its end: who asks has told it, or cannot.
-    pub fn is_over(&self, key: ClientKey) -> bool {
-        self.clients.get(key).is_some_and(|client| client.ending) && self.is_polling(key)
     }
 
     /// Handles the packets of a POST. After an error the session is closed.
@@ -397,6 +285,14 @@ impl Hub {
         let space = self.find_space(packet.namespace);
         let Some(socket) = self.socket_mut(key) else { return Ok(()) };
         let found = space.and_then(|space| socket.sessions.iter().find(|(known, _)| *known == space)).copied();
+        if matches!(packet.kind, Kind::Connect | Kind::Disconnect) {
+            // Coming and going costs more than a message does, and brings others messages too.
+            socket.moves = socket.moves.saturating_add(1);
+            if socket.moves > FREE_MOVES && !self.take_rate(key, MOVE_COST, now) {
+                self.stats.rate_limited += 1;
+                return Err(Error::Malformed("too many packets of that type"));
+            }
+        }
         match (packet.kind, found) {
             (Kind::Connect, None) => self.connect(key, packet.namespace, packet.query, packet.data, now),
             (Kind::Connect, Some(_)) => return Err(Error::Malformed("the namespace was joined already")),
@@ -434,6 +330,7 @@ impl Hub {
         let (own, agent, ip) = (socket.query.clone(), socket.agent.clone(), socket.ip);
         let Some(space) = self.find_space(namespace) else {
             self.refused_namespace(namespace, ip, &agent);
+            self.count_refusal(key);
             return self.refuse(key, revision, namespace, "Invalid namespace");
         };
         let fields = Fields::parse(own.as_bytes());
@@ -462,7 +359,10 @@ impl Hub {
         };
         let session = match self.admit_session(key, space, &login, now) {
             Ok(session) => session,
-            Err(refusal) => return self.refuse(key, revision, namespace, &refusal.text()),
+            Err(refusal) => {
+                self.count_refusal(key);
+                return self.refuse(key, revision, namespace, &refusal.text());
+            }
         };
         let timing = self.timing();
         if let Some(socket) = self.socket_mut(key) {
@@ -488,10 +388,19 @@ impl Hub {
         }
     }
 
+    /// A client that is refused again and again has lost its way: it is closed, and may begin anew.
+    fn count_refusal(&mut self, key: ClientKey) {
+        let Some(socket) = self.socket_mut(key) else { return };
+        socket.refusals += 1;
+        if socket.refusals >= MOST_REFUSALS {
+            self.close(key, Close::PROTOCOL);
+        }
+    }
+
     fn refused_namespace(&mut self, namespace: &str, ip: Option<IpAddr>, agent: &Agent) {
         self.stats.logins_refused += 1;
         self.journal.error("connect", "Invalid namespace", |line| {
-            line.text("nsp", namespace);
+            line.cut("nsp", namespace);
             if let Some(ip) = ip {
                 line.shown("ip", ip);
             }
@@ -540,12 +449,12 @@ impl Hub {
     ) {
         let Some(event) = packet.event() else { return };
         self.stats.client_messages += 1;
-        let answer = if !self.take_rate(key, now) {
+        let answer = if !self.take_rate(key, 1, now) {
             self.stats.rate_limited += 1;
             Err(Refusal::RateExceeded)
         } else {
             match (&*event.name, space, self.spaces[space as usize].config.join) {
-                ("postMsg", 0, _) => self.post_msg(session, &event, attachments),
+                ("postMsg", 0, _) => self.post_msg(session, &event, attachments, now),
                 ("join" | "leave", 0, _) | ("join" | "leave", _, true) => {
                     let text = |index: usize| event.args.get(index).map_or(Cow::Borrowed(""), |raw| event::scalar(raw));
                     let list = event.args.first().map_or_else(String::new, |raw| event::rooms(raw));
@@ -587,14 +496,20 @@ impl Hub {
         }
     }
 
-    fn post_msg(&mut self, session: SessionKey, event: &Event<'_>, attachments: &[Vec<u8>]) -> Result<String, Refusal> {
+    fn post_msg(
+        &mut self,
+        session: SessionKey,
+        event: &Event<'_>,
+        attachments: &[Vec<u8>],
+        now: Now,
+    ) -> Result<String, Refusal> {
         let json = event.args.first().map_or("null", |raw: &&RawValue| raw.get());
         let data = match attachments {
             [] => Data::Json(json),
             attachments => Data::Mixed { json, attachments },
         };
         let list = event.args.get(1).map_or_else(String::new, |raw| event::rooms(raw));
-        self.post_data(session, data, &list)
+        self.post_data(session, data, &list, now)
     }
 
     /// Queues an event with one argument, given as JSON.
@@ -646,5 +561,10 @@ pub fn attachment(out: &mut Vec<u8>, revision: Revision, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// What joining or leaving a namespace takes from a client's message rate, after the first times.
+const MOVE_COST: u64 = 20;
+const FREE_MOVES: u8 = 8;
+/// Refused logins of one session of Engine.IO.
+const MOST_REFUSALS: u8 = 10;
 /// Attachments of one packet.
 const MOST_ATTACHMENTS: usize = 100;

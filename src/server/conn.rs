@@ -76,6 +76,8 @@ pub struct Probe {
     pub peer: Peer,
     /// What is to be sent.
     pub output: Vec<u8>,
+    /// Whether it has probed.
+    pub answered: bool,
 }
 
 impl Probe {

@@ -41,7 +41,13 @@ pub struct Journal {
     late: bool,
     /// Lines that were lost when the disk's state was looked at last.
     lost: u64,
-    /// The local day for which old folders were looked for.
+    /// When a line is written to see whether the disk is well again.
+    retry: Time,
+    /// When the day is looked at again.
+    look: Time,
+    /// The local day, and when it will have held.
+    day: (i64, Time),
+    /// The day for which old folders were looked for.
     swept: i64,
 }
 
@@ -91,7 +97,18 @@ impl Journal {
             }
         };
         thread::Builder::new().name("journal".into()).stack_size(STACK).spawn(run)?;
-        Ok(Some(Journal { jobs, done, writing: None, reading: 0, late: false, lost: 0, swept: i64::MIN }))
+        Ok(Some(Journal {
+            jobs,
+            done,
+            writing: None,
+            reading: 0,
+            late: false,
+            lost: 0,
+            retry: Time::NEVER,
+            look: Time::START,
+            day: (i64::MIN, Time::NEVER),
+            swept: i64::MIN,
+        }))
     }
 
     /// Whether lines are being written: more wait in the hub until they are.
@@ -99,15 +116,18 @@ impl Journal {
         self.writing.is_some()
     }
 
-    /// When the disk has taken too long.
+    /// When to look at it again, though nothing happens: the disk may have taken too long, may be well again, or the day
+    /// may have changed.
     pub fn deadline(&self) -> Time {
-        self.writing.map_or(Time::NEVER, |since| if self.late { Time::NEVER } else { since.after(PATIENCE) })
+        let late = self.writing.filter(|_| !self.late).map_or(Time::NEVER, |since| since.after(PATIENCE));
+        late.min(self.retry).min(self.look)
     }
 
     /// Has lines written.
     pub fn append(&mut self, batch: Batch, now: Time) {
         self.late = false;
-        self.writing = self.jobs.send(Job::Append(batch)).is_ok().then_some(now);
+        self.writing = Some(now);
+        self.jobs.send(Job::Append(batch)).expect("the thread lives as long as this does");
     }
 
     /// Has a page made for a connection; not if too many wait for theirs.
@@ -117,11 +137,19 @@ impl Journal {
         taken
     }
 
-    /// Has old folders removed, once a day.
-    pub fn sweep(&mut self, today: i64) {
+    /// Has old folders removed, once a day, when the day has held for a moment: a clock's slip into the future must not
+    /// cost the log.
+    fn sweep(&mut self, today: i64, now: Time) {
+        if self.day.0 != today {
+            self.day = (today, now.after(SETTLED));
+        }
+        self.look = now.after(LOOK);
         if self.swept != today {
-            self.swept = today;
-            let _ = self.jobs.send(Job::Sweep(today));
+            self.look = self.look.min(self.day.1);
+            if self.day.1 <= now {
+                self.swept = today;
+                let _ = self.jobs.send(Job::Sweep(today));
+            }
         }
     }
 
@@ -183,6 +211,7 @@ impl Server {
         let log = &mut self.hub.journal;
         let more = log.lost() > core::mem::replace(&mut state.lost, log.lost());
         let failure = failure.or_else(|| more.then(|| "the disk does not keep up".into()));
+        state.retry = if failure.is_some() { self.now.time.after(RETRY) } else { Time::NEVER };
         match (&log.health, failure) {
             (Health::Fine, Some(why)) => {
                 error!("message log: {why}; lines are lost, {} so far", log.lost());
@@ -200,12 +229,16 @@ impl Server {
     /// Hands over this turn's lines, unless the last ones are still being written; once a day has old folders removed.
     pub(super) fn write_journal(&mut self) {
         let Some(journal) = &mut self.journal else { return };
-        journal.sweep(self.now.day());
+        journal.sweep(self.now.day(), self.now.time);
+        if journal.retry <= self.now.time {
+            journal.retry = Time::NEVER;
+            self.hub.journal.system("retry", |_| {});
+        }
         if !journal.is_writing() {
             if self.hub.journal.has_lines() {
                 journal.append(self.hub.journal.take(), self.now.time);
             }
-        } else if journal.deadline() <= self.now.time {
+        } else if !journal.late && journal.writing.is_some_and(|since| since.after(PATIENCE) <= self.now.time) {
             journal.late = true;
             self.judge_disk(Some(format!("the disk has not taken lines for {} s", PATIENCE.as_secs())));
         } else if self.hub.journal.lost() > journal.lost && self.hub.journal.health == Health::Fine {
@@ -306,7 +339,7 @@ impl Folder {
     }
 }
 
-/// No link out of the folder is followed, and nothing waits for a pipe's other end.
+/// A file that is a link is not followed, and nothing waits for a pipe's other end.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC).mode(0o640);
@@ -343,16 +376,27 @@ fn next_name(path: &Path) -> io::Result<PathBuf> {
     };
     let number = |entry: io::Result<fs::DirEntry>| {
         let taken = entry.ok()?.file_name();
-        taken.to_str()?.strip_prefix(name)?.strip_prefix('.')?.parse::<u64>().ok()
+        // Numbers as they are written here; a message may have named its file `msg.log.99999999999999999999`.
+        let digits = taken.to_str()?.strip_prefix(name)?.strip_prefix('.')?;
+        let own = (1..=9).contains(&digits.len()) && !digits.starts_with('0');
+        digits.parse::<u64>().ok().filter(|_| own)
     };
     let last = fs::read_dir(folder)?.filter_map(number).max().unwrap_or(0);
     let next = folder.join(format!("{name}.{}", last + 1));
+    if next.symlink_metadata().is_ok() {
+        return Err(io::Error::other(format!("{} is there already", next.display())));
+    }
     debug!("message log: {} becomes {}", path.display(), next.display());
     Ok(next)
 }
 
 /// How long a write may take before it is said that it does.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long after a failure a line is written to see whether the disk is well again.
+const RETRY: Duration = Duration::from_secs(30);
+/// How long a day must have held before folders are removed for it, and how often the day is looked at.
+const SETTLED: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(600);
 /// At the end there is at least so much time to write what waits.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Pages that may wait for the disk.

@@ -39,7 +39,7 @@ use crate::{
         Reply,
         exchange::{Parked, Timeout},
     },
-    hub::{Effect, Hub, MessageId, socketio::Carrier},
+    hub::{Effect, Hub, MessageId, carrier::Carrier},
     key::{ClientKey, ConnKey, Slots},
     outbox::Flushed,
     websocket::Close,
@@ -266,7 +266,7 @@ impl Server {
                 if conn.blocked && event.is_writable() {
                     conn.blocked = false;
                     match conn.client() {
-                        Some(client) => self.hub.mark_dirty(client),
+                        Some(client) => self.hub.handle_writable(client),
                         None => self.replied.push(key),
                     }
                 }
@@ -572,7 +572,7 @@ impl Server {
                 }
                 State::WebSocket(_) => continue,
             };
-            match exchange.write_to(&mut conn.socket) {
+            match exchange.write_to(&mut conn.socket, &self.hub.config().limits, self.now) {
                 Ok(Flushed::Blocked) => conn.blocked = true,
                 Ok(Flushed::All) if exchange.is_closing() && conn.hung_up => self.doom(key),
                 Ok(Flushed::All) if exchange.is_closing() => {

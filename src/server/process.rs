@@ -153,7 +153,13 @@ pub fn admin_token(config: &Config) -> String {
             Err(error) => warn!("the admin token could not be written to {}: {error}", path.display()),
         }
     }
-    info!("the admin token is {token} (set [admin] token to choose it)");
+    let said = format!("the admin token is {token} (set [admin] token to choose it)");
+    // Whatever the level: who does not see it cannot use it.
+    if log::max_level() < log::LevelFilter::Info {
+        eprintln!("{said}");
+    } else {
+        info!("{said}");
+    }
     token
 }
 

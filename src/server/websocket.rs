@@ -103,7 +103,7 @@ impl Server {
     /// A WebSocket tries to take over from polling. Until it has, the client's messages go the old way.
     pub(super) fn begin_probe(&mut self, key: ConnKey, client: ClientKey, response: &[u8], fresh: &[u8]) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let probe = Probe { client, peer: Peer::default(), output: Vec::new() };
+        let probe = Probe { client, peer: Peer::default(), output: Vec::new(), answered: false };
         let State::Http(exchange) = core::mem::replace(&mut conn.state, State::Probe(probe.into())) else { return };
         let (mut output, input) = exchange.into_parts();
         output.extend_from_slice(response);
@@ -133,7 +133,8 @@ impl Server {
                 Ok(Message::Binary(data)) if upgraded => {
                     self.hub.handle_message(client, Incoming::Binary(&data), self.now);
                 }
-                Ok(Message::Text(text)) if &*text == "2probe" => {
+                // Once: what it is answered with waits here without a bound.
+                Ok(Message::Text(text)) if &*text == "2probe" && !core::mem::replace(&mut probe.answered, true) => {
                     probe.output.extend_from_slice(b"\x81\x063probe");
                     polls.extend(self.hub.engine_mut(client).and_then(|engine| engine.answer_probe()));
                 }
@@ -155,6 +156,7 @@ impl Server {
             }
         }
         probe.output.extend(reading.poll_transmit().unwrap_or_default());
+        over |= !upgraded && probe.output.len() > MOST_PROBE_OUTPUT;
         reading.finish(&mut probe.peer);
         if upgraded {
             self.hub.put_first(client, &probe.output);
@@ -200,3 +202,6 @@ impl Server {
         self.now.time.after(interval - tenth + (tenth * 2).mul_f64(mixed as f64 / f64::from(u32::MAX)))
     }
 }
+
+/// Bytes that may wait for a WebSocket on trial: the answers to its upgrade, its probe and some pings.
+const MOST_PROBE_OUTPUT: usize = 4096;

@@ -36,7 +36,7 @@ var Demo = (function () {
     root.lang = to === 'zh' ? 'zh-CN' : 'en';
     if (keep) try { localStorage.setItem('relay-demo lang', to); } catch (e) { /* not kept */ }
     // Attributes have no second element to hide: data-placeholder="English|中文".
-    ['placeholder', 'aria-label', 'title', 'data-empty'].forEach(function (name) {
+    ['placeholder', 'aria-label', 'title', 'label', 'data-empty'].forEach(function (name) {
       var key = 'data-t-' + name;
       [].forEach.call(document.querySelectorAll('[' + key + ']'), function (e) {
         e.setAttribute(name, e.getAttribute(key).split('|')[to === 'zh' ? 1 : 0]);

@@ -1,0 +1,243 @@
+//! What strangers try: floods, amplification, fields of a megabyte. None of it costs anybody else a message, nor relay more
+//! than a bounded amount of memory and time (contract section 12).
+#![allow(missing_docs)]
+
+#[path = "support/engineio.rs"]
+mod engineio;
+mod support;
+
+use std::{
+    fs,
+    io::{Read, Write},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use engineio::{Polling, websocket};
+use serde_json::{Value, json};
+use socket2::SockRef;
+use support::{Client, KEY, Relay, TOKEN, login, notify_sign, send_request, temp_file, wait_for};
+
+/// Megabytes that the process has resident.
+fn resident(relay: &Relay) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", relay.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().split(' ').next().unwrap().parse::<u64>().unwrap() / 1024
+}
+
+/// A room's member that reads on a thread: how many messages it got before the one that ends it, or its close.
+fn reader(mut client: Client) -> thread::JoinHandle<(usize, Option<u16>)> {
+    thread::spawn(move || {
+        for count in 0.. {
+            match client.next() {
+                tungstenite::Message::Close(frame) => return (count, frame.map(|frame| frame.code.into())),
+                message if message.to_string().contains("the last one") => return (count, None),
+                _ => {}
+            }
+        }
+        unreachable!("it counts for ever")
+    })
+}
+
+#[test]
+fn coming_in_is_not_free() {
+    let relay = Relay::start("");
+    // Each of these would have been read, parsed, checked and refused: 3.6 s of everybody's time.
+    let (poll, _) = Polling::open(&relay, &format!("EIO=4&{}", "a&".repeat(7500)));
+    poll.try_post(vec!["40"; 25_000].join("\x1e").as_bytes(), &[]);
+    poll.assert_gone();
+    assert!(relay.counter("logins_refused") <= 20);
+    let (mut socket, _) = websocket(&relay, "EIO=4");
+    for _ in 0..10 {
+        socket.send("40/nowhere,");
+    }
+    while socket.socket.read().is_ok() {}
+    assert!(relay.counter("logins_refused") <= 40);
+}
+
+/// Each leaving told the room that somebody quit.
+#[test]
+fn coming_and_going_counts_as_messages() {
+    let relay = Relay::start("");
+    let member = reader(relay.connect("room"));
+    let (poll, _) = Polling::open(&relay, &format!("EIO=4&{}", login(&[("watch_quit", "1")])));
+    let answer = poll.try_post(vec!["40\x1e41"; 10_000].join("\x1e").as_bytes(), &[]);
+    assert_eq!(answer.status, 400);
+    assert!(relay.counter("logins") <= 20, "{}", relay.counter("logins"));
+    relay.notify("room", "the last one");
+    let (messages, close) = member.join().unwrap();
+    assert!(messages <= 20 && close.is_none(), "{messages} {close:?}");
+}
+
+#[test]
+fn a_probe_is_answered_once() {
+    let relay = Relay::start("");
+    let (poll, _) = Polling::open(&relay, "EIO=4");
+    let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", poll.sid);
+    let before = resident(&relay);
+    for frame in [&b"\x81\x86\0\0\0\x002probe"[..], b"\x89\x84\0\0\0\0ping"] {
+        let mut probe = Client::open(relay.tcp(), &target).unwrap();
+        let stream = probe.socket.get_mut();
+        stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+        let flood = frame.repeat(5000);
+        // Closed, and so at some point refused by the kernel; what was read by then is little.
+        let sent = (0..2000).take_while(|_| stream.write_all(&flood).is_ok()).count();
+        assert!(sent < 2000, "the flood was taken");
+    }
+    assert!(resident(&relay) < before + 20, "{} MB", resident(&relay));
+    // Only the probes are gone.
+    poll.post(&["3"]);
+}
+
+#[test]
+fn names_are_short() {
+    let relay = Relay::start("");
+    let long = "x".repeat(600_000);
+    for (field, most) in [("userid", 512), ("username", 512), ("ext_info", 8192)] {
+        let right = "x".repeat(most);
+        drop(relay.connect_with(&[(field, &right)]));
+        let wrong = format!("{right}x");
+        let answer = relay.refused(&login(&[(field, &wrong)]));
+        assert_eq!(answer.json()["msg"], format!("{field} can not be longer than {most} bytes!"));
+        // What CONNECT brings is no longer than a query by nature.
+        let (mut socket, _) = websocket(&relay, &format!("EIO=4&{}", login(&[])));
+        socket.send(&format!("40{}", json!({field: long})));
+        assert_eq!(engineio::json(&socket.text(), "44")["message"], answer.json()["msg"]);
+    }
+}
+
+/// 100 lines a second of a megabyte each, from who has no signature, pushed everybody else's lines out.
+#[test]
+fn what_strangers_say_is_cut_in_the_log() {
+    let folder = temp_file("hostile-log");
+    let relay = Relay::start(&format!("\n[message_log]\ndir = \"{}\"\n", folder.display()));
+    let long = "ü".repeat(100_000);
+    let mut socket = websocket(&relay, "EIO=4").0;
+    socket.send(&format!("40{}", json!({"source": long, "room_ids": long, "sign": "x", "username": long})));
+    socket.send("40/nowhere,");
+    assert_eq!(engineio::json(&socket.text(), "44")["message"], "username can not be longer than 512 bytes!");
+    relay.post_form(&[("source", &"x".repeat(500_000)), ("room_id", "r"), ("data", "x"), ("sign", "x")]);
+    let text = wait_for("three lines", || {
+        let day = fs::read_dir(&folder).ok()?.next()?.ok()?;
+        fs::read_to_string(day.path().join("error.log")).ok().filter(|text| text.lines().count() == 3)
+    });
+    for line in text.lines() {
+        assert!(line.len() < 3000, "{}", line.len());
+        serde_json::from_str::<Value>(line).unwrap();
+    }
+    drop(relay);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// Who reads is not slow, however much one message, one batch, or one turn brings.
+#[test]
+fn a_reader_gets_what_comes_at_once() {
+    let relay = Relay::start("");
+    let both = reader(relay.connect("a,b"));
+    let big = "x".repeat(600_000);
+    relay.notify("a,b", &big);
+    relay.notify("a,b,a,b", &big);
+    relay.notify("a", "the last one");
+    assert_eq!(both.join().unwrap(), (6, None));
+    let (mut socket, _) = websocket(&relay, &format!("EIO=3&{}", login(&[])));
+    assert_eq!(socket.text(), "40");
+    let plain = relay.connect("room");
+    let readers = [reader(socket), reader(plain)];
+    let sign = notify_sign("demo", "room", "1", KEY);
+    let one = format!("{{\"source\":\"demo\",\"room_id\":\"room\",\"data\":1,\"sign\":\"{sign}\"}}");
+    let body = format!("{{\"messages\":[{}]}}", vec![one; 10_000].join(","));
+    assert_eq!(relay.post_json("/api/notify/batch", &body).json()["code"], 1);
+    relay.notify("room", "the last one");
+    for reader in readers {
+        assert_eq!(reader.join().unwrap(), (10_000, None));
+    }
+    assert_eq!(relay.counter("slow_consumers"), 0);
+}
+
+/// A room named a hundred times made one message a hundred.
+#[test]
+fn each_room_counts_as_a_message() {
+    let relay = Relay::start("");
+    let member = reader(relay.connect("room"));
+    let mut sender = relay.connect("other");
+    let rooms = vec!["room"; 100].join(",");
+    let send = |sender: &mut Client, data: &str| {
+        sender.send(&json!({"data": data, "room_ids": rooms, "ack": 1}).to_string());
+        sender.json()["msg"].clone()
+    };
+    let refusals = [json!("message is too large for so many rooms!"), json!("message rate limit exceeded!")];
+    assert_eq!(send(&mut sender, &"x".repeat(45_000)), refusals[0]);
+    let taken = (0..400).filter(|_| send(&mut sender, "x") == "").count();
+    assert!((3..=8).contains(&taken), "{taken} messages of a hundred");
+    assert_eq!(send(&mut sender, "x"), refusals[1]);
+    let mut text = relay.connect_with(&[("format", "text"), ("room_ids", "room")]);
+    text.send("one room is one message");
+    relay.notify("room", "the last one");
+    let (messages, close) = member.join().unwrap();
+    assert_eq!((messages, close), (taken * 100 + 1, None));
+}
+
+/// One POST of many messages to a room of many: nobody who reads is closed.
+#[test]
+fn a_room_survives_a_burst() {
+    let relay = Relay::start("[limits]\nmessage_rate = 0\n");
+    let members: Vec<_> = (0..50).map(|_| reader(relay.connect("room"))).collect();
+    let (poll, _) = Polling::open(&relay, &format!("EIO=3&{}", login(&[("room_ids", "mine")])));
+    let rooms = vec!["room"; 100].join(",");
+    for _ in 0..4 {
+        let packet = format!("42{}", json!(["postMsg", "x", rooms]));
+        poll.post(&vec![&*packet; 15]);
+    }
+    relay.notify("room", "the last one");
+    for member in members {
+        assert_eq!(member.join().unwrap(), (6000, None));
+    }
+}
+
+/// `Connection: close` ends a connection when its answer was read, not two seconds after it was written.
+#[test]
+fn a_slow_reader_gets_all_of_its_last_answer() {
+    let folder = temp_file("hostile-big");
+    let relay = Relay::start(&format!("\n[message_log]\ndir = \"{}\"\n", folder.display()));
+    let day = wait_for("a day", || Some(fs::read_dir(&folder).ok()?.next()?.ok()?.path()));
+    let text = format!("{}\n", "<".repeat(999)).repeat(1000);
+    fs::write(day.join("demo_big"), &text).unwrap();
+    let stream = relay.tcp();
+    SockRef::from(&stream).set_recv_buffer_size(65_536).unwrap();
+    let mut stream = stream;
+    let target = format!("/readmsg?source=demo&filename=big&bytes=1048576&token={TOKEN}");
+    send_request(&mut stream, "GET", &target, &[("Connection", "close")], b"");
+    let mut all = vec![0];
+    stream.read_exact(&mut all).unwrap();
+    thread::sleep(Duration::from_millis(2500));
+    stream.read_to_end(&mut all).unwrap();
+    let all = String::from_utf8(all).unwrap();
+    let (head, body) = all.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("Connection: close"), "{head}");
+    assert_eq!(body.matches("&lt;").count(), 999_000, "of {} bytes", body.len());
+    drop(relay);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// The token that is made at start is of no use to who is not told.
+#[test]
+fn a_made_token_is_said_at_every_level() {
+    for level in ["off", "error", "warn", "info"] {
+        let config = temp_file("quiet.toml");
+        let text = format!("listen = [\"127.0.0.1:0\"]\n[log]\nlevel = \"{level}\"\n[sources.a]\nsign_key = \"k\"\n");
+        fs::write(&config, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+        command.arg("--config").arg(&config).stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut first = [0; 4096];
+        let length = wait_for("a line", || {
+            let read = child.stderr.as_mut().unwrap().read(&mut first).unwrap();
+            String::from_utf8_lossy(&first[..read]).contains("the admin token is").then_some(read)
+        });
+        assert!(length > 0, "{level}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        fs::remove_file(config).unwrap();
+    }
+}
