@@ -89,6 +89,21 @@ pub enum Subject<'a> {
         /// A string's value, any other value's text.
         data: &'a [u8],
     },
+    /// An event for clients.
+    Emit {
+        /// The tenant.
+        source: &'a str,
+        /// The namespace, bound by hmac only.
+        nsp: &'a str,
+        /// `room_id`, `userid`, `socket_id` or `nsp`, likewise.
+        kind: &'a str,
+        /// Which room, user or socket; nothing for a namespace.
+        to: &'a str,
+        /// What is called.
+        event: &'a str,
+        /// A string's value, any other value's text.
+        data: &'a [u8],
+    },
 }
 
 impl Subject<'_> {
@@ -103,6 +118,12 @@ impl Subject<'_> {
             Subject::Notify { source, room_id, data } => {
                 hash.update(source);
                 hash.update(room_id);
+                hash.update(data);
+            }
+            Subject::Emit { source, to, event, data, .. } => {
+                hash.update(source);
+                hash.update(to);
+                hash.update(event);
                 hash.update(data);
             }
         }
@@ -126,6 +147,12 @@ impl Subject<'_> {
             }
             Subject::Notify { source, room_id, data } => {
                 for line in ["notify", source, room_id, ts] {
+                    field(line.as_bytes(), b"\n");
+                }
+                field(data, b"");
+            }
+            Subject::Emit { source, nsp, kind, to, event, data } => {
+                for line in ["emit", source, nsp, kind, to, event, ts] {
                     field(line.as_bytes(), b"\n");
                 }
                 field(data, b"");

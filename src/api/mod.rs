@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod assets;
 pub mod connect;
+pub mod emit;
 pub mod engineio;
 pub mod html;
 pub mod journal;
@@ -114,6 +115,9 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
             // Its links are relative, for relays behind a proxy's path.
             Reply::new(301, "text/plain", &b""[..]).with("Location", "demo/")
         }),
+        () if is("/api/emit") => {
+            cors(post(head, || emit::emit(request, cx).unwrap_or_else(|refusal| refusal)), head, &config)
+        }
         () if is("/api/refresh") => post(head, || steer::refresh(request, cx).unwrap_or_else(|refusal| refusal)),
         () if is("/api/disconnect") => post(head, || steer::disconnect(request, cx).unwrap_or_else(|refusal| refusal)),
         () if cx.site.client_js.is_some() && config.socketio.paths.iter().any(|known| is_client_js(path, known)) => {
@@ -162,6 +166,7 @@ const OPERATORS: &[(&str, Operators)] = &[
     ("/api/stats", Operators::Look(|_, cx| admin::stats(cx))),
     ("/metrics", Operators::Look(|_, cx| admin::metrics(cx))),
     ("/api/online", Operators::Look(online::online)),
+    ("/api/users", Operators::Look(online::users)),
     ("/api/today", Operators::Look(online::today)),
     ("/api/rooms", Operators::Look(online::rooms)),
     ("/api/log/client", Operators::JournalJson(File::Of("client.log"))),

@@ -36,6 +36,26 @@ pub fn online(head: &Head<'_>, cx: &Context<'_>) -> Reply {
     })
 }
 
+/// `GET /api/users?source=`: who is here by `userid`, with the sessions in each namespace; in one only with `nsp=`.
+pub fn users(head: &Head<'_>, cx: &Context<'_>) -> Reply {
+    listed(head, cx, |fields, source, tenant, (skip, most)| {
+        let namespace = Some(fields.get("nsp")).filter(|namespace| !namespace.is_empty());
+        let users = cx.hub.users(tenant, namespace);
+        let mut out = format!("{{\"source\":{},\"users\":{},\"list\":[", json_string(source), users.len());
+        for (index, (userid, spaces)) in users.iter().skip(skip).take(most).enumerate() {
+            if out.len() > LONGEST {
+                break;
+            }
+            let sessions: usize = spaces.iter().map(|(_, count)| count).sum();
+            let comma = if index > 0 { "," } else { "" };
+            write!(out, "{comma}{{\"userid\":{},\"sessions\":{sessions},", json_string(userid)).expect("it is memory");
+            object(&mut out, "nsp", spaces.iter().copied());
+            out.push('}');
+        }
+        out + "]}"
+    })
+}
+
 /// `GET /api/today?source=`: usernames with their logins since midnight, local time.
 pub fn today(head: &Head<'_>, cx: &Context<'_>) -> Reply {
     listed(head, cx, |_, source, tenant, (skip, most)| {

@@ -155,7 +155,8 @@ impl<'t> Reader<'t, '_> {
 
         let mut section = root.section(self, "hooks");
         if let Some(value) = section.take("url") {
-            match value.as_str().map(Backend::parse) {
+            match value.as_str().filter(|text| !text.is_empty()).map(Backend::parse) {
+                None if value.as_str() == Some("") => {}
                 Some(Ok(url)) => config.hooks.url = Some(url),
                 Some(Err(wanted)) => self.problem(value.span, format!("hooks.url: {wanted}")),
                 None => self.wanted(&value, "hooks.url", "a string in quotes"),

@@ -1,8 +1,16 @@
 //! An event on its way to sessions, and how each form of client gets it.
 
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 
-use super::{Hub, Opcode, Run, SpaceId, TenantId, broadcast::string, client::Form, socketio::attachment};
+use data_encoding::BASE64;
+use serde_json::{Value, json, value::RawValue};
+
+use super::{
+    Hub, Opcode, Run, SpaceId, TenantId,
+    broadcast::string,
+    client::Form,
+    socketio::{MOST_ATTACHMENTS, attachment},
+};
 use crate::{
     engineio::Revision,
     frame::Turn,
@@ -195,6 +203,59 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// The same with arguments as a backend writes them: bytes are `{"_base64":"…"}`, which clients of Socket.IO get as
+    /// bytes.
+    pub fn emit_json(
+        &mut self,
+        tenant: TenantId,
+        namespace: &str,
+        target: &Target<'_>,
+        event: &str,
+        args: &str,
+    ) -> usize {
+        let (args, attachments) = unpack(args);
+        self.emit(tenant, namespace, target, &Emission { attachments: &attachments, ..Emission::new(event, &args) })
+    }
+
+    /// Whether there is such a namespace.
+    pub fn has_namespace(&self, name: &str) -> bool {
+        self.find_space(name).is_some()
+    }
+}
+
+/// Arguments with placeholders in place of `{"_base64":"…"}`, and the bytes. What has none stays the text it was.
+pub(super) fn unpack(args: &str) -> (Cow<'_, str>, Vec<Vec<u8>>) {
+    if !args.contains("\"_base64\"") {
+        return (args.into(), Vec::new());
+    }
+    let Ok(mut values) = serde_json::from_str::<Vec<Value>>(&format!("[{args}]")) else {
+        return (args.into(), Vec::new());
+    };
+    let mut attachments = Vec::new();
+    values.iter_mut().for_each(|value| take_bytes(value, &mut attachments));
+    let list: Vec<String> = values.iter().map(Value::to_string).collect();
+    (list.join(",").into(), attachments)
+}
+
+fn take_bytes(value: &mut Value, attachments: &mut Vec<Vec<u8>>) {
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(|value| take_bytes(value, attachments)),
+        Value::Object(fields) => {
+            let text = fields.get("_base64").and_then(Value::as_str).filter(|_| fields.len() == 1);
+            let bytes = text.and_then(|text| BASE64.decode(text.as_bytes()).ok());
+            match bytes.filter(|_| attachments.len() < MOST_ATTACHMENTS) {
+                Some(bytes) => {
+                    *value = json!({"_placeholder": true, "num": attachments.len()});
+                    attachments.push(bytes);
+                }
+                None => fields.values_mut().for_each(|value| take_bytes(value, attachments)),
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Whom a backend means, in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
@@ -211,6 +272,15 @@ pub enum Target<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_of_backends() {
+        assert_eq!(unpack("1, {\"b\": 1.0, \"a\":2}"), ("1, {\"b\": 1.0, \"a\":2}".into(), vec![]));
+        let (args, bytes) = unpack("[{\"_base64\":\"AP8=\"}],{\"_base64\":\"%\"},{\"_base64\":\"AA==\",\"x\":1}");
+        let expected = "[{\"_placeholder\":true,\"num\":0}],{\"_base64\":\"%\"},{\"_base64\":\"AA==\",\"x\":1}";
+        let parse = |text: &str| serde_json::from_str::<Value>(&format!("[{text}]")).unwrap();
+        assert_eq!((parse(&args), bytes), (parse(expected), vec![vec![0, 255]]));
+    }
 
     #[test]
     fn forms() {

@@ -16,6 +16,7 @@ pub mod room;
 pub mod rules;
 pub mod sid;
 pub mod socketio;
+pub mod space;
 pub mod stats;
 pub mod users;
 
@@ -34,17 +35,18 @@ use self::{
     presence::Today,
     room::{Member, Room, RoomTable},
     sid::Sids,
-    users::Users,
+    space::Space,
 };
 pub use self::{
     broadcast::{Data, MessageId},
     client::{Client, Form, Session},
     refusal::Refusal,
+    space::{MAIN, SpaceId},
     stats::Stats,
 };
 use crate::{
     clock::Now,
-    config::{Auth, Config, Namespace, Source},
+    config::{Auth, Config, Source},
     frame::{Opcode, Run, Turn},
     key::{ClientKey, ConnKey, SessionKey, Slots},
     names::{RoomId, Rooms},
@@ -91,21 +93,6 @@ struct Tenant {
     rooms: Vec<RoomTable>,
     today: Today,
 }
-
-/// A Socket.IO namespace. Plain WebSocket clients are in `/`.
-struct Space {
-    name: Rc<str>,
-    config: Rc<Namespace>,
-    /// It was taken out of the configuration.
-    gone: bool,
-    /// Who is who there, if anybody asks.
-    users: Option<Box<Users>>,
-}
-
-/// Names a namespace: its place in the hub's list.
-pub type SpaceId = u16;
-/// The namespace `/`.
-pub const MAIN: SpaceId = 0;
 
 /// A tenant that is configured: what [`Hub::tenant`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,35 +193,6 @@ impl Hub {
         for key in keys {
             self.expel(key, Close::SOURCE_GONE, now);
         }
-    }
-
-    /// The namespaces as they are configured now.
-    fn adopt_spaces(&mut self) {
-        let config = self.config.clone();
-        self.spaces.iter_mut().for_each(|space| space.gone = true);
-        let main = [("/", config.namespaces.get("/").cloned().unwrap_or_default())];
-        let others = config.namespaces.iter().filter(|(name, _)| *name != "/");
-        for (name, config) in main.into_iter().chain(others.map(|(name, config)| (name.as_str(), config.clone()))) {
-            let known = self.spaces.iter_mut().find(|space| *space.name == *name);
-            match known {
-                Some(space) => (space.config, space.gone) = (config.into(), false),
-                None => {
-                    self.spaces.push(Space { name: name.into(), config: config.into(), gone: false, users: None });
-                    self.tenants.iter_mut().for_each(|tenant| tenant.rooms.push(RoomTable::default()));
-                }
-            }
-        }
-    }
-
-    /// The namespace of that name.
-    fn find_space(&self, name: &str) -> Option<SpaceId> {
-        let index = self.spaces.iter().position(|space| !space.gone && *space.name == *name)?;
-        SpaceId::try_from(index).ok()
-    }
-
-    /// Every session that was let in.
-    fn admitted(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
-        self.sessions.iter().filter(|(_, session)| !session.pending)
     }
 
     /// Ends a session from this side: a client of Socket.IO stays in its other namespaces.
@@ -714,12 +672,5 @@ const LONGEST_EXT_INFO: usize = 8192;
 impl Tenant {
     fn room_count(&self) -> usize {
         self.rooms.iter().map(RoomTable::len).sum()
-    }
-}
-
-impl Space {
-    /// The tenant of who got in without a signature.
-    fn open_source(&self) -> &str {
-        self.config.open_source(&self.name)
     }
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{Hub, Refusal, SpaceId, client::Form, emission::Emission, event};
 use crate::{
-    clock::Now,
+    clock::{Now, Time},
     config::{Ack, Auth, Rule, Send},
     key::SessionKey,
     socketio::Kind,
@@ -28,7 +28,7 @@ pub(super) struct Occasion<'a> {
 
 impl<'a> Occasion<'a> {
     fn args(&self) -> &'a str {
-        self.list.trim().trim_start_matches('[').strip_suffix(']').unwrap_or_default().trim()
+        inner(self.list)
     }
 
     /// The event passed on as it is.
@@ -212,8 +212,7 @@ impl Hub {
             }
             Form::Json => {
                 let mut text = format!("{{\"event\":\"ack\",\"ack\":{id},\"code\":1,\"msg\":\"\"").into_bytes();
-                let args = list.trim().trim_start_matches('[').strip_suffix(']').unwrap_or_default().trim();
-                super::emission::data(&mut text, args, attachments);
+                super::emission::data(&mut text, inner(list), attachments);
                 text.push(b'}');
                 self.send(client, crate::frame::Opcode::Text, &text);
             }
@@ -231,10 +230,21 @@ impl Hub {
         }
     }
 
+    /// When [`Hub::handle_timeout`] has something to do.
+    pub fn deadline(&self) -> Time {
+        self.asks.deadline()
+    }
+
     /// Answers what nobody has acknowledged in time.
     pub fn handle_timeout(&mut self, now: Now) {
         for ask in self.asks.expired(now.time) {
             self.conclude(ask.session, Some(&ask.id), Err(Refusal::NoAnswer));
         }
     }
+}
+
+/// What stands in a JSON array, to the letter; nothing if there is nothing.
+fn inner(list: &str) -> &str {
+    let inner = list.trim().strip_prefix('[').and_then(|list| list.strip_suffix(']')).unwrap_or_default();
+    if inner.trim().is_empty() { "" } else { inner }
 }

@@ -567,4 +567,4 @@ const FREE_MOVES: u8 = 8;
 /// Refused logins of one session of Engine.IO.
 const MOST_REFUSALS: u8 = 10;
 /// Attachments of one packet.
-const MOST_ATTACHMENTS: usize = 100;
+pub const MOST_ATTACHMENTS: usize = 100;

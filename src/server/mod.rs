@@ -240,6 +240,7 @@ impl Server {
             .timers
             .next()
             .min(self.engines.next())
+            .min(self.hub.deadline())
             .min(self.tick)
             .min(self.journal.as_ref().map_or(Time::NEVER, Journal::deadline))
             .min(retry)
@@ -480,6 +481,7 @@ impl Server {
             self.hub.rearm(client);
             self.arm_engines();
         }
+        self.hub.handle_timeout(self.now);
         if self.tick <= self.now.time {
             self.tell_status();
         }
