@@ -1,5 +1,5 @@
 'use strict'
-// The demo page in a real browser.
+// The page of two people in a real browser. The other demo pages: demo.test.js.
 const assert = require('node:assert/strict')
 const { execFileSync } = require('node:child_process')
 const { test, before, after } = require('node:test')
@@ -26,7 +26,7 @@ async function open(query = '', options = {}) {
   page.on('pageerror', error => page.wrong.push(String(error)))
   page.on('console', line => { if (line.type() === 'error' && !/WebSocket connection/.test(line.text())) page.wrong.push(line.text()) })
   page.on('request', request => { if (!request.url().startsWith(relay.url) && !request.url().startsWith('data:')) page.wrong.push(request.url()) })
-  await page.goto(relay.url + '/demo/' + query)
+  await page.goto(relay.url + '/demo/two.html' + query)
   await connected(page)
   return page
 }

@@ -106,18 +106,22 @@ var Demo = (function () {
         state('on', 'connected', '已连接');
         if (login.connected) login.connected(socket);
       },
-      disconnected_callback: function () { state('', 'reconnecting…', '重连中…'); },
+      disconnected_callback: function (why) {
+        if (why === 'io server disconnect') ended('The relay has ended this session.', 'relay 结束了此会话。');
+        else state('', 'reconnecting…', '重连中…');
+      },
       sys_error_callback: function (why) {
         warn('The relay says:', 'relay 说：', String(why));
         if (login.error) login.error(why);
         setTimeout(function () { if (!XIN_NODE.connected()) state('off', 'refused or not reachable', '被拒绝或无法访问'); }, 0);
       },
-      reconnect_attempt_failed_callback: function () {
-        state('off', 'given up', '已放弃');
-        var again = both(el(warn('The relay does not answer.', 'relay 没有应答。'), 'button'), 'Try again', '重试');
-        again.onclick = function () { XIN_NODE.close(); connect(login); };
-      }
+      reconnect_attempt_failed_callback: function () { ended('The relay does not answer.', 'relay 没有应答。'); }
     });
+    function ended(en, zh) {
+      state('off', 'not connected', '未连接');
+      var again = both(el(warn(en, zh), 'button'), 'Try again', '重试');
+      again.onclick = function () { XIN_NODE.close(); connect(login); };
+    }
     return login;
   }
   /** What this source's md5 signature of a notification is. */
