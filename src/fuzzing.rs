@@ -147,7 +147,7 @@ pub fn client_event(bytes: &[u8]) {
         user_agent: "",
     };
     let conn = ConnKey::wrap(Key::from_bits(1 << 32).expect("the generation is one"));
-    let client = hub.admit("/", &login, conn, Now::default()).expect("the login is right");
+    let (client, _) = hub.admit("/", &login, "", conn, Now::default()).expect("the login is right");
     match core::str::from_utf8(bytes) {
         Ok(text) => hub.handle_message(client, Incoming::Text(text), Now::default()),
         Err(_) => hub.handle_message(client, Incoming::Binary(bytes), Now::default()),

@@ -47,6 +47,7 @@ pub mod config;
 pub mod engineio;
 pub mod frame;
 pub mod fuzzing;
+pub mod hooks;
 pub mod http;
 pub mod hub;
 pub mod key;

@@ -106,6 +106,13 @@ pub enum Subject<'a> {
     },
 }
 
+/// HMAC-SHA256 in hex (RFC 2104).
+pub fn hmac_hex(key: &[u8], bytes: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length is right for HMAC (RFC 2104)");
+    mac.update(bytes);
+    to_hex(&mac.finalize().into_bytes())
+}
+
 impl Subject<'_> {
     /// The md5 signature, 16 bytes.
     pub fn md5(&self, key: &[u8]) -> [u8; 16] {

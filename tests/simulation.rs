@@ -170,7 +170,7 @@ impl World {
         let watch = login.watch_quit;
         let mut carriage = Carriage::Socket;
         let key = match form {
-            Form::Json | Form::Text => self.hub.admit("/", &login, conn, self.now).unwrap(),
+            Form::Json | Form::Text => self.hub.admit("/", &login, "", conn, self.now).unwrap().0,
             Form::SocketIo3 | Form::SocketIo4 => {
                 if self.dice.roll(2) == 0 {
                     carriage = Carriage::Polling;

@@ -13,6 +13,7 @@ use log::warn;
 use super::{Context, client_ip, json_string};
 use crate::{
     clock::Time,
+    hooks,
     http::{Head, Reply},
     hub::journal::Health,
     sign::same_secret,
@@ -111,6 +112,16 @@ pub fn healthz(cx: &Context<'_>) -> Reply {
         }
         more = format!(",\"message_log\":{{\"status\":\"{log}\",\"lost\":{lost}{error}}}");
     }
+    if cx.hub.config().hooks.url.is_some() {
+        let (hooks, error) = match &cx.hub.backend {
+            hooks::Health::Fine => ("ok", String::new()),
+            hooks::Health::Failing(error) => ("failing", format!(",\"error\":{}", json_string(error))),
+        };
+        if hooks != "ok" {
+            state = "degraded";
+        }
+        more += &format!(",\"hooks\":{{\"status\":\"{hooks}\"{error}}}");
+    }
     let status = if cx.stopping { 503 } else { 200 };
     if cx.stopping {
         state = "stopping";
@@ -155,6 +166,8 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
     gauge("clients", "Peers with an outbox, whether in a namespace or not.", &cx.hub.client_count());
     let failing = cx.hub.journal.health != Health::Fine;
     gauge("message_log_failing", "Whether the message log cannot be written.", &u8::from(failing));
+    let failing = cx.hub.backend != hooks::Health::Fine;
+    gauge("hooks_failing", "Whether the business backend does not answer.", &u8::from(failing));
     for (name, kind) in
         [("sessions", "Clients in a namespace, by source."), ("rooms", "Rooms with members, by source.")]
     {

@@ -50,8 +50,12 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         referer: &head.referer,
         user_agent: &head.user_agent,
     };
-    match cx.hub.admit(namespace, &login, cx.conn, cx.now) {
-        Ok(client) => {
+    match cx.hub.admit(namespace, &login, head.query, cx.conn, cx.now) {
+        Ok((client, true)) => {
+            debug!("{} waits for the backend", Peer(&login));
+            Outcome::Ask { client, response }
+        }
+        Ok((client, false)) => {
             debug!("{} came to {:?} of {}", Peer(&login), login.room_ids, login.source);
             Outcome::Upgrade { client, response }
         }

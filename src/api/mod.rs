@@ -68,6 +68,13 @@ pub enum Outcome {
         /// The bytes of the 101.
         response: Vec<u8>,
     },
+    /// The same, if the backend lets it in: until then it waits.
+    Ask {
+        /// Who wants in.
+        client: ClientKey,
+        /// The bytes of the 101.
+        response: Vec<u8>,
+    },
     /// It waits for a page of the message log.
     Read(journal::Page),
     /// It is a poll that waits for packets.

@@ -46,6 +46,13 @@ pub enum Parked {
     },
     /// A page of the message log, which waits for a disk.
     Page,
+    /// A login, which waits for the business backend.
+    Login {
+        /// Whose.
+        client: ClientKey,
+        /// The response if it is let in.
+        response: Vec<u8>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +159,7 @@ impl Exchange {
     /// The request polled last waits for its reply; meanwhile no other is served.
     pub fn park(&mut self, parked: Parked, limits: &Limits, now: Now) {
         self.deadline = match parked {
-            Parked::Poll { .. } => Time::NEVER,
+            Parked::Poll { .. } | Parked::Login { .. } => Time::NEVER,
             Parked::Page => now.time.after(limits.request_timeout()),
         };
         self.parked = Some(parked);
@@ -170,9 +177,9 @@ impl Exchange {
         Some(parked)
     }
 
-    /// Whether a poll waits here: it ends with the peer's side of the connection.
+    /// Whether a poll or a login waits here: it ends with the peer's side of the connection.
     pub fn is_polling(&self) -> bool {
-        matches!(self.parked, Some(Parked::Poll { .. }))
+        matches!(self.parked, Some(Parked::Poll { .. } | Parked::Login { .. }))
     }
 
     /// Whether there is input that was kept.

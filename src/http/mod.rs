@@ -6,6 +6,7 @@ pub mod exchange;
 pub mod fields;
 pub mod reply;
 pub mod request;
+pub mod response;
 
 pub use self::{
     exchange::Exchange,

@@ -65,6 +65,11 @@ impl Hub {
         Ok(poll)
     }
 
+    /// Whether something waits for a client.
+    pub fn has_waiting(&self, key: ClientKey) -> bool {
+        self.clients.get(key).is_some_and(|client| !client.outbox.is_empty())
+    }
+
     /// Puts bytes before all that waits for a client.
     pub fn put_first(&mut self, key: ClientKey, bytes: &[u8]) {
         if let Some(client) = self.clients.get_mut(key) {

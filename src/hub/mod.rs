@@ -8,6 +8,7 @@ pub mod carrier;
 pub mod client;
 pub mod emission;
 pub mod event;
+pub mod hooks;
 pub mod journal;
 pub mod presence;
 pub mod refresh;
@@ -31,6 +32,7 @@ use self::{
     asks::Asks,
     broadcast::Message,
     client::{Agents, Identity, Membership},
+    hooks::Asking,
     journal::{Journal, Line},
     presence::Today,
     room::{Member, Room, RoomTable},
@@ -48,6 +50,7 @@ use crate::{
     clock::Now,
     config::{Auth, Config, Source},
     frame::{Opcode, Run, Turn},
+    hooks::Health,
     key::{ClientKey, ConnKey, SessionKey, Slots},
     names::{RoomId, Rooms},
     outbox::{Flushed, Outbox},
@@ -61,6 +64,7 @@ pub struct Hub {
     /// The namespaces, `/` first; a place is never taken by another.
     spaces: Vec<Space>,
     asks: Asks,
+    asking: Asking,
     sids: Sids,
     /// Clients whose engines may be due earlier than they were.
     rearm: Vec<ClientKey>,
@@ -77,6 +81,8 @@ pub struct Hub {
     dirty: Vec<ClientKey>,
     pressed: bool,
     effects: VecDeque<Effect>,
+    /// How the business backend does.
+    pub backend: Health,
     /// What happened so far.
     pub stats: Stats,
     /// The message log's lines on their way to the disk.
@@ -99,7 +105,7 @@ struct Tenant {
 pub struct TenantId(u16);
 
 /// What the world must do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// End this client's session with [`Hub::end`], and its connection once its outbox is empty.
     Close {
@@ -107,6 +113,18 @@ pub enum Effect {
         client: ClientKey,
         /// Why.
         close: Close,
+    },
+    /// This plain WebSocket client, which waited for it, is let in.
+    Admit {
+        /// Whom.
+        client: ClientKey,
+    },
+    /// It is not.
+    Refuse {
+        /// Whom.
+        client: ClientKey,
+        /// Why, in words.
+        why: Box<str>,
     },
 }
 
@@ -144,6 +162,7 @@ impl Hub {
             config: Rc::default(),
             spaces: Vec::new(),
             asks: Asks::default(),
+            asking: Asking::default(),
             sids: Sids::new(secret),
             rearm: Vec::new(),
             tenants: Vec::new(),
@@ -157,6 +176,7 @@ impl Hub {
             dirty: Vec::new(),
             pressed: false,
             effects: VecDeque::new(),
+            backend: Health::default(),
             stats: Stats::default(),
             journal: Journal::new(!config.message_log.dir.is_empty()),
         };
@@ -239,18 +259,29 @@ impl Hub {
         subject.verify(signature, &policy)
     }
 
-    /// Lets a plain WebSocket client into a namespace, or says why not.
-    pub fn admit(&mut self, namespace: &str, login: &Login<'_>, conn: ConnKey, now: Now) -> Result<ClientKey, Refusal> {
+    /// Lets a plain WebSocket client into a namespace, or says why not; and whether it has to wait until the backend says
+    /// so, with [`Effect::Admit`] or [`Effect::Refuse`].
+    pub fn admit(
+        &mut self,
+        namespace: &str,
+        login: &Login<'_>,
+        query: &str,
+        conn: ConnKey,
+        now: Now,
+    ) -> Result<(ClientKey, bool), Refusal> {
         let Some(space) = self.find_space(namespace) else {
             self.refused_login(namespace, login, &Refusal::NamespaceUnknown.text());
             return Err(Refusal::NamespaceUnknown);
         };
         let client = self.clients.insert(Client { conn: Some(conn), ..Client::default() });
-        match self.admit_session(client, space, login, now) {
+        match self.admit_session(client, space, login, query, "", now) {
             Ok(session) => {
-                self.welcome(session, "{}");
+                let pending = self.sessions.get(session).is_some_and(|session| session.pending);
+                if !pending {
+                    self.welcome(session, "{}");
+                }
                 self.clients.get_mut(client).expect("it was put there a moment ago").session = Some(session);
-                Ok(client)
+                Ok((client, pending))
             }
             Err(refusal) => {
                 self.clients.remove(client);
@@ -265,6 +296,8 @@ impl Hub {
         client: ClientKey,
         space: SpaceId,
         login: &Login<'_>,
+        query: &str,
+        auth: &str,
         now: Now,
     ) -> Result<SessionKey, Refusal> {
         let (tenant, rooms) = match self.check(space, login, now) {
@@ -286,14 +319,25 @@ impl Hub {
             watch_quit: login.watch_quit,
             pending: false,
         });
+        if self.tells(space, "connect") {
+            self.ask_to_connect(session, rooms.as_ref(), query, auth, now);
+            return Ok(session);
+        }
         for room in rooms.iter().flat_map(Rooms::iter) {
             self.join(session, room);
         }
-        self.register_user(session, login.userid);
-        self.stats.logins += 1;
-        self.tenants[tenant.0 as usize].today.count(login.username, now);
-        self.record_visit("connect", session, None);
+        self.let_in(session, login.userid, now);
         Ok(session)
+    }
+
+    /// A session is in from here on.
+    fn let_in(&mut self, key: SessionKey, userid: &str, now: Now) {
+        self.register_user(key, userid);
+        self.stats.logins += 1;
+        if let Some(session) = self.sessions.get(key) {
+            self.tenants[session.tenant as usize].today.count(session.identity.username(), now);
+        }
+        self.record_visit("connect", key, None);
     }
 
     /// A turn begins.
@@ -488,6 +532,15 @@ impl Hub {
     /// Ends a session; its client still has to forget it.
     fn leave_session(&mut self, session: SessionKey, told: bool) {
         let Some(gone) = self.sessions.get(session) else { return };
+        if gone.pending {
+            // Nobody has seen it.
+            if let Some(gone) = self.sessions.remove(session) {
+                self.agents.release(gone.identity.into_agent());
+            }
+            return;
+        }
+        self.tell_of_end(session, self.journal.now());
+        let Some(gone) = self.sessions.get(session) else { return };
         let (tenant, rooms) = (gone.tenant, self.room_names(gone));
         let seconds = self.journal.now().unix.saturating_sub(gone.since);
         self.record_visit("disconnect", session, Some(seconds));
@@ -581,9 +634,9 @@ impl Hub {
         self.effects.pop_front()
     }
 
-    /// Whether there are effects to carry out or clients to flush.
+    /// Whether there are effects to carry out, calls to send, or clients to flush.
     pub fn has_work(&self) -> bool {
-        !self.effects.is_empty() || !self.dirty.is_empty()
+        !self.effects.is_empty() || !self.dirty.is_empty() || self.asking.has_calls()
     }
 
     /// Whether some outbox is so full that it should be flushed before anything else is handled: a reader that keeps up

@@ -7,6 +7,10 @@ use crate::names::NameError;
 /// What was wrong with a login, a notification or a client's event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// Too much waits for the business backend.
+    BackendBusy,
+    /// The business backend does not answer.
+    BackendDown,
     /// A binary message from a client that speaks JSON.
     BinaryNotJson,
     /// A login without a signature.
@@ -57,6 +61,8 @@ impl Refusal {
     /// What who is refused is told.
     pub fn text(self) -> Cow<'static, str> {
         let text = match self {
+            Refusal::BackendBusy => "the backend is busy!",
+            Refusal::BackendDown => "the backend does not answer!",
             Refusal::BinaryNotJson => "binary messages need format=text!",
             Refusal::ConnectSignMissing => "cilent connect sign can not be null!",
             Refusal::ConnectSignWrong => "sign verify failed!",

@@ -75,7 +75,8 @@ impl Hub {
         let name = rule.rename.as_deref().unwrap_or(occasion.name);
         let emission = Emission { volatile: rule.volatile, ..occasion.emission(name) };
         match rule.send {
-            Send::Drop | Send::Hook => {}
+            Send::Drop => {}
+            Send::Hook => self.ask_about(key, occasion, now),
             Send::SelfOnly => self.send_back(key, &emission, rule, occasion, now),
             Send::User => {
                 let to = rule.to.as_deref().map_or(Some(space), |to| self.find_space(to));
@@ -244,7 +245,7 @@ impl Hub {
 }
 
 /// What stands in a JSON array, to the letter; nothing if there is nothing.
-fn inner(list: &str) -> &str {
+pub(super) fn inner(list: &str) -> &str {
     let inner = list.trim().strip_prefix('[').and_then(|list| list.strip_suffix(']')).unwrap_or_default();
     if inner.trim().is_empty() { "" } else { inner }
 }

@@ -300,6 +300,8 @@ impl Hub {
                 self.leave_session(session, true);
                 self.drop_session(key, session, now);
             }
+            // Who waits to be let in is not heard yet.
+            (kind, Some((_, session))) if kind != Kind::Disconnect && self.is_pending(session) => {}
             (Kind::Event | Kind::BinaryEvent, Some((space, session))) => {
                 self.handle_socketio_event(key, space, session, packet, attachments, now);
             }
@@ -313,7 +315,7 @@ impl Hub {
     }
 
     /// Forgets one of a client's sessions.
-    fn drop_session(&mut self, key: ClientKey, session: SessionKey, now: Now) {
+    pub(super) fn drop_session(&mut self, key: ClientKey, session: SessionKey, now: Now) {
         let timing = self.timing();
         let Some(socket) = self.clients.get_mut(key).and_then(|client| client.socket.as_deref_mut()) else { return };
         socket.sessions.retain(|(_, known)| *known != session);
@@ -357,20 +359,35 @@ impl Hub {
             referer: &agent.referer,
             user_agent: &agent.user_agent,
         };
-        let session = match self.admit_session(key, space, &login, now) {
+        let session = match self.admit_session(key, space, &login, &own, auth, now) {
             Ok(session) => session,
             Err(refusal) => {
                 self.count_refusal(key);
                 return self.refuse(key, revision, namespace, &refusal.text());
             }
         };
-        let timing = self.timing();
         if let Some(socket) = self.socket_mut(key) {
             socket.sessions.push((space, session));
-            socket.engine.set_state(true, false, &timing, now.time);
         }
+        if !self.is_pending(session) {
+            self.greet_packet(key, session, auth, now);
+        }
+    }
+
+    fn is_pending(&self, session: SessionKey) -> bool {
+        self.sessions.get(session).is_some_and(|session| session.pending)
+    }
+
+    /// Tells a client that it is in a namespace.
+    pub(super) fn greet_packet(&mut self, key: ClientKey, session: SessionKey, auth: &str, now: Now) {
+        let Some(space) = self.sessions.get(session).map(|session| session.space) else { return };
+        let namespace = self.spaces[space as usize].name.clone();
+        let timing = self.timing();
+        let Some(socket) = self.socket_mut(key) else { return };
+        socket.engine.set_state(true, false, &timing, now.time);
+        let revision = socket.engine.revision;
         let sid = self.sids.socket(session);
-        self.send_packet(key, Kind::Connect, namespace, None, &[], |out| {
+        self.send_packet(key, Kind::Connect, &namespace, None, &[], |out| {
             if revision == Revision::V4 {
                 out.extend_from_slice(format!("{{\"sid\":\"{sid}\"}}").as_bytes());
             }
@@ -389,7 +406,7 @@ impl Hub {
     }
 
     /// A client that is refused again and again has lost its way: it is closed, and may begin anew.
-    fn count_refusal(&mut self, key: ClientKey) {
+    pub(super) fn count_refusal(&mut self, key: ClientKey) {
         let Some(socket) = self.socket_mut(key) else { return };
         socket.refusals += 1;
         if socket.refusals >= MOST_REFUSALS {
@@ -409,7 +426,7 @@ impl Hub {
         });
     }
 
-    fn refuse(&mut self, key: ClientKey, revision: Revision, namespace: &str, why: &str) {
+    pub(super) fn refuse(&mut self, key: ClientKey, revision: Revision, namespace: &str, why: &str) {
         let quoted = Value::from(why).to_string();
         match revision {
             Revision::V4 => self.send_packet(key, Kind::ConnectError, namespace, None, &[], |out| {

@@ -56,6 +56,12 @@ counters! {
     emitted
     /// Events not queued for clients because they were behind.
     volatile_dropped
+    /// Calls to the business backend.
+    hook_calls
+    /// Of those, attempts after the first.
+    hook_retries
+    /// Calls without an answer.
+    hook_failures
     /// Clients closed because they did not read.
     slow_consumers
     /// Clients closed because they broke the protocol.

@@ -141,7 +141,7 @@ impl Conn {
     pub fn owner(&self) -> Option<ClientKey> {
         match &self.state {
             State::Http(exchange) => match exchange.parked() {
-                Some(Parked::Poll { client, .. }) => Some(*client),
+                Some(Parked::Poll { client, .. } | Parked::Login { client, .. }) => Some(*client),
                 Some(Parked::Page) | None => None,
             },
             State::Probe(probe) => Some(probe.client),

@@ -67,7 +67,7 @@ pub enum Done {
 
 impl Journal {
     /// Starts the thread, if there is a folder for the log. `waker` ends the loop's wait when something is done.
-    pub fn start(config: &MessageLog, waker: impl FnOnce() -> io::Result<Waker>) -> io::Result<Option<Journal>> {
+    pub fn start(config: &MessageLog, waker: impl FnOnce() -> io::Result<Arc<Waker>>) -> io::Result<Option<Journal>> {
         if config.dir.is_empty() {
             return Ok(None);
         }
@@ -79,7 +79,7 @@ impl Journal {
             rotate: bound(config.rotate),
             retention_days: bound(config.retention_days),
         };
-        let waker = Arc::new(waker()?);
+        let waker = waker()?;
         let run = move || {
             for job in inbox {
                 let done = match job {

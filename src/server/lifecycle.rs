@@ -40,6 +40,7 @@ impl Server {
                         warn!("{what} is not re-read: it waits for a restart");
                     }
                     log::set_max_level(config.log_level);
+                    self.backend.configure(&config.hooks);
                     self.hub.reload(Rc::new(config), self.now);
                     info!("configuration re-read");
                     self.hub.journal.system("reload", |_| {});

@@ -3,6 +3,7 @@
 //! A turn is always **wait, read, handle, tick, carry out, write, free**. Handling never writes; writing never decides;
 //! nothing is freed in the middle of a turn.
 
+pub mod backend;
 pub mod clock;
 pub mod conn;
 pub mod door;
@@ -15,13 +16,18 @@ pub mod timers;
 pub mod websocket;
 
 use core::{fmt, time::Duration};
-use std::{io, io::Read, rc::Rc};
+use std::{
+    io::{self, ErrorKind, Read},
+    rc::Rc,
+    sync::Arc,
+};
 
 use log::{debug, info, warn};
 use mio::{Events, Poll, Token, Waker, event::Event};
 use sd_notify::NotifyState;
 
 use self::{
+    backend::Backend,
     clock::{Clock, unix_micros},
     conn::{Conn, Phase, Socket, State, WebSocket},
     journal::Journal,
@@ -89,6 +95,8 @@ pub struct Server {
     hub: Hub,
     site: Site,
     journal: Option<Journal>,
+    backend: Backend,
+    waker: Option<Arc<Waker>>,
     /// Wrong admin tokens.
     guesses: Guesses,
     timers: Timers<ConnKey>,
@@ -140,8 +148,11 @@ impl Server {
         let failed = |what: &'static str| move |error| Fatal::Io(what.into(), error);
         let poll = Poll::new().map_err(failed("epoll"))?;
         let signals = Signals::new(poll.registry(), Token(SIGNALS)).map_err(failed("signals"))?;
-        let wake = || Waker::new(poll.registry(), Token(WAKER));
-        let journal = Journal::start(&config.message_log, wake).map_err(failed("the message log"))?;
+        let mut made = None;
+        let journal =
+            Journal::start(&config.message_log, || waker(&mut made, &poll)).map_err(failed("the message log"))?;
+        let mut backend = Backend::default();
+        backend.configure(&config.hooks);
         let listeners = lifecycle::listeners(&options, &config)?;
         if let Some(open) = lifecycle::exposure(&config, &options, &listeners) {
             let why = format!(
@@ -171,6 +182,8 @@ impl Server {
             hub: Hub::new(Rc::new(config), first_id, process::random()),
             site,
             journal,
+            backend,
+            waker: made,
             guesses: Guesses::default(),
             timers: Timers::new(),
             engines: Timers::new(),
@@ -220,7 +233,8 @@ impl Server {
             self.expire();
             self.settle();
             self.write_journal();
-            if self.stopping.is_some_and(|deadline| self.conns.is_empty() || self.now.time >= deadline) {
+            let idle = self.conns.is_empty() && self.backend.dispatcher.is_empty();
+            if self.stopping.is_some_and(|deadline| idle || self.now.time >= deadline) {
                 break;
             }
         }
@@ -241,6 +255,7 @@ impl Server {
             .next()
             .min(self.engines.next())
             .min(self.hub.deadline())
+            .min(self.backend.deadline())
             .min(self.tick)
             .min(self.journal.as_ref().map_or(Time::NEVER, Journal::deadline))
             .min(retry)
@@ -251,7 +266,9 @@ impl Server {
     fn dispatch(&mut self, event: &Event) {
         match event.token() {
             Token(SIGNALS) => self.handle_signals(),
+            // It may be the message log's, or the name of the backend that was found, which is looked at in each turn.
             Token(WAKER) => self.read_journal(),
+            Token(backend::FIRST..) => self.handle_backend(event),
             Token(token) if token < CONNS => {
                 if let Some(listener) = self.listeners.get_mut(token - LISTENERS) {
                     listener.ready = true;
@@ -407,6 +424,9 @@ impl Server {
                     true => exchange.park(Parked::Page, &config.limits, self.now),
                     false => exchange.reply(&Reply::refusal(503, "too many wait for the disk"), self.now),
                 },
+                Outcome::Ask { client, response } => {
+                    exchange.park(Parked::Login { client, response }, &config.limits, self.now);
+                }
                 Outcome::Upgrade { client, response } => {
                     let fresh = fresh.to_vec();
                     return self.upgrade(key, client, response, &fresh);
@@ -436,7 +456,7 @@ impl Server {
         }
         let reply = match parked {
             Parked::Poll { origin, .. } => api::engineio::cors(reply, &origin),
-            Parked::Page => reply,
+            Parked::Page | Parked::Login { .. } => reply,
         };
         exchange.reply(&reply, self.now);
         self.timers.arm(key, conn);
@@ -482,6 +502,7 @@ impl Server {
             self.arm_engines();
         }
         self.hub.handle_timeout(self.now);
+        self.expire_backend();
         if self.tick <= self.now.time {
             self.tell_status();
         }
@@ -499,6 +520,7 @@ impl Server {
     /// gone may be news for others, so it goes round until nothing is left to do.
     fn settle(&mut self) {
         loop {
+            self.pump_backend();
             self.carry_out();
             self.free();
             if !self.hub.has_work() {
@@ -518,10 +540,43 @@ impl Server {
     fn apply(&mut self, effect: Effect) {
         match effect {
             Effect::Close { client, close } => self.close(client, close, true),
+            Effect::Admit { client } => self.admit(client),
+            Effect::Refuse { client, why } => self.turn_away(client, Reply::refusal(401, &why)),
         }
     }
 
+    /// A login that waited is let in: its connection becomes a WebSocket.
+    fn admit(&mut self, client: ClientKey) {
+        let Some(key) = self.hub.conn(client) else { return };
+        let limits = self.hub.config().limits.clone();
+        let parked = match self.conns.get_mut(key).map(|conn| &mut conn.state) {
+            Some(State::Http(exchange)) => exchange.unpark(&limits, self.now),
+            _ => None,
+        };
+        if let Some(Parked::Login { response, .. }) = parked {
+            self.upgrade(key, client, response, &[]);
+        }
+    }
+
+    /// A login that waited is refused.
+    fn turn_away(&mut self, client: ClientKey, reply: Reply) {
+        let key = self.hub.conn(client);
+        self.hub.remove(client, false);
+        if let Some(key) = key {
+            self.answer(key, reply);
+        }
+    }
+
+    /// Whether a client's login still waits.
+    fn is_waiting(&self, client: ClientKey) -> bool {
+        let conn = self.hub.conn(client).and_then(|key| self.conns.get(key));
+        matches!(conn.map(|conn| &conn.state), Some(State::Http(_)))
+    }
+
     fn close(&mut self, client: ClientKey, close: Close, told: bool) {
+        if self.is_waiting(client) {
+            return self.turn_away(client, Reply::refusal(503, close.reason));
+        }
         self.hub.end(client, Some(close), told);
         if let Some(Transport::Probing(probing)) = self.hub.engine_mut(client).map(|engine| &engine.transport) {
             let probe = probing.probe;
@@ -634,6 +689,14 @@ impl Server {
             self.accept_after = Time::START;
         }
     }
+}
+
+/// What ends the loop's wait from another thread; a poll has one.
+fn waker(made: &mut Option<Arc<Waker>>, poll: &Poll) -> io::Result<Arc<Waker>> {
+    if made.is_none() {
+        *made = Some(Arc::new(Waker::new(poll.registry(), Token(WAKER))?));
+    }
+    made.clone().ok_or_else(|| ErrorKind::NotFound.into())
 }
 
 /// Tokens: the signals, the message log's thread, then listeners, then connections by their slot.

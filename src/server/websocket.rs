@@ -26,8 +26,8 @@ impl Server {
         if let State::Http(exchange) = core::mem::replace(&mut conn.state, State::WebSocket(websocket)) {
             let (mut output, input) = exchange.into_parts();
             output.extend_from_slice(&response);
-            // Socket.IO has its handshake queued already.
-            match self.hub.is_socketio(client) {
+            // Socket.IO has its handshake queued already, a namespace its welcome.
+            match self.hub.has_waiting(client) {
                 true => self.hub.put_first(client, &output),
                 false => self.hub.send_raw(client, &output),
             }

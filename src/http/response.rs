@@ -1,0 +1,217 @@
+//! Responses as a client reads them (RFC 9112 sections 6 and 9): status, body, and whether the connection can be used again.
+
+use super::chunked::Chunked;
+
+/// A response that came whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// The body, decoded.
+    pub body: Vec<u8>,
+    /// Whether another request may follow on its connection.
+    pub reusable: bool,
+}
+
+/// Reads one response that arrives in pieces.
+#[derive(Debug, Default)]
+pub struct Reader {
+    input: Vec<u8>,
+    head: Option<Head>,
+    chunked: Chunked,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    status: u16,
+    length: usize,
+    framing: Framing,
+    keep_alive: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Framing {
+    Length(u64),
+    Chunked,
+    /// The body ends with the connection.
+    Close,
+}
+
+/// What is no response, or none that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
+
+impl Reader {
+    /// Whether something has come.
+    pub fn has_begun(&self) -> bool {
+        self.head.is_some() || !self.input.is_empty()
+    }
+
+    /// Takes what came; the response once it is whole. `most` bounds its body.
+    pub fn handle_input(&mut self, bytes: &[u8], most: u64) -> Result<Option<Response>, Malformed> {
+        self.input.extend_from_slice(bytes);
+        while self.head.is_none() {
+            match self.parse()? {
+                // An interim response; the one that is meant follows (RFC 9110 section 15.2).
+                Some(head) if (100..200).contains(&head.status) => drop(self.input.drain(..head.length)),
+                Some(head) => self.head = Some(head),
+                None => return Ok(None),
+            }
+        }
+        let Some(head) = self.head else { return Ok(None) };
+        let coded = &self.input[head.length..];
+        let whole = match head.framing {
+            Framing::Length(length) if length > most => return Err(Malformed("the body is too large")),
+            Framing::Length(length) => {
+                (coded.len() as u64 >= length).then(|| (coded[..length as usize].to_vec(), length))
+            }
+            Framing::Chunked => match self.chunked.handle_input(coded, most) {
+                Ok(true) => Some((self.chunked.body().to_vec(), self.chunked.taken() as u64)),
+                Ok(false) => None,
+                Err(error) => return Err(Malformed(error.text())),
+            },
+            Framing::Close if coded.len() as u64 > most => return Err(Malformed("the body is too large")),
+            Framing::Close => None,
+        };
+        Ok(whole.map(|(body, length)| {
+            // What comes unasked behind a response belongs to nobody.
+            let reusable = head.keep_alive && coded.len() as u64 == length;
+            Response { status: head.status, body, reusable }
+        }))
+    }
+
+    /// The connection has ended: the response, if its end is the connection's.
+    pub fn handle_end(&mut self) -> Result<Response, Malformed> {
+        match self.head {
+            Some(Head { status, length, framing: Framing::Close, .. }) => {
+                Ok(Response { status, body: self.input.split_off(length), reusable: false })
+            }
+            Some(_) => Err(Malformed("the connection ended within the response")),
+            None if self.input.is_empty() => Err(Malformed("the connection ended without a response")),
+            None => Err(Malformed("the connection ended within the response")),
+        }
+    }
+
+    fn parse(&self) -> Result<Option<Head>, Malformed> {
+        let mut fields = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut response = httparse::Response::new(&mut fields);
+        let length = match response.parse(&self.input) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if self.input.len() > LONGEST_HEAD => {
+                return Err(Malformed("the response's head is too large"));
+            }
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(_) => return Err(Malformed("this is not HTTP")),
+        };
+        let status = response.code.ok_or(Malformed("this is not HTTP"))?;
+        let mut keep_alive = response.version == Some(1);
+        let (mut size, mut chunked) = (None, false);
+        for field in response.headers.iter() {
+            let value = core::str::from_utf8(field.value).unwrap_or_default().trim();
+            if field.name.eq_ignore_ascii_case("content-length") {
+                let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+                let number =
+                    value.parse::<u64>().ok().filter(|_| digits).ok_or(Malformed("Content-Length is no number"))?;
+                if size.replace(number).is_some_and(|before| before != number) {
+                    return Err(Malformed("two different Content-Length"));
+                }
+            } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
+                if !value.eq_ignore_ascii_case("chunked") || chunked {
+                    return Err(Malformed("an unknown transfer coding"));
+                }
+                chunked = true;
+            } else if field.name.eq_ignore_ascii_case("connection") {
+                for option in value.split(',').map(str::trim) {
+                    keep_alive &= !option.eq_ignore_ascii_case("close");
+                    keep_alive |= option.eq_ignore_ascii_case("keep-alive");
+                }
+            }
+        }
+        let framing = match (status, chunked, size) {
+            (100..200 | 204 | 304, ..) => Framing::Length(0),
+            (_, true, Some(_)) => return Err(Malformed("Content-Length beside a transfer coding")),
+            (_, true, None) => Framing::Chunked,
+            (_, false, Some(size)) => Framing::Length(size),
+            (_, false, None) => Framing::Close,
+        };
+        Ok(Some(Head { status, length, framing, keep_alive: keep_alive && framing != Framing::Close }))
+    }
+}
+
+const MOST_HEADERS: usize = 64;
+/// Bytes.
+const LONGEST_HEAD: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pieces: &[&[u8]]) -> Result<Option<Response>, Malformed> {
+        let mut reader = Reader::default();
+        for piece in pieces {
+            if let Some(response) = reader.handle_input(piece, 100)? {
+                return Ok(Some(response));
+            }
+        }
+        reader.handle_end().map(Some)
+    }
+
+    #[test]
+    fn every_cut() {
+        let response = |status, body: &str, reusable| Ok(Some(Response { status, body: body.into(), reusable }));
+        for (text, expected) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", response(200, "hi", true)),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: x, Close\r\n\r\nhi", response(200, "hi", false)),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", response(200, "hi", false)),
+            ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi", response(200, "hi", true)),
+            ("HTTP/1.1 204 None\r\n\r\n", response(204, "", true)),
+            (
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 201 Made\r\nContent-Length: 0\r\n\r\n",
+                response(201, "", true),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n1;x\r\n!\r\n0\r\nA: b\r\n\r\n",
+                response(200, "hi!", true),
+            ),
+            ("HTTP/1.1 200 OK\r\n\r\nto the end", response(200, "to the end", false)),
+            ("HTTP/1.1 502 \r\n\r\n", response(502, "", false)),
+        ] {
+            for cut in 0..text.len() {
+                let (one, other) = text.as_bytes().split_at(cut);
+                assert_eq!(read(&[one, other]), expected, "{text:?} cut at {cut}");
+            }
+            let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+            assert_eq!(read(&bytes), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn more_than_was_asked_for() {
+        let text = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n";
+        assert!(!read(&[text]).unwrap().unwrap().reusable);
+    }
+
+    #[test]
+    fn what_is_none() {
+        for text in [
+            "",
+            "SSH-2.0-OpenSSH\r\n\r\n",
+            "HTTP/1.1 200",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi",
+            "HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\nx",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nhi",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n",
+        ] {
+            assert!(read(&[text.as_bytes()]).is_err(), "{text:?}");
+        }
+        let long = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(101));
+        assert!(read(&[long.as_bytes()]).is_err());
+        let head = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(20_000));
+        assert!(read(&[head.as_bytes()]).is_err());
+    }
+}
