@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 /// Modules by floor; a module may import from its own and lower floors. On floor 2, `http` serves `websocket` (its
 /// upgrade is a request), and on floor 3 the routes know the hub.
-const FLOORS: [(&str, u32); 17] = [
+const FLOORS: [(&str, u32); 18] = [
     ("clock", 1),
     ("config", 1),
     ("frame", 1),
@@ -18,6 +18,7 @@ const FLOORS: [(&str, u32); 17] = [
     ("http", 2),
     ("socketio", 2),
     ("websocket", 2),
+    ("hooks", 3),
     ("hub", 3),
     ("api", 3),
     ("server", 4),

@@ -143,10 +143,8 @@ impl Dispatcher {
         let waiting = self.lanes.get(&call.lane).map_or(0, VecDeque::len);
         // That somebody has left is told even if much waits: his calls are over, there is one such call of each.
         let last = call.kind == Kind::Disconnect;
-        if (self.calls.len() >= self.most && !last)
-            || (waiting >= MOST_IN_LANE && !last)
-            || self.calls.len() >= 2 * self.most
-        {
+        let full = self.calls.len() >= self.most || waiting >= MOST_IN_LANE;
+        if (full && !last) || self.calls.len() >= 2 * self.most {
             self.stats.failed += 1;
             self.stats.refused += 1;
             return Err(Failure::Busy);
