@@ -363,7 +363,7 @@ fn refusal(failure: &Failure) -> Refusal {
 /// The backend knows better who this is.
 fn rename(session: &mut Session, answer: &Answer<'_>) {
     let identity = &session.identity;
-    let cut = |text: &str| text[..text.floor_char_boundary(super::LONGEST_NAME)].to_owned();
+    let cut = |text: &str| text[..text.floor_char_boundary(super::login::LONGEST_NAME)].to_owned();
     let userid = answer.userid.as_deref().map_or_else(|| identity.userid().to_owned(), cut);
     let username = answer.username.as_deref().map_or_else(|| identity.username().to_owned(), cut);
     let renamed = Identity::new(&userid, &username, identity.ext_info(), identity.agent().clone(), identity.ip());

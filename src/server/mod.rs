@@ -545,34 +545,6 @@ impl Server {
         }
     }
 
-    /// A login that waited is let in: its connection becomes a WebSocket.
-    fn admit(&mut self, client: ClientKey) {
-        let Some(key) = self.hub.conn(client) else { return };
-        let limits = self.hub.config().limits.clone();
-        let parked = match self.conns.get_mut(key).map(|conn| &mut conn.state) {
-            Some(State::Http(exchange)) => exchange.unpark(&limits, self.now),
-            _ => None,
-        };
-        if let Some(Parked::Login { response, .. }) = parked {
-            self.upgrade(key, client, response, &[]);
-        }
-    }
-
-    /// A login that waited is refused.
-    fn turn_away(&mut self, client: ClientKey, reply: Reply) {
-        let key = self.hub.conn(client);
-        self.hub.remove(client, false);
-        if let Some(key) = key {
-            self.answer(key, reply);
-        }
-    }
-
-    /// Whether a client's login still waits.
-    fn is_waiting(&self, client: ClientKey) -> bool {
-        let conn = self.hub.conn(client).and_then(|key| self.conns.get(key));
-        matches!(conn.map(|conn| &conn.state), Some(State::Http(_)))
-    }
-
     fn close(&mut self, client: ClientKey, close: Close, told: bool) {
         if self.is_waiting(client) {
             return self.turn_away(client, Reply::refusal(503, close.reason));

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     api,
     clock::Time,
+    http::{Reply, exchange::Parked},
     hub::event::Incoming,
     key::{ClientKey, ConnKey, Handle},
     websocket::peer::{Event as Message, Peer},
@@ -185,6 +186,34 @@ impl Server {
             let Some(revision) = self.hub.engine_mut(client).map(|engine| engine.revision) else { continue };
             self.answer(poll, api::engineio::payload(api::engineio::noop(revision), false));
         }
+    }
+
+    /// A login that waited is let in: its connection becomes a WebSocket.
+    pub(super) fn admit(&mut self, client: ClientKey) {
+        let Some(key) = self.hub.conn(client) else { return };
+        let limits = self.hub.config().limits.clone();
+        let parked = match self.conns.get_mut(key).map(|conn| &mut conn.state) {
+            Some(State::Http(exchange)) => exchange.unpark(&limits, self.now),
+            _ => None,
+        };
+        if let Some(Parked::Login { response, .. }) = parked {
+            self.upgrade(key, client, response, &[]);
+        }
+    }
+
+    /// A login that waited is refused.
+    pub(super) fn turn_away(&mut self, client: ClientKey, reply: Reply) {
+        let key = self.hub.conn(client);
+        self.hub.remove(client, false);
+        if let Some(key) = key {
+            self.answer(key, reply);
+        }
+    }
+
+    /// Whether a client's login still waits.
+    pub(super) fn is_waiting(&self, client: ClientKey) -> bool {
+        let conn = self.hub.conn(client).and_then(|key| self.conns.get(key));
+        matches!(conn.map(|conn| &conn.state), Some(State::Http(_)))
     }
 
     /// When to ping who was heard now: a tenth earlier or later, so that those who came together do not ping together.
