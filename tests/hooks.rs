@@ -1,0 +1,642 @@
+//! The business backend (contract section 9): what it is told, what its answers do, and what it costs when it fails.
+#![allow(missing_docs)]
+
+#[path = "support/engineio.rs"]
+mod engineio;
+mod support;
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    os::unix::net::UnixListener,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use engineio::{Polling, json, send_bytes, websocket};
+use relay::sign::hmac_hex;
+use serde_json::{Value, json};
+use support::{Client, Relay, TOKEN, temp_file, wait_for};
+
+/// A request as the backend saw it.
+#[derive(Clone, Debug)]
+struct Call {
+    headers: HashMap<String, String>,
+    line: String,
+    body: Value,
+    raw: String,
+}
+
+impl Call {
+    fn event(&self) -> &str {
+        self.body["event"].as_str().unwrap()
+    }
+}
+
+/// A backend on threads: each request is kept and answered by a function, which gives the bytes of a whole response.
+#[derive(Clone)]
+struct Backend {
+    url: String,
+    calls: Arc<Mutex<Vec<Call>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+type Answer = Arc<dyn Fn(&Call) -> Vec<u8> + Send + Sync>;
+
+impl Backend {
+    fn start(answer: impl Fn(&Call) -> Value + Send + Sync + 'static) -> Backend {
+        Backend::raw(move |call| ok(&answer(call).to_string()))
+    }
+
+    /// `answer` gives the whole response; nothing closes the connection.
+    fn raw(answer: impl Fn(&Call) -> Vec<u8> + Send + Sync + 'static) -> Backend {
+        Backend::on(TcpListener::bind("127.0.0.1:0").unwrap(), answer)
+    }
+
+    fn on(listener: TcpListener, answer: impl Fn(&Call) -> Vec<u8> + Send + Sync + 'static) -> Backend {
+        let url = format!("http://{}/hook?a=b", listener.local_addr().unwrap());
+        let backend = Backend { url, calls: Arc::default(), connections: Arc::default() };
+        let (own, answer): (Backend, Answer) = (backend.clone(), Arc::new(answer));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (own, answer) = (own.clone(), answer.clone());
+                thread::spawn(move || own.serve(stream.try_clone().unwrap(), stream, &*answer));
+            }
+        });
+        backend
+    }
+
+    fn serve(&self, reading: impl Read, mut writing: impl Write, answer: &(dyn Fn(&Call) -> Vec<u8> + Send + Sync)) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        let mut reading = BufReader::new(reading);
+        loop {
+            let mut line = String::new();
+            if reading.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            let mut headers = HashMap::new();
+            loop {
+                let mut header = String::new();
+                reading.read_line(&mut header).unwrap();
+                let Some((name, value)) = header.trim_end().split_once(": ") else { break };
+                headers.insert(name.to_lowercase(), value.to_owned());
+            }
+            let mut raw = vec![0; headers["content-length"].parse().unwrap()];
+            reading.read_exact(&mut raw).unwrap();
+            let raw = String::from_utf8(raw).unwrap();
+            let call = Call { headers, line: line.trim_end().into(), body: serde_json::from_str(&raw).unwrap(), raw };
+            self.calls.lock().unwrap().push(call.clone());
+            let answer = answer(&call);
+            if answer.is_empty() || writing.write_all(&answer).is_err() || answer.starts_with(b"HTTP/1.0") {
+                return;
+            }
+        }
+    }
+
+    fn calls(&self, event: &str) -> Vec<Call> {
+        self.calls.lock().unwrap().iter().filter(|call| call.event() == event).cloned().collect()
+    }
+
+    fn wait(&self, event: &str, count: usize) -> Vec<Call> {
+        wait_for(event, || Some(self.calls(event)).filter(|calls| calls.len() >= count))
+    }
+
+    /// A relay with a namespace whose logins and events it decides, and one without.
+    fn relay(&self, more: &str) -> Relay {
+        relay(&self.url, more)
+    }
+}
+
+fn relay(url: &str, more: &str) -> Relay {
+    Relay::start(&format!(
+        "\n[hooks]\nurl = \"{url}\"\nsecret = \"s3cret\"\n{more}\n[namespaces.\"/\"]\nauth = \"sign\"\n\
+         [namespaces.\"/hook\"]\nauth = \"hook\"\nsource = \"demo\"\n\
+         [[namespaces.\"/hook\".rules]]\nevent = \"*\"\nsend = \"hook\"\n\
+         [namespaces.\"/open\"]\nauth = \"open\"\nsource = \"demo\"\njoin = true\n\
+         [[namespaces.\"/open\".rules]]\nevent = \"say\"\nsend = \"rooms\"\n"
+    ))
+}
+
+fn ok(body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// A client of Socket.IO 4 that asks to come into `/hook`.
+fn knock(relay: &Relay, auth: &Value) -> Client {
+    let (mut socket, _) = websocket(relay, "EIO=4&token=abc&sign=secret&x=%E4%BD%A0");
+    socket.send(&format!("40/hook,{auth}"));
+    socket
+}
+
+/// The same, let in.
+fn enter(relay: &Relay) -> Client {
+    let mut socket = knock(relay, &json!({}));
+    let text = socket.text();
+    assert!(text.starts_with("40/hook,{\"sid\":\""), "{text}");
+    socket
+}
+
+fn event(socket: &mut Client) -> Value {
+    json(&socket.text(), "42/hook,")
+}
+
+#[test]
+fn what_the_backend_is_told() {
+    let backend = Backend::start(|_| json!({}));
+    let relay = backend.relay("");
+    let mut socket = knock(&relay, &json!({"token": "t", "userid": "7", "username": "li", "room_ids": "a,b"}));
+    let sid = json(&socket.text(), "40/hook,")["sid"].clone();
+    socket.send("42/hook,5[\"ask\", 1.50 ,{\"b\":\"你\"}]");
+    socket.send("451-/hook,[\"bytes\",{\"_placeholder\":true,\"num\":0}]");
+    send_bytes(&mut socket, &[0, 255]);
+    backend.wait("message", 2);
+    drop(socket);
+    backend.wait("disconnect", 1);
+    let calls = backend.calls.lock().unwrap().clone();
+    assert_eq!(calls.iter().map(Call::event).collect::<Vec<_>>(), ["connect", "message", "message", "disconnect"]);
+    let mut ids = Vec::new();
+    for call in &calls {
+        assert_eq!(call.line, "POST /hook?a=b HTTP/1.1");
+        assert_eq!(call.headers["content-type"], "application/json");
+        assert_eq!(call.headers["host"], backend.url[7..].split('/').next().unwrap());
+        assert_eq!(call.headers["x-relay-signature"], format!("sha256={}", hmac_hex(b"s3cret", call.raw.as_bytes())));
+        assert_eq!(call.headers["x-relay-timestamp"], call.body["ts"].to_string());
+        assert_eq!(call.headers["idempotency-key"], call.body["id"]);
+        ids.push(call.body["id"].clone());
+        let common = json!({
+            "event": call.event(), "nsp": "/hook", "socket_id": sid, "source": "demo", "userid": "7", "username": "li",
+            "ip": "127.0.0.1", "ts": call.body["ts"], "rooms": ["a", "b"], "id": call.body["id"],
+        });
+        let mut body = call.body.clone();
+        let fields = body.as_object_mut().unwrap();
+        let more: Vec<_> = ["query", "auth", "name", "args"].map(|name| fields.remove(name)).into();
+        assert_eq!(body, common);
+        match call.event() {
+            "connect" => {
+                let auth = json!({"token": "t", "userid": "7", "username": "li", "room_ids": "a,b"});
+                assert_eq!(more[..2], [Some(json!({"token": "abc", "x": "你"})), Some(auth)], "and no signature");
+            }
+            "message" => assert!(more[2].is_some() && more[3].is_some()),
+            _ => assert_eq!(more, [None, None, None, None]),
+        }
+    }
+    assert!(calls[1].raw.contains("\"args\":[ 1.50 ,{\"b\":\"你\"}]"), "untouched: {}", calls[1].raw);
+    assert_eq!(calls[2].body["args"], json!([{"_base64": "AP8="}]));
+    ids.dedup();
+    assert_eq!(ids.len(), 4);
+    assert_eq!(backend.connections.load(Ordering::Relaxed), 1, "one connection is enough");
+}
+
+#[test]
+fn who_may_come_in() {
+    let backend = Backend::start(|call| match call.body["auth"]["token"].as_str() {
+        Some("right") => json!({"allow": true, "userid": "9", "username": "from the backend", "join": ["vip"]}),
+        Some("error") => json!({"allow": false, "error": "your token is old"}),
+        _ => json!({"allow": false}),
+    });
+    let relay = backend.relay("");
+    for (token, why) in [("error", "your token is old"), ("wrong", "not allowed!")] {
+        let mut socket = knock(&relay, &json!({"token": token}));
+        assert_eq!(json(&socket.text(), "44/hook,"), json!({"message": why}));
+        socket.send("42/hook,[\"ask\"]");
+        socket.silence();
+    }
+    assert_eq!(backend.calls("message").len(), 0);
+    let mut right = knock(&relay, &json!({"token": "right", "username": "forged"}));
+    assert!(right.text().starts_with("40/hook,{"));
+    let online = relay.admin("/api/online?source=demo").json();
+    assert_eq!(
+        (&online["list"][0]["username"], &online["list"][0]["room_ids"]),
+        (&json!("from the backend"), &json!("vip"))
+    );
+    let users = relay.admin("/api/users?source=demo&nsp=/hook").json();
+    assert_eq!(users["list"], json!([{"userid": "9", "sessions": 1, "nsp": {"/hook": 1}}]));
+    // A plain WebSocket waits with its upgrade.
+    let refused = Client::open(relay.tcp(), "/ws?nsp=/hook&userid=1").unwrap_err();
+    assert_eq!((refused.status, refused.json()["msg"].as_str()), (401, Some("not allowed!")));
+    assert_eq!(relay.stat("/sessions"), 1);
+    // Other namespaces are not asked about.
+    let before = backend.calls.lock().unwrap().len();
+    let _signed = relay.connect("room");
+    let _open = Client::open(relay.tcp(), "/ws?nsp=/open").unwrap();
+    assert_eq!(backend.calls.lock().unwrap().len(), before);
+}
+
+/// What is sent right behind the handshake, before the backend has said yes, is not lost; and a login can be given up.
+#[test]
+fn a_login_that_waits() {
+    let gate = Arc::new(Mutex::new(()));
+    let held = gate.lock().unwrap();
+    let inner = gate.clone();
+    let backend = Backend::start(move |call| {
+        if call.event() == "connect" {
+            drop(inner.lock().unwrap());
+        }
+        json!({"ack": ["heard"]})
+    });
+    let relay = backend.relay("");
+    let mut stream = relay.tcp();
+    let upgrade = "GET /ws?nsp=/hook HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let text = b"{\"event\":\"ask\",\"ack\":1}";
+    let frame = [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], &text[..]].concat();
+    stream.write_all(&[upgrade.as_bytes(), &frame].concat()).unwrap();
+    let gone = relay.tcp();
+    (&gone).write_all(upgrade.as_bytes()).unwrap();
+    let mut other = knock(&relay, &json!({}));
+    other.send("42/hook,[\"too early\"]");
+    backend.wait("connect", 3);
+    assert_eq!(relay.admin("/api/online?source=demo").json()["sessions"], 0, "nobody sees who waits");
+    drop(gone);
+    wait_for("it to be gone", || (relay.stat("/sessions") == 2).then_some(()));
+    drop(held);
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert_eq!(line, "HTTP/1.1 101 Switching Protocols\r\n");
+    while line != "\r\n" {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+    }
+    let mut answer = vec![0; 2];
+    reader.read_exact(&mut answer).unwrap();
+    let mut payload = vec![0; answer[1] as usize];
+    reader.read_exact(&mut payload).unwrap();
+    let expected = json!({"event": "ack", "ack": 1, "code": 1, "msg": "", "data": "heard"});
+    assert_eq!(serde_json::from_slice::<Value>(&payload).unwrap(), expected);
+    assert!(other.text().starts_with("40/hook,"));
+    other.silence();
+    // The backend let in somebody who had gone: it is told that, too.
+    backend.wait("disconnect", 1);
+    assert_eq!(backend.calls("message").len(), 1, "who is not in is not heard");
+}
+
+#[test]
+fn what_an_answer_does() {
+    let backend = Backend::start(|call| match call.body["name"].as_str() {
+        None => json!({"join": "lobby"}),
+        Some("ask") => json!({"ack": ["an answer", {"_base64": "AP8="}]}),
+        Some("tell me") => json!({"emit": [{"event": "told", "args": [1, "x"]}, {"event": "told", "to": "self"}]}),
+        Some("tell all") => {
+            json!({"emit": [{"event": "all", "args": [{"from": call.body["socket_id"]}], "to": {"room": "lobby"}}]})
+        }
+        Some("tell li") => json!({"emit": {"event": "li", "args": ["hi"], "to": {"user": "li"}}}),
+        Some("tell open") => json!({"emit": {"event": "open", "args": ["hi"], "to": {"nsp": "/open"}}}),
+        Some("move") => json!({"leave": ["lobby"], "join": ["elsewhere"]}),
+        Some("go") => json!({"disconnect": true, "emit": {"event": "bye"}}),
+        Some(_) => json!({}),
+    });
+    let relay = backend.relay("");
+    let (mut one, mut other) = (enter(&relay), knock(&relay, &json!({"userid": "li"})));
+    assert!(other.text().starts_with("40/hook,"));
+    let mut plain = Client::open(relay.tcp(), "/ws?nsp=/hook&userid=li").unwrap();
+    one.send("42/hook,3[\"ask\",1]");
+    assert_eq!(one.text(), "461-/hook,3[\"an answer\",{\"_placeholder\":true,\"num\":0}]");
+    assert_eq!(engineio::bytes(&mut one), [0, 255]);
+    plain.send(r#"{"event":"ask","ack":"a"}"#);
+    let args = json!(["an answer", {"_base64": "AP8="}]);
+    assert_eq!(plain.json(), json!({"event": "ack", "ack": "a", "code": 1, "msg": "", "args": args}));
+    one.send("42/hook,[\"tell me\"]");
+    assert_eq!((event(&mut one), event(&mut one)), (json!(["told", 1, "x"]), json!(["told"])));
+    one.send("42/hook,[\"tell all\"]");
+    let all = [event(&mut one), event(&mut other)];
+    assert_eq!((all[0][0].as_str(), &all[0]), (Some("all"), &all[1]));
+    assert_eq!(plain.json()["event"], "all");
+    one.send("42/hook,[\"tell li\"]");
+    assert_eq!(event(&mut other), json!(["li", "hi"]));
+    assert_eq!(plain.json(), json!({"event": "li", "data": "hi"}));
+    let mut open = Client::open(relay.tcp(), "/ws?nsp=/open").unwrap();
+    one.send("42/hook,[\"tell open\"]");
+    assert_eq!(open.json(), json!({"event": "open", "data": "hi"}));
+    other.send("42/hook,[\"move\"]");
+    wait_for("the move", || {
+        let rooms = relay.admin("/api/rooms?source=demo").json()["list"].clone();
+        rooms.as_array().unwrap().contains(&json!({"room_id": "elsewhere", "members": 1})).then_some(())
+    });
+    one.send("42/hook,[\"tell all\"]");
+    assert_eq!(event(&mut one)[0], "all");
+    other.silence();
+    one.send("42/hook,[\"nothing\"]");
+    one.send("42/hook,[\"go\"]");
+    assert_eq!(event(&mut one), json!(["bye"]));
+    assert_eq!(one.text(), "41/hook,");
+    backend.wait("disconnect", 1);
+}
+
+#[test]
+fn calls_of_a_session_come_in_order_and_sessions_take_turns() {
+    let backend = Backend::start(|call| {
+        if call.body["args"][0] == "slow" {
+            thread::sleep(Duration::from_millis(300));
+        }
+        json!({"ack": call.body["args"]})
+    });
+    let relay = backend.relay("");
+    let (mut one, mut other) = (enter(&relay), enter(&relay));
+    one.send("42/hook,0[\"x\",\"slow\"]");
+    for number in 1..50 {
+        one.send(&format!("42/hook,{number}[\"x\",{number}]"));
+    }
+    other.send("42/hook,7[\"x\",\"quick\"]");
+    assert_eq!(other.text(), "43/hook,7[\"quick\"]");
+    assert_eq!(one.text(), "43/hook,0[\"slow\"]");
+    for number in 1..50 {
+        assert_eq!(one.text(), format!("43/hook,{number}[{number}]"));
+    }
+    let order: Vec<_> = backend.calls("message").iter().map(|call| call.body["args"][0].clone()).collect();
+    let own: Vec<_> = order.into_iter().filter(Value::is_number).collect();
+    assert_eq!(own, (1..50).map(Value::from).collect::<Vec<_>>());
+    // Too many at once.
+    one.send("42/hook,[\"x\",\"slow\"]");
+    for number in 0..150 {
+        one.send(&format!("42/hook,{number}[\"x\",{number}]"));
+    }
+    let answers: Vec<_> = (0..150).map(|_| one.text()).collect();
+    let busy = answers.iter().filter(|answer| answer.contains("the backend is busy!")).count();
+    assert!((45..=55).contains(&busy), "{busy}");
+}
+
+/// Whatever goes wrong: who asked learns it, everybody else feels nothing.
+#[test]
+fn a_backend_that_fails() {
+    let behaviours: [(&str, Vec<u8>); 8] = [
+        ("status 500", b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        ("status 404", b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        ("the answer makes no sense", ok("<html>oops</html>")),
+        ("the answer makes no sense", ok("[1]")),
+        ("this is not HTTP", b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec()),
+        ("the body is too large", b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n".to_vec()),
+        ("the connection ended", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc".to_vec()),
+        ("Content-Length", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab".to_vec()),
+    ];
+    for (why, response) in behaviours {
+        let cut = why == "the connection ended";
+        let count = AtomicUsize::new(0);
+        let backend = Backend::raw(move |call| match call.event() {
+            "message" if cut && count.fetch_add(1, Ordering::Relaxed) == 0 => response.clone(),
+            "message" if cut => Vec::new(),
+            "message" => response.clone(),
+            _ => ok(""),
+        });
+        let relay = backend.relay("timeout = 0.3\n");
+        let mut socket = enter(&relay);
+        socket.send("42/hook,1[\"x\"]");
+        let refusal = json!([{"code": 0, "msg": "the backend does not answer!", "data": ""}]);
+        if cut {
+            // It waits for the rest, in vain.
+            assert_eq!(json(&socket.text(), "43/hook,1"), refusal);
+            continue;
+        }
+        assert_eq!(json(&socket.text(), "43/hook,1"), refusal, "{why}");
+        socket.send("42/hook,[\"x\"]");
+        assert_eq!(event(&mut socket), json!(["sys_error", "the backend does not answer!"]));
+        for _ in 0..5 {
+            socket.send("42/hook,[\"x\"]");
+            event(&mut socket);
+        }
+        relay.wait_log("hooks: the backend does not answer");
+        let health = relay.get("/healthz").json();
+        assert_eq!((&health["status"], &health["hooks"]["status"]), (&json!("degraded"), &json!("failing")));
+        assert!(health["hooks"]["error"].as_str().unwrap().contains(why), "{health}");
+        assert!(relay.counter("hook_failures") >= 5);
+        assert!(
+            backend.calls("message").len() <= 7,
+            "no call is repeated that may have been heard, and then it is left alone"
+        );
+    }
+}
+
+#[test]
+fn a_backend_that_hangs_dies_and_comes_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let relay = relay(&format!("http://{address}/"), "timeout = 0.5\n");
+    let mut witness = Client::open(relay.tcp(), "/ws?nsp=/open").unwrap();
+    let mut asked = 0;
+    let mut refused = |relay: &Relay| {
+        asked += 1;
+        let mut socket = knock(relay, &json!({}));
+        assert_eq!(json(&socket.text(), "44/hook,"), json!({"message": "the backend does not answer!"}));
+    };
+    // It takes connections and says nothing: each login waits, and is refused in its time.
+    let begin = Instant::now();
+    refused(&relay);
+    assert!(begin.elapsed() >= Duration::from_millis(500));
+    witness.send(r#"{"event":"ping"}"#);
+    assert_eq!(witness.json()["event"], "pong");
+    for _ in 0..4 {
+        refused(&relay);
+    }
+    assert_eq!(relay.get("/healthz").json()["hooks"]["error"], "no answer in time");
+    // Now it is left alone: refusals come at once.
+    let begin = Instant::now();
+    for _ in 0..20 {
+        refused(&relay);
+    }
+    assert!(begin.elapsed() < Duration::from_millis(450), "{:?}", begin.elapsed());
+    drop(listener);
+    refused(&relay);
+    // It is there again.
+    let listener = TcpListener::bind(address).unwrap();
+    let backend = Backend::on(listener, |_| ok("{}"));
+    wait_for("recovery", || {
+        let mut socket = knock(&relay, &json!({}));
+        socket.text().starts_with("40/hook").then_some(())
+    });
+    relay.wait_log("hooks: the backend answers again");
+    assert_eq!(relay.get("/healthz").json()["status"], "ok");
+    assert!(!backend.calls("connect").is_empty());
+    assert!(relay.descriptors() < 60);
+}
+
+#[test]
+fn without_a_backend_it_may_be_allowed() {
+    // Nobody listens there.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let relay = relay(&format!("http://127.0.0.1:{port}"), "on_failure = \"allow\"\ntimeout = 0.5\n");
+    let mut socket = knock(&relay, &json!({"room_ids": "a"}));
+    assert!(socket.text().starts_with("40/hook,{"));
+    assert_eq!(relay.admin("/api/online?source=demo").json()["list"][0]["room_ids"], "a");
+    socket.send("42/hook,[\"x\"]");
+    assert_eq!(event(&mut socket), json!(["sys_error", "the backend does not answer!"]));
+}
+
+#[test]
+fn connections_that_end_chunks_and_names() {
+    let answers = AtomicUsize::new(0);
+    let backend = Backend::raw(move |_| {
+        match answers.fetch_add(1, Ordering::Relaxed) % 4 {
+        0 => b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}".to_vec(),
+        1 => b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n".to_vec(),
+        2 => b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
+        _ => b"HTTP/1.0 200 OK\r\n\r\n".to_vec(),
+    }
+    });
+    // By name: found on a thread of its own.
+    let port = backend.url.split(':').nth(2).unwrap().split('/').next().unwrap();
+    let relay = relay(&format!("http://localhost:{port}/"), "");
+    let mut socket = enter(&relay);
+    for number in 0..20 {
+        socket.send(&format!("42/hook,[\"x\",{number}]"));
+    }
+    backend.wait("message", 20);
+    let order: Vec<_> = backend.calls("message").iter().map(|call| call.body["args"][0].clone()).collect();
+    assert_eq!(order, (0..20).map(Value::from).collect::<Vec<_>>());
+    assert_eq!(relay.counter("hook_failures"), 0);
+}
+
+/// A connection that the backend has just closed takes a call with it: it is sent again, under the same name.
+#[test]
+fn stale_connections() {
+    let backend = Backend::raw(|call| match call.body["args"][0].as_str() {
+        // Answers, and closes without a word.
+        Some("last") => ok("{}"),
+        _ => ok("{\"ack\":[1]}"),
+    });
+    let relay = backend.relay("");
+    let mut socket = enter(&relay);
+    for round in 0..20 {
+        socket.send(&format!("42/hook,{round}[\"x\",\"again\"]"));
+        assert_eq!(socket.text(), format!("43/hook,{round}[1]"));
+        // Idle connections are closed after 4 s; here the test is that reuse works.
+    }
+    assert_eq!(backend.connections.load(Ordering::Relaxed), 1);
+    let closing = Backend::raw({
+        let count = AtomicUsize::new(0);
+        move |_| if count.fetch_add(1, Ordering::Relaxed) % 2 == 1 { Vec::new() } else { ok("{\"ack\":[2]}") }
+    });
+    let relay = closing.relay("");
+    let mut socket = enter(&relay);
+    for round in 0..5 {
+        socket.send(&format!("42/hook,{round}[\"x\"]"));
+        assert_eq!(socket.text(), format!("43/hook,{round}[2]"));
+    }
+    let calls = closing.calls("message");
+    let mut keys: Vec<_> = calls.iter().map(|call| call.headers["idempotency-key"].clone()).collect();
+    assert!(calls.len() > 5, "some were sent twice");
+    keys.dedup();
+    assert_eq!(keys.len(), 5, "under the same name");
+    assert!(relay.counter("hook_retries") >= 1);
+}
+
+#[test]
+fn a_backend_on_a_unix_socket() {
+    let path = temp_file("backend.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let backend = Backend { url: String::new(), calls: Arc::default(), connections: Arc::default() };
+    let own = backend.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let own = own.clone();
+            thread::spawn(move || own.serve(stream.try_clone().unwrap(), stream, &|_| ok("{\"ack\":[3]}")));
+        }
+    });
+    let relay = relay(&format!("http://unix:{}:/hook", path.display()), "");
+    let mut socket = enter(&relay);
+    socket.send("42/hook,1[\"x\"]");
+    assert_eq!(socket.text(), "43/hook,1[3]");
+    assert_eq!(
+        (&*backend.calls("message")[0].line, &*backend.calls("message")[0].headers["host"]),
+        ("POST /hook HTTP/1.1", "localhost")
+    );
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_reload_changes_the_backend() {
+    let (old, new) = (Backend::start(|_| json!({"ack": ["old"]})), Backend::start(|_| json!({"ack": ["new"]})));
+    let relay = old.relay("");
+    let mut socket = enter(&relay);
+    socket.send("42/hook,1[\"x\"]");
+    assert_eq!(socket.text(), "43/hook,1[\"old\"]");
+    let text = fs::read_to_string(&relay.config).unwrap().replace(&old.url, &new.url);
+    fs::write(&relay.config, text).unwrap();
+    relay.signal(1);
+    relay.wait_log("configuration re-read");
+    socket.send("42/hook,2[\"x\"]");
+    assert_eq!(socket.text(), "43/hook,2[\"new\"]");
+}
+
+#[test]
+fn polling_clients_and_old_ones() {
+    let backend = Backend::start(|call| match call.body["query"]["token"].as_str() {
+        Some("no") => json!({"allow": false, "error": "no"}),
+        _ => json!({"ack": ["yes"]}),
+    });
+    let relay = backend.relay("");
+    let (poll, _) = Polling::open(&relay, "EIO=4");
+    poll.post(&["40/hook,"]);
+    assert!(poll.poll()[0].starts_with("40/hook,{"));
+    poll.post(&["42/hook,1[\"x\"]"]);
+    assert_eq!(poll.poll(), ["43/hook,1[\"yes\"]"]);
+    let (mut old, _) = websocket(&relay, &format!("EIO=3&{}", support::login(&[])));
+    assert_eq!(old.text(), "40");
+    old.send("40/hook");
+    assert_eq!(old.text(), "40/hook,");
+    old.send("40/hook?token=no");
+    let (mut old, _) = websocket(&relay, &format!("EIO=3&token=no&{}", support::login(&[])));
+    assert_eq!(old.text(), "40");
+    old.send("40/hook");
+    assert_eq!(old.text(), "44/hook,\"no\"");
+}
+
+/// At the end those who are still in are said to leave.
+#[test]
+fn who_leaves_at_the_end_is_told() {
+    let backend = Backend::start(|_| json!({}));
+    let mut relay = backend.relay("");
+    let sockets: Vec<_> = (0..20).map(|_| enter(&relay)).collect();
+    relay.signal(15);
+    drop(sockets);
+    assert_eq!(relay.wait(), 0);
+    assert_eq!(backend.calls("disconnect").len(), 20);
+}
+
+/// A namespace that anybody may enter, whose events the backend hears: it is told who comes, and may say no.
+#[test]
+fn an_open_namespace_with_a_hook() {
+    let backend = Backend::start(|call| json!({"allow": call.body["userid"] != "bad", "ack": [call.body["event"]]}));
+    let relay = Relay::start(&format!(
+        "\n[hooks]\nurl = \"{}\"\n[namespaces.\"/o\"]\nauth = \"open\"\nsource = \"demo\"\n\
+         [[namespaces.\"/o\".rules]]\nevent = \"ask\"\nsend = \"hook\"\nack = \"hook\"\n\
+         [[namespaces.\"/o\".rules]]\nevent = \"echo\"\nsend = \"hook\"\nack = \"echo\"\n",
+        backend.url
+    ));
+    assert_eq!(Client::open(relay.tcp(), "/ws?nsp=/o&userid=bad").unwrap_err().status, 401);
+    let mut good = Client::open(relay.tcp(), "/ws?nsp=/o&userid=good").unwrap();
+    good.send(r#"{"event":"ask","ack":1}"#);
+    assert_eq!(good.json()["data"], "message");
+    assert!(!backend.calls("message")[0].headers.contains_key("x-relay-signature"), "without a secret there is none");
+    assert_eq!(relay.admin(&format!("/api/stats?token={TOKEN}")).json()["sessions"], 1);
+}
+
+#[test]
+fn settings_that_cannot_be() {
+    for (text, why) in [
+        ("[namespaces.\"/h\"]\nauth = \"hook\"\n", "hooks.url is missing"),
+        ("[namespaces.\"/h\"]\n[[namespaces.\"/h\".rules]]\nevent=\"x\"\nsend=\"hook\"\n", "hooks.url is missing"),
+        ("[hooks]\nurl = \"https://x/\"\n", "expected http://host:port/path"),
+        (
+            "[hooks]\nurl = \"http://x/\"\nevents = [\"message\"]\n[namespaces.\"/h\"]\nauth = \"hook\"\n",
+            "needs \\\"connect\\\"",
+        ),
+    ] {
+        let file = temp_file("bad.toml");
+        fs::write(&file, text).unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_relay"))
+            .args(["check", "--config"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(78), "{text}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(&why.replace('\\', "")), "{said}");
+        fs::remove_file(file).unwrap();
+    }
+}
