@@ -109,7 +109,7 @@ fn page() {
 #[test]
 fn configuration() {
     let shown = blocks("toml");
-    assert_eq!(shown.len(), 3);
+    assert_eq!(shown.len(), 5);
     for text in shown {
         let file = temp_file("toml");
         fs::write(&file, text).unwrap();
