@@ -114,11 +114,14 @@ fn read_frame(stream: &mut TcpStream) -> String {
     String::from_utf8(payload).unwrap()
 }
 
+/// The numbers of calls, by their user, in the order in which they came.
+type Seen = Arc<Mutex<HashMap<String, Vec<usize>>>>;
+
 /// A backend that keeps the number of each call by its user, and answers at once.
-fn trivial() -> (SocketAddr, Arc<Mutex<HashMap<String, Vec<usize>>>>) {
+fn trivial() -> (SocketAddr, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let seen: Arc<Mutex<HashMap<String, Vec<usize>>>> = Arc::default();
+    let seen = Seen::default();
     let own = seen.clone();
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {

@@ -138,6 +138,11 @@ impl Dispatcher {
         self.calls.is_empty()
     }
 
+    /// Whether a call could be sent now.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty() && self.sent.len() < MOST_SENT && self.open_until.is_none()
+    }
+
     /// Takes a call, or says why not.
     pub fn submit(&mut self, call: Call, now: Time) -> Result<(), Failure> {
         let waiting = self.lanes.get(&call.lane).map_or(0, VecDeque::len);

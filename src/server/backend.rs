@@ -36,12 +36,14 @@ pub struct Backend {
     pub dispatcher: Dispatcher,
     address: Option<Address>,
     secret: Option<Vec<u8>>,
+    timeout: Duration,
     links: Vec<Option<Link>>,
     /// Where it is, which of these is tried next, and until when that is believed.
     found: Vec<SocketAddr>,
     next: usize,
     fresh_until: Time,
-    finding: Option<Receiver<io::Result<Vec<SocketAddr>>>>,
+    /// A search for it, and how long calls wait for that.
+    finding: Option<(Receiver<io::Result<Vec<SocketAddr>>>, Time)>,
 }
 
 struct Link {
@@ -63,6 +65,7 @@ impl Backend {
     /// Takes a new configuration. Calls on their way are still answered.
     pub fn configure(&mut self, hooks: &Hooks) {
         self.dispatcher.configure(hooks.timeout, hooks.queue as usize);
+        self.timeout = hooks.timeout;
         self.secret = hooks.secret.as_ref().map(|secret| secret.expose().as_bytes().to_vec());
         if self.address != hooks.url {
             self.address = hooks.url.clone();
@@ -83,7 +86,9 @@ impl Backend {
     /// When something is to be done, though nothing comes.
     pub fn deadline(&self) -> Time {
         let idle = self.links.iter().flatten().filter(|link| link.call.is_none()).map(|link| link.idle_until);
-        idle.min().unwrap_or(Time::NEVER).min(self.dispatcher.deadline())
+        let finding = self.finding.as_ref().filter(|_| self.dispatcher.has_ready());
+        let finding = finding.map_or(Time::NEVER, |(_, until)| *until);
+        idle.min().unwrap_or(Time::NEVER).min(self.dispatcher.deadline()).min(finding)
     }
 
     /// The bytes of a call.
@@ -114,7 +119,7 @@ impl Backend {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Some(Ok(SocketAddr::new(ip, *port)));
         }
-        if let Some(finding) = &self.finding {
+        if let Some((finding, until)) = &self.finding {
             match finding.try_recv() {
                 Ok(Ok(found)) if !found.is_empty() => {
                     (self.found, self.next) = (found, 0);
@@ -127,6 +132,10 @@ impl Backend {
                 Ok(Err(error)) => {
                     self.finding = None;
                     return Some(Err(error));
+                }
+                // It may still be found; until then nobody waits longer.
+                Err(TryRecvError::Empty) if now >= *until => {
+                    return Some(Err(io::Error::new(ErrorKind::TimedOut, format!("{host} is not found"))));
                 }
                 Err(TryRecvError::Empty) => return None,
                 Err(TryRecvError::Disconnected) => {}
@@ -147,7 +156,7 @@ impl Backend {
         });
         match find {
             Ok(_) => {
-                self.finding = Some(receiver);
+                self.finding = Some((receiver, now.after(self.timeout)));
                 None
             }
             Err(error) => Some(Err(error)),
