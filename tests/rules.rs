@@ -244,6 +244,7 @@ fn sources_do_not_hear_each_other() {
     one.expect("all", &json!([1]));
     two.expect("all", &json!([1]));
     one.send("user", &json!([{"userId": "7"}]), None);
+    one.expect("user", &json!([{"userId": "7"}]));
     two.expect("user", &json!([{"userId": "7"}]));
     [&mut one, &mut two, &mut other].into_iter().for_each(Member::silence);
 }

@@ -237,13 +237,23 @@ impl Dispatcher {
         (*deadline <= now).then_some(*number)
     }
 
+    /// When a call that is on its way is given up.
+    pub fn expiry(&self) -> Time {
+        self.sent.first_key_value().map_or(Time::NEVER, |((deadline, _), ())| *deadline)
+    }
+
     /// When something is to be done, though nothing comes.
     pub fn deadline(&self) -> Time {
-        let expiry = self.sent.first_key_value().map_or(Time::NEVER, |((deadline, _), ())| *deadline);
-        let retry = self.retries.first_key_value().map_or(Time::NEVER, |((at, _), _)| *at);
-        let probe = self.open_until.filter(|_| !self.ready.is_empty() && self.sent.is_empty()).unwrap_or(Time::NEVER);
-        let retry = retry.max(self.open_until.unwrap_or(Time::START));
-        expiry.min(if self.retries.is_empty() { Time::NEVER } else { retry }).min(probe)
+        // Nothing is sent before something comes back.
+        if self.sent.len() >= MOST_SENT || (self.open_until.is_some() && !self.sent.is_empty()) {
+            return self.expiry();
+        }
+        let next = match (self.ready.is_empty(), self.retries.first_key_value()) {
+            (false, _) => Time::START,
+            (true, Some(((at, _), _))) => *at,
+            (true, None) => return self.expiry(),
+        };
+        self.expiry().min(next.max(self.open_until.unwrap_or(Time::START)))
     }
 
     fn fail(&mut self, number: u64, why: String, again: Option<Again>, now: Time) -> Vec<Finished> {
@@ -407,6 +417,34 @@ mod tests {
         assert_eq!(sent(&mut hooks, at(1)), [3]);
         assert_eq!(hooks.handle_response(3, ok(), at(1)).len(), 1);
         assert!(hooks.is_empty() && hooks.deadline() == Time::NEVER && hooks.lanes.is_empty());
+    }
+
+    /// A deadline that has passed and brings nothing about would keep the loop turning for nothing.
+    #[test]
+    fn no_deadline_without_something_to_do() {
+        let mut hooks = dispatcher();
+        let all: [Lane; 40] = lanes();
+        for (number, lane) in all.iter().enumerate() {
+            hooks.submit(call(number as u64, *lane, Kind::Disconnect), at(0)).unwrap();
+        }
+        sent(&mut hooks, at(0));
+        assert_eq!(hooks.deadline(), at(3000), "no place, though more could go");
+        for number in 0..3 {
+            hooks.handle_trouble(number, Trouble::Unsent("refused".into()), at(0));
+        }
+        sent(&mut hooks, at(0));
+        assert_eq!(hooks.deadline(), at(3000), "three to be tried again in 200 ms, and no place");
+        for number in 3..32 {
+            hooks.handle_trouble(number, Trouble::Unsent("refused".into()), at(0));
+        }
+        let probe = hooks.open_until.unwrap();
+        for number in 32..35 {
+            hooks.handle_trouble(number, Trouble::Unsent("refused".into()), at(0));
+        }
+        assert!(hooks.sent.is_empty() && hooks.deadline() >= probe.min(hooks.open_until.unwrap()));
+        let probe = hooks.open_until.unwrap();
+        assert_eq!(sent(&mut hooks, probe).len(), 1);
+        assert_eq!(hooks.deadline(), probe.after(Duration::from_secs(3)), "one is on its way to see");
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub struct Reader {
     input: Vec<u8>,
     head: Option<Head>,
     chunked: Chunked,
+    interim: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +54,13 @@ impl Reader {
         while self.head.is_none() {
             match self.parse()? {
                 // An interim response; the one that is meant follows (RFC 9110 section 15.2).
-                Some(head) if (100..200).contains(&head.status) => drop(self.input.drain(..head.length)),
+                Some(head) if (100..200).contains(&head.status) => {
+                    self.interim += 1;
+                    if self.interim > MOST_INTERIM {
+                        return Err(Malformed("too many interim responses"));
+                    }
+                    self.input.drain(..head.length);
+                }
                 Some(head) => self.head = Some(head),
                 None => return Ok(None),
             }
@@ -138,6 +145,7 @@ impl Reader {
     }
 }
 
+const MOST_INTERIM: u32 = 10;
 const MOST_HEADERS: usize = 64;
 /// Bytes.
 const LONGEST_HEAD: usize = 16 * 1024;

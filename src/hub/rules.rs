@@ -140,8 +140,7 @@ impl Hub {
             userid = self.user_of(key).to_owned();
         }
         let tenant = self.tenant_there(key, space);
-        let mut sessions = tenant.map(|tenant| self.user_sessions(tenant, space, &userid)).unwrap_or_default();
-        sessions.retain(|session| *session != key);
+        let sessions = tenant.map(|tenant| self.user_sessions(tenant, space, &userid)).unwrap_or_default();
         let wanted = occasion.ack.filter(|_| ack == Some(&Ack::Peer));
         let ask = wanted.filter(|_| !sessions.is_empty()).and_then(|id| self.asks.open(key, id, &sessions, now.time));
         let receivers: Vec<_> = sessions.iter().filter_map(|session| self.receiver(*session)).collect();

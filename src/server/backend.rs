@@ -88,7 +88,12 @@ impl Backend {
         let idle = self.links.iter().flatten().filter(|link| link.call.is_none()).map(|link| link.idle_until);
         let finding = self.finding.as_ref().filter(|_| self.dispatcher.has_ready());
         let finding = finding.map_or(Time::NEVER, |(_, until)| *until);
-        idle.min().unwrap_or(Time::NEVER).min(self.dispatcher.deadline()).min(finding)
+        // While the name is being found nothing can be sent.
+        let dispatcher = match &self.finding {
+            Some(_) => self.dispatcher.expiry(),
+            None => self.dispatcher.deadline(),
+        };
+        idle.min().unwrap_or(Time::NEVER).min(dispatcher).min(finding)
     }
 
     /// The bytes of a call.
@@ -115,7 +120,9 @@ impl Backend {
         now: Time,
         waker: &mut dyn FnMut() -> io::Result<Arc<Waker>>,
     ) -> Option<io::Result<SocketAddr>> {
-        let Some(Place::Tcp(host, port)) = self.address.as_ref().map(|address| &address.place) else { return None };
+        let Some(Place::Tcp(host, port)) = self.address.as_ref().map(|address| &address.place) else {
+            return Some(Err(io::Error::other("hooks.url was taken away")));
+        };
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Some(Ok(SocketAddr::new(ip, *port)));
         }
