@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | 5 | [`cli`] | the process: arguments, exit codes, `sign`, `notify`, `listen` |
 //! | 4 | [`server`] | the world: mio, sockets, files, signals, the time |
-//! | 3 | [`hub`], [`api`] | the meaning; HTTP endpoints as functions of hub and request |
+//! | 3 | [`hub`], [`api`], [`hooks`] | the meaning; HTTP endpoints as functions of hub and request; the queue before the backend |
 //! | 2 | [`http`], [`websocket`], [`engineio`], [`socketio`] | protocols: bytes to values and back, one state machine a connection |
 //! | 1 | [`config`], [`limits`], [`names`], [`key`], [`frame`], [`outbox`], [`sign`], [`clock`] | vocabulary |
 //!
@@ -32,6 +32,11 @@
 //! A client's message takes the same way from step 4 on: [`websocket::peer::Peer`] takes the read apart, and
 //! [`hub::Hub::handle_message`] says what it does. With Socket.IO [`engineio::payload`] takes a POST apart, and a poll that
 //! waits is answered in step 5 with what would have gone over a WebSocket ([`engineio::payload::Composer`]).
+//!
+//! Two things leave the loop for a thread of their own, since they may take long: the message log's lines, which the hub
+//! gathers ([`hub::journal`]) and the world hands over once a turn ([`server::journal`]); and finding the business backend
+//! by its name. Calls to that backend are on the loop: the hub says what is to be asked ([`hub::hooks`]),
+//! [`hooks::Dispatcher`] when it is sent, and [`server::backend`] has the connections.
 //!
 //! # Words
 //!
