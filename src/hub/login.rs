@@ -40,7 +40,7 @@ pub struct Login<'a> {
 
 impl Hub {
     /// Lets a plain WebSocket client into a namespace, or says why not; and whether it has to wait until the backend says
-    /// so, with [`Effect::Admit`] or [`Effect::Refuse`].
+    /// so, with [`super::Effect::Admit`] or [`super::Effect::Refuse`].
     pub fn admit(
         &mut self,
         namespace: &str,

@@ -1,7 +1,7 @@
 //! Who is here, and who came today: what operators look at (contract section 7).
 
 use core::mem;
-use std::collections::HashMap;
+use std::{collections::HashMap, hash::BuildHasher};
 
 use super::{Hub, Login, Session, SpaceId, TenantId, client::Form, journal::Line};
 use crate::{
@@ -9,12 +9,14 @@ use crate::{
     key::{ClientKey, SessionKey},
 };
 
-/// Logins of a local day, by username.
+/// Logins of a local day, by username. The names stand one behind the other, and a table of hashes says where: some 40
+/// bytes each, half of what a map of strings takes.
 #[derive(Default)]
 pub struct Today {
     day: i64,
-    names: HashMap<Box<str>, u32>,
-    bytes: usize,
+    places: HashMap<u64, u32>,
+    /// For each name: its count (4 bytes), its length (2), and itself.
+    names: Vec<u8>,
     sessions: u64,
 }
 
@@ -23,29 +25,57 @@ impl Today {
     pub fn count(&mut self, username: &str, now: Now) {
         self.turn_over(now);
         self.sessions += 1;
-        if let Some(count) = self.names.get_mut(username) {
-            *count += 1;
-        } else if self.names.len() < MOST_NAMES && self.bytes + username.len() <= MOST_BYTES {
-            self.bytes += username.len();
-            self.names.insert(username.into(), 1);
+        let mut hash = self.places.hasher().hash_one(username);
+        // Names whose hashes are the same stand at the next ones.
+        while let Some(place) = self.places.get(&hash) {
+            let (count, name, _) = self.entry(*place as usize);
+            if name == username.as_bytes() {
+                let begin = *place as usize;
+                self.names[begin..begin + 4].copy_from_slice(&(count + 1).to_le_bytes());
+                return;
+            }
+            hash = hash.wrapping_add(1);
         }
+        let Ok(length) = u16::try_from(username.len()) else { return };
+        if self.places.len() < MOST_NAMES && self.names.len() + username.len() <= MOST_BYTES {
+            self.places.insert(hash, self.names.len() as u32);
+            self.names.extend_from_slice(&1u32.to_le_bytes());
+            self.names.extend_from_slice(&length.to_le_bytes());
+            self.names.extend_from_slice(username.as_bytes());
+        }
+    }
+
+    /// The count and the name at a place, and the place behind it.
+    fn entry(&self, place: usize) -> (u32, &[u8], usize) {
+        let count = u32::from_le_bytes(core::array::from_fn(|index| self.names[place + index]));
+        let length = usize::from(u16::from_le_bytes([self.names[place + 4], self.names[place + 5]]));
+        let begin = place + 6;
+        (count, &self.names[begin..begin + length], begin + length)
     }
 
     /// Forgets yesterday.
     fn turn_over(&mut self, now: Now) {
-        let day = now.day();
-        // A clock that is set back a little does not bring yesterday back.
-        if day > self.day || day < self.day - 1 {
-            *self = Today { day, ..Today::default() };
+        if self.is_over(now) {
+            *self = Today { day: now.day(), ..Today::default() };
         }
+    }
+
+    /// A clock that is set back a little does not bring yesterday back.
+    fn is_over(&self, now: Now) -> bool {
+        now.day() > self.day || now.day() < self.day - 1
     }
 
     /// Names with their logins, sorted; and how many logins there were.
     fn list(&self, now: Now) -> (Vec<(&str, u32)>, u64) {
-        if now.day() > self.day || now.day() < self.day - 1 {
+        if self.is_over(now) {
             return (Vec::new(), 0);
         }
-        let mut names: Vec<_> = self.names.iter().map(|(name, count)| (&**name, *count)).collect();
+        let (mut names, mut place) = (Vec::with_capacity(self.places.len()), 0);
+        while place < self.names.len() {
+            let (count, name, next) = self.entry(place);
+            names.push((core::str::from_utf8(name).unwrap_or_default(), count));
+            place = next;
+        }
         names.sort_unstable();
         (names, self.sessions)
     }
@@ -229,7 +259,7 @@ impl Hub {
     }
 }
 
-/// Different usernames that are kept for a day, and their bytes: with short ones 100,000 cost some 8 MB.
+/// Different usernames that are kept for a day, and their bytes: with short ones 100,000 cost some 4 MB.
 const MOST_NAMES: usize = 100_000;
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
@@ -265,6 +295,6 @@ mod tests {
         assert_eq!((names.len(), sessions), (MOST_NAMES, MOST_NAMES as u64 + 11));
         let mut today = Today::default();
         (0..MOST_BYTES / 400).for_each(|number| today.count(&format!("{number:0500}"), Now::default()));
-        assert_eq!(today.list(Now::default()).0.len(), MOST_BYTES / 500, "long ones by their bytes");
+        assert_eq!(today.list(Now::default()).0.len(), (MOST_BYTES - 500) / 506 + 1, "long ones by their bytes");
     }
 }
