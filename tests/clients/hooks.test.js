@@ -37,8 +37,8 @@ const BACKENDS = {
 }
 
 /** An example's backend, once it takes connections. */
-async function startBackend(name, secret = 'change me') {
-  const port = await freePort()
+async function startBackend(name, secret = 'change me', port = 0) {
+  port ||= await freePort()
   const [program, ...args] = BACKENDS[name](port)
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'relay-test-'))
   const env = { ...process.env, PORT: String(port), HOOK_SECRET: secret, HOOK_STATE: path.join(folder, 'state.json') }
@@ -190,6 +190,49 @@ for (const name of Object.keys(BACKENDS)) test(`examples/${name} with another se
   }
   const health = await (await fetch(`${relay.url}/healthz`)).text()
   assert.ok(!/token-of-li/.test(relay.log.join('\n') + health), 'tokens are not logged')
+  assert.equal(await relay.stop(), 0)
+  await backend.stop()
+})
+
+test('who is refused in / learns why, with old clients as sys_error', async () => {
+  const backend = await startBackend('backend.js')
+  const relay = await start(0, example('hooks.toml', '', { 'http://127.0.0.1:8080/': backend.url, '"/shop"': '"/"' }))
+  const old = open('2.5', `${relay.url}/?token=x`)
+  const left = new Promise(resolve => old.once('disconnect', resolve))
+  assert.deepEqual(await old.came('sys_error'), [['wrong token']])
+  assert.equal(await left, 'io server disconnect')
+  const young = open('4.8', relay.url, { auth: { token: 'x' } })
+  assert.equal((await new Promise(resolve => young.once('connect_error', resolve))).message, 'wrong token')
+  const li = await connect('2.5', `${relay.url}/?token=token-of-li`)
+  assert.deepEqual(await li.ask('ask', 'tea'), [{ of: 'tea', price: 3 }])
+  assert.equal(await relay.stop(), 0)
+  await backend.stop()
+})
+
+test('the backend goes away and comes back: clients stay, are told, and nobody else notices', async () => {
+  let backend = await startBackend('backend.py')
+  const more = '[namespaces."/chat"]\nauth = "open"\njoin = true\n[[namespaces."/chat".rules]]\nevent = "say"\nsend = "rooms"\n'
+  const relay = await start(0, hooks(backend, more))
+  const shop = `${relay.url}/shop?token=token-of-li`
+  const [li, one, two] = await Promise.all(
+    [shop, `${relay.url}/chat?room_ids=a`, `${relay.url}/chat?room_ids=a`].map(url => connect('4.8', url)))
+  await backend.stop()
+  const refused = { code: 0, msg: 'the backend does not answer!', data: '' }
+  const asked = Array.from({ length: 10 }, () => li.ask('ask', 'tea'))
+  const newcomer = open('4.8', shop, { reconnection: false })
+  const why = new Promise(resolve => newcomer.once('connect_error', resolve))
+  one.emit('say', 'meanwhile')
+  assert.deepEqual(await two.came('say'), [['meanwhile']])
+  for (const answer of await Promise.all(asked)) assert.deepEqual(answer, [refused])
+  li.emit('say', 'to nobody')
+  assert.deepEqual(await li.came('sys_error'), [[refused.msg]])
+  assert.equal((await why).message, refused.msg)
+  backend = await startBackend('backend.py', 'change me', backend.port)
+  const right = answer => answer.price === 3 || assert.deepEqual(answer, refused)
+  await until('an answer', async () => right((await li.ask('ask', 'tea'))[0]), 30000)
+  newcomer.connect()
+  await until('the newcomer', () => newcomer.connected)
+  assert.ok(li.connected)
   assert.equal(await relay.stop(), 0)
   await backend.stop()
 })
