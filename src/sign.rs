@@ -93,9 +93,9 @@ pub enum Subject<'a> {
     Emit {
         /// The tenant.
         source: &'a str,
-        /// The namespace, bound by hmac only.
+        /// The namespace.
         nsp: &'a str,
-        /// `room_id`, `userid`, `socket_id` or `nsp`, likewise.
+        /// `room_id`, `userid`, `socket_id` or `nsp`.
         kind: &'a str,
         /// Which room, user or socket; nothing for a namespace.
         to: &'a str,
@@ -127,10 +127,12 @@ impl Subject<'_> {
                 hash.update(room_id);
                 hash.update(data);
             }
-            Subject::Emit { source, to, event, data, .. } => {
-                hash.update(source);
-                hash.update(to);
-                hash.update(event);
+            // No login's and no notification's: those begin with a source's name, which has no line end.
+            Subject::Emit { source, nsp, kind, to, event, data } => {
+                for line in ["emit", source, nsp, kind, to, event] {
+                    hash.update(line);
+                    hash.update("\n");
+                }
                 hash.update(data);
             }
         }

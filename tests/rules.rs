@@ -226,6 +226,35 @@ fn bytes_are_passed_on() {
     assert_eq!(bytes(&mut four.socket), [7]);
 }
 
+/// One attachment stands in one place, and nothing that is none looks like one: else a packet of a few kilobytes would become
+/// gigabytes, or throw every client out that gets it.
+#[test]
+fn placeholders_are_right_or_refused() {
+    let relay = Relay::start(CHAT);
+    let right = "{\"_placeholder\":true,\"num\":0}";
+    for args in [
+        format!("{right},{right}"),
+        format!("{right},{{\"_placeholder\":true,\"num\":99,\"x\":1}}"),
+        "{\"_placeholder\":true}".into(),
+        "{\"_placeholder\":true,\"num\":-1}".into(),
+        "{\"\\u005fplaceholder\":true,\"num\":5}".into(),
+    ] {
+        let mut member = Member::enter(&relay, 4, "/chat", "");
+        member.socket.send(&format!("451-/chat,[\"self\",{args}]"));
+        while member.socket.socket.read().is_ok() {}
+    }
+    assert_eq!(relay.counter("protocol_errors"), 5);
+    // Without attachments it is data like any other.
+    let mut member = Member::enter(&relay, 4, "/chat", "");
+    member.send("self", &json!([{"_placeholder": true, "num": 7}]), None);
+    member.expect("self", &json!([{"_placeholder": true, "num": 7}]));
+    // And from a backend it is not put beside bytes.
+    let fields = json!({"source": "demo", "nsp": "/chat", "event": "e", "args": [[1], {"_base64": "AA=="}, {"_placeholder": true, "num": 9}]});
+    let answer = relay.post_json(&format!("/api/emit?token={TOKEN}"), &fields.to_string());
+    assert_eq!(answer.json()["data"]["sessions"], 1);
+    member.expect("e", &fields["args"]);
+}
+
 /// A namespace that sources share with signatures keeps them apart.
 #[test]
 fn sources_do_not_hear_each_other() {
@@ -403,7 +432,8 @@ fn backends_emit() {
     };
     let fields =
         [("source", "demo"), ("nsp", "/chat"), ("room_id", "room"), ("event", "signed"), ("data", "{\"text\":1}")];
-    let subject = |data| Subject::Emit { source: "demo", nsp: "", kind: "", to: "room", event: "signed", data };
+    let subject =
+        |data| Subject::Emit { source: "demo", nsp: "/chat", kind: "room_id", to: "room", event: "signed", data };
     assert_eq!(signed(&fields, &subject(b"{\"text\":1}")), told(1));
     chat[0].expect("signed", &json!(["{\"text\":1}"]));
     assert_eq!(signed(&fields, &subject(b"other"))["msg"], "api notify sign verify failed!");

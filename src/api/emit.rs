@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     http::{Fields, Reply, Request},
-    hub::{Refusal, emission},
+    hub::{Refusal, emission, rules::inner as array_items},
     names::is_reserved,
     sign::{Signature, Subject},
 };
@@ -135,7 +135,7 @@ impl<'a> Order<'a> {
 /// What stands in a JSON array.
 fn inner(list: &str) -> Result<String, Reply> {
     match serde_json::from_str::<Vec<&RawValue>>(list) {
-        Ok(_) => Ok(list.trim().trim_start_matches('[').strip_suffix(']').unwrap_or_default().trim().to_owned()),
+        Ok(_) => Ok(array_items(list).to_owned()),
         Err(_) => Err(Reply::refusal(400, "args is a JSON array")),
     }
 }

@@ -94,7 +94,8 @@ impl Namespace {
 }
 
 /// What relay itself sends.
-pub const OWN_EVENTS: [&str; 3] = ["newMsg", "sys_error", "refreshPage"];
+pub const OWN_EVENTS: [&str; 8] =
+    ["newMsg", "sys_error", "refreshPage", "ack", "pong", "error_message", "login_info", "check_app_status"];
 
 /// To whom an event goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -83,13 +83,16 @@ pub struct Dispatcher {
     timeout: Duration,
     most: usize,
     calls: HashMap<u64, Entry>,
-    lanes: HashMap<Lane, VecDeque<u64>>,
+    lanes: HashMap<Lane, Calls>,
     /// Lanes whose first call can be sent.
     ready: VecDeque<Lane>,
     /// Calls that are tried again then.
     retries: BTreeMap<(Time, u64), Lane>,
     /// Calls that are on their way, by when they must be answered.
     sent: BTreeMap<(Time, u64), ()>,
+    /// When calls that somebody waits for are given up though they were not sent.
+    overdue: BTreeMap<(Time, u64), ()>,
+    bytes: usize,
     failures: u32,
     /// The backend is left alone until then.
     open_until: Option<Time>,
@@ -111,6 +114,13 @@ pub struct Stats {
     pub failed: u64,
     /// Of those, because too many waited.
     pub refused: u64,
+}
+
+/// A lane's calls, in their order, and their bytes.
+#[derive(Default)]
+struct Calls {
+    numbers: VecDeque<u64>,
+    bytes: usize,
 }
 
 struct Entry {
@@ -145,10 +155,14 @@ impl Dispatcher {
 
     /// Takes a call, or says why not.
     pub fn submit(&mut self, call: Call, now: Time) -> Result<(), Failure> {
-        let waiting = self.lanes.get(&call.lane).map_or(0, VecDeque::len);
+        let (waiting, held) = self.lanes.get(&call.lane).map_or((0, 0), |calls| (calls.numbers.len(), calls.bytes));
+        let size = call.body.len();
         // That somebody has left is told even if much waits: his calls are over, there is one such call of each.
         let last = call.kind == Kind::Disconnect;
-        let full = self.calls.len() >= self.most || waiting >= MOST_IN_LANE;
+        // Events may not keep everybody else from coming in.
+        let most = if call.kind == Kind::Message { self.most - self.most / 10 } else { self.most };
+        let full = self.calls.len() >= most || self.bytes + size > MOST_BYTES;
+        let full = full || waiting >= MOST_IN_LANE || (waiting > 0 && held + size > MOST_LANE_BYTES);
         if (full && !last) || self.calls.len() >= 2 * self.most {
             self.stats.failed += 1;
             self.stats.refused += 1;
@@ -161,9 +175,14 @@ impl Dispatcher {
             return Err(Failure::Down(why.clone()));
         }
         let lane = self.lanes.entry(call.lane).or_default();
-        lane.push_back(call.number);
-        if lane.len() == 1 {
+        lane.numbers.push_back(call.number);
+        lane.bytes += size;
+        self.bytes += size;
+        if lane.numbers.len() == 1 {
             self.ready.push_back(call.lane);
+        }
+        if !last {
+            self.overdue.insert((self.overdue_at(call.kind, now), call.number), ());
         }
         self.calls.insert(call.number, Entry { call, attempts: 0, since: now, deadline: None });
         Ok(())
@@ -184,7 +203,7 @@ impl Dispatcher {
             self.ready.push_back(entry.remove());
         }
         let lane = self.ready.pop_front()?;
-        let number = *self.lanes.get(&lane)?.front()?;
+        let number = *self.lanes.get(&lane)?.numbers.front()?;
         let entry = self.calls.get_mut(&number)?;
         entry.attempts += 1;
         let deadline = now.after(self.timeout);
@@ -199,19 +218,21 @@ impl Dispatcher {
     pub fn handle_response(&mut self, number: u64, response: Response, now: Time) -> Vec<Finished> {
         match response.status {
             200..300 => {
-                self.failures = 0;
-                self.open_until = None;
-                self.backoff = Duration::ZERO;
-                self.health = Health::Fine;
+                self.forgive();
                 self.finish(number, Ok(response.body)).into_iter().collect()
             }
-            status => {
-                let why = format!("status {status}");
-                // Whether it will say the same again is for its own side to know.
-                let again = (status >= 500).then_some(Again::IfSafe);
-                self.fail(number, why, again, now)
-            }
+            // Nobody is there behind the one who answers.
+            status @ 502..=504 => self.fail(number, format!("status {status}"), Some(Again::IfSafe), now),
+            // It is alive, and has something against this call: what one client sends must not shut out the others.
+            status => self.reject(number, format!("status {status}")),
         }
+    }
+
+    /// The backend answered, and not in a way that helps this call.
+    pub fn reject(&mut self, number: u64, why: String) -> Vec<Finished> {
+        self.forgive();
+        self.stats.failed += 1;
+        self.finish(number, Err(Failure::Down(why))).into_iter().collect()
     }
 
     /// No response to a call.
@@ -231,6 +252,45 @@ impl Dispatcher {
         self.calls.get(&number).map(|entry| entry.call.kind)
     }
 
+    /// Whether [`Dispatcher::poll_send`] has something.
+    pub fn can_send(&self, now: Time) -> bool {
+        let open = self.open_until.is_none_or(|until| until <= now && self.sent.is_empty());
+        let due = self.retries.first_key_value().is_some_and(|((at, _), _)| *at <= now);
+        open && self.sent.len() < MOST_SENT && (!self.ready.is_empty() || due)
+    }
+
+    /// How often a call was sent.
+    pub fn attempts(&self, number: u64) -> u32 {
+        self.calls.get(&number).map_or(0, |entry| entry.attempts)
+    }
+
+    /// The backend is another one: what is known of the old one does not count.
+    pub fn forgive(&mut self) {
+        self.failures = 0;
+        self.open_until = None;
+        self.backoff = Duration::ZERO;
+        self.health = Health::Fine;
+    }
+
+    fn overdue_at(&self, kind: Kind, now: Time) -> Time {
+        now.after(if kind == Kind::Connect { self.timeout * 2 } else { self.timeout * 10 })
+    }
+
+    /// Gives up calls that have waited too long to be sent.
+    pub fn expire_waiting(&mut self, now: Time) -> Vec<Finished> {
+        let mut finished = Vec::new();
+        while let Some(entry) = self.overdue.first_entry().filter(|entry| entry.key().0 <= now) {
+            let (_, number) = *entry.key();
+            entry.remove();
+            // What is on its way has a deadline of its own.
+            if self.calls.get(&number).is_some_and(|entry| entry.deadline.is_none()) {
+                self.stats.failed += 1;
+                finished.extend(self.finish(number, Err(Failure::Busy)));
+            }
+        }
+        finished
+    }
+
     /// Calls whose time is over: their connections must be closed.
     pub fn poll_expired(&mut self, now: Time) -> Option<u64> {
         let ((deadline, number), ()) = self.sent.first_key_value()?;
@@ -239,7 +299,9 @@ impl Dispatcher {
 
     /// When a call that is on its way is given up.
     pub fn expiry(&self) -> Time {
-        self.sent.first_key_value().map_or(Time::NEVER, |((deadline, _), ())| *deadline)
+        let first =
+            |calls: &BTreeMap<(Time, u64), ()>| calls.first_key_value().map_or(Time::NEVER, |((at, _), ())| *at);
+        first(&self.sent).min(first(&self.overdue))
     }
 
     /// When something is to be done, though nothing comes.
@@ -318,14 +380,18 @@ impl Dispatcher {
     fn finish(&mut self, number: u64, result: Result<Vec<u8>, Failure>) -> Option<Finished> {
         let on_its_way = self.calls.get(&number)?.deadline.is_some();
         self.take_back(number);
-        let lane = self.calls.remove(&number)?.call.lane;
+        let entry = self.calls.remove(&number)?;
+        let (lane, size) = (entry.call.lane, entry.call.body.len());
+        self.bytes -= size;
+        self.overdue.remove(&(self.overdue_at(entry.call.kind, entry.since), number));
         if !on_its_way {
             self.retries.retain(|(_, retried), _| *retried != number);
         }
         if let Some(calls) = self.lanes.get_mut(&lane) {
-            let first = calls.front() == Some(&number);
-            calls.retain(|known| *known != number);
-            match (calls.is_empty(), first) {
+            let first = calls.numbers.front() == Some(&number);
+            calls.numbers.retain(|known| *known != number);
+            calls.bytes -= size;
+            match (calls.numbers.is_empty(), first) {
                 (true, _) => {
                     self.lanes.remove(&lane);
                     if !on_its_way {
@@ -354,7 +420,10 @@ enum Again {
 /// Calls that may be on their way: as many connections.
 const MOST_SENT: usize = 32;
 /// Calls of one lane that may wait.
-const MOST_IN_LANE: usize = 100;
+const MOST_IN_LANE: usize = 500;
+/// Bytes of calls that may wait, of one lane and in all.
+const MOST_LANE_BYTES: usize = 4 * 1024 * 1024;
+const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// Failures in a row after which the backend is left alone, and for how long.
 const TOLERATED: u32 = 5;
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
@@ -461,9 +530,14 @@ mod tests {
         }
         assert_eq!(submit(&mut hooks, all[0], Kind::Message), Err(Failure::Busy), "one lane");
         assert_eq!(submit(&mut hooks, all[0], Kind::Disconnect), Ok(()));
-        while hooks.len() < 1000 {
+        while hooks.len() < 900 {
             let lane = all[1 + hooks.len() % 39];
             submit(&mut hooks, lane, Kind::Message).unwrap();
+        }
+        assert_eq!(submit(&mut hooks, all[39], Kind::Message), Err(Failure::Busy), "events leave room for logins");
+        while hooks.len() < 1000 {
+            let lane = all[1 + hooks.len() % 39];
+            submit(&mut hooks, lane, Kind::Connect).unwrap();
         }
         assert_eq!(submit(&mut hooks, all[39], Kind::Connect), Err(Failure::Busy), "all of them");
         assert_eq!(sent(&mut hooks, at(0)).len(), MOST_SENT);
@@ -520,15 +594,15 @@ mod tests {
         hooks.submit(call(100, all[0], Kind::Message), at(0)).unwrap();
         hooks.submit(call(101, all[0], Kind::Disconnect), at(0)).unwrap();
         assert_eq!(sent(&mut hooks, at(0)).len(), 20);
-        let error = Response { status: 500, ..ok() };
+        let error = Response { status: 503, ..ok() };
         for number in 0..4 {
             assert_eq!(hooks.handle_response(number, error.clone(), at(1)).len(), 1);
         }
         assert_eq!(hooks.health, Health::Fine);
         let finished = hooks.handle_response(4, error.clone(), at(1));
-        assert_eq!(hooks.health, Health::Failing("status 500".into()));
-        assert_eq!(finished, [(4, down("status 500")), (100, down("status 500"))], "what waits does not wait longer");
-        assert_eq!(hooks.submit(call(200, all[5], Kind::Connect), at(2)), Err(Failure::Down("status 500".into())));
+        assert_eq!(hooks.health, Health::Failing("status 503".into()));
+        assert_eq!(finished, [(4, down("status 503")), (100, down("status 503"))], "what waits does not wait longer");
+        assert_eq!(hooks.submit(call(200, all[5], Kind::Connect), at(2)), Err(Failure::Down("status 503".into())));
         for number in 5..20 {
             hooks.handle_response(number, error.clone(), at(3));
         }
@@ -543,6 +617,47 @@ mod tests {
         assert_eq!(sent(&mut hooks, probe), [300]);
         hooks.handle_response(300, ok(), probe);
         assert!(hooks.is_empty() && hooks.lanes.is_empty() && hooks.ready.is_empty());
+    }
+
+    /// A client that provokes errors does not close the backend for others.
+    #[test]
+    fn a_backend_that_says_no_is_alive() {
+        let mut hooks = dispatcher();
+        let [lane] = lanes();
+        for (number, status) in [400, 404, 413, 422, 500, 500, 500, 501].into_iter().enumerate() {
+            let number = number as u64;
+            hooks.submit(call(number, lane, Kind::Message), at(0)).unwrap();
+            assert_eq!(sent(&mut hooks, at(0)), [number]);
+            let finished = hooks.handle_response(number, Response { status, ..ok() }, at(1));
+            assert_eq!(finished, [(number, down(&format!("status {status}")))]);
+        }
+        assert_eq!((hooks.failures, &hooks.health), (0, &Health::Fine));
+        assert!(hooks.is_empty() && hooks.bytes == 0 && hooks.overdue.is_empty());
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_to_be_sent() {
+        let mut hooks = dispatcher();
+        let [one, two] = lanes();
+        hooks.submit(call(1, one, Kind::Message), at(0)).unwrap();
+        hooks.submit(call(2, two, Kind::Connect), at(0)).unwrap();
+        assert_eq!(hooks.expire_waiting(at(5999)), []);
+        assert_eq!(hooks.expire_waiting(at(6000)), [(2, Err(Failure::Busy))]);
+        assert_eq!(hooks.expire_waiting(at(30_000)), [(1, Err(Failure::Busy))]);
+        assert!(hooks.is_empty() && hooks.ready.is_empty() && hooks.deadline() == Time::NEVER);
+    }
+
+    #[test]
+    fn bytes_are_bounded() {
+        let mut hooks = dispatcher();
+        let all: [Lane; 100] = lanes();
+        let large = |number, lane, kind| Call { body: "x".repeat(1_000_000).into(), ..call(number, lane, kind) };
+        let taken = (0..10).filter(|number| hooks.submit(large(*number, all[0], Kind::Message), at(0)).is_ok()).count();
+        assert_eq!(taken, 4);
+        let taken = (10..110)
+            .filter(|number| hooks.submit(large(*number, all[*number as usize - 10], Kind::Message), at(0)).is_ok())
+            .count();
+        assert!((60..68).contains(&(taken + 4)), "{taken}");
     }
 
     /// With nobody leaving there would be no call to try it with: the next one is let through when it is time.

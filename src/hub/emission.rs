@@ -42,6 +42,16 @@ impl<'a> Emission<'a> {
         Emission { name, args, attachments: &[], ask: None, volatile: false }
     }
 
+    /// Whether clients of that form have a frame for it: text clients have none for events, and JSON clients would take
+    /// these for answers of relay.
+    fn is_for(&self, form: Form) -> bool {
+        match form {
+            Form::Text => false,
+            Form::Json => !["ack", "pong"].contains(&self.name),
+            Form::SocketIo3 | Form::SocketIo4 => true,
+        }
+    }
+
     /// Appends the frames that carry it in a form: one, and in Socket.IO one more for each attachment.
     fn frames(&self, form: Form, namespace: &str, turn: &mut Turn, batch: u32) -> Run {
         let mut run = turn.push(batch, Opcode::Text, |out| self.encode(form, namespace, out));
@@ -107,7 +117,7 @@ impl Hub {
         let mut runs: Vec<((SpaceId, Form), Run)> = Vec::new();
         let mut reached = 0;
         for (client, space, form) in receivers {
-            if *form == Form::Text || !self.may_get(*client, emission) {
+            if !emission.is_for(*form) || !self.may_get(*client, emission) {
                 continue;
             }
             let known = runs.iter().find(|(known, _)| *known == (*space, *form)).map(|(_, run)| *run);
@@ -138,7 +148,8 @@ impl Hub {
         let mut runs = [None::<Run>; Form::COUNT];
         let mut reached = 0;
         for member in &members {
-            if Some(member.session) == except || member.form == Form::Text || !self.may_get(member.client, emission) {
+            if Some(member.session) == except || !emission.is_for(member.form) || !self.may_get(member.client, emission)
+            {
                 continue;
             }
             let form = member.form;
@@ -232,6 +243,10 @@ pub(super) fn unpack(args: &str) -> (Cow<'_, str>, Vec<Vec<u8>>) {
     let Ok(mut values) = serde_json::from_str::<Vec<Value>>(&format!("[{args}]")) else {
         return (args.into(), Vec::new());
     };
+    // Who says that he is a placeholder is not put beside real ones.
+    if values.iter().any(|value| placeholder::marked(value) > 0) {
+        return (args.into(), Vec::new());
+    }
     let mut attachments = Vec::new();
     values.iter_mut().for_each(|value| take_bytes(value, &mut attachments));
     let list: Vec<String> = values.iter().map(Value::to_string).collect();

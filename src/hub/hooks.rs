@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     clock::Now,
+    config::Auth,
     hooks::{Call, Failure, Kind},
     http::Fields,
     key::{ClientKey, SessionKey},
@@ -40,18 +41,22 @@ impl Asking {
 
 enum Waiting {
     /// A session that is not let in yet, the rooms it wants, and what it said.
-    Connect {
-        session: SessionKey,
-        lane: (ClientKey, SpaceId),
-        rooms: Vec<Box<str>>,
-        auth: Box<str>,
-    },
+    Connect(Box<Connecting>),
     /// An event, whose acknowledgement somebody may want.
     Message {
         session: SessionKey,
         ack: Option<Box<str>>,
     },
     Disconnect,
+}
+
+struct Connecting {
+    session: SessionKey,
+    lane: (ClientKey, SpaceId),
+    rooms: Vec<Box<str>>,
+    auth: Box<str>,
+    /// What is told if it has gone by the time that it is let in, all but the end.
+    farewell: Vec<u8>,
 }
 
 impl Hub {
@@ -102,8 +107,9 @@ impl Hub {
         }
         body.extend_from_slice(b"},\"auth\":");
         body.extend_from_slice(if auth.is_empty() { b"null" } else { auth.as_bytes() });
-        let waiting = Waiting::Connect { session: key, lane, rooms, auth: auth.into() };
-        self.call(lane, Kind::Connect, body, waiting);
+        let farewell = self.begin_body(key, "disconnect", &names, now);
+        let connecting = Connecting { session: key, lane, auth: auth.into(), farewell, rooms: rooms.clone() };
+        self.call(lane, Kind::Connect, body, Waiting::Connect(connecting.into()));
     }
 
     /// Passes an event on to the backend.
@@ -119,9 +125,12 @@ impl Hub {
         body.extend_from_slice(b",\"name\":");
         string(&mut body, occasion.name);
         body.extend_from_slice(b",\"args\":");
-        placeholder::replace(occasion.list, &mut body, |number, out| {
-            base64(out, occasion.attachments.get(number).map_or(&[], Vec::as_slice));
-        });
+        match occasion.attachments {
+            [] => body.extend_from_slice(occasion.list.as_bytes()),
+            attachments => placeholder::replace(occasion.list, &mut body, |number, out| {
+                base64(out, attachments.get(number).map_or(&[], Vec::as_slice));
+            }),
+        }
         let waiting = Waiting::Message { session: key, ack: occasion.ack.map(Into::into) };
         self.call(lane, Kind::Message, body, waiting);
     }
@@ -190,7 +199,7 @@ impl Hub {
         let parsed = text.as_ref().map(|text| Answer::parse(text).unwrap_or_default());
         match waiting {
             Waiting::Disconnect => {}
-            Waiting::Connect { session, lane, rooms, auth } => self.decide(session, lane, &rooms, &auth, parsed, now),
+            Waiting::Connect(connecting) => self.decide(*connecting, parsed, now),
             Waiting::Message { session, ack } => match parsed {
                 Ok(answer) => {
                     if let (Some(id), Some(list)) = (&ack, answer.ack) {
@@ -205,23 +214,16 @@ impl Hub {
     }
 
     /// Lets a session in that waited for it, or not.
-    fn decide(
-        &mut self,
-        key: SessionKey,
-        lane: (ClientKey, SpaceId),
-        rooms: &[Box<str>],
-        auth: &str,
-        answer: Result<Answer<'_>, &Failure>,
-        now: Now,
-    ) {
+    fn decide(&mut self, connecting: Connecting, answer: Result<Answer<'_>, &Failure>, now: Now) {
+        let Connecting { session: key, lane, rooms, auth, farewell } = connecting;
         let allowed = match &answer {
-            Ok(answer) => answer.allow,
+            Ok(answer) => answer.allow && !answer.disconnect,
             Err(_) => self.config.hooks.allow_on_failure,
         };
         let Some(session) = self.sessions.get_mut(key) else {
             // It has gone in the meantime; who was told of its coming is told of its going.
             if allowed && answer.is_ok() && self.tells(lane.1, "disconnect") {
-                self.call(lane, Kind::Disconnect, self.farewell(lane.1, now), Waiting::Disconnect);
+                self.call(lane, Kind::Disconnect, farewell, Waiting::Disconnect);
             }
             return;
         };
@@ -244,13 +246,16 @@ impl Hub {
             rename(session, answer);
         }
         let userid = session.identity.userid().to_owned();
-        for room in rooms {
+        // The rooms it asked for are its own if it signed them, or if the namespace says so.
+        let config = &self.spaces[lane.1 as usize].config;
+        let own = config.auth == Auth::Sign || config.join;
+        for room in rooms.iter().filter(|_| own) {
             if let Ok(list) = Rooms::parse(room, room.len(), 1) {
                 list.iter().for_each(|room| self.join(key, room));
             }
         }
         self.let_in(key, &userid, now);
-        self.greet(client, key, auth, now);
+        self.greet(client, key, &auth, now);
         if let Ok(answer) = &answer {
             self.obey(key, answer, now);
         }
@@ -261,16 +266,6 @@ impl Hub {
         if let Some(session) = self.sessions.remove(key) {
             self.agents.release(session.identity.into_agent());
         }
-    }
-
-    fn farewell(&self, space: SpaceId, now: Now) -> Vec<u8> {
-        let mut body = b"{".to_vec();
-        let mut line = Line::within(&mut body);
-        line.text("event", "disconnect");
-        line.text("nsp", &self.spaces[space as usize].name);
-        line.text("socket_id", "");
-        line.shown("ts", now.unix);
-        body
     }
 
     /// Does what an answer says, in the name of a session.
@@ -318,6 +313,7 @@ impl Hub {
             }
             To::Room(room) => drop(self.emit(tenant, namespace, &Target::Room(room), &emission)),
             To::User(user) => drop(self.emit(tenant, namespace, &Target::User(user), &emission)),
+            To::Socket(name) => drop(self.emit(tenant, namespace, &Target::Session(name), &emission)),
             To::Namespace => drop(self.emit(tenant, namespace, &Target::Namespace, &emission)),
         }
     }
@@ -398,6 +394,7 @@ enum To {
     Oneself,
     Room(String),
     User(String),
+    Socket(String),
     Namespace,
 }
 
@@ -414,8 +411,14 @@ impl<'a> Answer<'a> {
         for (name, value) in fields {
             let raw = value.get();
             match &*name {
+                "allow" if raw == "null" => answer.allow = false,
                 _ if raw == "null" => {}
                 "allow" => answer.allow = serde_json::from_str(raw).ok()?,
+                "error" if !text.contains("\"allow\"") => {
+                    // Who says what is wrong does not mean yes.
+                    answer.allow = false;
+                    answer.error = Some(event::scalar(value).into_owned());
+                }
                 "disconnect" => answer.disconnect = serde_json::from_str(raw).ok()?,
                 "error" => answer.error = Some(event::scalar(value).into_owned()),
                 "userid" => answer.userid = Some(event::scalar(value).into_owned()),
@@ -461,10 +464,11 @@ impl<'a> Emit<'a> {
                 let fields: Object<'_> = serde_json::from_str(object).ok()?;
                 let text = |name: &str| fields.get(name).map(|value| event::scalar(value).into_owned());
                 nsp = text("nsp");
-                to = match (text("room"), text("user")) {
-                    (Some(room), None) => To::Room(room),
-                    (None, Some(user)) => To::User(user),
-                    (None, None) if nsp.is_some() => To::Namespace,
+                to = match (text("room"), text("user"), text("socket_id")) {
+                    (Some(room), None, None) => To::Room(room),
+                    (None, Some(user), None) => To::User(user),
+                    (None, None, Some(socket)) => To::Socket(socket),
+                    (None, None, None) if nsp.is_some() => To::Namespace,
                     _ => return None,
                 };
             }

@@ -135,6 +135,7 @@ impl Hub {
             let tenant = *self.by_name.get(space.open_source()).ok_or(Refusal::SourceUnknown)?;
             // Rooms of their own choice, if that is allowed here.
             let free = space.config.join || space.config.auth == Auth::Hook;
+            // (With auth = "hook" the backend is told which it wants.)
             let rooms = match free && !login.room_ids.is_empty() {
                 true => Some(self.login_rooms(login.room_ids)?),
                 false => None,

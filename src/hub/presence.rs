@@ -87,6 +87,8 @@ pub struct Visitor<'a> {
     pub socket_id: String,
     /// Its namespace.
     pub namespace: &'a str,
+    /// Whose it is.
+    pub userid: &'a str,
     /// Where it is.
     pub rooms: String,
     /// Everything else.
@@ -98,7 +100,7 @@ impl Visitor<'_> {
     pub fn describe(&self, line: &mut Line<'_>) {
         let identity = &self.session.identity;
         line.text("socket_id", &self.socket_id);
-        line.text("userid", identity.userid());
+        line.text("userid", self.userid);
         line.text("username", identity.username());
         line.text("room_ids", &self.rooms);
         line.text("nsp", self.namespace);
@@ -180,14 +182,15 @@ impl Hub {
         skip: usize,
         most: usize,
     ) -> impl Iterator<Item = Visitor<'_>> {
-        let named = move |session: &Session| userid.is_none_or(|userid| session.identity.userid() == userid);
-        let sessions = self.sessions_of(tenant).filter(move |(_, session)| named(session)).skip(skip).take(most);
+        let named = move |key: SessionKey| userid.is_none_or(|userid| self.user_of(key) == userid);
+        let sessions = self.sessions_of(tenant).filter(move |(key, _)| named(*key)).skip(skip).take(most);
         sessions.map(|(key, session)| self.visitor(key, session))
     }
 
     pub(super) fn visitor<'a>(&'a self, key: SessionKey, session: &'a Session) -> Visitor<'a> {
         Visitor {
             socket_id: self.sids.socket(key),
+            userid: self.user_of(key),
             namespace: &self.spaces[session.space as usize].name,
             rooms: self.room_names(session).join(","),
             session,
@@ -233,11 +236,17 @@ impl Hub {
     /// The session with that name; a client's id of Engine.IO names its session in `/`, since clients of Socket.IO 2 call
     /// themselves by it.
     pub fn find_session(&self, socket_id: &str) -> Option<SessionKey> {
-        if let Some(key) = self.sids.find_socket(socket_id) {
-            return self.sessions.get(key).map(|_| key);
-        }
-        let client = self.find_engine(socket_id)?;
-        self.session_in(client, super::MAIN)
+        let key = match self.sids.find_socket(socket_id) {
+            Some(key) => Some(key),
+            None => {
+                // In another namespace they put that before it.
+                let (namespace, sid) = socket_id.rsplit_once('#').unwrap_or(("/", socket_id));
+                let space = self.find_space(namespace)?;
+                self.session_in(self.find_engine(sid)?, space)
+            }
+        };
+        // Who waits to be let in is not there yet.
+        key.filter(|key| self.sessions.get(*key).is_some_and(|session| !session.pending))
     }
 
     /// A session's tenant.
@@ -252,10 +261,10 @@ impl Hub {
 
     /// The sessions of a user, in one tenant or in all.
     pub fn sessions_of_user(&self, tenant: Option<TenantId>, userid: &str) -> Vec<SessionKey> {
-        let his = |session: &Session| {
-            session.identity.userid() == userid && tenant.is_none_or(|tenant| tenant.0 == session.tenant)
+        let his = |key: SessionKey, session: &Session| {
+            self.user_of(key) == userid && tenant.is_none_or(|tenant| tenant.0 == session.tenant)
         };
-        self.admitted().filter(|(_, session)| his(session)).map(|(key, _)| key).collect()
+        self.admitted().filter(|(key, session)| his(*key, session)).map(|(key, _)| key).collect()
     }
 }
 

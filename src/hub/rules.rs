@@ -76,7 +76,11 @@ impl Hub {
         let emission = Emission { volatile: rule.volatile, ..occasion.emission(name) };
         match rule.send {
             Send::Drop => {}
-            Send::Hook => self.ask_about(key, occasion, now),
+            Send::Hook => {
+                // An acknowledgement is answered once: here, or by the backend.
+                let own = matches!(rule.ack, None | Some(Ack::Hook));
+                self.ask_about(key, &Occasion { ack: occasion.ack.filter(|_| own), ..*occasion }, now);
+            }
             Send::SelfOnly => self.send_back(key, &emission, rule, occasion, now),
             Send::User => {
                 let to = rule.to.as_deref().map_or(Some(space), |to| self.find_space(to));
@@ -143,6 +147,9 @@ impl Hub {
         let sessions = tenant.map(|tenant| self.user_sessions(tenant, space, &userid)).unwrap_or_default();
         let wanted = occasion.ack.filter(|_| ack == Some(&Ack::Peer));
         let ask = wanted.filter(|_| !sessions.is_empty()).and_then(|id| self.asks.open(key, id, &sessions, now.time));
+        if wanted.is_some() && ask.is_none() && !sessions.is_empty() {
+            return self.conclude(key, wanted, Err(Refusal::NoAnswer));
+        }
         let receivers: Vec<_> = sessions.iter().filter_map(|session| self.receiver(*session)).collect();
         if !receivers.is_empty() {
             self.emit_to(&receivers, &Emission { ask, ..*emission });
@@ -154,11 +161,11 @@ impl Hub {
         }
     }
 
-    /// `user_login`: who a session is. Where logins are signed it cannot say another user than it signed.
+    /// `user_login`: who a session is. Where logins are signed or decided by the backend it cannot say another user.
     fn user_login(&mut self, key: SessionKey, occasion: &Occasion<'_>) {
         let userid = occasion.field("userId");
         let Some(session) = self.sessions.get(key) else { return };
-        let signed = self.spaces[session.space as usize].config.auth == Auth::Sign;
+        let signed = self.spaces[session.space as usize].config.auth != Auth::Open;
         let known = self.config.limits.room_id as usize >= userid.len() && !userid.is_empty();
         let right = known && (!signed || session.identity.userid() == userid);
         if right {
@@ -244,7 +251,7 @@ impl Hub {
 }
 
 /// What stands in a JSON array, to the letter; nothing if there is nothing.
-pub(super) fn inner(list: &str) -> &str {
+pub fn inner(list: &str) -> &str {
     let inner = list.trim().strip_prefix('[').and_then(|list| list.strip_suffix(']')).unwrap_or_default();
     if inner.trim().is_empty() { "" } else { inner }
 }

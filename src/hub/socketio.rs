@@ -236,8 +236,7 @@ impl Hub {
         if packet.attachments == 0 {
             return self.handle_whole(key, &packet, &[], now);
         }
-        let known = placeholder::find(packet.data).iter().all(|(_, number)| *number < packet.attachments);
-        if packet.attachments > MOST_ATTACHMENTS || !known {
+        if packet.attachments > MOST_ATTACHMENTS || !placeholder::are_right(packet.data, packet.attachments) {
             return Err(Error::Malformed("illegal attachments"));
         }
         if text.len() > most {
@@ -359,7 +358,7 @@ impl Hub {
             referer: &agent.referer,
             user_agent: &agent.user_agent,
         };
-        let session = match self.admit_session(key, space, &login, &own, auth, now) {
+        let session = match self.admit_session(key, space, &login, &[&own, query].join("&"), auth, now) {
             Ok(session) => session,
             Err(refusal) => {
                 self.count_refusal(key);

@@ -12,7 +12,7 @@ use std::{
     thread,
 };
 
-use log::{error, info};
+use log::{debug, error, info};
 use mio::{
     Token, Waker,
     event::Event,
@@ -44,6 +44,8 @@ pub struct Backend {
     fresh_until: Time,
     /// A search for it, and how long calls wait for that.
     finding: Option<(Receiver<io::Result<Vec<SocketAddr>>>, Time)>,
+    /// Why it was not found, and until when nobody looks again.
+    lost: Option<(String, Time)>,
 }
 
 struct Link {
@@ -55,6 +57,8 @@ struct Link {
     reader: Reader,
     /// It has carried a call before.
     reused: bool,
+    /// It is to what was the backend: the answer is still taken, and no further call is sent.
+    old: bool,
     /// The connection stands.
     connected: bool,
     /// When an idle one is closed: before the backend closes it, which would cross the next call.
@@ -70,6 +74,8 @@ impl Backend {
         if self.address != hooks.url {
             self.address = hooks.url.clone();
             self.forget_place();
+            self.dispatcher.forgive();
+            self.links.iter_mut().flatten().for_each(|link| link.old = true);
             self.links
                 .iter_mut()
                 .filter(|link| link.as_ref().is_some_and(|link| link.call.is_none()))
@@ -81,6 +87,7 @@ impl Backend {
         self.found.clear();
         self.fresh_until = Time::START;
         self.finding = None;
+        self.lost = None;
     }
 
     /// When something is to be done, though nothing comes.
@@ -126,19 +133,23 @@ impl Backend {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Some(Ok(SocketAddr::new(ip, *port)));
         }
+        if let Some((why, until)) = &self.lost
+            && now < *until
+        {
+            return Some(Err(io::Error::other(why.clone())));
+        }
+        self.lost = None;
         if let Some((finding, until)) = &self.finding {
             match finding.try_recv() {
                 Ok(Ok(found)) if !found.is_empty() => {
                     (self.found, self.next) = (found, 0);
                     self.fresh_until = now.after(FRESH);
                 }
-                Ok(Ok(_)) => {
+                Ok(found) => {
+                    let why = found.map_or_else(|error| error.to_string(), |_| format!("{host} has no address"));
                     self.finding = None;
-                    return Some(Err(io::Error::other(format!("{host} has no address"))));
-                }
-                Ok(Err(error)) => {
-                    self.finding = None;
-                    return Some(Err(error));
+                    self.lost = Some((why.clone(), now.after(LOST)));
+                    return Some(Err(io::Error::other(why)));
                 }
                 // It may still be found; until then nobody waits longer.
                 Err(TryRecvError::Empty) if now >= *until => {
@@ -187,7 +198,7 @@ impl Server {
         if self.backend.dispatcher.is_empty() {
             return;
         }
-        loop {
+        while self.backend.dispatcher.can_send(self.now.time) {
             let idle = self.backend.links.iter().position(|link| link.as_ref().is_some_and(|link| link.call.is_none()));
             let place = match (idle, self.backend.is_unix()) {
                 (Some(_), _) | (None, true) => None,
@@ -245,6 +256,7 @@ impl Server {
             written: 0,
             reader: Reader::default(),
             reused: false,
+            old: false,
             connected: false,
             idle_until: Time::NEVER,
         });
@@ -263,7 +275,7 @@ impl Server {
             Ok(None) => {}
             Ok(Some(response)) => {
                 let number = link.call.take();
-                if response.reusable {
+                if response.reusable && !link.old {
                     link.reused = true;
                     link.idle_until = self.now.time.after(IDLE);
                 } else {
@@ -293,7 +305,8 @@ impl Server {
     fn take_response(&mut self, number: u64, response: Response) {
         let told = self.backend.dispatcher.kind(number) == Some(Kind::Disconnect);
         if (200..300).contains(&response.status) && !told && !makes_sense(&response.body) {
-            return self.trouble(number, Trouble::Malformed(NONSENSE));
+            let finished = self.backend.dispatcher.reject(number, NONSENSE.into());
+            return self.finish_calls(finished);
         }
         let finished = self.backend.dispatcher.handle_response(number, response, self.now.time);
         self.finish_calls(finished);
@@ -306,6 +319,9 @@ impl Server {
 
     fn finish_calls(&mut self, finished: Vec<Finished>) {
         for (number, result) in finished {
+            if let Err(failure) = &result {
+                debug!("hooks: call {number} has no answer: {failure:?}");
+            }
             self.hub.handle_answer(number, result, self.now);
         }
         let health = &self.backend.dispatcher.health;
@@ -324,6 +340,8 @@ impl Server {
     /// Gives up what takes too long, and connections that nobody needs.
     pub(super) fn expire_backend(&mut self) {
         let now = self.now.time;
+        let finished = self.backend.dispatcher.expire_waiting(now);
+        self.finish_calls(finished);
         while let Some(number) = self.backend.dispatcher.poll_expired(now) {
             let carries = |link: &Option<Link>| link.as_ref().is_some_and(|link| link.call == Some(number));
             let link = self.backend.links.iter_mut().find(|link| carries(link));
@@ -424,4 +442,6 @@ const FRESH: Duration = Duration::from_secs(60);
 /// Bytes of an answer.
 const LONGEST_ANSWER: u64 = 1_000_000;
 const STACK: usize = 256 * 1024;
-const NONSENSE: Malformed = Malformed("the answer makes no sense");
+const NONSENSE: &str = "the answer makes no sense";
+/// How long nobody looks for a name that was not found.
+const LOST: Duration = Duration::from_secs(1);

@@ -308,7 +308,7 @@ impl Server {
     }
 
     /// There is more to read, in the next turn.
-    fn look_again(&mut self, key: ConnKey) {
+    pub(super) fn look_again(&mut self, key: ConnKey) {
         if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.again) {
             conn.again = true;
             self.again.push(key);

@@ -32,7 +32,10 @@ impl Server {
                 true => self.hub.put_first(client, &output),
                 false => self.hub.send_raw(client, &output),
             }
+            // Reading may have been put off while it was a request.
+            conn.held = false;
             self.timers.arm(key, conn);
+            self.look_again(key);
             let early = [&input, fresh].concat();
             if !early.is_empty() {
                 self.handle_websocket(key, &early);

@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+use serde_json::Value;
+
 /// The placeholders in valid JSON: where each stands, and which attachment belongs there.
 pub fn find(json: &str) -> Vec<(Range<usize>, usize)> {
     let bytes = json.as_bytes();
@@ -20,6 +22,30 @@ pub fn find(json: &str) -> Vec<(Range<usize>, usize)> {
         }
     }
     found
+}
+
+/// The placeholders of a packet with so many attachments, if they are right: each attachment stands in one place at most,
+/// or one packet would become as large as its sender likes; and there is nothing else that a client would take for a
+/// placeholder, and stumble over (socket.io-parser, `reconstructPacket`, looks at `_placeholder` only).
+pub fn are_right(json: &str, attachments: usize) -> bool {
+    let found = find(json);
+    let mut numbers: Vec<usize> = found.iter().map(|(_, number)| *number).collect();
+    numbers.sort_unstable();
+    let unique = numbers.windows(2).all(|two| two[0] != two[1]);
+    let known = numbers.last().is_none_or(|last| *last < attachments);
+    unique && known && serde_json::from_str(json).is_ok_and(|value| marked(&value) == found.len())
+}
+
+/// How many objects say that they are placeholders, right or not.
+pub fn marked(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => list.iter().map(marked).sum(),
+        Value::Object(fields) => {
+            let own = usize::from(fields.get("_placeholder").is_some_and(|mark| *mark != Value::Bool(false)));
+            own + fields.values().map(marked).sum::<usize>()
+        }
+        _ => 0,
+    }
 }
 
 /// JSON with something else in place of each placeholder: `fill` appends it.
@@ -79,6 +105,31 @@ impl<'a> Words<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wrong_ones() {
+        let right = "{\"_placeholder\":true,\"num\":0}";
+        for json in [
+            "[\"a\"]",
+            &format!("[\"a\",{right}]"),
+            &format!("[{right},{}]", right.replace('0', "1")),
+            "[{\"_placeholder\":false}]",
+        ] {
+            assert!(are_right(json, 2), "{json}");
+        }
+        for json in [
+            format!("[{right},{right}]"),
+            format!("[{}]", right.replace('0', "2")),
+            right.replace('0', "-1"),
+            right.replace('0', "0,\"x\":1"),
+            right.replace(",\"num\":0", ""),
+            right.replace('_', "\\u005f"),
+            format!("[{right},{{\"a\":{}}}]", right.replace('0', "99,\"x\":1")),
+            right.replace("true", "1"),
+        ] {
+            assert!(!are_right(&json, 2), "{json}");
+        }
+    }
 
     #[test]
     fn found() {

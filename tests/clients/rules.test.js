@@ -259,7 +259,7 @@ for (const version of ['2.5', '4.8']) describe(`pairing with socket.io-client ${
       return (await fetch(`${relay.url}/api/emit`, { method: 'POST', body, headers: json })).json()
     }
     const signed = (event, data, to = {}, nsp = '/web') => post({
-      source: 'pairing', nsp, event, data, ...to, sign: md5('pairing' + (Object.values(to)[0] ?? '') + event + data + KEY) })
+      source: 'pairing', nsp, event, data, ...to, sign: md5(['emit', 'pairing', nsp, Object.keys(to)[0] ?? 'nsp', Object.values(to)[0] ?? '', event, data].join('\n') + KEY) })
     const reached = count => ({ code: 1, msg: '', data: { sessions: count } })
     assert.deepEqual(await signed('told', 'user', { userid: 'e' }), reached(1))
     assert.deepEqual(await signed('told', 'app', { userid: 'e' }, '/app'), reached(1))
