@@ -59,6 +59,7 @@ pub mod key;
 pub mod limits;
 pub mod names;
 pub mod outbox;
+pub mod redis;
 pub mod server;
 pub mod sign;
 pub mod socketio;

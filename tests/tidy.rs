@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 /// Modules by floor; a module may import from its own and lower floors. On floor 2, `http` serves `websocket` (its
 /// upgrade is a request), and on floor 3 the routes know the hub.
-const FLOORS: [(&str, u32); 18] = [
+const FLOORS: [(&str, u32); 20] = [
     ("clock", 1),
     ("config", 1),
     ("frame", 1),
@@ -16,9 +16,11 @@ const FLOORS: [(&str, u32); 18] = [
     ("sign", 1),
     ("engineio", 2),
     ("http", 2),
+    ("redis", 2),
     ("socketio", 2),
     ("websocket", 2),
     ("hooks", 3),
+    ("siblings", 3),
     ("hub", 3),
     ("api", 3),
     ("server", 4),

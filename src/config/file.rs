@@ -13,7 +13,9 @@ use toml_span::{
     value::{Table, ValueInner},
 };
 
-use super::{Ack, Address, Auth, Backend, Config, Namespace, Network, Rule, Secret, Send, Source, Welcome};
+use super::{
+    Ack, Address, Auth, Backend, Config, Namespace, Network, RedisUrl, Rule, Secret, Send, Source, Welcome,
+};
 use crate::{
     limits,
     names::{self, is_reserved},
@@ -181,12 +183,30 @@ impl<'t> Reader<'t, '_> {
         }
 
         let mut section = root.section(self, "redis");
-        section.not_yet(self, "url", "has no link to siblings yet");
-        section.string(self, "url", &mut config.redis.url);
+        if let Some(value) = section.take("url") {
+            match value.as_str().map(RedisUrl::parse) {
+                _ if value.as_str() == Some("") => {}
+                Some(Ok(url)) => config.redis.url = Some(url),
+                Some(Err(wanted)) => self.problem(value.span, format!("redis.url: {wanted}")),
+                None => self.wanted(&value, "redis.url", "a string in quotes"),
+            }
+        }
         section.string(self, "channel", &mut config.redis.channel);
         section.string(self, "key_prefix", &mut config.redis.key_prefix);
         section.boolean(self, "trust_from_sys", &mut config.redis.trust_from_sys);
+        if let (Some((password, span)), url) = (section.secret(self, "password", "password_file"), &mut config.redis.url) {
+            match url {
+                Some(url) => url.password = Some(password),
+                None => self.problem(span, "redis.password without redis.url".into()),
+            }
+        }
+        if config.redis.channel.is_empty() {
+            self.problem(Span::default(), "redis.channel is empty: siblings need one".into());
+        }
+        config.redis.secret = section.secret(self, "secret", "secret_file").map(|(secret, _)| secret);
         section.whole(self, "buffer", &mut config.redis.buffer, 4096..=1 << 40, "bytes");
+        section.seconds(self, "buffer_age", &mut config.redis.buffer_age, PING);
+        section.seconds(self, "heartbeat", &mut config.redis.heartbeat, 0.1..=3600.0);
         section.finish(self);
 
         root.finish(self);
@@ -601,13 +621,6 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// What is asked for that this version cannot do: better refused than silently missing.
-    fn not_yet(&self, reader: &mut Reader<'t, '_>, key: &str, what: &str) {
-        if let Some(value) = self.table.get(key).filter(|value| value.as_str().is_some_and(|text| !text.is_empty())) {
-            reader.problem(value.span, format!("{}: this version {what}", self.key(key)));
-        }
-    }
-
     /// Complains about every key that nobody asked for.
     fn finish(&mut self, reader: &mut Reader<'t, '_>) {
         for (key, _) in core::mem::take(&mut self.table) {
@@ -777,7 +790,10 @@ mod tests {
             "hooks",
             "redis",
         ];
-        let secrets = ["admin.token", "admin.token_file", "hooks.secret", "hooks.secret_file"];
+        let secrets = ["admin.token", "admin.token_file", "hooks.secret", "hooks.secret_file", "redis.secret",
+            "redis.secret_file",
+            "redis.password",
+            "redis.password_file"];
         let mut known: Vec<_> = reader
             .known
             .into_iter()

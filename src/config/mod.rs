@@ -6,6 +6,7 @@
 pub mod address;
 pub mod file;
 pub mod namespace;
+pub mod redis;
 
 use core::{fmt, time::Duration};
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use self::{
     address::{Address, Backend, Network, Place},
     file::{Problem, parse},
     namespace::{Ack, Auth, Namespace, Rule, Send, Welcome},
+    redis::{Redis, RedisUrl},
 };
 use crate::{limits::Limits, sign::Scheme};
 
@@ -138,21 +140,6 @@ pub struct Hooks {
     pub queue: u64,
 }
 
-/// Section `[redis]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Redis {
-    /// The server; empty: none.
-    pub url: String,
-    /// The channel of messages.
-    pub channel: String,
-    /// What all keys begin with.
-    pub key_prefix: String,
-    /// Whether `from_sys` on the channel replaces a signature.
-    pub trust_from_sys: bool,
-    /// Bytes that wait while the server is away.
-    pub buffer: u64,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -188,13 +175,7 @@ impl Default for Config {
                 allow_on_failure: false,
                 queue: 10_000,
             },
-            redis: Redis {
-                url: String::new(),
-                channel: "xin_common_chat".into(),
-                key_prefix: "node.xin.com:".into(),
-                trust_from_sys: true,
-                buffer: 4_194_304,
-            },
+            redis: Redis::default(),
         }
     }
 }

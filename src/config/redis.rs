@@ -1,0 +1,197 @@
+//! The link to siblings: section `[redis]`, and how its address is written.
+
+use core::{fmt, net::Ipv6Addr, time::Duration};
+use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
+
+use super::{Place, Secret};
+
+/// Section `[redis]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redis {
+    /// The server; none: this relay is alone.
+    pub url: Option<RedisUrl>,
+    /// The channel of messages.
+    pub channel: String,
+    /// What all keys begin with.
+    pub key_prefix: String,
+    /// Whether `from_sys` on the channel replaces a signature.
+    pub trust_from_sys: bool,
+    /// What siblings sign with what they tell each other.
+    pub secret: Option<Secret>,
+    /// Bytes that wait while the server is away.
+    pub buffer: u64,
+    /// How long they wait.
+    pub buffer_age: Duration,
+    /// How often a relay says that it lives; it counts as dead after four of these.
+    pub heartbeat: Duration,
+}
+
+impl Default for Redis {
+    fn default() -> Redis {
+        Redis {
+            url: None,
+            channel: "xin_common_chat".into(),
+            key_prefix: "node.xin.com:".into(),
+            trust_from_sys: true,
+            secret: None,
+            buffer: 4_194_304,
+            buffer_age: Duration::from_secs(60),
+            heartbeat: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Where Redis is, and as whom to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisUrl {
+    /// The server.
+    pub place: Place,
+    /// The user of its access control list (Redis 6); nothing: the default one.
+    pub user: String,
+    /// Its password, or the server's `requirepass`.
+    pub password: Option<Secret>,
+    /// The number of the database that holds the keys; channels belong to all of them.
+    pub database: u32,
+}
+
+impl RedisUrl {
+    /// Reads `redis://[user:pass@]host[:port][/db]` or `unix:[user:pass@]/path[?db=N]`, user and password
+    /// percent-encoded; the error says what would be right, without the password.
+    pub fn parse(text: &str) -> Result<RedisUrl, String> {
+        let wanted = || "expected redis://[user:pass@]host:port/db or unix:/path?db=0".to_owned();
+        if text.starts_with("rediss:") {
+            return Err("TLS is not spoken: put stunnel or a VPN between, and name its address with redis://".into());
+        }
+        let unix = ["unix://", "unix:", "redis+unix://"].into_iter().find_map(|scheme| text.strip_prefix(scheme));
+        let (credentials, rest) = split_credentials(unix.or(text.strip_prefix("redis://")).ok_or_else(wanted)?);
+        let (user, password) = match credentials {
+            None => (String::new(), None),
+            Some(pair) => {
+                let (user, password) = pair.split_once(':').unwrap_or((pair, ""));
+                let decode = |text: &str| percent_decode_str(text).decode_utf8().map(|text| text.into_owned());
+                let (user, password) = (decode(user).map_err(|_| wanted())?, decode(password).map_err(|_| wanted())?);
+                (user, Some(password).filter(|password| !password.is_empty()).map(Secret))
+            }
+        };
+        if !user.is_empty() && password.is_none() {
+            return Err("a user needs a password: redis://user:pass@host:port".into());
+        }
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut database = None;
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let number = pair.strip_prefix("db=").ok_or_else(|| format!("there is no parameter {pair:?}, only db="))?;
+            database = Some(number);
+        }
+        let place = match unix {
+            Some(_) if rest.starts_with('/') && rest.len() <= 107 => Place::Unix(PathBuf::from(rest)),
+            Some(_) => return Err("a unix socket's path begins with / and has at most 107 bytes".into()),
+            None => {
+                let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+                if !path.is_empty() {
+                    database = Some(path);
+                }
+                host(authority).ok_or_else(wanted)?
+            }
+        };
+        let database = match database {
+            None => 0,
+            Some(text) => text.parse().map_err(|_| format!("a database is a number, not {text:?}"))?,
+        };
+        Ok(RedisUrl { place, user, password, database })
+    }
+}
+
+/// What stands before the last `@`, which a path after it cannot have.
+fn split_credentials(rest: &str) -> (Option<&str>, &str) {
+    let end = match rest.find('@') {
+        // A path of a Unix socket may have one; credentials have no slash, which would be written %2F.
+        Some(at) if !rest[..at].contains('/') => at,
+        _ => return (None, rest),
+    };
+    (Some(&rest[..end]), &rest[end + 1..])
+}
+
+fn host(authority: &str) -> Option<Place> {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok().filter(|port| *port != 0)?),
+        _ => (authority, 6379),
+    };
+    let plain = |host: &str| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic());
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(v6) => v6.parse::<Ipv6Addr>().ok().map(|_| Place::Tcp(v6.into(), port)),
+        None => (plain(host) && !host.contains([':', '[', ']', '@'])).then(|| Place::Tcp(host.into(), port)),
+    }
+}
+
+/// Without user and password: it stands in the log.
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Tcp(host, port) if host.contains(':') => write!(f, "redis://[{host}]:{port}/{}", self.database),
+            Place::Tcp(host, port) => write!(f, "redis://{host}:{port}/{}", self.database),
+            Place::Unix(path) => write!(f, "unix:{}?db={}", path.display(), self.database),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(host: &str, port: u16, user: &str, password: &str, database: u32) -> Result<RedisUrl, String> {
+        let password = Some(password).filter(|password| !password.is_empty()).map(|password| Secret(password.into()));
+        Ok(RedisUrl { place: Place::Tcp(host.into(), port), user: user.into(), password, database })
+    }
+
+    #[test]
+    fn urls() {
+        assert_eq!(RedisUrl::parse("redis://127.0.0.1:6379"), tcp("127.0.0.1", 6379, "", "", 0));
+        assert_eq!(RedisUrl::parse("redis://redis.lan"), tcp("redis.lan", 6379, "", "", 0));
+        assert_eq!(RedisUrl::parse("redis://redis.lan/"), tcp("redis.lan", 6379, "", "", 0));
+        assert_eq!(RedisUrl::parse("redis://:p%40ss:w@h:7/3"), tcp("h", 7, "", "p@ss:w", 3));
+        assert_eq!(RedisUrl::parse("redis://me:secret@[::1]:7/3"), tcp("::1", 7, "me", "secret", 3));
+        assert_eq!(RedisUrl::parse("redis://[::1]"), tcp("::1", 6379, "", "", 0));
+        let unix = |path: &str, database| RedisUrl {
+            place: Place::Unix(path.into()),
+            user: String::new(),
+            password: None,
+            database,
+        };
+        assert_eq!(RedisUrl::parse("unix:/run/redis.sock"), Ok(unix("/run/redis.sock", 0)));
+        assert_eq!(RedisUrl::parse("unix:///run/a@b.sock?db=2"), Ok(unix("/run/a@b.sock", 2)));
+        let with = RedisUrl::parse("unix:me:secret@/run/redis.sock?db=1").unwrap();
+        assert_eq!((&*with.user, with.password, with.database), ("me", Some(Secret("secret".into())), 1));
+        for wrong in [
+            "",
+            "127.0.0.1:6379",
+            "http://a",
+            "redis://",
+            "redis://:0",
+            "redis://a:0",
+            "redis://a:b",
+            "redis://a:1/x",
+            "redis://a b",
+            "redis://user@a",
+            "redis://[x]:1",
+            "redis://a?tls=1",
+            "unix:run/redis.sock",
+            "unix:",
+            "unix:/a?db=x",
+            "redis://a/-1",
+            "redis://x:%ff@a",
+        ] {
+            assert!(RedisUrl::parse(wrong).is_err(), "{wrong}");
+        }
+        assert!(RedisUrl::parse("rediss://a").unwrap_err().contains("TLS"));
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        let url = RedisUrl::parse("redis://me:secret@[::1]:7/3").unwrap();
+        assert_eq!(url.to_string(), "redis://[::1]:7/3");
+        assert!(!format!("{url:?}").contains("secret"));
+        assert!(!RedisUrl::parse("redis://me:secret@:x").unwrap_err().contains("secret"));
+    }
+}

@@ -1,0 +1,373 @@
+//! One connection to Redis: it introduces itself, sends commands and knows whose each reply is, or takes in what is
+//! published; and it notices when nobody is there any more.
+
+use core::{fmt, time::Duration};
+use std::{collections::VecDeque, mem};
+
+use super::resp::{self, Malformed, Reader, Reply};
+use crate::{clock::Time, config::RedisUrl};
+
+/// What a connection is for: one that subscribes can do nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It takes in messages.
+    Subscriber,
+    /// It sends commands.
+    Publisher,
+}
+
+/// Why a connection is of no use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The server does not want it: a wrong password, a user that may not subscribe, a database that is not there.
+    Refused(String),
+    /// It is gone, or says nothing any more.
+    Lost(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Refused(why) => write!(f, "refused: {why}"),
+            Failure::Lost(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What came. `T` is how the owner knows its commands again.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<T> {
+    /// It has introduced itself: commands may be sent, messages come.
+    Ready,
+    /// Something was published.
+    Message {
+        /// Where.
+        channel: Vec<u8>,
+        /// What: a string, or that it was too long.
+        payload: Reply,
+    },
+    /// A command's reply.
+    Reply(T, Reply),
+}
+
+/// A connection's state, from the moment that it is opened.
+pub struct Link<T> {
+    role: Role,
+    reader: Reader,
+    ready: bool,
+    output: Vec<u8>,
+    written: usize,
+    expected: VecDeque<(Expected<T>, Time)>,
+    /// Subscriptions that are not confirmed yet.
+    unconfirmed: usize,
+    heard: Time,
+    pinged: Option<Time>,
+    heartbeat: Duration,
+}
+
+enum Expected<T> {
+    /// Without it the connection is of no use.
+    Needed,
+    /// It does not matter.
+    Ignored,
+    /// The last word of the introduction.
+    Last,
+    Own(T),
+}
+
+impl<T> Link<T> {
+    /// Introduces itself by `name`; a subscriber to these channels. `longest` bounds what is kept of a string.
+    pub fn new(
+        role: Role,
+        url: &RedisUrl,
+        name: &str,
+        channels: &[&str],
+        longest: u64,
+        heartbeat: Duration,
+        now: Time,
+    ) -> Link<T> {
+        let mut link = Link {
+            role,
+            reader: Reader::new(longest),
+            ready: false,
+            output: Vec::new(),
+            written: 0,
+            expected: VecDeque::new(),
+            unconfirmed: channels.len(),
+            heard: now,
+            pinged: None,
+            heartbeat,
+        };
+        if let Some(password) = &url.password {
+            let password = password.expose().as_bytes();
+            match url.user.as_str() {
+                "" => link.introduce(&[b"AUTH", password], Expected::Needed, now),
+                user => link.introduce(&[b"AUTH", user.as_bytes(), password], Expected::Needed, now),
+            }
+        }
+        // A user's rights may not reach that far; it is for who lists the clients.
+        link.introduce(&[b"CLIENT", b"SETNAME", name.as_bytes()], Expected::Ignored, now);
+        if url.database != 0 {
+            link.introduce(&[b"SELECT", url.database.to_string().as_bytes()], Expected::Needed, now);
+        }
+        match role {
+            Role::Publisher => link.introduce(&[b"PING"], Expected::Last, now),
+            Role::Subscriber => {
+                resp::begin(&mut link.output, channels.len() + 1);
+                resp::part(&mut link.output, b"SUBSCRIBE");
+                channels.iter().for_each(|channel| resp::part(&mut link.output, channel.as_bytes()));
+            }
+        }
+        link
+    }
+
+    fn introduce(&mut self, parts: &[&[u8]], expected: Expected<T>, now: Time) {
+        resp::command(&mut self.output, parts);
+        self.expected.push_back((expected, now));
+    }
+
+    /// Whether it has introduced itself.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// Sends a command that stands encoded in `bytes`.
+    pub fn send(&mut self, bytes: &[u8], tag: T, now: Time) {
+        self.output.extend_from_slice(bytes);
+        self.expected.push_back((Expected::Own(tag), now));
+    }
+
+    /// Sends a command.
+    pub fn command(&mut self, parts: &[&[u8]], tag: T, now: Time) {
+        resp::command(&mut self.output, parts);
+        self.expected.push_back((Expected::Own(tag), now));
+    }
+
+    /// Whether more should wait elsewhere: the server does not take what was sent.
+    pub fn is_full(&self) -> bool {
+        self.output.len() - self.written > MOST_WAITING
+    }
+
+    /// What is to be written.
+    pub fn output(&self) -> &[u8] {
+        &self.output[self.written..]
+    }
+
+    /// So much of it was.
+    pub fn wrote(&mut self, count: usize) {
+        self.written += count;
+        if self.written == self.output.len() {
+            self.output.clear();
+            self.output.shrink_to(KEPT);
+            self.written = 0;
+        } else if self.written > MOST_WAITING {
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    /// The next event in what came; call it until it has none.
+    pub fn poll_event(&mut self, input: &mut &[u8], now: Time) -> Result<Option<Event<T>>, Failure> {
+        if !input.is_empty() {
+            self.heard = now;
+            self.pinged = None;
+        }
+        loop {
+            let reply = self.reader.poll(input).map_err(|Malformed(why)| Failure::Lost(why.into()))?;
+            let Some(reply) = reply else { return Ok(None) };
+            if let Some(event) = self.handle_reply(reply)? {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    fn handle_reply(&mut self, reply: Reply) -> Result<Option<Event<T>>, Failure> {
+        if self.role == Role::Subscriber
+            && let Reply::Array(parts) = reply
+        {
+            return Ok(self.handle_push(parts));
+        }
+        let refusal = |reply: &Reply| match reply {
+            Reply::Error(why) => Some(Failure::Refused(why.clone())),
+            _ => None,
+        };
+        match self.expected.pop_front().map(|(expected, _)| expected) {
+            Some(Expected::Own(tag)) => Ok(Some(Event::Reply(tag, reply))),
+            // Before it has the password it may not even say its name; that is said with what follows.
+            Some(Expected::Ignored) => Ok(None),
+            Some(Expected::Needed) => refusal(&reply).map_or(Ok(None), Err),
+            Some(Expected::Last) => match refusal(&reply) {
+                Some(failure) => Err(failure),
+                None => {
+                    self.ready = true;
+                    Ok(Some(Event::Ready))
+                }
+            },
+            None => Err(refusal(&reply).unwrap_or_else(|| Failure::Lost("a reply that nobody asked for".into()))),
+        }
+    }
+
+    fn handle_push(&mut self, mut parts: Vec<Reply>) -> Option<Event<T>> {
+        let kind = parts.first().and_then(Reply::bytes).unwrap_or_default();
+        match (kind, parts.len()) {
+            (b"message", 3) => {
+                let payload = parts.pop()?;
+                let Some(Reply::Bulk(channel)) = parts.pop() else { return None };
+                Some(Event::Message { channel, payload })
+            }
+            (b"subscribe", _) if !self.ready => {
+                self.unconfirmed = self.unconfirmed.saturating_sub(1);
+                self.ready = self.unconfirmed == 0;
+                self.ready.then_some(Event::Ready)
+            }
+            _ => None,
+        }
+    }
+
+    /// When to look whether anybody is still there.
+    pub fn poll_timeout(&self) -> Time {
+        match (self.ready, self.role, self.pinged) {
+            (true, Role::Subscriber, None) => self.heard.after(self.heartbeat),
+            (true, Role::Subscriber, Some(pinged)) => pinged.after(self.patience()),
+            _ => self.silence_ends(),
+        }
+    }
+
+    /// When replies have been awaited for too long.
+    fn silence_ends(&self) -> Time {
+        match (self.ready, self.expected.front()) {
+            (true, None) => Time::NEVER,
+            (true, Some((_, since))) => self.heard.max(*since).after(self.patience()),
+            (false, _) => self.heard.after(self.patience()),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.heartbeat * 2
+    }
+
+    /// Asks whether anybody is there, or gives up.
+    pub fn handle_timeout(&mut self, now: Time) -> Result<(), Failure> {
+        if self.poll_timeout() > now {
+            return Ok(());
+        }
+        if self.ready && self.role == Role::Subscriber && self.pinged.is_none() {
+            // A second one would not hurt, and none is sent while the first is on its way.
+            resp::command(&mut self.output, &[b"PING"]);
+            self.pinged = Some(now);
+            return Ok(());
+        }
+        Err(Failure::Lost(if self.ready { "it does not answer" } else { "it did not answer in time" }.into()))
+    }
+
+    /// Commands that were sent and not answered, in their order.
+    pub fn take_unanswered(&mut self) -> impl Iterator<Item = T> {
+        mem::take(&mut self.expected).into_iter().filter_map(|(expected, _)| match expected {
+            Expected::Own(tag) => Some(tag),
+            _ => None,
+        })
+    }
+}
+
+/// Bytes that wait to be written, beyond which no more should be sent.
+const MOST_WAITING: usize = 256 * 1024;
+/// Bytes of an empty buffer that are kept for the next.
+const KEPT: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_micros(millis * 1000)
+    }
+
+    fn link(role: Role, url: &str) -> Link<u32> {
+        let url = RedisUrl::parse(url).unwrap();
+        let channels: &[&str] = if role == Role::Subscriber { &["a", "b"] } else { &[] };
+        Link::new(role, &url, "relay-x", channels, 1000, Duration::from_secs(1), at(0))
+    }
+
+    fn sent(link: &mut Link<u32>) -> String {
+        let text = String::from_utf8(link.output().to_vec()).unwrap();
+        link.wrote(text.len());
+        text.split("\r\n").filter(|line| !line.starts_with(['$', '*']) && !line.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn events(link: &mut Link<u32>, mut input: &[u8], millis: u64) -> Result<Vec<Event<u32>>, Failure> {
+        let mut found = Vec::new();
+        while let Some(event) = link.poll_event(&mut input, at(millis))? {
+            found.push(event);
+        }
+        Ok(found)
+    }
+
+    #[test]
+    fn introductions() {
+        let mut publisher = link(Role::Publisher, "redis://me:pw@h/3");
+        assert_eq!(sent(&mut publisher), "AUTH me pw CLIENT SETNAME relay-x SELECT 3 PING");
+        assert_eq!(events(&mut publisher, b"+OK\r\n-NOPERM no\r\n+OK\r\n", 1), Ok(vec![]));
+        assert_eq!(events(&mut publisher, b"+PONG\r\n", 1), Ok(vec![Event::Ready]));
+        let mut subscriber = link(Role::Subscriber, "redis://:pw@h");
+        assert_eq!(sent(&mut subscriber), "AUTH pw CLIENT SETNAME relay-x SUBSCRIBE a b");
+        let confirmed = b"+OK\r\n+OK\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n";
+        assert_eq!(events(&mut subscriber, confirmed, 1), Ok(vec![]));
+        let rest = b"*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n";
+        let message = Event::Message { channel: b"a".to_vec(), payload: Reply::Bulk(b"hi".to_vec()) };
+        assert_eq!(events(&mut subscriber, rest, 1), Ok(vec![Event::Ready, message]));
+    }
+
+    #[test]
+    fn refusals() {
+        for url in ["redis://:pw@h", "redis://h/99"] {
+            let failure = match url.contains("pw") {
+                true => events(&mut link(Role::Publisher, url), b"-WRONGPASS no\r\n", 1),
+                false => events(&mut link(Role::Publisher, url), b"+OK\r\n-ERR index\r\n", 1),
+            };
+            assert!(matches!(failure, Err(Failure::Refused(_))), "{url}");
+        }
+        let noauth = events(&mut link(Role::Publisher, "redis://h"), b"-NOAUTH a\r\n-NOAUTH a\r\n", 1);
+        assert_eq!(noauth, Err(Failure::Refused("NOAUTH a".into())));
+        let subscriber = events(&mut link(Role::Subscriber, "redis://h"), b"+OK\r\n-NOPERM channel\r\n", 1);
+        assert_eq!(subscriber, Err(Failure::Refused("NOPERM channel".into())));
+        assert!(matches!(events(&mut link(Role::Publisher, "redis://h"), b"HTTP/1.1 400\r\n", 1), Err(Failure::Lost(_))));
+    }
+
+    #[test]
+    fn replies_come_in_order() {
+        let mut link = link(Role::Publisher, "redis://h");
+        events(&mut link, b"+OK\r\n+PONG\r\n", 1).unwrap();
+        for tag in 0..3 {
+            link.command(&[b"GET", b"k"], tag, at(1));
+        }
+        let found = events(&mut link, b":1\r\n-ERR x\r\n", 2).unwrap();
+        assert_eq!(found, [Event::Reply(0, Reply::Integer(1)), Event::Reply(1, Reply::Error("ERR x".into()))]);
+        assert_eq!(link.take_unanswered().collect::<Vec<_>>(), [2]);
+    }
+
+    #[test]
+    fn nobody_there() {
+        let mut silent = link(Role::Publisher, "redis://h");
+        assert_eq!(silent.poll_timeout(), at(2000));
+        assert!(silent.handle_timeout(at(1999)).is_ok() && silent.handle_timeout(at(2000)).is_err());
+
+        let mut publisher = link(Role::Publisher, "redis://h");
+        events(&mut publisher, b"+OK\r\n+PONG\r\n", 10).unwrap();
+        assert_eq!(publisher.poll_timeout(), Time::NEVER);
+        publisher.command(&[b"PING"], 1, at(5000));
+        assert_eq!(publisher.poll_timeout(), at(7000));
+        assert!(publisher.handle_timeout(at(7000)).is_err());
+
+        let mut subscriber = link(Role::Subscriber, "redis://h");
+        let hello = b"+OK\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n";
+        events(&mut subscriber, hello, 10).unwrap();
+        sent(&mut subscriber);
+        assert_eq!(subscriber.poll_timeout(), at(1010));
+        subscriber.handle_timeout(at(1010)).unwrap();
+        assert_eq!((sent(&mut subscriber).as_str(), subscriber.poll_timeout()), ("PING", at(3010)));
+        assert_eq!(events(&mut subscriber, b"*2\r\n$4\r\npong\r\n$0\r\n\r\n", 1500), Ok(vec![]));
+        assert_eq!(subscriber.poll_timeout(), at(2500));
+        subscriber.handle_timeout(at(2500)).unwrap();
+        assert!(subscriber.handle_timeout(at(4499)).is_ok() && subscriber.handle_timeout(at(4500)).is_err());
+    }
+}
