@@ -81,6 +81,12 @@ impl Local {
         Date { year: time.year(), month: time.month().into(), day: time.day() }
     }
 
+    /// As the old server wrote it: `2026-11-20 20:52:3`.
+    pub fn unpadded(self) -> String {
+        let (hour, minute, second) = self.time().to_hms();
+        format!("{} {hour}:{minute}:{second}", self.date())
+    }
+
     fn time(self) -> OffsetDateTime {
         let offset = UtcOffset::from_whole_seconds(self.utc_offset).unwrap_or(UtcOffset::UTC);
         let time = i64::try_from(self.unix).ok().and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok());

@@ -61,6 +61,7 @@ pub mod names;
 pub mod outbox;
 pub mod redis;
 pub mod server;
+pub mod siblings;
 pub mod sign;
 pub mod socketio;
 pub mod websocket;

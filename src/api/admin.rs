@@ -9,13 +9,15 @@ use core::{
 use std::collections::HashMap;
 
 use log::warn;
+use serde_json::value::RawValue;
 
-use super::{Context, client_ip, json_string};
+use super::{Context, client_ip, json_string, online, view::Look};
 use crate::{
     clock::Time,
     hooks,
     http::{Head, Reply},
-    hub::journal::Health,
+    hub::{Hub, journal::Health, siblings},
+    siblings::presence::describe,
     sign::same_secret,
 };
 
@@ -122,6 +124,17 @@ pub fn healthz(cx: &Context<'_>) -> Reply {
         }
         more += &format!(",\"hooks\":{{\"status\":\"{hooks}\"{error}}}");
     }
+    if cx.hub.siblings.health != siblings::Health::Off {
+        let (link, error) = match &cx.hub.siblings.health {
+            siblings::Health::Failing(error) => ("failing", format!(",\"error\":{}", json_string(error))),
+            siblings::Health::Off | siblings::Health::Fine => ("ok", String::new()),
+        };
+        if link != "ok" {
+            state = "degraded";
+        }
+        let relays = cx.hub.census.relays.len();
+        more += &format!(",\"redis\":{{\"status\":\"{link}\",\"siblings\":{relays}{error}}}");
+    }
     let status = if cx.stopping { 503 } else { 200 };
     if cx.stopping {
         state = "stopping";
@@ -130,28 +143,48 @@ pub fn healthz(cx: &Context<'_>) -> Reply {
 }
 
 /// `GET /api/stats`: what there is now, and counters since the start.
-pub fn stats(cx: &Context<'_>) -> Reply {
+pub fn stats(cx: &Look<'_>) -> Reply {
     let sources: Vec<_> = cx
         .hub
         .tenants()
         .map(|(name, sessions, rooms)| format!("{}:{{\"sessions\":{sessions},\"rooms\":{rooms}}}", json_string(name)))
         .collect();
-    let counters: Vec<_> = counters(cx).map(|(name, count)| format!("\"{name}\":{count}")).collect();
+    let counters: Vec<_> = counters(cx.hub).map(|(name, count)| format!("\"{name}\":{count}")).collect();
     let body = format!(
-        "{{\"version\":\"{}\",\"uptime\":{},\"connections\":{},\"sessions\":{},\"rooms\":{},\"sources\":{{{}}},\"counters\":{{{}}}}}",
+        "{{\"version\":\"{}\",\"uptime\":{},\"connections\":{},\"sessions\":{},\"rooms\":{},{}\"sources\":{{{}}},\"counters\":{{{}}}}}",
         env!("CARGO_PKG_VERSION"),
         cx.now.time.micros() / 1_000_000,
         cx.connections,
         cx.hub.session_count(),
         cx.hub.room_count(),
+        relays(cx),
         sources.join(","),
         counters.join(",")
     );
     Reply::json(200, body.into_bytes()).with("Cache-Control", "no-store")
 }
 
-fn counters(cx: &Context<'_>) -> impl Iterator<Item = (&'static str, u64)> {
-    cx.hub.stats.iter().chain([("message_log_lost", cx.hub.journal.lost())])
+/// What `/api/stats` says of all relays: nothing if this one is alone.
+fn relays(cx: &Look<'_>) -> String {
+    let hub = cx.hub;
+    if !hub.census.is_on() {
+        return String::new();
+    }
+    let own = format!("{{\"node\":\"{}\",\"info\":{}}}", hub.siblings.node(), describe(hub, cx.now));
+    let others = hub.census.relays.iter().filter_map(|relay| {
+        let info: &RawValue = serde_json::from_str(&relay.info).ok()?;
+        Some(format!("{{\"node\":{},\"info\":{}}}", json_string(&relay.node), info.get()))
+    });
+    let relays: Vec<_> = core::iter::once(own).chain(others).collect();
+    let all = online::everywhere(cx).map_or("null".into(), |(sessions, sources)| {
+        let sources: Vec<_> = sources.iter().map(|(name, count)| format!("{}:{count}", json_string(name))).collect();
+        format!("{{\"sessions\":{sessions},\"sources\":{{{}}}}}", sources.join(","))
+    });
+    format!("\"node\":\"{}\",\"relays\":[{}],\"all\":{all},", hub.siblings.node(), relays.join(","))
+}
+
+fn counters(hub: &Hub) -> impl Iterator<Item = (&'static str, u64)> {
+    hub.stats.iter().chain([("message_log_lost", hub.journal.lost())])
 }
 
 /// `GET /metrics`: the same for Prometheus (text exposition format 0.0.4).
@@ -168,6 +201,9 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
     gauge("message_log_failing", "Whether the message log cannot be written.", &u8::from(failing));
     let failing = cx.hub.backend != hooks::Health::Fine;
     gauge("hooks_failing", "Whether the business backend does not answer.", &u8::from(failing));
+    let failing = matches!(cx.hub.siblings.health, siblings::Health::Failing(_));
+    gauge("redis_failing", "Whether the link to siblings is not whole.", &u8::from(failing));
+    gauge("redis_siblings", "Other relays that live.", &cx.hub.census.relays.len());
     for (name, kind) in
         [("sessions", "Clients in a namespace, by source."), ("rooms", "Rooms with members, by source.")]
     {
@@ -178,7 +214,7 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
             writeln!(text, "relay_{name}{{source=\"{source}\"}} {value}").expect("writing to memory succeeds");
         }
     }
-    for (name, count) in counters(cx) {
+    for (name, count) in counters(cx.hub) {
         let name = format!("{name}_total");
         let help = head(&name, "counter", "Since the start; see README.");
         writeln!(text, "{help}relay_{name} {count}").expect("writing to memory succeeds");

@@ -10,11 +10,15 @@ pub mod journal;
 pub mod notify;
 pub mod online;
 pub mod steer;
+pub mod view;
 
 use core::net::IpAddr;
 use std::borrow::Cow;
 
-use self::journal::File;
+use self::{
+    journal::File,
+    view::{Kind, Look, View},
+};
 
 use crate::{
     clock::Now,
@@ -75,6 +79,8 @@ pub enum Outcome {
         /// The bytes of the 101.
         response: Vec<u8>,
     },
+    /// It waits for what Redis knows of siblings.
+    Count(View),
     /// It waits for a page of the message log.
     Read(journal::Page),
     /// It is a poll that waits for packets.
@@ -149,6 +155,7 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
 #[derive(Clone, Copy)]
 enum Operators {
     Look(fn(&Head<'_>, &Context<'_>) -> Reply),
+    View(Kind),
     Steer(fn(&Head<'_>, &mut Context<'_>) -> Reply),
     JournalHtml(File),
     JournalJson(File),
@@ -162,6 +169,14 @@ impl Operators {
     fn answer(self, head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         match self {
             Operators::Look(page) => page(head, cx).into(),
+            Operators::View(kind) => {
+                let view = View::new(kind, head);
+                if view.begin(cx.hub, cx.now) {
+                    return Outcome::Count(view);
+                }
+                let look = Look { hub: cx.hub, site: cx.site, now: cx.now, connections: cx.connections };
+                view.render(&look).into()
+            }
             Operators::Steer(page) => page(head, cx).into(),
             Operators::JournalHtml(file) => journal::html(head, file, cx),
             Operators::JournalJson(file) => journal::json(head, file, cx),
@@ -170,21 +185,21 @@ impl Operators {
 }
 
 const OPERATORS: &[(&str, Operators)] = &[
-    ("/api/stats", Operators::Look(|_, cx| admin::stats(cx))),
+    ("/api/stats", Operators::View(Kind::Stats)),
     ("/metrics", Operators::Look(|_, cx| admin::metrics(cx))),
-    ("/api/online", Operators::Look(online::online)),
-    ("/api/users", Operators::Look(online::users)),
-    ("/api/today", Operators::Look(online::today)),
+    ("/api/online", Operators::View(Kind::Online)),
+    ("/api/users", Operators::View(Kind::Users)),
+    ("/api/today", Operators::View(Kind::Today)),
     ("/api/rooms", Operators::Look(online::rooms)),
     ("/api/log/client", Operators::JournalJson(File::Of("client.log"))),
     ("/api/log/sys", Operators::JournalJson(File::Of("sys.log"))),
     ("/api/log/error", Operators::JournalJson(File::Of("error.log"))),
     ("/api/log/messages", Operators::JournalJson(File::Messages)),
-    ("/online", Operators::Look(online::online_page)),
-    ("/today", Operators::Look(online::today_page)),
-    ("/read_connections", Operators::Look(|_, cx| online::connections_page(cx))),
-    ("/readmsglocation", Operators::Look(|_, cx| online::messages_page(cx))),
-    ("/sessionlocation", Operators::Look(|_, cx| online::sessions_page(cx))),
+    ("/online", Operators::View(Kind::OnlinePage)),
+    ("/today", Operators::View(Kind::TodayPage)),
+    ("/read_connections", Operators::View(Kind::ConnectionsPage)),
+    ("/readmsglocation", Operators::View(Kind::MessagesPage)),
+    ("/sessionlocation", Operators::View(Kind::SessionsPage)),
     ("/readmsg", Operators::JournalHtml(File::Messages)),
     ("/clientlog", Operators::JournalHtml(File::Of("client.log"))),
     ("/readsysmsg", Operators::JournalHtml(File::Of("sys.log"))),

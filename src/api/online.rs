@@ -1,55 +1,106 @@
 //! Who is here: as JSON, and as the pages the old server had, whose texts people scrape (contract section 7).
 
 use core::fmt::Write;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
     Context,
     html::{escape, page},
     json_string,
+    view::Look,
 };
 use crate::{
     http::{Fields, Head, Reply},
-    hub::{TenantId, journal::Line, presence::Visitor},
+    hub::{
+        Hub, TenantId,
+        census::{Roll, Topic},
+        journal::Line,
+        presence::Visitor,
+    },
 };
 
 /// `GET /api/online?source=`: users with their numbers of sessions, and the sessions themselves: `limit` of them after
-/// `offset` (fewer if they are long), those of `userid` only if one is given.
-pub fn online(head: &Head<'_>, cx: &Context<'_>) -> Reply {
-    listed(head, cx, |fields, source, tenant, (skip, most)| {
+/// `offset` (fewer if they are long), those of `userid` only if one is given. Those of this relay come first.
+pub fn online(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
+    listed(fields, cx.hub, |fields, source, tenant, (skip, most)| {
         let userid = Some(fields.get("userid")).filter(|userid| !userid.is_empty());
-        let names = cx.hub.online(tenant);
+        let others = cx.others(source);
+        let names = names(cx, tenant, others);
         let sessions: usize = names.iter().map(|(_, count)| count).sum();
-        let mut out =
-            format!("{{\"source\":{},\"users\":{},\"sessions\":{sessions},", json_string(source), names.len());
+        let mut out = format!(
+            "{{\"source\":{},{}\"users\":{},\"sessions\":{sessions},",
+            json_string(source),
+            cx.completeness(others.is_some_and(|roll| !roll.partial)),
+            names.len()
+        );
         object(&mut out, "names", names.iter().skip(skip).take(most).copied());
         out.push_str(",\"list\":[");
-        for (index, visitor) in cx.hub.visitors(tenant, userid, skip, most).enumerate() {
-            if out.len() > LONGEST {
-                break;
+        let mut count = 0;
+        let mut add = |out: &mut String, record: &str| {
+            if out.len() <= LONGEST && count < most {
+                out.push_str(if count > 0 { "," } else { "" });
+                out.push_str(record);
+                count += 1;
             }
-            if index > 0 {
-                out.push(',');
+        };
+        let mut passed = 0;
+        for visitor in cx.hub.visitors(tenant, userid, 0, skip + most) {
+            if passed >= skip {
+                add(&mut out, &record(&visitor, source, cx));
             }
-            out.push_str(&record(&visitor, source, cx));
+            passed += 1;
+        }
+        let his = |record: &&(Box<str>, Box<str>)| userid.is_none_or(|userid| *record.0 == *userid);
+        let records = others.iter().flat_map(|roll| &roll.list).filter(his);
+        for (_, record) in records.skip(skip.saturating_sub(passed)).take(most) {
+            add(&mut out, record);
         }
         out + "]}"
     })
 }
 
+/// How many sessions each username has, at all relays.
+fn names<'a>(cx: &Look<'a>, tenant: TenantId, others: Option<&'a Roll>) -> Vec<(&'a str, usize)> {
+    let mut names = cx.hub.online(tenant);
+    if let Some(roll) = others {
+        let mut all: BTreeMap<&str, usize> = names.into_iter().collect();
+        for (name, count) in &roll.names {
+            *all.entry(name).or_default() += count;
+        }
+        names = all.into_iter().collect();
+    }
+    names
+}
+
 /// `GET /api/users?source=`: who is here by `userid`, with the sessions in each namespace; in one only with `nsp=`.
-pub fn users(head: &Head<'_>, cx: &Context<'_>) -> Reply {
-    listed(head, cx, |fields, source, tenant, (skip, most)| {
+pub fn users(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
+    listed(fields, cx.hub, |fields, source, tenant, (skip, most)| {
         let namespace = Some(fields.get("nsp")).filter(|namespace| !namespace.is_empty());
-        let users = cx.hub.users(tenant, namespace);
-        let mut out = format!("{{\"source\":{},\"users\":{},\"list\":[", json_string(source), users.len());
+        let others = cx.others(source);
+        let mut users: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
+        for (userid, spaces) in cx.hub.users(tenant, namespace) {
+            users.insert(userid, spaces.into_iter().collect());
+        }
+        for (userid, spaces) in others.iter().flat_map(|roll| &roll.users) {
+            for (space, count) in spaces.iter().filter(|(space, _)| namespace.is_none_or(|wanted| ***space == *wanted))
+            {
+                *users.entry(userid).or_default().entry(space).or_default() += count;
+            }
+        }
+        let mut out = format!(
+            "{{\"source\":{},{}\"users\":{},\"list\":[",
+            json_string(source),
+            cx.completeness(others.is_some_and(|roll| !roll.partial)),
+            users.len()
+        );
         for (index, (userid, spaces)) in users.iter().skip(skip).take(most).enumerate() {
             if out.len() > LONGEST {
                 break;
             }
-            let sessions: usize = spaces.iter().map(|(_, count)| count).sum();
+            let sessions: usize = spaces.values().sum();
             let comma = if index > 0 { "," } else { "" };
             write!(out, "{comma}{{\"userid\":{},\"sessions\":{sessions},", json_string(userid)).expect("it is memory");
-            object(&mut out, "nsp", spaces.iter().copied());
+            object(&mut out, "nsp", spaces.iter().map(|(space, count)| (*space, *count)));
             out.push('}');
         }
         out + "]}"
@@ -57,20 +108,43 @@ pub fn users(head: &Head<'_>, cx: &Context<'_>) -> Reply {
 }
 
 /// `GET /api/today?source=`: usernames with their logins since midnight, local time.
-pub fn today(head: &Head<'_>, cx: &Context<'_>) -> Reply {
-    listed(head, cx, |_, source, tenant, (skip, most)| {
-        let (names, sessions) = cx.hub.today(tenant, cx.now);
+pub fn today(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
+    listed(fields, cx.hub, |_, source, tenant, (skip, most)| {
+        let (names, sessions, complete) = logins(cx, source, tenant);
         let date = cx.now.local().date();
-        let mut out = format!("{{\"source\":{},\"date\":\"{date}\",\"users\":{},", json_string(source), names.len());
-        write!(out, "\"sessions\":{sessions},").expect("writing to memory succeeds");
+        let mut out = format!(
+            "{{\"source\":{},\"date\":\"{date}\",{}\"users\":{},\"sessions\":{sessions},",
+            json_string(source),
+            cx.completeness(complete),
+            names.len()
+        );
         object(&mut out, "names", names.into_iter().skip(skip).take(most));
         out + "}"
     })
 }
 
+/// Today's logins at all relays by username, how many there were, and whether all are known. What Redis has lost this relay
+/// may still know of its own.
+fn logins<'a>(cx: &Look<'a>, source: &str, tenant: TenantId) -> (Vec<(&'a str, u64)>, u64, bool) {
+    let (own, sessions) = cx.hub.today(tenant, cx.now);
+    let own = own.into_iter().map(|(name, count)| (name, u64::from(count)));
+    match cx.counts(&Topic::Today(source.into())) {
+        None => (own.collect(), sessions, false),
+        Some(counts) => {
+            let mut all: BTreeMap<&str, u64> = counts.iter().map(|(name, count)| (&**name, *count)).collect();
+            for (name, count) in own {
+                let known = all.entry(name).or_default();
+                *known = count.max(*known);
+            }
+            let sessions = all.values().sum::<u64>().max(sessions);
+            (all.into_iter().collect(), sessions, true)
+        }
+    }
+}
+
 /// `GET /api/rooms?source=`: rooms with their numbers of members, the fullest first.
 pub fn rooms(head: &Head<'_>, cx: &Context<'_>) -> Reply {
-    listed(head, cx, |_, source, tenant, (skip, most)| {
+    listed(&head.fields(), cx.hub, |_, source, tenant, (skip, most)| {
         let rooms = cx.hub.rooms(tenant);
         let item =
             |(room, members): &(&str, usize)| format!("{{\"room_id\":{},\"members\":{members}}}", json_string(room));
@@ -81,21 +155,20 @@ pub fn rooms(head: &Head<'_>, cx: &Context<'_>) -> Reply {
 
 /// A list of one source's, with bounds.
 fn listed(
-    head: &Head<'_>,
-    cx: &Context<'_>,
+    fields: &Fields<'_>,
+    hub: &Hub,
     list: impl FnOnce(&Fields<'_>, &str, TenantId, (usize, usize)) -> String,
 ) -> Reply {
-    let fields = head.fields();
     let source = fields.get("source");
     let number = |name: &str, default: usize| match fields.get(name) {
         "" => Some(default),
         text => text.parse().ok(),
     };
-    let reply = match (source, cx.hub.known_tenant(source), number("offset", 0), number("limit", USUAL)) {
+    let reply = match (source, hub.known_tenant(source), number("offset", 0), number("limit", USUAL)) {
         ("", ..) => Reply::refusal(400, "source can not be null!"),
         (_, None, ..) => Reply::refusal(404, "this source can not be configured!"),
         (_, Some(tenant), Some(skip), Some(most @ 0..=MOST)) => {
-            Reply::json(200, list(&fields, source, tenant, (skip, most)).into_bytes())
+            Reply::json(200, list(fields, source, tenant, (skip, most)).into_bytes())
         }
         _ => Reply::refusal(400, "limit is 0 to 10000, offset a whole number"),
     };
@@ -103,7 +176,7 @@ fn listed(
 }
 
 /// A session as JSON, with the names that the old server used, and what it lacked.
-fn record(visitor: &Visitor<'_>, source: &str, cx: &Context<'_>) -> String {
+fn record(visitor: &Visitor<'_>, source: &str, cx: &Look<'_>) -> String {
     let mut out = vec![b'{'];
     let mut line = Line::within(&mut out);
     line.text("source", source);
@@ -120,35 +193,37 @@ fn object<N: core::fmt::Display>(out: &mut String, name: &str, names: impl Itera
 }
 
 /// `GET /online?source=`: the old server's page. Sessions beyond 10,000, or 4 MB of them, are counted, not shown.
-pub fn online_page(head: &Head<'_>, cx: &Context<'_>) -> Reply {
-    let fields = head.fields();
+pub fn online_page(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
     let Some(source) = fields.all("source").next() else { return page(ASK_SOURCE.into()) };
     let tenant = cx.hub.known_tenant(source);
-    let names = tenant.map(|tenant| cx.hub.online(tenant)).unwrap_or_default();
+    let others = cx.others(source);
+    let names = tenant.map(|tenant| names(cx, tenant, others)).unwrap_or_default();
     let sessions: usize = names.iter().map(|(_, count)| count).sum();
     let mut body = format!("当前在线用户列表：<br>用户总数：{}<br>会话链接数：{sessions}<br><br>", names.len());
     for (name, count) in shown(&names) {
         write!(body, "{}:{count}<br>", escape(name)).expect("writing to memory succeeds");
     }
     body.push_str("<br>");
-    for visitor in tenant.into_iter().flat_map(|tenant| cx.hub.visitors(tenant, None, 0, MOST)) {
+    let here = tenant.into_iter().flat_map(|tenant| cx.hub.visitors(tenant, None, 0, MOST));
+    let here = here.map(|visitor| Cow::Owned(record(&visitor, source, cx)));
+    let there = others.iter().flat_map(|roll| &roll.list).map(|(_, record)| Cow::Borrowed(&**record));
+    for record in here.chain(there).take(MOST) {
         if body.len() > LONGEST {
             break;
         }
-        write!(body, "{}<br>", escape(&record(&visitor, source, cx))).expect("writing to memory succeeds");
+        write!(body, "{}<br>", escape(&record)).expect("writing to memory succeeds");
     }
     page(body)
 }
 
 /// `GET /today?source=`: the old server's page.
-pub fn today_page(head: &Head<'_>, cx: &Context<'_>) -> Reply {
-    let fields = head.fields();
+pub fn today_page(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
     let source = fields.get("source");
     if source.is_empty() {
         return page(ASK_SOURCE.into());
     }
     let tenant = cx.hub.known_tenant(source);
-    let (names, sessions) = tenant.map(|tenant| cx.hub.today(tenant, cx.now)).unwrap_or_default();
+    let (names, sessions, _) = tenant.map(|tenant| logins(cx, source, tenant)).unwrap_or_default();
     let mut body = String::from("当天用户链接数<br>");
     for (name, count) in shown(&names) {
         write!(body, "{}:{count}<br>", escape(name)).expect("writing to memory succeeds");
@@ -158,19 +233,38 @@ pub fn today_page(head: &Head<'_>, cx: &Context<'_>) -> Reply {
 }
 
 /// `GET /read_connections`: the old server's page.
-pub fn connections_page(cx: &Context<'_>) -> Reply {
-    page(format!("<p>总连接数：{}</p>", cx.hub.session_count()))
+pub fn connections_page(cx: &Look<'_>) -> Reply {
+    let sessions = everywhere(cx).map_or(cx.hub.session_count() as u64, |(sessions, _)| sessions);
+    page(format!("<p>总连接数：{sessions}</p>"))
 }
 
-/// `GET /readmsglocation`: messages that came in at each server.
-pub fn messages_page(cx: &Context<'_>) -> Reply {
-    let count = cx.hub.stats.notifies + cx.hub.stats.posted;
-    page(format!("当前消息分布：<br>{}->{count}<br>", cx.site.server_ip))
+/// Sessions at all relays, and of each source; nothing if that is not known.
+pub fn everywhere<'a>(cx: &Look<'a>) -> Option<(u64, Vec<(&'a str, u64)>)> {
+    let counts = cx.counts(&Topic::Sessions(cx.hub.source_names()))?;
+    let sources = counts.iter().filter_map(|(source, count)| {
+        let tenant = cx.hub.known_tenant(source)?;
+        Some((&**source, cx.hub.sessions_everywhere(tenant, *count)))
+    });
+    let sources: Vec<_> = sources.collect();
+    Some((sources.iter().map(|(_, sessions)| sessions).sum(), sources))
+}
+
+/// `GET /readmsglocation`: messages that came in at each server, since the start or, when linked, since Redis counts them.
+pub fn messages_page(cx: &Look<'_>) -> Reply {
+    let own = cx.hub.stats.notifies + cx.hub.stats.posted;
+    page(format!("当前消息分布：<br>{}", by_server(cx, &Topic::Messages, own)))
 }
 
 /// `GET /sessionlocation`: logins at each server.
-pub fn sessions_page(cx: &Context<'_>) -> Reply {
-    page(format!("当前会话分布：<br>{}->{}<br>", cx.site.server_ip, cx.hub.stats.logins))
+pub fn sessions_page(cx: &Look<'_>) -> Reply {
+    page(format!("当前会话分布：<br>{}", by_server(cx, &Topic::Logins, cx.hub.stats.logins)))
+}
+
+fn by_server(cx: &Look<'_>, topic: &Topic, own: u64) -> String {
+    match cx.counts(topic) {
+        None => format!("{}->{own}<br>", cx.site.server_ip),
+        Some(counts) => counts.iter().map(|(ip, count)| format!("{}->{count}<br>", escape(ip))).collect(),
+    }
 }
 
 /// What the old server said to who did not name a source.

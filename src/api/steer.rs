@@ -24,10 +24,7 @@ pub fn refresh(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Rep
     let room = order.get("room_id").or(order.get("room"));
     let target = match (source, room, order.get("socket_id"), order.get("all")) {
         (None, None, None, Some("1" | "true")) => Target::All,
-        (_, None, Some(socket_id), None) => match order.session(socket_id, source, cx) {
-            Some(_) => Target::Session(socket_id),
-            None => return Ok(done(0)),
-        },
+        (source, None, Some(socket_id), None) => Target::Session(source, socket_id),
         (Some(source), None, None, None) => Target::Source(source),
         (Some(source), Some(room), None, None) => Target::Room(source, room),
         (None, Some(_), None, None) => return Err(Reply::refusal(400, "source can not be null!")),
@@ -41,7 +38,7 @@ pub fn refresh(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Rep
 pub fn disconnect(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
     let order = Order::read(request, cx, &["source", "userid", "socket_id"])?;
     let source = order.source(cx)?;
-    let sessions = match (order.get("userid"), order.get("socket_id")) {
+    let sessions: Vec<SessionKey> = match (order.get("userid"), order.get("socket_id")) {
         (None, Some(socket_id)) => order.session(socket_id, source, cx).into_iter().collect(),
         (Some(userid), None) => cx.hub.sessions_of_user(source, userid),
         (None, None) => return Err(Reply::refusal(400, "userid or socket_id can not be null!")),
@@ -49,6 +46,10 @@ pub fn disconnect(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, 
             return Err(Reply::refusal(400, "userid and socket_id are both given: one would be right"));
         }
     };
+    let found = !sessions.is_empty() || order.get("socket_id").is_some_and(|name| cx.hub.find_session(name).is_some());
+    if !found || order.get("userid").is_some() {
+        cx.hub.share_disconnect(source, order.get("userid"), order.get("socket_id"));
+    }
     for session in &sessions {
         cx.hub.expel(*session, Close::OPERATOR, cx.now);
     }

@@ -13,9 +13,7 @@ use toml_span::{
     value::{Table, ValueInner},
 };
 
-use super::{
-    Ack, Address, Auth, Backend, Config, Namespace, Network, RedisUrl, Rule, Secret, Send, Source, Welcome,
-};
+use super::{Ack, Address, Auth, Backend, Config, Namespace, Network, RedisUrl, Rule, Secret, Send, Source, Welcome};
 use crate::{
     limits,
     names::{self, is_reserved},
@@ -194,7 +192,9 @@ impl<'t> Reader<'t, '_> {
         section.string(self, "channel", &mut config.redis.channel);
         section.string(self, "key_prefix", &mut config.redis.key_prefix);
         section.boolean(self, "trust_from_sys", &mut config.redis.trust_from_sys);
-        if let (Some((password, span)), url) = (section.secret(self, "password", "password_file"), &mut config.redis.url) {
+        if let (Some((password, span)), url) =
+            (section.secret(self, "password", "password_file"), &mut config.redis.url)
+        {
             match url {
                 Some(url) => url.password = Some(password),
                 None => self.problem(span, "redis.password without redis.url".into()),
@@ -790,10 +790,16 @@ mod tests {
             "hooks",
             "redis",
         ];
-        let secrets = ["admin.token", "admin.token_file", "hooks.secret", "hooks.secret_file", "redis.secret",
+        let secrets = [
+            "admin.token",
+            "admin.token_file",
+            "hooks.secret",
+            "hooks.secret_file",
+            "redis.secret",
             "redis.secret_file",
             "redis.password",
-            "redis.password_file"];
+            "redis.password_file",
+        ];
         let mut known: Vec<_> = reader
             .known
             .into_iter()

@@ -107,6 +107,23 @@ impl MessageId {
         MessageId { number: self.number + 1, ..self }
     }
 
+    /// Reads an id as it is shown, without a part.
+    pub fn parse(text: &str) -> Option<MessageId> {
+        let value = |text: &str| {
+            text.bytes().try_fold(0u64, |sum, digit| {
+                let place = DIGITS.iter().position(|known| *known == digit)?;
+                Some(sum << 5 | place as u64)
+            })
+        };
+        let (number, node) = (text.len() == 17).then(|| text.split_at_checked(11)).flatten()?;
+        Some(MessageId { number: value(number)?, node: value(node)? as u32, part: 0 })
+    }
+
+    /// What this life of a relay is called among its siblings: the last six digits of its ids.
+    pub fn node(self) -> String {
+        self.part(0).to_string()[11..].to_owned()
+    }
+
     /// The id in the `part`-th room of the publication: one publication is a message in each of its rooms.
     pub fn part(self, part: usize) -> MessageId {
         MessageId { part: part as u32, ..self }
@@ -267,6 +284,11 @@ mod tests {
             last = id.to_string();
         }
         assert!(id.part(1).to_string() > last && id.part(0).to_string() == last);
+        assert_eq!(MessageId::parse(&last), Some(id));
+        assert_eq!((id.node().as_str(), &last[11..]), ("000007", "000007"));
+        for wrong in ["", "00000000000000000x", "0000000000000000w", "0000000000000000", "000000000é0000000"] {
+            assert_eq!(MessageId::parse(wrong), None, "{wrong}");
+        }
         assert_ne!(MessageId::first(5, 1).to_string(), MessageId::first(5, 2).to_string());
         assert!(MessageId::first(1_795_000_000_000_200, 1).to_string() > last);
     }

@@ -11,7 +11,7 @@ use std::{collections::HashSet, rc::Rc};
 
 use smallvec::SmallVec;
 
-use super::{SpaceId, room::RoomIndex, socketio::Socket};
+use super::{SpaceId, room::RoomIndex, roster::Listing, socketio::Socket};
 use crate::{
     clock::Time,
     key::{ClientKey, ConnKey, SessionKey},
@@ -60,6 +60,8 @@ pub struct Session {
     pub watch_quit: bool,
     /// Whether the backend has not said yet that it may come in: nobody sees it until then.
     pub pending: bool,
+    /// How it stands with Redis.
+    pub listing: Listing,
 }
 
 const _: () = assert!(size_of::<Session>() <= 96);

@@ -9,6 +9,7 @@ use super::{
     Hub, Opcode, Run, SpaceId, TenantId,
     broadcast::string,
     client::Form,
+    siblings::Reach,
     socketio::{MOST_ATTACHMENTS, attachment},
 };
 use crate::{
@@ -194,9 +195,25 @@ impl Hub {
             .collect()
     }
 
-    /// An event from a backend; how many sessions get it.
+    /// An event from a backend; how many sessions of this relay get it. Siblings are told.
     pub fn emit(&mut self, tenant: TenantId, namespace: &str, target: &Target<'_>, emission: &Emission<'_>) -> usize {
         let Some(space) = self.find_space(namespace) else { return 0 };
+        let reached = self.emit_here(tenant, space, target, emission);
+        // A session that was found is nowhere else.
+        if reached == 0 || !matches!(target, Target::Session(_)) {
+            self.share_emission((tenant.0, namespace), Reach::Target(target), emission, (None, false));
+        }
+        reached
+    }
+
+    /// The same without a word to siblings.
+    pub(super) fn emit_here(
+        &mut self,
+        tenant: TenantId,
+        space: SpaceId,
+        target: &Target<'_>,
+        emission: &Emission<'_>,
+    ) -> usize {
         match target {
             Target::Room(room) => self.emit_to_room((tenant.0, space, room), None, emission),
             Target::Namespace => self.emit_to(&self.everybody(tenant.0, space), emission),

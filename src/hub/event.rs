@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::value::RawValue;
 
-use super::{Data, Form, Hub, Refusal, TenantId, rules::Occasion};
+use super::{By, Data, Form, Hub, Refusal, TenantId, rules::Occasion};
 use crate::{
     clock::Now,
     frame::Opcode,
@@ -70,7 +70,7 @@ impl Hub {
             return self.close(client, Close::RATE);
         }
         if !rooms.is_empty() {
-            self.publish_from(Some(key), tenant, &rooms, data, "");
+            self.publish_from(By::Session(key), tenant, &rooms, data, "");
             self.stats.posted += 1;
         }
     }
@@ -126,7 +126,7 @@ impl Hub {
         let (client, tenant) = (session.client, session.tenant);
         self.may_spread(client, data, rooms.iter().len(), now)?;
         let rooms: Vec<&str> = rooms.iter().map(RoomId::as_str).collect();
-        let id = self.publish_from(Some(key), tenant, &rooms, data, "");
+        let id = self.publish_from(By::Session(key), tenant, &rooms, data, "");
         self.stats.posted += 1;
         Ok(format!("{{\"id\":\"{id}\"}}"))
     }

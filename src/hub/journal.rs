@@ -125,6 +125,18 @@ impl Journal {
         });
     }
 
+    /// Something that an old server says of itself and its clients.
+    pub fn sibling(&mut self, fill: impl FnOnce(&mut Line<'_>)) {
+        if self.bytes > MOST_WAITING / 2 {
+            self.lost += u64::from(self.on);
+            return;
+        }
+        self.line("sys.log", |line| {
+            line.text("event", "sibling");
+            fill(line);
+        });
+    }
+
     /// Something about relay itself.
     pub fn system(&mut self, event: &str, fill: impl FnOnce(&mut Line<'_>)) {
         self.line("sys.log", |line| {
@@ -222,6 +234,23 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// A value that is appended as JSON.
+    pub fn raw(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.name(name);
+        write(self.0);
+    }
+
+    /// A field of somebody else's object: its name and its value, if they are short.
+    pub fn foreign(&mut self, name: &str, json: &str) {
+        let own = ["time", "event"].contains(&name);
+        if !own && name.len() <= LONGEST_NAME && json.len() <= LONGEST_FOREIGN {
+            self.0.push(b',');
+            string(self.0, name);
+            self.0.push(b':');
+            self.0.extend(json.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+        }
+    }
+
     /// What a message carries.
     pub fn data(&mut self, data: Data<'_>) {
         self.name("data");
@@ -244,6 +273,9 @@ const MOST_WAITING: usize = 8 * 1024 * 1024;
 const MOST_NAMES: usize = 1000;
 /// Bytes of a stranger's word that are recorded.
 const LONGEST_FIELD: usize = 512;
+/// Bytes of a name and of a value in a sibling's line.
+const LONGEST_NAME: usize = 64;
+const LONGEST_FOREIGN: usize = 4096;
 /// Refusals that are recorded in a second.
 const MOST_ERRORS: u32 = 100;
 

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::{Client, Form, Hub, Refusal, Session, SpaceId, TenantId, client::Identity};
+use super::{Client, Form, Hub, Refusal, Session, SpaceId, TenantId, client::Identity, roster::Listing};
 use crate::{
     clock::Now,
     config::Auth,
@@ -98,6 +98,7 @@ impl Hub {
             form: login.form,
             watch_quit: login.watch_quit,
             pending: false,
+            listing: Listing::Off,
         });
         if self.tells(space, "connect") {
             self.ask_to_connect(session, rooms.as_ref(), query, auth, now);
@@ -114,6 +115,7 @@ impl Hub {
     pub(super) fn let_in(&mut self, key: SessionKey, userid: &str, now: Now) {
         self.register_user(key, userid);
         self.stats.logins += 1;
+        self.enroll(key);
         if let Some(session) = self.sessions.get(key) {
             self.tenants[session.tenant as usize].today.count(session.identity.username(), now);
         }

@@ -5,22 +5,27 @@
 pub mod asks;
 pub mod broadcast;
 pub mod carrier;
+pub mod census;
 pub mod client;
 pub mod emission;
 pub mod event;
 pub mod hooks;
+pub mod inquiry;
 pub mod journal;
 pub mod login;
 pub mod presence;
 pub mod refresh;
 pub mod refusal;
 pub mod room;
+pub mod roster;
 pub mod rules;
+pub mod siblings;
 pub mod sid;
 pub mod socketio;
 pub mod space;
 pub mod stats;
 pub mod users;
+pub mod wire;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,11 +36,14 @@ use std::{
 use self::{
     asks::Asks,
     broadcast::Message,
+    census::Census,
     client::{Agents, Membership},
     hooks::Asking,
     journal::{Journal, Line},
     presence::Today,
     room::{Member, Room, RoomTable},
+    roster::Roster,
+    siblings::Siblings,
     sid::Sids,
     space::Space,
 };
@@ -88,6 +96,12 @@ pub struct Hub {
     pub stats: Stats,
     /// The message log's lines on their way to the disk.
     pub journal: Journal,
+    /// What siblings are told.
+    pub siblings: Siblings,
+    /// What Redis is told of who is here.
+    pub roster: Roster,
+    /// What Redis says of who is at all relays.
+    pub census: Census,
 }
 
 struct Tenant {
@@ -104,6 +118,19 @@ struct Tenant {
 /// A tenant that is configured: what [`Hub::tenant`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TenantId(u16);
+
+/// Whose a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// A backend's, by HTTP.
+    Backend,
+    /// A client's.
+    Session(SessionKey),
+    /// Relay's own: somebody has gone.
+    Relay,
+    /// It came over Redis.
+    Sibling,
+}
 
 /// What the world must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +180,9 @@ impl Hub {
             backend: Health::default(),
             stats: Stats::default(),
             journal: Journal::new(!config.message_log.dir.is_empty()),
+            siblings: Siblings::default(),
+            roster: Roster::default(),
+            census: Census::default(),
         };
         hub.reload(config, Now::default());
         hub
@@ -242,23 +272,41 @@ impl Hub {
     /// returns, and the message log has taken it.
     pub fn publish(&mut self, tenant: TenantId, rooms: &Rooms<'_>, data: Data<'_>, filename: &str) -> MessageId {
         let names: Vec<&str> = rooms.iter().map(RoomId::as_str).collect();
-        self.publish_from(None, tenant.0, &names, data, filename)
+        self.publish_from(By::Backend, tenant.0, &names, data, filename)
     }
 
     /// The same, and for a session's message.
-    fn publish_from(
+    fn publish_from(&mut self, by: By, tenant: u16, rooms: &[&str], data: Data<'_>, filename: &str) -> MessageId {
+        self.last_id = self.last_id.next();
+        let id = self.last_id;
+        self.spread(by, tenant, rooms, data, filename, id);
+        self.roster.count_message(by);
+        self.share_message(by, (tenant, rooms), data, filename, id);
+        id
+    }
+
+    /// Publishes what came from elsewhere to the members that are here, by the name it has or a new one.
+    fn publish_here(
         &mut self,
-        sender: Option<SessionKey>,
-        tenant: u16,
+        tenant: TenantId,
         rooms: &[&str],
         data: Data<'_>,
         filename: &str,
-    ) -> MessageId {
-        self.last_id = self.last_id.next();
-        let id = self.last_id;
+        id: Option<MessageId>,
+    ) {
+        let id = id.unwrap_or_else(|| {
+            self.last_id = self.last_id.next();
+            self.last_id
+        });
+        self.spread(By::Sibling, tenant.0, rooms, data, filename, id);
+    }
+
+    /// Into the outboxes and the message log.
+    fn spread(&mut self, by: By, tenant: u16, rooms: &[&str], data: Data<'_>, filename: &str, id: MessageId) {
         for (part, room) in rooms.iter().enumerate() {
             self.deliver(tenant, room, data, filename, id.part(part));
         }
+        let sender = if let By::Session(key) = by { Some(key) } else { None };
         if self.journal.is_on() {
             let socket_id = sender.map(|key| self.sids.socket(key));
             let session = sender.and_then(|key| self.sessions.get(key));
@@ -272,7 +320,6 @@ impl Hub {
                 line.data(data);
             });
         }
-        id
     }
 
     /// To a room's members in all namespaces.
@@ -391,6 +438,7 @@ impl Hub {
             return;
         }
         self.tell_of_end(session, self.journal.now());
+        self.strike(session);
         let Some(gone) = self.sessions.get(session) else { return };
         let (tenant, rooms) = (gone.tenant, self.room_names(gone));
         let seconds = self.journal.now().unix.saturating_sub(gone.since);
@@ -415,7 +463,7 @@ impl Hub {
             let quit = String::from_utf8(quit).expect("made of strings");
             let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
             if !rooms.is_empty() {
-                self.publish_from(None, tenant, &rooms, Data::Json(&quit), "");
+                self.publish_from(By::Relay, tenant, &rooms, Data::Json(&quit), "");
             }
         }
         self.agents.release(gone.identity.into_agent());
@@ -438,6 +486,7 @@ impl Hub {
         let (room, place) =
             table.join(room.as_str(), Member { client: session.client, session: key, slot, form: session.form });
         session.rooms.push(Membership { room, place });
+        self.announce(key);
     }
 
     /// Takes a session out of a room it is in.
@@ -462,6 +511,7 @@ impl Hub {
         {
             other.rooms[moved.slot as usize].place = place;
         }
+        self.announce(key);
     }
 
     /// Puts a client among those to be flushed: something waits for it, or its socket takes bytes again.

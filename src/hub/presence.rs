@@ -3,7 +3,7 @@
 use core::mem;
 use std::{collections::HashMap, hash::BuildHasher};
 
-use super::{Hub, Login, Session, SpaceId, TenantId, client::Form, journal::Line};
+use super::{Hub, Login, Session, SpaceId, TenantId, journal::Line, roster::protocol};
 use crate::{
     clock::Now,
     key::{ClientKey, SessionKey},
@@ -104,15 +104,7 @@ impl Visitor<'_> {
         line.text("username", identity.username());
         line.text("room_ids", &self.rooms);
         line.text("nsp", self.namespace);
-        line.text(
-            "protocol",
-            match self.session.form {
-                Form::Json => "websocket",
-                Form::Text => "websocket text",
-                Form::SocketIo3 => "engine.io 3",
-                Form::SocketIo4 => "engine.io 4",
-            },
-        );
+        line.text("protocol", protocol(self.session.form));
         if let Some(ip) = identity.ip() {
             line.shown("ip", ip);
         }

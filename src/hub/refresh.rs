@@ -4,6 +4,7 @@ use super::{
     Hub, TenantId,
     emission::{Emission, Receiver},
 };
+use crate::key::SessionKey;
 
 /// Who is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,16 +15,26 @@ pub enum Target<'a> {
     Source(TenantId),
     /// The members of a room, in all namespaces.
     Room(TenantId, &'a str),
-    /// One session.
-    Session(&'a str),
+    /// One session, if it is that tenant's.
+    Session(Option<TenantId>, &'a str),
     /// What the old server called a room: a source's name and a room's in one; or a session's name. There may be several
     /// such rooms: `ab` + `c` and `a` + `bc`.
     Prefixed(&'a str),
 }
 
 impl Hub {
-    /// Queues `refreshPage` for everybody who is meant, and says how many that were. Text clients have no frame for it.
+    /// Queues `refreshPage` for everybody who is meant, and says how many that were here; siblings are told. Text clients
+    /// have no frame for it.
     pub fn refresh(&mut self, target: Target<'_>) -> usize {
+        let told = self.refresh_here(target);
+        if told == 0 || !matches!(target, Target::Session(..)) {
+            self.share_refresh(target);
+        }
+        told
+    }
+
+    /// The same without a word to siblings.
+    pub(super) fn refresh_here(&mut self, target: Target<'_>) -> usize {
         let mut told: Vec<Receiver> = Vec::new();
         match target {
             Target::All | Target::Source(_) => {
@@ -32,7 +43,10 @@ impl Hub {
                 told.extend(sessions.map(|(_, session)| (session.client, session.space, session.form)));
             }
             Target::Room(tenant, room) => told = self.members(tenant.0, room),
-            Target::Session(name) => told.extend(self.find_session(name).and_then(|key| self.receiver(key))),
+            Target::Session(tenant, name) => {
+                let meant = |key: &SessionKey| tenant.is_none() || self.tenant_of(*key) == tenant;
+                told.extend(self.find_session(name).filter(meant).and_then(|key| self.receiver(key)));
+            }
             Target::Prefixed(name) => {
                 for tenant in 0..self.tenants.len() {
                     if let Some(room) = name.strip_prefix(&*self.tenants[tenant].name) {

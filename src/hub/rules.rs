@@ -5,7 +5,15 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::{Hub, Refusal, SpaceId, client::Form, emission::Emission, event};
+use super::{
+    Hub, Refusal, SpaceId,
+    asks::Asker,
+    client::Form,
+    emission::{Emission, Target},
+    event,
+    inquiry::Wish,
+    siblings::Reach,
+};
 use crate::{
     clock::{Now, Time},
     config::{Ack, Auth, Rule, Send},
@@ -56,7 +64,7 @@ impl Hub {
         if let Some(other) = config.pairing.as_deref().and_then(|other| self.find_space(other)) {
             match occasion.name {
                 "user_login" => return self.user_login(key, occasion),
-                "check_app_status" => return self.check_status(key, other, occasion),
+                "check_app_status" => return self.check_status(key, other, occasion, now),
                 name if config.forward.iter().any(|forward| forward == name) => {
                     return self.send_to_user(key, other, &occasion.emission(name), Some(&Ack::Peer), occasion, now);
                 }
@@ -91,9 +99,11 @@ impl Hub {
             Send::Others => self.send_to_rooms(key, &emission, Some(key)),
             Send::Rooms => self.send_to_rooms(key, &emission, None),
             Send::Namespace => {
-                let tenant = self.sessions.get(key).map(|session| session.tenant);
-                let receivers = tenant.map(|tenant| self.everybody(tenant, space)).unwrap_or_default();
-                self.emit_to(&receivers, &emission);
+                let Some(tenant) = self.sessions.get(key).map(|session| session.tenant) else { return };
+                self.emit_to(&self.everybody(tenant, space), &emission);
+                let namespace = self.spaces[space as usize].name.clone();
+                let reach = Reach::Target(&Target::Namespace);
+                self.share_emission((tenant, &namespace), reach, &emission, (None, false));
             }
         }
         match (occasion.ack, &rule.ack) {
@@ -105,20 +115,36 @@ impl Hub {
 
     fn send_back(&mut self, key: SessionKey, emission: &Emission<'_>, rule: &Rule, occasion: &Occasion<'_>, now: Now) {
         let ask = match (&rule.ack, occasion.ack) {
-            (Some(Ack::Peer), Some(id)) => self.asks.open(key, id, &[key], now.time),
+            (Some(Ack::Peer), Some(id)) => self.asks.open(Asker::Session(key, id.into()), &[key], false, now.time),
             _ => None,
         };
         let receiver = self.receiver(key);
         self.emit_to(receiver.as_slice(), &Emission { ask, ..*emission });
     }
 
-    /// To all who are in a room with a session: each once, however many rooms they share.
+    /// To all who are in a room with a session, here and at siblings: each once, however many rooms they share.
     fn send_to_rooms(&mut self, key: SessionKey, emission: &Emission<'_>, except: Option<SessionKey>) {
         let Some(session) = self.sessions.get(key) else { return };
         let (tenant, space, rooms) = (session.tenant, session.space, self.room_names(session));
-        if let [room] = rooms.as_slice() {
-            self.emit_to_room((tenant, space, room), except, emission);
+        let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
+        if rooms.is_empty() {
             return;
+        }
+        self.emit_to_rooms((tenant, space), &rooms, except, emission);
+        let namespace = self.spaces[space as usize].name.clone();
+        self.share_emission((tenant, &namespace), Reach::Rooms(&rooms), emission, (None, false));
+    }
+
+    /// To the members of rooms that are here: each once.
+    pub(super) fn emit_to_rooms(
+        &mut self,
+        (tenant, space): (u16, SpaceId),
+        rooms: &[&str],
+        except: Option<SessionKey>,
+        emission: &Emission<'_>,
+    ) -> usize {
+        if let [room] = rooms {
+            return self.emit_to_room((tenant, space, room), except, emission);
         }
         let table = &self.tenants[tenant as usize].rooms[space as usize];
         let members = rooms.iter().filter_map(|room| table.find(room)).flat_map(|index| &table.room(index).members);
@@ -126,10 +152,10 @@ impl Hub {
         members.sort_unstable_by_key(|member| member.session);
         members.dedup_by_key(|member| member.session);
         let receivers: Vec<_> = members.into_iter().map(|member| (member.client, space, member.form)).collect();
-        self.emit_to(&receivers, emission);
+        self.emit_to(&receivers, emission)
     }
 
-    /// To the sessions of the user that the payload names, else of the sender's own.
+    /// To the sessions of the user that the payload names, else of the sender's own; also those at siblings.
     fn send_to_user(
         &mut self,
         key: SessionKey,
@@ -146,16 +172,40 @@ impl Hub {
         let tenant = self.tenant_there(key, space);
         let sessions = tenant.map(|tenant| self.user_sessions(tenant, space, &userid)).unwrap_or_default();
         let wanted = occasion.ack.filter(|_| ack == Some(&Ack::Peer));
-        let ask = wanted.filter(|_| !sessions.is_empty()).and_then(|id| self.asks.open(key, id, &sessions, now.time));
-        if wanted.is_some() && ask.is_none() && !sessions.is_empty() {
+        let remote = !self.siblings.known.is_empty();
+        let ask = wanted
+            .filter(|_| remote || !sessions.is_empty())
+            .and_then(|id| self.asks.open(Asker::Session(key, id.into()), &sessions, remote, now.time));
+        if wanted.is_some() && ask.is_none() && (remote || !sessions.is_empty()) {
             return self.conclude(key, wanted, Err(Refusal::NoAnswer));
         }
         let receivers: Vec<_> = sessions.iter().filter_map(|session| self.receiver(*session)).collect();
         if !receivers.is_empty() {
             self.emit_to(&receivers, &Emission { ask, ..*emission });
+        }
+        let namespace = self.spaces[space as usize].name.clone();
+        let Some(tenant) = tenant else { return self.say_not_there(key, wanted) };
+        if !receivers.is_empty() {
+            if remote {
+                let target = Target::User(&userid);
+                let number = (ask, ask.is_some());
+                self.share_emission((tenant, &namespace), Reach::Target(&target), emission, number);
+            }
             return;
         }
-        self.tell(key, "error_message", "{\"message\":\"未登录\"}");
+        let wish = Wish::Reach { session: key, ack: wanted.map(Into::into), ask };
+        let there = (tenant, &*namespace, &*userid);
+        if self.inquire(there, wish, Some((emission, ask.is_some())), now).is_err() {
+            if let Some(ask) = ask {
+                self.asks.cancel(ask);
+            }
+            self.say_not_there(key, wanted);
+        }
+    }
+
+    /// The user whom an event was for is nowhere.
+    pub(super) fn say_not_there(&mut self, key: SessionKey, wanted: Option<&str>) {
+        self.tell_session(key, "error_message", "{\"message\":\"未登录\"}");
         if wanted.is_some() {
             self.conclude(key, wanted, Err(Refusal::NotLoggedIn));
         }
@@ -172,29 +222,38 @@ impl Hub {
             self.register_user(key, &userid);
         }
         let info = format!("{{\"succeeded\":{right}}}");
-        self.tell(key, "login_info", &info);
+        self.tell_session(key, "login_info", &info);
         if let Some(id) = occasion.ack {
             self.acknowledge(key, id, &format!("[{info}]"), &[]);
         }
     }
 
     /// `check_app_status`: whether a user is at the other side.
-    fn check_status(&mut self, key: SessionKey, other: SpaceId, occasion: &Occasion<'_>) {
+    fn check_status(&mut self, key: SessionKey, other: SpaceId, occasion: &Occasion<'_>, now: Now) {
         let mut userid = occasion.field("userId");
         if userid.is_empty() {
             userid = self.user_of(key).to_owned();
         }
         let tenant = self.tenant_there(key, other);
         let there = tenant.is_some_and(|tenant| !self.user_sessions(tenant, other, &userid).is_empty());
+        let namespace = self.spaces[other as usize].name.clone();
+        let wish = Wish::Status { session: key, ack: occasion.ack.map(Into::into) };
+        if there || tenant.is_none_or(|tenant| self.inquire((tenant, &namespace, &userid), wish, None, now).is_err()) {
+            self.say_status(key, occasion.ack, there);
+        }
+    }
+
+    /// The answer to `check_app_status`.
+    pub(super) fn say_status(&mut self, key: SessionKey, ack: Option<&str>, there: bool) {
         let status = format!("{{\"status\":{}}}", u8::from(there));
-        self.tell(key, "check_app_status", &status);
-        if let Some(id) = occasion.ack {
+        self.tell_session(key, "check_app_status", &status);
+        if let Some(id) = ack {
             self.acknowledge(key, id, &format!("[{status}]"), &[]);
         }
     }
 
     /// An event with one argument for one session.
-    pub(super) fn tell(&mut self, key: SessionKey, name: &str, data: &str) {
+    pub(super) fn tell_session(&mut self, key: SessionKey, name: &str, data: &str) {
         let receiver = self.receiver(key);
         self.emit_to(receiver.as_slice(), &Emission::new(name, data));
     }
@@ -203,7 +262,15 @@ impl Hub {
     pub(super) fn handle_ack(&mut self, key: SessionKey, id: &str, list: &str, attachments: &[Vec<u8>]) {
         let ask = id.parse().ok().and_then(|number| self.asks.answered(number, key));
         if let Some(ask) = ask {
-            self.acknowledge(ask.session, &ask.id, list, attachments);
+            self.pass_ack(ask.asker, list, attachments);
+        }
+    }
+
+    /// What was answered to who asked: a session here, or one of another relay.
+    pub(super) fn pass_ack(&mut self, asker: Asker, list: &str, attachments: &[Vec<u8>]) {
+        match asker {
+            Asker::Session(session, id) => self.acknowledge(session, &id, list, attachments),
+            Asker::Relay(node, number) => self.share_ack(node, number, list, attachments),
         }
     }
 
@@ -239,14 +306,17 @@ impl Hub {
 
     /// When [`Hub::handle_timeout`] has something to do.
     pub fn deadline(&self) -> Time {
-        self.asks.deadline()
+        self.asks.deadline().min(self.inquiry_deadline())
     }
 
     /// Answers what nobody has acknowledged in time.
     pub fn handle_timeout(&mut self, now: Now) {
         for ask in self.asks.expired(now.time) {
-            self.conclude(ask.session, Some(&ask.id), Err(Refusal::NoAnswer));
+            if let Asker::Session(session, id) = ask.asker {
+                self.conclude(session, Some(&id), Err(Refusal::NoAnswer));
+            }
         }
+        self.expire_inquiries(now.time);
     }
 }
 

@@ -400,7 +400,7 @@ impl Hub {
         let config = self.spaces[space as usize].config.clone();
         if let Some(welcome) = &config.welcome {
             let data = welcome.data.as_ref().map_or_else(|| auth.to_owned(), Value::to_string);
-            self.tell(session, &welcome.event, &data);
+            self.tell_session(session, &welcome.event, &data);
         }
     }
 

@@ -62,6 +62,20 @@ counters! {
     hook_retries
     /// Calls without an answer.
     hook_failures
+    /// Messages and commands for siblings.
+    redis_published
+    /// Of those, given up: Redis was away too long, or too much waited.
+    redis_dropped
+    /// Messages and commands from siblings, old servers and backends on Redis.
+    redis_received
+    /// Of those, garbage, unsigned or for no source here.
+    redis_refused
+    /// Messages and commands of relays that never came.
+    redis_missed
+    /// Connections to Redis made.
+    redis_connects
+    /// Commands that Redis refused.
+    redis_errors
     /// Clients closed because they did not read.
     slow_consumers
     /// Clients closed because they broke the protocol.

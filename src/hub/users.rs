@@ -51,6 +51,7 @@ impl Hub {
         let Some(session) = self.sessions.get(key) else { return };
         if let Some(users) = &mut self.spaces[session.space as usize].users {
             users.register(key, session.tenant, userid);
+            self.announce(key);
         }
     }
 

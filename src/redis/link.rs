@@ -291,7 +291,10 @@ mod tests {
     fn sent(link: &mut Link<u32>) -> String {
         let text = String::from_utf8(link.output().to_vec()).unwrap();
         link.wrote(text.len());
-        text.split("\r\n").filter(|line| !line.starts_with(['$', '*']) && !line.is_empty()).collect::<Vec<_>>().join(" ")
+        text.split("\r\n")
+            .filter(|line| !line.starts_with(['$', '*']) && !line.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     fn events(link: &mut Link<u32>, mut input: &[u8], millis: u64) -> Result<Vec<Event<u32>>, Failure> {
@@ -330,7 +333,10 @@ mod tests {
         assert_eq!(noauth, Err(Failure::Refused("NOAUTH a".into())));
         let subscriber = events(&mut link(Role::Subscriber, "redis://h"), b"+OK\r\n-NOPERM channel\r\n", 1);
         assert_eq!(subscriber, Err(Failure::Refused("NOPERM channel".into())));
-        assert!(matches!(events(&mut link(Role::Publisher, "redis://h"), b"HTTP/1.1 400\r\n", 1), Err(Failure::Lost(_))));
+        assert!(matches!(
+            events(&mut link(Role::Publisher, "redis://h"), b"HTTP/1.1 400\r\n", 1),
+            Err(Failure::Lost(_))
+        ));
     }
 
     #[test]

@@ -4,12 +4,8 @@
 use core::time::Duration;
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{IpAddr, SocketAddr, ToSocketAddrs},
-    sync::{
-        Arc,
-        mpsc::{self, Receiver, TryRecvError},
-    },
-    thread,
+    net::SocketAddr,
+    sync::Arc,
 };
 
 use log::{debug, error, info};
@@ -19,7 +15,7 @@ use mio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::{Server, conn::Socket};
+use super::{Server, conn::Socket, resolver::Resolver};
 use crate::{
     clock::Time,
     config::{Backend as Address, Hooks, Place},
@@ -38,14 +34,7 @@ pub struct Backend {
     secret: Option<Vec<u8>>,
     timeout: Duration,
     links: Vec<Option<Link>>,
-    /// Where it is, which of these is tried next, and until when that is believed.
-    found: Vec<SocketAddr>,
-    next: usize,
-    fresh_until: Time,
-    /// A search for it, and how long calls wait for that.
-    finding: Option<(Receiver<io::Result<Vec<SocketAddr>>>, Time)>,
-    /// Why it was not found, and until when nobody looks again.
-    lost: Option<(String, Time)>,
+    resolver: Resolver,
 }
 
 struct Link {
@@ -73,7 +62,7 @@ impl Backend {
         self.secret = hooks.secret.as_ref().map(|secret| secret.expose().as_bytes().to_vec());
         if self.address != hooks.url {
             self.address = hooks.url.clone();
-            self.forget_place();
+            self.resolver = Resolver::default();
             self.dispatcher.forgive();
             self.links.iter_mut().flatten().for_each(|link| link.old = true);
             self.links
@@ -83,20 +72,12 @@ impl Backend {
         }
     }
 
-    fn forget_place(&mut self) {
-        self.found.clear();
-        self.fresh_until = Time::START;
-        self.finding = None;
-        self.lost = None;
-    }
-
     /// When something is to be done, though nothing comes.
     pub fn deadline(&self) -> Time {
         let idle = self.links.iter().flatten().filter(|link| link.call.is_none()).map(|link| link.idle_until);
-        let finding = self.finding.as_ref().filter(|_| self.dispatcher.has_ready());
-        let finding = finding.map_or(Time::NEVER, |(_, until)| *until);
+        let finding = self.resolver.finding_until().filter(|_| self.dispatcher.has_ready()).unwrap_or(Time::NEVER);
         // While the name is being found nothing can be sent.
-        let dispatcher = match &self.finding {
+        let dispatcher = match self.resolver.finding_until() {
             Some(_) => self.dispatcher.expiry(),
             None => self.dispatcher.deadline(),
         };
@@ -130,55 +111,7 @@ impl Backend {
         let Some(Place::Tcp(host, port)) = self.address.as_ref().map(|address| &address.place) else {
             return Some(Err(io::Error::other("hooks.url was taken away")));
         };
-        if let Ok(ip) = host.parse::<IpAddr>() {
-            return Some(Ok(SocketAddr::new(ip, *port)));
-        }
-        if let Some((why, until)) = &self.lost
-            && now < *until
-        {
-            return Some(Err(io::Error::other(why.clone())));
-        }
-        self.lost = None;
-        if let Some((finding, until)) = &self.finding {
-            match finding.try_recv() {
-                Ok(Ok(found)) if !found.is_empty() => {
-                    (self.found, self.next) = (found, 0);
-                    self.fresh_until = now.after(FRESH);
-                }
-                Ok(found) => {
-                    let why = found.map_or_else(|error| error.to_string(), |_| format!("{host} has no address"));
-                    self.finding = None;
-                    self.lost = Some((why.clone(), now.after(LOST)));
-                    return Some(Err(io::Error::other(why)));
-                }
-                // It may still be found; until then nobody waits longer.
-                Err(TryRecvError::Empty) if now >= *until => {
-                    return Some(Err(io::Error::new(ErrorKind::TimedOut, format!("{host} is not found"))));
-                }
-                Err(TryRecvError::Empty) => return None,
-                Err(TryRecvError::Disconnected) => {}
-            }
-            self.finding = None;
-        }
-        if now < self.fresh_until && !self.found.is_empty() {
-            return Some(Ok(self.found[self.next % self.found.len()]));
-        }
-        let (sender, receiver) = mpsc::channel();
-        let (name, port) = (host.clone(), *port);
-        let find = waker().and_then(|waker| {
-            thread::Builder::new().name("resolver".into()).stack_size(STACK).spawn(move || {
-                let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
-                let _ = sender.send(found);
-                let _ = waker.wake();
-            })
-        });
-        match find {
-            Ok(_) => {
-                self.finding = Some((receiver, now.after(self.timeout)));
-                None
-            }
-            Err(error) => Some(Err(error)),
-        }
+        self.resolver.find(host, *port, self.timeout, now, waker)
     }
 
     fn is_unix(&self) -> bool {
@@ -290,10 +223,7 @@ impl Server {
                 self.backend.links[index] = None;
                 if matches!(trouble, Trouble::Unsent(_)) {
                     // Perhaps another of its addresses answers, or it has moved.
-                    self.backend.next += 1;
-                    if self.backend.next >= self.backend.found.len() {
-                        self.backend.fresh_until = Time::START;
-                    }
+                    self.backend.resolver.try_next();
                 }
                 if let Some(number) = number {
                     self.trouble(number, trouble);
@@ -365,7 +295,7 @@ impl Link {
     /// Writes what is left and reads what came; the response once it is whole.
     fn drive(&mut self) -> Result<Option<Response>, Trouble> {
         if !self.connected {
-            match self.is_connected() {
+            match self.socket.is_connected() {
                 Ok(true) => self.connected = true,
                 Ok(false) => return Ok(None),
                 Err(error) => return Err(Trouble::Unsent(error.to_string())),
@@ -414,34 +344,12 @@ impl Link {
             _ => Trouble::Malformed(Malformed("the connection ended without a response")),
         }
     }
-
-    /// Whether connecting is done (`connect(2)`, EINPROGRESS).
-    fn is_connected(&self) -> io::Result<bool> {
-        match &self.socket {
-            Socket::Tcp(stream) => {
-                if let Some(error) = stream.take_error()? {
-                    return Err(error);
-                }
-                match stream.peer_addr() {
-                    Ok(_) => Ok(true),
-                    Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
-                    Err(error) => Err(error),
-                }
-            }
-            Socket::Unix(stream) => stream.take_error()?.map_or(Ok(true), Err),
-        }
-    }
 }
 
 /// Tokens from here on are connections to the backend.
 pub const FIRST: usize = usize::MAX / 2;
 /// How long a connection waits for the next call: less than the 5 s of Node's servers.
 const IDLE: Duration = Duration::from_secs(4);
-/// How long a name's addresses are believed.
-const FRESH: Duration = Duration::from_secs(60);
 /// Bytes of an answer.
 const LONGEST_ANSWER: u64 = 1_000_000;
-const STACK: usize = 256 * 1024;
 const NONSENSE: &str = "the answer makes no sense";
-/// How long nobody looks for a name that was not found.
-const LOST: Duration = Duration::from_secs(1);

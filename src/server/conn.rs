@@ -186,6 +186,23 @@ impl Socket {
         };
     }
 
+    /// Whether connecting is done (`connect(2)`, EINPROGRESS).
+    pub fn is_connected(&self) -> io::Result<bool> {
+        match self {
+            Socket::Tcp(stream) => {
+                if let Some(error) = stream.take_error()? {
+                    return Err(error);
+                }
+                match stream.peer_addr() {
+                    Ok(_) => Ok(true),
+                    Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+                    Err(error) => Err(error),
+                }
+            }
+            Socket::Unix(stream) => stream.take_error()?.map_or(Ok(true), Err),
+        }
+    }
+
     /// The address at the other end; none for a Unix socket.
     pub fn peer(&self) -> Option<core::net::IpAddr> {
         match self {

@@ -42,6 +42,7 @@ impl Server {
                     log::set_max_level(config.log_level);
                     self.backend.configure(&config.hooks);
                     self.hub.reload(Rc::new(config), self.now);
+                    self.configure_siblings();
                     info!("configuration re-read");
                     self.hub.journal.system("reload", |_| {});
                 }
@@ -66,6 +67,7 @@ impl Server {
         self.manager.tell(&[NotifyState::Stopping]);
         self.stopping = Some(self.now.time.after(self.hub.config().shutdown_timeout));
         self.listeners.clear();
+        self.leave_siblings();
         for client in self.hub.client_keys() {
             self.close(client, Close::GOING_AWAY, false);
         }

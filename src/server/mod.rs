@@ -12,6 +12,9 @@ pub mod lifecycle;
 pub mod listener;
 pub mod logger;
 pub mod process;
+pub mod resolver;
+pub mod settle;
+pub mod siblings;
 pub mod timers;
 pub mod websocket;
 
@@ -39,16 +42,14 @@ use crate::{
     api::{self, Context, Outcome, Site, admin::Guesses, assets::Asset},
     clock::{Now, Time},
     config::{Address, Auth},
-    engineio::engine::{Expired, Transport},
+    engineio::engine::Expired,
     frame::Opcode,
     http::{
         Reply,
         exchange::{Parked, Timeout},
     },
-    hub::{Effect, Hub, MessageId, carrier::Carrier},
+    hub::{Hub, MessageId},
     key::{ClientKey, ConnKey, Slots},
-    outbox::Flushed,
-    websocket::Close,
 };
 
 /// What the command line decides.
@@ -96,6 +97,7 @@ pub struct Server {
     site: Site,
     journal: Option<Journal>,
     backend: Backend,
+    siblings: siblings::Link,
     waker: Option<Arc<Waker>>,
     /// Wrong admin tokens.
     guesses: Guesses,
@@ -183,6 +185,7 @@ impl Server {
             site,
             journal,
             backend,
+            siblings: siblings::Link::default(),
             waker: made,
             guesses: Guesses::default(),
             timers: Timers::new(),
@@ -205,6 +208,8 @@ impl Server {
             listener.ready = true;
             info!("listening on {listener}");
         }
+        server.hub.siblings.link(first_id.node(), &server.site.server_ip);
+        server.configure_siblings();
         server.record_start();
         Ok(server)
     }
@@ -229,11 +234,12 @@ impl Server {
                 self.dispatch(event);
             }
             self.read_again();
+            self.read_siblings_again();
             self.accept();
             self.expire();
             self.settle();
             self.write_journal();
-            let idle = self.conns.is_empty() && self.backend.dispatcher.is_empty();
+            let idle = self.conns.is_empty() && self.backend.dispatcher.is_empty() && self.has_left_siblings();
             if self.stopping.is_some_and(|deadline| idle || self.now.time >= deadline) {
                 break;
             }
@@ -246,7 +252,7 @@ impl Server {
     /// How long there is nothing to do.
     fn wait(&self) -> Option<Duration> {
         let accepting = self.can_accept() && self.listeners.iter().any(|listener| listener.ready);
-        if !self.again.is_empty() || (accepting && self.accept_after <= self.now.time) {
+        if !self.again.is_empty() || self.siblings.wants_turn() || (accepting && self.accept_after <= self.now.time) {
             return Some(Duration::ZERO);
         }
         let retry = if accepting { self.accept_after } else { Time::NEVER };
@@ -256,6 +262,7 @@ impl Server {
             .min(self.engines.next())
             .min(self.hub.deadline())
             .min(self.backend.deadline())
+            .min(self.siblings.deadline())
             .min(self.tick)
             .min(self.journal.as_ref().map_or(Time::NEVER, Journal::deadline))
             .min(retry)
@@ -268,6 +275,7 @@ impl Server {
             Token(SIGNALS) => self.handle_signals(),
             // It may be the message log's, or the name of the backend that was found, which is looked at in each turn.
             Token(WAKER) => self.read_journal(),
+            Token(siblings::FIRST..) => self.handle_siblings(event),
             Token(backend::FIRST..) => self.handle_backend(event),
             Token(token) if token < CONNS => {
                 if let Some(listener) = self.listeners.get_mut(token - LISTENERS) {
@@ -383,7 +391,7 @@ impl Server {
         let places = self.most_connections() as usize;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
-        let mut fresh = bytes;
+        let (mut fresh, mut counting) = (bytes, None);
         loop {
             if !exchange.wants_input() {
                 if !fresh.is_empty() || exchange.has_input() {
@@ -424,6 +432,10 @@ impl Server {
                     true => exchange.park(Parked::Page, &config.limits, self.now),
                     false => exchange.reply(&Reply::refusal(503, "too many wait for the disk"), self.now),
                 },
+                Outcome::Count(view) => {
+                    exchange.park(Parked::Page, &config.limits, self.now);
+                    counting = Some(view);
+                }
                 Outcome::Ask { client, response } => {
                     exchange.park(Parked::Login { client, response }, &config.limits, self.now);
                 }
@@ -444,6 +456,9 @@ impl Server {
             self.replied.push(key);
         }
         self.timers.arm(key, conn);
+        if let Some(view) = counting {
+            self.await_census(key, view);
+        }
     }
 
     /// Answers a request that waits.
@@ -503,6 +518,7 @@ impl Server {
         }
         self.hub.handle_timeout(self.now);
         self.expire_backend();
+        self.expire_siblings();
         if self.tick <= self.now.time {
             self.tell_status();
         }
@@ -513,152 +529,6 @@ impl Server {
             if let Some(engine) = self.hub.engine_mut(client) {
                 self.engines.arm(client, engine);
             }
-        }
-    }
-
-    /// The second half of a turn: what was decided is done, what was queued is written, what is over is freed. Being
-    /// gone may be news for others, so it goes round until nothing is left to do.
-    fn settle(&mut self) {
-        loop {
-            self.pump_backend();
-            self.carry_out();
-            self.free();
-            if !self.hub.has_work() {
-                break;
-            }
-        }
-        self.arm_engines();
-    }
-
-    fn carry_out(&mut self) {
-        while let Some(effect) = self.hub.poll_effect() {
-            self.apply(effect);
-        }
-        self.flush();
-    }
-
-    fn apply(&mut self, effect: Effect) {
-        match effect {
-            Effect::Close { client, close } => self.close(client, close, true),
-            Effect::Admit { client } => self.admit(client),
-            Effect::Refuse { client, why } => self.turn_away(client, Reply::refusal(401, &why)),
-        }
-    }
-
-    fn close(&mut self, client: ClientKey, close: Close, told: bool) {
-        if self.is_waiting(client) {
-            return self.turn_away(client, Reply::refusal(503, close.reason));
-        }
-        self.hub.end(client, Some(close), told);
-        if let Some(Transport::Probing(probing)) = self.hub.engine_mut(client).map(|engine| &engine.transport) {
-            let probe = probing.probe;
-            self.doom(probe);
-        }
-        let Some(key) = self.hub.conn(client) else { return };
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        if let State::WebSocket(websocket) = &mut conn.state {
-            if websocket.phase != Phase::Broken {
-                websocket.phase = Phase::Closing;
-            }
-            websocket.deadline = self.now.time.after(CLOSE_PATIENCE);
-            self.timers.arm(key, conn);
-        }
-    }
-
-    /// Writes once for every client and connection that has something to send.
-    fn flush(&mut self) {
-        let mut flushing = core::mem::take(&mut self.flushing);
-        self.hub.poll_dirty(&mut flushing);
-        for client in &flushing {
-            match self.hub.carrier(*client) {
-                Carrier::Socket(key) => self.flush_socket(*client, key),
-                // A poll that is gone takes nothing: its session ends with it.
-                Carrier::Poll(key) if self.conns.get_mut(key).is_none_or(|conn| conn.doomed) => self.hub.keep(*client),
-                Carrier::Poll(key) => {
-                    if let Some((body, binary)) = self.hub.compose(*client) {
-                        self.answer(key, api::engineio::payload(body, binary));
-                    }
-                }
-                Carrier::Nothing => self.hub.keep(*client),
-            }
-            if self.hub.is_over(*client) {
-                self.hub.remove(*client, false);
-            }
-        }
-        self.flushing = flushing;
-        self.hub.end_turn();
-        for key in core::mem::take(&mut self.replied) {
-            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else { continue };
-            let exchange = match &mut conn.state {
-                State::Http(exchange) => exchange,
-                State::Probe(probe) => {
-                    match probe.write_to(&mut conn.socket) {
-                        Ok(Flushed::Blocked) => conn.blocked = true,
-                        Ok(Flushed::All) => {}
-                        Err(_) => self.doom(key),
-                    }
-                    continue;
-                }
-                State::WebSocket(_) => continue,
-            };
-            match exchange.write_to(&mut conn.socket, &self.hub.config().limits, self.now) {
-                Ok(Flushed::Blocked) => conn.blocked = true,
-                Ok(Flushed::All) if exchange.is_closing() && conn.hung_up => self.doom(key),
-                Ok(Flushed::All) if exchange.is_closing() => {
-                    // The peer may still be sending: a close now could reset the connection before it has read why.
-                    conn.socket.shutdown();
-                    self.timers.arm(key, conn);
-                }
-                Ok(Flushed::All) => {
-                    if conn.held {
-                        self.look_again(key);
-                    }
-                }
-                Err(_) => self.doom(key),
-            }
-        }
-    }
-
-    fn flush_socket(&mut self, client: ClientKey, key: ConnKey) {
-        let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else {
-            // Its frames end with the turn.
-            let _ = self.hub.flush(client, None::<&mut Socket>);
-            return;
-        };
-        match self.hub.flush(client, Some(&mut conn.socket)) {
-            Ok(Flushed::Blocked) => conn.blocked = true,
-            Ok(Flushed::All) => {
-                if let State::WebSocket(WebSocket { phase: Phase::Closed, .. }) = conn.state {
-                    self.doom(key);
-                }
-            }
-            Err(_) => self.doom(key),
-        }
-    }
-
-    fn doom(&mut self, key: ConnKey) {
-        if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) {
-            conn.doomed = true;
-            self.doomed.push(key);
-        }
-    }
-
-    fn free(&mut self) {
-        while let Some(key) = self.doomed.pop() {
-            let Some(conn) = self.conns.remove(key) else { continue };
-            if let Some(Transport::Probing(probing)) =
-                conn.owner().and_then(|client| self.hub.engine_mut(client)).map(|engine| &engine.transport)
-                && probing.probe != key
-            {
-                let probe = probing.probe;
-                self.doom(probe);
-            }
-            self.refused -= usize::from(conn.refused);
-            if let Some(client) = conn.owner() {
-                self.hub.handle_end(client, key, self.stopping.is_none());
-            }
-            // There is a descriptor again.
-            self.accept_after = Time::START;
         }
     }
 }
@@ -681,5 +551,3 @@ const CONNS: usize = 64;
 const READ_BUDGET: usize = 64 * 1024;
 /// Descriptors that are not for connections.
 const SPARE_DESCRIPTORS: u64 = 64;
-/// How long a peer gets to answer our close, or to take its answer.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(5);

@@ -5,8 +5,9 @@ use core::time::Duration;
 use log::debug;
 
 use super::{
-    CLOSE_PATIENCE, Server,
+    Server,
     conn::{Phase, Probe, State, WebSocket},
+    settle::CLOSE_PATIENCE,
 };
 use crate::{
     api,

@@ -1,0 +1,139 @@
+//! What operators look at that siblings have a part in: answered at once if this relay is alone or knows, else when Redis
+//! has said (contract sections 7 and 10).
+
+use super::{Site, admin, online};
+use crate::{
+    clock::Now,
+    http::{Fields, Head, Reply},
+    hub::{
+        Hub,
+        census::{Answer, Roll, Seen, Topic},
+    },
+};
+
+/// What a page may know.
+pub struct Look<'a> {
+    /// The meaning.
+    pub hub: &'a Hub,
+    /// What does not change while relay runs.
+    pub site: &'a Site,
+    /// The clocks.
+    pub now: Now,
+    /// How many connections there are.
+    pub connections: usize,
+}
+
+/// Which page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `GET /api/online`
+    Online,
+    /// `GET /api/users`
+    Users,
+    /// `GET /api/today`
+    Today,
+    /// `GET /api/stats`
+    Stats,
+    /// `GET /online`
+    OnlinePage,
+    /// `GET /today`
+    TodayPage,
+    /// `GET /read_connections`
+    ConnectionsPage,
+    /// `GET /readmsglocation`
+    MessagesPage,
+    /// `GET /sessionlocation`
+    SessionsPage,
+}
+
+/// A page that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    kind: Kind,
+    query: Box<str>,
+}
+
+impl View {
+    /// The page that a request asks for.
+    pub fn new(kind: Kind, head: &Head<'_>) -> View {
+        View { kind, query: head.query.into() }
+    }
+
+    /// Whether Redis has to be asked first; then it will be.
+    pub fn begin(&self, hub: &mut Hub, now: Now) -> bool {
+        let wait = self.must_wait(hub, now);
+        if wait && let Some(topic) = self.topic(hub) {
+            hub.census.ask(topic);
+        }
+        wait
+    }
+
+    /// Whether the answer is not there yet.
+    pub fn must_wait(&self, hub: &Hub, now: Now) -> bool {
+        self.topic(hub).is_some_and(|topic| matches!(hub.census.see(&topic, now.time), Seen::Soon))
+    }
+
+    /// What is to be known for it.
+    fn topic(&self, hub: &Hub) -> Option<Topic> {
+        let fields = Fields::parse(self.query.as_bytes());
+        let source = || hub.known_tenant(fields.get("source")).map(|_| fields.get("source").into());
+        match self.kind {
+            _ if !hub.census.is_on() => None,
+            Kind::Online | Kind::Users | Kind::OnlinePage => Some(Topic::Online(source()?)),
+            Kind::Today | Kind::TodayPage => Some(Topic::Today(source()?)),
+            Kind::Stats | Kind::ConnectionsPage => Some(Topic::Sessions(hub.source_names())),
+            Kind::MessagesPage => Some(Topic::Messages),
+            Kind::SessionsPage => Some(Topic::Logins),
+        }
+    }
+
+    /// The page.
+    pub fn render(&self, cx: &Look<'_>) -> Reply {
+        let fields = Fields::parse(self.query.as_bytes());
+        match self.kind {
+            Kind::Online => online::online(&fields, cx),
+            Kind::Users => online::users(&fields, cx),
+            Kind::Today => online::today(&fields, cx),
+            Kind::Stats => admin::stats(cx),
+            Kind::OnlinePage => online::online_page(&fields, cx),
+            Kind::TodayPage => online::today_page(&fields, cx),
+            Kind::ConnectionsPage => online::connections_page(cx),
+            Kind::MessagesPage => online::messages_page(cx),
+            Kind::SessionsPage => online::sessions_page(cx),
+        }
+    }
+}
+
+impl<'a> Look<'a> {
+    /// What Redis says; nothing if this relay is alone, or Redis does not answer.
+    pub fn seen(&self, topic: &Topic) -> Option<&'a Answer> {
+        match self.hub.census.see(topic, self.now.time) {
+            Seen::Known(answer) => Some(answer),
+            Seen::Alone | Seen::Unknown | Seen::Soon => None,
+        }
+    }
+
+    /// The sessions of a source that are not here.
+    pub fn others(&self, source: &str) -> Option<&'a Roll> {
+        match self.seen(&Topic::Online(source.into())) {
+            Some(Answer::Roll(roll)) => Some(roll),
+            _ => None,
+        }
+    }
+
+    /// Numbers by name.
+    pub fn counts(&self, topic: &Topic) -> Option<&'a std::collections::BTreeMap<Box<str>, u64>> {
+        match self.seen(topic) {
+            Some(Answer::Counts(counts)) => Some(counts),
+            _ => None,
+        }
+    }
+
+    /// What JSON says of whether siblings are in it: nothing if this relay is alone.
+    pub fn completeness(&self, complete: bool) -> String {
+        if !self.hub.census.is_on() {
+            return String::new();
+        }
+        format!("\"relays\":{},\"complete\":{complete},", self.hub.census.relays.len() + 1)
+    }
+}

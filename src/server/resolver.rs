@@ -1,0 +1,110 @@
+//! Finding a server by its name, on a thread of its own: the system's resolver may take seconds.
+
+use core::time::Duration;
+use std::{
+    io::{self, ErrorKind},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, TryRecvError},
+    },
+    thread,
+};
+
+use mio::Waker;
+
+use crate::clock::Time;
+
+/// Where a server is, as far as it is known.
+#[derive(Default)]
+pub struct Resolver {
+    /// Its addresses, which of these is tried next, and until when they are believed.
+    found: Vec<SocketAddr>,
+    next: usize,
+    fresh_until: Time,
+    /// A search for it, and how long anybody waits for that.
+    finding: Option<(Receiver<io::Result<Vec<SocketAddr>>>, Time)>,
+    /// Why it was not found, and until when nobody looks again.
+    lost: Option<(String, Time)>,
+}
+
+impl Resolver {
+    /// Where to connect; nothing while the name is being found, at the end of which `waker` is called.
+    pub fn find(
+        &mut self,
+        host: &str,
+        port: u16,
+        patience: Duration,
+        now: Time,
+        waker: &mut dyn FnMut() -> io::Result<Arc<Waker>>,
+    ) -> Option<io::Result<SocketAddr>> {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Some(Ok(SocketAddr::new(ip, port)));
+        }
+        if let Some((why, until)) = &self.lost
+            && now < *until
+        {
+            return Some(Err(io::Error::other(why.clone())));
+        }
+        self.lost = None;
+        if let Some((finding, until)) = &self.finding {
+            match finding.try_recv() {
+                Ok(Ok(found)) if !found.is_empty() => {
+                    (self.found, self.next) = (found, 0);
+                    self.fresh_until = now.after(FRESH);
+                }
+                Ok(found) => {
+                    let why = found.map_or_else(|error| error.to_string(), |_| format!("{host} has no address"));
+                    self.finding = None;
+                    self.lost = Some((why.clone(), now.after(LOST)));
+                    return Some(Err(io::Error::other(why)));
+                }
+                // It may still be found; until then nobody waits longer.
+                Err(TryRecvError::Empty) if now >= *until => {
+                    return Some(Err(io::Error::new(ErrorKind::TimedOut, format!("{host} is not found"))));
+                }
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Disconnected) => {}
+            }
+            self.finding = None;
+        }
+        if now < self.fresh_until && !self.found.is_empty() {
+            return Some(Ok(self.found[self.next % self.found.len()]));
+        }
+        let (sender, receiver) = mpsc::channel();
+        let name = host.to_owned();
+        let find = waker().and_then(|waker| {
+            thread::Builder::new().name("resolver".into()).stack_size(STACK).spawn(move || {
+                let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
+                let _ = sender.send(found);
+                let _ = waker.wake();
+            })
+        });
+        match find {
+            Ok(_) => {
+                self.finding = Some((receiver, now.after(patience)));
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Until when somebody waits for a search, if there is one.
+    pub fn finding_until(&self) -> Option<Time> {
+        self.finding.as_ref().map(|(_, until)| *until)
+    }
+
+    /// Nobody is at the address that was found: perhaps another of its addresses answers, or it has moved.
+    pub fn try_next(&mut self) {
+        self.next += 1;
+        if self.next >= self.found.len() {
+            self.fresh_until = Time::START;
+        }
+    }
+}
+
+/// How long a name's addresses are believed.
+const FRESH: Duration = Duration::from_secs(60);
+/// How long nobody looks for a name that was not found.
+const LOST: Duration = Duration::from_secs(1);
+const STACK: usize = 256 * 1024;

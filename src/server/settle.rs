@@ -1,0 +1,171 @@
+//! The second half of a turn: effects are carried out, what was queued is written, what is over is freed.
+
+use core::time::Duration;
+
+use super::{
+    Server,
+    conn::{Phase, Socket, State, WebSocket},
+};
+use crate::{
+    api,
+    clock::Time,
+    engineio::engine::Transport,
+    http::Reply,
+    hub::{Effect, carrier::Carrier},
+    key::{ClientKey, ConnKey},
+    outbox::Flushed,
+    websocket::Close,
+};
+
+impl Server {
+    /// The second half of a turn: what was decided is done, what was queued is written, what is over is freed. Being
+    /// gone may be news for others, so it goes round until nothing is left to do.
+    pub(super) fn settle(&mut self) {
+        loop {
+            self.pump_backend();
+            self.answer_census();
+            self.carry_out();
+            self.free();
+            if !self.hub.has_work() {
+                break;
+            }
+        }
+        self.pump_siblings();
+        self.arm_engines();
+    }
+
+    pub(super) fn carry_out(&mut self) {
+        while let Some(effect) = self.hub.poll_effect() {
+            self.apply(effect);
+        }
+        self.flush();
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Close { client, close } => self.close(client, close, true),
+            Effect::Admit { client } => self.admit(client),
+            Effect::Refuse { client, why } => self.turn_away(client, Reply::refusal(401, &why)),
+        }
+    }
+
+    pub(super) fn close(&mut self, client: ClientKey, close: Close, told: bool) {
+        if self.is_waiting(client) {
+            return self.turn_away(client, Reply::refusal(503, close.reason));
+        }
+        self.hub.end(client, Some(close), told);
+        if let Some(Transport::Probing(probing)) = self.hub.engine_mut(client).map(|engine| &engine.transport) {
+            let probe = probing.probe;
+            self.doom(probe);
+        }
+        let Some(key) = self.hub.conn(client) else { return };
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if let State::WebSocket(websocket) = &mut conn.state {
+            if websocket.phase != Phase::Broken {
+                websocket.phase = Phase::Closing;
+            }
+            websocket.deadline = self.now.time.after(CLOSE_PATIENCE);
+            self.timers.arm(key, conn);
+        }
+    }
+
+    /// Writes once for every client and connection that has something to send.
+    fn flush(&mut self) {
+        let mut flushing = core::mem::take(&mut self.flushing);
+        self.hub.poll_dirty(&mut flushing);
+        for client in &flushing {
+            match self.hub.carrier(*client) {
+                Carrier::Socket(key) => self.flush_socket(*client, key),
+                // A poll that is gone takes nothing: its session ends with it.
+                Carrier::Poll(key) if self.conns.get_mut(key).is_none_or(|conn| conn.doomed) => self.hub.keep(*client),
+                Carrier::Poll(key) => {
+                    if let Some((body, binary)) = self.hub.compose(*client) {
+                        self.answer(key, api::engineio::payload(body, binary));
+                    }
+                }
+                Carrier::Nothing => self.hub.keep(*client),
+            }
+            if self.hub.is_over(*client) {
+                self.hub.remove(*client, false);
+            }
+        }
+        self.flushing = flushing;
+        self.hub.end_turn();
+        for key in core::mem::take(&mut self.replied) {
+            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else { continue };
+            let exchange = match &mut conn.state {
+                State::Http(exchange) => exchange,
+                State::Probe(probe) => {
+                    match probe.write_to(&mut conn.socket) {
+                        Ok(Flushed::Blocked) => conn.blocked = true,
+                        Ok(Flushed::All) => {}
+                        Err(_) => self.doom(key),
+                    }
+                    continue;
+                }
+                State::WebSocket(_) => continue,
+            };
+            match exchange.write_to(&mut conn.socket, &self.hub.config().limits, self.now) {
+                Ok(Flushed::Blocked) => conn.blocked = true,
+                Ok(Flushed::All) if exchange.is_closing() && conn.hung_up => self.doom(key),
+                Ok(Flushed::All) if exchange.is_closing() => {
+                    // The peer may still be sending: a close now could reset the connection before it has read why.
+                    conn.socket.shutdown();
+                    self.timers.arm(key, conn);
+                }
+                Ok(Flushed::All) => {
+                    if conn.held {
+                        self.look_again(key);
+                    }
+                }
+                Err(_) => self.doom(key),
+            }
+        }
+    }
+
+    fn flush_socket(&mut self, client: ClientKey, key: ConnKey) {
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else {
+            // Its frames end with the turn.
+            let _ = self.hub.flush(client, None::<&mut Socket>);
+            return;
+        };
+        match self.hub.flush(client, Some(&mut conn.socket)) {
+            Ok(Flushed::Blocked) => conn.blocked = true,
+            Ok(Flushed::All) => {
+                if let State::WebSocket(WebSocket { phase: Phase::Closed, .. }) = conn.state {
+                    self.doom(key);
+                }
+            }
+            Err(_) => self.doom(key),
+        }
+    }
+
+    pub(super) fn doom(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) {
+            conn.doomed = true;
+            self.doomed.push(key);
+        }
+    }
+
+    fn free(&mut self) {
+        while let Some(key) = self.doomed.pop() {
+            let Some(conn) = self.conns.remove(key) else { continue };
+            if let Some(Transport::Probing(probing)) =
+                conn.owner().and_then(|client| self.hub.engine_mut(client)).map(|engine| &engine.transport)
+                && probing.probe != key
+            {
+                let probe = probing.probe;
+                self.doom(probe);
+            }
+            self.refused -= usize::from(conn.refused);
+            if let Some(client) = conn.owner() {
+                self.hub.handle_end(client, key, self.stopping.is_none());
+            }
+            // There is a descriptor again.
+            self.accept_after = Time::START;
+        }
+    }
+}
+
+/// How long a peer gets to answer our close, or to take its answer.
+pub const CLOSE_PATIENCE: Duration = Duration::from_secs(5);

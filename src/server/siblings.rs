@@ -1,0 +1,277 @@
+//! The sockets of the link to siblings: opened when the link wants them, read within a turn's budget like everybody's, and
+//! written after the members of this relay were.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    sync::Arc,
+};
+
+use log::warn;
+use mio::{
+    Poll, Token, Waker,
+    event::Event,
+    net::{TcpStream, UnixStream},
+};
+
+use super::{Server, conn::Socket, resolver::Resolver};
+use crate::{
+    api::view::{Look, View},
+    config::{Config, Place},
+    key::ConnKey,
+    limits::Limits,
+    redis::Role,
+    siblings::Siblings,
+};
+
+/// The link and its sockets.
+#[derive(Default)]
+pub struct Link {
+    machine: Siblings,
+    pipes: [Option<Pipe>; 2],
+    resolver: Resolver,
+    /// There may be more to read.
+    again: [bool; 2],
+    /// Requests that wait for what Redis knows.
+    waiting: Vec<(ConnKey, View)>,
+}
+
+struct Pipe {
+    socket: Socket,
+    connected: bool,
+}
+
+impl Link {
+    /// When something is to be done, though nothing comes.
+    pub fn deadline(&self) -> crate::clock::Time {
+        let finding = self.resolver.finding_until();
+        // While the name is being found no connection can be tried.
+        match finding {
+            Some(until) => until,
+            None => self.machine.deadline(),
+        }
+    }
+
+    /// Whether there is more to read.
+    pub fn wants_turn(&self) -> bool {
+        self.again.contains(&true)
+    }
+}
+
+impl Server {
+    /// Takes the configuration of the link.
+    pub(super) fn configure_siblings(&mut self) {
+        let config = self.hub.config().clone();
+        let longest = longest(&config.limits);
+        if self.siblings.machine.configure(&config.redis, &mut self.hub, longest) {
+            self.siblings.pipes = [None, None];
+            self.siblings.resolver = Resolver::default();
+            self.siblings.again = [false; 2];
+        }
+        warn_of_distrust(&config);
+    }
+
+    /// Something happened on a connection to Redis.
+    pub(super) fn handle_siblings(&mut self, event: &Event) {
+        let role = role(event.token().0 - FIRST);
+        let Some(pipe) = &mut self.siblings.pipes[role as usize] else { return };
+        if !pipe.connected {
+            match pipe.socket.is_connected() {
+                Ok(true) => pipe.connected = true,
+                Ok(false) => return,
+                Err(error) => return self.end_pipe(role, &error.to_string(), true),
+            }
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read_pipe(role);
+        }
+        self.write_pipe(role);
+    }
+
+    /// Reads on where a turn's budget was used up.
+    pub(super) fn read_siblings_again(&mut self) {
+        for role in ROLES {
+            if core::mem::take(&mut self.siblings.again[role as usize]) {
+                self.read_pipe(role);
+            }
+        }
+    }
+
+    fn read_pipe(&mut self, role: Role) {
+        let mut buffer = core::mem::take(&mut self.buffer);
+        let mut budget = buffer.len();
+        while let Some(pipe) = &mut self.siblings.pipes[role as usize] {
+            match pipe.socket.read(&mut buffer) {
+                Ok(0) => self.end_pipe(role, "it closed the connection", false),
+                Ok(length) => {
+                    let mut input = &buffer[..length];
+                    while !input.is_empty() {
+                        if !self.siblings.machine.handle_input(role, &mut input, &mut self.hub, self.now) {
+                            break;
+                        }
+                        if self.hub.is_pressed() {
+                            self.carry_out();
+                        }
+                    }
+                    self.drop_pipes();
+                    budget = budget.saturating_sub(length);
+                    if budget == 0 {
+                        self.siblings.again[role as usize] = true;
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => self.end_pipe(role, &error.to_string(), false),
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn write_pipe(&mut self, role: Role) {
+        while let Some(pipe) = self.siblings.pipes[role as usize].as_mut().filter(|pipe| pipe.connected) {
+            let output = self.siblings.machine.output(role);
+            if output.is_empty() {
+                break;
+            }
+            match pipe.socket.write(output) {
+                Ok(0) => self.end_pipe(role, "it takes nothing", false),
+                Ok(written) => self.siblings.machine.wrote(role, written),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => self.end_pipe(role, &error.to_string(), false),
+            }
+        }
+    }
+
+    fn end_pipe(&mut self, role: Role, why: &str, unconnected: bool) {
+        if unconnected {
+            self.siblings.resolver.try_next();
+        }
+        self.siblings.machine.handle_end(role, why, &mut self.hub, self.now.time);
+        self.drop_pipes();
+    }
+
+    /// Closes what the link has given up.
+    fn drop_pipes(&mut self) {
+        for role in ROLES {
+            if !self.siblings.machine.has_link(role) {
+                self.siblings.pipes[role as usize] = None;
+            }
+        }
+    }
+
+    /// Opens what the link wants open, and sends what it wants sent: behind everything for the members of this relay.
+    pub(super) fn pump_siblings(&mut self) {
+        for role in ROLES {
+            if self.siblings.machine.wants_dial(role, self.now.time) {
+                self.dial(role);
+            }
+        }
+        loop {
+            self.siblings.machine.pump(&mut self.hub, self.now);
+            let before = self.siblings.machine.output(Role::Publisher).len();
+            ROLES.into_iter().for_each(|role| self.write_pipe(role));
+            let after = self.siblings.machine.output(Role::Publisher).len();
+            // What is left waits for the socket; what was written makes room for more.
+            if after > 0 || before == 0 {
+                break;
+            }
+        }
+    }
+
+    fn dial(&mut self, role: Role) {
+        let Some(url) = self.siblings.machine.url().cloned() else { return };
+        let opened = match &url.place {
+            Place::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
+            Place::Tcp(host, port) => {
+                let (poll, waker) = (&self.poll, &mut self.waker);
+                let mut waker = || make_waker(waker, poll);
+                match self.siblings.resolver.find(host, *port, FINDING, self.now.time, &mut waker) {
+                    None => return,
+                    Some(found) => found.and_then(TcpStream::connect).map(|stream| {
+                        let _ = stream.set_nodelay(true);
+                        Socket::Tcp(stream)
+                    }),
+                }
+            }
+        };
+        let registered = opened.and_then(|mut socket| {
+            socket.register(self.poll.registry(), Token(FIRST + role as usize))?;
+            Ok(socket)
+        });
+        self.siblings.machine.dialled(role, self.now.time);
+        match registered {
+            // Its first event says that it is connected; a Unix socket is at once.
+            Ok(socket) => {
+                let connected = matches!(socket, Socket::Unix(_));
+                self.siblings.pipes[role as usize] = Some(Pipe { socket, connected });
+            }
+            Err(error) => self.end_pipe(role, &error.to_string(), true),
+        }
+    }
+
+    /// Does what time brings.
+    pub(super) fn expire_siblings(&mut self) {
+        if self.siblings.machine.deadline() <= self.now.time {
+            self.siblings.machine.handle_timeout(&mut self.hub, self.now);
+            self.drop_pipes();
+        }
+    }
+
+    /// A request waits until Redis has said what it is about.
+    pub(super) fn await_census(&mut self, key: ConnKey, view: View) {
+        self.siblings.waiting.push((key, view));
+    }
+
+    /// Answers those whose answer is there.
+    pub(super) fn answer_census(&mut self) {
+        if self.siblings.waiting.is_empty() {
+            return;
+        }
+        for (key, view) in core::mem::take(&mut self.siblings.waiting) {
+            if view.must_wait(&self.hub, self.now) {
+                self.siblings.waiting.push((key, view));
+                continue;
+            }
+            let look = Look { hub: &self.hub, site: &self.site, now: self.now, connections: self.conns.len() };
+            let reply = view.render(&look);
+            self.answer(key, reply);
+        }
+    }
+
+    /// Relay takes its leave: siblings are told.
+    pub(super) fn leave_siblings(&mut self) {
+        self.siblings.machine.leave(&mut self.hub);
+    }
+
+    /// Whether siblings know.
+    pub(super) fn has_left_siblings(&self) -> bool {
+        self.siblings.machine.is_done(&self.hub)
+    }
+}
+
+fn make_waker(made: &mut Option<Arc<Waker>>, poll: &Poll) -> io::Result<Arc<Waker>> {
+    super::waker(made, poll)
+}
+
+fn role(index: usize) -> Role {
+    if index == Role::Subscriber as usize { Role::Subscriber } else { Role::Publisher }
+}
+
+/// Bytes of the longest thing on a channel: control characters in a body are six in JSON.
+fn longest(limits: &Limits) -> u64 {
+    limits.body.max(limits.message).saturating_mul(6).saturating_add(64 * 1024)
+}
+
+fn warn_of_distrust(config: &Config) {
+    let redis = &config.redis;
+    if redis.url.is_some() && !redis.trust_from_sys && redis.secret.is_none() {
+        warn!("redis.trust_from_sys is false and there is no redis.secret: nothing that siblings publish is believed");
+    }
+}
+
+const ROLES: [Role; 2] = [Role::Subscriber, Role::Publisher];
+/// The tokens of the two connections.
+pub const FIRST: usize = usize::MAX - 8;
+/// How long a search for the server's name may take.
+const FINDING: core::time::Duration = core::time::Duration::from_secs(5);
