@@ -109,7 +109,7 @@ impl Inquiries {
     /// A number that no acknowledgement has.
     pub fn fresh(&mut self) -> u64 {
         self.last += 1;
-        self.last | 1 << 52
+        self.last | 1 << 48
     }
 
     fn open(&mut self, number: u64, wish: Wish, waiting: BTreeSet<Box<str>>, now: Time) -> Result<(), Wish> {

@@ -478,7 +478,10 @@ impl Hub {
         }
         match &*command {
             "hello" if self.siblings.known.len() < MOST_NODES => drop(self.siblings.known.insert((*node).into())),
-            "bye" => drop(self.siblings.known.remove(&*node)),
+            "bye" => {
+                self.siblings.known.remove(&*node);
+                self.census.relays.retain(|relay| *relay.node != *node);
+            }
             "refresh" => {
                 let target = match (&*text(fields, "to"), tenant) {
                     ("all", _) => refresh::Target::All,

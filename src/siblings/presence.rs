@@ -255,7 +255,7 @@ impl Presence {
                     hub.announce_all();
                 }
             }
-            Tag::Nodes => self.handle_nodes(reply, link, now.time),
+            Tag::Nodes => self.handle_nodes(reply, link, hub, now.time),
             Tag::Breath(node) => {
                 if reply == Reply::Integer(1) {
                     self.breathing.insert(node);
@@ -300,7 +300,7 @@ impl Presence {
     }
 
     /// The relays that are listed: which of them live?
-    fn handle_nodes(&mut self, reply: Reply, link: &mut Link<Tag>, now: Time) {
+    fn handle_nodes(&mut self, reply: Reply, link: &mut Link<Tag>, hub: &mut Hub, now: Time) {
         let pairs = reply.array().unwrap_or_default();
         self.listed.clear();
         self.breathing.clear();
@@ -315,7 +315,7 @@ impl Presence {
             self.awaited += 1;
         }
         if self.awaited == 0 {
-            self.silent.clear();
+            self.count_relays(link, hub, now);
         }
     }
 

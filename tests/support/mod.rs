@@ -1,6 +1,8 @@
 //! The real binary on a free port, and clients for it. Every test file is one chapter of the contract.
 #![allow(dead_code, missing_docs)]
 
+pub mod redis;
+
 use std::{
     collections::HashMap,
     fs,

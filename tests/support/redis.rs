@@ -1,0 +1,222 @@
+//! A real redis-server on a free port, and a client that says what it is told to.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+use relay::redis::{Reader, Reply, resp};
+
+use super::{PATIENCE, Relay, SILENCE, wait_for};
+
+/// The relay's own heartbeat in these tests: seconds.
+pub const HEARTBEAT: &str = "0.3";
+
+/// A running redis-server; killed when dropped.
+pub struct Redis {
+    pub port: u16,
+    options: Vec<String>,
+    child: Option<Child>,
+    /// What tests ask; Redis answers one at a time anyway.
+    client: Mutex<Option<Connection>>,
+    password: Option<String>,
+}
+
+impl Redis {
+    pub fn start() -> Redis {
+        Redis::start_with(&[])
+    }
+
+    /// With options of the command line; a password is named by `--requirepass`.
+    pub fn start_with(options: &[&str]) -> Redis {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let password =
+            options.iter().position(|option| *option == "--requirepass").map(|at| options[at + 1].to_owned());
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let mut redis = Redis { port, options, child: None, client: Mutex::default(), password };
+        redis.run();
+        redis
+    }
+
+    /// Starts it, at the same port as before.
+    pub fn run(&mut self) {
+        let child = Command::new("redis-server")
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(["--dir", "/tmp", "--daemonize", "no"])
+            .args(&self.options)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("redis-server, of the Debian package of that name");
+        self.child = Some(child);
+        let connects = || TcpStream::connect(("127.0.0.1", self.port)).ok();
+        wait_for("redis-server", || {
+            let mut connection = Connection::new(connects()?, self.password.as_deref());
+            (connection.ask(&["PING"]) == Reply::Text("PONG".into())).then_some(())
+        });
+    }
+
+    /// Kills it: nothing is saved.
+    pub fn kill(&mut self) {
+        *self.client.lock().unwrap() = None;
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    pub fn signal(&self, signal: i32) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").arg(format!("-{signal}")).arg(pid).status().unwrap().success());
+    }
+
+    pub fn connection(&self) -> Connection {
+        Connection::new(TcpStream::connect(("127.0.0.1", self.port)).unwrap(), self.password.as_deref())
+    }
+
+    /// One command and its reply.
+    pub fn ask(&self, parts: &[&str]) -> Reply {
+        let mut client = self.client.lock().unwrap();
+        client.get_or_insert_with(|| self.connection()).ask(parts)
+    }
+
+    /// A hash as pairs of text, sorted.
+    pub fn hash(&self, key: &str) -> Vec<(String, String)> {
+        let list = self.ask(&["HGETALL", key]).array().unwrap();
+        let text = |reply: &Reply| reply.text().unwrap().to_owned();
+        let mut pairs: Vec<_> = list.chunks(2).map(|pair| (text(&pair[0]), text(&pair[1]))).collect();
+        pairs.sort();
+        pairs
+    }
+
+    /// Publishes on the channel of messages; to how many.
+    pub fn publish(&self, message: &str) -> i64 {
+        self.ask(&["PUBLISH", "xin_common_chat", message]).integer().unwrap()
+    }
+
+    pub fn url(&self) -> String {
+        let password = self.password.as_ref().map_or(String::new(), |password| format!(":{password}@"));
+        format!("redis://{password}127.0.0.1:{}/0", self.port)
+    }
+
+    /// The section of a relay that is linked here; `more` lines of it.
+    pub fn section(&self, more: &str) -> String {
+        format!("[redis]\nurl = \"{}\"\nheartbeat = {HEARTBEAT}\n{more}\n", self.url())
+    }
+
+    /// A relay that is linked here, once it is.
+    pub fn relay(&self, more: &str) -> Relay {
+        let relay = Relay::start(&self.section(more));
+        wait_linked(&relay);
+        relay
+    }
+
+    /// So many relays that know of each other.
+    pub fn relays<const N: usize>(&self, more: &str) -> [Relay; N] {
+        let relays = [(); N].map(|()| self.relay(more));
+        relays.iter().for_each(|relay| wait_siblings(relay, N - 1));
+        relays
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Waits until both connections of a relay stand.
+pub fn wait_linked(relay: &Relay) {
+    wait_for("the link", || (relay.get("/healthz").json()["redis"]["status"] == "ok").then_some(()));
+}
+
+/// Waits until a relay knows of so many others.
+pub fn wait_siblings(relay: &Relay, count: usize) {
+    wait_for("siblings", || (relay.get("/healthz").json()["redis"]["siblings"] == count).then_some(()));
+}
+
+/// A client of Redis.
+pub struct Connection {
+    stream: TcpStream,
+    reader: Reader,
+    input: Vec<u8>,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, password: Option<&str>) -> Connection {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut connection = Connection { stream, reader: Reader::new(1 << 30), input: Vec::new() };
+        if let Some(password) = password {
+            assert_eq!(connection.ask(&["AUTH", password]), Reply::Text("OK".into()));
+        }
+        connection
+    }
+
+    pub fn send(&mut self, parts: &[&str]) {
+        let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
+        let mut command = Vec::new();
+        resp::command(&mut command, &parts);
+        self.stream.write_all(&command).unwrap();
+    }
+
+    pub fn ask(&mut self, parts: &[&str]) -> Reply {
+        self.send(parts);
+        self.next().expect("a reply")
+    }
+
+    /// The next reply; nothing if none comes in time.
+    pub fn next(&mut self) -> Option<Reply> {
+        loop {
+            let mut input = self.input.as_slice();
+            let reply = self.reader.poll(&mut input).unwrap();
+            let left = input.len();
+            self.input.drain(..self.input.len() - left);
+            if reply.is_some() {
+                return reply;
+            }
+            let mut buffer = [0; 65536];
+            match self.stream.read(&mut buffer) {
+                Ok(0) | Err(_) => return None,
+                Ok(length) => self.input.extend_from_slice(&buffer[..length]),
+            }
+        }
+    }
+
+    /// What is published on a channel from now on.
+    pub fn subscribe(mut self, channel: &str) -> Connection {
+        self.ask(&["SUBSCRIBE", channel]);
+        self
+    }
+
+    /// The next thing that is published.
+    pub fn message(&mut self) -> String {
+        let parts = self.next().and_then(Reply::array).expect("a message");
+        assert_eq!(parts[0].text(), Some("message"));
+        parts[2].text().unwrap().to_owned()
+    }
+
+    pub fn silence(&mut self) {
+        self.stream.set_read_timeout(Some(SILENCE)).unwrap();
+        let next = self.next();
+        assert!(next.is_none(), "{next:?} should not have come");
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+}
+
+/// Waits until `ask` says what is expected, which it is asked again and again.
+pub fn wait_until<T: PartialEq + core::fmt::Debug>(expected: T, mut ask: impl FnMut() -> T) {
+    let begin = Instant::now();
+    loop {
+        let found = ask();
+        if found == expected {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{found:?} and not {expected:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
