@@ -1,0 +1,257 @@
+//! Contract section 10: who is where, in the old server's keys, and what operators see of all relays together.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{
+    Client, Relay,
+    redis::{Redis, wait_linked, wait_until},
+    wait_for,
+};
+
+const ONLINE: &str = "node.xin.com:xin_socket_connections_demo";
+const TODAY: &str = "node.xin.com:xin_socket_connections_today_demo";
+
+/// A record as the old server wrote it (its study, section 4).
+const OLD: &str = r#"{"socket_id":"Zk3OLDoldOLDoldAAAB","source":"demo","userid":"70","username":"old","room_ids":"r","referer":"http://page/","ext_info":"","watch_quit":"","server_ip":"10.0.0.2","time":"2026-11-20 20:52:3"}"#;
+
+fn records(redis: &Redis) -> Vec<Value> {
+    redis.hash(ONLINE).iter().map(|(_, record)| serde_json::from_str(record).unwrap()).collect()
+}
+
+fn online(relay: &Relay, more: &str) -> Value {
+    relay.admin(&format!("/api/online?source=demo{more}")).json()
+}
+
+#[test]
+fn records_are_the_old_server_s_and_more() {
+    let redis = Redis::start();
+    let relay = redis.relay("");
+    let member = relay.connect_with(&[
+        ("room_ids", "a,b"),
+        ("userid", "7"),
+        ("username", "张\"三"),
+        ("ext_info", "{}"),
+        ("watch_quit", "1"),
+    ]);
+    wait_until(1, || records(&redis).len());
+    let (field, record) = redis.hash(ONLINE).remove(0);
+    let parsed: Value = serde_json::from_str(&record).unwrap();
+    let (ip, time) = (parsed["server_ip"].as_str().unwrap(), parsed["time"].as_str().unwrap());
+    // Up to time: the old server's fields in its order, all of them strings.
+    let old = format!(
+        r#"{{"socket_id":"{field}","source":"demo","userid":"7","username":"张\"三","room_ids":"a,b","ext_info":"{{}}","watch_quit":"1","server_ip":"{ip}","time":"{time}","#
+    );
+    assert!(record.starts_with(&old), "{record}");
+    assert!(parsed.as_object().unwrap().values().all(Value::is_string));
+    let (date, clock) = time.split_once(' ').unwrap();
+    assert_eq!((date.len(), clock.split(':').count()), (10, 3), "{time}");
+    assert!(clock.split(':').all(|part| part == "0" || !part.starts_with('0')), "not padded: {time}");
+    let ttl = |key: &str| redis.ask(&["TTL", key]).integer().unwrap();
+    wait_until(true, || ttl(ONLINE) > 43_000 && ttl(TODAY) > 43_000);
+    assert_eq!(redis.hash(TODAY), [("张\"三".to_owned(), "1".to_owned())]);
+    relay.notify("a", "x");
+    let location = |name: &str| redis.hash(&format!("node.xin.com:xin_socket_{name}_location"));
+    wait_until(vec![(ip.to_owned(), "1".to_owned())], || location("message"));
+    assert_eq!(location("session"), [(ip.to_owned(), "1".to_owned())]);
+    drop(member);
+    wait_until(0, || records(&redis).len());
+    assert_eq!(redis.hash(TODAY).len(), 1, "today stays");
+}
+
+#[test]
+fn a_record_changes_with_its_session() {
+    let redis = Redis::start();
+    let pair = "[namespaces.\"/web\"]\nauth = \"open\"\nsource = \"demo\"\njoin = true\npairing = \"/app\"\n\
+                [namespaces.\"/app\"]\nauth = \"open\"\nsource = \"demo\"\npairing = \"/web\"\n";
+    let relay = redis.relay(pair);
+    let mut member = Client::open(relay.tcp(), "/ws?nsp=/web").unwrap();
+    let field = |name: &str| {
+        let record = records(&redis).pop().unwrap_or_default();
+        record[name].as_str().unwrap_or_default().to_owned()
+    };
+    wait_until("/web".to_owned(), || field("nsp"));
+    member.send(r#"{"event":"join","room_ids":"x,y"}"#);
+    wait_until("x,y".to_owned(), || field("room_ids"));
+    member.send(r#"{"event":"user_login","data":{"userId":"9"}}"#);
+    wait_until("9".to_owned(), || field("userid"));
+    member.send(r#"{"event":"leave","room_ids":"x"}"#);
+    wait_until("y".to_owned(), || field("room_ids"));
+}
+
+/// Every page that counts people counts those of all relays, and of old servers.
+#[test]
+fn operators_see_all_relays() {
+    let redis = Redis::start();
+    let relays: [Relay; 2] = redis.relays("");
+    let login =
+        |relay: &Relay, user: &str| relay.connect_with(&[("userid", user), ("username", user), ("room_ids", "r")]);
+    let mut members =
+        vec![login(&relays[0], "a"), login(&relays[0], "b"), login(&relays[1], "b"), login(&relays[1], "c")];
+    redis.ask(&["HSET", ONLINE, "Zk3OLDoldOLDoldAAAB", OLD]);
+    redis.ask(&["HINCRBY", TODAY, "old", "3"]);
+    wait_until(5, || records(&redis).len());
+    for relay in &relays {
+        // An answer may be two seconds old.
+        wait_until(json!(5), || online(relay, "")["sessions"].clone());
+        let all = online(relay, "");
+        assert_eq!((&all["relays"], &all["complete"], &all["users"]), (&json!(2), &json!(true), &json!(4)));
+        assert_eq!(all["names"], json!({"a": 1, "b": 2, "c": 1, "old": 1}));
+        let mut ids: Vec<_> = all["list"].as_array().unwrap().iter().map(|entry| entry["socket_id"].clone()).collect();
+        ids.sort_by_key(Value::to_string);
+        ids.dedup();
+        assert_eq!(ids.len(), 5);
+        let pages: Vec<_> =
+            (0..6).map(|skip| online(relay, &format!("&limit=1&offset={skip}"))["list"].clone()).collect();
+        let mut paged: Vec<_> =
+            pages.iter().filter_map(|page| page.get(0)).map(|entry| entry["socket_id"].clone()).collect();
+        paged.sort_by_key(Value::to_string);
+        assert_eq!(paged, ids, "page by page the same");
+        assert_eq!(online(relay, "&userid=b")["list"].as_array().unwrap().len(), 2);
+        let users = relay.admin("/api/users?source=demo").json();
+        let names: Vec<_> = users["list"].as_array().unwrap().iter().map(|user| user["userid"].clone()).collect();
+        assert_eq!(names, ["70", "a", "b", "c"]);
+        assert_eq!(users["list"][2], json!({"userid": "b", "sessions": 2, "nsp": {"/": 2}}));
+        let today = relay.admin("/api/today?source=demo").json();
+        assert_eq!((&today["sessions"], &today["names"]), (&json!(7), &json!({"a": 1, "b": 2, "c": 1, "old": 3})));
+        let page = relay.admin("/online?source=demo").body;
+        assert!(page.starts_with("当前在线用户列表：<br>用户总数：4<br>会话链接数：5<br><br>a:1<br>b:2<br>"), "{page}");
+        assert!(page.contains("Zk3OLDoldOLDoldAAAB"));
+        assert!(relay.admin("/today?source=demo").body.ends_with("用户总数：4 会话总数：7"));
+        assert_eq!(relay.admin("/read_connections").body, "<p>总连接数：5</p>");
+        let stats = relay.admin("/api/stats").json();
+        assert_eq!((&stats["sessions"], &stats["all"]["sessions"]), (&json!(2), &json!(5)));
+        assert_eq!(stats["all"]["sources"]["demo"], 5);
+        assert_eq!(stats["relays"].as_array().unwrap().len(), 2);
+        assert!(stats["relays"].as_array().unwrap().iter().any(|entry| entry["node"] == stats["node"]));
+    }
+    drop(members.pop());
+    wait_until(json!(4), || online(&relays[0], "")["sessions"].clone());
+}
+
+/// Alone, nothing of this is said.
+#[test]
+fn a_relay_that_is_alone() {
+    let relay = Relay::start("");
+    let _member = relay.connect("r");
+    let all = online(&relay, "");
+    assert_eq!((all["sessions"].clone(), all.get("relays"), all.get("complete")), (json!(1), None, None));
+    assert!(relay.admin("/api/stats").json().get("relays").is_none());
+    assert!(relay.get("/healthz").json().get("redis").is_none());
+}
+
+/// Redis is asked at most once in two seconds, and while it does not answer who asks is told what this relay knows.
+#[test]
+fn answers_come_from_a_cache() {
+    let redis = Redis::start();
+    let relay = redis.relay("");
+    let _member = relay.connect("r");
+    wait_until(1, || records(&redis).len());
+    redis.ask(&["CONFIG", "RESETSTAT"]);
+    let begin = Instant::now();
+    (0..20).for_each(|_| drop(online(&relay, "")));
+    let info = redis.ask(&["INFO", "commandstats"]);
+    let calls =
+        info.text().unwrap().split("cmdstat_hscan:calls=").nth(1).unwrap().split(',').next().unwrap().to_owned();
+    let calls: u64 = calls.parse().unwrap();
+    assert!((1..=1 + begin.elapsed().as_secs()).contains(&calls), "{calls} calls");
+    assert_eq!(relay.request("HEAD", "/api/online?source=demo&token=test-token", &[], b"").status, 200);
+    redis.signal(19);
+    let waits = Instant::now();
+    let answer = wait_for("a late answer", || Some(online(&relay, "")).filter(|answer| answer["complete"] == false));
+    assert!(waits.elapsed() < Duration::from_secs(5), "{:?}", waits.elapsed());
+    assert_eq!(answer["sessions"], 1);
+    let begin = Instant::now();
+    relay.notify("r", "x");
+    assert!(begin.elapsed() < Duration::from_millis(500));
+    redis.signal(18);
+    wait_until(json!(true), || online(&relay, "")["complete"].clone());
+}
+
+/// What others wrote there may be anything.
+#[test]
+fn strange_records() {
+    let redis = Redis::start();
+    let relay = redis.relay("");
+    for (field, record) in
+        [("1", "{"), ("2", "7"), ("3", ""), ("4", "{\"username\":{}}"), ("5", "{\"username\":\"<b>\"}")]
+    {
+        redis.ask(&["HSET", ONLINE, field, record]);
+    }
+    redis.ask(&["HSET", ONLINE, "6", &format!("{{\"username\":\"{}\"}}", "x".repeat(100_000))]);
+    redis.ask(&["HSET", TODAY, "a", "-5"]);
+    redis.ask(&["HSET", TODAY, "b", "many"]);
+    wait_until(json!({"": 1, "<b>": 1}), || online(&relay, "")["names"].clone());
+    let page = relay.admin("/online?source=demo").body;
+    assert!(!page.contains("<b>") && page.contains("&lt;b&gt;"));
+    assert_eq!(relay.admin("/api/today?source=demo").json()["names"], json!({"a": 0}));
+    // Not even of that kind.
+    redis.ask(&["DEL", ONLINE]);
+    redis.ask(&["SET", ONLINE, "a string"]);
+    wait_until(json!(false), || online(&relay, "")["complete"].clone());
+    let _member = relay.connect("r");
+    wait_until(true, || relay.counter("redis_errors") > 0);
+    wait_until("failing".to_owned(), || relay.get("/healthz").json()["redis"]["status"].as_str().unwrap().to_owned());
+    redis.ask(&["DEL", ONLINE]);
+    wait_until(1, || records(&redis).len());
+    wait_linked(&relay);
+}
+
+/// A crowd is written in few batches and read in pieces; nobody waits for either.
+#[test]
+fn a_crowd() {
+    const CROWD: usize = 400;
+    let redis = Redis::start();
+    let relay = redis.relay("");
+    redis.ask(&["CONFIG", "RESETSTAT"]);
+    let members: Vec<Client> = (0..CROWD).map(|_| relay.connect("r")).collect();
+    wait_until(CROWD, || redis.ask(&["HLEN", ONLINE]).integer().unwrap() as usize);
+    let info = redis.ask(&["INFO", "commandstats"]);
+    let calls = info.text().unwrap().split("cmdstat_hset:calls=").nth(1).unwrap().split(',').next().unwrap().to_owned();
+    assert!(calls.parse::<usize>().unwrap() < CROWD / 2, "{calls} writes");
+    for part in 0..50 {
+        let mut command = vec!["HSET".to_owned(), ONLINE.to_owned()];
+        for number in 0..200 {
+            let id = part * 200 + number;
+            command.extend([format!("old{id}"), OLD.replace("Zk3OLDoldOLDoldAAAB", &format!("old{id}"))]);
+        }
+        redis.ask(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    wait_until(json!(CROWD + 10_000), || online(&relay, "&limit=1")["sessions"].clone());
+    assert_eq!(relay.admin("/read_connections").body, format!("<p>总连接数：{}</p>", CROWD + 10_000));
+    drop(members);
+    wait_until(10_000, || redis.ask(&["HLEN", ONLINE]).integer().unwrap());
+}
+
+/// Today's logins begin anew each day; what an old server counted today stays when a relay starts beside it.
+#[test]
+fn today_is_today() {
+    let redis = Redis::start();
+    redis.ask(&["HSET", TODAY, "li", "5"]);
+    let relay = redis.relay("");
+    wait_until(true, || redis.ask(&["GET", "node.xin.com:relay_today"]).text().is_some());
+    assert_eq!(redis.hash(TODAY), [("li".to_owned(), "5".to_owned())]);
+    drop(relay);
+    redis.ask(&["SET", "node.xin.com:relay_today", "2026-01-01"]);
+    let relay = redis.relay("");
+    wait_until(vec![], || redis.hash(TODAY));
+    let date = relay.admin("/api/today?source=demo").json()["date"].as_str().unwrap().to_owned();
+    assert_eq!(redis.ask(&["GET", "node.xin.com:relay_today"]).text(), Some(&*date));
+}
+
+/// Several relays of several prefixes and channels do not meet.
+#[test]
+fn other_prefixes_and_channels() {
+    let redis = Redis::start();
+    let one = redis.relay("");
+    let two = redis.relay("channel = \"elsewhere\"\nkey_prefix = \"b:\"");
+    let (_here, mut there) = (one.connect("r"), two.connect("r"));
+    one.notify("r", "x");
+    wait_until(1, || redis.ask(&["HLEN", "b:xin_socket_connections_demo"]).integer().unwrap());
+    assert_eq!(online(&two, "")["sessions"], 1);
+    assert_eq!(two.get("/healthz").json()["redis"]["siblings"], 0);
+    there.silence();
+}
