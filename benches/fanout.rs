@@ -10,6 +10,7 @@ use std::{
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -28,11 +29,13 @@ fn main() {
     match env::args().nth(1).as_deref() {
         Some("floor") => floor(false),
         Some("coalesce") => floor(true),
+        Some("siblings") => siblings(),
         _ => {
             memory();
             compare("one at a time", 1, 500, "floor");
             compare("32 in flight", 32, 3000, "coalesce");
             generations();
+            siblings();
         }
     }
 }
@@ -45,9 +48,13 @@ struct Server {
 
 impl Server {
     fn relay() -> Server {
+        Server::relay_with("")
+    }
+
+    fn relay_with(more: &str) -> Server {
         let config = env::temp_dir().join(format!("relay-bench-{}.toml", std::process::id()));
         let text = format!(
-            "listen = [\"127.0.0.1:0\"]\n[sources.demo]\nsign_key = \"{KEY}\"\n[limits]\nmessage_rate = 0\n[admin]\ntoken = \"t\""
+            "listen = [\"127.0.0.1:0\"]\n[sources.demo]\nsign_key = \"{KEY}\"\n[limits]\nmessage_rate = 0\n[admin]\ntoken = \"t\"\n{more}"
         );
         fs::write(&config, text).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
@@ -179,9 +186,14 @@ fn login(room: &str, number: usize) -> String {
 
 /// Sends `count` notifications to `MEMBERS`, `window` in flight; nanoseconds of the server's processor per delivery.
 fn fan_out(server: &Server, kind: Kind, window: usize, count: usize) -> f64 {
+    fan_out_from(server.addr, server, kind, window, count)
+}
+
+/// The same with notifications to another address.
+fn fan_out_from(from: SocketAddr, server: &Server, kind: Kind, window: usize, count: usize) -> f64 {
     let connect = |number| Member::connect(server.addr, "bench", number, kind);
     let mut members: Vec<Member> = (0..MEMBERS).map(connect).collect();
-    let mut publisher = TcpStream::connect(server.addr).unwrap();
+    let mut publisher = TcpStream::connect(from).unwrap();
     publisher.set_nodelay(true).unwrap();
     publisher.set_nonblocking(true).unwrap();
     let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(1024));
@@ -308,6 +320,60 @@ fn generations() {
     let base = relay.memory();
     let _parked: Vec<TcpStream> = (0..5_000).map(|number| park(relay.addr, number)).collect();
     println!("a parked poll: {} bytes", (relay.memory() - base) / 5_000);
+}
+
+/// Two relays over Redis: what a delivery costs at the one that gets the message from the other, beside one that gets it
+/// from the backend; and what a relay costs that hears of rooms it does not have.
+fn siblings() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir", "/tmp"]);
+    let Ok(child) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        return println!("siblings: no redis-server");
+    };
+    let _redis = Server { child, addr: ([127, 0, 0, 1], port).into() };
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let section = format!("[redis]\nurl = \"redis://127.0.0.1:{port}\"\n");
+    let (alone, near, far) = (Server::relay(), Server::relay_with(&section), Server::relay_with(&section));
+    thread::sleep(Duration::from_secs(1));
+    for (window, count) in [(1, 500), (32, 3000)] {
+        let mut rounds: Vec<[f64; 3]> = Vec::new();
+        for _ in 0..ROUNDS {
+            rounds.push([
+                fan_out(&alone, Kind::Plain, window, count),
+                fan_out(&near, Kind::Plain, window, count),
+                fan_out_from(far.addr, &near, Kind::Plain, window, count),
+            ]);
+        }
+        let median = |which: usize| {
+            let mut costs: Vec<f64> = rounds.iter().map(|costs| costs[which]).collect();
+            costs.sort_by(f64::total_cmp);
+            costs[ROUNDS / 2]
+        };
+        let mut ratios: Vec<f64> = rounds.iter().map(|costs| costs[2] / costs[0]).collect();
+        ratios.sort_by(f64::total_cmp);
+        println!(
+            "fan-out to {MEMBERS} through Redis, {window} in flight: {:.0} ns of CPU per delivery at the receiving relay, \
+             {:.0} ns at a linked relay's own backend, {:.0} ns without Redis, ratio {:.2} ({:.2} to {:.2})",
+            median(2),
+            median(1),
+            median(0),
+            ratios[ROUNDS / 2],
+            ratios[0],
+            ratios[ROUNDS - 1]
+        );
+    }
+    let mut publisher = TcpStream::connect(near.addr).unwrap();
+    let (before, begin) = (far.cpu(), Instant::now());
+    for number in 0..2000 {
+        publisher.write_all(&notification(number)).unwrap();
+        assert!(publisher.read(&mut [0; 4096]).unwrap() > 0);
+        thread::sleep((begin + Duration::from_millis(5 * (number as u64 + 1))).duration_since(Instant::now()));
+    }
+    let share = (far.cpu() - before) as f64 / begin.elapsed().as_nanos() as f64 * 100.0;
+    println!("a linked relay that hears 200 messages/s for rooms it does not have: {share:.2} % of a core");
 }
 
 /// A session whose poll waits.
