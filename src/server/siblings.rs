@@ -38,6 +38,8 @@ pub struct Link {
 struct Pipe {
     socket: Socket,
     connected: bool,
+    /// It sends no more: read until the end is seen, since there will be no other event.
+    hung_up: bool,
 }
 
 impl Link {
@@ -81,7 +83,8 @@ impl Server {
                 Err(error) => return self.end_pipe(role, &error.to_string(), true),
             }
         }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
+        pipe.hung_up |= event.is_read_closed() || event.is_error();
+        if event.is_readable() || pipe.hung_up {
             self.read_pipe(role);
         }
         self.write_pipe(role);
@@ -98,8 +101,8 @@ impl Server {
 
     fn read_pipe(&mut self, role: Role) {
         let mut buffer = core::mem::take(&mut self.buffer);
-        let mut budget = buffer.len();
         while let Some(pipe) = &mut self.siblings.pipes[role as usize] {
+            let more = pipe.hung_up || matches!(pipe.socket, Socket::Unix(_));
             match pipe.socket.read(&mut buffer) {
                 Ok(0) => self.end_pipe(role, "it closed the connection", false),
                 Ok(length) => {
@@ -113,9 +116,9 @@ impl Server {
                         }
                     }
                     self.drop_pipes();
-                    budget = budget.saturating_sub(length);
-                    if budget == 0 {
-                        self.siblings.again[role as usize] = true;
+                    // A full buffer is a turn's budget, a part-full one means that the socket is empty.
+                    self.siblings.again[role as usize] = length == buffer.len();
+                    if length == buffer.len() || !more {
                         break;
                     }
                 }
@@ -204,7 +207,7 @@ impl Server {
             // Its first event says that it is connected; a Unix socket is at once.
             Ok(socket) => {
                 let connected = matches!(socket, Socket::Unix(_));
-                self.siblings.pipes[role as usize] = Some(Pipe { socket, connected });
+                self.siblings.pipes[role as usize] = Some(Pipe { socket, connected, hung_up: false });
             }
             Err(error) => self.end_pipe(role, &error.to_string(), true),
         }
