@@ -16,6 +16,7 @@ use crate::{
     key::{ConnKey, Handle, Key},
     limits::Limits,
     names::Rooms,
+    redis,
     sign::{Signature, Subject, to_hex},
     socketio::{self, placeholder},
     websocket::peer::Peer,
@@ -25,7 +26,7 @@ use crate::{
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("config", config_file),
     ("http", http_exchange),
     ("chunked", chunked_body),
@@ -34,6 +35,8 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("payload", engineio_payload),
     ("packet", socketio_packet),
     ("socketio", socketio_client),
+    ("resp", redis_reply),
+    ("published", redis_message),
 ];
 
 /// A configuration is read or refused; problems have a place within the text.
@@ -219,6 +222,55 @@ pub fn socketio_packet(bytes: &[u8]) {
     if !packet.data.is_empty() {
         serde_json::from_slice::<&RawValue>(&replaced).expect("still JSON");
     }
+}
+
+/// Replies are the same wherever their bytes are cut, and no string is longer than allowed.
+pub fn redis_reply(bytes: &[u8]) {
+    let read = |step: usize| {
+        let (mut reader, mut replies) = (redis::Reader::new(20), Vec::new());
+        for mut piece in bytes.chunks(step) {
+            loop {
+                match reader.poll(&mut piece) {
+                    Ok(Some(reply)) => replies.push(reply),
+                    Ok(None) => break,
+                    Err(malformed) => return (replies, Some(malformed)),
+                }
+            }
+        }
+        (replies, None)
+    };
+    let whole = read(bytes.len().max(1));
+    assert_eq!(whole, read(1));
+    assert_eq!(whole, read(5));
+    let short = |reply: &redis::Reply| !matches!(reply, redis::Reply::Bulk(bytes) if bytes.len() > 20);
+    assert!(whole.0.iter().all(short));
+}
+
+/// Whatever is published, the hub goes on, and who is here stays. The first byte chooses the channel.
+pub fn redis_message(bytes: &[u8]) {
+    let Some((choice, bytes)) = bytes.split_first() else { return };
+    let mut config = config::Config::demo();
+    config.limits.message_rate = 0;
+    let mut hub = Hub::new(config.into(), MessageId::first(0, 0), [0; 32]);
+    hub.siblings.link("aaaaaa".into(), "192.0.2.7");
+    hub.siblings.configure(Some((choice & 2 == 0, None)));
+    hub.roster.switch(true);
+    let now = Now::default();
+    let query = "";
+    let opening = Opening { revision: Revision::V4, base64: false, query, ip: None, referer: "", user_agent: "" };
+    let conn = ConnKey::wrap(Key::from_bits(1 << 32).expect("the generation is one"));
+    let client = hub.open(&opening, Some(conn), now);
+    hub.handle_packet(client, &engineio::Packet::Text("0/web,"), now).expect("a right CONNECT");
+    assert_eq!(hub.session_count(), 1);
+    hub.handle_published(choice & 1 == 0, bytes, now);
+    for out in hub.siblings.take() {
+        serde_json::from_slice::<&RawValue>(&out.payload).expect("what is published is JSON");
+    }
+    hub.poll_dirty(&mut Vec::new());
+    hub.flush(client, Some(&mut Vec::new())).expect("memory takes everything");
+    hub.end_turn();
+    hub.remove(client, true);
+    assert_eq!((hub.session_count(), hub.room_count()), (0, 0));
 }
 
 /// Whatever a Socket.IO client says, the hub goes on. The first byte chooses revision and transport; over a WebSocket

@@ -12,8 +12,8 @@
 //! |---|---|---|
 //! | 5 | [`cli`] | the process: arguments, exit codes, `sign`, `notify`, `listen` |
 //! | 4 | [`server`] | the world: mio, sockets, files, signals, the time |
-//! | 3 | [`hub`], [`api`], [`hooks`] | the meaning; HTTP endpoints as functions of hub and request; the queue before the backend |
-//! | 2 | [`http`], [`websocket`], [`engineio`], [`socketio`] | protocols: bytes to values and back, one state machine a connection |
+//! | 3 | [`hub`], [`api`], [`hooks`], [`siblings`] | the meaning; HTTP endpoints as functions of hub and request; the queue before the backend; the link to other relays |
+//! | 2 | [`http`], [`websocket`], [`engineio`], [`socketio`], [`redis`] | protocols: bytes to values and back, one state machine a connection |
 //! | 1 | [`config`], [`limits`], [`names`], [`key`], [`frame`], [`outbox`], [`sign`], [`clock`] | vocabulary |
 //!
 //! # The way of a byte
@@ -36,14 +36,16 @@
 //! Two things leave the loop for a thread of their own, since they may take long: the message log's lines, which the hub
 //! gathers ([`hub::journal`]) and the world hands over once a turn ([`server::journal`]); and finding the business backend
 //! by its name. Calls to that backend are on the loop: the hub says what is to be asked ([`hub::hooks`]),
-//! [`hooks::Dispatcher`] when it is sent, and [`server::backend`] has the connections.
+//! [`hooks::Dispatcher`] when it is sent, and [`server::backend`] has the connections. The link to siblings over Redis is
+//! built alike: [`hub::siblings`] says what others are told and does what they tell, [`siblings::Siblings`] decides when to
+//! connect and what is sent on which connection ([`redis::Link`]), [`server::siblings`] has the sockets.
 //!
 //! # Words
 //!
 //! *Source*: a tenant. *Room*: a source and a name. *Connection*: a socket. *Client*: a peer with one outbox, which may
 //! outlive its connections. *Session*: a client in one namespace; *member*: a session in a room. *Message*: data for one
 //! room, with an id. *Form*: how a member wants it. *Frame*: its bytes on a WebSocket. *Batch*: a room's frames of one
-//! turn; *run*: a part of a batch.
+//! turn; *run*: a part of a batch. *Sibling*: another relay on the same Redis; *node*: a relay's name there.
 
 pub mod api;
 pub mod cli;

@@ -148,7 +148,10 @@ fn other_bad_configurations() {
         ("[sources.demo]\nsign_key = \"k\"\nsign_key_file = \"f\"", "one would be right"),
         ("[sources.demo]\nsign_key_file = \"relay-test-nowhere\"", "sources.demo.sign_key_file: "),
         ("[namespaces.app]\nauth = \"open\"", ":1:13: a namespace's name "),
-        ("[redis]\nurl = \"redis://h\"", "redis.url: this version "),
+        ("[redis]\nurl = \"http://h\"", ":2:8: redis.url: expected redis://"),
+        ("[redis]\nurl = \"rediss://h\"", "redis.url: TLS is not spoken"),
+        ("[redis]\npassword_file = \"relay-test-nowhere\"", "redis.password_file: "),
+        ("[redis]\nchannel = \"\"", "redis.channel is empty"),
     ] {
         let file = write("bad.toml", content);
         let run = run(&["check", "--config", text(&file)]);
@@ -189,7 +192,7 @@ fn every_problem_has_its_line() {
         "[sources.demo]\nsign_key_file = \"relay-test-nowhere\"",
         "[sources.demo]\nsign_key_file = \"\"",
         "[sources.demo]\nsign_key_file = \"/dev/null\"",
-        "[redis]\nurl = \"redis://h\"",
+        "[redis]\nurl = \"http://h\"",
     ] {
         let file = write("bad.toml", content);
         let run = run(&["check", "--config", text(&file)]);

@@ -49,6 +49,17 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             b"\x0342[\"postMsg\",1,\"a\"]\x1e451-[\"postMsg\",[{\"_placeholder\":true,\"num\":0}],\"a\"]\x1ebAQID\x1e40/x,{}",
             b"\x0e24:42[\"postMsg\",1,\"a\"]1:2",
         ],
+        "resp" => &[
+            b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$30\r\n123456789012345678901234567890\r\n+OK\r\n-ERR x\r\n",
+            b"*2\r\n$1\r\n0\r\n*4\r\n$1\r\na\r\n$-1\r\n:7\r\n*0\r\n*-1\r\n",
+        ],
+        "published" => &[
+            b"\x01{\"source\":\"demo\",\"data\":{\"b\":1},\"room_id\":\"r,s\",\"from_sys\":true,\"binary\":true,\"id\":\"1km9g41o7vkabc123\",\"seq\":7,\"node\":\"abc123\"}",
+            b"\x01{\"sys_info\":true,\"key\":\"system_start\",\"log_file\":\"/x\",\"app_config\":{\"env\":1}}",
+            b"\x00{\"do\":\"emit\",\"source\":\"demo\",\"nsp\":\"/web\",\"to\":\"all\",\"names\":[\"a\"],\"event\":\"e\",\"args\":[{\"_base64\":\"AP8=\"}],\"binary\":true,\"re\":5,\"ack\":true,\"seq\":1,\"node\":\"x\"}",
+            b"\x00{\"do\":\"refresh\",\"to\":\"prefixed\",\"name\":\"demor\",\"seq\":2,\"node\":\"x\"}",
+            b"\x00{\"do\":\"find\",\"source\":\"demo\",\"nsp\":\"/app\",\"name\":\"7\",\"re\":9,\"node\":\"x\"}",
+        ],
         other => panic!("no seeds for {other}"),
     };
     texts.iter().map(|text| text.to_vec()).collect()

@@ -9,7 +9,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use support::{Client, Relay, temp_file};
+use support::{
+    Client, Relay,
+    redis::{Redis, wait_linked},
+    temp_file,
+};
 
 const SHOWN: &str = "127.0.0.1:4000";
 const ACCEPTED: &str = r#"{"code":1,"msg":"message notify successed!","data":""}"#;
@@ -52,10 +56,27 @@ fn run(relay: &Relay, program: &str, args: &[&str], text: &str, ending: &str) ->
 fn curl() {
     let relay = demo();
     let mut client = relay.connect("chat_room");
-    assert_eq!(run(&relay, "bash", &["-e"], &block("sh", "md5sum"), "sh"), ACCEPTED);
+    assert_eq!(run(&relay, "bash", &["-e"], &block("sh", "hello from curl"), "sh"), ACCEPTED);
     assert_eq!(client.data(), "hello from curl");
     assert_eq!(run(&relay, "bash", &["-e"], &block("sh", "openssl dgst"), "sh"), ACCEPTED);
     assert_eq!(client.data(), "hello, signed well");
+}
+
+#[test]
+fn publishing_to_redis() {
+    let redis = Redis::start();
+    let text = block("toml", "redis.lan").replace("a long random secret", support::KEY);
+    let text = text.replace("redis://user:password@redis.lan:6379/0", &redis.url());
+    let config = temp_file("siblings.toml");
+    fs::write(&config, format!("listen = [\"127.0.0.1:0\"]\n[admin]\ntoken = \"t\"\n{text}")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    command.arg("--config").arg(&config);
+    let relay = Relay::spawn(command, config);
+    wait_linked(&relay);
+    let mut client = relay.connect("chat_room");
+    let text = block("sh", "redis-cli").replace("redis-cli", &format!("redis-cli -p {}", redis.port));
+    run(&relay, "bash", &["-e"], &text, "sh");
+    assert_eq!(client.data(), "hello from Redis");
 }
 
 #[test]
@@ -109,7 +130,7 @@ fn page() {
 #[test]
 fn configuration() {
     let shown = blocks("toml");
-    assert_eq!(shown.len(), 5);
+    assert_eq!(shown.len(), 6);
     for text in shown {
         let file = temp_file("toml");
         fs::write(&file, text).unwrap();
