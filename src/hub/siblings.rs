@@ -131,13 +131,14 @@ impl Siblings {
     /// Publishes an object whose last brace is missing.
     fn publish(&mut self, channel: Channel, mut payload: Vec<u8>, volatile: bool) {
         let Some(seal) = &self.seal else { return };
-        // What all hear is numbered, so that each can tell what it has heard before and what it missed.
+        // What all must hear is numbered, so that each can tell what it has heard before and what it missed. What is not
+        // sent a second time needs no number.
         let seq = match channel {
-            Channel::Relay(_) => 0,
-            Channel::Messages | Channel::Commands => {
+            Channel::Messages | Channel::Commands if !volatile => {
                 self.seq += 1;
                 self.seq
             }
+            _ => 0,
         };
         seal.close(&mut payload, seq);
         self.outgoing.push(Outgoing { channel, payload, volatile });

@@ -37,6 +37,8 @@ pub struct Presence {
     next_batch: Time,
     next_beat: Time,
     next_renewal: Time,
+    /// When our own records are looked through.
+    next_review: Time,
     /// The local day to which today's logins belong.
     day: Option<i64>,
     /// All is written again at that time.
@@ -52,7 +54,7 @@ pub struct Presence {
     leaving: Leaving,
 }
 
-/// Clearing up after a relay.
+/// Clearing up after a relay that died, or after ourselves.
 struct Sweep {
     node: Box<str>,
     sources: Vec<Box<str>>,
@@ -79,6 +81,8 @@ impl Presence {
     pub fn begin(&mut self, hub: &mut Hub, now: Time) {
         hub.begin_roster();
         (self.next_beat, self.next_batch, self.next_renewal) = (now, now, now.after(RENEWAL));
+        // What a connection before this one had sent may still be carried out, behind what this one sends.
+        self.next_review = now.after(self.heartbeat * REVIEW);
     }
 
     /// The connection is lost: what was on its way is told again.
@@ -213,6 +217,12 @@ impl Presence {
         if self.next_renewal <= now.time {
             self.next_renewal = now.time.after(RENEWAL);
         }
+        if self.next_review <= now.time {
+            self.next_review = now.time.after(RENEWAL);
+            let sources = hub.source_names().into_vec();
+            self.sweeps.push_back(Sweep { node: self.node.clone(), sources, cursor: b"0".to_vec() });
+            self.sweep(link, now.time);
+        }
         if self.awaited == 0 {
             link.command(&[b"HGETALL", nodes.as_bytes()], Tag::Nodes, now.time);
         }
@@ -273,7 +283,7 @@ impl Presence {
                     self.sweep(link, now.time);
                 }
             }
-            Tag::Sweep => self.handle_sweep(reply, link, now.time),
+            Tag::Sweep => self.handle_sweep(reply, link, hub, now.time),
             Tag::Day => {
                 let today = now.local().date().to_string();
                 let key = self.key("relay_today");
@@ -345,14 +355,16 @@ impl Presence {
                 }
                 None => {
                     let (nodes, node) = (self.key("relay_nodes"), sweep.node.clone());
-                    link.command(&[b"HDEL", nodes.as_bytes(), node.as_bytes()], Tag::Write, now);
+                    if node != self.node {
+                        link.command(&[b"HDEL", nodes.as_bytes(), node.as_bytes()], Tag::Write, now);
+                    }
                     self.sweeps.pop_front();
                 }
             }
         }
     }
 
-    fn handle_sweep(&mut self, reply: Reply, link: &mut Link<Tag>, now: Time) {
+    fn handle_sweep(&mut self, reply: Reply, link: &mut Link<Tag>, hub: &Hub, now: Time) {
         self.sweeping = false;
         let Some(sweep) = self.sweeps.front_mut() else { return };
         let (cursor, pairs) = scanned(reply).unwrap_or((b"0".to_vec(), Vec::new()));
@@ -360,6 +372,7 @@ impl Presence {
         for pair in pairs.chunks_exact(2) {
             if let (Some(field), Some(record)) = (pair[0].bytes(), pair[1].text())
                 && node_of(record).as_deref() == Some(&*sweep.node)
+                && (sweep.node != self.node || pair[0].text().is_none_or(|name| hub.find_session(name).is_none()))
             {
                 fields.push(field);
             }
@@ -452,6 +465,8 @@ const GATHER: Duration = Duration::from_millis(50);
 const LIVES: u32 = 4;
 /// Seconds that lists stay without a relay or server that writes them, as with the old server.
 const EXPIRES: &[u8] = b"43200";
+/// Heartbeats from a connection's beginning until our own records are looked through.
+const REVIEW: u32 = 5;
 /// How often that is put off.
 const RENEWAL: Duration = Duration::from_secs(600);
 /// Milliseconds that one relay has to clear up after another.
