@@ -243,9 +243,9 @@ fn ack(fields: &Fields<'_>) -> Option<String> {
 
 /// Rooms as a message names them, comma separated: a string, a number, or a list of those.
 pub(super) fn rooms(raw: &RawValue) -> String {
-    match serde_json::from_str::<Vec<&RawValue>>(raw.get()) {
-        Ok(list) => list.into_iter().map(scalar).collect::<Vec<_>>().join(","),
-        Err(_) => scalar(raw).into_owned(),
+    match raw.get().starts_with('[').then(|| serde_json::from_str::<Vec<&RawValue>>(raw.get())) {
+        Some(Ok(list)) => list.into_iter().map(scalar).collect::<Vec<_>>().join(","),
+        _ => scalar(raw).into_owned(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! Our own, since a subscriber must survive what it cannot hold: a message beyond the bound is skipped as it comes, and the
 //! ones behind it are still understood. The crates' codecs want a whole reply in one buffer.
 
-use std::mem;
+use std::{borrow::Cow, mem};
 
 /// What the server says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,24 +173,31 @@ impl Reader {
         Some(reply)
     }
 
-    /// A line without its end.
-    fn line(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+    /// A line without its end; mostly it is whole where it came.
+    fn line<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Malformed> {
         let end = input.iter().position(|byte| *byte == b'\n');
         let (now, rest) = input.split_at(end.map_or(input.len(), |end| end + 1));
         if self.line.len() + now.len() > LONGEST_LINE {
             return Err(Malformed("a line has no end"));
         }
-        self.line.extend_from_slice(now);
         *input = rest;
+        if end.is_none() || !self.line.is_empty() {
+            self.line.extend_from_slice(now);
+        }
         if end.is_none() {
             return Ok(None);
         }
+        const WRONG: Malformed = Malformed("a line is empty or does not end with CR LF");
+        if self.line.is_empty() {
+            let line = now.strip_suffix(b"\r\n").filter(|line| !line.is_empty());
+            return line.map(|line| Some(line.into())).ok_or(WRONG);
+        }
         let mut line = mem::take(&mut self.line);
         if !line.ends_with(b"\r\n") || line.len() < 3 {
-            return Err(Malformed("a line is empty or does not end with CR LF"));
+            return Err(WRONG);
         }
         line.truncate(line.len() - 2);
-        Ok(Some(line))
+        Ok(Some(line.into()))
     }
 }
 
