@@ -221,7 +221,7 @@ fn a_bad_file_keeps_the_old_settings() {
         "[limits",
         "[sources.fresh]\nsign_key = \"\"",
         "[sources.new]\nsign_key = \"k\"\n[log]\nlevel = \"loud\"",
-        "[redis]\nurl = \"redis://localhost\"",
+        "[redis]\nurl = \"http://localhost\"",
     ] {
         let before = relay.log().len();
         reload_badly(&relay, bad);
