@@ -1,8 +1,9 @@
 //! relay: backends POST signed notifications; pages and apps hold a connection, sit in rooms, and get them at once.
 //!
-//! One process, one thread, one event loop. This library is the whole program ([`cli::run`] is `main`), so that tests and
-//! fuzzers reach every part of it. **A pure middle and a thin world**: everything relay *means* is ordinary data without a
-//! socket, a clock or a file ([`hub`]); everything it *touches* is in [`server`], whose `run` is the loop.
+//! One process, one thread, one event loop. This library is the whole program ([`cli::run`] is `main`) and its load generator
+//! ([`bench::run`]), so that tests and fuzzers reach every part of them. **A pure middle and a thin world**: everything relay
+//! *means* is ordinary data without a socket, a clock or a file ([`hub`]); everything it *touches* is in [`server`], whose
+//! `run` is the loop.
 //!
 //! # Floors
 //!

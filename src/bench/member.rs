@@ -67,6 +67,8 @@ pub struct Member {
     session: Session,
     /// When it began to connect: nanoseconds of the run's clock.
     pub began: u64,
+    /// When it pinged last.
+    pinged: u64,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,8 @@ struct Session {
     stage: Stage,
     /// The name of its Engine.IO session.
     sid: String,
+    /// After how many nanoseconds it pings, if it is on the client to do so.
+    ping_after: u64,
     /// Whether it only wants to come in, and then polls no more.
     once: bool,
 }
@@ -105,7 +109,8 @@ impl Member {
             Kind::SocketIo(revision) => (Stage::Upgrading, session(revision, "websocket", login), UPGRADE),
             Kind::Polling(revision) => (Stage::Opening, session(revision, "polling", login), ""),
         };
-        let mut member = Member { link, session: Session { kind, stage, sid: String::new(), once }, began };
+        let session = Session { kind, stage, sid: String::new(), ping_after: u64::MAX, once };
+        let mut member = Member { link, session, began, pinged: began };
         let mut request = Vec::new();
         script.get(&target, headers, &mut request);
         member.link.push(&request);
@@ -144,9 +149,13 @@ impl Member {
         self.send(&script.say(self.session.kind.form()))
     }
 
-    /// Pings, if it is on the client to do so; what a client that polls would have to post instead.
-    pub fn ping(&mut self) -> Result<Option<String>, String> {
-        if self.session.kind.pings() && self.has_joined() { self.send("2") } else { Ok(None) }
+    /// Pings, if it is on the client to do so and time to; what a client that polls would have to post instead.
+    pub fn ping(&mut self, now: u64) -> Result<Option<String>, String> {
+        if !self.has_joined() || now.saturating_sub(self.pinged) < self.session.ping_after {
+            return Ok(None);
+        }
+        self.pinged = now;
+        self.send("2")
     }
 
     /// The end of a session that polls, which goes on without a connection: what has to be posted.
@@ -245,7 +254,10 @@ impl Session {
             [b'0', open @ ..] => {
                 let open: serde_json::Value = serde_json::from_slice(open).map_err(|error| error.to_string())?;
                 open["sid"].as_str().ok_or("a session without a name")?.clone_into(&mut self.sid);
-                if revision == Revision::V4 {
+                if revision == Revision::V3 {
+                    // In good time before the announced interval is over.
+                    self.ping_after = open["pingInterval"].as_u64().unwrap_or(25_000).max(1) * 750_000;
+                } else {
                     self.answer("40", revision, script, out);
                 }
             }
@@ -316,7 +328,7 @@ mod tests {
     use super::*;
 
     fn session_of(kind: Kind, stage: Stage) -> Session {
-        Session { kind, stage, sid: String::new(), once: false }
+        Session { kind, stage, sid: String::new(), ping_after: u64::MAX, once: false }
     }
 
     /// Everything that comes to a member in its life, in two pieces cut anywhere.

@@ -30,8 +30,15 @@ pub fn pump(run: &mut Run) -> Result<Span, Failure> {
     crowd.heard = begin;
     loop {
         let now = crowd.now();
-        let time_left = options.seconds.is_none_or(|seconds| now - begin < seconds.as_nanos() as u64);
-        let wanted = |sent: u64| time_left && options.messages.is_none_or(|messages| sent < messages);
+        let when = |sent: u64| match options.pace {
+            Pace::Window(_) => now,
+            Pace::Rate(rate) => begin + (sent as f64 * 1e9 / rate) as u64,
+        };
+        // At a fixed rate time is the schedule's: how many messages are sent does not depend on who is late.
+        let wanted = |sent: u64| {
+            options.seconds.is_none_or(|seconds| when(sent) - begin < seconds.as_nanos() as u64)
+                && options.messages.is_none_or(|messages| sent < messages)
+        };
         let mut next = u64::MAX;
         match options.pace {
             Pace::Window(window) => {
@@ -39,9 +46,9 @@ pub fn pump(run: &mut Run) -> Result<Span, Failure> {
                     crowd.publish(crowd.now())?;
                 }
             }
-            Pace::Rate(rate) => {
+            Pace::Rate(_) => {
                 while wanted(crowd.ledger.sent() - first) {
-                    let due = begin + ((crowd.ledger.sent() - first) as f64 * 1e9 / rate) as u64;
+                    let due = when(crowd.ledger.sent() - first);
                     if due > now {
                         next = due;
                         break;
