@@ -11,7 +11,7 @@
 //!
 //! | floor | modules | what |
 //! |---|---|---|
-//! | 5 | [`cli`], [`bench`] | the process: arguments, exit codes, `sign`, `notify`, `listen`; the load generator, a program of its own |
+//! | 5 | [`cli`], [`bench`](mod@bench) | the process: arguments, exit codes, `sign`, `notify`, `listen`; the load generator, a program of its own |
 //! | 4 | [`server`] | the world: mio, sockets, files, signals, the time |
 //! | 3 | [`hub`], [`api`], [`hooks`] | the meaning; HTTP endpoints as functions of hub and request; the queue before the backend |
 //! | 2 | [`http`], [`websocket`], [`engineio`], [`socketio`] | protocols: bytes to values and back, one state machine a connection |

@@ -140,6 +140,15 @@ fn sessions_stay_alive() {
     assert_eq!(relay.counter("ping_timeouts"), 0);
 }
 
+/// Backends that are closed because they were silent come again, and none of their messages is lost.
+#[test]
+fn silent_backends_come_again() {
+    let relay = Relay::start("[limits]\nrequest_timeout = 0.4\nkeep_alive = 0.4\n");
+    let load = "--members 2 --connections 2 --rate 1 --messages 4 --timeout 20";
+    let json = bench(&format!("fan-out {load} --addr {} --json", relay.addr)).good();
+    assert_eq!(json["deliveries"], 8);
+}
+
 #[test]
 fn logins_of_every_kind() {
     let relay = Relay::start("");

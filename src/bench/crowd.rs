@@ -29,8 +29,8 @@ pub struct Crowd {
     pub script: Script,
     kind: Kind,
     members: Vec<Option<Member>>,
-    /// The backends; the last one posts for members that poll.
-    publishers: Vec<Publisher>,
+    /// The backends; the last one posts for members that poll. A relay closes those that have been silent for long.
+    publishers: Vec<Option<Publisher>>,
     /// What came of it.
     pub ledger: Ledger,
     /// Who came into its room since somebody looked, and in how many nanoseconds.
@@ -47,7 +47,7 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Nobody yet. `publishers` are connected at once; the run must be over within `timeout`.
+    /// Nobody yet, and room for so many `publishers`; the run must be over within `timeout`.
     pub fn new(
         target: Target,
         script: Script,
@@ -59,7 +59,7 @@ impl Crowd {
         for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
             signal_hook::flag::register(signal, stop.clone()).map_err(Failure::of("signals"))?;
         }
-        let mut crowd = Crowd {
+        Ok(Crowd {
             poll: Poll::new().map_err(Failure::of("poll"))?,
             events: Events::with_capacity(1024),
             buffer: vec![0; READ],
@@ -68,7 +68,7 @@ impl Crowd {
             script,
             kind,
             members: Vec::new(),
-            publishers: Vec::new(),
+            publishers: (0..=publishers).map(|_| None).collect(),
             joined: Vec::new(),
             accepted: 0,
             heard: 0,
@@ -77,13 +77,7 @@ impl Crowd {
             deadline: timeout.as_nanos() as u64,
             pinged: 0,
             stop,
-        };
-        for index in 0..=publishers {
-            let stream = crowd.target.open(0).map_err(Failure::of("a publisher"))?;
-            let publisher = Publisher::new(stream, crowd.poll.registry(), Token(PUBLISHERS + index));
-            crowd.publishers.push(publisher.map_err(|why| Failure::Failed(format!("a publisher: {why}")))?);
-        }
-        Ok(crowd)
+        })
     }
 
     /// The run's clock: nanoseconds since it began.
@@ -93,7 +87,22 @@ impl Crowd {
 
     /// How many answers the backend of that number waits for.
     pub fn in_flight_of(&self, publisher: usize) -> usize {
-        self.publishers[publisher].in_flight()
+        self.publishers[publisher].as_ref().map_or(0, Publisher::in_flight)
+    }
+
+    /// Connects the backends, so that the first messages do not have to wait for it.
+    pub fn enlist(&mut self) -> Result<(), Failure> {
+        (0..self.publishers.len()).try_for_each(|index| self.publisher(index).map(|_| ()))
+    }
+
+    /// The backend of that number, connected if it is not.
+    fn publisher(&mut self, index: usize) -> Result<&mut Publisher, Failure> {
+        let place = &mut self.publishers[index];
+        if place.is_none() {
+            let stream = self.target.open(0).map_err(Failure::of("a publisher"))?;
+            *place = Some(Publisher::new(stream, self.poll.registry(), Token(PUBLISHERS + index)).map_err(publisher)?);
+        }
+        place.as_mut().ok_or_else(|| publisher("not connected".into()))
     }
 
     /// Begins to connect a member, in the place of the one with that number if there is one; `once`: only to come in.
@@ -149,9 +158,9 @@ impl Crowd {
     /// Queues the next message with its publisher; its time counts from `at`.
     pub fn publish(&mut self, at: u64) -> Result<(), Failure> {
         let number = self.ledger.next();
-        let publisher = &mut self.publishers[self.ledger.publisher(number)];
         let mut request = Vec::new();
         self.script.notify(number, &mut request);
+        let publisher = self.publisher(self.ledger.publisher(number))?;
         publisher.push(&request, Asked::Notification(number));
         if publisher.backlog() > MOST_BACKLOG {
             return Err(Failure::Failed("the relay does not take messages at this rate".into()));
@@ -162,10 +171,7 @@ impl Crowd {
 
     /// Sends what is queued.
     pub fn flush(&mut self) -> Result<(), Failure> {
-        self.publishers
-            .iter_mut()
-            .try_for_each(Publisher::flush)
-            .map_err(|why| Failure::Failed(format!("a publisher: {why}")))
+        self.publishers.iter_mut().flatten().try_for_each(Publisher::flush).map_err(publisher)
     }
 
     /// Every member from the `first` on says something; how many they are.
@@ -174,7 +180,7 @@ impl Crowd {
         for number in first..self.members.len() {
             let Some(member) = &mut self.members[number] else { continue };
             if let Some(packet) = member.say(&self.script).map_err(Failure::Failed)? {
-                self.post(number, &packet);
+                self.post(number, &packet)?;
             }
             said += 1;
         }
@@ -184,7 +190,7 @@ impl Crowd {
     /// Ends a member's connection, and its session.
     pub fn close(&mut self, number: usize) -> Result<(), Failure> {
         if let Some(packet) = self.members[number].as_ref().and_then(Member::leave) {
-            self.post(number, &packet);
+            self.post(number, &packet)?;
             self.flush()?;
         }
         self.members[number] = None;
@@ -215,7 +221,7 @@ impl Crowd {
 
     /// Packets of members that poll that have not been answered.
     pub fn posts(&self) -> usize {
-        self.publishers.last().map_or(0, Publisher::in_flight)
+        self.in_flight_of(self.publishers.len() - 1)
     }
 
     /// Waits for events, until `until` at the longest (nanoseconds of the run's clock), and handles them.
@@ -244,11 +250,11 @@ impl Crowd {
 
     fn serve_publisher(&mut self, index: usize, writable: bool) -> Result<(), Failure> {
         let Crowd { publishers, ledger, buffer, begin, heard, .. } = self;
-        let publisher = &mut publishers[index];
+        let Some(backend) = &mut publishers[index] else { return Ok(()) };
         let mut refused = None;
-        let flushed = if writable { publisher.flush() } else { Ok(()) };
+        let flushed = if writable { backend.flush() } else { Ok(()) };
         let served = flushed.and_then(|()| {
-            publisher.handle_readable(buffer, &mut |asked, why| {
+            backend.handle_readable(buffer, &mut |asked, why| {
                 let now = begin.elapsed().as_nanos() as u64;
                 *heard = now;
                 match asked {
@@ -257,7 +263,13 @@ impl Crowd {
                 }
             })
         });
-        served.map_err(|why| Failure::Failed(format!("a publisher: {why}")))?;
+        if let Err(why) = served {
+            // Whoever has been silent for long may be closed, and told that it took too long (408).
+            if backend.in_flight() > 0 {
+                return Err(publisher(why));
+            }
+            publishers[index] = None;
+        }
         match refused {
             Some(why) => Err(Failure::Failed(format!("a packet was refused: {why}"))),
             None => Ok(()),
@@ -306,21 +318,25 @@ impl Crowd {
             // Whoever cannot be written to is found out when it is read from.
             let packet = self.members[number].as_mut().and_then(|member| member.ping(now).ok().flatten());
             if let Some(packet) = packet {
-                self.post(number, &packet);
+                self.post(number, &packet)?;
             }
         }
         self.flush()
     }
 
     /// Queues a packet of a member that polls with the backend that posts for all of them.
-    fn post(&mut self, number: usize, packet: &str) {
-        let post = self.members[number].as_ref().and_then(|member| member.post(packet));
-        if let (Some((target, body)), Some(publisher)) = (post, self.publishers.last_mut()) {
+    fn post(&mut self, number: usize, packet: &str) -> Result<(), Failure> {
+        if let Some((target, body)) = self.members[number].as_ref().and_then(|member| member.post(packet)) {
             let mut request = Vec::new();
             self.script.post(&target, TEXT, &body, &mut request);
-            publisher.push(&request, Asked::Packet);
+            self.publisher(self.publishers.len() - 1)?.push(&request, Asked::Packet);
         }
+        Ok(())
     }
+}
+
+fn publisher(why: String) -> Failure {
+    Failure::Failed(format!("a publisher: {why}"))
 }
 
 /// A poll waits in whole milliseconds; this waits for an event more finely, so that messages are sent when they are due.

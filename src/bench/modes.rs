@@ -7,7 +7,7 @@ use super::{
     histogram::Histogram,
     options::Pace,
     pump::{Span, pump},
-    report::Report,
+    report::{From, Report},
 };
 
 /// Messages to the members of rooms.
@@ -26,7 +26,7 @@ pub fn fan_out(run: &mut Run) -> Result<(), Failure> {
     report.figure("seconds", "took", Some(span.seconds), "s");
     report.figure("messages_per_s", "messages", Some(ledger.sent() as f64 / span.seconds), "/s");
     report.figure("deliveries_per_s", "deliveries", Some(ledger.delivered() as f64 / span.seconds), "/s");
-    report.latency("latency", &ledger.latency, matches!(run.options.pace, Pace::Rate(_)));
+    report.latency("latency", &ledger.latency, counted_from(run.options.pace));
     let each = |cpu: f64| cpu / 1000.0 / ledger.delivered().max(1) as f64;
     report.figure("cpu_us_per_delivery", "relay's CPU per delivery", span.cpu.map(each), "µs");
     told_cpu(report, &span);
@@ -43,7 +43,7 @@ pub fn ingest(run: &mut Run) -> Result<(), Failure> {
     report.tell("accepted", ledger.accepted());
     report.figure("seconds", "took", Some(span.seconds), "s");
     report.figure("accepted_per_s", "accepted", Some(ledger.accepted() as f64 / span.seconds), "/s");
-    report.latency("latency of the answer", &ledger.answers, matches!(run.options.pace, Pace::Rate(_)));
+    report.latency("latency of the answer", &ledger.answers, counted_from(run.options.pace));
     let each = |cpu: f64| cpu / 1000.0 / ledger.accepted().max(1) as f64;
     report.figure("cpu_us_per_notify", "relay's CPU per notification", span.cpu.map(each), "µs");
     told_cpu(report, &span);
@@ -128,7 +128,7 @@ pub fn connect(run: &mut Run) -> Result<(), Failure> {
     report.tell("concurrency", options.concurrency);
     report.figure("seconds", "took", Some(seconds), "s");
     report.figure("connects_per_s", "logins", Some(done as f64 / seconds), "/s");
-    report.latency("latency of the login", &latency, false);
+    report.latency("latency of the login", &latency, From::Connect);
     report.figure("cpu_us_per_connect", "relay's CPU per login", cpu.map(|cpu| cpu / 1000.0 / done as f64), "µs");
     Ok(())
 }
@@ -161,6 +161,13 @@ fn exchange(run: &mut Run, first: usize) -> Result<(), Failure> {
     crowd.flush()?;
     // What is lost is told at the end.
     crowd.wait(run.options.stall, &|crowd| crowd.ledger.in_flight() == 0).map(|_| ())
+}
+
+fn counted_from(pace: Pace) -> From {
+    match pace {
+        Pace::Window(_) => From::Send,
+        Pace::Rate(_) => From::Schedule,
+    }
 }
 
 fn told_load(report: &mut Report, pace: Pace, connections: usize, size: usize, sent: u64) {

@@ -23,6 +23,8 @@ pub struct Span {
 /// Sends until the number or the time is reached, and waits until everything has come or is lost.
 pub fn pump(run: &mut Run) -> Result<Span, Failure> {
     let Run { options, crowd, process, own, progress, .. } = run;
+    crowd.enlist()?;
+    crowd.rest(CONNECTED, &mut || {})?;
     let cpu = || (process.as_ref().and_then(|process| process.cpu()), own.cpu());
     let (cpu_before, own_before) = cpu();
     let begin = crowd.now();
@@ -96,4 +98,5 @@ fn has_room(mode: Mode, crowd: &super::crowd::Crowd, window: usize) -> bool {
     }
 }
 
+const CONNECTED: Duration = Duration::from_millis(50);
 const SETTLED: Duration = Duration::from_millis(100);

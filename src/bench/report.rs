@@ -6,6 +6,17 @@ use serde_json::{Map, Value};
 
 use super::{histogram::Histogram, ledger::Faults};
 
+/// From when a latency counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// From the message's send.
+    Send,
+    /// From when it should have been sent.
+    Schedule,
+    /// From the beginning of the connection.
+    Connect,
+}
+
 /// Figures in the order they are told.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -33,10 +44,11 @@ impl Report {
     }
 
     /// Latencies, and from when they are counted.
-    pub fn latency(&mut self, what: &str, histogram: &Histogram, from_schedule: bool) {
-        let (name, text) = match from_schedule {
-            true => ("schedule", "from when it was due"),
-            false => ("send", "from its send"),
+    pub fn latency(&mut self, what: &str, histogram: &Histogram, from: From) {
+        let (name, text) = match from {
+            From::Send => ("send", "from its send"),
+            From::Schedule => ("schedule", "from when it was due"),
+            From::Connect => ("connect", "from the TCP connect on"),
         };
         self.tell("latency_from", name);
         let micros = |nanos: u64| nanos as f64 / 1000.0;
@@ -134,7 +146,7 @@ mod tests {
         let mut report = Report::default();
         report.figure("a_us", "a", Some(1.0), "µs");
         report.figure("b_us", "b", None, "µs");
-        report.latency("delivery", &Histogram::new(), true);
+        report.latency("delivery", &Histogram::new(), From::Schedule);
         report.faults(&Faults { lost: 2, shown: vec!["why".into()], ..Faults::default() });
         let json: Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!((json["a_us"].as_f64(), json["b_us"].is_null()), (Some(1.0), true));

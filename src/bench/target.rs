@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream as Blocking, ToSocketAddrs},
+    os::fd::AsRawFd,
     path::PathBuf,
     time::Duration,
 };
@@ -55,6 +56,7 @@ impl Target {
             Place::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path)?)),
             Place::Tcp(SocketAddr::V4(place)) if place.ip().is_loopback() && number >= OF_ONE_ADDRESS => {
                 let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+                late_port(&socket)?;
                 let last = 2 + (number / OF_ONE_ADDRESS) % 250;
                 socket.bind(&SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last as u8), 0).into())?;
                 socket.set_nonblocking(true)?;
@@ -67,6 +69,31 @@ impl Target {
             Place::Tcp(place) => Stream::tcp(TcpStream::connect(*place)?),
         }
     }
+}
+
+/// The port is to be chosen when it is known for which server (`ip(7)`, `IP_BIND_ADDRESS_NO_PORT`): a port chosen earlier
+/// would be taken for all, and for a while beyond the connection's end.
+#[allow(unsafe_code)]
+fn late_port(socket: &Socket) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let on: libc::c_int = 1;
+        // SAFETY: the option is an int, which lives here, and its length is given.
+        let set = unsafe {
+            let size = size_of::<libc::c_int>() as libc::socklen_t;
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::IPPROTO_IP,
+                libc::IP_BIND_ADDRESS_NO_PORT,
+                (&raw const on).cast(),
+                size,
+            )
+        };
+        if set != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what is not this machine and not named as one's own.

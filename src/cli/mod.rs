@@ -291,6 +291,8 @@ mod tests {
             Ok(Command::Serve(Options { allow_demo_keys: true, .. }))
         ));
         assert!(matches!(command("check --config=b"), Ok(Command::Check(Origin::File(_)))));
+        // What follows is not looked at: it is the other program's.
+        assert!(matches!(command("bench --frobnicate -h"), Ok(Command::Bench(args)) if args.len() == 2));
         for (line, text) in
             [("--version", "relay "), ("-h", "relay: "), ("help", "relay: "), ("notify --help", "relay notify")]
         {
