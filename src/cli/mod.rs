@@ -2,9 +2,12 @@
 
 pub mod tools;
 
+use core::{ffi::c_char, ptr};
 use std::{
+    env,
     ffi::OsString,
     io::{self, Write},
+    os::unix::ffi::OsStringExt,
     path::PathBuf,
     process::ExitCode,
 };
@@ -45,6 +48,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         },
         Command::Check(origin) => check(&origin),
         Command::Tool(tool) => tool.run(),
+        Command::Bench(args) => bench(args),
         Command::Say(text) => {
             say(&text);
             ExitCode::SUCCESS
@@ -63,6 +67,7 @@ enum Command {
     Serve(Options),
     Check(Origin),
     Tool(Box<tools::Tool>),
+    Bench(Vec<OsString>),
     Say(String),
 }
 
@@ -70,6 +75,9 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, lexopt::Error>
     let mut args = args.peekable();
     let is_word = |arg: &OsString| !arg.as_encoded_bytes().starts_with(b"-");
     let name = args.next_if(is_word).map_or(Ok("serve".into()), OsString::into_string)?;
+    if name == "bench" {
+        return Ok(Command::Bench(args.collect()));
+    }
     let mut arguments = Arguments { parser: Parser::from_args(args) };
     let help = match name.as_str() {
         "serve" => HELP,
@@ -126,6 +134,33 @@ fn check(origin: &Origin) -> ExitCode {
             ExitCode::from(BAD_CONFIGURATION)
         }
     }
+}
+
+/// Becomes `relay-bench`, a program of its own so that the daemon does not carry it: the one beside this program, else the
+/// one in `PATH`. By the system's own call: `std::process::Command` would make the daemon larger by 26 KiB.
+#[allow(unsafe_code)]
+#[cold]
+fn bench(args: Vec<OsString>) -> ExitCode {
+    let mut beside = env::current_exe().unwrap_or_default();
+    beside.set_file_name("relay-bench");
+    // What the system gave as arguments has no NUL. They are not freed: this program ends here, one way or the other.
+    let mut pointers: Vec<*const c_char> = Vec::new();
+    for word in [beside.into_os_string()].into_iter().chain(args) {
+        let mut bytes = word.into_vec();
+        bytes.push(0);
+        pointers.push(bytes.leak().as_ptr().cast());
+    }
+    pointers.push(ptr::null());
+    // SAFETY: the words end with NUL and are never freed, and the list ends with a null pointer.
+    unsafe {
+        libc::execv(pointers[0], pointers.as_ptr());
+        libc::execvp(c"relay-bench".as_ptr(), pointers.as_ptr());
+    }
+    eprintln!(
+        "relay: relay-bench: {}\nIt is a program of its own: 'cargo build --release' makes it; put it beside relay or in PATH.",
+        io::Error::last_os_error()
+    );
+    ExitCode::from(FAILED)
 }
 
 /// The words after the command.
@@ -218,6 +253,7 @@ relay sign connect ROOMS | relay sign notify ROOMS DATA
                           make a signature
 relay notify ROOMS DATA   post a signed notification, show the answer
 relay listen ROOMS        join rooms, print a line for each message
+relay bench MODE          measure a relay under load
 relay COMMAND --help      more about a command
 relay --version
 
@@ -255,6 +291,8 @@ mod tests {
             Ok(Command::Serve(Options { allow_demo_keys: true, .. }))
         ));
         assert!(matches!(command("check --config=b"), Ok(Command::Check(Origin::File(_)))));
+        // What follows is not looked at: it is the other program's.
+        assert!(matches!(command("bench --frobnicate -h"), Ok(Command::Bench(args)) if args.len() == 2));
         for (line, text) in
             [("--version", "relay "), ("-h", "relay: "), ("help", "relay: "), ("notify --help", "relay notify")]
         {
