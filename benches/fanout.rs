@@ -17,7 +17,9 @@ use std::{
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 use relay::sign::{Subject, to_hex};
 use std::os::fd::AsRawFd;
-use tungstenite::handshake::derive_accept_key;
+
+#[path = "../tests/bench/floor.rs"]
+mod floor;
 
 const KEY: &str = "try4dfs%#fs!#$2334ds(%B)";
 const MEMBERS: usize = 1000;
@@ -27,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() {
     match env::args().nth(1).as_deref() {
-        Some("floor") => floor(false),
-        Some("coalesce") => floor(true),
+        Some("floor") => floor::serve(false),
+        Some("coalesce") => floor::serve(true),
         Some("siblings") => siblings(),
         _ => {
             memory();
@@ -403,69 +405,4 @@ fn park(addr: SocketAddr, number: usize) -> TcpStream {
     ask(format!("GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n"));
     write!(stream, "GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n").unwrap();
     stream
-}
-
-/// The least a server can do: accept, and send prepared bytes to everybody for each request; with `coalesce` once for all
-/// requests of a read.
-fn floor(coalesce: bool) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    eprintln!("listening on {}", listener.local_addr().unwrap());
-    listener.set_nonblocking(true).unwrap();
-    let (mut poll, mut events) = (Poll::new().unwrap(), Events::with_capacity(1024));
-    let watch = |poll: &Poll, fd: i32, token| {
-        poll.registry().register(&mut SourceFd(&fd), Token(token), Interest::READABLE).unwrap();
-    };
-    watch(&poll, listener.as_raw_fd(), usize::MAX - 1);
-    let mut streams: Vec<Option<TcpStream>> = Vec::new();
-    let mut members: Vec<usize> = Vec::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        poll.poll(&mut events, None).unwrap();
-        for event in &events {
-            let token = event.token().0;
-            if token == usize::MAX - 1 {
-                while let Ok((stream, _)) = listener.accept() {
-                    stream.set_nodelay(true).unwrap();
-                    stream.set_nonblocking(true).unwrap();
-                    watch(&poll, stream.as_raw_fd(), streams.len());
-                    streams.push(Some(stream));
-                }
-                continue;
-            }
-            let length = streams[token].as_mut().map_or(0, |stream| stream.read(&mut buffer).unwrap_or(0));
-            if length == 0 {
-                streams[token] = None;
-                members.retain(|member| *member != token);
-                continue;
-            }
-            if buffer.starts_with(b"GET ") {
-                members.push(token);
-                let key = derive_accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
-                let answer = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {key}\r\n\r\n");
-                streams[token].as_mut().unwrap().write_all(answer.as_bytes()).unwrap();
-                continue;
-            }
-            // A request's data, as it stands in the form, is the message.
-            let text = std::str::from_utf8(&buffer[..length]).unwrap();
-            let requests: Vec<&str> = text.split("data=").skip(1).map(|rest| rest.split('&').next().unwrap()).collect();
-            let frame = |data: &&str| {
-                let data = data.replace("%3D", "=").replace("%3B", ";");
-                let mut frame = vec![0x81, 126];
-                frame.extend_from_slice(&(data.len() as u16).to_be_bytes());
-                frame.extend_from_slice(data.as_bytes());
-                frame
-            };
-            let sends = match coalesce {
-                true => vec![requests.iter().flat_map(frame).collect()],
-                false => requests.iter().map(frame).collect::<Vec<_>>(),
-            };
-            for bytes in &sends {
-                for member in &members {
-                    streams[*member].as_mut().unwrap().write_all(bytes).unwrap();
-                }
-            }
-            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".repeat(requests.len());
-            streams[token].as_mut().unwrap().write_all(answer.as_bytes()).unwrap();
-        }
-    }
 }
