@@ -90,7 +90,8 @@ impl Siblings {
         let other = self.setup.as_ref().is_none_or(|old| heart(old) != heart(redis));
         let on = redis.url.is_some();
         let secret = redis.secret.as_ref().map(|secret| secret.expose().as_bytes());
-        hub.siblings.configure(on.then_some((redis.trust_from_sys, secret)));
+        let window = hub.config().sign_window.as_secs();
+        hub.link_siblings(on.then_some((redis.trust_from_sys, secret, window)));
         hub.roster.switch(on);
         self.outgoing.configure(redis.buffer as usize, redis.buffer_age);
         self.url = redis.url.clone();
@@ -173,9 +174,9 @@ impl Siblings {
             match event {
                 Event::Ready => self.handle_ready(role, hub, now),
                 Event::Message { channel, payload } => {
-                    let commands = self.setup.as_ref().is_some_and(|setup| setup.channel.as_bytes() != channel);
+                    let channel = self.channel(&channel);
                     match payload {
-                        Reply::Bulk(bytes) => hub.handle_published(commands, &bytes, now),
+                        Reply::Bulk(bytes) => hub.handle_published(&channel, &bytes, now),
                         Reply::TooLong(bytes) => hub.handle_too_long(bytes),
                         _ => {}
                     }
@@ -190,6 +191,16 @@ impl Siblings {
             if hub.is_pressed() {
                 return true;
             }
+        }
+    }
+
+    /// Which of ours a channel is.
+    fn channel(&self, name: &[u8]) -> Channel {
+        let main = self.setup.as_ref().map_or("", |setup| &setup.channel);
+        match name.strip_prefix(main.as_bytes()) {
+            Some(b"") => Channel::Messages,
+            Some(rest) if rest == COMMANDS.as_bytes() => Channel::Commands,
+            _ => Channel::Relay(self.node.clone()),
         }
     }
 
