@@ -97,8 +97,10 @@ impl Siblings {
                 self.seal = Some(Seal::new(&self.node, secret));
                 self.trust = trust;
             }
+            // Siblings remember the last number: when the link comes back, numbers go on.
             None => {
-                *self = Siblings { node: mem::take(&mut self.node), ip: mem::take(&mut self.ip), ..Siblings::default() }
+                let (node, ip) = (mem::take(&mut self.node), mem::take(&mut self.ip));
+                *self = Siblings { node, ip, seq: self.seq, ..Siblings::default() };
             }
         }
     }
