@@ -91,7 +91,6 @@ impl Siblings {
         let on = redis.url.is_some();
         let secret = redis.secret.as_ref().map(|secret| secret.expose().as_bytes());
         hub.siblings.configure(on.then_some((redis.trust_from_sys, secret)));
-        hub.roster.switch(on);
         self.outgoing.configure(redis.buffer as usize, redis.buffer_age);
         self.url = redis.url.clone();
         self.node = hub.siblings.node().into();
@@ -111,6 +110,8 @@ impl Siblings {
             }
             self.show_health(hub);
         }
+        // Behind the end of the link, which takes back what was to be written.
+        hub.roster.switch(on);
         other
     }
 
