@@ -265,12 +265,13 @@ impl Siblings {
         self.url.is_some() && hub.siblings.has_outgoing()
     }
 
-    /// When something is to be done, though nothing comes.
-    pub fn deadline(&self) -> Time {
+    /// When something is to be done, though nothing comes; unless it `dials`, no connection can be opened now.
+    pub fn deadline(&self, dials: bool) -> Time {
         if self.url.is_none() {
             return Time::NEVER;
         }
-        let end = |end: &End| end.link.as_ref().map_or(end.retry, Link::poll_timeout);
+        let retry = |end: &End| if dials { end.retry } else { Time::NEVER };
+        let end = |end: &End| end.link.as_ref().map_or_else(|| retry(end), Link::poll_timeout);
         let mut next = self.ends.iter().map(end).min().unwrap_or(Time::NEVER).min(self.reading.deadline());
         if self.ends[Role::Publisher as usize].ready.is_some() {
             next = next.min(self.presence.deadline());
