@@ -52,6 +52,8 @@ pub enum Tag {
     Read(Topic),
     /// A number of it, and which.
     Count(Topic, usize),
+    /// How many relays listen.
+    Listeners,
 }
 
 /// The link.
@@ -69,6 +71,19 @@ pub struct Siblings {
     trouble: Option<(String, Time)>,
     health: Health,
     dials: u64,
+    /// How many siblings there were when Redis was lost, and when that was.
+    lost: Option<(usize, Time)>,
+    hold: Option<Hold>,
+}
+
+/// What waits is not published before siblings, who lost Redis at the same time, are back to hear it.
+struct Hold {
+    /// How many have to listen, this relay included.
+    listeners: usize,
+    /// By then they have tried again.
+    until: Time,
+    /// When to look; nothing while that is being answered, or cannot be.
+    look: Option<Time>,
 }
 
 /// One of the two connections.
@@ -102,6 +117,7 @@ impl Siblings {
                 self.drop_end(role, hub, Time::START);
                 self.ends[role as usize] = End::default();
             }
+            (self.lost, self.hold) = (None, None);
             self.health = Health::Off;
             if on {
                 self.health = Health::Failing("not connected yet".into());
@@ -206,11 +222,28 @@ impl Siblings {
         if role == Role::Publisher {
             self.presence.begin(hub, now.time);
             hub.tell_presence(true);
+            self.hold = self.lost.filter(|(siblings, _)| *siblings > 0).map(|(siblings, since)| {
+                // Who waits twice as long each time has not waited longer than this, give or take what is random.
+                let patience = (now.time.since(since) * 2 + FIRST_BACKOFF * 2).min(LAST_BACKOFF * 3 / 2);
+                // What Redis has not seen the end of is gone after the first moment.
+                let look = Some(now.time.after(LOOK));
+                Hold { listeners: siblings + 1, until: now.time.after(patience), look }
+            });
         }
         self.judge(hub, now.time);
     }
 
     fn handle_reply(&mut self, tag: Tag, reply: Reply, hub: &mut Hub, now: Now) -> Result<(), Failure> {
+        if tag == Tag::Listeners {
+            // Who may not ask waits for as long as it takes.
+            if let (Some(hold), Some(count)) = (&mut self.hold, listeners(reply)) {
+                hold.look = Some(now.time.after(LOOK));
+                if count >= hold.listeners {
+                    self.hold = None;
+                }
+            }
+            return Ok(());
+        }
         if let Reply::Error(why) = &reply {
             // It will be well in a moment: until then it is as if it were away.
             if ["LOADING", "MASTERDOWN", "TRYAGAIN"].iter().any(|word| why.starts_with(word)) {
@@ -249,7 +282,18 @@ impl Siblings {
         }
         let end = &mut self.ends[Role::Publisher as usize];
         if let (Some(link), Some(_)) = (&mut end.link, end.ready) {
-            while !link.is_full()
+            self.hold.take_if(|hold| hold.until <= now.time || self.presence.is_leaving());
+            match &mut self.hold {
+                Some(hold) => {
+                    if hold.look.take_if(|look| *look <= now.time).is_some() {
+                        let channel = format!("{}{COMMANDS}", setup.channel);
+                        link.command(&[b"PUBSUB", b"NUMSUB", channel.as_bytes()], Tag::Listeners, now.time);
+                    }
+                }
+                None => self.outgoing.expire(now.time),
+            }
+            while self.hold.is_none()
+                && !link.is_full()
                 && let Some((command, serial)) = self.outgoing.poll_send()
             {
                 link.send(command, Tag::Publish(serial), now.time);
@@ -275,6 +319,9 @@ impl Siblings {
         let mut next = self.ends.iter().map(end).min().unwrap_or(Time::NEVER).min(self.reading.deadline());
         if self.ends[Role::Publisher as usize].ready.is_some() {
             next = next.min(self.presence.deadline());
+            if let Some(hold) = &self.hold {
+                next = next.min(hold.until).min(hold.look.unwrap_or(Time::NEVER));
+            }
         }
         next
     }
@@ -314,6 +361,17 @@ impl Siblings {
 
     fn fail(&mut self, role: Role, failure: Failure, hub: &mut Hub, now: Time) {
         let why = failure.to_string();
+        let ready = self.ends[role as usize].ready;
+        if let (Role::Publisher, Some(ready)) = (role, ready) {
+            // After a moment with Redis it is not known yet who is there, and who was there before may not be back.
+            let heartbeat = self.setup.as_ref().map_or(Duration::ZERO, |setup| setup.heartbeat);
+            let (before, since) = match self.lost {
+                Some((before, since)) if self.hold.is_some() => (before, since),
+                Some((before, _)) if now.since(ready) < heartbeat * 2 => (before, now),
+                _ => (0, now),
+            };
+            self.lost = Some((before.max(hub.siblings.known.len()), since));
+        }
         self.drop_end(role, hub, now);
         self.dials += 1;
         let end = &mut self.ends[role as usize];
@@ -383,9 +441,16 @@ impl Siblings {
     }
 }
 
+/// How many subscribe to the one channel that was asked for.
+fn listeners(reply: Reply) -> Option<usize> {
+    usize::try_from(reply.array()?.get(1)?.integer()?).ok()
+}
+
 /// What the channel of commands is called, beside that of messages.
 const COMMANDS: &str = ":relay";
 const NOT_YET: &str = "not connected yet";
 /// How long to wait before connecting again: twice as long each time.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(5);
+/// How often to look whether siblings are back.
+const LOOK: Duration = Duration::from_millis(50);

@@ -295,7 +295,7 @@ impl Presence {
                     }
                 }
             }
-            Tag::Write | Tag::Publish(_) | Tag::Read(_) | Tag::Count(..) => {}
+            Tag::Write | Tag::Publish(_) | Tag::Read(_) | Tag::Count(..) | Tag::Listeners => {}
         }
     }
 
