@@ -346,6 +346,9 @@ impl Presence {
                 None => {
                     let (nodes, node) = (self.key("relay_nodes"), sweep.node.clone());
                     link.command(&[b"HDEL", nodes.as_bytes(), node.as_bytes()], Tag::Write, now);
+                    // It may come back and die again.
+                    let lock = self.key(&format!("relay_sweep:{node}"));
+                    link.command(&[b"DEL", lock.as_bytes()], Tag::Write, now);
                     self.sweeps.pop_front();
                 }
             }
