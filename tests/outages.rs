@@ -222,8 +222,10 @@ fn who_does_not_come_back_is_not_waited_for() {
     three.child.kill().unwrap();
     three.child.wait().unwrap();
     publish(&one, "one", 0..5);
+    let begin = Instant::now();
     redis.run();
     assert_eq!(read_to(&mut member, "one", 4).len(), 5);
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
     assert_eq!(two.counter("redis_missed"), 0);
 }
 
@@ -254,6 +256,34 @@ fn a_stall() {
     wait_until(2, || redis.hash(ONLINE).len());
     members.iter_mut().for_each(Client::silence);
     relays.iter().for_each(|relay| assert_eq!(relay.counter("redis_dropped"), 0));
+}
+
+/// Who asks for what only Redis knows is told that it does not answer, and meanwhile nobody waits with him.
+#[test]
+fn questions_during_a_stall() {
+    let redis = Redis::start();
+    let relays: [Relay; 2] = redis.relays("");
+    let mut member = relays[0].connect("room");
+    redis.signal(SIGSTOP);
+    thread::scope(|scope| {
+        for page in ["/api/online?source=demo", "/api/stats", "/read_connections", "/readmsglocation"] {
+            let relay = &relays[0];
+            scope.spawn(move || {
+                let begin = Instant::now();
+                let answer = relay.admin(page);
+                assert_eq!(answer.status, 200, "{page}: {answer:?}");
+                assert!(begin.elapsed() < Duration::from_millis(2500), "{page}: {:?}", begin.elapsed());
+            });
+        }
+        for number in 0..20 {
+            publish(&relays[0], "meanwhile", number..number + 1);
+            assert_eq!(read_to(&mut member, "meanwhile", number), [number]);
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    redis.signal(SIGCONT);
+    wait_linked(&relays[0]);
+    wait_for("an answer", || (relays[0].admin("/api/online?source=demo").json()["complete"] == true).then_some(()));
 }
 
 /// Redis ends connections again and again while messages flow: at home nothing is lost, at siblings nothing comes twice, and
@@ -692,6 +722,11 @@ fn a_name_that_nobody_has() {
     assert!(begin.elapsed() < Duration::from_secs(1));
     assert_eq!(health(&relay)["redis"]["status"], "failing");
     fails_calmly(&relay, "nameless");
+    // It is looked for every second or so, which nobody feels.
+    for number in 0..60 {
+        publish(&relay, "at home", number..number + 1);
+        thread::sleep(Duration::from_millis(25));
+    }
 }
 
 #[test]
