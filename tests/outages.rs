@@ -450,6 +450,12 @@ fn a_user_without_rights() {
     wait_reason(&relay, "it refuses commands: NOPERM");
     publish(&relay, "at home", 0..2);
     assert_eq!(read_to_words(&mut member, 2), ["at home 0", "at home 1"]);
+    // It is not well again because nothing is published for a while.
+    for _ in 0..50 {
+        assert!(wait_failing(&relay).contains("NOPERM"));
+        thread::sleep(Duration::from_millis(25));
+    }
+    assert_eq!(changes(&relay).len(), 2, "linked, refused: {:?}", changes(&relay));
     redis.ask(&["ACL", "SETUSER", "limited", "+publish"]);
     wait_linked(&relay);
     let sibling = redis.relay("");

@@ -69,6 +69,8 @@ pub struct Siblings {
     reading: Reading,
     /// What Redis refused last, and when.
     trouble: Option<(String, Time)>,
+    /// That was to publish something: it is not well before something is published.
+    mute: bool,
     health: Health,
     dials: u64,
     /// How many siblings there were when Redis was lost, and when that was.
@@ -118,6 +120,7 @@ impl Siblings {
                 self.ends[role as usize] = End::default();
             }
             (self.lost, self.hold) = (None, None);
+            (self.trouble, self.mute) = (None, false);
             self.health = Health::Off;
             if on {
                 self.health = Health::Failing("not connected yet".into());
@@ -250,7 +253,15 @@ impl Siblings {
                 return Err(Failure::Lost(why.clone()));
             }
             hub.stats.redis_errors += 1;
-            self.trouble = Some((why.clone(), now.time));
+            // Other commands may be refused too, but this is what siblings feel.
+            let publish = matches!(tag, Tag::Publish(_));
+            if publish || !self.mute {
+                self.trouble = Some((why.clone(), now.time));
+                self.mute = publish;
+            }
+            self.judge(hub, now.time);
+        } else if self.mute && matches!(tag, Tag::Publish(_)) {
+            (self.mute, self.trouble) = (false, None);
             self.judge(hub, now.time);
         }
         let Some(link) = &mut self.ends[Role::Publisher as usize].link else { return Ok(()) };
@@ -340,6 +351,14 @@ impl Siblings {
         }
         self.outgoing.expire(now.time);
         hub.stats.redis_dropped += self.outgoing.take_dropped();
+        let heartbeat = self.setup.as_ref().map_or(Duration::ZERO, |setup| setup.heartbeat);
+        if self.mute
+            && let Some((_, since)) = &mut self.trouble
+            && now.time.since(*since) >= heartbeat
+        {
+            *since = now.time;
+            hub.try_to_tell();
+        }
         self.reading.expire(hub, now);
         hub.census.sweep(now.time);
         self.judge(hub, now.time);
@@ -373,6 +392,10 @@ impl Siblings {
             self.lost = Some((before.max(hub.siblings.known.len()), since));
         }
         self.drop_end(role, hub, now);
+        if role == Role::Publisher {
+            // It begins anew, perhaps as one who may: its greeting shows that.
+            self.mute = false;
+        }
         self.dials += 1;
         let end = &mut self.ends[role as usize];
         // Only what stood for a while shows that all is well.
@@ -402,7 +425,7 @@ impl Siblings {
     fn judge(&mut self, hub: &mut Hub, now: Time) {
         let Some(url) = &self.url else { return };
         let heartbeat = self.setup.as_ref().map_or(Duration::ZERO, |setup| setup.heartbeat);
-        self.trouble.take_if(|(_, since)| now.since(*since) > heartbeat * 2);
+        self.trouble.take_if(|(_, since)| !self.mute && now.since(*since) > heartbeat * 2);
         let ready = self.ends.iter().all(|end| end.ready.is_some());
         let why = self.ends.iter().find(|end| end.ready.is_none()).map(|end| end.why.as_deref());
         let health = match (ready, &self.trouble, why) {
