@@ -15,6 +15,9 @@ use mio::Waker;
 
 use crate::clock::Time;
 
+/// What a search ends with.
+type Found = io::Result<Vec<SocketAddr>>;
+
 /// Where a server is, as far as it is known.
 #[derive(Default)]
 pub struct Resolver {
@@ -23,7 +26,7 @@ pub struct Resolver {
     next: usize,
     fresh_until: Time,
     /// A search for it, and how long anybody waits for that; nobody does any more if it took too long.
-    finding: Option<(Receiver<io::Result<Vec<SocketAddr>>>, Option<Time>)>,
+    finding: Option<(Receiver<Found>, Option<Time>)>,
     /// Why it was not found, and until when nobody looks again.
     lost: Option<(String, Time)>,
 }
