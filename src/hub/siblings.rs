@@ -229,6 +229,12 @@ impl Hub {
         self.tell(if here { "hello" } else { "bye" }, Channel::Commands, true, |_| {});
     }
 
+    /// Publishes what nobody else hears, to see whether that is allowed.
+    pub fn try_to_tell(&mut self) {
+        let own = Channel::Relay(self.siblings.node.clone());
+        self.tell("try", own, true, |_| {});
+    }
+
     /// Tells siblings who is to load the page again.
     pub(super) fn share_refresh(&mut self, target: refresh::Target<'_>) {
         let name = |tenant: TenantId| self.tenants[tenant.0 as usize].name.clone();

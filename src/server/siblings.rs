@@ -45,11 +45,10 @@ struct Pipe {
 impl Link {
     /// When something is to be done, though nothing comes.
     pub fn deadline(&self) -> crate::clock::Time {
-        let finding = self.resolver.finding_until();
-        // While the name is being found no connection can be tried.
-        match finding {
-            Some(until) => until,
-            None => self.machine.deadline(),
+        match self.resolver.finding_until() {
+            // While the name is being found no connection can be tried; one that stands goes on.
+            Some(until) => self.machine.deadline(false).min(until),
+            None => self.machine.deadline(true),
         }
     }
 
@@ -215,7 +214,7 @@ impl Server {
 
     /// Does what time brings.
     pub(super) fn expire_siblings(&mut self) {
-        if self.siblings.machine.deadline() <= self.now.time {
+        if self.siblings.machine.deadline(true) <= self.now.time {
             self.siblings.machine.handle_timeout(&mut self.hub, self.now);
             self.drop_pipes();
         }

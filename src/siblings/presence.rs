@@ -305,7 +305,7 @@ impl Presence {
                     }
                 }
             }
-            Tag::Write | Tag::Publish(_) | Tag::Read(_) | Tag::Count(..) => {}
+            Tag::Write | Tag::Publish(_) | Tag::Read(_) | Tag::Count(..) | Tag::Listeners => {}
         }
     }
 
@@ -357,6 +357,9 @@ impl Presence {
                     let (nodes, node) = (self.key("relay_nodes"), sweep.node.clone());
                     if node != self.node {
                         link.command(&[b"HDEL", nodes.as_bytes(), node.as_bytes()], Tag::Write, now);
+                        // It may come back and die again.
+                        let lock = self.key(&format!("relay_sweep:{node}"));
+                        link.command(&[b"DEL", lock.as_bytes()], Tag::Write, now);
                     }
                     self.sweeps.pop_front();
                 }
