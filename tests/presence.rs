@@ -157,7 +157,8 @@ fn answers_come_from_a_cache() {
     let calls =
         info.text().unwrap().split("cmdstat_hscan:calls=").nth(1).unwrap().split(',').next().unwrap().to_owned();
     let calls: u64 = calls.parse().unwrap();
-    assert!((1..=1 + begin.elapsed().as_secs()).contains(&calls), "{calls} calls");
+    // (One more may be of a relay that looks through its own records.)
+    assert!((1..=3 + begin.elapsed().as_secs()).contains(&calls), "{calls} calls");
     assert_eq!(relay.request("HEAD", "/api/online?source=demo&token=test-token", &[], b"").status, 200);
     redis.signal(19);
     let waits = Instant::now();
@@ -181,7 +182,7 @@ fn strange_records() {
     {
         redis.ask(&["HSET", ONLINE, field, record]);
     }
-    redis.ask(&["HSET", ONLINE, "6", &format!("{{\"username\":\"{}\"}}", "x".repeat(100_000))]);
+    redis.ask(&["HSET", ONLINE, "6", &format!("{{\"username\":\"{}\"}}", "x".repeat(300_000))]);
     redis.ask(&["HSET", TODAY, "a", "-5"]);
     redis.ask(&["HSET", TODAY, "b", "many"]);
     wait_until(json!({"": 1, "<b>": 1}), || online(&relay, "")["names"].clone());
@@ -232,14 +233,14 @@ fn today_is_today() {
     let redis = Redis::start();
     redis.ask(&["HSET", TODAY, "li", "5"]);
     let relay = redis.relay("");
-    wait_until(true, || redis.ask(&["GET", "node.xin.com:relay_today"]).text().is_some());
+    wait_until(true, || redis.ask(&["GET", "node.xin.com:relay_today:demo"]).text().is_some());
     assert_eq!(redis.hash(TODAY), [("li".to_owned(), "5".to_owned())]);
     drop(relay);
-    redis.ask(&["SET", "node.xin.com:relay_today", "2026-01-01"]);
+    redis.ask(&["SET", "node.xin.com:relay_today:demo", "2026-01-01"]);
     let relay = redis.relay("");
     wait_until(vec![], || redis.hash(TODAY));
     let date = relay.admin("/api/today?source=demo").json()["date"].as_str().unwrap().to_owned();
-    assert_eq!(redis.ask(&["GET", "node.xin.com:relay_today"]).text(), Some(&*date));
+    assert_eq!(redis.ask(&["GET", "node.xin.com:relay_today:demo"]).text(), Some(&*date));
 }
 
 /// Several relays of several prefixes and channels do not meet.

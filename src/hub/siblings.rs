@@ -40,6 +40,8 @@ pub struct Siblings {
     heard: BTreeMap<Box<str>, u64>,
     /// Relays that are there, beside this one.
     pub known: BTreeSet<Box<str>>,
+    /// Those that have greeted since the list of them was read last.
+    pub greeted: BTreeSet<Box<str>>,
     /// Somebody may have thrown away what Redis knows of our sessions.
     pub forgotten: bool,
     pub(super) inquiries: Inquiries,
@@ -226,7 +228,8 @@ impl Hub {
 
     /// Tells siblings that this relay is there, or that it goes.
     pub fn tell_presence(&mut self, here: bool) {
-        self.tell(if here { "hello" } else { "bye" }, Channel::Commands, true, |_| {});
+        let last = self.siblings.seq;
+        self.tell(if here { "hello" } else { "bye" }, Channel::Commands, true, |line| line.shown("last", last));
     }
 
     /// Publishes what nobody else hears, to see whether that is allowed.
@@ -512,9 +515,23 @@ impl Hub {
             return Ok(());
         }
         match &*command {
-            "hello" if self.siblings.known.len() < MOST_NODES => drop(self.siblings.known.insert((*node).into())),
+            "hello" if self.siblings.greeted.len() < MOST_NODES => {
+                // What was told before and is not known here never came.
+                let last = number(fields, "last").unwrap_or(0);
+                match self.siblings.heard.get_mut(&*node) {
+                    Some(heard) if *heard < last => {
+                        self.stats.redis_missed = self.stats.redis_missed.saturating_add(last - *heard);
+                        *heard = last;
+                    }
+                    Some(_) => {}
+                    None => drop(self.siblings.heard.insert((*node).into(), last)),
+                }
+                self.siblings.known.insert((*node).into());
+                self.siblings.greeted.insert((*node).into());
+            }
             "bye" => {
                 self.siblings.known.remove(&*node);
+                self.siblings.greeted.remove(&*node);
                 self.census.relays.retain(|relay| *relay.node != *node);
             }
             "refresh" => {

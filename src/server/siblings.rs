@@ -83,7 +83,8 @@ impl Server {
             }
         }
         pipe.hung_up |= event.is_read_closed() || event.is_error();
-        if event.is_readable() || pipe.hung_up {
+        // Who has more to read than a turn's budget is read from when the next turn begins.
+        if (event.is_readable() || pipe.hung_up) && !self.siblings.again[role as usize] {
             self.read_pipe(role);
         }
         self.write_pipe(role);
@@ -225,13 +226,11 @@ impl Server {
         self.siblings.waiting.push((key, view));
     }
 
-    /// Answers those whose answer is there.
-    pub(super) fn answer_census(&mut self) {
-        if self.siblings.waiting.is_empty() {
-            return;
-        }
+    /// Answers those whose answer is there; whether there were any.
+    pub(super) fn answer_census(&mut self) -> bool {
+        let before = self.siblings.waiting.len();
         for (key, view) in core::mem::take(&mut self.siblings.waiting) {
-            if view.must_wait(&self.hub, self.now) {
+            if view.must_wait(&mut self.hub, self.now) {
                 self.siblings.waiting.push((key, view));
                 continue;
             }
@@ -239,6 +238,7 @@ impl Server {
             let reply = view.render(&look);
             self.answer(key, reply);
         }
+        self.siblings.waiting.len() < before
     }
 
     /// Relay takes its leave: siblings are told.

@@ -3,6 +3,7 @@
 //!
 //! One connection subscribes and one does everything else. Local members never wait for either.
 
+pub mod keys;
 pub mod outgoing;
 pub mod presence;
 pub mod reading;
@@ -42,16 +43,18 @@ pub enum Tag {
     Breath(Box<str>),
     /// Whether it is we who clear up after one.
     Lock(Box<str>),
+    /// Whether that one is still dead.
+    StillDead,
     /// A piece of a list that is cleared up.
     Sweep,
-    /// The day of today's logins.
-    Day,
+    /// The day of a source's logins of today.
+    Day(Box<str>),
     /// The same, taken over.
-    NewDay,
-    /// A piece of what somebody asked for.
-    Read(Topic),
-    /// A number of it, and which.
-    Count(Topic, usize),
+    NewDay(Box<str>),
+    /// A piece of what somebody asked for, and which reading of it that is.
+    Read(Topic, u64),
+    /// A source's number in such a reading.
+    Count(u64, usize),
     /// How many relays listen.
     Listeners,
 }
@@ -120,6 +123,8 @@ impl Siblings {
                 self.drop_end(role, hub, Time::START);
                 self.ends[role as usize] = End::default();
             }
+            self.presence = Presence::default();
+            self.presence.configure(redis, &self.node);
             (self.lost, self.hold) = (None, None);
             (self.trouble, self.mute) = (None, false);
             self.health = Health::Off;
@@ -267,7 +272,7 @@ impl Siblings {
             // Other commands may be refused too, but this is what siblings feel.
             let publish = matches!(tag, Tag::Publish(_));
             if publish || !self.mute {
-                self.trouble = Some((why.clone(), now.time));
+                self.trouble = Some((why[..why.floor_char_boundary(LONGEST_WHY)].to_owned(), now.time));
                 self.mute = publish;
             }
             self.judge(hub, now.time);
@@ -278,8 +283,8 @@ impl Siblings {
         let Some(link) = &mut self.ends[Role::Publisher as usize].link else { return Ok(()) };
         match tag {
             Tag::Publish(serial) => self.outgoing.confirm(serial),
-            Tag::Read(topic) => self.reading.handle_piece(topic, reply, link, hub, now),
-            Tag::Count(topic, index) => self.reading.handle_count(&topic, index, &reply, hub, now),
+            Tag::Read(topic, number) => self.reading.handle_piece((topic, number), reply, link, hub, now),
+            Tag::Count(number, index) => self.reading.handle_count(number, index, &reply, hub, now),
             tag => self.presence.handle_reply(tag, reply, link, hub, now),
         }
         Ok(())
@@ -299,7 +304,8 @@ impl Siblings {
             if out.volatile && self.ends[Role::Publisher as usize].ready.is_none() {
                 hub.stats.redis_dropped += 1;
             } else {
-                self.outgoing.push(command, out.volatile, now.time);
+                let sending = self.ends[Role::Publisher as usize].ready.is_some() && self.hold.is_none();
+                self.outgoing.push(command, out.volatile, sending, now.time);
             }
         }
         let end = &mut self.ends[Role::Publisher as usize];
@@ -324,11 +330,6 @@ impl Siblings {
             self.reading.pump(link, hub, now);
         }
         hub.stats.redis_dropped += self.outgoing.take_dropped();
-    }
-
-    /// Whether [`Siblings::pump`] has something to do at once.
-    pub fn has_work(&self, hub: &Hub) -> bool {
-        self.url.is_some() && hub.siblings.has_outgoing()
     }
 
     /// When something is to be done, though nothing comes; unless it `dials`, no connection can be opened now.
@@ -390,7 +391,8 @@ impl Siblings {
     }
 
     fn fail(&mut self, role: Role, failure: Failure, hub: &mut Hub, now: Time) {
-        let why = failure.to_string();
+        let mut why = failure.to_string();
+        why.truncate(why.floor_char_boundary(LONGEST_WHY));
         let ready = self.ends[role as usize].ready;
         if let (Role::Publisher, Some(ready)) = (role, ready) {
             // After a moment with Redis it is not known yet who is there, and who was there before may not be back.
@@ -469,7 +471,16 @@ impl Siblings {
     }
 
     fn show_health(&self, hub: &mut Hub) {
-        hub.siblings.health = self.health.clone();
+        // A refusal may name users and keys: that is for the log. Its first word says what is the matter, mostly.
+        let brief = |why: &String| {
+            let (what, said) = why.split_once(": ").filter(|(what, _)| what.contains("refuse"))?;
+            let code = said.split(' ').next().filter(|code| *code != "ERR")?;
+            Some(format!("{what}: {code}"))
+        };
+        hub.siblings.health = match &self.health {
+            Health::Failing(why) => Health::Failing(brief(why).unwrap_or_else(|| why.clone())),
+            health => health.clone(),
+        };
         let linked = self.ends[Role::Publisher as usize].ready.is_some();
         hub.census.switch(self.url.is_some(), linked);
     }
@@ -486,5 +497,7 @@ const NOT_YET: &str = "not connected yet";
 /// How long to wait before connecting again: twice as long each time.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(5);
+/// Bytes of a reason that are shown.
+const LONGEST_WHY: usize = 200;
 /// How often to look whether siblings are back.
 const LOOK: Duration = Duration::from_millis(50);
