@@ -950,3 +950,22 @@ fn a_socket_file_and_a_database() {
     wait_reason(&relay, "refused: ERR DB index is out of range");
     assert_eq!(redis.ask(&["PING"]), Reply::Text("PONG".into()));
 }
+
+/// A Redis that stands still and a connection that takes no more: the relay waits, and does not spin.
+#[test]
+fn a_full_connection() {
+    let redis = Redis::start();
+    let relay = Relay::start(&redis.section("buffer = 50000000").replace("heartbeat = 0.3", "heartbeat = 20"));
+    wait_linked(&relay);
+    redis.signal(19);
+    for _ in 0..40 {
+        relay.notify("room", &"x".repeat(300_000));
+    }
+    let _members: Vec<_> = (0..3).map(|_| relay.connect("room")).collect();
+    thread::sleep(Duration::from_millis(200));
+    let before = cpu(&relay);
+    thread::sleep(Duration::from_secs(1));
+    let used = cpu(&relay) - before;
+    redis.signal(18);
+    assert!(used < 10, "{used} hundredths of a second");
+}

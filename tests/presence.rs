@@ -256,3 +256,48 @@ fn other_prefixes_and_channels() {
     assert_eq!(two.get("/healthz").json()["redis"]["siblings"], 0);
     there.silence();
 }
+
+/// What Redis refuses for a while is written when it takes it again.
+#[test]
+fn writes_that_are_refused_for_a_while() {
+    let redis = Redis::start();
+    let relay = redis.relay("");
+    let login = |name: &str| relay.connect_with(&[("room_ids", "r"), ("username", name)]);
+    let (_stays, goes) = (login("stays"), login("goes"));
+    wait_until(2, || records(&redis).len());
+    redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    drop(goes);
+    let _comes = login("comes");
+    wait_until(true, || relay.counter("redis_errors") > 2);
+    redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    let names = || {
+        let mut names: Vec<_> = records(&redis).iter().map(|record| record["username"].clone()).collect();
+        names.sort_by_key(Value::to_string);
+        names
+    };
+    wait_until(vec![json!("comes"), json!("stays")], names);
+}
+
+/// Numbers that cannot be, and a relay without any source.
+#[test]
+fn strange_numbers_and_none() {
+    let redis = Redis::start();
+    for name in ["a", "b", "c"] {
+        redis.ask(&["HSET", TODAY, name, "9223372036854775807"]);
+    }
+    let relay = redis.relay("");
+    wait_until(json!(3), || relay.admin("/api/today?source=demo").json()["users"].clone());
+    assert!(relay.admin("/today?source=demo").body.contains("用户总数：3"));
+    let config = support::temp_file("none.toml");
+    let text = format!("listen = [\"127.0.0.1:0\"]\n[admin]\ntoken = \"{}\"\n{}", support::TOKEN, redis.section(""));
+    std::fs::write(&config, text).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_relay"));
+    command.arg("--config").arg(&config);
+    let nobody = Relay::spawn(command, config);
+    wait_linked(&nobody);
+    for _ in 0..3 {
+        let begin = Instant::now();
+        assert_eq!(nobody.admin("/api/stats").status, 200);
+        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    }
+}

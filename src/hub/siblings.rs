@@ -388,7 +388,8 @@ impl Hub {
         let from_sys = fields.contains_key("from_sys") && (self.siblings.trust || authentic);
         let id = MessageId::parse(&text(fields, "id"));
         let of_relay = authentic || (from_sys && !signs);
-        if of_relay && id.is_some_and(|id| id.node() == text(fields, "node")) && !self.count_heard(fields) {
+        let of_relay = of_relay && id.is_some_and(|id| id.node() == text(fields, "node"));
+        if of_relay && !self.count_heard(fields) {
             return Ok(());
         }
         let refused = |refusal: Refusal| refusal.text();
@@ -424,8 +425,9 @@ impl Hub {
             [] => Data::Json(&json),
             attachments => Data::Mixed { json: &json, attachments },
         };
-        // (What it is as JSON may be six times what its sender counted.)
-        if rooms.iter().len() > 1 && data.size() * rooms.iter().len() > 6 * MOST_SPREAD {
+        // What it is as JSON may be six times what a relay counted before it let it pass.
+        let most = if of_relay { 6 * MOST_SPREAD } else { MOST_SPREAD };
+        if rooms.iter().len() > 1 && data.size() * rooms.iter().len() > most {
             return Err(refused(Refusal::TooWide));
         }
         self.stats.redis_received += 1;
