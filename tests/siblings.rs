@@ -538,3 +538,34 @@ fn larger_than_the_buffer() {
     relays[0].notify("r", "next");
     assert_eq!(there.data(), "next");
 }
+
+/// A relay that hears much for nobody of its own looks at it now and then, and hears what is for somebody all the same: all
+/// of it, in its order, and soon.
+#[test]
+fn a_busy_channel_for_others() {
+    let redis = Redis::start();
+    let relays: [Relay; 2] = redis.relays("");
+    let mut member = relays[1].connect("mine");
+    for round in 0..5 {
+        for _ in 0..150 {
+            relays[0].notify("nobody", "x");
+        }
+        let begin = Instant::now();
+        for number in 0..3 {
+            relays[0].notify("mine", &format!("{round} {number}"));
+        }
+        for number in 0..3 {
+            assert_eq!(member.data(), format!("{round} {number}"));
+        }
+        assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
+    }
+    // It is told that Redis is gone, too.
+    (0..150).for_each(|_| relays[0].notify("nobody", "x"));
+    let connects = relays[1].counter("redis_connects");
+    redis.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    wait_until(true, || relays[1].counter("redis_connects") > connects);
+    wait_linked(&relays[1]);
+    relays[0].notify("mine", "back");
+    assert_eq!(member.data(), "back");
+    assert_eq!(relays[1].counter("redis_refused"), 0);
+}
