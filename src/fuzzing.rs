@@ -12,7 +12,7 @@ use crate::{
     config::{self, Auth, Namespace},
     engineio::{self, Revision, payload},
     http::{Exchange, Fields, Reply, chunked::Chunked},
-    hub::{Form, Hub, Login, MessageId, event::Incoming, socketio::Opening},
+    hub::{Form, Hub, Login, MessageId, event::Incoming, siblings::Channel, socketio::Opening},
     key::{ConnKey, Handle, Key},
     limits::Limits,
     names::Rooms,
@@ -253,7 +253,7 @@ pub fn redis_message(bytes: &[u8]) {
     config.limits.message_rate = 0;
     let mut hub = Hub::new(config.into(), MessageId::first(0, 0), [0; 32]);
     hub.siblings.link("aaaaaa".into(), "192.0.2.7");
-    hub.siblings.configure(Some((choice & 2 == 0, None)));
+    hub.link_siblings(Some((choice & 2 == 0, None, 300)));
     hub.roster.switch(true);
     let now = Now::default();
     let query = "";
@@ -262,7 +262,8 @@ pub fn redis_message(bytes: &[u8]) {
     let client = hub.open(&opening, Some(conn), now);
     hub.handle_packet(client, &engineio::Packet::Text("0/web,"), now).expect("a right CONNECT");
     assert_eq!(hub.session_count(), 1);
-    hub.handle_published(choice & 1 == 0, bytes, now);
+    let channel = if choice & 1 == 0 { Channel::Commands } else { Channel::Messages };
+    hub.handle_published(&channel, bytes, now);
     for out in hub.siblings.take() {
         serde_json::from_slice::<&RawValue>(&out.payload).expect("what is published is JSON");
     }

@@ -130,6 +130,13 @@ impl Redis {
                 self.strings.insert((*key).to_owned(), ((*value).to_owned(), until));
                 ok()
             }
+            ["PUBSUB", "NUMSUB", channel] => {
+                let listens = |peer: &&Peer| !peer.closed && peer.channels.contains(*channel);
+                let mut out = b"*2\r\n".to_vec();
+                resp::part(&mut out, channel.as_bytes());
+                out.extend(integer(self.peers.values().filter(listens).count()));
+                out
+            }
             ["GET", key] => bulk(self.strings.get(*key).map(|(value, _)| value.as_str())),
             ["EXISTS", key] => integer(usize::from(self.strings.contains_key(*key))),
             ["EXPIRE", ..] => integer(1),
@@ -309,7 +316,7 @@ impl World {
     fn turn_node(&mut self, index: usize) {
         let (node, now) = (&mut self.nodes[index], self.now);
         node.hub.begin_turn(now);
-        if node.siblings.deadline() <= now.time {
+        if node.siblings.deadline(true) <= now.time {
             node.siblings.handle_timeout(&mut node.hub, now);
         }
         for role in ROLES {

@@ -157,7 +157,8 @@ fn answers_come_from_a_cache() {
     let calls =
         info.text().unwrap().split("cmdstat_hscan:calls=").nth(1).unwrap().split(',').next().unwrap().to_owned();
     let calls: u64 = calls.parse().unwrap();
-    assert!((1..=1 + begin.elapsed().as_secs()).contains(&calls), "{calls} calls");
+    // (One more may be of a relay that looks through its own records.)
+    assert!((1..=3 + begin.elapsed().as_secs()).contains(&calls), "{calls} calls");
     assert_eq!(relay.request("HEAD", "/api/online?source=demo&token=test-token", &[], b"").status, 200);
     redis.signal(19);
     let waits = Instant::now();
@@ -181,7 +182,7 @@ fn strange_records() {
     {
         redis.ask(&["HSET", ONLINE, field, record]);
     }
-    redis.ask(&["HSET", ONLINE, "6", &format!("{{\"username\":\"{}\"}}", "x".repeat(100_000))]);
+    redis.ask(&["HSET", ONLINE, "6", &format!("{{\"username\":\"{}\"}}", "x".repeat(300_000))]);
     redis.ask(&["HSET", TODAY, "a", "-5"]);
     redis.ask(&["HSET", TODAY, "b", "many"]);
     wait_until(json!({"": 1, "<b>": 1}), || online(&relay, "")["names"].clone());
@@ -232,14 +233,14 @@ fn today_is_today() {
     let redis = Redis::start();
     redis.ask(&["HSET", TODAY, "li", "5"]);
     let relay = redis.relay("");
-    wait_until(true, || redis.ask(&["GET", "node.xin.com:relay_today"]).text().is_some());
+    wait_until(true, || redis.ask(&["GET", "node.xin.com:relay_today:demo"]).text().is_some());
     assert_eq!(redis.hash(TODAY), [("li".to_owned(), "5".to_owned())]);
     drop(relay);
-    redis.ask(&["SET", "node.xin.com:relay_today", "2026-01-01"]);
+    redis.ask(&["SET", "node.xin.com:relay_today:demo", "2026-01-01"]);
     let relay = redis.relay("");
     wait_until(vec![], || redis.hash(TODAY));
     let date = relay.admin("/api/today?source=demo").json()["date"].as_str().unwrap().to_owned();
-    assert_eq!(redis.ask(&["GET", "node.xin.com:relay_today"]).text(), Some(&*date));
+    assert_eq!(redis.ask(&["GET", "node.xin.com:relay_today:demo"]).text(), Some(&*date));
 }
 
 /// Several relays of several prefixes and channels do not meet.
@@ -254,4 +255,49 @@ fn other_prefixes_and_channels() {
     assert_eq!(online(&two, "")["sessions"], 1);
     assert_eq!(two.get("/healthz").json()["redis"]["siblings"], 0);
     there.silence();
+}
+
+/// What Redis refuses for a while is written when it takes it again.
+#[test]
+fn writes_that_are_refused_for_a_while() {
+    let redis = Redis::start();
+    let relay = redis.relay("");
+    let login = |name: &str| relay.connect_with(&[("room_ids", "r"), ("username", name)]);
+    let (_stays, goes) = (login("stays"), login("goes"));
+    wait_until(2, || records(&redis).len());
+    redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    drop(goes);
+    let _comes = login("comes");
+    wait_until(true, || relay.counter("redis_errors") > 2);
+    redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    let names = || {
+        let mut names: Vec<_> = records(&redis).iter().map(|record| record["username"].clone()).collect();
+        names.sort_by_key(Value::to_string);
+        names
+    };
+    wait_until(vec![json!("comes"), json!("stays")], names);
+}
+
+/// Numbers that cannot be, and a relay without any source.
+#[test]
+fn strange_numbers_and_none() {
+    let redis = Redis::start();
+    for name in ["a", "b", "c"] {
+        redis.ask(&["HSET", TODAY, name, "9223372036854775807"]);
+    }
+    let relay = redis.relay("");
+    wait_until(json!(3), || relay.admin("/api/today?source=demo").json()["users"].clone());
+    assert!(relay.admin("/today?source=demo").body.contains("用户总数：3"));
+    let config = support::temp_file("none.toml");
+    let text = format!("listen = [\"127.0.0.1:0\"]\n[admin]\ntoken = \"{}\"\n{}", support::TOKEN, redis.section(""));
+    std::fs::write(&config, text).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_relay"));
+    command.arg("--config").arg(&config);
+    let nobody = Relay::spawn(command, config);
+    wait_linked(&nobody);
+    for _ in 0..3 {
+        let begin = Instant::now();
+        assert_eq!(nobody.admin("/api/stats").status, 200);
+        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    }
 }

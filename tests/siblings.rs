@@ -6,7 +6,11 @@
 mod engineio;
 mod support;
 
-use std::{collections::HashMap, thread, time::Duration};
+use std::{
+    collections::HashMap,
+    thread,
+    time::{Duration, Instant},
+};
 
 use engineio::{bytes as attachment, json as packet, websocket};
 use serde_json::{Value, json};
@@ -472,4 +476,96 @@ fn coming_and_going() {
     support::redis::wait_siblings(&relays[0], 0);
     assert_eq!(redis.hash("node.xin.com:relay_nodes").len(), 1);
     assert!(relays[0].log().iter().any(|line| line.contains("redis: linked to redis://127.0.0.1")));
+}
+
+/// Numbers and names in a message are believed of relays only: nobody mutes one by them, and a backend may have fields of
+/// those names.
+#[test]
+fn nobody_mutes_a_relay() {
+    let redis = Redis::start();
+    for more in ["", "trust_from_sys = false\nsecret = \"between us\""] {
+        let relays: [Relay; 2] = redis.relays(&format!("channel = \"of {}\"\n{more}", more.len()));
+        let publish = |message: &str| redis.ask(&["PUBLISH", &format!("of {}", more.len()), message]);
+        let node = relays[0].admin("/api/stats").json()["node"].as_str().unwrap().to_owned();
+        let mut member = relays[1].connect("r");
+        relays[0].notify("r", "before");
+        assert_eq!(member.data(), "before");
+        let refused = relays[1].counter("redis_refused");
+        publish(&format!(r#"{{"source":"x","node":"{node}","seq":18446744073709551615}}"#));
+        wait_until(refused + 1, || relays[1].counter("redis_refused"));
+        relays[0].notify("r", "after");
+        assert_eq!(member.data(), "after");
+        for data in ["m0", "m1"] {
+            let sign = notify_sign("demo", "r", data, KEY);
+            publish(&format!(
+                r#"{{"source":"demo","room_id":"r","data":"{data}","sign":"{sign}","node":"web-1","seq":1}}"#
+            ));
+            assert_eq!(member.data(), data);
+        }
+        assert_eq!(relays[1].counter("redis_missed"), 0);
+    }
+}
+
+/// What a client writes to look like bytes costs siblings nothing, and stays what it is.
+#[test]
+fn what_only_looks_like_bytes() {
+    let redis = Redis::start();
+    let relays: [Relay; 2] = redis.relays("[limits]\nmessage_rate = 0\n");
+    let mut sender = SocketIo::connect(&relays[0], "r");
+    let mut there = SocketIo::connect(&relays[1], "r");
+    let many = r#"{"_base64":"","a":1},"#.repeat(20_000);
+    sender.socket.send(&format!(r#"451-["postMsg",[{many}{{"_placeholder":true,"num":0}}],"r"]"#));
+    engineio::send_bytes(&mut sender.socket, &[7]);
+    let begin = Instant::now();
+    let (_, args) = there.event();
+    assert_eq!(attachment(&mut there.socket), [7]);
+    let list = args[0]["data"].as_array().unwrap();
+    assert_eq!(
+        (list.len(), &list[0], list[20_000]["num"].as_u64()),
+        (20_001, &json!({"_base64": "", "a": 1}), Some(0))
+    );
+    assert!(begin.elapsed() < Duration::from_secs(5), "it took 20 s: {:?}", begin.elapsed());
+}
+
+/// A message whose JSON is larger than what may wait reaches siblings while Redis is well.
+#[test]
+fn larger_than_the_buffer() {
+    let redis = Redis::start();
+    let relays: [Relay; 2] = redis.relays("buffer = 100000");
+    let mut there = relays[1].connect("r");
+    relays[0].notify("r", &"x".repeat(300_000));
+    assert_eq!(there.data().as_str().unwrap().len(), 300_000);
+    relays[0].notify("r", "next");
+    assert_eq!(there.data(), "next");
+}
+
+/// A relay that hears much for nobody of its own looks at it now and then, and hears what is for somebody all the same: all
+/// of it, in its order, and soon.
+#[test]
+fn a_busy_channel_for_others() {
+    let redis = Redis::start();
+    let relays: [Relay; 2] = redis.relays("");
+    let mut member = relays[1].connect("mine");
+    for round in 0..5 {
+        for _ in 0..150 {
+            relays[0].notify("nobody", "x");
+        }
+        let begin = Instant::now();
+        for number in 0..3 {
+            relays[0].notify("mine", &format!("{round} {number}"));
+        }
+        for number in 0..3 {
+            assert_eq!(member.data(), format!("{round} {number}"));
+        }
+        assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
+    }
+    // It is told that Redis is gone, too.
+    (0..150).for_each(|_| relays[0].notify("nobody", "x"));
+    let connects = relays[1].counter("redis_connects");
+    redis.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    wait_until(true, || relays[1].counter("redis_connects") > connects);
+    wait_linked(&relays[1]);
+    relays[0].notify("mine", "back");
+    assert_eq!(member.data(), "back");
+    assert_eq!(relays[1].counter("redis_refused"), 0);
 }

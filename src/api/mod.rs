@@ -170,8 +170,8 @@ impl Operators {
         match self {
             Operators::Look(page) => page(head, cx).into(),
             Operators::View(kind) => {
-                let view = View::new(kind, head);
-                if view.begin(cx.hub, cx.now) {
+                let view = View::new(kind, head, cx.hub);
+                if view.must_wait(cx.hub, cx.now) {
                     return Outcome::Count(view);
                 }
                 let look = Look { hub: cx.hub, site: cx.site, now: cx.now, connections: cx.connections };

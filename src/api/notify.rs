@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::{Context, client_ip, json_string};
 use crate::{
     http::{Error, Fields, Framing, Head, Reply, Request},
-    hub::{Data, Refusal},
+    hub::{Data, Refusal, broadcast::MOST_SPREAD},
     names::{Rooms, is_file_safe},
     sign::{Signature, Subject},
 };
@@ -251,8 +251,6 @@ pub fn scalar(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
     }
 }
 
-/// Bytes of all copies of a message, one for each of its rooms.
-const MOST_SPREAD: usize = 64 * 1024 * 1024;
 /// Messages in a batch: more than whole ones fit into a body of the default size. Without a bound a body of tiny wrong ones
 /// would bring an answer of thirty times its size.
 const MOST_MESSAGES: usize = 10_000;

@@ -240,12 +240,8 @@ pub fn connections_page(cx: &Look<'_>) -> Reply {
 
 /// Sessions at all relays, and of each source; nothing if that is not known.
 pub fn everywhere<'a>(cx: &Look<'a>) -> Option<(u64, Vec<(&'a str, u64)>)> {
-    let counts = cx.counts(&Topic::Sessions(cx.hub.source_names()))?;
-    let sources = counts.iter().filter_map(|(source, count)| {
-        let tenant = cx.hub.known_tenant(source)?;
-        Some((&**source, cx.hub.sessions_everywhere(tenant, *count)))
-    });
-    let sources: Vec<_> = sources.collect();
+    let counts = cx.counts(&Topic::Sessions)?;
+    let sources = cx.hub.sessions_everywhere(counts.iter().map(|(source, count)| (&**source, *count)));
     Some((sources.iter().map(|(_, sessions)| sessions).sum(), sources))
 }
 

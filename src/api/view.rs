@@ -51,40 +51,33 @@ pub enum Kind {
 pub struct View {
     kind: Kind,
     query: Box<str>,
+    /// What is to be known for it; nothing if this relay knows all that is asked.
+    topic: Option<Topic>,
 }
 
 impl View {
     /// The page that a request asks for.
-    pub fn new(kind: Kind, head: &Head<'_>) -> View {
-        View { kind, query: head.query.into() }
+    pub fn new(kind: Kind, head: &Head<'_>, hub: &Hub) -> View {
+        let fields = head.fields();
+        let source = || hub.known_tenant(fields.get("source")).map(|_| fields.get("source").into());
+        let topic = match kind {
+            Kind::Online | Kind::Users | Kind::OnlinePage => source().map(Topic::Online),
+            Kind::Today | Kind::TodayPage => source().map(Topic::Today),
+            Kind::Stats | Kind::ConnectionsPage => Some(Topic::Sessions),
+            Kind::MessagesPage => Some(Topic::Messages),
+            Kind::SessionsPage => Some(Topic::Logins),
+        };
+        View { kind, query: head.query.into(), topic: topic.filter(|_| hub.census.is_on()) }
     }
 
     /// Whether Redis has to be asked first; then it will be.
-    pub fn begin(&self, hub: &mut Hub, now: Now) -> bool {
-        let wait = self.must_wait(hub, now);
-        if wait && let Some(topic) = self.topic(hub) {
-            hub.census.ask(topic);
+    pub fn must_wait(&self, hub: &mut Hub, now: Now) -> bool {
+        let Some(topic) = &self.topic else { return false };
+        let wait = matches!(hub.census.see(topic, now.time), Seen::Soon);
+        if wait {
+            hub.census.ask(topic.clone());
         }
         wait
-    }
-
-    /// Whether the answer is not there yet.
-    pub fn must_wait(&self, hub: &Hub, now: Now) -> bool {
-        self.topic(hub).is_some_and(|topic| matches!(hub.census.see(&topic, now.time), Seen::Soon))
-    }
-
-    /// What is to be known for it.
-    fn topic(&self, hub: &Hub) -> Option<Topic> {
-        let fields = Fields::parse(self.query.as_bytes());
-        let source = || hub.known_tenant(fields.get("source")).map(|_| fields.get("source").into());
-        match self.kind {
-            _ if !hub.census.is_on() => None,
-            Kind::Online | Kind::Users | Kind::OnlinePage => Some(Topic::Online(source()?)),
-            Kind::Today | Kind::TodayPage => Some(Topic::Today(source()?)),
-            Kind::Stats | Kind::ConnectionsPage => Some(Topic::Sessions(hub.source_names())),
-            Kind::MessagesPage => Some(Topic::Messages),
-            Kind::SessionsPage => Some(Topic::Logins),
-        }
     }
 
     /// The page.

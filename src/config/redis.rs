@@ -81,7 +81,7 @@ impl RedisUrl {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut database = None;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let number = pair.strip_prefix("db=").ok_or_else(|| format!("there is no parameter {pair:?}, only db="))?;
+            let number = pair.strip_prefix("db=").ok_or("there is no parameter but db=")?;
             database = Some(number);
         }
         let place = match unix {
@@ -97,7 +97,9 @@ impl RedisUrl {
         };
         let database = match database {
             None => 0,
-            Some(text) => text.parse().map_err(|_| format!("a database is a number, not {text:?}"))?,
+            Some(text) => {
+                text.parse().map_err(|_| "a database is a number (in a password / is %2F, @ is %40, ? is %3F)")?
+            }
         };
         Ok(RedisUrl { place, user, password, database })
     }

@@ -143,6 +143,9 @@ impl fmt::Display for MessageId {
     }
 }
 
+/// Bytes of all copies of a message, one for each of its rooms.
+pub const MOST_SPREAD: usize = 64 * 1024 * 1024;
+
 /// Base32hex: digits in the order of their values, so that ids sort as they grow.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::value::RawValue;
 
-use super::{Hub, TenantId, event::scalar};
+use super::{Hub, event::scalar, login::LONGEST_NAME};
 use crate::clock::Time;
 
 /// Something to be read.
@@ -19,8 +19,8 @@ pub enum Topic {
     Online(Box<str>),
     /// Today's logins of a source by username.
     Today(Box<str>),
-    /// How many sessions each of these sources has.
-    Sessions(Box<[Box<str>]>),
+    /// How many sessions each source has.
+    Sessions,
     /// Messages that came in, by server.
     Messages,
     /// Logins, by server.
@@ -98,7 +98,7 @@ impl Census {
         }
     }
 
-    /// Wants something to be read.
+    /// Wants something to be read, unless it is known.
     pub fn ask(&mut self, topic: Topic) {
         self.wanted.insert(topic);
     }
@@ -156,18 +156,19 @@ impl Roll {
             return true;
         }
         self.sessions += 1;
-        let (username, userid) = (get("username"), get("userid"));
-        *self.names.entry((*username).into()).or_default() += 1;
+        let cut = |name: Cow<'_, str>| name[..name.floor_char_boundary(LONGEST_NAME)].to_owned();
+        let (username, userid) = (cut(get("username")), cut(get("userid")));
+        *self.names.entry(username.into()).or_default() += 1;
         if !userid.is_empty() {
             let namespace = match get("nsp") {
                 name if name.is_empty() => "/".into(),
                 name => name,
             };
-            *self.users.entry((*userid).into()).or_default().entry((*namespace).into()).or_default() += 1;
+            *self.users.entry(userid.as_str().into()).or_default().entry((*namespace).into()).or_default() += 1;
         }
         if self.bytes + text.len() <= MOST_BYTES {
             self.bytes += text.len();
-            self.list.push(((*userid).into(), text.into()));
+            self.list.push((userid.into(), text.into()));
         }
         true
     }
@@ -179,15 +180,10 @@ impl Roll {
 }
 
 impl Hub {
-    /// The sources that somebody may be in, for [`Topic::Sessions`].
-    pub fn source_names(&self) -> Box<[Box<str>]> {
-        self.tenants().map(|(name, ..)| name.into()).collect()
-    }
-
-    /// How many sessions a source has at all relays, if Redis counts so many.
-    pub fn sessions_everywhere(&self, tenant: TenantId, counted: u64) -> u64 {
-        let (here, listed) = self.counts(tenant);
-        counted.saturating_sub(listed) + here
+    /// The sources that somebody may be in.
+    pub fn source_names(&self) -> Vec<Box<str>> {
+        let there = |tenant: &&super::Tenant| tenant.source.is_some() || tenant.open;
+        self.tenants.iter().filter(there).map(|tenant| (*tenant.name).into()).collect()
     }
 }
 
@@ -196,7 +192,7 @@ const FRESH: Duration = Duration::from_secs(2);
 /// Sessions of a source that are read.
 const MOST_RECORDS: usize = 1_000_000;
 /// Bytes of a record that is one.
-const LONGEST_RECORD: usize = 64 * 1024;
+const LONGEST_RECORD: usize = 256 * 1024;
 /// Bytes of records that are kept: as much as a page shows.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 

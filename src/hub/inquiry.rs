@@ -62,12 +62,13 @@ impl Hub {
         }
     }
 
-    fn fulfil(&mut self, wish: Wish, found: bool) {
+    pub(super) fn fulfil(&mut self, wish: Wish, found: bool) {
         match wish {
             Wish::Reach { .. } if found => {}
             Wish::Reach { session, ack, ask } => {
-                if let Some(ask) = ask {
-                    self.asks.cancel(ask);
+                // It may have been answered, though the word of who was found is lost.
+                if ask.is_some_and(|ask| self.asks.cancel(ask).is_none()) {
+                    return;
                 }
                 self.say_not_there(session, ack.as_deref());
             }
@@ -133,6 +134,12 @@ impl Inquiries {
             self.due.pop_front();
         }
         Some((wish, found))
+    }
+
+    /// All of them, for there will be no answers.
+    pub fn drain(&mut self) -> Vec<Wish> {
+        self.due.clear();
+        core::mem::take(&mut self.open).into_values().map(|(wish, _)| wish).collect()
     }
 
     fn expired(&mut self, now: Time) -> Vec<Wish> {

@@ -71,6 +71,11 @@ impl Roster {
         !self.fresh.is_empty() || !self.gone.is_empty() || self.logins > 0 || self.messages > 0
     }
 
+    /// Records that were to be taken out and perhaps were not.
+    pub fn put_back(&mut self, gone: Vec<Struck>) {
+        self.gone.extend(gone);
+    }
+
     /// A message came in here.
     pub(super) fn count_message(&mut self, by: By) {
         self.messages += u64::from(self.on && matches!(by, By::Backend | By::Session(_)));
@@ -195,22 +200,38 @@ impl Hub {
         String::from_utf8(out).expect("made of text")
     }
 
-    /// A session of a source that Redis should know of.
-    pub fn listed(&self, tenant: TenantId) -> Option<String> {
-        let written = |(_, session): &(SessionKey, &super::Session)| {
-            session.tenant == tenant.0 && session.listing == Listing::Written
+    /// A session of each source that has one of which Redis should know: the source, and its field.
+    pub fn samples(&self) -> Vec<Struck> {
+        let mut samples = vec![None; self.tenants.len()];
+        for (key, session) in self.sessions.iter().filter(|(_, session)| session.listing == Listing::Written) {
+            samples[session.tenant as usize].get_or_insert(key);
+        }
+        let named = |(tenant, key): (&super::Tenant, Option<SessionKey>)| {
+            Some((tenant.name.clone(), self.sids.socket(key?).into()))
         };
-        self.sessions.iter().find(written).map(|(key, _)| self.sids.socket(key))
+        self.tenants.iter().zip(samples).filter_map(named).collect()
     }
 
-    /// How many sessions of a source are here, and of how many of them Redis knows.
-    pub fn counts(&self, tenant: TenantId) -> (u64, u64) {
-        let (mut here, mut listed) = (0, 0);
-        for (_, session) in self.sessions.iter().filter(|(_, session)| session.tenant == tenant.0) {
-            here += u64::from(!session.pending);
-            listed += u64::from(matches!(session.listing, Listing::Written | Listing::Stale));
+    /// How many sessions of each tenant are here, and of how many of them Redis knows.
+    fn counts(&self) -> Vec<(u64, u64)> {
+        let mut counts = vec![(0, 0); self.tenants.len()];
+        for (_, session) in self.sessions.iter() {
+            let (here, listed) = &mut counts[session.tenant as usize];
+            *here += u64::from(!session.pending);
+            *listed += u64::from(matches!(session.listing, Listing::Written | Listing::Stale));
         }
-        (here, listed)
+        counts
+    }
+
+    /// How many sessions these sources have at all relays, if Redis counts so many.
+    pub fn sessions_everywhere<'a>(&self, counted: impl Iterator<Item = (&'a str, u64)>) -> Vec<(&'a str, u64)> {
+        let counts = self.counts();
+        let all = |(source, counted): (&'a str, u64)| {
+            let TenantId(tenant) = self.known_tenant(source)?;
+            let (here, listed) = counts[tenant as usize];
+            Some((source, counted.saturating_sub(listed) + here))
+        };
+        counted.filter_map(all).collect()
     }
 }
 

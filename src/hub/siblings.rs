@@ -10,7 +10,7 @@ use std::{
 use super::{
     By, Data, Hub, MessageId, Refusal, TenantId,
     asks::Asker,
-    broadcast::{base64, string},
+    broadcast::{MOST_SPREAD, string},
     emission::{Emission, Target},
     event,
     inquiry::Inquiries,
@@ -24,7 +24,6 @@ use crate::{
     clock::Now,
     names::{Rooms, is_file_safe, is_reserved},
     sign::{Signature, Subject},
-    socketio::placeholder,
     websocket::Close,
 };
 
@@ -41,6 +40,8 @@ pub struct Siblings {
     heard: BTreeMap<Box<str>, u64>,
     /// Relays that are there, beside this one.
     pub known: BTreeSet<Box<str>>,
+    /// Those that have greeted since the list of them was read last.
+    pub greeted: BTreeSet<Box<str>>,
     /// Somebody may have thrown away what Redis knows of our sessions.
     pub forgotten: bool,
     pub(super) inquiries: Inquiries,
@@ -89,16 +90,18 @@ impl Siblings {
         self.ip = ip.into();
     }
 
-    /// Takes the configuration: whether what says it is from a server is believed, and what siblings sign with. `None`: this
-    /// relay is alone.
-    pub fn configure(&mut self, linked: Option<(bool, Option<&[u8]>)>) {
+    /// Takes the configuration: whether what says it is from a server is believed, what siblings sign with, and by how many
+    /// seconds a signature's time may be off. `None`: this relay is alone.
+    fn configure(&mut self, linked: Option<(bool, Option<&[u8]>, u64)>) {
         match linked {
-            Some((trust, secret)) => {
-                self.seal = Some(Seal::new(&self.node, secret));
+            Some((trust, secret, window)) => {
+                self.seal = Some(Seal::new(&self.node, secret, window));
                 self.trust = trust;
             }
+            // Its numbers go on: siblings remember the last.
             None => {
-                *self = Siblings { node: mem::take(&mut self.node), ip: mem::take(&mut self.ip), ..Siblings::default() }
+                let (node, ip) = (mem::take(&mut self.node), mem::take(&mut self.ip));
+                *self = Siblings { node, ip, seq: self.seq, ..Siblings::default() };
             }
         }
     }
@@ -129,7 +132,7 @@ impl Siblings {
     }
 
     /// Publishes an object whose last brace is missing.
-    fn publish(&mut self, channel: Channel, mut payload: Vec<u8>, volatile: bool) {
+    fn publish(&mut self, channel: Channel, mut payload: Vec<u8>, volatile: bool, unix: u64) {
         let Some(seal) = &self.seal else { return };
         // What all must hear is numbered, so that each can tell what it has heard before and what it missed. What is not
         // sent a second time needs no number.
@@ -140,7 +143,11 @@ impl Siblings {
             }
             _ => 0,
         };
-        seal.close(&mut payload, seq);
+        match &channel {
+            Channel::Messages => seal.close(&mut payload, seq, MESSAGES, unix),
+            Channel::Commands => seal.close(&mut payload, seq, COMMANDS, unix),
+            Channel::Relay(node) => seal.close(&mut payload, seq, node, unix),
+        }
         self.outgoing.push(Outgoing { channel, payload, volatile });
     }
 
@@ -179,6 +186,16 @@ pub(super) enum Reach<'a> {
 }
 
 impl Hub {
+    /// Takes the configuration of the link; nothing if there is to be none. What waits for siblings' answers then has none.
+    pub fn link_siblings(&mut self, linked: Option<(bool, Option<&[u8]>, u64)>) {
+        if linked.is_none() {
+            for wish in self.siblings.inquiries.drain() {
+                self.fulfil(wish, false);
+            }
+        }
+        self.siblings.configure(linked);
+    }
+
     /// Tells siblings of a message.
     pub(super) fn share_message(
         &mut self,
@@ -194,7 +211,7 @@ impl Hub {
         let backend = matches!(by, By::Backend).then_some((filename, &*self.siblings.ip));
         let payload = wire::message(&self.tenants[tenant as usize].name, &rooms.join(","), data, backend, id);
         self.stats.redis_published += 1;
-        self.siblings.publish(Channel::Messages, payload, false);
+        self.siblings.publish(Channel::Messages, payload, false, self.journal.now().unix);
     }
 
     fn tell(&mut self, command: &'static str, channel: Channel, volatile: bool, fill: impl FnOnce(&mut Line<'_>)) {
@@ -206,12 +223,19 @@ impl Hub {
         line.text("do", command);
         fill(&mut line);
         self.stats.redis_published += 1;
-        self.siblings.publish(channel, payload, volatile);
+        self.siblings.publish(channel, payload, volatile, self.journal.now().unix);
     }
 
     /// Tells siblings that this relay is there, or that it goes.
     pub fn tell_presence(&mut self, here: bool) {
-        self.tell(if here { "hello" } else { "bye" }, Channel::Commands, true, |_| {});
+        let last = self.siblings.seq;
+        self.tell(if here { "hello" } else { "bye" }, Channel::Commands, true, |line| line.shown("last", last));
+    }
+
+    /// Publishes what nobody else hears, to see whether that is allowed.
+    pub fn try_to_tell(&mut self) {
+        let own = Channel::Relay(self.siblings.node.clone());
+        self.tell("try", own, true, |_| {});
     }
 
     /// Tells siblings who is to load the page again.
@@ -275,7 +299,7 @@ impl Hub {
             line.text("event", emission.name);
             line.raw("args", |out| {
                 out.push(b'[');
-                pack(out, emission.args, emission.attachments);
+                wire::pack(out, emission.args, emission.attachments);
                 out.push(b']');
             });
             if !emission.attachments.is_empty() {
@@ -308,7 +332,7 @@ impl Hub {
     pub(super) fn share_ack(&mut self, node: Box<str>, number: u64, list: &str, attachments: &[Vec<u8>]) {
         self.tell("ack", Channel::Relay(node), true, |line| {
             line.shown("re", number);
-            line.raw("args", |out| pack(out, list, attachments));
+            line.raw("args", |out| wire::pack(out, list, attachments));
             if !attachments.is_empty() {
                 line.raw("binary", |out| out.extend_from_slice(b"true"));
             }
@@ -316,9 +340,14 @@ impl Hub {
     }
 
     /// Something was published.
-    pub fn handle_published(&mut self, commands: bool, payload: &[u8], now: Now) {
+    pub fn handle_published(&mut self, channel: &Channel, payload: &[u8], now: Now) {
         let Some(seal) = &self.siblings.seal else { return };
-        let (text, authentic) = match seal.open(payload) {
+        let place = match channel {
+            Channel::Messages => MESSAGES,
+            Channel::Commands => COMMANDS,
+            Channel::Relay(_) => &self.siblings.node,
+        };
+        let (text, authentic) = match seal.open(payload, place, now.unix) {
             Opened::Own => return,
             Opened::Foreign(text, authentic) => (text, authentic),
             Opened::Nonsense => return self.refuse_published("it is no text", ""),
@@ -329,9 +358,9 @@ impl Hub {
         let Ok(fields) = serde_json::from_str::<Object<'_>>(text) else {
             return self.refuse_published("it is no JSON object", text);
         };
-        let result = match commands {
-            true => self.handle_command(&fields, authentic, now),
-            false => self.handle_sibling(&fields, authentic, now),
+        let result = match channel {
+            Channel::Messages => self.handle_sibling(&fields, authentic, now),
+            Channel::Commands | Channel::Relay(_) => self.handle_command(&fields, authentic, now),
         };
         if let Err(why) = result {
             self.refuse_published(&why, text);
@@ -354,7 +383,13 @@ impl Hub {
             self.note_sys_info(fields);
             return Ok(());
         }
-        if !self.count_heard(fields) {
+        // With a secret relays are told from others that set from_sys.
+        let signs = self.siblings.seal.as_ref().is_some_and(Seal::signs);
+        let from_sys = fields.contains_key("from_sys") && (self.siblings.trust || authentic);
+        let id = MessageId::parse(&text(fields, "id"));
+        let of_relay = authentic || (from_sys && !signs);
+        let of_relay = of_relay && id.is_some_and(|id| id.node() == text(fields, "node"));
+        if of_relay && !self.count_heard(fields) {
             return Ok(());
         }
         let refused = |refusal: Refusal| refusal.text();
@@ -367,7 +402,6 @@ impl Hub {
         let rooms = Rooms::parse(&room_id, limits.room_id as usize, 0)
             .map_err(|error| Refusal::from_name(error, Refusal::RoomMissing).text())?;
         let raw = fields.get("data").map(|raw| raw.get());
-        let from_sys = fields.contains_key("from_sys") && (self.siblings.trust || authentic);
         let tenant = match from_sys {
             // Also of who is let in without a signature: its source need not be configured.
             true => self.known_tenant(&source).ok_or_else(|| refused(Refusal::SourceUnknown))?,
@@ -383,7 +417,7 @@ impl Hub {
         let (json, attachments) = match (raw.unwrap_or("null"), flag(fields, "binary")) {
             (raw, false) => (Cow::Borrowed(raw), Vec::new()),
             (raw, true) => {
-                let (json, attachments) = wire::unpack(raw, MOST_ATTACHMENTS);
+                let (json, attachments) = wire::unpack(raw, MOST_ATTACHMENTS).ok_or(STUMBLE)?;
                 (json.into(), attachments)
             }
         };
@@ -391,11 +425,12 @@ impl Hub {
             [] => Data::Json(&json),
             attachments => Data::Mixed { json: &json, attachments },
         };
-        if rooms.iter().len() > 1 && data.size() * rooms.iter().len() > MOST_SPREAD {
+        // What it is as JSON may be six times what a relay counted before it let it pass.
+        let most = if of_relay { 6 * MOST_SPREAD } else { MOST_SPREAD };
+        if rooms.iter().len() > 1 && data.size() * rooms.iter().len() > most {
             return Err(refused(Refusal::TooWide));
         }
         self.stats.redis_received += 1;
-        let id = MessageId::parse(&text(fields, "id"));
         let names: Vec<&str> = rooms.iter().map(|room| room.as_str()).collect();
         self.publish_here(tenant, &names, data, filename, id);
         Ok(())
@@ -410,13 +445,17 @@ impl Hub {
         now: Now,
     ) -> Result<(), Cow<'static, str>> {
         let verify = self.tenants[tenant.0 as usize].source.as_ref().is_none_or(|source| source.publish_msg_verify);
-        if fields.contains_key("from_sys") {
-            return Err("from_sys is not believed here (trust_from_sys)".into());
-        }
-        if !verify {
+        let from_sys = fields.contains_key("from_sys");
+        if !verify && !from_sys {
             return Ok(());
         }
         let (sign, sign_type, ts) = (text(fields, "sign"), text(fields, "sign_type"), text(fields, "ts"));
+        if sign.is_empty() && from_sys {
+            return Err("from_sys is not believed here (trust_from_sys)".into());
+        }
+        if sign.is_empty() {
+            return Err(Refusal::NotifySignMissing.text());
+        }
         let signature = Signature::new(&sign, &sign_type, &ts);
         // As the old server made text of it, or as it stands there, which is what notifications sign.
         let signed = wire::js_text(raw);
@@ -433,7 +472,7 @@ impl Hub {
     /// A line of an old server's log. What file it names does not matter.
     fn note_sys_info(&mut self, fields: &Object<'_>) {
         self.stats.redis_received += 1;
-        if text(fields, "key") == "system_start" {
+        if self.siblings.trust && text(fields, "key") == "system_start" {
             // At its start an old server deletes the lists of who is there.
             self.siblings.forgotten = true;
         }
@@ -451,7 +490,7 @@ impl Hub {
             return true;
         }
         let new = self.siblings.is_new(&node, seq);
-        self.stats.redis_missed += new.unwrap_or(0);
+        self.stats.redis_missed = self.stats.redis_missed.saturating_add(new.unwrap_or(0));
         new.is_some()
     }
 
@@ -478,9 +517,23 @@ impl Hub {
             return Ok(());
         }
         match &*command {
-            "hello" if self.siblings.known.len() < MOST_NODES => drop(self.siblings.known.insert((*node).into())),
+            "hello" if self.siblings.greeted.len() < MOST_NODES => {
+                // What was told before and is not known here never came.
+                let last = number(fields, "last").unwrap_or(0);
+                match self.siblings.heard.get_mut(&*node) {
+                    Some(heard) if *heard < last => {
+                        self.stats.redis_missed = self.stats.redis_missed.saturating_add(last - *heard);
+                        *heard = last;
+                    }
+                    Some(_) => {}
+                    None => drop(self.siblings.heard.insert((*node).into(), last)),
+                }
+                self.siblings.known.insert((*node).into());
+                self.siblings.greeted.insert((*node).into());
+            }
             "bye" => {
                 self.siblings.known.remove(&*node);
+                self.siblings.greeted.remove(&*node);
                 self.census.relays.retain(|relay| *relay.node != *node);
             }
             "refresh" => {
@@ -505,7 +558,7 @@ impl Hub {
                 let sessions = number(fields, "sessions").unwrap_or(0);
                 self.handle_found(&node, number(fields, "re").unwrap_or(0), sessions);
             }
-            "ack" => self.obey_ack(fields),
+            "ack" => return self.obey_ack(fields),
             // A later version's: older relays need not know it.
             _ => {}
         }
@@ -547,7 +600,7 @@ impl Hub {
             return Ok(());
         };
         let (args, attachments) = match flag(fields, "binary") {
-            true => wire::unpack(inner(list), MOST_ATTACHMENTS),
+            true => wire::unpack(inner(list), MOST_ATTACHMENTS).ok_or(STUMBLE)?,
             false => (inner(list).to_owned(), Vec::new()),
         };
         let volatile = flag(fields, "volatile");
@@ -582,14 +635,16 @@ impl Hub {
         });
     }
 
-    fn obey_ack(&mut self, fields: &Object<'_>) {
-        let Some(ask) = number(fields, "re").and_then(|number| self.asks.answered_remotely(number)) else { return };
+    fn obey_ack(&mut self, fields: &Object<'_>) -> Result<(), Cow<'static, str>> {
         let list = fields.get("args").map(|raw| raw.get()).filter(|list| list.starts_with('[')).unwrap_or("[]");
         let (list, attachments) = match flag(fields, "binary") {
-            true => wire::unpack(list, MOST_ATTACHMENTS),
+            true => wire::unpack(list, MOST_ATTACHMENTS).ok_or(STUMBLE)?,
             false => (list.to_owned(), Vec::new()),
         };
-        self.pass_ack(ask.asker, &list, &attachments);
+        if let Some(ask) = number(fields, "re").and_then(|number| self.asks.answered_remotely(number)) {
+            self.pass_ack(ask.asker, &list, &attachments);
+        }
+        Ok(())
     }
 }
 
@@ -618,19 +673,11 @@ fn strings(out: &mut Vec<u8>, list: &[&str]) {
     out.push(b']');
 }
 
-/// Appends JSON with its bytes in it.
-fn pack(out: &mut Vec<u8>, json: &str, attachments: &[Vec<u8>]) {
-    match attachments {
-        [] => out.extend_from_slice(json.as_bytes()),
-        _ => placeholder::replace(json, out, |number, out| {
-            base64(out, attachments.get(number).map_or(&[], Vec::as_slice));
-        }),
-    }
-}
-
+/// What signatures bind messages and commands to; what is for one relay they bind to its name.
+const MESSAGES: &str = "messages";
+const COMMANDS: &str = "commands";
+const STUMBLE: &str = "something in it only looks like bytes";
 /// Relays whose numbers are remembered.
 const MOST_NODES: usize = 1024;
 /// Bytes of a relay's name.
 const LONGEST_NODE: usize = 64;
-/// Bytes of all copies of a message, one for each of its rooms.
-const MOST_SPREAD: usize = 64 * 1024 * 1024;

@@ -8,8 +8,14 @@ use std::{borrow::Cow, collections::BTreeMap, io::Write};
 use data_encoding::BASE64;
 use serde_json::value::RawValue;
 
-use super::{Data, MessageId, broadcast::string};
-use crate::sign::{hmac_hex, same_secret};
+use super::{
+    Data, MessageId,
+    broadcast::{base64, string},
+};
+use crate::{
+    sign::{hmac_hex, same_secret},
+    socketio::placeholder,
+};
 
 /// An object whose values are still text; of two values with a name the last one counts, as in JavaScript.
 pub type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
@@ -19,6 +25,8 @@ pub struct Seal {
     /// `,"node":"…"}`.
     own: Box<str>,
     secret: Option<Box<[u8]>>,
+    /// Seconds by which the time of what is signed may be off.
+    window: u64,
 }
 
 /// Something that was published.
@@ -34,8 +42,8 @@ pub enum Opened<'a> {
 
 impl Seal {
     /// The seal of the relay of that name.
-    pub fn new(node: &str, secret: Option<&[u8]>) -> Seal {
-        Seal { own: format!(",\"node\":\"{node}\"").into(), secret: secret.map(Into::into) }
+    pub fn new(node: &str, secret: Option<&[u8]>, window: u64) -> Seal {
+        Seal { own: format!(",\"node\":\"{node}\"").into(), secret: secret.map(Into::into), window }
     }
 
     /// Whether siblings sign.
@@ -43,26 +51,30 @@ impl Seal {
         self.secret.is_some()
     }
 
-    /// Ends an object whose last brace is missing.
-    pub fn close(&self, payload: &mut Vec<u8>, seq: u64) {
+    /// Ends an object whose last brace is missing. What is signed is good for one place and for a while.
+    pub fn close(&self, payload: &mut Vec<u8>, seq: u64, place: &str, unix: u64) {
+        if self.signs() {
+            write!(payload, ",\"ts\":{unix}").expect("writing to memory succeeds");
+        }
         write!(payload, ",\"seq\":{seq}{}", self.own).expect("writing to memory succeeds");
         if let Some(secret) = &self.secret {
-            let hmac = hmac_hex(secret, payload);
+            let hmac = signature(secret, place, payload);
             write!(payload, "{HMAC}{hmac}\"").expect("writing to memory succeeds");
         }
         payload.push(b'}');
     }
 
-    /// Who published something.
-    pub fn open<'a>(&self, payload: &'a [u8]) -> Opened<'a> {
+    /// Who published something there.
+    pub fn open<'a>(&self, payload: &'a [u8], place: &str, unix: u64) -> Opened<'a> {
         let Ok(text) = core::str::from_utf8(payload) else { return Opened::Nonsense };
         let (mut body, mut authentic) = (text.trim_ascii_end().strip_suffix('}').unwrap_or(text), false);
         if let Some(before) = body.len().checked_sub(HMAC.len() + 65)
             && let Some((signed, tail)) = body.split_at_checked(before)
             && let Some(hmac) = tail.strip_prefix(HMAC).and_then(|tail| tail.strip_suffix('"'))
         {
-            let right = |secret: &[u8]| same_secret(hmac_hex(secret, signed.as_bytes()).as_bytes(), hmac.as_bytes());
-            authentic = self.secret.as_deref().is_some_and(right);
+            let right =
+                |secret: &[u8]| same_secret(signature(secret, place, signed.as_bytes()).as_bytes(), hmac.as_bytes());
+            authentic = self.secret.as_deref().is_some_and(right) && self.is_fresh(signed, unix);
             body = signed;
         }
         match body.ends_with(&*self.own) {
@@ -70,6 +82,16 @@ impl Seal {
             false => Opened::Foreign(text, authentic),
         }
     }
+
+    /// Whether what is signed was signed lately. Its time is the last of its fields of that name: relays write it there.
+    fn is_fresh(&self, signed: &str, unix: u64) -> bool {
+        let digits = signed.rsplit_once(",\"ts\":").and_then(|(_, rest)| rest.split(',').next());
+        digits.and_then(|digits| digits.parse::<u64>().ok()).is_some_and(|ts| ts.abs_diff(unix) <= self.window)
+    }
+}
+
+fn signature(secret: &[u8], place: &str, payload: &[u8]) -> String {
+    hmac_hex(secret, &[place.as_bytes(), b"\n", payload].concat())
 }
 
 /// A message as the old server wrote it, up to its last brace: `filename` and `ip` are of backends only.
@@ -77,7 +99,10 @@ pub fn message(source: &str, rooms: &str, data: Data<'_>, backend: Option<(&str,
     let mut out = b"{\"source\":".to_vec();
     string(&mut out, source);
     out.extend_from_slice(b",\"data\":");
-    data.write_json(&mut out);
+    match data {
+        Data::Mixed { json, attachments } => pack(&mut out, json, attachments),
+        data => data.write_json(&mut out),
+    }
     out.extend_from_slice(b",\"room_id\":");
     string(&mut out, rooms);
     if let Some((filename, _)) = backend {
@@ -160,15 +185,56 @@ fn js_number(raw: &str) -> Cow<'_, str> {
     }
 }
 
+/// Appends JSON with its bytes in it, as `{"_base64":"…"}`. What a client wrote that looks like that is written in another
+/// way, which means the same.
+pub fn pack(out: &mut Vec<u8>, json: &str, attachments: &[Vec<u8>]) {
+    if attachments.is_empty() {
+        return out.extend_from_slice(json.as_bytes());
+    }
+    let (mut escaped, mut rest) = (String::new(), json);
+    while let Some(at) = find_bytes(rest) {
+        escaped.push_str(&rest[..at]);
+        escaped.push_str("{\"\\u005f");
+        rest = &rest[at + "{\"_".len()..];
+        let (name, behind) = rest.split_at("base64\":\"".len());
+        // The value is a string: on behind it.
+        let end = string_end(behind);
+        escaped.push_str(name);
+        escaped.push_str(&behind[..end]);
+        rest = &behind[end..];
+    }
+    escaped.push_str(rest);
+    placeholder::replace(&escaped, out, |number, out| {
+        base64(out, attachments.get(number).map_or(&[], Vec::as_slice));
+    });
+}
+
+/// Where a string that is open ends, with its quote.
+fn string_end(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
 /// JSON with placeholders in place of `{"_base64":"…"}` as relays write it, and the bytes: what was sent as bytes becomes
-/// bytes again, and the rest stays as it is to the letter. More than `most` of them stay what they are.
-pub fn unpack(json: &str, most: usize) -> (String, Vec<Vec<u8>>) {
+/// bytes again, and the rest stays as it is to the letter. More than `most` of them stay what they are. Nothing if a client
+/// would stumble over what else looks like a placeholder.
+pub fn unpack(json: &str, most: usize) -> Option<(String, Vec<Vec<u8>>)> {
     let (mut out, mut attachments, mut rest) = (String::new(), Vec::new(), json);
     while let Some(at) = find_bytes(rest).filter(|_| attachments.len() < most) {
         let (before, from) = rest.split_at(at);
         let text = &from[BYTES.len()..];
-        let decoded = text.split_once("\"}").and_then(|(text, after)| {
-            let bytes = BASE64.decode(text.as_bytes()).ok()?;
+        // No further than the digits go, or much that is none would be looked through again and again.
+        let digits = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte)).count();
+        let decoded = text[digits..].strip_prefix("\"}").and_then(|after| {
+            let bytes = BASE64.decode(&text.as_bytes()[..digits]).ok()?;
             Some((bytes, after))
         });
         out.push_str(before);
@@ -185,7 +251,7 @@ pub fn unpack(json: &str, most: usize) -> (String, Vec<Vec<u8>>) {
         }
     }
     out.push_str(rest);
-    (out, attachments)
+    placeholder::are_right(&format!("[{out}]"), attachments.len()).then_some((out, attachments))
 }
 
 /// Where the next bytes stand, outside of strings.
@@ -213,7 +279,7 @@ mod tests {
 
     fn sealed(seal: &Seal, body: &str) -> String {
         let mut payload = body.as_bytes().to_vec();
-        seal.close(&mut payload, 7);
+        seal.close(&mut payload, 7, "here", 1000);
         String::from_utf8(payload).unwrap()
     }
 
@@ -221,7 +287,7 @@ mod tests {
     fn what_a_backend_s_message_looks_like() {
         let id = MessageId::parse("1km9g41o7vkabc123").unwrap();
         let mut out = message("demo", "r1,r2", Data::Text("hi \"ü\""), Some(("", "192.0.2.7")), id);
-        Seal::new("abc123", None).close(&mut out, 12);
+        Seal::new("abc123", None, 300).close(&mut out, 12, "here", 1000);
         // Up to ip: as the old server wrote it, byte for byte.
         let old =
             r#"{"source":"demo","data":"hi \"ü\"","room_id":"r1,r2","filename":"","from_sys":true,"ip":"192.0.2.7""#;
@@ -242,24 +308,36 @@ mod tests {
 
     #[test]
     fn seals() {
-        let (one, two) = (Seal::new("aaaaaa", None), Seal::new("bbbbbb", None));
+        let (one, two) = (Seal::new("aaaaaa", None, 300), Seal::new("bbbbbb", None, 300));
+        let open = |seal: &Seal, text: &str| match seal.open(text.as_bytes(), "here", 1000) {
+            Opened::Foreign(same, authentic) if same == text => Some(authentic),
+            Opened::Own => None,
+            other => panic!("{other:?}"),
+        };
         let text = sealed(&one, "{\"a\":1");
         assert_eq!(text, r#"{"a":1,"seq":7,"node":"aaaaaa"}"#);
-        assert_eq!(one.open(text.as_bytes()), Opened::Own);
-        assert_eq!(two.open(text.as_bytes()), Opened::Foreign(&text, false));
-        assert_eq!(one.open(b"{}"), Opened::Foreign("{}", false));
-        assert_eq!(one.open(b""), Opened::Foreign("", false));
-        assert_eq!(one.open(b"\xff}"), Opened::Nonsense);
+        assert_eq!((open(&one, &text), open(&two, &text)), (None, Some(false)));
+        assert_eq!((open(&one, "{}"), open(&one, "")), (Some(false), Some(false)));
+        assert_eq!(one.open(b"\xff}", "here", 1000), Opened::Nonsense);
 
-        let (mine, yours) = (Seal::new("aaaaaa", Some(b"k")), Seal::new("bbbbbb", Some(b"k")));
+        let (mine, yours) = (Seal::new("aaaaaa", Some(b"k"), 300), Seal::new("bbbbbb", Some(b"k"), 300));
         let text = sealed(&mine, "{\"a\":1");
-        assert_eq!(mine.open(text.as_bytes()), Opened::Own);
-        assert_eq!(yours.open(text.as_bytes()), Opened::Foreign(&text, true));
-        assert_eq!(Seal::new("bbbbbb", Some(b"x")).open(text.as_bytes()), Opened::Foreign(&text, false));
-        assert_eq!(two.open(text.as_bytes()), Opened::Foreign(&text, false));
-        let changed = text.replace("\"a\":1", "\"a\":2");
-        assert_eq!(yours.open(changed.as_bytes()), Opened::Foreign(&changed, false));
-        assert_eq!(yours.open("é".repeat(60).as_bytes()), Opened::Foreign(&"é".repeat(60), false));
+        assert!(text.starts_with(r#"{"a":1,"ts":1000,"seq":7,"node":"aaaaaa","hmac":""#), "{text}");
+        assert_eq!((open(&mine, &text), open(&yours, &text)), (None, Some(true)));
+        assert_eq!(open(&Seal::new("bbbbbb", Some(b"x"), 300), &text), Some(false));
+        assert_eq!(open(&two, &text), Some(false));
+        assert_eq!(open(&yours, &text.replace("\"a\":1", "\"a\":2")), Some(false));
+        assert_eq!(open(&yours, &"é".repeat(60)), Some(false));
+        // Good for one place, and for a while.
+        for (place, unix, right) in [
+            ("here", 1300, true),
+            ("here", 700, true),
+            ("here", 1301, false),
+            ("here", 699, false),
+            ("there", 1000, false),
+        ] {
+            assert_eq!(yours.open(text.as_bytes(), place, unix), Opened::Foreign(&text, right), "{place} {unix}");
+        }
     }
 
     #[test]
@@ -300,11 +378,37 @@ mod tests {
     #[test]
     fn bytes_become_bytes_again() {
         let (json, bytes) =
-            unpack(r#"{"a" : 1.0,"b":[{"_base64":"AP8="},"{\"_base64\":\"AP8=\"}"],"c":{"_base64":"%"}}"#, 9);
+            unpack(r#"{"a" : 1.0,"b":[{"_base64":"AP8="},"{\"_base64\":\"AP8=\"}"],"c":{"_base64":"%"}}"#, 9).unwrap();
         let expected =
             r#"{"a" : 1.0,"b":[{"_placeholder":true,"num":0},"{\"_base64\":\"AP8=\"}"],"c":{"_base64":"%"}}"#;
         assert_eq!((json.as_str(), bytes), (expected, vec![vec![0, 255]]));
-        assert_eq!(unpack("[1, 2]", 9), ("[1, 2]".into(), vec![]));
-        assert_eq!(unpack(r#"{"_base64":""#, 9).0, r#"{"_base64":""#);
+        assert_eq!(unpack("1, [2]", 9), Some(("1, [2]".into(), vec![])));
+        assert_eq!(unpack(r#"{"x":{"_base64":"AA=="},"y":{"_placeholder":true,"num":0}}"#, 9), None);
+        let many = format!("[{}1]", r#"{"_base64":"AA=="},"#.repeat(5));
+        assert_eq!(unpack(&many, 3).unwrap().1.len(), 3);
+    }
+
+    #[test]
+    fn what_only_looks_like_bytes_becomes_none() {
+        let json = r#"[{"_base64":"AAAA"},{"_placeholder":true,"num":0},"{\"_base64\":\"\"}",{"_base64":"a\"b"}]"#;
+        let mut packed = Vec::new();
+        pack(&mut packed, json, &[vec![7]]);
+        let packed = String::from_utf8(packed).unwrap();
+        let (again, bytes) = unpack(&packed, 9).unwrap();
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!((value(&again), bytes), (value(json), vec![vec![7]]));
+        assert_eq!(packed.matches("{\"_base64\":\"Bw==\"}").count(), 1, "{packed}");
+    }
+
+    /// A megabyte of what looks like bytes and is none is looked through once.
+    #[test]
+    fn looking_for_bytes_is_linear() {
+        let many = |count: usize| format!("[{}1]", r#"{"_base64":"","a":1},"#.repeat(count));
+        let begin = std::time::Instant::now();
+        assert_eq!(unpack(&many(50_000), 10).unwrap().1.len(), 0);
+        let mut out = Vec::new();
+        pack(&mut out, &many(50_000), &[vec![]]);
+        // It took 20 s.
+        assert!(begin.elapsed().as_secs() < 5, "{:?}", begin.elapsed());
     }
 }

@@ -5,7 +5,10 @@ use core::{fmt, time::Duration};
 use std::{collections::VecDeque, mem};
 
 use super::resp::{self, Malformed, Reader, Reply};
-use crate::{clock::Time, config::RedisUrl};
+use crate::{
+    clock::Time,
+    config::{RedisUrl, Secret},
+};
 
 /// What a connection is for: one that subscribes can do nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,8 @@ pub struct Link<T> {
     heard: Time,
     pinged: Option<Time>,
     heartbeat: Duration,
+    /// Not to be repeated.
+    password: Option<Secret>,
 }
 
 enum Expected<T> {
@@ -97,6 +102,7 @@ impl<T> Link<T> {
             heard: now,
             pinged: None,
             heartbeat,
+            password: url.password.clone(),
         };
         if let Some(password) = &url.password {
             let password = password.expose().as_bytes();
@@ -187,11 +193,12 @@ impl<T> Link<T> {
         {
             return Ok(self.handle_push(parts));
         }
+        let expected = self.expected.pop_front().map(|(expected, _)| expected);
         let refusal = |reply: &Reply| match reply {
-            Reply::Error(why) => Some(Failure::Refused(why.clone())),
+            Reply::Error(why) => Some(Failure::Refused(self.censored(why))),
             _ => None,
         };
-        match self.expected.pop_front().map(|(expected, _)| expected) {
+        match expected {
             Some(Expected::Own(tag)) => Ok(Some(Event::Reply(tag, reply))),
             // Before it has the password it may not even say its name; that is said with what follows.
             Some(Expected::Ignored) => Ok(None),
@@ -204,6 +211,15 @@ impl<T> Link<T> {
                 }
             },
             None => Err(refusal(&reply).unwrap_or_else(|| Failure::Lost("a reply that nobody asked for".into()))),
+        }
+    }
+
+    /// An error without the password: a server that does not know AUTH says back what stood behind it, cut somewhere.
+    fn censored(&self, why: &str) -> String {
+        let why = why.split(", with args").next().unwrap_or_default();
+        match &self.password {
+            Some(password) => why.replace(password.expose(), "***"),
+            None => why.into(),
         }
     }
 
@@ -333,6 +349,9 @@ mod tests {
         assert_eq!(noauth, Err(Failure::Refused("NOAUTH a".into())));
         let subscriber = events(&mut link(Role::Subscriber, "redis://h"), b"+OK\r\n-NOPERM channel\r\n", 1);
         assert_eq!(subscriber, Err(Failure::Refused("NOPERM channel".into())));
+        let said = b"-ERR unknown command 'AUTH', with args beginning with: 'se\r\n";
+        let censored = events(&mut link(Role::Publisher, "redis://:secret@h"), said, 1);
+        assert_eq!(censored, Err(Failure::Refused("ERR unknown command 'AUTH'".into())));
         assert!(matches!(
             events(&mut link(Role::Publisher, "redis://h"), b"HTTP/1.1 400\r\n", 1),
             Err(Failure::Lost(_))

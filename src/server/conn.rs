@@ -177,6 +177,14 @@ impl Socket {
         }
     }
 
+    /// Asks for no edges any more.
+    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Socket::Tcp(stream) => stream.deregister(registry),
+            Socket::Unix(stream) => stream.deregister(registry),
+        }
+    }
+
     /// Says that nothing more will be sent.
     pub fn shutdown(&self) {
         // It fails only if the peer is gone already, which the next read will tell.

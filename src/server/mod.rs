@@ -230,11 +230,11 @@ impl Server {
                 _ => self.now = self.clock.now(),
             }
             self.hub.begin_turn(self.now);
+            self.read_siblings_again();
             for event in &events {
                 self.dispatch(event);
             }
             self.read_again();
-            self.read_siblings_again();
             self.accept();
             self.expire();
             self.settle();

@@ -15,6 +15,9 @@ use mio::Waker;
 
 use crate::clock::Time;
 
+/// What a search ends with.
+type Found = io::Result<Vec<SocketAddr>>;
+
 /// Where a server is, as far as it is known.
 #[derive(Default)]
 pub struct Resolver {
@@ -22,8 +25,8 @@ pub struct Resolver {
     found: Vec<SocketAddr>,
     next: usize,
     fresh_until: Time,
-    /// A search for it, and how long anybody waits for that.
-    finding: Option<(Receiver<io::Result<Vec<SocketAddr>>>, Time)>,
+    /// A search for it, and how long anybody waits for that; nobody does any more if it took too long.
+    finding: Option<(Receiver<Found>, Option<Time>)>,
     /// Why it was not found, and until when nobody looks again.
     lost: Option<(String, Time)>,
 }
@@ -47,7 +50,7 @@ impl Resolver {
             return Some(Err(io::Error::other(why.clone())));
         }
         self.lost = None;
-        if let Some((finding, until)) = &self.finding {
+        if let Some((finding, until)) = &mut self.finding {
             match finding.try_recv() {
                 Ok(Ok(found)) if !found.is_empty() => {
                     (self.found, self.next) = (found, 0);
@@ -60,7 +63,8 @@ impl Resolver {
                     return Some(Err(io::Error::other(why)));
                 }
                 // It may still be found; until then nobody waits longer.
-                Err(TryRecvError::Empty) if now >= *until => {
+                Err(TryRecvError::Empty) if until.is_none_or(|until| now >= until) => {
+                    *until = None;
                     return Some(Err(io::Error::new(ErrorKind::TimedOut, format!("{host} is not found"))));
                 }
                 Err(TryRecvError::Empty) => return None,
@@ -82,7 +86,7 @@ impl Resolver {
         });
         match find {
             Ok(_) => {
-                self.finding = Some((receiver, now.after(patience)));
+                self.finding = Some((receiver, Some(now.after(patience))));
                 None
             }
             Err(error) => Some(Err(error)),
@@ -91,7 +95,7 @@ impl Resolver {
 
     /// Until when somebody waits for a search, if there is one.
     pub fn finding_until(&self) -> Option<Time> {
-        self.finding.as_ref().map(|(_, until)| *until)
+        self.finding.as_ref().and_then(|(_, until)| *until)
     }
 
     /// Nobody is at the address that was found: perhaps another of its addresses answers, or it has moved.
@@ -108,3 +112,33 @@ const FRESH: Duration = Duration::from_secs(60);
 /// How long nobody looks for a name that was not found.
 const LOST: Duration = Duration::from_secs(1);
 const STACK: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_micros(seconds * 1_000_000)
+    }
+
+    /// A search that takes longer than anybody waits is no deadline any more, and may still find something.
+    #[test]
+    fn a_search_that_takes_long() {
+        let (sender, receiver) = mpsc::channel();
+        let mut resolver = Resolver { finding: Some((receiver, Some(at(5)))), ..Resolver::default() };
+        let find = |resolver: &mut Resolver, now| {
+            let mut waker = || Err(ErrorKind::Unsupported.into());
+            resolver.find("redis.lan", 6379, Duration::from_secs(5), now, &mut waker)
+        };
+        assert!(find(&mut resolver, at(4)).is_none());
+        assert_eq!(resolver.finding_until(), Some(at(5)));
+        for late in [5, 6, 60] {
+            let found = find(&mut resolver, at(late)).unwrap();
+            assert_eq!(found.unwrap_err().kind(), ErrorKind::TimedOut);
+            assert_eq!(resolver.finding_until(), None);
+        }
+        let address: SocketAddr = "192.0.2.7:6379".parse().unwrap();
+        sender.send(Ok(vec![address])).unwrap();
+        assert_eq!(find(&mut resolver, at(61)).unwrap().unwrap(), address);
+    }
+}

@@ -31,6 +31,11 @@ impl Server {
             }
         }
         self.pump_siblings();
+        // What Redis knows nothing of is answered at once.
+        if self.answer_census() {
+            self.carry_out();
+            self.free();
+        }
         self.arm_engines();
     }
 

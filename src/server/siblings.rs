@@ -1,6 +1,7 @@
 //! The sockets of the link to siblings: opened when the link wants them, read within a turn's budget like everybody's, and
 //! written after the members of this relay were.
 
+use core::time::Duration;
 use std::{
     io::{self, ErrorKind, Read, Write},
     sync::Arc,
@@ -16,6 +17,7 @@ use mio::{
 use super::{Server, conn::Socket, resolver::Resolver};
 use crate::{
     api::view::{Look, View},
+    clock::Time,
     config::{Config, Place},
     key::ConnKey,
     limits::Limits,
@@ -31,6 +33,10 @@ pub struct Link {
     resolver: Resolver,
     /// There may be more to read.
     again: [bool; 2],
+    /// Messages in a row that were for nobody here.
+    boring: u64,
+    /// The subscription is not watched until then, since nothing of it is for anybody here.
+    doze: Option<Time>,
     /// Requests that wait for what Redis knows.
     waiting: Vec<(ConnKey, View)>,
 }
@@ -44,13 +50,13 @@ struct Pipe {
 
 impl Link {
     /// When something is to be done, though nothing comes.
-    pub fn deadline(&self) -> crate::clock::Time {
-        let finding = self.resolver.finding_until();
-        // While the name is being found no connection can be tried.
-        match finding {
-            Some(until) => until,
-            None => self.machine.deadline(),
-        }
+    pub fn deadline(&self) -> Time {
+        let doze = self.doze.unwrap_or(Time::NEVER);
+        doze.min(match self.resolver.finding_until() {
+            // While the name is being found no connection can be tried; one that stands goes on.
+            Some(until) => self.machine.deadline(false).min(until),
+            None => self.machine.deadline(true),
+        })
     }
 
     /// Whether there is more to read.
@@ -66,6 +72,7 @@ impl Server {
         let longest = longest(&config.limits);
         if self.siblings.machine.configure(&config.redis, &mut self.hub, longest) {
             self.siblings.pipes = [None, None];
+            self.siblings.doze = None;
             self.siblings.resolver = Resolver::default();
             self.siblings.again = [false; 2];
         }
@@ -84,10 +91,41 @@ impl Server {
             }
         }
         pipe.hung_up |= event.is_read_closed() || event.is_error();
-        if event.is_readable() || pipe.hung_up {
+        // Who has more to read than a turn's budget is read from when the next turn begins.
+        if (event.is_readable() || pipe.hung_up) && !self.siblings.again[role as usize] {
             self.read_pipe(role);
+            self.consider_a_doze(role);
         }
         self.write_pipe(role);
+    }
+
+    /// Of a busy channel on which nothing is for anybody here each message would wake the loop for nothing, which costs ten
+    /// times what the message does. Then the subscription is looked at every 20 ms until something is for somebody again.
+    fn consider_a_doze(&mut self, role: Role) {
+        let bored = self.siblings.boring >= BORING && !self.siblings.again[role as usize];
+        let pipe = self.siblings.pipes[role as usize].as_mut().filter(|pipe| !pipe.hung_up);
+        if let (Role::Subscriber, true, Some(pipe), None) = (role, bored, pipe, self.siblings.doze)
+            && pipe.socket.deregister(self.poll.registry()).is_ok()
+        {
+            self.siblings.doze = Some(self.now.time.after(DOZE));
+        }
+    }
+
+    /// Looks at the subscription; watches it again if there is nothing, or something for somebody.
+    fn end_doze(&mut self) {
+        self.siblings.doze = None;
+        let before = self.hub.stats.redis_received;
+        self.read_pipe(Role::Subscriber);
+        let Some(pipe) = &mut self.siblings.pipes[Role::Subscriber as usize] else { return };
+        if self.siblings.boring >= BORING && self.hub.stats.redis_received > before {
+            self.siblings.doze = Some(self.now.time.after(DOZE));
+            return;
+        }
+        self.siblings.boring = 0;
+        let watched = pipe.socket.register(self.poll.registry(), Token(FIRST + Role::Subscriber as usize));
+        if let Err(error) = watched {
+            self.end_pipe(Role::Subscriber, &error.to_string(), false);
+        }
     }
 
     /// Reads on where a turn's budget was used up.
@@ -107,6 +145,7 @@ impl Server {
                 Ok(0) => self.end_pipe(role, "it closed the connection", false),
                 Ok(length) => {
                     let mut input = &buffer[..length];
+                    let before = self.reach();
                     while !input.is_empty() {
                         if !self.siblings.machine.handle_input(role, &mut input, &mut self.hub, self.now) {
                             break;
@@ -114,6 +153,11 @@ impl Server {
                         if self.hub.is_pressed() {
                             self.carry_out();
                         }
+                    }
+                    if role == Role::Subscriber {
+                        let (received, reached) = self.reach();
+                        let for_nobody = reached == before.1;
+                        self.siblings.boring = if for_nobody { self.siblings.boring + received - before.0 } else { 0 };
                     }
                     self.drop_pipes();
                     // A full buffer is a turn's budget, a part-full one means that the socket is empty.
@@ -128,6 +172,12 @@ impl Server {
             }
         }
         self.buffer = buffer;
+    }
+
+    /// What has come over Redis so far, and what has been queued for clients.
+    fn reach(&self) -> (u64, u64) {
+        let stats = &self.hub.stats;
+        (stats.redis_received, stats.delivered + stats.emitted)
     }
 
     fn write_pipe(&mut self, role: Role) {
@@ -159,6 +209,9 @@ impl Server {
         for role in ROLES {
             if !self.siblings.machine.has_link(role) {
                 self.siblings.pipes[role as usize] = None;
+                if role == Role::Subscriber {
+                    (self.siblings.doze, self.siblings.boring) = (None, 0);
+                }
             }
         }
     }
@@ -215,7 +268,10 @@ impl Server {
 
     /// Does what time brings.
     pub(super) fn expire_siblings(&mut self) {
-        if self.siblings.machine.deadline() <= self.now.time {
+        if self.siblings.doze.is_some_and(|until| until <= self.now.time) {
+            self.end_doze();
+        }
+        if self.siblings.machine.deadline(true) <= self.now.time {
             self.siblings.machine.handle_timeout(&mut self.hub, self.now);
             self.drop_pipes();
         }
@@ -226,13 +282,11 @@ impl Server {
         self.siblings.waiting.push((key, view));
     }
 
-    /// Answers those whose answer is there.
-    pub(super) fn answer_census(&mut self) {
-        if self.siblings.waiting.is_empty() {
-            return;
-        }
+    /// Answers those whose answer is there; whether there were any.
+    pub(super) fn answer_census(&mut self) -> bool {
+        let before = self.siblings.waiting.len();
         for (key, view) in core::mem::take(&mut self.siblings.waiting) {
-            if view.must_wait(&self.hub, self.now) {
+            if view.must_wait(&mut self.hub, self.now) {
                 self.siblings.waiting.push((key, view));
                 continue;
             }
@@ -240,6 +294,7 @@ impl Server {
             let reply = view.render(&look);
             self.answer(key, reply);
         }
+        self.siblings.waiting.len() < before
     }
 
     /// Relay takes its leave: siblings are told.
@@ -274,7 +329,10 @@ fn warn_of_distrust(config: &Config) {
 }
 
 const ROLES: [Role; 2] = [Role::Subscriber, Role::Publisher];
+/// Messages in a row for nobody here, and how long none is looked at after that.
+const BORING: u64 = 100;
+const DOZE: Duration = Duration::from_millis(20);
 /// The tokens of the two connections.
 pub const FIRST: usize = usize::MAX - 8;
 /// How long a search for the server's name may take.
-const FINDING: core::time::Duration = core::time::Duration::from_secs(5);
+const FINDING: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@
 //!
 //! One connection subscribes and one does everything else. Local members never wait for either.
 
+pub mod keys;
 pub mod outgoing;
 pub mod presence;
 pub mod reading;
@@ -42,16 +43,20 @@ pub enum Tag {
     Breath(Box<str>),
     /// Whether it is we who clear up after one.
     Lock(Box<str>),
+    /// Whether that one is still dead.
+    StillDead,
     /// A piece of a list that is cleared up.
     Sweep,
-    /// The day of today's logins.
-    Day,
+    /// The day of a source's logins of today.
+    Day(Box<str>),
     /// The same, taken over.
-    NewDay,
-    /// A piece of what somebody asked for.
-    Read(Topic),
-    /// A number of it, and which.
-    Count(Topic, usize),
+    NewDay(Box<str>),
+    /// A piece of what somebody asked for, and which reading of it that is.
+    Read(Topic, u64),
+    /// A source's number in such a reading.
+    Count(u64, usize),
+    /// How many relays listen.
+    Listeners,
 }
 
 /// The link.
@@ -67,8 +72,23 @@ pub struct Siblings {
     reading: Reading,
     /// What Redis refused last, and when.
     trouble: Option<(String, Time)>,
+    /// That was to publish something: it is not well before something is published.
+    mute: bool,
     health: Health,
     dials: u64,
+    /// How many siblings there were when Redis was lost, and when that was.
+    lost: Option<(usize, Time)>,
+    hold: Option<Hold>,
+}
+
+/// What waits is not published before siblings, who lost Redis at the same time, are back to hear it.
+struct Hold {
+    /// How many have to listen, this relay included.
+    listeners: usize,
+    /// By then they have tried again.
+    until: Time,
+    /// When to look; nothing while that is being answered, or cannot be.
+    look: Option<Time>,
 }
 
 /// One of the two connections.
@@ -90,8 +110,8 @@ impl Siblings {
         let other = self.setup.as_ref().is_none_or(|old| heart(old) != heart(redis));
         let on = redis.url.is_some();
         let secret = redis.secret.as_ref().map(|secret| secret.expose().as_bytes());
-        hub.siblings.configure(on.then_some((redis.trust_from_sys, secret)));
-        hub.roster.switch(on);
+        let window = hub.config().sign_window.as_secs();
+        hub.link_siblings(on.then_some((redis.trust_from_sys, secret, window)));
         self.outgoing.configure(redis.buffer as usize, redis.buffer_age);
         self.url = redis.url.clone();
         self.node = hub.siblings.node().into();
@@ -103,6 +123,10 @@ impl Siblings {
                 self.drop_end(role, hub, Time::START);
                 self.ends[role as usize] = End::default();
             }
+            self.presence = Presence::default();
+            self.presence.configure(redis, &self.node);
+            (self.lost, self.hold) = (None, None);
+            (self.trouble, self.mute) = (None, false);
             self.health = Health::Off;
             if on {
                 self.health = Health::Failing("not connected yet".into());
@@ -111,6 +135,8 @@ impl Siblings {
             }
             self.show_health(hub);
         }
+        // Behind the end of the link, which takes back what was to be written.
+        hub.roster.switch(on);
         other
     }
 
@@ -173,9 +199,9 @@ impl Siblings {
             match event {
                 Event::Ready => self.handle_ready(role, hub, now),
                 Event::Message { channel, payload } => {
-                    let commands = self.setup.as_ref().is_some_and(|setup| setup.channel.as_bytes() != channel);
+                    let channel = self.channel(&channel);
                     match payload {
-                        Reply::Bulk(bytes) => hub.handle_published(commands, &bytes, now),
+                        Reply::Bulk(bytes) => hub.handle_published(&channel, &bytes, now),
                         Reply::TooLong(bytes) => hub.handle_too_long(bytes),
                         _ => {}
                     }
@@ -193,6 +219,16 @@ impl Siblings {
         }
     }
 
+    /// Which of ours a channel is.
+    fn channel(&self, name: &[u8]) -> Channel {
+        let main = self.setup.as_ref().map_or("", |setup| &setup.channel);
+        match name.strip_prefix(main.as_bytes()) {
+            Some(b"") => Channel::Messages,
+            Some(rest) if rest == COMMANDS.as_bytes() => Channel::Commands,
+            _ => Channel::Relay(self.node.clone()),
+        }
+    }
+
     /// A connection is over, or did not come about.
     pub fn handle_end(&mut self, role: Role, why: &str, hub: &mut Hub, now: Time) {
         self.fail(role, Failure::Lost(why.into()), hub, now);
@@ -205,25 +241,50 @@ impl Siblings {
         if role == Role::Publisher {
             self.presence.begin(hub, now.time);
             hub.tell_presence(true);
+            self.hold = self.lost.filter(|(siblings, _)| *siblings > 0).map(|(siblings, since)| {
+                // Who waits twice as long each time has not waited longer than this, give or take what is random.
+                let patience = (now.time.since(since) * 2 + FIRST_BACKOFF * 2).min(LAST_BACKOFF * 3 / 2);
+                // What Redis has not seen the end of is gone after the first moment.
+                let look = Some(now.time.after(LOOK));
+                Hold { listeners: siblings + 1, until: now.time.after(patience), look }
+            });
         }
         self.judge(hub, now.time);
     }
 
     fn handle_reply(&mut self, tag: Tag, reply: Reply, hub: &mut Hub, now: Now) -> Result<(), Failure> {
+        if tag == Tag::Listeners {
+            // Who may not ask waits for as long as it takes.
+            if let (Some(hold), Some(count)) = (&mut self.hold, listeners(reply)) {
+                hold.look = Some(now.time.after(LOOK));
+                if count >= hold.listeners {
+                    self.hold = None;
+                }
+            }
+            return Ok(());
+        }
         if let Reply::Error(why) = &reply {
             // It will be well in a moment: until then it is as if it were away.
             if ["LOADING", "MASTERDOWN", "TRYAGAIN"].iter().any(|word| why.starts_with(word)) {
                 return Err(Failure::Lost(why.clone()));
             }
             hub.stats.redis_errors += 1;
-            self.trouble = Some((why.clone(), now.time));
+            // Other commands may be refused too, but this is what siblings feel.
+            let publish = matches!(tag, Tag::Publish(_));
+            if publish || !self.mute {
+                self.trouble = Some((why[..why.floor_char_boundary(LONGEST_WHY)].to_owned(), now.time));
+                self.mute = publish;
+            }
+            self.judge(hub, now.time);
+        } else if self.mute && matches!(tag, Tag::Publish(_)) {
+            (self.mute, self.trouble) = (false, None);
             self.judge(hub, now.time);
         }
         let Some(link) = &mut self.ends[Role::Publisher as usize].link else { return Ok(()) };
         match tag {
             Tag::Publish(serial) => self.outgoing.confirm(serial),
-            Tag::Read(topic) => self.reading.handle_piece(topic, reply, link, hub, now),
-            Tag::Count(topic, index) => self.reading.handle_count(&topic, index, &reply, hub, now),
+            Tag::Read(topic, number) => self.reading.handle_piece((topic, number), reply, link, hub, now),
+            Tag::Count(number, index) => self.reading.handle_count(number, index, &reply, hub, now),
             tag => self.presence.handle_reply(tag, reply, link, hub, now),
         }
         Ok(())
@@ -243,12 +304,24 @@ impl Siblings {
             if out.volatile && self.ends[Role::Publisher as usize].ready.is_none() {
                 hub.stats.redis_dropped += 1;
             } else {
-                self.outgoing.push(command, out.volatile, now.time);
+                let sending = self.ends[Role::Publisher as usize].ready.is_some() && self.hold.is_none();
+                self.outgoing.push(command, out.volatile, sending, now.time);
             }
         }
         let end = &mut self.ends[Role::Publisher as usize];
         if let (Some(link), Some(_)) = (&mut end.link, end.ready) {
-            while !link.is_full()
+            self.hold.take_if(|hold| hold.until <= now.time || self.presence.is_leaving());
+            match &mut self.hold {
+                Some(hold) => {
+                    if hold.look.take_if(|look| *look <= now.time).is_some() {
+                        let channel = format!("{}{COMMANDS}", setup.channel);
+                        link.command(&[b"PUBSUB", b"NUMSUB", channel.as_bytes()], Tag::Listeners, now.time);
+                    }
+                }
+                None => self.outgoing.expire(now.time),
+            }
+            while self.hold.is_none()
+                && !link.is_full()
                 && let Some((command, serial)) = self.outgoing.poll_send()
             {
                 link.send(command, Tag::Publish(serial), now.time);
@@ -259,20 +332,19 @@ impl Siblings {
         hub.stats.redis_dropped += self.outgoing.take_dropped();
     }
 
-    /// Whether [`Siblings::pump`] has something to do at once.
-    pub fn has_work(&self, hub: &Hub) -> bool {
-        self.url.is_some() && hub.siblings.has_outgoing()
-    }
-
-    /// When something is to be done, though nothing comes.
-    pub fn deadline(&self) -> Time {
+    /// When something is to be done, though nothing comes; unless it `dials`, no connection can be opened now.
+    pub fn deadline(&self, dials: bool) -> Time {
         if self.url.is_none() {
             return Time::NEVER;
         }
-        let end = |end: &End| end.link.as_ref().map_or(end.retry, Link::poll_timeout);
+        let retry = |end: &End| if dials { end.retry } else { Time::NEVER };
+        let end = |end: &End| end.link.as_ref().map_or_else(|| retry(end), Link::poll_timeout);
         let mut next = self.ends.iter().map(end).min().unwrap_or(Time::NEVER).min(self.reading.deadline());
         if self.ends[Role::Publisher as usize].ready.is_some() {
             next = next.min(self.presence.deadline());
+            if let Some(hold) = &self.hold {
+                next = next.min(hold.until).min(hold.look.unwrap_or(Time::NEVER));
+            }
         }
         next
     }
@@ -291,6 +363,14 @@ impl Siblings {
         }
         self.outgoing.expire(now.time);
         hub.stats.redis_dropped += self.outgoing.take_dropped();
+        let heartbeat = self.setup.as_ref().map_or(Duration::ZERO, |setup| setup.heartbeat);
+        if self.mute
+            && let Some((_, since)) = &mut self.trouble
+            && now.time.since(*since) >= heartbeat
+        {
+            *since = now.time;
+            hub.try_to_tell();
+        }
         self.reading.expire(hub, now);
         hub.census.sweep(now.time);
         self.judge(hub, now.time);
@@ -311,8 +391,24 @@ impl Siblings {
     }
 
     fn fail(&mut self, role: Role, failure: Failure, hub: &mut Hub, now: Time) {
-        let why = failure.to_string();
+        let mut why = failure.to_string();
+        why.truncate(why.floor_char_boundary(LONGEST_WHY));
+        let ready = self.ends[role as usize].ready;
+        if let (Role::Publisher, Some(ready)) = (role, ready) {
+            // After a moment with Redis it is not known yet who is there, and who was there before may not be back.
+            let heartbeat = self.setup.as_ref().map_or(Duration::ZERO, |setup| setup.heartbeat);
+            let (before, since) = match self.lost {
+                Some((before, since)) if self.hold.is_some() => (before, since),
+                Some((before, _)) if now.since(ready) < heartbeat * 2 => (before, now),
+                _ => (0, now),
+            };
+            self.lost = Some((before.max(hub.siblings.known.len()), since));
+        }
         self.drop_end(role, hub, now);
+        if role == Role::Publisher {
+            // It begins anew, perhaps as one who may: its greeting shows that.
+            self.mute = false;
+        }
         self.dials += 1;
         let end = &mut self.ends[role as usize];
         // Only what stood for a while shows that all is well.
@@ -342,7 +438,7 @@ impl Siblings {
     fn judge(&mut self, hub: &mut Hub, now: Time) {
         let Some(url) = &self.url else { return };
         let heartbeat = self.setup.as_ref().map_or(Duration::ZERO, |setup| setup.heartbeat);
-        self.trouble.take_if(|(_, since)| now.since(*since) > heartbeat * 2);
+        self.trouble.take_if(|(_, since)| !self.mute && now.since(*since) > heartbeat * 2);
         let ready = self.ends.iter().all(|end| end.ready.is_some());
         let why = self.ends.iter().find(|end| end.ready.is_none()).map(|end| end.why.as_deref());
         let health = match (ready, &self.trouble, why) {
@@ -375,10 +471,24 @@ impl Siblings {
     }
 
     fn show_health(&self, hub: &mut Hub) {
-        hub.siblings.health = self.health.clone();
+        // A refusal may name users and keys: that is for the log. Its first word says what is the matter, mostly.
+        let brief = |why: &String| {
+            let (what, said) = why.split_once(": ").filter(|(what, _)| what.contains("refuse"))?;
+            let code = said.split(' ').next().filter(|code| *code != "ERR")?;
+            Some(format!("{what}: {code}"))
+        };
+        hub.siblings.health = match &self.health {
+            Health::Failing(why) => Health::Failing(brief(why).unwrap_or_else(|| why.clone())),
+            health => health.clone(),
+        };
         let linked = self.ends[Role::Publisher as usize].ready.is_some();
         hub.census.switch(self.url.is_some(), linked);
     }
+}
+
+/// How many subscribe to the one channel that was asked for.
+fn listeners(reply: Reply) -> Option<usize> {
+    usize::try_from(reply.array()?.get(1)?.integer()?).ok()
 }
 
 /// What the channel of commands is called, beside that of messages.
@@ -387,3 +497,7 @@ const NOT_YET: &str = "not connected yet";
 /// How long to wait before connecting again: twice as long each time.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(5);
+/// Bytes of a reason that are shown.
+const LONGEST_WHY: usize = 200;
+/// How often to look whether siblings are back.
+const LOOK: Duration = Duration::from_millis(50);

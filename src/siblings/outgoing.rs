@@ -34,12 +34,19 @@ impl Outgoing {
         (self.most, self.age) = (most, age);
     }
 
-    /// Takes a command. One that is `volatile` is not sent on another connection than this one.
-    pub fn push(&mut self, command: Vec<u8>, volatile: bool, now: Time) {
+    /// Takes a command. One that is `volatile` is not sent on another connection than this one; one that is larger than
+    /// the bound is taken only while it can be sent at once.
+    pub fn push(&mut self, command: Vec<u8>, volatile: bool, sending: bool, now: Time) {
+        let large = command.len() + OVERHEAD > self.most;
+        if large && !sending {
+            // It would push out all others, and then itself.
+            self.dropped += 1;
+            return;
+        }
         self.last += 1;
         self.bytes += command.len() + OVERHEAD;
         self.queue.push_back(Entry { serial: self.last, command, since: now, volatile });
-        while self.bytes > self.most {
+        while self.bytes > self.most && !large {
             self.drop_first();
         }
     }
@@ -60,11 +67,6 @@ impl Outgoing {
         let entry = self.queue.get(self.sent)?;
         self.sent += 1;
         Some((&entry.command, entry.serial))
-    }
-
-    /// Whether something is to be sent.
-    pub fn has_unsent(&self) -> bool {
-        self.sent < self.queue.len()
     }
 
     /// Whether nothing waits.
@@ -132,7 +134,7 @@ mod tests {
     fn filled(most: usize, text: &str) -> Outgoing {
         let mut outgoing = Outgoing::default();
         outgoing.configure(most, Duration::from_secs(10));
-        text.bytes().for_each(|byte| outgoing.push(vec![byte], false, at(1)));
+        text.bytes().for_each(|byte| outgoing.push(vec![byte], false, false, at(1)));
         outgoing
     }
 
@@ -140,11 +142,11 @@ mod tests {
     fn what_is_not_confirmed_is_sent_again() {
         let mut outgoing = filled(10_000, "abc");
         assert_eq!(sent(&mut outgoing), [('a', 1), ('b', 2), ('c', 3)]);
-        assert!(!outgoing.has_unsent());
+        assert!(outgoing.poll_send().is_none());
         outgoing.confirm(1);
-        outgoing.push(b"d".to_vec(), true, at(2));
+        outgoing.push(b"d".to_vec(), true, false, at(2));
         outgoing.restart();
-        outgoing.push(b"e".to_vec(), false, at(2));
+        outgoing.push(b"e".to_vec(), false, false, at(2));
         assert_eq!(sent(&mut outgoing), [('b', 2), ('c', 3), ('e', 5)]);
         [2, 3, 5].into_iter().for_each(|serial| outgoing.confirm(serial));
         assert!(outgoing.is_empty());
@@ -158,7 +160,7 @@ mod tests {
         assert_eq!(outgoing.take_dropped(), 2);
         assert_eq!(sent(&mut outgoing), [('c', 3), ('d', 4), ('e', 5)]);
         // Sent, so perhaps not lost.
-        outgoing.push(b"f".to_vec(), false, at(2));
+        outgoing.push(b"f".to_vec(), false, false, at(2));
         assert_eq!(outgoing.take_dropped(), 0);
         outgoing.confirm(3);
         outgoing.confirm(4);
@@ -167,18 +169,20 @@ mod tests {
         assert_eq!((outgoing.take_dropped(), sent(&mut outgoing)), (0, vec![('e', 5), ('f', 6)]));
         let mut lost = filled(each, "a");
         assert_eq!(sent(&mut lost).len(), 1);
-        lost.push(b"b".to_vec(), false, at(2));
+        lost.push(b"b".to_vec(), false, false, at(2));
         lost.restart();
         assert_eq!(lost.take_dropped(), 1);
-        let mut large = filled(each, "");
-        large.push(vec![b'x'; each + 1], false, at(1));
-        assert!(large.is_empty() && large.take_dropped() == 1);
+        let mut large = filled(each, "a");
+        large.push(vec![b'x'; each + 1], false, false, at(1));
+        assert_eq!((large.take_dropped(), sent(&mut large)), (1, vec![('a', 1)]));
+        large.push(vec![b'x'; each + 1], false, true, at(1));
+        assert_eq!((large.take_dropped(), sent(&mut large)), (0, vec![('x', 2)]));
     }
 
     #[test]
     fn what_waits_too_long_is_dropped() {
         let mut outgoing = filled(10_000, "ab");
-        outgoing.push(b"c".to_vec(), false, at(5));
+        outgoing.push(b"c".to_vec(), false, false, at(5));
         outgoing.expire(at(10));
         assert_eq!(outgoing.take_dropped(), 0);
         outgoing.expire(at(11));

@@ -1,8 +1,8 @@
 //! Keeping Redis told of who is here, and clearing up after relays that died (contract section 10).
 //!
 //! Beside the old server's keys there are, behind the same prefix: `relay_nodes`, a hash of what each relay says of itself;
-//! `relay_alive:NODE`, which expires unless its relay renews it; `relay_sweep:NODE`, a lock; and `relay_today`, the date of
-//! the lists of today's logins.
+//! `relay_alive:NODE`, which expires unless its relay renews it; `relay_sweep:NODE`, a lock; and `relay_today:SOURCE`, the
+//! date of a list of today's logins.
 
 use core::time::Duration;
 use std::{
@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::value::RawValue;
 
-use super::Tag;
+use super::{Tag, keys::Keys};
 use crate::{
     clock::{Now, Time},
     config::Redis,
@@ -28,12 +28,14 @@ use crate::{
 /// What is being told, and what is known of other relays.
 #[derive(Default)]
 pub struct Presence {
-    prefix: String,
+    keys: Keys,
     node: Box<str>,
     heartbeat: Duration,
     /// Writes of a batch that are not confirmed, and the records they take out.
     unconfirmed: usize,
     striking: Vec<Struck>,
+    /// One of them was refused.
+    refused: bool,
     next_batch: Time,
     next_beat: Time,
     next_renewal: Time,
@@ -41,6 +43,8 @@ pub struct Presence {
     next_review: Time,
     /// The local day to which today's logins belong.
     day: Option<i64>,
+    /// Sources whose date was looked at.
+    dated: BTreeSet<Box<str>>,
     /// All is written again at that time.
     again: Option<Time>,
     /// Relays whose breath is being looked for, and those found so far.
@@ -51,6 +55,8 @@ pub struct Presence {
     silent: BTreeSet<Box<str>>,
     sweeps: VecDeque<Sweep>,
     sweeping: bool,
+    /// The relay that is cleared up after has breathed.
+    revived: bool,
     leaving: Leaving,
 }
 
@@ -72,7 +78,7 @@ enum Leaving {
 impl Presence {
     /// Takes a new configuration.
     pub fn configure(&mut self, redis: &Redis, node: &str) {
-        self.prefix = redis.key_prefix.clone();
+        self.keys = Keys::new(&redis.key_prefix);
         self.node = node.into();
         self.heartbeat = redis.heartbeat;
     }
@@ -105,24 +111,11 @@ impl Presence {
         })
     }
 
-    /// The name of a source's hash.
-    fn online(&self, source: &str) -> String {
-        format!("{}xin_socket_connections_{source}", self.prefix)
-    }
-
-    fn today(&self, source: &str) -> String {
-        format!("{}xin_socket_connections_today_{source}", self.prefix)
-    }
-
-    fn key(&self, name: &str) -> String {
-        format!("{}{name}", self.prefix)
-    }
-
     /// Sends what is due.
     pub fn pump(&mut self, link: &mut Link<Tag>, hub: &mut Hub, now: Now) {
         if core::mem::take(&mut hub.siblings.forgotten) {
             // The old server that starts deletes the lists and then says that it starts, on another connection.
-            self.again.get_or_insert(now.time.after(AFTER_START));
+            self.again = Some(now.time.after(AFTER_START));
         }
         if self.again.is_some_and(|at| at <= now.time) {
             self.again = None;
@@ -132,7 +125,11 @@ impl Presence {
             self.next_beat = now.time.after(self.heartbeat);
             self.beat(link, hub, now);
         }
-        if self.unconfirmed > 0 || link.is_full() {
+        if self.unconfirmed > 0 {
+            return;
+        }
+        if link.is_full() {
+            self.next_batch = now.time.after(GATHER);
             return;
         }
         if !hub.roster.has_changes() {
@@ -150,14 +147,15 @@ impl Presence {
         if self.next_batch <= now.time || self.leaving != Leaving::No {
             let batch = hub.take_batch(BATCH, now);
             self.write(link, batch, hub, now.time);
-            self.next_batch = now.time.after(GATHER);
+            self.next_batch = if hub.roster.has_changes() { now.time } else { Time::NEVER };
         }
     }
 
     fn write(&mut self, link: &mut Link<Tag>, batch: Batch, hub: &Hub, now: Time) {
+        let keys = &self.keys;
         let mut sources: BTreeMap<String, Vec<&[u8]>> = BTreeMap::new();
         for (source, name, record) in &batch.put {
-            sources.entry(self.online(source)).or_default().extend([name.as_bytes(), record.as_bytes()]);
+            sources.entry(keys.online(source)).or_default().extend([name.as_bytes(), record.as_bytes()]);
         }
         let mut command = |parts: &[&[u8]]| {
             self.unconfirmed += 1;
@@ -171,20 +169,18 @@ impl Presence {
         for (source, name) in &batch.gone {
             struck.entry(source).or_default().push(name.as_bytes());
         }
-        let prefix = &self.prefix;
         for (source, names) in &struck {
-            let key = format!("{prefix}xin_socket_connections_{source}");
+            let key = keys.online(source);
             command(&[&[b"HDEL", key.as_bytes()], names.as_slice()].concat());
         }
         for (source, user, count) in &batch.came {
-            let key = format!("{prefix}xin_socket_connections_today_{source}");
+            let key = keys.today(source);
             command(&[b"HINCRBY", key.as_bytes(), user.as_bytes(), count.to_string().as_bytes()]);
             command(&[b"EXPIRE", key.as_bytes(), EXPIRES]);
         }
         let ip = hub.siblings.ip();
-        for (name, count) in [(SESSIONS, batch.logins), (MESSAGES, batch.messages)] {
+        for (key, count) in [(keys.logins(), batch.logins), (keys.messages(), batch.messages)] {
             if count > 0 {
-                let key = format!("{prefix}{name}");
                 command(&[b"HINCRBY", key.as_bytes(), ip.as_bytes(), count.to_string().as_bytes()]);
             }
         }
@@ -194,7 +190,7 @@ impl Presence {
     /// Says that this relay lives, and looks whether the others do.
     fn beat(&mut self, link: &mut Link<Tag>, hub: &mut Hub, now: Now) {
         let lifetime = (self.heartbeat * LIVES).as_millis().to_string();
-        let (alive, nodes) = (self.key(&format!("relay_alive:{}", self.node)), self.key("relay_nodes"));
+        let (alive, nodes) = (self.keys.alive(&self.node), self.keys.nodes());
         if self.leaving == Leaving::Told {
             return;
         }
@@ -203,13 +199,13 @@ impl Presence {
         let info = describe(hub, now);
         link.command(&[b"HSET", nodes.as_bytes(), self.node.as_bytes(), info.as_bytes()], Tag::Write, now.time);
         link.command(&[b"EXPIRE", nodes.as_bytes(), EXPIRES], Tag::Write, now.time);
+        let quiet = self.unconfirmed == 0 && !hub.roster.has_changes();
+        for (source, name) in hub.samples().into_iter().filter(|_| quiet) {
+            link.command(&[b"HEXISTS", self.keys.online(&source).as_bytes(), name.as_bytes()], Tag::Held, now.time);
+        }
         for source in hub.source_names() {
-            let listed = hub.known_tenant(&source).and_then(|tenant| hub.listed(tenant));
-            if let Some(name) = listed.filter(|_| self.unconfirmed == 0 && !hub.roster.has_changes()) {
-                link.command(&[b"HEXISTS", self.online(&source).as_bytes(), name.as_bytes()], Tag::Held, now.time);
-            }
             if self.next_renewal <= now.time {
-                for key in [self.online(&source), self.today(&source)] {
+                for key in [self.keys.online(&source), self.keys.today(&source)] {
                     link.command(&[b"EXPIRE", key.as_bytes(), EXPIRES], Tag::Write, now.time);
                 }
             }
@@ -219,26 +215,27 @@ impl Presence {
         }
         if self.next_review <= now.time {
             self.next_review = now.time.after(RENEWAL);
-            let sources = hub.source_names().into_vec();
+            let sources = hub.source_names();
             self.sweeps.push_back(Sweep { node: self.node.clone(), sources, cursor: b"0".to_vec() });
             self.sweep(link, now.time);
         }
         if self.awaited == 0 {
             link.command(&[b"HGETALL", nodes.as_bytes()], Tag::Nodes, now.time);
         }
-        self.turn_day(link, now);
+        self.turn_day(link, hub, now);
     }
 
-    /// At midnight today's logins begin anew: the first relay to notice deletes the lists.
-    fn turn_day(&mut self, link: &mut Link<Tag>, now: Now) {
+    /// At midnight today's logins begin anew: the first relay to notice deletes the list.
+    fn turn_day(&mut self, link: &mut Link<Tag>, hub: &Hub, now: Now) {
         let date = now.local().date().to_string();
-        let key = self.key("relay_today");
-        match self.day.replace(now.day()) {
-            None => link.command(&[b"GET", key.as_bytes()], Tag::Day, now.time),
-            Some(day) if day != now.day() => {
-                link.command(&[b"GETSET", key.as_bytes(), date.as_bytes()], Tag::NewDay, now.time);
+        let turned = self.day.replace(now.day()).is_some_and(|day| day != now.day());
+        for source in hub.source_names() {
+            let key = self.keys.date(&source);
+            if self.dated.insert(source.clone()) {
+                link.command(&[b"GET", key.as_bytes()], Tag::Day(source), now.time);
+            } else if turned {
+                link.command(&[b"GETSET", key.as_bytes(), date.as_bytes()], Tag::NewDay(source), now.time);
             }
-            Some(_) => {}
         }
     }
 
@@ -247,16 +244,25 @@ impl Presence {
         match tag {
             Tag::Batch => {
                 self.unconfirmed = self.unconfirmed.saturating_sub(1);
+                self.refused |= matches!(reply, Reply::Error(_));
                 if self.unconfirmed == 0 {
-                    self.striking.clear();
+                    let struck = core::mem::take(&mut self.striking);
+                    if core::mem::take(&mut self.refused) {
+                        // Which of them is not asked: all is written again, in a while.
+                        hub.roster.put_back(struck);
+                        self.again = Some(now.time.after(self.heartbeat));
+                        self.next_batch = now.time.after(self.heartbeat);
+                    }
                 }
             }
             Tag::Alive => {
                 if reply == Reply::Null {
                     let lifetime = (self.heartbeat * LIVES).as_millis().to_string();
-                    let alive = self.key(&format!("relay_alive:{}", self.node));
+                    let alive = self.keys.alive(&self.node);
                     link.command(&[b"SET", alive.as_bytes(), b"1", b"PX", lifetime.as_bytes()], Tag::Write, now.time);
                     hub.announce_all();
+                    // Who took us for dead may still be taking out what we write now.
+                    self.again = Some(now.time.after(self.heartbeat * 2));
                 }
             }
             Tag::Held => {
@@ -283,29 +289,28 @@ impl Presence {
                     self.sweep(link, now.time);
                 }
             }
+            Tag::StillDead => self.revived = reply != Reply::Integer(0),
             Tag::Sweep => self.handle_sweep(reply, link, hub, now.time),
-            Tag::Day => {
+            Tag::Day(source) => {
                 let today = now.local().date().to_string();
-                let key = self.key("relay_today");
+                let key = self.keys.date(&source);
                 match reply.text() {
                     // Of another day, which went by while no relay was there.
                     Some(date) if date < today.as_str() => {
-                        link.command(&[b"GETSET", key.as_bytes(), today.as_bytes()], Tag::NewDay, now.time);
+                        link.command(&[b"GETSET", key.as_bytes(), today.as_bytes()], Tag::NewDay(source), now.time);
                     }
                     Some(_) => {}
                     // Old servers may have counted; their lists stay.
                     None => link.command(&[b"SET", key.as_bytes(), today.as_bytes()], Tag::Write, now.time),
                 }
             }
-            Tag::NewDay => {
+            Tag::NewDay(source) => {
                 let today = now.local().date().to_string();
                 if reply.text().is_some_and(|date| date < today.as_str()) {
-                    for source in hub.source_names() {
-                        link.command(&[b"DEL", self.today(&source).as_bytes()], Tag::Write, now.time);
-                    }
+                    link.command(&[b"DEL", self.keys.today(&source).as_bytes()], Tag::Write, now.time);
                 }
             }
-            Tag::Write | Tag::Publish(_) | Tag::Read(_) | Tag::Count(..) => {}
+            Tag::Write | Tag::Publish(_) | Tag::Read(..) | Tag::Count(..) | Tag::Listeners => {}
         }
     }
 
@@ -314,13 +319,14 @@ impl Presence {
         let pairs = reply.array().unwrap_or_default();
         self.listed.clear();
         self.breathing.clear();
+        hub.siblings.greeted.clear();
         for pair in pairs.chunks_exact(2).take(MOST_RELAYS) {
             let (Some(node), Some(info)) = (pair[0].text(), pair[1].text()) else { continue };
             if *node == *self.node || node.len() > 64 || info.len() > LONGEST_INFO {
                 continue;
             }
             self.listed.push(Relay { node: node.into(), info: info.into() });
-            let alive = self.key(&format!("relay_alive:{node}"));
+            let alive = self.keys.alive(node);
             link.command(&[b"EXISTS", alive.as_bytes()], Tag::Breath(node.into()), now);
             self.awaited += 1;
         }
@@ -333,11 +339,12 @@ impl Presence {
     fn count_relays(&mut self, link: &mut Link<Tag>, hub: &mut Hub, now: Time) {
         let breathes = |relay: &&Relay| self.breathing.contains(&relay.node);
         hub.census.relays = self.listed.iter().filter(breathes).cloned().collect();
-        hub.siblings.known = self.breathing.clone();
+        // Who has greeted since the list was read may not stand in it.
+        hub.siblings.known = self.breathing.union(&hub.siblings.greeted).cloned().collect();
         let silent: BTreeSet<_> =
             self.listed.iter().filter(|relay| !breathes(relay)).map(|relay| relay.node.clone()).collect();
         for node in silent.intersection(&self.silent) {
-            let lock = self.key(&format!("relay_sweep:{node}"));
+            let lock = self.keys.sweep(node);
             let parts: [&[u8]; 6] = [b"SET", lock.as_bytes(), self.node.as_bytes(), b"PX", LOCKED, b"NX"];
             link.command(&parts, Tag::Lock(node.clone()), now);
         }
@@ -349,14 +356,21 @@ impl Presence {
         while let Some(sweep) = self.sweeps.front().filter(|_| !self.sweeping) {
             match sweep.sources.last() {
                 Some(source) => {
-                    let key = self.online(source);
+                    let key = self.keys.online(source);
+                    if sweep.node != self.node {
+                        // It may have been slow, and not dead.
+                        link.command(&[b"EXISTS", self.keys.alive(&sweep.node).as_bytes()], Tag::StillDead, now);
+                    }
                     link.command(&[b"HSCAN", key.as_bytes(), &sweep.cursor, b"COUNT", b"200"], Tag::Sweep, now);
                     self.sweeping = true;
                 }
                 None => {
-                    let (nodes, node) = (self.key("relay_nodes"), sweep.node.clone());
+                    let (nodes, node) = (self.keys.nodes(), sweep.node.clone());
                     if node != self.node {
                         link.command(&[b"HDEL", nodes.as_bytes(), node.as_bytes()], Tag::Write, now);
+                        // It may come back and die again.
+                        let lock = self.keys.sweep(&node);
+                        link.command(&[b"DEL", lock.as_bytes()], Tag::Write, now);
                     }
                     self.sweeps.pop_front();
                 }
@@ -367,7 +381,11 @@ impl Presence {
     fn handle_sweep(&mut self, reply: Reply, link: &mut Link<Tag>, hub: &Hub, now: Time) {
         self.sweeping = false;
         let Some(sweep) = self.sweeps.front_mut() else { return };
-        let (cursor, pairs) = scanned(reply).unwrap_or((b"0".to_vec(), Vec::new()));
+        let Some((cursor, pairs)) = scanned(reply).filter(|_| !core::mem::take(&mut self.revived)) else {
+            // Once more when it is looked at again.
+            self.sweeps.pop_front();
+            return self.sweep(link, now);
+        };
         let mut fields: Vec<&[u8]> = Vec::new();
         for pair in pairs.chunks_exact(2) {
             if let (Some(field), Some(record)) = (pair[0].bytes(), pair[1].text())
@@ -380,7 +398,7 @@ impl Presence {
         if let Some(source) = sweep.sources.last()
             && !fields.is_empty()
         {
-            let key = format!("{}xin_socket_connections_{source}", self.prefix);
+            let key = self.keys.online(source);
             link.command(&[&[b"HDEL", key.as_bytes()], fields.as_slice()].concat(), Tag::Write, now);
         }
         if cursor == b"0" {
@@ -406,7 +424,7 @@ impl Presence {
     }
 
     fn say_farewell(&mut self, link: &mut Link<Tag>, now: Time) {
-        let (alive, nodes) = (self.key(&format!("relay_alive:{}", self.node)), self.key("relay_nodes"));
+        let (alive, nodes) = (self.keys.alive(&self.node), self.keys.nodes());
         self.unconfirmed += 2;
         link.command(&[b"HDEL", nodes.as_bytes(), self.node.as_bytes()], Tag::Batch, now);
         link.command(&[b"DEL", alive.as_bytes()], Tag::Batch, now);
@@ -473,11 +491,7 @@ const RENEWAL: Duration = Duration::from_secs(600);
 const LOCKED: &[u8] = b"60000";
 /// From an old server's word that it starts until its deletions are surely done.
 const AFTER_START: Duration = Duration::from_millis(1500);
-/// Logins by server, and messages.
-pub const SESSIONS: &str = "xin_socket_session_location";
-/// Messages that came in, by server.
-pub const MESSAGES: &str = "xin_socket_message_location";
 /// Relays that are listened to.
 const MOST_RELAYS: usize = 1024;
 /// Bytes of what a relay says of itself.
-const LONGEST_INFO: usize = 64 * 1024;
+const LONGEST_INFO: usize = 1024 * 1024;

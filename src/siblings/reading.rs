@@ -4,10 +4,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::{
-    Tag,
-    presence::{MESSAGES, SESSIONS, scanned},
-};
+use super::{Tag, keys::Keys, presence::scanned};
 use crate::{
     clock::{Now, Time},
     config::Redis,
@@ -21,23 +18,26 @@ use crate::{
 /// What is being read.
 #[derive(Default)]
 pub struct Reading {
-    prefix: String,
+    keys: Keys,
     longest: u64,
     scans: BTreeMap<Topic, Scan>,
+    last: u64,
 }
 
 struct Scan {
+    /// Replies to an earlier one of the same topic are not taken for this one's.
+    number: u64,
     roll: Roll,
     counts: BTreeMap<Box<str>, u64>,
-    /// Numbers that have not come.
-    left: usize,
+    /// Sources whose numbers are awaited, in the order in which they will come.
+    sources: Vec<Box<str>>,
     until: Time,
 }
 
 impl Reading {
     /// Takes a new configuration; `longest` bounds what is taken in at once.
     pub fn configure(&mut self, redis: &Redis, longest: u64) {
-        self.prefix = redis.key_prefix.clone();
+        self.keys = Keys::new(&redis.key_prefix);
         self.longest = longest;
     }
 
@@ -46,50 +46,51 @@ impl Reading {
         self.longest
     }
 
-    fn key(&self, topic: &Topic) -> String {
-        match topic {
-            Topic::Online(source) => format!("{}xin_socket_connections_{source}", self.prefix),
-            Topic::Today(source) => format!("{}xin_socket_connections_today_{source}", self.prefix),
-            Topic::Messages => format!("{}{MESSAGES}", self.prefix),
-            Topic::Logins => format!("{}{SESSIONS}", self.prefix),
-            Topic::Sessions(_) => String::new(),
-        }
-    }
-
     /// Begins to read what is wanted.
     pub fn pump(&mut self, link: &mut Link<Tag>, hub: &mut Hub, now: Now) {
         for topic in hub.census.take_wanted() {
             if self.scans.contains_key(&topic) {
                 continue;
             }
-            let mut left = 0;
-            match &topic {
-                Topic::Sessions(sources) => {
-                    for (index, source) in sources.iter().enumerate() {
-                        let key = self.key(&Topic::Online(source.clone()));
-                        link.command(&[b"HLEN", key.as_bytes()], Tag::Count(topic.clone(), index), now.time);
-                        left += 1;
-                    }
-                }
-                _ => self.scan(&topic, b"0", link, now.time),
+            self.last += 1;
+            let (roll, counts) = (Roll::default(), BTreeMap::new());
+            let sources = if topic == Topic::Sessions { hub.source_names() } else { Vec::new() };
+            let scan = Scan { number: self.last, roll, counts, sources, until: now.time.after(PATIENCE) };
+            for (index, source) in scan.sources.iter().enumerate() {
+                let key = self.keys.online(source);
+                link.command(&[b"HLEN", key.as_bytes()], Tag::Count(scan.number, index), now.time);
             }
-            if left == 0 && matches!(topic, Topic::Sessions(_)) {
-                hub.census.tell(topic, Some(Answer::Counts(BTreeMap::new())), now.time);
-                continue;
+            let nothing = topic == Topic::Sessions && scan.sources.is_empty();
+            self.scans.insert(topic.clone(), scan);
+            match () {
+                () if nothing => self.finish(topic, hub, now.time),
+                () if topic == Topic::Sessions => {}
+                () => self.scan(&topic, self.last, b"0", link, now.time),
             }
-            let scan = Scan { roll: Roll::default(), counts: BTreeMap::new(), left, until: now.time.after(PATIENCE) };
-            self.scans.insert(topic, scan);
         }
     }
 
-    fn scan(&self, topic: &Topic, cursor: &[u8], link: &mut Link<Tag>, now: Time) {
-        let key = self.key(topic);
-        link.command(&[b"HSCAN", key.as_bytes(), cursor, b"COUNT", b"200"], Tag::Read(topic.clone()), now);
+    fn scan(&self, topic: &Topic, number: u64, cursor: &[u8], link: &mut Link<Tag>, now: Time) {
+        let key = match topic {
+            Topic::Online(source) => self.keys.online(source),
+            Topic::Today(source) => self.keys.today(source),
+            Topic::Messages => self.keys.messages(),
+            Topic::Logins => self.keys.logins(),
+            Topic::Sessions => return,
+        };
+        link.command(&[b"HSCAN", key.as_bytes(), cursor, b"COUNT", b"200"], Tag::Read(topic.clone(), number), now);
     }
 
     /// A piece of a list.
-    pub fn handle_piece(&mut self, topic: Topic, reply: Reply, link: &mut Link<Tag>, hub: &mut Hub, now: Now) {
-        let Some(scan) = self.scans.get_mut(&topic) else { return };
+    pub fn handle_piece(
+        &mut self,
+        (topic, number): (Topic, u64),
+        reply: Reply,
+        link: &mut Link<Tag>,
+        hub: &mut Hub,
+        now: Now,
+    ) {
+        let Some(scan) = self.scans.get_mut(&topic).filter(|scan| scan.number == number) else { return };
         let Some((cursor, pairs)) = scanned(reply) else {
             self.scans.remove(&topic);
             return hub.census.tell(topic, None, now.time);
@@ -103,25 +104,25 @@ impl Reading {
             } else if let (Some(name), Some(count)) = (pair[0].text(), pair[1].integer())
                 && scan.counts.len() < MOST_NAMES
             {
-                scan.counts.insert(name.into(), count.max(0) as u64);
+                scan.counts.insert(name.into(), count.clamp(0, MOST_COUNTED) as u64);
             }
         }
         if cursor == b"0" {
             self.finish(topic, hub, now.time);
         } else {
-            self.scan(&topic, &cursor, link, now.time);
+            self.scan(&topic, number, &cursor, link, now.time);
         }
     }
 
-    /// A number.
-    pub fn handle_count(&mut self, topic: &Topic, index: usize, reply: &Reply, hub: &mut Hub, now: Now) {
-        let Some(scan) = self.scans.get_mut(topic) else { return };
-        if let (Topic::Sessions(sources), Some(count)) = (topic, reply.integer()) {
-            scan.counts.insert(sources[index].clone(), count.max(0) as u64);
+    /// How many sessions a source has.
+    pub fn handle_count(&mut self, number: u64, index: usize, reply: &Reply, hub: &mut Hub, now: Now) {
+        let Some(scan) = self.scans.get_mut(&Topic::Sessions).filter(|scan| scan.number == number) else { return };
+        let last = index + 1 == scan.sources.len();
+        if let Some(count) = reply.integer() {
+            scan.counts.insert(scan.sources[index].clone(), count.clamp(0, MOST_COUNTED) as u64);
         }
-        scan.left = scan.left.saturating_sub(1);
-        if scan.left == 0 {
-            self.finish(topic.clone(), hub, now.time);
+        if last {
+            self.finish(Topic::Sessions, hub, now.time);
         }
     }
 
@@ -142,9 +143,8 @@ impl Reading {
 
     /// Gives up what takes too long: what there is of a list is told.
     pub fn expire(&mut self, hub: &mut Hub, now: Now) {
-        let late: Vec<_> =
-            self.scans.iter().filter(|(_, scan)| scan.until <= now.time).map(|(topic, _)| topic.clone()).collect();
-        for topic in late {
+        let late = self.scans.iter().filter(|(_, scan)| scan.until <= now.time).map(|(topic, _)| topic.clone());
+        for topic in late.collect::<Vec<_>>() {
             match self.scans.get_mut(&topic) {
                 Some(scan) if scan.roll.sessions > 0 => {
                     scan.roll.partial = true;
@@ -170,3 +170,5 @@ impl Reading {
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Names of a list that are taken in.
 const MOST_NAMES: usize = 1_000_000;
+/// The largest number that is believed; a million of them can be summed.
+const MOST_COUNTED: i64 = 1 << 40;

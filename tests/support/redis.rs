@@ -33,18 +33,27 @@ impl Redis {
 
     /// With options of the command line; a password is named by `--requirepass`.
     pub fn start_with(options: &[&str]) -> Redis {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let password =
             options.iter().position(|option| *option == "--requirepass").map(|at| options[at + 1].to_owned());
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let mut redis = Redis { port, options, child: None, client: Mutex::default(), password };
-        redis.run();
-        redis
+        let mut redis = Redis { port: 0, options, child: None, client: Mutex::default(), password };
+        // Others look for a free port at the same time.
+        for _ in 0..5 {
+            redis.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            if redis.try_run() {
+                return redis;
+            }
+        }
+        panic!("redis-server does not start");
     }
 
     /// Starts it, at the same port as before.
     pub fn run(&mut self) {
-        let child = Command::new("redis-server")
+        assert!(self.try_run(), "somebody else has port {}", self.port);
+    }
+
+    fn try_run(&mut self) -> bool {
+        let mut child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(["--dir", "/tmp", "--daemonize", "no"])
             .args(&self.options)
@@ -53,12 +62,23 @@ impl Redis {
             .stdin(Stdio::null())
             .spawn()
             .expect("redis-server, of the Debian package of that name");
-        self.child = Some(child);
-        let connects = || TcpStream::connect(("127.0.0.1", self.port)).ok();
-        wait_for("redis-server", || {
-            let mut connection = Connection::new(connects()?, self.password.as_deref());
-            (connection.ask(&["PING"]) == Reply::Text("PONG".into())).then_some(())
+        let runs = wait_for("redis-server", || match child.try_wait().unwrap() {
+            Some(_) => Some(false),
+            None => (self.process() == Some(child.id())).then_some(true),
         });
+        self.child = Some(child);
+        runs
+    }
+
+    /// The number of the process that answers there, if it is a redis-server of that password.
+    fn process(&self) -> Option<u32> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let auth = self.password.as_ref().map_or(String::new(), |password| format!("AUTH {password}\r\n"));
+        stream.write_all(format!("{auth}INFO server\r\nQUIT\r\n").as_bytes()).ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        text.split_once("process_id:")?.1.lines().next()?.parse().ok()
     }
 
     /// Kills it: nothing is saved.
