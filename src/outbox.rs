@@ -80,6 +80,12 @@ impl Outbox {
     /// Queues a frame unless the peer is slow: since it fell behind, what it has not taken has grown by more than `cap`
     /// bytes. What this turn brought does not count, for nobody can have read it yet.
     pub fn push(&mut self, frame: Run, cap: usize) -> Result<(), Overflow> {
+        // Who keeps up has nothing waiting: nearly everybody, nearly always.
+        if self.bytes == 0 && frame.len() <= MOST_AT_ONCE {
+            self.bytes = frame.len() as u32;
+            self.run = frame;
+            return Ok(());
+        }
         let slow = self.rest.as_ref().is_some_and(|rest| rest.kept as usize > cap + rest.begun as usize);
         if slow || self.bytes as usize + frame.len() > MOST_AT_ONCE {
             return Err(Overflow);
@@ -159,6 +165,10 @@ impl Outbox {
             };
             match written {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) if written == self.bytes as usize && self.rest.is_none() => {
+                    (self.run, self.bytes) = (Run::default(), 0);
+                    break;
+                }
                 Ok(written) => self.consume(written, turn),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.keep(turn);

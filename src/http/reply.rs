@@ -1,6 +1,6 @@
 //! Replies: a status, a few headers, a body, and their bytes.
 
-use core::fmt::Write;
+use core::cell::Cell;
 use std::borrow::Cow;
 
 use super::Error;
@@ -46,15 +46,22 @@ impl Reply {
     /// Appends the bytes. `keep_alive` says what becomes of the connection, `http11` what the peer takes for granted,
     /// `head_only` that the body is measured but not sent.
     pub fn write(&self, out: &mut Vec<u8>, connection: Connection, head_only: bool, unix: u64) {
-        let mut head = Text(out);
-        let written = write!(head, "HTTP/1.1 {} {}\r\nDate: ", self.status, reason(self.status))
-            .and_then(|()| write!(head, "{}", Date(unix)))
-            .and_then(|()| match self.status {
-                204 | 304 => Ok(()),
-                _ => write!(head, "\r\nContent-Type: {}\r\nContent-Length: {}", self.content_type, self.body.len()),
-            })
-            .and_then(|()| self.headers.iter().try_for_each(|(name, value)| write!(head, "\r\n{name}: {value}")));
-        written.expect("writing to memory succeeds");
+        let mut text = |text: &str| out.extend_from_slice(text.as_bytes());
+        text("HTTP/1.1 ");
+        decimal(self.status.into(), &mut text);
+        text(" ");
+        text(reason(self.status));
+        text("\r\nDate: ");
+        date(unix, &mut text);
+        if !matches!(self.status, 204 | 304) {
+            text("\r\nContent-Type: ");
+            text(self.content_type);
+            text("\r\nContent-Length: ");
+            decimal(self.body.len(), &mut text);
+        }
+        for (name, value) in &self.headers {
+            ["\r\n", name, ": ", value].into_iter().for_each(&mut text);
+        }
         out.extend_from_slice(match connection {
             Connection::Stays => b"\r\n\r\n",
             Connection::StaysForOld => b"\r\nConnection: keep-alive\r\n\r\n",
@@ -87,23 +94,34 @@ pub enum Connection {
 /// The media type of nearly all answers.
 pub const JSON: &str = "application/json";
 
-/// An IMF-fixdate (RFC 9110 section 5.6.7).
-struct Date(u64);
-
-impl core::fmt::Display for Date {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let time = std::time::SystemTime::UNIX_EPOCH + core::time::Duration::from_secs(self.0);
-        httpdate::HttpDate::from(time).fmt(f)
+/// Digits, without the machinery of formatting, which costs more than all the rest of a reply.
+fn decimal(mut number: usize, text: &mut impl FnMut(&str)) {
+    let (mut digits, mut at) = ([0; 20], 20);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
     }
+    text(core::str::from_utf8(&digits[at..]).expect("digits are ASCII"));
 }
 
-struct Text<'a>(&'a mut Vec<u8>);
-
-impl Write for Text<'_> {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
+/// An IMF-fixdate (RFC 9110 section 5.6.7): made once a second.
+fn date(unix: u64, text: &mut impl FnMut(&str)) {
+    thread_local! {
+        static MADE: Cell<(u64, [u8; 29])> = const { Cell::new((u64::MAX, [b' '; 29])) };
     }
+    let (second, mut shown) = MADE.get();
+    if second != unix {
+        let time = std::time::SystemTime::UNIX_EPOCH + core::time::Duration::from_secs(unix);
+        let fresh = httpdate::fmt_http_date(time);
+        // It has 29 characters until the year 9999, and httpdate knows no later one.
+        shown.copy_from_slice(fresh.as_bytes());
+        MADE.set((unix, shown));
+    }
+    text(core::str::from_utf8(&shown).expect("a date is ASCII"));
 }
 
 fn reason(status: u16) -> &'static str {

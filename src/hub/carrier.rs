@@ -1,6 +1,6 @@
 //! What carries a client that speaks Socket.IO: polls that come and go, a WebSocket, and the change from one to the other.
 
-use super::Hub;
+use super::{Client, Hub};
 use crate::{
     engineio::{
         Engine, Error,
@@ -22,6 +22,19 @@ pub enum Carrier {
     Nothing,
 }
 
+impl Client {
+    /// What brings it its messages.
+    pub(super) fn carrier(&self) -> Carrier {
+        let poll = |poll: Option<ConnKey>| poll.map_or(Carrier::Nothing, Carrier::Poll);
+        match self.socket.as_ref().map(|socket| &socket.engine.transport) {
+            Some(Transport::Polling(conn)) => poll(*conn),
+            // Once the probe was answered, whatever is queued waits for the WebSocket.
+            Some(Transport::Probing(probing)) => poll(probing.poll.filter(|_| !probing.answered)),
+            Some(Transport::WebSocket(_)) | None => self.conn.map_or(Carrier::Nothing, Carrier::Socket),
+        }
+    }
+}
+
 impl Hub {
     /// The client whose session has that name.
     pub fn find_engine(&self, sid: &str) -> Option<ClientKey> {
@@ -41,14 +54,7 @@ impl Hub {
 
     /// What brings a client its messages.
     pub fn carrier(&self, key: ClientKey) -> Carrier {
-        let Some(client) = self.clients.get(key) else { return Carrier::Nothing };
-        let poll = |poll: Option<ConnKey>| poll.map_or(Carrier::Nothing, Carrier::Poll);
-        match client.socket.as_ref().map(|socket| &socket.engine.transport) {
-            Some(Transport::Polling(conn)) => poll(*conn),
-            // Once the probe was answered, whatever is queued waits for the WebSocket.
-            Some(Transport::Probing(probing)) => poll(probing.poll.filter(|_| !probing.answered)),
-            Some(Transport::WebSocket(_)) | None => client.conn.map_or(Carrier::Nothing, Carrier::Socket),
-        }
+        self.clients.get(key).map_or(Carrier::Nothing, Client::carrier)
     }
 
     /// Whether a client is being closed, or gone.

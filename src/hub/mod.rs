@@ -36,6 +36,7 @@ use std::{
 use self::{
     asks::Asks,
     broadcast::Message,
+    carrier::Carrier,
     census::Census,
     client::{Agents, Membership},
     hooks::Asking,
@@ -332,6 +333,7 @@ impl Hub {
             let Room { members, batches, .. } = table.room_mut(index);
             let cap = self.config.limits.unsent as usize;
             let mut frames = [None::<Run>; Form::COUNT];
+            let (mut delivered, mut pressed) = (0, false);
             for member in members {
                 let Some(client) = self.clients.get_mut(member.client).filter(|client| !client.ending) else {
                     continue;
@@ -347,13 +349,15 @@ impl Hub {
                     self.effects.push_back(Effect::Close { client: member.client, close: Close::SLOW });
                     continue;
                 }
-                self.stats.delivered += 1;
-                self.pressed |= client.outbox.bytes() > cap / 2;
+                delivered += 1;
+                pressed |= client.outbox.bytes() > cap / 2;
                 if !client.dirty {
                     client.dirty = true;
                     self.dirty.push(member.client);
                 }
             }
+            self.stats.delivered += delivered;
+            self.pressed |= pressed;
         }
     }
 
@@ -552,7 +556,9 @@ impl Hub {
         into.clear();
         core::mem::swap(&mut self.dirty, into);
         self.pressed = false;
-        into.sort_unstable();
+        if !into.is_sorted() {
+            into.sort_unstable();
+        }
         for key in into {
             if let Some(client) = self.clients.get_mut(*key) {
                 client.dirty = false;
@@ -575,6 +581,21 @@ impl Hub {
                 Ok(Flushed::All)
             }
         }
+    }
+
+    /// Writes what waits for a client that a socket carries, with `write`, which has that socket; what brings another
+    /// client its messages is for the caller to see. One look at the client where most writes are.
+    pub fn flush_with(
+        &mut self,
+        key: ClientKey,
+        write: impl FnOnce(ConnKey, &mut Outbox, &mut Turn, &mut Vec<u8>),
+    ) -> Carrier {
+        let Some(client) = self.clients.get_mut(key) else { return Carrier::Nothing };
+        let carrier = client.carrier();
+        if let Carrier::Socket(conn) = carrier {
+            write(conn, &mut client.outbox, &mut self.turn, &mut self.scratch);
+        }
+        carrier
     }
 
     /// Nothing of this turn's frames is needed any more: every dirty client was flushed.

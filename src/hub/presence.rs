@@ -219,6 +219,9 @@ impl Hub {
     /// Whether a file of the message log that a message names is its source's: `a` with `b_msg.log` would write into the
     /// file of `a_b`, which is its if there is such a source.
     pub fn may_name(&self, tenant: TenantId, filename: &str) -> bool {
+        if filename.is_empty() {
+            return true;
+        }
         let source = &*self.tenants[tenant.0 as usize].name;
         let path = format!("{source}_{filename}");
         let mut longer = path.match_indices('_').map(|(at, _)| &path[..at]).filter(|name| name.len() > source.len());

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{
     Server,
-    conn::{Phase, Socket, State, WebSocket},
+    conn::{Phase, State, WebSocket},
 };
 use crate::{
     api,
@@ -13,7 +13,7 @@ use crate::{
     http::Reply,
     hub::{Effect, carrier::Carrier},
     key::{ClientKey, ConnKey},
-    outbox::Flushed,
+    outbox::{Flushed, Outbox},
     websocket::Close,
 };
 
@@ -79,8 +79,30 @@ impl Server {
         let mut flushing = core::mem::take(&mut self.flushing);
         self.hub.poll_dirty(&mut flushing);
         for client in &flushing {
-            match self.hub.carrier(*client) {
-                Carrier::Socket(key) => self.flush_socket(*client, key),
+            let (conns, doomed) = (&mut self.conns, &mut self.doomed);
+            let carrier = self.hub.flush_with(*client, |key, outbox, turn, scratch| {
+                let Some(conn) = conns.get_mut(key).filter(|conn| !conn.doomed) else {
+                    // Its frames end with the turn.
+                    *outbox = Outbox::default();
+                    return;
+                };
+                let over = match outbox.write_to(&mut conn.socket, turn, scratch) {
+                    Ok(Flushed::Blocked) => {
+                        conn.blocked = true;
+                        false
+                    }
+                    Ok(Flushed::All) => {
+                        matches!(conn.state, State::WebSocket(WebSocket { phase: Phase::Closed, .. }))
+                    }
+                    Err(_) => true,
+                };
+                if over {
+                    conn.doomed = true;
+                    doomed.push(key);
+                }
+            });
+            match carrier {
+                Carrier::Socket(_) => continue,
                 // A poll that is gone takes nothing: its session ends with it.
                 Carrier::Poll(key) if self.conns.get_mut(key).is_none_or(|conn| conn.doomed) => self.hub.keep(*client),
                 Carrier::Poll(key) => {
@@ -90,6 +112,7 @@ impl Server {
                 }
                 Carrier::Nothing => self.hub.keep(*client),
             }
+            // One that polls may be at its end.
             if self.hub.is_over(*client) {
                 self.hub.remove(*client, false);
             }
@@ -125,23 +148,6 @@ impl Server {
                 }
                 Err(_) => self.doom(key),
             }
-        }
-    }
-
-    fn flush_socket(&mut self, client: ClientKey, key: ConnKey) {
-        let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else {
-            // Its frames end with the turn.
-            let _ = self.hub.flush(client, None::<&mut Socket>);
-            return;
-        };
-        match self.hub.flush(client, Some(&mut conn.socket)) {
-            Ok(Flushed::Blocked) => conn.blocked = true,
-            Ok(Flushed::All) => {
-                if let State::WebSocket(WebSocket { phase: Phase::Closed, .. }) = conn.state {
-                    self.doom(key);
-                }
-            }
-            Err(_) => self.doom(key),
         }
     }
 
