@@ -95,7 +95,7 @@ fn a_key_in_a_file_of_its_own_is_read_again() {
     assert_eq!(relay.refused(&login_of("fresh", "old")).status, 401);
     fs::remove_file(&key).unwrap();
     reload_badly(&relay, &more);
-    assert!(relay.log().iter().any(|line| line.contains("sources.fresh.sign_key_file")), "{:?}", relay.log());
+    relay.wait_log("sources.fresh.sign_key_file");
     open(&relay, "fresh", "new");
 }
 

@@ -35,7 +35,7 @@ fn clients_are_told_to_come_back() {
             assert!(client.socket.read().is_err());
         }
         assert_eq!(relay.wait(), 0, "signal {signal}");
-        assert!(relay.log().last().unwrap().contains("stopped with 0 connections left"), "{:?}", relay.log());
+        relay.wait_log("stopped with 0 connections left");
     }
 }
 

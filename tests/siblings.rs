@@ -475,7 +475,7 @@ fn coming_and_going() {
     assert_eq!(gone.wait(), 0);
     support::redis::wait_siblings(&relays[0], 0);
     assert_eq!(redis.hash("node.xin.com:relay_nodes").len(), 1);
-    assert!(relays[0].log().iter().any(|line| line.contains("redis: linked to redis://127.0.0.1")));
+    relays[0].wait_log("redis: linked to redis://127.0.0.1");
 }
 
 /// Numbers and names in a message are believed of relays only: nobody mutes one by them, and a backend may have fields of
