@@ -45,6 +45,8 @@ pub struct Siblings {
     /// Somebody may have thrown away what Redis knows of our sessions.
     pub forgotten: bool,
     pub(super) inquiries: Inquiries,
+    /// Answers of siblings that were for this relay alone.
+    pub answers: u64,
     /// How the link does.
     pub health: Health,
 }
@@ -358,6 +360,7 @@ impl Hub {
         let Ok(fields) = serde_json::from_str::<Object<'_>>(text) else {
             return self.refuse_published("it is no JSON object", text);
         };
+        self.siblings.answers += u64::from(matches!(channel, Channel::Relay(_)));
         let result = match channel {
             Channel::Messages => self.handle_sibling(&fields, authentic, now),
             Channel::Commands | Channel::Relay(_) => self.handle_command(&fields, authentic, now),

@@ -2,14 +2,11 @@
 //! written after the members of this relay were.
 
 use core::time::Duration;
-use std::{
-    io::{self, ErrorKind, Read, Write},
-    sync::Arc,
-};
+use std::io::{ErrorKind, Read, Write};
 
 use log::warn;
 use mio::{
-    Poll, Token, Waker,
+    Token,
     event::Event,
     net::{TcpStream, UnixStream},
 };
@@ -174,10 +171,10 @@ impl Server {
         self.buffer = buffer;
     }
 
-    /// What has come over Redis so far, and what has been queued for clients.
+    /// What has come over Redis so far, and what of it was for somebody: queued for clients, or siblings' answers to them.
     fn reach(&self) -> (u64, u64) {
         let stats = &self.hub.stats;
-        (stats.redis_received, stats.delivered + stats.emitted)
+        (stats.redis_received, stats.delivered + stats.emitted + self.hub.siblings.answers)
     }
 
     fn write_pipe(&mut self, role: Role) {
@@ -241,7 +238,7 @@ impl Server {
             Place::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
             Place::Tcp(host, port) => {
                 let (poll, waker) = (&self.poll, &mut self.waker);
-                let mut waker = || make_waker(waker, poll);
+                let mut waker = || super::waker(waker, poll);
                 match self.siblings.resolver.find(host, *port, FINDING, self.now.time, &mut waker) {
                     None => return,
                     Some(found) => found.and_then(TcpStream::connect).map(|stream| {
@@ -306,10 +303,6 @@ impl Server {
     pub(super) fn has_left_siblings(&self) -> bool {
         self.siblings.machine.is_done(&self.hub)
     }
-}
-
-fn make_waker(made: &mut Option<Arc<Waker>>, poll: &Poll) -> io::Result<Arc<Waker>> {
-    super::waker(made, poll)
 }
 
 fn role(index: usize) -> Role {
