@@ -360,9 +360,16 @@ fn without_a_folder_there_is_no_log() {
 fn files_rotate_by_size() {
     let folder = Folder::new();
     let relay = folder.relay("rotate = 4096");
-    for number in 0..100 {
+    for number in 0..50 {
         relay.notify("room", &format!("{number} {}", "x".repeat(200)));
     }
+    // Lines that come at once are cut into files as those that come one after another.
+    let messages = (50..100).map(|number| {
+        let data = format!("{number} {}", "x".repeat(200));
+        json!({"source": "demo", "room_id": "room", "data": data, "sign": notify_sign("demo", "room", &data, KEY)})
+    });
+    let body = json!({"messages": messages.collect::<Vec<_>>()}).to_string();
+    assert_eq!(relay.post_json("/api/notify/batch", &body).json()["code"], 1);
     let mut names: Vec<_> = wait_for("all lines", || {
         let names: Vec<_> =
             fs::read_dir(folder.day()).ok()?.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

@@ -275,21 +275,35 @@ impl Folder {
     fn append_all(&self, batch: &Batch) -> Result<(), (u64, String)> {
         let mut failed: Option<(u64, String)> = None;
         for (path, lines) in batch {
-            if let Err(error) = self.append(path, lines) {
-                let (lost, _) = failed.get_or_insert_with(|| (0, format!("{path}: {error}")));
-                *lost += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let mut rest = &lines[..];
+            while !rest.is_empty() {
+                match self.append(path, rest) {
+                    Ok(written) => rest = &rest[written..],
+                    Err(error) => {
+                        let (lost, _) = failed.get_or_insert_with(|| (0, format!("{path}: {error}")));
+                        *lost += rest.iter().filter(|byte| **byte == b'\n').count() as u64;
+                        break;
+                    }
+                }
             }
         }
         failed.map_or(Ok(()), Err)
     }
 
-    /// All of the lines or none: what a full disk took of them is cut off again.
-    fn append(&self, path: &str, lines: &[u8]) -> io::Result<()> {
+    /// Appends the lines that fit into one file, and says how many bytes they are. All of them or none: what a full disk
+    /// took of them is cut off again.
+    fn append(&self, path: &str, lines: &[u8]) -> io::Result<usize> {
         let path = self.dir.join(path);
         let (mut file, mut length) = open_or_create(&path)?;
-        if length > 0 && length + lines.len() as u64 > self.rotate {
+        let mut fitting = whole_lines(lines, self.rotate.saturating_sub(length));
+        if length > 0 && fitting.is_empty() {
             fs::rename(&path, next_name(&path)?)?;
             (file, length) = open_or_create(&path)?;
+            fitting = whole_lines(lines, self.rotate);
+        }
+        if fitting.is_empty() {
+            // Longer than a file may be: it gets one of its own.
+            fitting = &lines[..lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1)];
         }
         let mut last = [b'\n'];
         if length > 0 {
@@ -297,11 +311,11 @@ impl Folder {
         }
         // Somebody else may have cut it in the middle of a line.
         let mended = if last == [b'\n'] { Ok(()) } else { file.write_all(b"\n") };
-        let written = mended.and_then(|()| file.write_all(lines));
+        let written = mended.and_then(|()| file.write_all(fitting));
         if written.is_err() {
             let _ = file.set_len(length);
         }
-        written
+        written.map(|()| fitting.len())
     }
 
     /// The end of a file.
@@ -337,6 +351,12 @@ impl Folder {
             }
         }
     }
+}
+
+/// The lines of `text` that fit into `room` bytes.
+fn whole_lines(text: &[u8], room: u64) -> &[u8] {
+    let room = usize::try_from(room).unwrap_or(usize::MAX).min(text.len());
+    &text[..text[..room].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)]
 }
 
 /// A file that is a link is not followed, and nothing waits for a pipe's other end.
@@ -424,18 +444,25 @@ mod tests {
     fn appended_rotated_and_mended() {
         let folder = folder("append");
         let path = "2026-11-21/x.log";
-        folder.append(path, &[b'a'; 59]).unwrap();
-        folder.append(path, b"whole\n").unwrap();
+        let append = |text: &[u8]| folder.append_all(&Batch::from([(path.into(), text.to_vec())])).unwrap();
+        let line = |letter: &str, length: usize| format!("{}\n", letter.repeat(length - 1)).into_bytes();
+        append(&[b'a'; 59]);
+        append(b"whole\n");
         assert_eq!(tail(&folder, path, 1000), (format!("{}\nwhole\n", "a".repeat(59)), 0), "a cut line stays apart");
-        folder.append(path, &[b'b'; 50]).unwrap();
-        folder.append(path, &[b'c'; 500]).unwrap();
-        folder.append(path, b"d\n").unwrap();
+        append(&line("b", 50));
+        append(&line("c", 500));
+        append(b"d\n");
         assert_eq!(tail(&folder, path, 10).0, "d\n");
         let names = ["x.log.1", "x.log.2", "x.log.3"].map(|name| folder.dir.join("2026-11-21").join(name));
         assert_eq!(names.each_ref().map(|name| fs::metadata(name).unwrap().len()), [66, 50, 500]);
         fs::remove_file(&names[0]).unwrap();
-        folder.append(path, &[b'e'; 100]).unwrap();
+        append(&line("e", 100));
         assert!(folder.dir.join("2026-11-21/x.log.4").exists(), "numbers go on growing");
+        // What waited for a slow disk comes at once, and fills no file more than lines that come singly.
+        append(&[line("f", 60), line("g", 40), line("h", 1), line("i", 101), line("j", 99), line("k", 1)].concat());
+        let length = |number| fs::metadata(folder.dir.join(format!("{path}.{number}"))).unwrap().len();
+        assert_eq!([5, 6, 7, 8].map(length), [100, 100, 1, 101]);
+        assert_eq!(tail(&folder, path, 1000), (format!("{}\n\n", "j".repeat(98)), 0));
         fs::remove_dir_all(&folder.dir).unwrap();
     }
 
