@@ -114,7 +114,9 @@ fn publish(bencher: Bencher, messages: usize) {
         }
         hub.poll_dirty(&mut flushing);
         for client in &flushing {
-            hub.flush(*client, Some(&mut io::sink())).unwrap();
+            hub.flush(*client, |_, outbox, turn, scratch| {
+                outbox.write_to(&mut io::sink(), turn, scratch).unwrap();
+            });
         }
         hub.end_turn();
     });

@@ -3,6 +3,9 @@
 //! Behind the door nobody asks again: a [`RoomId`] is neither empty nor too long, a [`Rooms`] list is not empty, a source's
 //! name can be part of a file's name.
 
+use memchr::memchr;
+use smallvec::{SmallVec, smallvec};
+
 /// A room's name: not empty, at most so many bytes, any characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RoomId<'a>(&'a str);
@@ -29,19 +32,22 @@ pub enum NameError {
 /// stands twice stands twice here (the old server's behaviour, which clients rely on).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rooms<'a> {
-    list: Vec<RoomId<'a>>,
+    list: SmallVec<[RoomId<'a>; 2]>,
 }
 
 impl<'a> Rooms<'a> {
     /// Splits and checks `list`; `most` of zero sets no bound on the number.
     pub fn parse(list: &'a str, longest: usize, most: usize) -> Result<Rooms<'a>, NameError> {
+        if !list.is_empty() && list.len() <= longest && memchr(b',', list.as_bytes()).is_none() {
+            return Ok(Rooms { list: smallvec![RoomId(list)] });
+        }
         let names = || list.split(',').filter(|name| !name.is_empty());
         if most != 0 && names().nth(most).is_some() {
             return Err(NameError::TooMany(most));
         }
         let check =
             |name: &'a str| if name.len() > longest { Err(NameError::TooLong(longest)) } else { Ok(RoomId(name)) };
-        let list = names().map(check).collect::<Result<Vec<_>, _>>()?;
+        let list = names().map(check).collect::<Result<SmallVec<_>, _>>()?;
         if list.is_empty() { Err(NameError::Missing) } else { Ok(Rooms { list }) }
     }
 

@@ -79,6 +79,7 @@ impl Segment {
 impl Outbox {
     /// Queues a frame unless the peer is slow: since it fell behind, what it has not taken has grown by more than `cap`
     /// bytes. What this turn brought does not count, for nobody can have read it yet.
+    #[inline]
     pub fn push(&mut self, frame: Run, cap: usize) -> Result<(), Overflow> {
         // Who keeps up has nothing waiting: nearly everybody, nearly always.
         if self.bytes == 0 && frame.len() <= MOST_AT_ONCE {
@@ -86,6 +87,11 @@ impl Outbox {
             self.run = frame;
             return Ok(());
         }
+        self.push_behind(frame, cap)
+    }
+
+    /// The same behind what waits already.
+    fn push_behind(&mut self, frame: Run, cap: usize) -> Result<(), Overflow> {
         let slow = self.rest.as_ref().is_some_and(|rest| rest.kept as usize > cap + rest.begun as usize);
         if slow || self.bytes as usize + frame.len() > MOST_AT_ONCE {
             return Err(Overflow);
@@ -146,9 +152,38 @@ impl Outbox {
     /// Writes until nothing is left or the peer takes no more; what is left is kept beyond the turn. A peer that takes
     /// all costs one call of `out`: the run's bytes from the room's batch, or several segments copied into `scratch` (up
     /// to [`COALESCED`] bytes, a few per cent cheaper than a vectored write), or a vectored write of many.
-    pub fn write_to(&mut self, out: &mut impl Write, turn: &mut Turn, scratch: &mut Vec<u8>) -> io::Result<Flushed> {
+    #[inline]
+    pub fn write_to(
+        &mut self,
+        out: &mut impl Write,
+        turn: &mut Turn,
+        scratch: &mut Vec<u8>,
+    ) -> Result<Flushed, ErrorKind> {
+        if self.bytes == 0 || self.rest.is_some() {
+            return self.write_rest(None, out, turn, scratch);
+        }
+        // Nearly everybody, nearly always: one run, and it is taken.
+        match out.write(turn.slice(self.run)) {
+            Ok(written) if written == self.bytes as usize => {
+                (self.run, self.bytes) = (Run::default(), 0);
+                Ok(Flushed::All)
+            }
+            other => self.write_rest(Some(other), out, turn, scratch),
+        }
+    }
+
+    /// Goes on behind a write, if there was one.
+    #[cold]
+    fn write_rest(
+        &mut self,
+        mut begun: Option<io::Result<usize>>,
+        out: &mut impl Write,
+        turn: &mut Turn,
+        scratch: &mut Vec<u8>,
+    ) -> Result<Flushed, ErrorKind> {
         while self.bytes > 0 {
             let written = match &self.rest {
+                _ if let Some(written) = begun.take() => written,
                 None => out.write(turn.slice(self.run)),
                 Some(rest) => {
                     let last = [turn.slice(self.run)];
@@ -164,18 +199,14 @@ impl Outbox {
                 }
             };
             match written {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) if written == self.bytes as usize && self.rest.is_none() => {
-                    (self.run, self.bytes) = (Run::default(), 0);
-                    break;
-                }
+                Ok(0) => return Err(ErrorKind::WriteZero),
                 Ok(written) => self.consume(written, turn),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.keep(turn);
                     return Ok(Flushed::Blocked);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.kind()),
             }
         }
         Ok(Flushed::All)

@@ -258,7 +258,9 @@ impl Node {
         self.hub.poll_dirty(&mut dirty);
         for client in dirty {
             let mut got = Vec::new();
-            self.hub.flush(client, Some(&mut got)).unwrap();
+            self.hub.flush(client, |_, outbox, turn, scratch| {
+                outbox.write_to(&mut got, turn, scratch).unwrap();
+            });
             if client != self.member {
                 continue;
             }

@@ -381,15 +381,20 @@ impl World {
         // Sockets that became writable are flushed with the dirty ones.
         let ready: Vec<ClientKey> =
             self.clients.values().filter(|client| client.blocked).map(|client| client.key).collect();
-        let both: BTreeSet<ClientKey> = dirty.into_iter().chain(ready).collect();
+        let both: BTreeSet<ClientKey> = dirty.drain(..).chain(ready).collect();
         for key in both {
             let Some(client) = self.clients.values_mut().find(|client| client.key == key) else { continue };
             match client.carriage {
                 Carriage::Socket => {
                     client.socket.room = if client.slow { self.dice.roll(40) } else { usize::MAX };
-                    client.blocked = self.hub.flush(key, Some(&mut client.socket)).unwrap() == Flushed::Blocked;
+                    let (socket, blocked) = (&mut client.socket, &mut client.blocked);
+                    let carrier = self.hub.flush(key, |_, outbox, turn, scratch| {
+                        *blocked = outbox.write_to(socket, turn, scratch).unwrap() == Flushed::Blocked;
+                    });
+                    assert!(matches!(carrier, Carrier::Socket(_)));
                 }
                 Carriage::Polling => {
+                    self.hub.flush(key, |_, _, _, _| panic!("it polls"));
                     let mut polls = if client.slow { self.dice.roll(2) } else { usize::MAX };
                     client.blocked = true;
                     while polls > 0 {
@@ -407,14 +412,20 @@ impl World {
                     }
                     self.hub.keep(key);
                 }
-                Carriage::Probing => self.hub.keep(key),
+                Carriage::Probing => {
+                    self.hub.flush(key, |_, _, _, _| panic!("it probes"));
+                    self.hub.keep(key);
+                }
             }
             if self.hub.is_over(key) {
                 self.hub.remove(key, false);
             }
         }
         // Polls mark their clients for the next turn.
-        self.hub.poll_dirty(&mut Vec::new());
+        self.hub.poll_dirty(&mut dirty);
+        for key in dirty {
+            self.hub.flush(key, |_, _, _, _| panic!("it polls"));
+        }
         self.hub.end_turn();
         self.check();
     }

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use memchr::memchr;
 use serde_json::value::RawValue;
 
 use super::{Context, client_ip, json_string};
@@ -106,21 +107,38 @@ type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 impl<'a> Notification<'a> {
     fn from_form(fields: &'a Fields<'_>) -> Result<Notification<'a>, &'static str> {
-        for name in ["source", "data", "sign", "sign_type", "ts", "filename"] {
-            if fields.all(name).nth(1).is_some() {
+        let [mut source, mut data, mut sign, mut sign_type, mut ts, mut filename] = [None; 6];
+        let mut room_id: Option<Cow<'_, str>> = None;
+        for (name, value) in fields.iter() {
+            let field = match name {
+                "source" => &mut source,
+                "data" => &mut data,
+                "sign" => &mut sign,
+                "sign_type" => &mut sign_type,
+                "ts" => &mut ts,
+                "filename" => &mut filename,
+                "room_id" => {
+                    room_id = Some(match room_id {
+                        None => value.into(),
+                        Some(rooms) => format!("{rooms},{value}").into(),
+                    });
+                    continue;
+                }
+                _ => continue,
+            };
+            if field.replace(value).is_some() {
                 return Err("a field is given twice");
             }
         }
-        let rooms: Vec<&str> = fields.all("room_id").collect();
-        let data = fields.get("data");
+        let said = |field: Option<&'a str>| field.unwrap_or_default().into();
         Ok(Notification {
-            source: fields.get("source").into(),
-            room_id: rooms.join(",").into(),
-            data: if data.is_empty() { Payload::Missing } else { Payload::Text(data) },
-            sign: fields.get("sign").into(),
-            sign_type: fields.get("sign_type").into(),
-            ts: fields.get("ts").into(),
-            filename: fields.get("filename").into(),
+            source: said(source),
+            room_id: room_id.unwrap_or_default(),
+            data: data.filter(|data| !data.is_empty()).map_or(Payload::Missing, Payload::Text),
+            sign: said(sign),
+            sign_type: said(sign_type),
+            ts: said(ts),
+            filename: said(filename),
         })
     }
 
@@ -222,9 +240,12 @@ pub fn body<'a>(request: &Request<'a>) -> Result<Body<'a>, Reply> {
     if request.head.framing == Framing::Absent {
         return Err(Error::LengthRequired.into());
     }
-    let mut parts = request.head.content_type.split(';').map(str::trim);
-    let media_type = parts.next().unwrap_or_default();
-    let charset = parts.find_map(|part| part.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset")));
+    let content_type = request.head.content_type;
+    let (media_type, parameters) =
+        memchr(b';', content_type.as_bytes()).map_or((content_type, ""), |at| content_type.split_at(at));
+    let media_type = media_type.trim_ascii();
+    let mut parameters = parameters.split(';').map(str::trim).filter_map(|parameter| parameter.split_once('='));
+    let charset = parameters.find(|(name, _)| name.eq_ignore_ascii_case("charset"));
     let utf8 = charset.is_none_or(|(_, charset)| {
         let charset = charset.trim_matches('"');
         charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")

@@ -8,12 +8,19 @@ pub mod reply;
 pub mod request;
 pub mod response;
 
+use std::borrow::Cow;
+
 pub use self::{
     exchange::Exchange,
     fields::Fields,
     reply::Reply,
     request::{Framing, Head, Request},
 };
+
+/// Bytes as text, those that are no UTF-8 as U+FFFD. (Rust's own way looks at each character even where all is well.)
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    core::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
 
 /// What is wrong with what came, by the answer it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,6 +46,8 @@ impl Reply {
     /// Appends the bytes. `keep_alive` says what becomes of the connection, `http11` what the peer takes for granted,
     /// `head_only` that the body is measured but not sent.
     pub fn write(&self, out: &mut Vec<u8>, connection: Connection, head_only: bool, unix: u64) {
+        // Mostly enough, so that it grows once.
+        out.reserve(256 + self.body.len());
         let mut text = |text: &str| out.extend_from_slice(text.as_bytes());
         text("HTTP/1.1 ");
         decimal(self.status.into(), &mut text);

@@ -4,6 +4,7 @@ use core::mem::MaybeUninit;
 use std::borrow::Cow;
 
 use httparse::Status;
+use memchr::memchr;
 
 use super::{Error, Fields};
 use crate::limits::Limits;
@@ -92,7 +93,10 @@ impl<'a> Head<'a> {
 
     /// The path with its escapes undone.
     pub fn path(&self) -> Cow<'a, str> {
-        percent_encoding::percent_decode_str(self.raw_path).decode_utf8_lossy()
+        match self.raw_path.contains('%') {
+            true => percent_encoding::percent_decode_str(self.raw_path).decode_utf8_lossy(),
+            false => self.raw_path.into(),
+        }
     }
 
     /// The query's fields.
@@ -104,30 +108,31 @@ impl<'a> Head<'a> {
         let (mut hosts, mut lengths, mut codings) = (0, 0, 0);
         let (mut connection_upgrade, mut upgrade_websocket) = (false, false);
         for header in headers {
-            let text = core::str::from_utf8(header.value).unwrap_or_default().trim_ascii();
+            let text = || core::str::from_utf8(header.value).unwrap_or_default().trim_ascii();
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             let once = |field: &mut &'a str, why| {
                 let first = field.is_empty();
-                *field = text;
+                *field = text();
                 if first { Ok(()) } else { Err(Error::BadRequest(why)) }
             };
             match header.name.len() {
                 4 if is("host") => {
                     hosts += 1;
-                    if header.value.iter().any(|byte| b" ,/@\t".contains(byte)) {
+                    if header.value.iter().any(|byte| matches!(byte, b' ' | b',' | b'/' | b'@' | b'\t')) {
                         return Err(Error::BadRequest("Host is no host"));
                     }
                 }
                 6 if is("origin") => once(&mut self.origin, "two Origins")?,
                 6 if is("expect") => {
-                    if !text.eq_ignore_ascii_case("100-continue") {
+                    if !text().eq_ignore_ascii_case("100-continue") {
                         return Err(Error::ExpectationFailed);
                     }
                     self.expect_continue = self.http11;
                 }
-                7 if is("upgrade") => upgrade_websocket |= has_token(text, "websocket"),
-                7 if is("referer") => self.referer = String::from_utf8_lossy(header.value),
+                7 if is("upgrade") => upgrade_websocket |= has_token(text(), "websocket"),
+                7 if is("referer") => self.referer = super::text(header.value),
                 10 if is("connection") => {
+                    let text = text();
                     connection_upgrade |= has_token(text, "upgrade");
                     if has_token(text, "close") {
                         self.keep_alive = false;
@@ -135,12 +140,13 @@ impl<'a> Head<'a> {
                         self.keep_alive = true;
                     }
                 }
-                10 if is("user-agent") => self.user_agent = String::from_utf8_lossy(header.value),
+                10 if is("user-agent") => self.user_agent = super::text(header.value),
                 12 if is("content-type") => once(&mut self.content_type, "two Content-Types")?,
                 13 if is("authorization") => once(&mut self.authorization, "two Authorizations")?,
-                13 if is("if-none-match") => self.if_none_match = text,
+                13 if is("if-none-match") => self.if_none_match = text(),
                 14 if is("content-length") => {
                     lengths += 1;
+                    let text = text();
                     let digits = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
                     match text.parse().ok().filter(|_| digits) {
                         Some(length) => self.framing = Framing::Length(length),
@@ -151,18 +157,18 @@ impl<'a> Head<'a> {
                     }
                 }
                 15 if is("x-forwarded-for") => match self.forwarded_for.is_empty() {
-                    true => self.forwarded_for = text.into(),
-                    false => self.forwarded_for = format!("{},{text}", self.forwarded_for).into(),
+                    true => self.forwarded_for = text().into(),
+                    false => self.forwarded_for = format!("{},{}", self.forwarded_for, text()).into(),
                 },
                 16 if is("content-encoding") => once(&mut self.content_encoding, "two Content-Encodings")?,
                 17 if is("transfer-encoding") => {
                     codings += 1;
-                    if !text.eq_ignore_ascii_case("chunked") {
+                    if !text().eq_ignore_ascii_case("chunked") {
                         return Err(Error::NotImplemented);
                     }
                 }
                 17 if is("sec-websocket-key") => once(&mut self.sec_websocket_key, "two Sec-WebSocket-Keys")?,
-                21 if is("sec-websocket-version") => self.sec_websocket_version = text,
+                21 if is("sec-websocket-version") => self.sec_websocket_version = text(),
                 _ => {}
             }
         }
@@ -198,12 +204,12 @@ fn split_target<'a>(target: &'a str, method: &str) -> Result<(&'a str, &'a str),
         }
         _ => return bad,
     };
-    let path = path.split_once('#').map_or(path, |(path, _)| path);
-    Ok(path.split_once('?').unwrap_or((path, "")))
+    let path = memchr(b'#', path.as_bytes()).map_or(path, |at| &path[..at]);
+    Ok(memchr(b'?', path.as_bytes()).map_or((path, ""), |at| (&path[..at], &path[at + 1..])))
 }
 
 fn has_token(list: &str, token: &str) -> bool {
-    list.split(',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+    list.as_bytes().split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
 fn refused(error: httparse::Error, bytes: &[u8]) -> Error {

@@ -6,7 +6,7 @@ use std::io::Write;
 
 use data_encoding::BASE64;
 
-use super::{client::Form, socketio::attachment};
+use super::{client::Form, room::Batches, socketio::attachment};
 use crate::{
     engineio::Revision,
     frame::{Opcode, Run, Turn},
@@ -167,6 +167,13 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
+    /// Encodes it for the first member of a form in a room; out of the way of all others.
+    #[cold]
+    pub fn open(&self, form: Form, turn: &mut Turn, batches: &mut Batches) -> Run {
+        let batch = batches.of(form, turn);
+        self.frames(form, turn, batch)
+    }
+
     /// Appends the frames that carry it in a form to a batch: one, and in Socket.IO one more for each attachment.
     pub fn frames(&self, form: Form, turn: &mut Turn, batch: u32) -> Run {
         let opcode = match form {

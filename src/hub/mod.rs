@@ -29,9 +29,10 @@ pub mod wire;
 
 use std::{
     collections::{HashMap, VecDeque},
-    io,
     rc::Rc,
 };
+
+use smallvec::SmallVec;
 
 use self::{
     asks::Asks,
@@ -63,7 +64,7 @@ use crate::{
     hooks::Health,
     key::{ClientKey, ConnKey, SessionKey, Slots},
     names::{RoomId, Rooms},
-    outbox::{Flushed, Outbox},
+    outbox::Outbox,
     sign::{Policy, Signature, Subject},
     websocket::Close,
 };
@@ -272,7 +273,7 @@ impl Hub {
     /// Publishes a backend's message to rooms in their order: every member connected has it in its outbox when this
     /// returns, and the message log has taken it.
     pub fn publish(&mut self, tenant: TenantId, rooms: &Rooms<'_>, data: Data<'_>, filename: &str) -> MessageId {
-        let names: Vec<&str> = rooms.iter().map(RoomId::as_str).collect();
+        let names: SmallVec<[&str; 2]> = rooms.iter().map(RoomId::as_str).collect();
         self.publish_from(By::Backend, tenant.0, &names, data, filename)
     }
 
@@ -332,32 +333,33 @@ impl Hub {
             let message = Message { source: name, room, data, id, filename, namespace: &space.name };
             let Room { members, batches, .. } = table.room_mut(index);
             let cap = self.config.limits.unsent as usize;
-            let mut frames = [None::<Run>; Form::COUNT];
-            let (mut delivered, mut pressed) = (0, false);
-            for member in members {
+            // By form; a message's frame is never empty.
+            let mut frames = [Run::default(); Form::COUNT];
+            let (mut left_out, mut fullest) = (0, 0);
+            for member in &*members {
                 let Some(client) = self.clients.get_mut(member.client).filter(|client| !client.ending) else {
+                    left_out += 1;
                     continue;
                 };
-                let form = member.form;
-                let frame = *frames[form as usize].get_or_insert_with(|| {
-                    let batch = batches.of(form, &mut self.turn);
-                    message.frames(form, &mut self.turn, batch)
-                });
-                if client.outbox.push(frame, cap).is_err() {
+                let frame = &mut frames[member.form as usize];
+                if frame.is_empty() {
+                    *frame = message.open(member.form, &mut self.turn, batches);
+                }
+                if client.outbox.push(*frame, cap).is_err() {
+                    left_out += 1;
                     client.ending = true;
                     self.stats.slow_consumers += 1;
                     self.effects.push_back(Effect::Close { client: member.client, close: Close::SLOW });
                     continue;
                 }
-                delivered += 1;
-                pressed |= client.outbox.bytes() > cap / 2;
+                fullest = fullest.max(client.outbox.bytes());
                 if !client.dirty {
                     client.dirty = true;
                     self.dirty.push(member.client);
                 }
             }
-            self.stats.delivered += delivered;
-            self.pressed |= pressed;
+            self.stats.delivered += (members.len() - left_out) as u64;
+            self.pressed |= fullest > cap / 2;
         }
     }
 
@@ -559,11 +561,6 @@ impl Hub {
         if !into.is_sorted() {
             into.sort_unstable();
         }
-        for key in into {
-            if let Some(client) = self.clients.get_mut(*key) {
-                client.dirty = false;
-            }
-        }
     }
 
     /// What carries a client.
@@ -571,26 +568,16 @@ impl Hub {
         self.clients.get(key).and_then(|client| client.conn)
     }
 
-    /// Writes what waits for a client; without a socket it is forgotten.
-    pub fn flush(&mut self, key: ClientKey, socket: Option<&mut impl io::Write>) -> io::Result<Flushed> {
-        let Some(client) = self.clients.get_mut(key) else { return Ok(Flushed::All) };
-        match socket {
-            Some(socket) => client.outbox.write_to(socket, &mut self.turn, &mut self.scratch),
-            None => {
-                client.outbox = Outbox::default();
-                Ok(Flushed::All)
-            }
-        }
-    }
-
     /// Writes what waits for a client that a socket carries, with `write`, which has that socket; what brings another
     /// client its messages is for the caller to see. One look at the client where most writes are.
-    pub fn flush_with(
+    #[inline]
+    pub fn flush(
         &mut self,
         key: ClientKey,
         write: impl FnOnce(ConnKey, &mut Outbox, &mut Turn, &mut Vec<u8>),
     ) -> Carrier {
         let Some(client) = self.clients.get_mut(key) else { return Carrier::Nothing };
+        client.dirty = false;
         let carrier = client.carrier();
         if let Carrier::Socket(conn) = carrier {
             write(conn, &mut client.outbox, &mut self.turn, &mut self.scratch);

@@ -80,7 +80,7 @@ impl Server {
         self.hub.poll_dirty(&mut flushing);
         for client in &flushing {
             let (conns, doomed) = (&mut self.conns, &mut self.doomed);
-            let carrier = self.hub.flush_with(*client, |key, outbox, turn, scratch| {
+            let carrier = self.hub.flush(*client, |key, outbox, turn, scratch| {
                 let Some(conn) = conns.get_mut(key).filter(|conn| !conn.doomed) else {
                     // Its frames end with the turn.
                     *outbox = Outbox::default();
