@@ -48,21 +48,20 @@ impl Reply {
     pub fn write(&self, out: &mut Vec<u8>, connection: Connection, head_only: bool, unix: u64) {
         // Mostly enough, so that it grows once.
         out.reserve(256 + self.body.len());
-        let mut text = |text: &str| out.extend_from_slice(text.as_bytes());
-        text("HTTP/1.1 ");
-        decimal(self.status.into(), &mut text);
-        text(" ");
-        text(reason(self.status));
-        text("\r\nDate: ");
-        date(unix, &mut text);
+        out.extend_from_slice(b"HTTP/1.1 ");
+        decimal(self.status.into(), out);
+        out.push(b' ');
+        out.extend_from_slice(reason(self.status).as_bytes());
+        out.extend_from_slice(b"\r\nDate: ");
+        date(unix, out);
         if !matches!(self.status, 204 | 304) {
-            text("\r\nContent-Type: ");
-            text(self.content_type);
-            text("\r\nContent-Length: ");
-            decimal(self.body.len(), &mut text);
+            out.extend_from_slice(b"\r\nContent-Type: ");
+            out.extend_from_slice(self.content_type.as_bytes());
+            out.extend_from_slice(b"\r\nContent-Length: ");
+            decimal(self.body.len(), out);
         }
         for (name, value) in &self.headers {
-            ["\r\n", name, ": ", value].into_iter().for_each(&mut text);
+            ["\r\n", name, ": ", value].into_iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
         }
         out.extend_from_slice(match connection {
             Connection::Stays => b"\r\n\r\n",
@@ -97,7 +96,7 @@ pub enum Connection {
 pub const JSON: &str = "application/json";
 
 /// Digits, without the machinery of formatting, which costs more than all the rest of a reply.
-fn decimal(mut number: usize, text: &mut impl FnMut(&str)) {
+fn decimal(mut number: usize, out: &mut Vec<u8>) {
     let (mut digits, mut at) = ([0; 20], 20);
     loop {
         at -= 1;
@@ -107,11 +106,11 @@ fn decimal(mut number: usize, text: &mut impl FnMut(&str)) {
             break;
         }
     }
-    text(core::str::from_utf8(&digits[at..]).expect("digits are ASCII"));
+    out.extend_from_slice(&digits[at..]);
 }
 
 /// An IMF-fixdate (RFC 9110 section 5.6.7): made once a second.
-fn date(unix: u64, text: &mut impl FnMut(&str)) {
+fn date(unix: u64, out: &mut Vec<u8>) {
     thread_local! {
         static MADE: Cell<(u64, [u8; 29])> = const { Cell::new((u64::MAX, [b' '; 29])) };
     }
@@ -123,7 +122,7 @@ fn date(unix: u64, text: &mut impl FnMut(&str)) {
         shown.copy_from_slice(fresh.as_bytes());
         MADE.set((unix, shown));
     }
-    text(core::str::from_utf8(&shown).expect("a date is ASCII"));
+    out.extend_from_slice(&shown);
 }
 
 fn reason(status: u16) -> &'static str {

@@ -236,8 +236,16 @@ impl Message<'_> {
     }
 }
 
-/// Appends a JSON string.
+/// Appends a JSON string. Most need no escape, which a look at the whole finds out in a tenth of the time that looking
+/// for the next one takes.
 pub fn string(out: &mut Vec<u8>, text: &str) {
+    let escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    if !text.bytes().fold(false, |found, byte| found | escaped(byte)) {
+        out.reserve(text.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        return out.push(b'"');
+    }
     serde_json::to_writer(out, text).expect("a string in memory is always serializable");
 }
 
@@ -281,6 +289,17 @@ mod tests {
         assert_eq!(packet(Data::Json("\"\\u00e4\\n\""), Form::Text), "ä\n");
         assert_eq!(packet(Data::Json("\"\\ud800\""), Form::Text), "\"\\ud800\"");
         assert_eq!(packet(Data::Json("[1, 2]"), Form::Text), "[1, 2]");
+    }
+
+    #[test]
+    fn strings_are_json() {
+        for byte in 0..=255u8 {
+            for text in [format!("{}", char::from(byte)), format!("0123456789abcdef{}0123456789", char::from(byte))] {
+                let mut out = Vec::new();
+                string(&mut out, &text);
+                assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(&text).unwrap());
+            }
+        }
     }
 
     #[test]
