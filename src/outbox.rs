@@ -13,6 +13,15 @@ use crate::frame::{Batch, Run, Turn};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
 
+/// Whether something waited already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queued {
+    /// The frame is all that waits.
+    Alone,
+    /// It stands behind others.
+    Behind,
+}
+
 /// How far a flush came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushed {
@@ -80,14 +89,14 @@ impl Outbox {
     /// Queues a frame unless the peer is slow: since it fell behind, what it has not taken has grown by more than `cap`
     /// bytes. What this turn brought does not count, for nobody can have read it yet.
     #[inline]
-    pub fn push(&mut self, frame: Run, cap: usize) -> Result<(), Overflow> {
+    pub fn push(&mut self, frame: Run, cap: usize) -> Result<Queued, Overflow> {
         // Who keeps up has nothing waiting: nearly everybody, nearly always.
         if self.bytes == 0 && frame.len() <= MOST_AT_ONCE {
             self.bytes = frame.len() as u32;
             self.run = frame;
-            return Ok(());
+            return Ok(Queued::Alone);
         }
-        self.push_behind(frame, cap)
+        self.push_behind(frame, cap).map(|()| Queued::Behind)
     }
 
     /// The same behind what waits already.
@@ -376,7 +385,7 @@ mod tests {
     fn the_cap_is_on_what_waits() {
         let (mut turn, mut outbox) = (Turn::new(), Outbox::default());
         for _ in 0..10 {
-            assert_eq!(outbox.push(turn.single_raw(&[0; 50]), 10), Ok(()), "who has read everything is not slow");
+            assert!(outbox.push(turn.single_raw(&[0; 50]), 10).is_ok(), "who has read everything is not slow");
         }
         let mut peer = Peer { room: 100, ..Peer::default() };
         outbox.write_to(&mut peer, &mut turn, &mut Vec::new()).unwrap();
@@ -388,16 +397,16 @@ mod tests {
             turn.end();
         };
         for _ in 0..3 {
-            assert_eq!(outbox.push(turn.single_raw(&[0; 10]), 10), Ok(()), "one turn counts when it is over");
+            assert!(outbox.push(turn.single_raw(&[0; 10]), 10).is_ok(), "one turn counts when it is over");
         }
         turns(&mut outbox, &mut turn, 0);
         assert_eq!(outbox.push(turn.single_raw(&[0; 1]), 10), Err(Overflow), "400 it fell behind by, 30 more came");
         turns(&mut outbox, &mut turn, 20);
-        assert_eq!(outbox.push(turn.single_raw(&[0; 20]), 10), Ok(()), "it reads");
+        assert!(outbox.push(turn.single_raw(&[0; 20]), 10).is_ok(), "it reads");
         turns(&mut outbox, &mut turn, 0);
         assert_eq!(outbox.push(turn.single_raw(&[0; 1]), 10), Err(Overflow));
         turns(&mut outbox, &mut turn, 1000);
-        assert_eq!(outbox.push(turn.single_raw(&[0; 500]), 10), Ok(()), "it has caught up");
+        assert!(outbox.push(turn.single_raw(&[0; 500]), 10).is_ok(), "it has caught up");
         assert_eq!(outbox.bytes(), 500);
     }
 

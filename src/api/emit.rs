@@ -82,14 +82,14 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
 
 /// The fields of an order, of which `data` and `args` may be any JSON.
 enum Order<'a> {
-    Form(Fields<'a>),
+    Form(Box<Fields<'a>>),
     Json(BTreeMap<Cow<'a, str>, &'a RawValue>),
 }
 
 impl<'a> Order<'a> {
     fn read(request: &Request<'a>) -> Result<Order<'a>, Reply> {
         match body(request)? {
-            Body::Form(bytes) => Ok(Order::Form(Fields::parse(bytes))),
+            Body::Form(bytes) => Ok(Order::Form(Fields::parse(bytes).into())),
             Body::Json(bytes) => match serde_json::from_slice(bytes) {
                 Ok(fields) => Ok(Order::Json(fields)),
                 Err(_) => Err(Reply::refusal(400, "the body must be a JSON object")),

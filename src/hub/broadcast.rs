@@ -130,15 +130,24 @@ impl MessageId {
     }
 }
 
+impl MessageId {
+    fn digits(self) -> [u8; 17] {
+        let digit = |number: u64, place: usize| DIGITS[(number >> (5 * place)) as usize & 31];
+        core::array::from_fn(|at| if at < 11 { digit(self.number, 10 - at) } else { digit(self.node.into(), 16 - at) })
+    }
+
+    /// Appends it as it is shown.
+    fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.digits());
+        if self.part > 0 {
+            write!(out, ".{}", self.part).expect("writing to memory succeeds");
+        }
+    }
+}
+
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = |number: u64, count: u32| {
-            (0..count).rev().map(move |place| char::from(DIGITS[(number >> (5 * place)) as usize & 31]))
-        };
-        let mut text = [0; 17];
-        let all = digits(self.number, 11).chain(digits(self.node.into(), 6));
-        all.zip(&mut text).for_each(|(digit, place)| *place = digit as u8);
-        f.write_str(core::str::from_utf8(&text).expect("digits are ASCII"))?;
+        f.write_str(core::str::from_utf8(&self.digits()).expect("digits are ASCII"))?;
         if self.part > 0 { write!(f, ".{}", self.part) } else { Ok(()) }
     }
 }
@@ -204,7 +213,9 @@ impl Message<'_> {
                 data.write_json(out);
                 out.extend_from_slice(b",\"room_id\":");
                 string(out, room);
-                write!(out, ",\"id\":\"{id}\"}}").expect("writing to memory succeeds");
+                out.extend_from_slice(b",\"id\":\"");
+                id.write(out);
+                out.extend_from_slice(b"\"}");
             }
             Form::Text => match (data.bare(), data) {
                 (Some(bytes), _) => out.extend_from_slice(bytes),
@@ -230,7 +241,9 @@ impl Message<'_> {
                     out.extend_from_slice(b",\"filename\":");
                     string(out, self.filename);
                 }
-                write!(out, ",\"id\":\"{id}\"}}]").expect("writing to memory succeeds");
+                out.extend_from_slice(b",\"id\":\"");
+                id.write(out);
+                out.extend_from_slice(b"\"}]");
             }
         }
     }

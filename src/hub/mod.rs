@@ -64,7 +64,7 @@ use crate::{
     hooks::Health,
     key::{ClientKey, ConnKey, SessionKey, Slots},
     names::{RoomId, Rooms},
-    outbox::Outbox,
+    outbox::{Outbox, Overflow, Queued},
     sign::{Policy, Signature, Subject},
     websocket::Close,
 };
@@ -333,33 +333,41 @@ impl Hub {
             let message = Message { source: name, room, data, id, filename, namespace: &space.name };
             let Room { members, batches, .. } = table.room_mut(index);
             let cap = self.config.limits.unsent as usize;
-            // By form; a message's frame is never empty.
+            // By form, and the one of the last member, which mostly is the next one's; a message's frame is never empty.
             let mut frames = [Run::default(); Form::COUNT];
-            let (mut left_out, mut fullest) = (0, 0);
+            let (mut form, mut frame) = (None, Run::default());
+            let (mut left_out, mut pressed) = (0, false);
             for member in &*members {
                 let Some(client) = self.clients.get_mut(member.client).filter(|client| !client.ending) else {
                     left_out += 1;
                     continue;
                 };
-                let frame = &mut frames[member.form as usize];
-                if frame.is_empty() {
-                    *frame = message.open(member.form, &mut self.turn, batches);
+                if form != Some(member.form) {
+                    let known = &mut frames[member.form as usize];
+                    if known.is_empty() {
+                        *known = message.open(member.form, &mut self.turn, batches);
+                        pressed |= known.len() > cap / 2;
+                    }
+                    (form, frame) = (Some(member.form), *known);
                 }
-                if client.outbox.push(*frame, cap).is_err() {
-                    left_out += 1;
-                    client.ending = true;
-                    self.stats.slow_consumers += 1;
-                    self.effects.push_back(Effect::Close { client: member.client, close: Close::SLOW });
-                    continue;
+                match client.outbox.push(frame, cap) {
+                    Ok(Queued::Alone) => {}
+                    Ok(Queued::Behind) => pressed |= client.outbox.bytes() > cap / 2,
+                    Err(Overflow) => {
+                        left_out += 1;
+                        client.ending = true;
+                        self.stats.slow_consumers += 1;
+                        self.effects.push_back(Effect::Close { client: member.client, close: Close::SLOW });
+                        continue;
+                    }
                 }
-                fullest = fullest.max(client.outbox.bytes());
                 if !client.dirty {
                     client.dirty = true;
                     self.dirty.push(member.client);
                 }
             }
             self.stats.delivered += (members.len() - left_out) as u64;
-            self.pressed |= fullest > cap / 2;
+            self.pressed |= pressed;
         }
     }
 
