@@ -204,8 +204,9 @@ fn split_target<'a>(target: &'a str, method: &str) -> Result<(&'a str, &'a str),
         }
         _ => return bad,
     };
-    let path = memchr(b'#', path.as_bytes()).map_or(path, |at| &path[..at]);
-    Ok(memchr(b'?', path.as_bytes()).map_or((path, ""), |at| (&path[..at], &path[at + 1..])))
+    let end = memchr(b'#', path.as_bytes()).unwrap_or(path.len());
+    let query = path.bytes().take(end).position(|byte| byte == b'?');
+    Ok(query.map_or((&path[..end], ""), |at| (&path[..at], &path[at + 1..end])))
 }
 
 fn has_token(list: &str, token: &str) -> bool {
