@@ -391,7 +391,7 @@ impl Server {
         let places = self.most_connections() as usize;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
-        let (mut fresh, mut counting) = (bytes, None);
+        let (mut fresh, mut counting, peer) = (bytes, None, exchange.peer);
         loop {
             if !exchange.wants_input() {
                 if !fresh.is_empty() || exchange.has_input() {
@@ -415,7 +415,7 @@ impl Server {
                 site: &self.site,
                 guesses: &mut self.guesses,
                 conn: key,
-                peer: &|| conn.socket.peer(),
+                peer,
                 now: self.now,
                 connections,
                 places,
