@@ -474,7 +474,8 @@ fn hostile_servers() {
     let ran = bench(&format!("connect --client sio3 --members 2 --timeout 5 --json --addr {patient}"));
     assert!(ran.code == 0 && ran.err.is_empty(), "{} {}", ran.out, ran.err);
     // Never stops: before it lets in, with small messages, and with one that has no end.
-    let floods: [(fn(TcpStream), &str); 4] = [
+    type Flood = (fn(TcpStream), &'static str);
+    let floods: [Flood; 4] = [
         (|stream| flood(stream, b"HTTP/1.1 200 x\r\nx: "), "ws"),
         (|stream| flood(stream, b"HTTP/1.1 200 x\r\nx: "), "polling4"),
         (

@@ -361,6 +361,9 @@ mod tests {
                 ledger.send(0);
                 ledger.deliver(number % 3, number, 0);
             }
+            for number in 0..before + 12 {
+                ledger.answer(number, None, 0);
+            }
             ledger.settle();
             assert!(ledger.faults.is_empty(), "{before}: {:?}", ledger.faults);
         }
