@@ -509,6 +509,19 @@ fn flood(mut stream: TcpStream, begin: &[u8]) {
     while stream.write_all(part).is_ok() {}
 }
 
+/// Nor is it led elsewhere by who answers here.
+#[test]
+fn redirections_are_not_followed() {
+    let moved = hostile(|mut stream| {
+        let _ = stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1:80/\r\nContent-Length: 0\r\n\r\n");
+        thread::sleep(Duration::from_secs(10));
+    });
+    for line in ["fan-out --members 1", "fan-out --members 1 --client polling4", "ingest --stall 1", "connect"] {
+        let ran = bench(&format!("{line} --seconds 0.1 --timeout 5 --addr {moved}"));
+        assert!(ran.code == 1 && (ran.out + &ran.err).contains("302"), "{line}: {}", ran.err);
+    }
+}
+
 #[test]
 fn only_this_machine() {
     for address in ["192.0.2.1:4000", "0.0.0.0:4000", "[2001:db8::1]:4000", "[::ffff:192.0.2.1]:80"] {

@@ -157,7 +157,7 @@ fn exchange(run: &mut Run, first: usize) -> Result<(), Failure> {
     let crowd = &mut run.crowd;
     let said = crowd.accepted + crowd.say(first)?;
     let done = |crowd: &super::crowd::Crowd| crowd.accepted >= said && crowd.posts() == 0;
-    if !crowd.wait(run.options.stall, &done)? {
+    if !crowd.wait(run.options.stall, &done)? || crowd.accepted != said {
         return Err(Failure::Failed(format!("{} of {said} were told that their message was accepted", crowd.accepted)));
     }
     for _ in 0..run.options.rooms {

@@ -84,6 +84,7 @@ class Server:
         try:
             # Who never says that it listens is not waited for.
             patience = threading.Timer(START_SECONDS, self.child.kill)
+            patience.daemon = True
             patience.start()
             if self.addr is None:
                 for line in self.child.stderr:
