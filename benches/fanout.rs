@@ -122,12 +122,12 @@ impl Member {
             Kind::SocketIo4 => "/socket.io/?EIO=4&transport=websocket&",
         };
         let target = format!("{path}{}", login(room, number));
-        write!(
-            stream,
+        // In one piece: as many reads as there are pieces would be counted with the connect.
+        let request = format!(
             "GET {target} HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        .unwrap();
+        );
+        stream.write_all(request.as_bytes()).unwrap();
         let mut head = Vec::new();
         while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
             let mut part = [0; 1024];

@@ -7,13 +7,16 @@ mod support;
 use std::{
     fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::symlink,
     path::Path,
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -35,7 +38,7 @@ impl Ran {
     fn good(&self) -> Value {
         assert_eq!(self.code, 0, "{}{}", self.out, self.err);
         let json = self.json();
-        for fault in ["lost", "doubled", "disordered", "damaged", "closed", "refused"] {
+        for fault in FAULTS {
             assert_eq!(json[fault], 0, "{json}");
         }
         assert_eq!((&json["ok"], self.err.as_str()), (&Value::Bool(true), ""), "{json}");
@@ -54,6 +57,7 @@ fn run(program: &Path, line: &str) -> Ran {
     Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
 
+const FAULTS: [&str; 7] = ["lost", "doubled", "disordered", "damaged", "closed", "refused", "unanswered"];
 const KINDS: [&str; 5] = ["ws", "sio4", "sio3", "polling4", "polling3"];
 
 fn positive(json: &Value, keys: &[&str]) {
@@ -87,7 +91,7 @@ fn a_fixed_rate() {
     let line = format!("fan-out --members 5 --rate 200 --seconds 0.5 --timeout 20 --addr {} --json", relay.addr);
     let json = bench(&line).good();
     assert_eq!(
-        (&json["messages"], &json["latency_from"], &json["rate"]),
+        (&json["messages"], &json["latency_from"], &json["rate_per_s"]),
         (&100.into(), &"schedule".into(), &200.0.into())
     );
     let seconds = json["seconds"].as_f64().unwrap();
@@ -123,7 +127,8 @@ fn idle_sessions_of_every_kind() {
         let json = bench(&line).good();
         // Twenty, and those before them that are not counted, which hear it twice.
         assert_eq!((&json["said"], &json["deliveries"]), (&120.into(), &220.into()), "{json}");
-        assert!(json["bytes_per_session"].is_number() && json["server_cpu_share"].is_number(), "{json}");
+        assert!(json["bytes_per_session"].is_number() && json["server_cpu_percent"].is_number(), "{json}");
+        positive(&json, &["cpu_us_per_connect", "rss_bytes"]);
     }
 }
 
@@ -155,10 +160,59 @@ fn logins_of_every_kind() {
     for kind in KINDS {
         let at = format!("--addr {} --pid {} --timeout 20 --json", relay.addr, relay.pid());
         let json = bench(&format!("connect --client {kind} --members 25 --concurrency 4 {at}")).good();
-        assert_eq!(json["connects"], 25);
+        assert_eq!((&json["connects"], &json["present"]), (&25.into(), &1.into()));
         positive(&json, &["connects_per_s", "latency_p50_us", "cpu_us_per_connect"]);
+        let crowded = bench(&format!("connect --client {kind} --members 5 --present 20 --rooms 3 {at}")).good();
+        assert_eq!((&crowded["connects"], &crowded["present"]), (&5.into(), &20.into()));
         // It leaves nobody behind.
         support::wait_for("the end of all sessions", || (relay.stat("/sessions") == 0).then_some(()));
+    }
+}
+
+/// The relay's whole work is counted, also that of a turn which ends after the last delivery has come.
+#[test]
+fn one_message_has_its_cost() {
+    let relay = Relay::start("");
+    for _ in 0..5 {
+        let line = format!("--messages 1 --timeout 20 --json --addr {} --pid {}", relay.addr, relay.pid());
+        let json = bench(&format!("fan-out --members 2 {line}")).good();
+        assert!(json["cpu_us_per_delivery"].as_f64().unwrap() > 5.0, "{json}");
+        assert!(bench(&format!("ingest {line}")).good()["cpu_us_per_notify"].as_f64().unwrap() > 10.0);
+    }
+}
+
+/// Every key says its unit, or is a count, a name or a yes.
+#[test]
+fn keys_name_their_units() {
+    let counts = [
+        "members",
+        "rooms",
+        "connections",
+        "messages",
+        "window",
+        "deliveries",
+        "owed",
+        "accepted",
+        "said",
+        "connects",
+        "present",
+        "concurrency",
+        "seconds",
+        "mode",
+        "addr",
+        "client",
+        "latency_from",
+        "ok",
+        "faults",
+    ];
+    let units = ["_us", "_per_s", "_percent", "_bytes", "bytes_per_", "_us_per_"];
+    for mode in ["fan-out --members 2 --rate 50", "idle --members 2", "ingest", "connect --members 2"] {
+        let seconds = if mode.starts_with("connect") { "" } else { "--seconds 0.1" };
+        let json = bench(&format!("{mode} {seconds} --start --timeout 20 --json")).good();
+        for key in json.as_object().unwrap().keys() {
+            let known = counts.contains(&key.as_str()) || FAULTS.contains(&key.as_str());
+            assert!(known || units.iter().any(|unit| key.contains(unit)), "{key} of {mode}");
+        }
     }
 }
 
@@ -212,8 +266,15 @@ enum Fault {
     Shorten,
     Change,
     Misroute,
+    CutOff,
     Refuse,
     Close,
+    /// The connection ends without a word, together with the message.
+    HangUp,
+    /// The notification is never answered.
+    Silent,
+    /// It is answered twice.
+    Chatty,
 }
 
 /// A server for plain WebSocket members and publishers that is at fault with the fifth message, for its first member.
@@ -265,13 +326,26 @@ fn serve(mut stream: TcpStream, members: &Mutex<Vec<TcpStream>>, fault: Fault) {
                     Fault::Shorten => frame(&fields[1], &fields[2][..fields[2].len() - 1]),
                     Fault::Change => frame(&fields[1], &fields[2].replacen('x', "y", 1)),
                     Fault::Misroute => frame("elsewhere", &fields[2]),
+                    Fault::CutOff => {
+                        let whole = message_text(&fields[1], &fields[2]);
+                        text_frame(&whole[..whole.len() - 4])
+                    }
                     Fault::Close => [&message[..], b"\x88\x02\x03\xf5"].concat(),
-                    Fault::None | Fault::Refuse => message,
+                    Fault::None | Fault::Refuse | Fault::HangUp | Fault::Silent | Fault::Chatty => message,
                 };
                 let _ = member.write_all(&bytes);
+                if fault == Fault::HangUp && wrong && index == 0 {
+                    member.shutdown(Shutdown::Both).unwrap();
+                }
             }
             let answer = format!("{{\"code\":{code},\"msg\":\"\",\"data\":\"\"}}");
-            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len()).unwrap();
+            let times = match fault {
+                Fault::Silent if wrong => 0,
+                Fault::Chatty if wrong => 2,
+                _ => 1,
+            };
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len());
+            stream.write_all(answer.repeat(times).as_bytes()).unwrap();
         }
         match stream.read(&mut part) {
             Ok(length @ 1..) => bytes.extend_from_slice(&part[..length]),
@@ -281,32 +355,43 @@ fn serve(mut stream: TcpStream, members: &Mutex<Vec<TcpStream>>, fault: Fault) {
 }
 
 fn frame(room: &str, data: &str) -> Vec<u8> {
-    let text =
-        format!("{{\"event\":\"newMsg\",\"source\":\"demo\",\"data\":\"{data}\",\"room_id\":\"{room}\",\"id\":\"1\"}}");
-    [&[0x81, 126][..], &(text.len() as u16).to_be_bytes(), text.as_bytes()].concat()
+    text_frame(&message_text(room, data))
+}
+
+fn message_text(room: &str, data: &str) -> String {
+    format!("{{\"event\":\"newMsg\",\"source\":\"demo\",\"data\":\"{data}\",\"room_id\":\"{room}\",\"id\":\"1\"}}")
+}
+
+/// A text as a server frames it.
+fn text_frame(text: &str) -> Vec<u8> {
+    let length = (text.len() as u16).to_be_bytes();
+    let head = if text.len() < 126 { vec![0x81, length[1]] } else { vec![0x81, 126, length[0], length[1]] };
+    [&head, text.as_bytes()].concat()
 }
 
 #[test]
 fn what_is_wrong_is_found() {
     let faults = [
-        (Fault::None, "", [0, 0, 0, 0, 0, 0]),
-        (Fault::Lose, "never came", [1, 0, 0, 0, 0, 0]),
-        (Fault::Double, "doubled", [0, 1, 0, 0, 0, 0]),
-        (Fault::Swap, "out of order", [0, 0, 1, 0, 0, 0]),
-        (Fault::Shorten, "127 bytes of data in place of 128", [1, 0, 0, 1, 0, 0]),
-        (Fault::Change, "not what was sent", [1, 0, 0, 1, 0, 0]),
-        (Fault::Misroute, "elsewhere", [1, 0, 0, 1, 0, 0]),
-        (Fault::Refuse, "refused", [0, 0, 0, 0, 0, 1]),
-        (Fault::Close, "closed with 1013", [0, 0, 0, 0, 1, 0]),
+        (Fault::None, "", [0, 0, 0, 0, 0, 0, 0]),
+        (Fault::Lose, "never came", [1, 0, 0, 0, 0, 0, 0]),
+        (Fault::Double, "doubled", [0, 1, 0, 0, 0, 0, 0]),
+        (Fault::Swap, "out of order", [0, 0, 1, 0, 0, 0, 0]),
+        (Fault::Shorten, "127 bytes of data in place of 128", [1, 0, 0, 1, 0, 0, 0]),
+        (Fault::Change, "not what was sent", [1, 0, 0, 1, 0, 0, 0]),
+        (Fault::Misroute, "elsewhere", [1, 0, 0, 1, 0, 0, 0]),
+        (Fault::CutOff, "no JSON", [1, 0, 0, 1, 0, 0, 0]),
+        (Fault::Refuse, "refused", [0, 0, 0, 0, 0, 1, 0]),
+        (Fault::Close, "closed with 1013", [0, 0, 0, 0, 1, 0, 0]),
+        (Fault::HangUp, "closed by the server", [0, 0, 0, 0, 1, 0, 0]),
+        (Fault::Silent, "never answered", [0, 0, 0, 0, 0, 0, 1]),
     ];
     for (fault, text, counts) in faults {
         let line = "fan-out --members 3 --messages 20 --window 4 --stall 0.5 --timeout 20 --json";
         let ran = bench(&format!("{line} --addr {}", fake(fault)));
         let json = ran.json();
-        let mut found =
-            ["lost", "doubled", "disordered", "damaged", "closed", "refused"].map(|key| json[key].as_u64().unwrap());
+        let mut found = FAULTS.map(|key| json[key].as_u64().unwrap_or_else(|| panic!("{key} in {json}")));
         assert_eq!(json["deliveries"], json["owed"].as_u64().unwrap() - found[0], "{fault:?}: {json}");
-        if fault == Fault::Close {
+        if [Fault::Close, Fault::HangUp].contains(&fault) {
             // What was in flight is lost, and the others go on.
             assert!(found[0] <= 3 && json["owed"].as_u64().unwrap() >= 45, "{json}");
             found[0] = 0;
@@ -318,6 +403,123 @@ fn what_is_wrong_is_found() {
     // Who reads the table sees it too.
     let ran = bench(&format!("fan-out --members 3 --messages 20 --window 4 --stall 0.5 --addr {}", fake(Fault::Lose)));
     assert!(ran.code == 1 && ran.out.contains("1 lost") && ran.out.contains("never came"), "{}", ran.out);
+}
+
+/// What nobody asked for is not taken for an answer, nor nothing for one.
+#[test]
+fn answers_are_counted() {
+    let load = "--messages 20 --stall 0.5 --timeout 20 --json";
+    for window in [1, 4] {
+        let ran = bench(&format!("ingest --connections 1 --window {window} {load} --addr {}", fake(Fault::Chatty)));
+        assert!(ran.code == 1 && ran.err.contains("an answer to nothing"), "{window}: {} {}", ran.out, ran.err);
+    }
+    let ran = bench(&format!("ingest --connections 1 --window 4 {load} --addr {}", fake(Fault::Silent)));
+    assert_eq!((ran.code, &ran.json()["ok"]), (1, &false.into()), "{}", ran.out);
+    // Who is never answered at all has no latency, which is not zero.
+    let ran = bench(&format!(
+        "ingest {load} --addr {}",
+        hostile(|mut stream| while stream.read(&mut [0; 4096]).unwrap() > 0 {})
+    ));
+    let json = ran.json();
+    assert_eq!((ran.code, &json["accepted"], &json["unanswered"]), (1, &0.into(), &16.into()), "{json}");
+    assert!(json["latency_p50_us"].is_null() && json["latency_max_us"].is_null(), "{json}");
+}
+
+/// A server that does the same with everybody who connects and has said something.
+fn hostile(with: fn(TcpStream)) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                if stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {
+                    with(stream);
+                }
+            });
+        }
+    });
+    addr
+}
+
+/// Lets in, and says more at once.
+fn let_in(stream: &mut TcpStream, more: &[u8]) {
+    let accept = derive_accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
+    let head = format!("HTTP/1.1 101 x\r\nSec-WebSocket-Accept: {accept}\r\n\r\n");
+    let _ = stream.write_all(&[head.as_bytes(), more].concat());
+}
+
+/// Whatever a server does, a run ends by itself, in time, with a word and without a panic.
+#[test]
+fn hostile_servers() {
+    // Lets everybody in and throws them out.
+    let ejecting = hostile(|mut stream| let_in(&mut stream, b"\x88\x02\x03\xf5"));
+    let ran = bench(&format!("connect --members 40 --timeout 5 --addr {ejecting}"));
+    assert!(ran.code == 1 && ran.err.contains("closed with 1013"), "{} {}", ran.out, ran.err);
+    let later = hostile(|mut stream| {
+        static SEEN: AtomicUsize = AtomicUsize::new(0);
+        if SEEN.fetch_add(1, Ordering::Relaxed) == 0 {
+            let_in(&mut stream, b"");
+            thread::sleep(Duration::from_secs(30));
+        }
+        let_in(&mut stream, b"\x88\x02\x03\xf5");
+    });
+    let ran = bench(&format!("connect --members 40 --concurrency 1 --timeout 5 --json --addr {later}"));
+    assert_eq!((ran.code, &ran.json()["closed"]), (1, &40.into()), "{} {}", ran.out, ran.err);
+    // Announces that pings are due in the far future.
+    let patient = hostile(|mut stream| {
+        let welcome = "0{\"sid\":\"s\",\"pingInterval\":18446744073709551615}";
+        let_in(&mut stream, &[text_frame(welcome), text_frame("40")].concat());
+        thread::sleep(Duration::from_secs(30));
+    });
+    let ran = bench(&format!("connect --client sio3 --members 2 --timeout 5 --json --addr {patient}"));
+    assert!(ran.code == 0 && ran.err.is_empty(), "{} {}", ran.out, ran.err);
+    // Never stops: before it lets in, with small messages, and with one that has no end.
+    type Flood = (fn(TcpStream), &'static str);
+    let floods: [Flood; 4] = [
+        (|stream| flood(stream, b"HTTP/1.1 200 x\r\nx: "), "ws"),
+        (|stream| flood(stream, b"HTTP/1.1 200 x\r\nx: "), "polling4"),
+        (
+            |mut stream| {
+                let_in(&mut stream, b"");
+                flood(stream, &text_frame("x").repeat(100_000));
+            },
+            "ws",
+        ),
+        (
+            |mut stream| {
+                let_in(&mut stream, b"\x81\x7f\x7f\xff\xff\xff\xff\xff\xff\xff");
+                flood(stream, b"");
+            },
+            "ws",
+        ),
+    ];
+    for (index, (with, client)) in floods.into_iter().enumerate() {
+        let began = Instant::now();
+        let ran =
+            bench(&format!("fan-out --client {client} --members 1 --messages 5 --timeout 3 --addr {}", hostile(with)));
+        assert!(ran.code == 1 && !ran.err.contains("panicked"), "{index}: {} {}", ran.out, ran.err);
+        assert!(began.elapsed() < Duration::from_secs(8), "{index}: it took {:?}", began.elapsed());
+    }
+}
+
+fn flood(mut stream: TcpStream, begin: &[u8]) {
+    let filler = vec![b'y'; 1 << 20];
+    let part = if begin.len() > filler.len() / 8 { begin } else { &filler };
+    let _ = stream.write_all(begin);
+    while stream.write_all(part).is_ok() {}
+}
+
+/// Nor is it led elsewhere by who answers here.
+#[test]
+fn redirections_are_not_followed() {
+    let moved = hostile(|mut stream| {
+        let _ = stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1:80/\r\nContent-Length: 0\r\n\r\n");
+        thread::sleep(Duration::from_secs(10));
+    });
+    for line in ["fan-out --members 1", "fan-out --members 1 --client polling4", "ingest --stall 1", "connect"] {
+        let ran = bench(&format!("{line} --seconds 0.1 --timeout 5 --addr {moved}"));
+        assert!(ran.code == 1 && (ran.out + &ran.err).contains("302"), "{line}: {}", ran.err);
+    }
 }
 
 #[test]

@@ -23,11 +23,17 @@ fn head(bytes: &[u8]) -> Result<Option<(u16, usize, usize)>, String> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut answer = httparse::Response::new(&mut fields);
     let parsed = answer.parse(bytes).map_err(|error| format!("the answer is no HTTP: {error}"))?;
-    let httparse::Status::Complete(head) = parsed else { return Ok(None) };
+    let httparse::Status::Complete(head) = parsed else {
+        // Each read would parse it anew from its beginning.
+        return if bytes.len() > MOST_HEAD { Err("an answer's head has no end".into()) } else { Ok(None) };
+    };
     let length = answer.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"));
     let length = length.and_then(|field| core::str::from_utf8(field.value).ok()?.parse().ok());
     Ok(Some((answer.code.unwrap_or(0), head, length.ok_or("an answer without Content-Length")?)))
 }
+
+/// Bytes of an answer's head.
+pub const MOST_HEAD: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -40,6 +40,8 @@ pub struct Crowd {
     /// When something came last: nanoseconds of the run's clock.
     pub heard: u64,
     opened: usize,
+    /// Tokens of those of whom there may be more to read, which no event tells of.
+    unread: Vec<usize>,
     begin: Instant,
     deadline: u64,
     pinged: u64,
@@ -73,6 +75,7 @@ impl Crowd {
             accepted: 0,
             heard: 0,
             opened: 0,
+            unread: Vec::new(),
             begin: Instant::now(),
             deadline: timeout.as_nanos() as u64,
             pinged: 0,
@@ -109,13 +112,18 @@ impl Crowd {
     pub fn open(&mut self, number: usize, once: bool) -> Result<(), Failure> {
         let room = number % self.script.rooms();
         let failed = |why: String| Failure::Failed(format!("member {number}: {why}"));
+        // On the loopback network all of a connection's beginning is done within the call that asks for it.
+        let began = self.now();
         let stream = self.target.open(self.opened).map_err(|error| failed(error.to_string()))?;
         self.opened += 1;
         let login = self.script.login(room, number);
         let place = (self.poll.registry(), Token(number));
-        let member = Member::new(stream, place, self.kind, (&self.script, &login), once, self.now()).map_err(failed)?;
+        let member = Member::new(stream, place, self.kind, (&self.script, &login), once, began).map_err(failed)?;
         match self.members.get_mut(number) {
-            Some(place) => *place = Some(member),
+            Some(place) => {
+                *place = Some(member);
+                self.ledger.reseat(number);
+            }
             None => {
                 self.members.push(Some(member));
                 self.ledger.seat(room);
@@ -233,12 +241,18 @@ impl Crowd {
             return Err(Failure::Failed("it took longer than --timeout".into()));
         }
         self.ping()?;
-        let wait = Duration::from_nanos(until.saturating_sub(self.now())).min(LONGEST_WAIT);
+        let mut wait = Duration::from_nanos(until.saturating_sub(self.now())).min(LONGEST_WAIT);
+        if !self.unread.is_empty() {
+            wait = Duration::ZERO;
+        }
         match pause(&self.poll, wait).and_then(|rest| self.poll.poll(&mut self.events, Some(rest))) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(Failure::of("poll")(error)),
             _ => {}
         }
-        let events: Vec<_> = self.events.iter().map(|event| (event.token().0, event.is_writable())).collect();
+        let mut events: Vec<_> = self.events.iter().map(|event| (event.token().0, event.is_writable())).collect();
+        events.extend(self.unread.drain(..).map(|token| (token, false)));
+        // Where the end came together with the last bytes, a short read does not tell of it, nor does another event.
+        self.unread.extend(self.events.iter().filter(|event| event.is_read_closed()).map(|event| event.token().0));
         for (token, writable) in events {
             match token.checked_sub(PUBLISHERS) {
                 Some(index) => self.serve_publisher(index, writable)?,
@@ -249,9 +263,9 @@ impl Crowd {
     }
 
     fn serve_publisher(&mut self, index: usize, writable: bool) -> Result<(), Failure> {
-        let Crowd { publishers, ledger, buffer, begin, heard, .. } = self;
+        let Crowd { publishers, ledger, buffer, begin, heard, unread, .. } = self;
         let Some(backend) = &mut publishers[index] else { return Ok(()) };
-        let mut refused = None;
+        let mut wrong = None;
         let flushed = if writable { backend.flush() } else { Ok(()) };
         let served = flushed.and_then(|()| {
             backend.handle_readable(buffer, &mut |asked, why| {
@@ -259,25 +273,26 @@ impl Crowd {
                 *heard = now;
                 match asked {
                     Asked::Notification(number) => ledger.answer(number, why, now),
-                    Asked::Packet => refused = refused.take().or(why),
+                    Asked::Packet => wrong = wrong.take().or(why.map(|why| format!("a packet was refused: {why}"))),
+                    Asked::Nothing => wrong = wrong.take().or(why.map(|why| format!("an answer to nothing: {why}"))),
                 }
             })
         });
-        if let Err(why) = served {
-            // Whoever has been silent for long may be closed, and told that it took too long (408).
-            if backend.in_flight() > 0 {
-                return Err(publisher(why));
-            }
-            publishers[index] = None;
+        if let Some(why) = wrong {
+            return Err(publisher(why));
         }
-        match refused {
-            Some(why) => Err(Failure::Failed(format!("a packet was refused: {why}"))),
-            None => Ok(()),
+        match served {
+            Ok(true) => unread.push(PUBLISHERS + index),
+            Ok(false) => {}
+            Err(why) if backend.in_flight() > 0 => return Err(publisher(why)),
+            // Whoever has been silent for long may be closed.
+            Err(_) => publishers[index] = None,
         }
+        Ok(())
     }
 
     fn serve_member(&mut self, number: usize, writable: bool) -> Result<(), Failure> {
-        let Crowd { members, ledger, script, kind, buffer, joined, accepted, begin, heard, .. } = self;
+        let Crowd { members, ledger, script, kind, buffer, joined, accepted, begin, heard, unread, .. } = self;
         let Some(member) = &mut members[number] else { return Ok(()) };
         let (room, form, began) = (ledger.room(number), kind.form(), member.began);
         let mut now = 0;
@@ -297,12 +312,14 @@ impl Crowd {
             }
         };
         let flushed = if writable { member.handle_writable() } else { Ok(()) };
-        if let Err(why) = flushed.and_then(|()| member.handle_readable(buffer, script, &mut hear)) {
-            if !member.has_joined() {
-                return Err(Failure::Failed(format!("member {number}: {why}")));
+        match flushed.and_then(|()| member.handle_readable(buffer, script, &mut hear)) {
+            Ok(true) => unread.push(number),
+            Ok(false) => {}
+            Err(why) if !member.has_joined() => return Err(Failure::Failed(format!("member {number}: {why}"))),
+            Err(why) => {
+                ledger.close(number, &why);
+                members[number] = None;
             }
-            ledger.close(number, &why);
-            members[number] = None;
         }
         Ok(())
     }

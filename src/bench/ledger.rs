@@ -61,6 +61,8 @@ pub struct Faults {
     pub closed: u64,
     /// Notifications that were not accepted.
     pub refused: u64,
+    /// Notifications that were neither accepted nor refused.
+    pub unanswered: u64,
     /// The first few in words.
     pub shown: Vec<String>,
 }
@@ -68,7 +70,8 @@ pub struct Faults {
 impl Faults {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.lost + self.doubled + self.disordered + self.damaged + self.closed + self.refused == 0
+        let Faults { lost, doubled, disordered, damaged, closed, refused, unanswered, shown: _ } = self;
+        lost + doubled + disordered + damaged + closed + refused + unanswered == 0
     }
 
     fn show(&mut self, text: impl FnOnce() -> String) {
@@ -99,10 +102,23 @@ impl Ledger {
 
     /// Opens an account for the next member: it is owed what is sent from now on. Its number is how many there were.
     pub fn seat(&mut self, room: usize) {
+        let seat = self.new_seat(room);
+        self.seats.push(seat);
+        self.crowds[room] += 1;
+    }
+
+    /// Opens it anew for who came in the place of another, whose connection may have ended or not.
+    pub fn reseat(&mut self, member: usize) {
+        let room = self.seats[member].room;
+        let was_closed = self.seats[member].next.is_empty();
+        self.crowds[room] += u32::from(was_closed);
+        self.seats[member] = self.new_seat(room);
+    }
+
+    fn new_seat(&self, room: usize) -> Seat {
         let before = (self.messages.len() + self.rooms - 1 - room) / self.rooms;
         let next = (0..self.publishers).map(|one| ((before + self.publishers - 1 - one) / self.publishers) as u32);
-        self.seats.push(Seat { room, next: next.collect(), missing: BTreeSet::new() });
-        self.crowds[room] += 1;
+        Seat { room, next: next.collect(), missing: BTreeSet::new() }
     }
 
     /// The room a member is in.
@@ -194,8 +210,13 @@ impl Ledger {
         }
     }
 
-    /// What is owed and did not come is lost.
+    /// What is owed and did not come is lost, and who was not answered by now never is.
     pub fn settle(&mut self) {
+        let unanswered = self.sent() - self.answers.count();
+        self.faults.unanswered = unanswered;
+        if unanswered > 0 {
+            self.faults.show(|| format!("{unanswered} notifications were never answered"));
+        }
         self.faults.lost = self.owed - self.delivered;
         let lost = self.faults.lost;
         if lost > 0 {
@@ -306,6 +327,31 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_again_has_an_account_again() {
+        let mut ledger = ledger(2);
+        for _ in 0..3 {
+            ledger.close(0, "closed");
+            ledger.reseat(0);
+            ledger.reseat(0);
+            let number = ledger.next();
+            ledger.send(1);
+            ledger.send(1);
+            ledger.deliver(0, number, 2);
+            ledger.deliver(0, number, 2);
+        }
+        assert_eq!((ledger.owed(), ledger.delivered(), ledger.faults.doubled), (4, 3, 3));
+    }
+
+    #[test]
+    fn who_is_not_answered_is_a_fault() {
+        let mut ledger = ledger(2);
+        ledger.answer(1, Some("no".into()), 1);
+        ledger.deliver(0, 0, 1);
+        ledger.settle();
+        assert_eq!((ledger.faults.lost, ledger.faults.refused, ledger.faults.unanswered), (0, 1, 1));
+    }
+
+    #[test]
     fn who_comes_later_is_owed_less() {
         for before in 0..20 {
             let mut ledger = Ledger::new(3, 2);
@@ -314,6 +360,9 @@ mod tests {
             for number in before..before + 12 {
                 ledger.send(0);
                 ledger.deliver(number % 3, number, 0);
+            }
+            for number in 0..before + 12 {
+                ledger.answer(number, None, 0);
             }
             ledger.settle();
             assert!(ledger.faults.is_empty(), "{before}: {:?}", ledger.faults);

@@ -85,17 +85,20 @@ impl Link {
     }
 
     /// Reads what is there and hands it to `take`, together with what was left over; `take` says how many of the bytes it
-    /// has used. The error says why the connection is over.
+    /// has used. Whether there may be more, which no event tells of: who never stops sending must not keep the run from its
+    /// end. The error says why the connection is over.
     pub fn read(
         &mut self,
         buffer: &mut [u8],
         take: &mut dyn FnMut(&[u8]) -> Result<usize, String>,
-    ) -> Result<(), String> {
-        loop {
+    ) -> Result<bool, String> {
+        for _ in 0..READS {
             let length = match self.stream.read(buffer) {
                 Ok(0) => return Err("closed by the server".into()),
                 Ok(length) => length,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => return Ok(()),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
+                    return Ok(false);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.to_string()),
             };
@@ -108,10 +111,19 @@ impl Link {
                 let used = take(&self.rest)?;
                 self.rest.drain(..used);
             }
+            if self.rest.len() > MOST_REST {
+                return Err(format!("{} bytes and no end of what began", self.rest.len()));
+            }
             // A short read took all there was, and what comes later is a new event (epoll(7), question 9).
             if length < buffer.len() {
-                return Ok(());
+                return Ok(false);
             }
         }
+        Ok(true)
     }
 }
+
+/// How often a socket is read in a row.
+const READS: usize = 16;
+/// Bytes of what is not whole. Nothing is: a message has a million at most, and a poll's answer what a slow client may owe.
+const MOST_REST: usize = 32 << 20;

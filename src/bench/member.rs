@@ -128,20 +128,20 @@ impl Member {
         self.link.flush()
     }
 
-    /// Reads what is there. The error says why it is over with this member.
+    /// Reads what is there; whether there may be more. The error says why it is over with this member.
     pub fn handle_readable(
         &mut self,
         buffer: &mut [u8],
         script: &Script,
         hear: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         let (session, mut out) = (&mut self.session, Vec::new());
-        self.link.read(buffer, &mut |bytes| session.take(bytes, script, &mut out, hear))?;
+        let more = self.link.read(buffer, &mut |bytes| session.take(bytes, script, &mut out, hear))?;
         if !out.is_empty() {
             self.link.push(&out);
             self.link.flush()?;
         }
-        Ok(())
+        Ok(more)
     }
 
     /// Says something to a room in which nobody is; what a client that polls would have to post instead.
@@ -207,7 +207,13 @@ impl Session {
         }
         let mut used = 0;
         if self.stage == Stage::Upgrading {
-            let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(0) };
+            let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+                return if bytes.len() > answers::MOST_HEAD {
+                    Err("an answer's head has no end".into())
+                } else {
+                    Ok(0)
+                };
+            };
             used = head + 4;
             if !bytes.starts_with(b"HTTP/1.1 101 ") {
                 let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
@@ -256,7 +262,7 @@ impl Session {
                 open["sid"].as_str().ok_or("a session without a name")?.clone_into(&mut self.sid);
                 if revision == Revision::V3 {
                     // In good time before the announced interval is over.
-                    self.ping_after = open["pingInterval"].as_u64().unwrap_or(25_000).max(1) * 750_000;
+                    self.ping_after = open["pingInterval"].as_u64().unwrap_or(25_000).max(1).saturating_mul(750_000);
                 } else {
                     self.answer("40", revision, script, out);
                 }

@@ -132,7 +132,7 @@ fn measure(options: Options) -> Result<(Report, bool), Failure> {
         Mode::FanOut => (options.members.unwrap_or_default(), options.connections),
         Mode::Idle => (options.members.unwrap_or_default() + modes::WARM, 1),
         Mode::Ingest => (0, options.connections),
-        Mode::Connect => (options.concurrency + modes::STAYS, 1),
+        Mode::Connect => (options.concurrency + options.present, 1),
     };
     let (needed, allowed) = (members + publishers + SPARE, raise_descriptors());
     if needed as u64 > allowed {

@@ -27,8 +27,8 @@ pub fn fan_out(run: &mut Run) -> Result<(), Failure> {
     report.figure("messages_per_s", "messages", Some(ledger.sent() as f64 / span.seconds), "/s");
     report.figure("deliveries_per_s", "deliveries", Some(ledger.delivered() as f64 / span.seconds), "/s");
     report.latency("latency", &ledger.latency, counted_from(run.options.pace));
-    let each = |cpu: f64| cpu / 1000.0 / ledger.delivered().max(1) as f64;
-    report.figure("cpu_us_per_delivery", "relay's CPU per delivery", span.cpu.map(each), "µs");
+    let each = cpu_each(span.cpu, ledger.delivered());
+    report.figure("cpu_us_per_delivery", "relay's CPU per delivery", each, "µs");
     told_cpu(report, &span);
     told_memory(report, "bytes_per_member_joined", "memory per member, joined", before, joined, members);
     told_memory(report, "bytes_per_member", "memory per member, after the messages", before, after, members);
@@ -44,8 +44,8 @@ pub fn ingest(run: &mut Run) -> Result<(), Failure> {
     report.figure("seconds", "took", Some(span.seconds), "s");
     report.figure("accepted_per_s", "accepted", Some(ledger.accepted() as f64 / span.seconds), "/s");
     report.latency("latency of the answer", &ledger.answers, counted_from(run.options.pace));
-    let each = |cpu: f64| cpu / 1000.0 / ledger.accepted().max(1) as f64;
-    report.figure("cpu_us_per_notify", "relay's CPU per notification", span.cpu.map(each), "µs");
+    let each = cpu_each(span.cpu, ledger.accepted());
+    report.figure("cpu_us_per_notify", "relay's CPU per notification", each, "µs");
     told_cpu(report, &span);
     Ok(())
 }
@@ -57,9 +57,9 @@ pub fn idle(run: &mut Run) -> Result<(), Failure> {
     admit(run, WARM)?;
     exchange(run, 0)?;
     run.crowd.rest(CALM, &mut || {})?;
-    let before = run.memory();
+    let (before, cpu_before) = (run.memory(), run.cpu());
     admit(run, members)?;
-    let fresh = run.memory();
+    let (fresh, cpu_in) = (run.memory(), cpu_between(cpu_before, run.cpu()));
     exchange(run, WARM)?;
     run.crowd.rest(CALM, &mut || {})?;
     let after = run.memory();
@@ -69,7 +69,7 @@ pub fn idle(run: &mut Run) -> Result<(), Failure> {
     run.crowd.rest(span, &mut || progress.show(|| format!("{members} sessions are idle")))?;
     run.progress.clear();
     let seconds = (run.crowd.now() - begin) as f64 / 1e9;
-    let cpu = run.cpu().zip(cpu_before).map(|(after, before)| after.saturating_sub(before) as f64);
+    let cpu = cpu_between(cpu_before, run.cpu());
     run.crowd.ledger.settle();
     let report = &mut run.report;
     report.show("sessions", format!("{members} {} in {} rooms", run.options.client.name(), run.options.rooms));
@@ -79,15 +79,17 @@ pub fn idle(run: &mut Run) -> Result<(), Failure> {
     told_memory(report, "bytes_per_session_fresh", "memory per session, fresh", before, fresh, members);
     told_memory(report, "bytes_per_session", "memory per session, a message sent and got", before, after, members);
     report.tell("rss_bytes", after);
+    report.figure("cpu_us_per_connect", "relay's CPU per login", cpu_each(cpu_in, members as u64), "µs");
     report.figure("seconds", "watched", Some(seconds), "s");
-    report.figure("server_cpu_share", "relay's CPU", cpu.map(|cpu| cpu / 1e7 / seconds), "% of a core");
+    report.figure("server_cpu_percent", "relay's CPU", cpu.map(|cpu| cpu / 1e7 / seconds), "% of a core");
     Ok(())
 }
 
 /// Logins, closed once they are in.
 pub fn connect(run: &mut Run) -> Result<(), Failure> {
-    // One that stays shows whether anybody is let in.
-    admit(run, STAYS)?;
+    // Those that stay also show whether anybody is let in.
+    let present = run.options.present;
+    admit(run, present)?;
     let Run { options, crowd, progress, report, process, .. } = run;
     let mut latency = Histogram::new();
     let cpu = || process.as_ref().and_then(|process| process.cpu());
@@ -97,7 +99,7 @@ pub fn connect(run: &mut Run) -> Result<(), Failure> {
     let mut begun = 0;
     crowd.heard = begin;
     while begun < most.min(options.concurrency) {
-        crowd.open(STAYS + begun, true)?;
+        crowd.open(present + begun, true)?;
         begun += 1;
     }
     let mut done = 0;
@@ -119,17 +121,20 @@ pub fn connect(run: &mut Run) -> Result<(), Failure> {
     }
     let seconds = (crowd.heard - begin).max(1) as f64 / 1e9;
     // The ends of the sessions are part of what they cost.
-    crowd.wait(options.stall, &|crowd| crowd.posts() == 0)?;
+    if !crowd.wait(options.stall, &|crowd| crowd.posts() == 0)? {
+        return Err(Failure::Failed(format!("{} ends of sessions were never answered", crowd.posts())));
+    }
     crowd.rest(CALM, &mut || {})?;
-    let cpu = cpu().zip(before).map(|(after, before)| after.saturating_sub(before) as f64);
+    let cpu = cpu_between(before, cpu());
     progress.clear();
     report.show("logins", format!("{done} {}, {} at the same time", options.client.name(), options.concurrency));
     report.tell("connects", done);
     report.tell("concurrency", options.concurrency);
+    report.tell("present", present);
     report.figure("seconds", "took", Some(seconds), "s");
     report.figure("connects_per_s", "logins", Some(done as f64 / seconds), "/s");
     report.latency("latency of the login", &latency, From::Connect);
-    report.figure("cpu_us_per_connect", "relay's CPU per login", cpu.map(|cpu| cpu / 1000.0 / done as f64), "µs");
+    report.figure("cpu_us_per_connect", "relay's CPU per login and its end", cpu_each(cpu, done as u64), "µs");
     Ok(())
 }
 
@@ -152,13 +157,15 @@ fn exchange(run: &mut Run, first: usize) -> Result<(), Failure> {
     let crowd = &mut run.crowd;
     let said = crowd.accepted + crowd.say(first)?;
     let done = |crowd: &super::crowd::Crowd| crowd.accepted >= said && crowd.posts() == 0;
-    if !crowd.wait(run.options.stall, &done)? {
+    if !crowd.wait(run.options.stall, &done)? || crowd.accepted != said {
         return Err(Failure::Failed(format!("{} of {said} were told that their message was accepted", crowd.accepted)));
     }
     for _ in 0..run.options.rooms {
         crowd.publish(crowd.now())?;
+        crowd.flush()?;
+        // Large messages to many rooms are more than a relay takes at once.
+        crowd.wait(run.options.stall, &|crowd| crowd.ledger.in_flight() < EXCHANGED)?;
     }
-    crowd.flush()?;
     // What is lost is told at the end.
     crowd.wait(run.options.stall, &|crowd| crowd.ledger.in_flight() == 0).map(|_| ())
 }
@@ -177,20 +184,20 @@ fn told_load(report: &mut Report, pace: Pace, connections: usize, size: usize, s
             format!("{window} in flight")
         }
         Pace::Rate(rate) => {
-            report.tell("rate", rate);
+            report.tell("rate_per_s", rate);
             format!("{rate} a second")
         }
     };
     report.tell("connections", connections);
     report.tell("messages", sent);
-    report.tell("size", size);
+    report.tell("size_bytes", size);
     report.show("messages", format!("{sent} of {size} bytes by {connections} backends, {pace}"));
 }
 
 fn told_cpu(report: &mut Report, span: &Span) {
     let share = |cpu: f64| cpu / 1e7 / span.watched;
-    report.figure("server_cpu_share", "relay's CPU", span.cpu.map(share), "% of a core");
-    report.figure("own_cpu_share", "the load generator's CPU", span.own_cpu.map(share), "% of a core");
+    report.figure("server_cpu_percent", "relay's CPU", span.cpu.map(share), "% of a core");
+    report.figure("own_cpu_percent", "the load generator's CPU", span.own_cpu.map(share), "% of a core");
 }
 
 fn told_memory(report: &mut Report, key: &str, label: &str, before: Option<u64>, after: Option<u64>, count: usize) {
@@ -198,8 +205,18 @@ fn told_memory(report: &mut Report, key: &str, label: &str, before: Option<u64>,
     report.figure(key, label, each, "bytes");
 }
 
-/// Of the logins, those before the ones that are counted.
-pub const STAYS: usize = 1;
+/// Nanoseconds from one look to a later one, if both could be taken.
+fn cpu_between(before: Option<u64>, after: Option<u64>) -> Option<f64> {
+    Some(after?.saturating_sub(before?) as f64)
+}
+
+/// Microseconds for each; of none there is no cost.
+fn cpu_each(cpu: Option<f64>, count: u64) -> Option<f64> {
+    cpu.filter(|_| count > 0).map(|cpu| cpu / 1000.0 / count as f64)
+}
+
 /// How many sessions come before those that are counted.
 pub const WARM: usize = 100;
+/// Messages in flight while each room gets its one.
+const EXCHANGED: usize = 32;
 const CALM: Duration = Duration::from_millis(200);

@@ -74,6 +74,8 @@ pub struct Options {
     pub client: Kind,
     /// How many there are; with `connect`, how many logins in all.
     pub members: Option<usize>,
+    /// How many are in the rooms before the logins that are measured, and stay.
+    pub present: usize,
     /// How many rooms they are in.
     pub rooms: usize,
     /// Bytes of a message's data.
@@ -143,6 +145,7 @@ struct Given {
     start: Option<Option<PathBuf>>,
     client: Option<Kind>,
     members: Option<usize>,
+    present: Option<usize>,
     rooms: Option<usize>,
     size: Option<usize>,
     messages: Option<u64>,
@@ -172,6 +175,7 @@ impl Given {
                 self.client = Some(kind.ok_or_else(|| format!("--client is one of {}, not {wanted:?}", names()))?.1);
             }
             "members" => self.members = Some(number(name, parser, 1_000_000)?),
+            "present" => self.present = Some(number(name, parser, 1_000_000)?),
             "rooms" => self.rooms = Some(number(name, parser, 1_000_000)?),
             "size" => self.size = Some(number(name, parser, 900_000)?),
             "messages" => self.messages = Some(number(name, parser, 1_000_000_000)? as u64),
@@ -203,7 +207,7 @@ impl Given {
             }
             Mode::Idle => &["client", "members", "rooms", "size", "concurrency"],
             Mode::Ingest => &["size", "messages", "window", "rate", "connections"],
-            Mode::Connect => &["client", "members", "rooms", "concurrency"],
+            Mode::Connect => &["client", "members", "present", "rooms", "concurrency"],
         };
         for name in self.names {
             if !own.contains(&name.as_str()) && !COMMON.contains(&name.as_str()) {
@@ -241,6 +245,7 @@ impl Given {
             relay,
             client: self.client.unwrap_or(Kind::Ws),
             members: self.members.or((mode != Mode::Connect && mode != Mode::Ingest).then_some(1000)),
+            present: self.present.unwrap_or(1),
             rooms: self.rooms.unwrap_or(if mode == Mode::Idle { 100 } else { 1 }),
             size,
             messages: self.messages,
@@ -308,6 +313,7 @@ How much:
   --client KIND           ws: plain WebSocket (default); sio4, sio3: Socket.IO 3.x/4.x and 1.x/2.x over
                           a WebSocket; polling4, polling3: the same over HTTP long polling
   --members N             clients (1000); with connect: logins in all
+  --present N             connect: clients that are in the rooms before that, and stay (1)
   --rooms N               rooms they are spread over (1; with idle 100)
   --size BYTES            a message's data (128; at least 20)
   --messages N            messages in all
@@ -326,8 +332,8 @@ The rest:
 
 A delivery must come once, in the order of its publisher, in its room, with every byte of its data.
 CPU is the relay's own, user and system, as the scheduler counts it; memory is what is resident.
-Exit codes: 0, 1 (something lost, doubled, out of order, damaged or refused; or the run failed), 2 (bad
-command line, not this machine, too few descriptors).
+Exit codes: 0, 1 (something lost, doubled, out of order, damaged, refused or never answered; or the run
+failed), 2 (bad command line, not this machine, too few descriptors).
 
   relay bench fan-out --start --members 1000 --window 32
   relay bench fan-out --start --client polling4 --members 200 --rate 100 --seconds 10
@@ -395,6 +401,7 @@ mod tests {
             ("fan-out --seconds 120", "less than --timeout"),
             ("fan-out --seconds inf", "seconds"),
             ("ingest --members 5", "--members does not belong to ingest"),
+            ("idle --present 5", "--present does not belong to idle"),
             ("connect --window 5", "--window does not belong to connect"),
             ("idle --start --addr 127.0.0.1:1", "--start starts"),
         ] {

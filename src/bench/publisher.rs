@@ -24,6 +24,8 @@ pub enum Asked {
     Notification(usize),
     /// A packet of a session that polls.
     Packet,
+    /// Nothing.
+    Nothing,
 }
 
 impl Publisher {
@@ -54,17 +56,20 @@ impl Publisher {
         self.link.flush()
     }
 
-    /// Reads answers; each is handed on with what it is to, and why it is a refusal if it is one.
+    /// Reads answers; each is handed on with what it is to, and why it is a refusal if it is one. Whether there may be more.
     pub fn handle_readable(
         &mut self,
         buffer: &mut [u8],
         hear: &mut dyn FnMut(Asked, Option<String>),
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         let asked = &mut self.asked;
         self.link.read(buffer, &mut |bytes| {
             answers::take(bytes, &mut |status, body| {
-                let to = asked.pop_front().ok_or("an answer to nothing")?;
+                let to = asked.pop_front().unwrap_or(Asked::Nothing);
                 let accepted = match to {
+                    // Whoever has been silent for long is told that it took too long, and closed.
+                    Asked::Nothing if status == REQUEST_TIMEOUT => return Ok(()),
+                    Asked::Nothing => false,
                     Asked::Notification(_) => body.starts_with(b"{\"code\":1,"),
                     Asked::Packet => body == b"ok",
                 };
@@ -75,3 +80,5 @@ impl Publisher {
         })
     }
 }
+
+const REQUEST_TIMEOUT: u16 = 408;

@@ -75,16 +75,18 @@ pub fn pump(run: &mut Run) -> Result<Span, Failure> {
             format!("{seconds:.1} s: {sent} messages, {delivered} of {} deliveries", ledger.owed())
         });
     }
+    let (heard, watched) = (crowd.heard, crowd.now());
+    // What comes twice may come late. And the scheduler counts what a process has done when it stops: of one that still ends
+    // the turn that brought the last delivery, some milliseconds would be missing.
+    crowd.rest(SETTLED, &mut || {})?;
     let (cpu_after, own_after) = cpu();
     let spent = |before: Option<u64>, after: Option<u64>| Some(after?.saturating_sub(before?) as f64);
     let span = Span {
-        seconds: crowd.heard.saturating_sub(begin).max(1) as f64 / 1e9,
-        watched: (crowd.now() - begin).max(1) as f64 / 1e9,
+        seconds: heard.saturating_sub(begin).max(1) as f64 / 1e9,
+        watched: (watched - begin).max(1) as f64 / 1e9,
         cpu: spent(cpu_before, cpu_after),
         own_cpu: spent(own_before, own_after),
     };
-    // What comes twice may come late.
-    crowd.rest(SETTLED, &mut || {})?;
     crowd.ledger.settle();
     progress.clear();
     Ok(span)

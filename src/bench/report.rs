@@ -43,7 +43,7 @@ impl Report {
         }
     }
 
-    /// Latencies, and from when they are counted.
+    /// Latencies, and from when they are counted; nothing if there were none.
     pub fn latency(&mut self, what: &str, histogram: &Histogram, from: From) {
         let (name, text) = match from {
             From::Send => ("send", "from its send"),
@@ -51,15 +51,15 @@ impl Report {
             From::Connect => ("connect", "from the TCP connect on"),
         };
         self.tell("latency_from", name);
-        let micros = |nanos: u64| nanos as f64 / 1000.0;
+        let micros = |nanos: u64| (histogram.count() > 0).then_some(nanos as f64 / 1000.0);
         let shares = [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)];
         let mut figures: Vec<_> = shares.map(|(name, share)| (name, micros(histogram.quantile(share)))).into();
         figures.push(("max", micros(histogram.max())));
         let mut row = String::new();
         for (name, micros) in figures {
-            self.tell(&format!("latency_{name}_us"), rounded(micros));
+            self.tell(&format!("latency_{name}_us"), micros.map(rounded));
             let name = if name == "p999" { "p99.9" } else { name };
-            let _ = write!(row, "{name} {}  ", readable(micros));
+            let _ = write!(row, "{name} {}  ", micros.map_or("—".into(), readable));
         }
         self.show(&format!("{what}, {text}, µs"), row.trim_end());
     }
@@ -73,6 +73,7 @@ impl Report {
             ("damaged", faults.damaged),
             ("closed", faults.closed),
             ("refused", faults.refused),
+            ("unanswered", faults.unanswered),
         ];
         for (name, count) in kinds {
             self.tell(name, count);
@@ -147,6 +148,7 @@ mod tests {
         report.figure("a_us", "a", Some(1.0), "µs");
         report.figure("b_us", "b", None, "µs");
         report.latency("delivery", &Histogram::new(), From::Schedule);
+        assert!(report.object["latency_max_us"].is_null());
         report.faults(&Faults { lost: 2, shown: vec!["why".into()], ..Faults::default() });
         let json: Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!((json["a_us"].as_f64(), json["b_us"].is_null()), (Some(1.0), true));

@@ -128,7 +128,9 @@ impl Script {
         let quick = || {
             let data = text.strip_prefix(self.before[form as usize].as_slice())?;
             let (data, behind) = data.split_at_checked(self.size)?;
-            behind.starts_with(&self.rooms[room].behind).then_some(())?;
+            let id = behind.strip_prefix(self.rooms[room].behind.as_slice())?;
+            // What is cut off is looked at below.
+            (id.starts_with(b",\"") && id.ends_with(END[form as usize])).then_some(())?;
             self.number(data)
         };
         let number = quick().map_or_else(|| self.take_apart(text, form, room), Ok)?;
@@ -180,6 +182,8 @@ pub fn session(revision: Revision, transport: &str, more: &str) -> String {
     format!("/socket.io/?EIO={number}&transport={transport}&{more}")
 }
 
+/// How a message ends, in each form.
+const END: [&[u8]; 2] = [b"}", b"}]"];
 const RUN: usize = 8;
 const DIGITS: usize = 10;
 

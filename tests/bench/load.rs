@@ -1,14 +1,14 @@
-//! The load for `tests/bench/compare` and `tests/bench/instructions`: plain WebSocket or Socket.IO clients, and a backend
+//! The load for `tests/bench/compare`, `goals` and `instructions`: plain WebSocket or Socket.IO clients, and a backend
 //! that notifies them. One thread; every delivery is checked for loss, order and content. Prints one JSON object.
 //!
 //! ```text
-//! load fanout --addr HOST:PORT --pids PID,…    members in one room, messages to it (0 members: only notifications)
+//! load fanout --addr HOST:PORT --pids PID,…    members in rooms, messages to one after the other (0 members: only these)
 //! load idle   --addr HOST:PORT --pids PID,…    clients in 100 rooms that do nothing
-//! load floor                                   the server that only sends
+//! load floor | floor-each                      the server that only sends: once for all messages that wait, or each
 //! ```
 //!
-//! `--members`, `--messages`, `--window` (in flight), `--size` (bytes of data), `--speaks plain|socketio4`; for servers that
-//! are not relay `--connect` and `--notify` (targets; `{room}`, `{number}` and `{sign}` are filled in) and `--body raw` (the
+//! `--members`, `--rooms` (1), `--messages`, `--window` (in flight), `--size` (bytes of data), `--speaks
+//! plain|socketio4|socketio3`; it aims at this machine only. For servers that are not relay `--connect` and `--notify` (targets; `{room}`, `{number}` and `{sign}` are filled in) and `--body raw` (the
 //! body is the data, instead of a signed form). With `--steps` it says `ready` and `done` around what is measured, and waits
 //! for a line each time.
 #![allow(missing_docs)]
@@ -48,7 +48,8 @@ fn main() {
         "fanout" => fan_out(&options),
         "idle" => idle(&options),
         "floor" => floor::serve(true),
-        _ => panic!("a job: fanout, idle or floor"),
+        "floor-each" => floor::serve(false),
+        _ => panic!("a job: fanout, idle, floor or floor-each"),
     };
     println!("{result}");
 }
@@ -65,14 +66,18 @@ impl Options {
     }
 
     fn addr(&self) -> SocketAddr {
-        self.text("addr", "127.0.0.1:4000").parse().expect("an address")
+        let addr: SocketAddr = self.text("addr", "127.0.0.1:4000").parse().expect("an address");
+        assert!(addr.ip().to_canonical().is_loopback(), "{addr} is not on this machine, and a load may do harm there");
+        addr
     }
 
-    fn socketio(&self) -> bool {
+    /// The revision of Engine.IO, if it is to be Socket.IO.
+    fn socketio(&self) -> Option<u8> {
         match self.text("speaks", "plain") {
-            "plain" => false,
-            "socketio4" => true,
-            other => panic!("{other}: plain or socketio4"),
+            "plain" => None,
+            "socketio4" => Some(4),
+            "socketio3" => Some(3),
+            other => panic!("{other}: plain, socketio4 or socketio3"),
         }
     }
 
@@ -109,10 +114,11 @@ struct Usage {
     resident: u64,
 }
 
-/// A client in a room; it counts the messages it got.
+/// A client in a room.
 struct Member {
     stream: TcpStream,
     bytes: Vec<u8>,
+    /// The message that must come next.
     next: usize,
 }
 
@@ -121,18 +127,22 @@ impl Member {
         let socketio = options.socketio();
         let mut stream = TcpStream::connect(options.addr()).unwrap();
         stream.set_nodelay(true).unwrap();
-        let path = if socketio { "/socket.io/?EIO=4&transport=websocket&" } else { "/ws?" };
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let path = match socketio {
+            Some(revision) => format!("/socket.io/?EIO={revision}&transport=websocket&"),
+            None => "/ws?".into(),
+        };
         let standard =
             format!("{path}source=demo&room_ids={{room}}&userid={{number}}&username=name-{{number}}&sign={{sign}}");
         let sign = to_hex(&Subject::Connect { source: "demo", userid: "", room_ids: room }.md5(KEY.as_bytes()));
         let target = options.text("connect", &standard).replace("{room}", room).replace("{sign}", &sign);
         let target = target.replace("{number}", &number.to_string());
-        write!(
-            stream,
+        // In one piece: as many reads as there are pieces would be counted with the connect.
+        let request = format!(
             "GET {target} HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        .unwrap();
+        );
+        stream.write_all(request.as_bytes()).unwrap();
         let mut member = Member { stream, bytes: Vec::new(), next: 0 };
         let head = loop {
             if let Some(at) = find(&member.bytes, b"\r\n\r\n") {
@@ -141,12 +151,16 @@ impl Member {
             member.wait();
         };
         assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
-        if socketio {
-            member.stream.write_all(&masked(1, b"40")).unwrap();
+        if let Some(revision) = socketio {
+            if revision == 4 {
+                member.stream.write_all(&masked(1, b"40")).unwrap();
+            }
             let mut joined = false;
             while !joined {
-                member.wait();
                 frames(&mut member.bytes, |_, payload| joined |= payload.starts_with(b"40"));
+                if !joined {
+                    member.wait();
+                }
             }
         }
         member.stream.set_nonblocking(true).unwrap();
@@ -160,8 +174,9 @@ impl Member {
         self.bytes.extend_from_slice(&part[..length]);
     }
 
-    /// Reads what is there; how many messages it was. Each must be the next of `expected`.
-    fn read(&mut self, buffer: &mut [u8], expected: &[Vec<u8>], place: &mut usize) -> usize {
+    /// Reads what is there; how many messages it was. Each must be the next of those that are for its room: every
+    /// `rooms`-th of `all`.
+    fn read(&mut self, buffer: &mut [u8], all: &[Vec<u8>], rooms: usize, place: &mut usize) -> usize {
         loop {
             match self.stream.read(buffer) {
                 Ok(0) => panic!("a member was closed"),
@@ -175,14 +190,14 @@ impl Member {
                 Err(error) => panic!("{error}"),
             }
         }
-        let before = self.next;
+        let mut messages = 0;
         let mut answer = Vec::new();
         frames(&mut self.bytes, |opcode, payload| match (opcode, payload) {
             (8, _) => panic!("a member was closed: {}", String::from_utf8_lossy(payload)),
             (9, _) => answer.extend(masked(10, payload)),
             (_, b"2") => answer.extend(masked(1, b"3")),
             _ => {
-                let expected = expected.get(self.next).expect("nothing more");
+                let expected = all.get(self.next).expect("nothing more");
                 // It mostly stands where it stood the last time.
                 if payload.get(*place..*place + expected.len()) != Some(expected) {
                     let found = find(payload, expected);
@@ -190,11 +205,12 @@ impl Member {
                         panic!("lost, doubled or out of order: {}", String::from_utf8_lossy(payload))
                     });
                 }
-                self.next += 1;
+                self.next += rooms;
+                messages += 1;
             }
         });
         self.stream.write_all(&answer).unwrap();
-        self.next - before
+        messages
     }
 }
 
@@ -252,14 +268,14 @@ impl Publisher {
     }
 }
 
-fn notification(options: &Options, data: &str) -> Vec<u8> {
-    let target = options.text("notify", "/api/notify").replace("{room}", ROOM);
+fn notification(options: &Options, room: &str, data: &str) -> Vec<u8> {
+    let target = options.text("notify", "/api/notify").replace("{room}", room);
     let (kind, body) = match options.text("body", "form") {
         "raw" => ("text/plain", data.to_owned()),
         _ => {
-            let subject = Subject::Notify { source: "demo", room_id: ROOM, data: data.as_bytes() };
+            let subject = Subject::Notify { source: "demo", room_id: room, data: data.as_bytes() };
             let sign = to_hex(&subject.md5(KEY.as_bytes()));
-            let fields = [("source", "demo"), ("room_id", ROOM), ("data", data), ("sign", &sign)];
+            let fields = [("source", "demo"), ("room_id", room), ("data", data), ("sign", &sign)];
             let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
             ("application/x-www-form-urlencoded", body)
         }
@@ -271,8 +287,12 @@ fn notification(options: &Options, data: &str) -> Vec<u8> {
 
 /// What a delivery costs the server.
 fn fan_out(options: &Options) -> serde_json::Value {
-    let [members, count, window, size] =
-        [("members", 1000), ("messages", 300), ("window", 1), ("size", 128)].map(|(name, n)| options.number(name, n));
+    let [members, rooms, count, window, size] =
+        [("members", 1000), ("rooms", 1), ("messages", 300), ("window", 1), ("size", 128)]
+            .map(|(name, n)| options.number(name, n));
+    assert!(members % rooms == 0, "as many in each room");
+    let each = members / rooms;
+    let room = |number: usize| format!("{ROOM}-{}", number % rooms);
     let data: Vec<Vec<u8>> = (0..count)
         .map(|number| {
             let mut data = format!("seq={number};").into_bytes();
@@ -280,9 +300,13 @@ fn fan_out(options: &Options) -> serde_json::Value {
             data
         })
         .collect();
-    let requests: Vec<Vec<u8>> =
-        data.iter().map(|data| notification(options, std::str::from_utf8(data).unwrap())).collect();
-    let mut members: Vec<Member> = (0..members).map(|number| Member::connect(options, ROOM, number)).collect();
+    let requests: Vec<Vec<u8>> = data
+        .iter()
+        .enumerate()
+        .map(|(n, data)| notification(options, &room(n), std::str::from_utf8(data).unwrap()))
+        .collect();
+    let connect = |number| Member { next: number % rooms, ..Member::connect(options, &room(number), number) };
+    let mut members: Vec<Member> = (0..members).map(connect).collect();
     let stream = TcpStream::connect(options.addr()).unwrap();
     stream.set_nodelay(true).unwrap();
     stream.set_nonblocking(true).unwrap();
@@ -299,33 +323,32 @@ fn fan_out(options: &Options) -> serde_json::Value {
     let mut buffer = vec![0; 1 << 16];
     let (mut sent, mut delivered, mut place) = (0, 0, 0);
     let (before, begin) = (options.usage(), Instant::now());
-    while delivered < count * members.len() || publisher.answered < count {
-        assert!(begin.elapsed() < PATIENCE, "{delivered} of {} came", count * members.len());
-        let waiting = |sent: usize| sent * members.len() - delivered;
-        while sent < count
-            && sent - publisher.answered < window
-            && (members.is_empty() || waiting(sent) < window * members.len())
-        {
+    while delivered < count * each || publisher.answered < count {
+        assert!(begin.elapsed() < PATIENCE, "{delivered} of {} came", count * each);
+        // One at a time: everybody has got it before the next one is sent.
+        let waiting = |sent: usize| sent * each - delivered;
+        while sent < count && sent - publisher.answered < window && waiting(sent) <= (window - 1) * each {
             publisher.stream.write_all(&requests[sent]).unwrap();
             sent += 1;
         }
         poll.poll(&mut events, Some(PATIENCE)).unwrap();
         for event in &events {
             match members.get_mut(event.token().0) {
-                Some(member) => delivered += member.read(&mut buffer, &data, &mut place),
+                Some(member) => delivered += member.read(&mut buffer, &data, rooms, &mut place),
                 None => publisher.read(&mut buffer),
             }
         }
     }
-    let (after, seconds) = (options.usage(), begin.elapsed().as_secs_f64());
-    options.step("done");
-    // Nothing may come twice.
+    let seconds = begin.elapsed().as_secs_f64();
+    // Nothing may come twice. And what a process has done is counted when it stops, or some milliseconds later.
     thread::sleep(Duration::from_millis(50));
-    let more: usize = members.iter_mut().map(|member| member.read(&mut buffer, &data, &mut place)).sum();
+    let after = options.usage();
+    options.step("done");
+    let more: usize = members.iter_mut().map(|member| member.read(&mut buffer, &data, rooms, &mut place)).sum();
     assert_eq!(more, 0, "doubled");
     let cpu = after.cpu - before.cpu;
     json!({
-        "job": "fanout", "members": members.len(), "messages": count, "window": window, "size": size,
+        "job": "fanout", "members": members.len(), "rooms": rooms, "messages": count, "window": window, "size": size,
         "delivered": delivered, "seconds": seconds, "cpu_ns": cpu,
         "cpu_ns_per_delivery": cpu as f64 / delivered.max(1) as f64, "cpu_ns_per_message": cpu as f64 / count as f64,
     })
@@ -342,6 +365,7 @@ fn idle(options: &Options) -> serde_json::Value {
     let (before, begin) = (options.usage(), Instant::now());
     let members: Vec<Member> = (0..count).map(connect).collect();
     let seconds = begin.elapsed().as_secs_f64();
+    thread::sleep(Duration::from_millis(50));
     let connected = options.usage();
     options.step("done");
     // Garbage is collected, buffers are returned.

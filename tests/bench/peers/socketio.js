@@ -1,11 +1,11 @@
 'use strict'
-// socket.io 4 with its default engine, ws, and its default adapter, which encodes a broadcast once.
+// socket.io 4 with its default engine, ws, and its default adapter, which encodes a broadcast once; clients may poll.
 
 const { Server } = require('socket.io')
 const { listen, mayConnect, server } = require('./backend')
 
 const http = server((room, message) => io.to(room).emit('newMsg', message))
-const io = new Server(http, { transports: ['websocket'], perMessageDeflate: false, serveClient: false })
+const io = new Server(http, { perMessageDeflate: false, serveClient: false })
 
 io.use((socket, next) => {
   next(mayConnect(new URLSearchParams(socket.handshake.query)) ? undefined : new Error('sign verify failed!'))
