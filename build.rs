@@ -5,10 +5,12 @@ use std::{env, fmt::Write, fs, path::Path, process::Command};
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let var = |name: &str| env::var(name).unwrap_or_default();
-    // Who has chosen a linker may have one that takes no scripts, as mold: GNU ld and LLD do.
-    let chosen = ["fuse-ld", "linker="].iter().any(|flag| var("CARGO_ENCODED_RUSTFLAGS").contains(flag));
+    // Who has chosen a linker may have one that takes no scripts, as mold, or none of gcc's options: gcc with GNU ld or LLD
+    // does.
+    let flags = var("CARGO_ENCODED_RUSTFLAGS");
+    let chosen = flags.contains("fuse-ld") || flags.contains("linker=") || var("RUSTC_LINKER").contains("ld");
     let released = var("PROFILE") == "release" && var("DEBUG") == "false";
-    if !released || chosen || var("CARGO_CFG_TARGET_OS") != "linux" {
+    if !released || chosen || var("CARGO_CFG_TARGET_OS") != "linux" || var("CARGO_CFG_TARGET_ENV") != "gnu" {
         return;
     }
     let script = Path::new(&var("OUT_DIR")).join("relay.ld");
