@@ -3,7 +3,6 @@
 //! Behind the door nobody asks again: a [`RoomId`] is neither empty nor too long, a [`Rooms`] list is not empty, a source's
 //! name can be part of a file's name.
 
-use memchr::memchr;
 use smallvec::{SmallVec, smallvec};
 
 /// A room's name: not empty, at most so many bytes, any characters.
@@ -38,7 +37,7 @@ pub struct Rooms<'a> {
 impl<'a> Rooms<'a> {
     /// Splits and checks `list`; `most` of zero sets no bound on the number.
     pub fn parse(list: &'a str, longest: usize, most: usize) -> Result<Rooms<'a>, NameError> {
-        if !list.is_empty() && list.len() <= longest && memchr(b',', list.as_bytes()).is_none() {
+        if !list.is_empty() && list.len() <= longest && !list.bytes().any(|byte| byte == b',') {
             return Ok(Rooms { list: smallvec![RoomId(list)] });
         }
         let names = || list.split(',').filter(|name| !name.is_empty());

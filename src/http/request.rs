@@ -205,8 +205,9 @@ fn split_target<'a>(target: &'a str, method: &str) -> Result<(&'a str, &'a str),
         }
         _ => return bad,
     };
-    let path = memchr(b'#', path.as_bytes()).map_or(path, |at| &path[..at]);
-    Ok(memchr(b'?', path.as_bytes()).map_or((path, ""), |at| (&path[..at], &path[at + 1..])))
+    let end = memchr(b'#', path.as_bytes()).unwrap_or(path.len());
+    let query = path.bytes().take(end).position(|byte| byte == b'?');
+    Ok(query.map_or((&path[..end], ""), |at| (&path[..at], &path[at + 1..end])))
 }
 
 /// Whether a header's name, or a word of its value, is `name`, which is in lower case and as long. Eight bytes at a time: they
