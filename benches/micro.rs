@@ -158,7 +158,7 @@ fn notify(bencher: Bencher, body: Body) {
             site: &site,
             guesses: &mut guesses,
             conn: conn(),
-            peer: &|| None,
+            peer: None,
             now: NOW,
             connections: 1,
             places: 1000,

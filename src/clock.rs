@@ -33,6 +33,12 @@ impl Time {
         Time(self.0.saturating_add(micros))
     }
 
+    /// The first point from here on whose microseconds are a multiple of `step`'s.
+    pub fn rounded_up(self, step: Duration) -> Time {
+        let step = (step.as_micros() as u64).max(1);
+        Time(self.0.checked_next_multiple_of(step).unwrap_or(u64::MAX))
+    }
+
     /// How long after `earlier` this point is; zero if it is not after it.
     pub fn since(self, earlier: Time) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -151,6 +157,9 @@ mod tests {
         assert_eq!(Time::NEVER.after(Duration::from_secs(1)), Time::NEVER);
         assert_eq!(Time::START.after(Duration::MAX), Time::NEVER);
         assert_eq!(Time::START.since(Time::NEVER), Duration::ZERO);
+        assert_eq!(Time::NEVER.rounded_up(Duration::from_millis(16)), Time::NEVER);
+        assert_eq!(Time::from_micros(15_001).rounded_up(Duration::from_millis(5)), Time::from_micros(20_000));
+        assert_eq!(Time::from_micros(15_000).rounded_up(Duration::from_millis(5)), Time::from_micros(15_000));
         assert_eq!(Time::from_micros(1500).since(Time::from_micros(500)), Duration::from_millis(1));
     }
     #[test]

@@ -76,7 +76,7 @@ pub fn gate(head: &Head<'_>, shown: &str, cx: &mut Context<'_>) -> Result<(), Re
     if shown.is_empty() {
         return Err(refused(401, WRONG).with("WWW-Authenticate", "Bearer"));
     }
-    let ip = client_ip((cx.peer)(), head, &cx.hub.config().trusted_proxies);
+    let ip = client_ip(cx.peer, head, &cx.hub.config().trusted_proxies);
     let who = guesser(ip);
     let right = same_secret(shown.as_bytes(), cx.site.admin_token.as_bytes());
     // A long token cannot be guessed at any pace, so nobody can lock out who shares his address and knows it.

@@ -46,7 +46,7 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         ext_info: fields.get("ext_info"),
         watch_quit: event::is_one(fields.get("watch_quit")),
         form,
-        ip: client_ip((cx.peer)(), head, &config.trusted_proxies),
+        ip: client_ip(cx.peer, head, &config.trusted_proxies),
         referer: &head.referer,
         user_agent: &head.user_agent,
     };

@@ -105,7 +105,7 @@ fn open(head: &Head<'_>, cx: &mut Context<'_>, revision: Revision, base64: bool,
         revision,
         base64,
         query: head.query,
-        ip: client_ip((cx.peer)(), head, &config.trusted_proxies),
+        ip: client_ip(cx.peer, head, &config.trusted_proxies),
         referer: &head.referer,
         user_agent: &head.user_agent,
     };

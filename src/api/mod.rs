@@ -38,9 +38,8 @@ pub struct Context<'a> {
     pub guesses: &'a mut admin::Guesses,
     /// The connection the request came on.
     pub conn: ConnKey,
-    /// Asks for the address of who is at its other end; none for a Unix socket. It is a call to the kernel, which only
-    /// a login needs.
-    pub peer: &'a dyn Fn() -> Option<IpAddr>,
+    /// The address of who is at its other end; none for a Unix socket.
+    pub peer: Option<IpAddr>,
     /// The clocks.
     pub now: Now,
     /// How many connections there are.
@@ -265,7 +264,7 @@ fn origin_allowed(origin: &str, config: &Config) -> bool {
 
 /// Who is really at the other end: the last address of `X-Forwarded-For` that no trusted proxy wrote down for another.
 fn client_ip(peer: Option<IpAddr>, head: &Head<'_>, trusted: &[Network]) -> Option<IpAddr> {
-    let mut client = peer.map(|ip| ip.to_canonical());
+    let mut client = peer;
     for hop in head.forwarded_for.rsplit(',') {
         if !trusted.iter().any(|network| network.contains(client)) {
             break;

@@ -176,7 +176,7 @@ impl<'a> Notification<'a> {
             Err(refusal) => {
                 cx.hub.stats.notifies_refused += 1;
                 if cx.hub.journal.is_on() {
-                    let ip = client_ip((cx.peer)(), head, &cx.hub.config().trusted_proxies);
+                    let ip = client_ip(cx.peer, head, &cx.hub.config().trusted_proxies);
                     cx.hub.journal.error("notify", &refusal.text(), |line| {
                         line.cut("source", &self.source);
                         line.cut("room_id", &self.room_id);

@@ -178,7 +178,7 @@ fn record(visitor: &Visitor<'_>, source: &str, cx: &Look<'_>) -> String {
     line.text("source", source);
     visitor.describe(&mut line);
     line.text("server_ip", &cx.site.server_ip);
-    line.shown("time", cx.now.local_at(visitor.session.since));
+    line.shown("time", cx.now.local_at(visitor.session.identity.since()));
     out.push(b'}');
     String::from_utf8(out).expect("made of strings")
 }

@@ -4,7 +4,7 @@
 //! [`Exchange::reply`] before the next is asked for. A request that came whole in one read is never copied; what is
 //! unfinished is kept, and nothing else. Output gathers in one buffer and is written once a turn.
 
-use core::time::Duration;
+use core::{net::IpAddr, time::Duration};
 use std::io::{self, ErrorKind, Write};
 
 use super::{Error, Framing, Head, Reply, Request, chunked::Chunked, reply::Connection};
@@ -18,6 +18,8 @@ use crate::{
 /// The state of one connection that speaks HTTP.
 #[derive(Debug)]
 pub struct Exchange {
+    /// The address at the other end, for who answers; none if there is none.
+    pub peer: Option<IpAddr>,
     /// What has come of a request that was not whole, from `start` on.
     input: Vec<u8>,
     start: usize,
@@ -84,6 +86,7 @@ impl Exchange {
     /// A connection that was just accepted.
     pub fn new(now: Now, limits: &Limits) -> Exchange {
         Exchange {
+            peer: None,
             input: Vec::new(),
             start: 0,
             framer: Framer::default(),

@@ -1,12 +1,9 @@
 //! What one connected peer is, and what it costs.
 //!
-//! An idle plain WebSocket client costs, beside its connection: [`Client`] 64 bytes, [`Session`] 96, one allocation for
+//! An idle plain WebSocket client costs, beside its connection: [`Client`] 64 bytes, [`Session`] 72, one allocation for
 //! the strings of its login, 24 bytes in each of its rooms; nothing to read into, no protocol state, no queue.
 
-use core::{
-    net::{IpAddr, Ipv6Addr},
-    num::NonZeroU64,
-};
+use core::{net::IpAddr, num::NonZeroU64};
 use std::{collections::HashSet, rc::Rc};
 
 use smallvec::SmallVec;
@@ -44,8 +41,6 @@ const _: () = assert!(size_of::<Client>() <= 64);
 pub struct Session {
     /// Whose it is.
     pub client: ClientKey,
-    /// When it came, unix seconds.
-    pub since: u64,
     /// Who it is.
     pub identity: Identity,
     /// Where it is, in the order it came there.
@@ -64,7 +59,7 @@ pub struct Session {
     pub listing: Listing,
 }
 
-const _: () = assert!(size_of::<Session>() <= 96);
+const _: () = assert!(size_of::<Session>() <= 72);
 
 /// A room, and the member's place in it.
 #[derive(Clone, Copy, Debug)]
@@ -93,45 +88,58 @@ impl Form {
     pub const COUNT: usize = 4;
 }
 
-/// The strings of a login in one allocation, its address, and the page it came from.
+/// Who it says it is, in one allocation with its address, and the page it came from.
 pub struct Identity {
+    /// The user's id and name, what else the page told, a space, and the address if there is one. (As bytes of its own the
+    /// address would cost each session sixteen; here it mostly fits into what the allocation is rounded up to.)
     text: Box<str>,
-    userid_end: u32,
-    username_end: u32,
     agent: Rc<Agent>,
-    ip: [u8; 16],
+    userid_end: u16,
+    username_end: u16,
+    since: u32,
 }
 
 impl Identity {
-    /// Keeps what a login said; `ip` is none for a peer of a Unix socket.
-    pub fn new(userid: &str, username: &str, ext_info: &str, agent: Rc<Agent>, ip: Option<IpAddr>) -> Identity {
-        let ip = match ip {
-            Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped(),
-            Some(IpAddr::V6(ip)) => ip,
-            None => Ipv6Addr::UNSPECIFIED,
-        };
+    /// Keeps what a login said, ids and names of at most 32,767 bytes; `ip` is none for a peer of a Unix socket; `since` is
+    /// when it was, in unix seconds until the year 2106.
+    pub fn new(
+        userid: &str,
+        username: &str,
+        ext_info: &str,
+        agent: Rc<Agent>,
+        ip: Option<IpAddr>,
+        since: u64,
+    ) -> Identity {
+        let most = |name: &str| name.floor_char_boundary(LONGEST_PART);
+        let (userid, username) = (&userid[..most(userid)], &username[..most(username)]);
+        let ip = ip.map(|ip| ip.to_string()).unwrap_or_default();
         Identity {
-            text: [userid, username, ext_info].concat().into(),
-            userid_end: userid.len() as u32,
-            username_end: (userid.len() + username.len()) as u32,
+            text: [userid, username, ext_info, " ", &ip].concat().into(),
             agent,
-            ip: ip.octets(),
+            userid_end: userid.len() as u16,
+            username_end: (userid.len() + username.len()) as u16,
+            since: since as u32,
         }
     }
 
     /// What the login calls the user.
     pub fn userid(&self) -> &str {
-        &self.text[..self.userid_end as usize]
+        &self.text[..self.userid_end.into()]
     }
 
     /// The user's name to show.
     pub fn username(&self) -> &str {
-        &self.text[self.userid_end as usize..self.username_end as usize]
+        &self.text[self.userid_end.into()..self.username_end.into()]
     }
 
     /// Whatever else the page told.
     pub fn ext_info(&self) -> &str {
-        &self.text[self.username_end as usize..]
+        &self.text[self.username_end.into()..self.border()]
+    }
+
+    /// When it came, unix seconds.
+    pub fn since(&self) -> u64 {
+        self.since.into()
     }
 
     /// The page and the browser.
@@ -146,8 +154,12 @@ impl Identity {
 
     /// The peer's address; nothing for a peer of a Unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
-        let ip = Ipv6Addr::from(self.ip);
-        (!ip.is_unspecified()).then(|| ip.to_canonical())
+        self.text[self.border() + 1..].parse().ok()
+    }
+
+    /// Where the space stands before the address, which has none in itself.
+    fn border(&self) -> usize {
+        self.text.rfind(' ').expect("it was made with one")
     }
 }
 
@@ -223,6 +235,8 @@ fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(LONGEST_HEADER)]
 }
 
+/// Bytes of an id or a name that fit into an [`Identity`].
+const LONGEST_PART: usize = 32_767;
 /// Bytes that are kept of a header.
 const LONGEST_HEADER: usize = 512;
 
@@ -236,9 +250,13 @@ mod tests {
         let agent = agents.intern("http://page/", &"ü".repeat(400));
         assert_eq!(agent.user_agent.len(), 512);
         let ip = "10.0.0.1".parse().ok();
-        let one = Identity::new("7", "张三", "{}", agent.clone(), ip);
+        let one = Identity::new("7", "张三", "{}", agent.clone(), ip, 5);
         assert_eq!((one.userid(), one.username(), one.ext_info(), one.ip()), ("7", "张三", "{}", ip));
-        let two = Identity::new("", "", "", agents.intern("http://page/", &"ü".repeat(300)), None);
+        let spaces = Identity::new(" ", "a b", " { } ", agent.clone(), "::1".parse().ok(), 5);
+        assert_eq!((spaces.userid(), spaces.username(), spaces.ext_info()), (" ", "a b", " { } "));
+        assert_eq!(spaces.ip(), "::1".parse().ok());
+        drop(spaces);
+        let two = Identity::new("", "", "", agents.intern("http://page/", &"ü".repeat(300)), None, 5);
         assert_eq!((two.userid(), two.ip(), agents.len()), ("", None, 1));
         drop(agent);
         agents.release(one.into_agent());

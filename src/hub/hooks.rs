@@ -362,7 +362,8 @@ fn rename(session: &mut Session, answer: &Answer<'_>) {
     let cut = |text: &str| text[..text.floor_char_boundary(super::login::LONGEST_NAME)].to_owned();
     let userid = answer.userid.as_deref().map_or_else(|| identity.userid().to_owned(), cut);
     let username = answer.username.as_deref().map_or_else(|| identity.username().to_owned(), cut);
-    let renamed = Identity::new(&userid, &username, identity.ext_info(), identity.agent().clone(), identity.ip());
+    let (agent, ip, since) = (identity.agent().clone(), identity.ip(), identity.since());
+    let renamed = Identity::new(&userid, &username, identity.ext_info(), agent, ip, since);
     // The agent is counted by who holds it: the old identity lets go of it.
     session.identity = renamed;
 }

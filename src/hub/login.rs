@@ -90,8 +90,7 @@ impl Hub {
         let agent = self.agents.intern(login.referer, login.user_agent);
         let session = self.sessions.insert(Session {
             client,
-            since: now.unix,
-            identity: Identity::new(login.userid, login.username, login.ext_info, agent, login.ip),
+            identity: Identity::new(login.userid, login.username, login.ext_info, agent, login.ip, now.unix),
             rooms: Default::default(),
             tenant: tenant.0,
             space,

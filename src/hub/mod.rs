@@ -455,7 +455,7 @@ impl Hub {
         self.strike(session);
         let Some(gone) = self.sessions.get(session) else { return };
         let (tenant, rooms) = (gone.tenant, self.room_names(gone));
-        let seconds = self.journal.now().unix.saturating_sub(gone.since);
+        let seconds = self.journal.now().unix.saturating_sub(gone.identity.since());
         self.record_visit("disconnect", session, Some(seconds));
         while let Some(session_rooms) =
             self.sessions.get(session).map(|session| &session.rooms).filter(|rooms| !rooms.is_empty())

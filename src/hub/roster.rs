@@ -187,7 +187,7 @@ impl Hub {
             line.text("ext_info", identity.ext_info());
             line.text("watch_quit", if session.watch_quit { "1" } else { "" });
             line.text("server_ip", self.siblings.ip());
-            line.text("time", &now.local_at(session.since).unpadded());
+            line.text("time", &now.local_at(identity.since()).unpadded());
             line.text("nsp", visitor.namespace);
             line.text("protocol", protocol(session.form));
             if let Some(ip) = identity.ip() {

@@ -38,10 +38,10 @@ use crate::{
 pub struct Socket {
     /// Its session of Engine.IO.
     pub engine: Engine,
-    /// The query it opened the session with: namespaces may be joined with it at any time.
-    query: Box<str>,
+    /// Its address if it has one, a space, and the query it opened the session with: namespaces may be joined with it
+    /// at any time.
+    opening: Box<str>,
     agent: Rc<Agent>,
-    ip: Option<IpAddr>,
     /// The namespaces it is in.
     pub sessions: SmallVec<[(SpaceId, SessionKey); 1]>,
     /// A packet whose attachments have not all come.
@@ -52,7 +52,7 @@ pub struct Socket {
     moves: u8,
 }
 
-const _: () = assert!(size_of::<Socket>() <= 136);
+const _: () = assert!(size_of::<Socket>() <= 112);
 
 #[derive(Default)]
 struct Assembly {
@@ -94,9 +94,10 @@ impl Hub {
         let transport = websocket.map_or(Transport::Polling(None), Transport::WebSocket);
         let socket = Socket {
             engine: Engine::new(opening.revision, opening.base64, transport, &timing, now.time),
-            query: credentials(opening.query).into(),
+            opening: [&opening.ip.map(|ip| ip.to_string()).unwrap_or_default(), " ", &credentials(opening.query)]
+                .concat()
+                .into(),
             agent,
-            ip: opening.ip,
             sessions: SmallVec::new(),
             assembly: None,
             refusals: 0,
@@ -329,7 +330,9 @@ impl Hub {
     fn connect(&mut self, key: ClientKey, namespace: &str, query: &str, auth: &str, now: Now) {
         let Some(socket) = self.socket_mut(key) else { return };
         let revision = socket.engine.revision;
-        let (own, agent, ip) = (socket.query.clone(), socket.agent.clone(), socket.ip);
+        let (opening, agent) = (socket.opening.clone(), socket.agent.clone());
+        let (ip, own) = opening.split_once(' ').expect("it was made with a space");
+        let ip = ip.parse().ok();
         let Some(space) = self.find_space(namespace) else {
             self.refused_namespace(namespace, ip, &agent);
             self.count_refusal(key);
@@ -359,7 +362,7 @@ impl Hub {
             referer: &agent.referer,
             user_agent: &agent.user_agent,
         };
-        let session = match self.admit_session(key, space, &login, &[&own, query].join("&"), auth, now) {
+        let session = match self.admit_session(key, space, &login, &[own, query].join("&"), auth, now) {
             Ok(session) => session,
             Err(refusal) => {
                 self.count_refusal(key);

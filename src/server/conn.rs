@@ -210,14 +210,6 @@ impl Socket {
             Socket::Unix(stream) => stream.take_error()?.map_or(Ok(true), Err),
         }
     }
-
-    /// The address at the other end; none for a Unix socket.
-    pub fn peer(&self) -> Option<core::net::IpAddr> {
-        match self {
-            Socket::Tcp(stream) => stream.peer_addr().ok().map(|address| address.ip().to_canonical()),
-            Socket::Unix(_) => None,
-        }
-    }
 }
 
 impl Read for Socket {

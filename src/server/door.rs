@@ -1,6 +1,6 @@
 //! The door: who is let in, who is turned away, and when nobody is.
 
-use core::time::Duration;
+use core::{net::IpAddr, time::Duration};
 
 use log::{error, warn};
 use mio::Token;
@@ -44,7 +44,7 @@ impl Server {
                     break;
                 }
                 match self.listeners[index].accept() {
-                    Ok(Accepted::Socket(socket)) => self.accepted(socket),
+                    Ok(Accepted::Socket(socket, peer)) => self.accepted(socket, peer),
                     Ok(Accepted::Nobody) => break,
                     Ok(Accepted::Exhausted) => {
                         self.hub.stats.accept_pauses += 1;
@@ -66,9 +66,10 @@ impl Server {
         }
     }
 
-    pub(super) fn accepted(&mut self, socket: Socket) {
+    pub(super) fn accepted(&mut self, socket: Socket, peer: Option<IpAddr>) {
         let refused = self.is_full();
         let mut exchange = Exchange::new(self.now, &self.hub.config().limits);
+        exchange.peer = peer;
         if refused {
             self.hub.stats.connections_refused += 1;
             exchange.refuse(http::Error::Unavailable, self.now);

@@ -1,6 +1,9 @@
 //! Where connections come from: TCP and Unix sockets, our own or inherited.
 
-use core::{fmt, net::SocketAddr};
+use core::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 use std::{
     fs, io,
     net::ToSocketAddrs,
@@ -37,8 +40,8 @@ enum Listening {
 
 /// What accepting brought.
 pub enum Accepted {
-    /// A connection.
-    Socket(Socket),
+    /// A connection, and who is at its other end; none over a Unix socket.
+    Socket(Socket, Option<IpAddr>),
     /// Nobody waits.
     Nobody,
     /// There is no descriptor, or no memory, for one more.
@@ -81,11 +84,13 @@ impl Listener {
     pub fn accept(&mut self) -> io::Result<Accepted> {
         loop {
             let accepted = match &self.socket {
-                Listening::Tcp(listener) => listener.accept().map(|(stream, _)| Socket::Tcp(stream)),
-                Listening::Unix(listener) => listener.accept().map(|(stream, _)| Socket::Unix(stream)),
+                Listening::Tcp(listener) => {
+                    listener.accept().map(|(stream, peer)| (Socket::Tcp(stream), Some(peer.ip().to_canonical())))
+                }
+                Listening::Unix(listener) => listener.accept().map(|(stream, _)| (Socket::Unix(stream), None)),
             };
             let error = match accepted {
-                Ok(socket) => return Ok(Accepted::Socket(socket)),
+                Ok((socket, peer)) => return Ok(Accepted::Socket(socket, peer)),
                 Err(error) => error,
             };
             match error.raw_os_error() {

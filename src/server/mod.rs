@@ -261,6 +261,7 @@ impl Server {
             .timers
             .next()
             .min(self.engines.next())
+            .rounded_up(TIMERS_STEP)
             .min(self.hub.deadline())
             .min(self.backend.deadline())
             .min(self.siblings.deadline())
@@ -392,7 +393,7 @@ impl Server {
         let places = self.most_connections() as usize;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
-        let (mut fresh, mut counting) = (bytes, None);
+        let (mut fresh, mut counting, peer) = (bytes, None, exchange.peer);
         loop {
             if !exchange.wants_input() {
                 if !fresh.is_empty() || exchange.has_input() {
@@ -416,7 +417,7 @@ impl Server {
                 site: &self.site,
                 guesses: &mut self.guesses,
                 conn: key,
-                peer: &|| conn.socket.peer(),
+                peer,
                 now: self.now,
                 connections,
                 places,
@@ -548,6 +549,9 @@ const WAKER: usize = 1;
 const LISTENERS: usize = 2;
 const CONNS: usize = 64;
 
+/// Pings, and what ends who is silent, are due in bundles: 18,000 clients with a ping each 25 s cost 60 wake-ups a second
+/// instead of 720, and are that much later at most.
+const TIMERS_STEP: Duration = Duration::from_millis(16);
 /// Bytes one connection may bring in a turn. A flooder with no such bound delayed another client's probe by 1.5 s.
 const READ_BUDGET: usize = 64 * 1024;
 /// Descriptors that are not for connections.

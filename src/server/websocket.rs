@@ -34,9 +34,11 @@ impl Server {
                 false => self.hub.send_raw(client, &output),
             }
             // Reading may have been put off while it was a request.
-            conn.held = false;
+            let held = core::mem::take(&mut conn.held);
             self.timers.arm(key, conn);
-            self.look_again(key);
+            if held {
+                self.look_again(key);
+            }
             let early = [&input, fresh].concat();
             if !early.is_empty() {
                 self.handle_websocket(key, &early);
