@@ -15,7 +15,7 @@
 //! | 4 | [`server`] | the world: mio, sockets, files, signals, the time |
 //! | 3 | [`hub`], [`api`], [`hooks`], [`siblings`] | the meaning; HTTP endpoints as functions of hub and request; the queue before the backend; the link to other relays |
 //! | 2 | [`http`], [`websocket`], [`engineio`], [`socketio`], [`redis`] | protocols: bytes to values and back, one state machine a connection |
-//! | 1 | [`config`], [`limits`], [`names`], [`key`], [`frame`], [`outbox`], [`sign`], [`clock`] | vocabulary |
+//! | 1 | [`config`], [`limits`], [`names`], [`key`], [`frame`], [`outbox`], [`plain`], [`sign`], [`clock`] | vocabulary |
 //!
 //! # The way of a byte
 //!
@@ -63,6 +63,7 @@ pub mod key;
 pub mod limits;
 pub mod names;
 pub mod outbox;
+pub mod plain;
 pub mod redis;
 pub mod server;
 pub mod siblings;

@@ -100,6 +100,7 @@ impl Outbox {
     }
 
     /// The same behind what waits already.
+    #[inline]
     fn push_behind(&mut self, frame: Run, cap: usize) -> Result<(), Overflow> {
         let slow = self.rest.as_ref().is_some_and(|rest| rest.kept as usize > cap + rest.begun as usize);
         if slow || self.bytes as usize + frame.len() > MOST_AT_ONCE {
@@ -117,6 +118,7 @@ impl Outbox {
     }
 
     /// Queues a frame that must go out whatever waits already: the last one.
+    #[inline]
     pub fn force(&mut self, frame: Run) {
         self.bytes += frame.len() as u32;
         if self.run.batch == frame.batch && self.run.end == frame.begin && !self.run.is_empty() {

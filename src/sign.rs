@@ -188,19 +188,47 @@ impl Subject<'_> {
 
 /// Lower-case hex digits.
 pub fn to_hex(bytes: &[u8]) -> String {
-    data_encoding::HEXLOWER.encode(bytes)
+    let digit = |four: u8| char::from(b"0123456789abcdef"[usize::from(four & 15)]);
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        hex.push(digit(byte >> 4));
+        hex.push(digit(*byte));
+    }
+    hex
 }
 
 /// Whether two secrets are the same, in a time that depends on their lengths only.
+#[inline]
 pub fn same_secret(one: &[u8], other: &[u8]) -> bool {
     one.ct_eq(other).into()
 }
 
+/// The value of a hexadecimal digit, of either case; 255 for what is none.
+const HEX: [u8; 256] = {
+    let mut values = [255; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = b"0123456789abcdef"[value as usize];
+        values[digit as usize] = value;
+        values[digit.to_ascii_uppercase() as usize] = value;
+        value += 1;
+    }
+    values
+};
+
 fn same<const N: usize>(hex: &str, expected: &[u8; N]) -> bool {
+    if hex.len() != 2 * N {
+        return false;
+    }
     let mut given = [0; N];
-    hex.len() == 2 * N
-        && data_encoding::HEXLOWER_PERMISSIVE.decode_mut(hex.as_bytes(), &mut given).is_ok()
-        && same_secret(&given, expected)
+    for (byte, digits) in given.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        let [high, low] = [HEX[usize::from(digits[0])], HEX[usize::from(digits[1])]];
+        if high | low > 15 {
+            return false;
+        }
+        *byte = high << 4 | low;
+    }
+    same_secret(&given, expected)
 }
 
 #[cfg(test)]

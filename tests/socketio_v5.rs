@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use data_encoding::BASE64;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use engineio::{
     INTERVAL, PATIENT, Polling, SLACK, TEXT, TIMEOUT, UPGRADE, bytes, example, frame, joined, json, patience, patient,
     payload, send_bytes, send_part, send_together, websocket,

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 /// Modules by floor; a module may import from its own and lower floors. On floor 2, `http` serves `websocket` (its
 /// upgrade is a request), and on floor 3 the routes know the hub.
-const FLOORS: [(&str, u32); 21] = [
+const FLOORS: [(&str, u32); 22] = [
     ("clock", 1),
     ("config", 1),
     ("frame", 1),
@@ -13,6 +13,7 @@ const FLOORS: [(&str, u32); 21] = [
     ("limits", 1),
     ("names", 1),
     ("outbox", 1),
+    ("plain", 1),
     ("sign", 1),
     ("engineio", 2),
     ("http", 2),

@@ -117,7 +117,7 @@ impl<'a> Order<'a> {
         match self {
             Order::Form(fields) => match (fields.get("args"), fields.get("data")) {
                 ("", "") => Ok((String::new(), String::new())),
-                ("", data) => Ok((data.to_owned(), json_string(data).into_owned())),
+                ("", data) => Ok((data.to_owned(), json_string(data))),
                 (list, _) => Ok((list.to_owned(), inner(list)?)),
             },
             Order::Json(fields) => match (fields.get("args"), fields.get("data")) {

@@ -13,7 +13,6 @@ pub mod steer;
 pub mod view;
 
 use core::net::IpAddr;
-use std::borrow::Cow;
 
 use self::{
     journal::File,
@@ -26,6 +25,7 @@ use crate::{
     http::{Head, Reply, Request},
     hub::Hub,
     key::{ClientKey, ConnKey},
+    plain::json_string,
 };
 
 /// What a route may know and change.
@@ -275,11 +275,6 @@ fn client_ip(peer: Option<IpAddr>, head: &Head<'_>, trusted: &[Network]) -> Opti
         }
     }
     client
-}
-
-/// Appends a JSON string.
-fn json_string(text: &str) -> Cow<'static, str> {
-    serde_json::Value::from(text).to_string().into()
 }
 
 #[cfg(test)]

@@ -63,13 +63,11 @@ pub fn online(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
 fn names<'a>(cx: &Look<'a>, tenant: TenantId, others: Option<&'a Roll>) -> Vec<(&'a str, usize)> {
     let mut names = cx.hub.online(tenant);
     if let Some(roll) = others {
-        let mut all: BTreeMap<&str, usize> = names.into_iter().collect();
         for (name, count) in &roll.names {
-            *all.entry(name).or_default() += count;
+            *names.entry(name).or_default() += count;
         }
-        names = all.into_iter().collect();
     }
-    names
+    names.into_iter().collect()
 }
 
 /// `GET /api/users?source=`: who is here by `userid`, with the sessions in each namespace; in one only with `nsp=`.
@@ -77,10 +75,7 @@ pub fn users(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
     listed(fields, cx.hub, |fields, source, tenant, (skip, most)| {
         let namespace = Some(fields.get("nsp")).filter(|namespace| !namespace.is_empty());
         let others = cx.others(source);
-        let mut users: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
-        for (userid, spaces) in cx.hub.users(tenant, namespace) {
-            users.insert(userid, spaces.into_iter().collect());
-        }
+        let mut users = cx.hub.users(tenant, namespace);
         for (userid, spaces) in others.iter().flat_map(|roll| &roll.users) {
             for (space, count) in spaces.iter().filter(|(space, _)| namespace.is_none_or(|wanted| ***space == *wanted))
             {
@@ -131,7 +126,8 @@ fn logins<'a>(cx: &Look<'a>, source: &str, tenant: TenantId) -> (Vec<(&'a str, u
     match cx.counts(&Topic::Today(source.into())) {
         None => (own.collect(), sessions, false),
         Some(counts) => {
-            let mut all: BTreeMap<&str, u64> = counts.iter().map(|(name, count)| (&**name, *count)).collect();
+            let mut all: BTreeMap<&str, u64> = BTreeMap::new();
+            all.extend(counts.iter().map(|(name, count)| (&**name, *count)));
             for (name, count) in own {
                 let known = all.entry(name).or_default();
                 *known = count.max(*known);

@@ -10,18 +10,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use form_urlencoded::Serializer;
 use lexopt::ValueExt;
 use serde_json::Value as Json;
-use tungstenite::{HandshakeError, Message, WebSocket};
+use tungstenite::{Message, WebSocket, protocol::Role};
 
 use super::{Argument, Arguments};
 use crate::{
+    http::response::{Reader, Response},
+    plain::{json, json_string},
     server::{
         clock::unix_micros,
         process::{BadConfig, Origin, random},
     },
     sign::{Subject, to_hex},
+    websocket::handshake::accept_key,
 };
 
 /// What all three need to know, and what each does with it.
@@ -218,7 +222,7 @@ impl Tool {
                     fields.extend(self.signature(&subject, key));
                 }
                 let fields: Vec<_> =
-                    fields.iter().map(|(name, value)| format!("\"{name}\":{}", Json::from(value.as_str()))).collect();
+                    fields.iter().map(|(name, value)| format!("\"{name}\":{}", json_string(value))).collect();
                 ("application/json", format!("{{{},\"data\":{}}}", fields.join(","), self.data.trim()))
             }
         };
@@ -274,22 +278,19 @@ impl Tool {
         let lost = |error: &dyn fmt::Display| Error::Lost(format!("{}: {error}", self.url));
         let stream = place.connect().map_err(|error| Error::Lost(error.to_string()))?;
         stream.patience(Some(SILENCE)).map_err(|error| lost(&error))?;
-        let url = format!("ws://{}{}/ws?{}", place.host, place.path, form(&fields));
-        let mut socket = match tungstenite::client(url, stream) {
-            Ok((socket, _)) => socket,
-            Err(HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
-                let body = answer.body().as_deref().unwrap_or_default();
-                let why =
-                    serde_json::from_slice::<Json>(body).ok().and_then(|body| body["msg"].as_str().map(String::from));
-                let why = why.unwrap_or_else(|| "no reason given".into());
-                let status = answer.status().as_u16();
-                return Err(match status {
-                    500.. => lost(&format!("{status}: {why}")),
-                    _ => Error::Failed(format!("{} refused with {status}: {why}", self.url)),
+        let (mut stream, target) = (stream, format!("{}/ws?{}", place.path, form(&fields)));
+        let mut socket = match open(&mut stream, &place.host, &target) {
+            Ok(Opened::Socket(ahead)) => WebSocket::from_partially_read(stream, ahead, Role::Client, None),
+            Ok(Opened::Refused(answer)) => {
+                let body = serde_json::from_slice::<Json>(&answer.body).unwrap_or_default();
+                let why = body["msg"].as_str().unwrap_or("no reason given");
+                return Err(match answer.status {
+                    status @ 500.. => lost(&format!("{status}: {why}")),
+                    status => Error::Failed(format!("{} refused with {status}: {why}", self.url)),
                 });
             }
-            Err(HandshakeError::Failure(error)) => return Err(lost(&error)),
-            Err(HandshakeError::Interrupted(_)) => return Err(lost(&"the handshake took too long")),
+            Err(error) if is_timeout(&error) => return Err(lost(&"the handshake took too long")),
+            Err(error) => return Err(lost(&error)),
         };
         eprintln!("relay: listening to {} of {} at {}", self.rooms, self.source, self.url);
         let mut pinged = false;
@@ -322,7 +323,7 @@ impl Tool {
         let line = match message["event"].as_str() {
             _ if self.is_json => text.to_owned(),
             Some("newMsg") => {
-                let data = message["data"].as_str().map_or_else(|| message["data"].to_string(), String::from);
+                let data = message["data"].as_str().map_or_else(|| json(&message["data"]), String::from);
                 format!("{}\t{}", message["room_id"].as_str().unwrap_or_default(), data)
             }
             Some("sys_error") => {
@@ -338,6 +339,59 @@ impl Tool {
             std::process::exit(0);
         }
         Ok(message["event"] == "newMsg")
+    }
+}
+
+/// What a relay answers to who asks for a WebSocket.
+enum Opened {
+    /// The handshake is done; the first frames may have come with it.
+    Socket(Vec<u8>),
+    Refused(Response),
+}
+
+/// The handshake of a client (RFC 6455 section 4.1). tungstenite's would bring another HTTP library into the daemon.
+fn open(stream: &mut Stream, host: &str, target: &str) -> io::Result<Opened> {
+    let key = BASE64.encode(random::<16>());
+    let request = format!(
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let wrong = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
+    let (mut refusal, mut seen, mut piece) = (Reader::default(), Vec::new(), [0; 4096]);
+    loop {
+        let length = stream.read(&mut piece)?;
+        let answer = match length {
+            0 => Some(refusal.handle_end()),
+            _ => {
+                seen.extend_from_slice(&piece[..length]);
+                let mut headers = [httparse::EMPTY_HEADER; 64];
+                let mut head = httparse::Response::new(&mut headers);
+                if let Ok(httparse::Status::Complete(end)) = head.parse(&seen)
+                    && head.code == Some(101)
+                {
+                    let is = |name: &str, value: &str| {
+                        let mut named = head.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+                        named.any(|header| header.value.eq_ignore_ascii_case(value.as_bytes()))
+                    };
+                    let accepted = head.headers.iter().any(|header| {
+                        header.name.eq_ignore_ascii_case("sec-websocket-accept")
+                            && header.value == accept_key(key.as_bytes()).as_bytes()
+                    });
+                    if !accepted || !is("upgrade", "websocket") || !is("connection", "upgrade") {
+                        return Err(wrong("the answer is no WebSocket's"));
+                    }
+                    return Ok(Opened::Socket(seen.split_off(end)));
+                }
+                refusal.handle_input(&piece[..length], LARGEST_ANSWER).transpose()
+            }
+        };
+        match answer {
+            Some(Ok(answer)) => return Ok(Opened::Refused(answer)),
+            Some(Err(malformed)) => return Err(wrong(malformed.0)),
+            None if seen.len() as u64 > LARGEST_ANSWER => return Err(wrong("the answer has no end")),
+            None => {}
+        }
     }
 }
 

@@ -47,13 +47,13 @@ pub fn parse(text: &str, read: ReadFile<'_>) -> Result<Config, Vec<Problem>> {
     if reader.problems.is_empty() {
         return Ok(config);
     }
-    reader.problems.sort_by_key(|problem| (problem.line, problem.column));
     Err(reader.problems)
 }
 
 struct Reader<'t, 'r> {
     text: &'t str,
     read: ReadFile<'r>,
+    /// In the file's order.
     problems: Vec<Problem>,
     /// Every key that was asked for, as `section.key`.
     known: Vec<String>,
@@ -311,14 +311,11 @@ impl<'t> Reader<'t, '_> {
         if let Some(name) = reserved {
             self.problem(span, format!("{}{name:?} is a name that Socket.IO keeps to itself", section.prefix));
         }
-        section.finish(self);
-        match event {
-            Some(event) => Some(Rule { event, send, to, rename, ack, volatile }),
-            None => {
-                self.problem(span, format!("{}event is missing: an event's name, or \"*\"", section.prefix));
-                None
-            }
+        if event.is_none() {
+            self.problem(span, format!("{}event is missing: an event's name, or \"*\"", section.prefix));
         }
+        section.finish(self);
+        event.map(|event| Rule { event, send, to, rename, ack, volatile })
     }
 
     /// What a namespace needs that stands elsewhere.
@@ -373,7 +370,8 @@ impl<'t> Reader<'t, '_> {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-        self.problems.push(Problem { line, column, text });
+        let behind = self.problems.partition_point(|known| (known.line, known.column) <= (line, column));
+        self.problems.insert(behind, Problem { line, column, text });
     }
 }
 
@@ -621,8 +619,9 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// Complains about every key that nobody asked for.
-    fn finish(&mut self, reader: &mut Reader<'t, '_>) {
+    /// Complains about every key that nobody asked for. It takes the section so that its end is written once in the program,
+    /// not behind each.
+    fn finish(mut self, reader: &mut Reader<'t, '_>) {
         for (key, _) in core::mem::take(&mut self.table) {
             let near = self.asked.iter().map(|asked| (distance(asked, &key.name), asked)).min();
             let hint = match near {
@@ -656,7 +655,9 @@ fn to_json(mut value: Value<'_>) -> Json {
         ValueInner::Boolean(flag) => flag.into(),
         ValueInner::Array(array) => array.into_iter().map(to_json).collect(),
         ValueInner::Table(table) => {
-            table.into_iter().map(|(key, value)| (key.name.into_owned(), to_json(value))).collect()
+            let mut fields = serde_json::Map::new();
+            fields.extend(table.into_iter().map(|(key, value)| (key.name.into_owned(), to_json(value))));
+            Json::Object(fields)
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
     io::{self, ErrorKind, Write},
 };
 
-use data_encoding::BASE64;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
     Error, Revision,
@@ -108,7 +108,7 @@ fn text(bytes: &[u8]) -> Result<&str, Error> {
 }
 
 fn base64(text: &str) -> Result<Vec<u8>, Error> {
-    BASE64.decode(text.as_bytes()).map_err(|_| Error::Malformed("not base64"))
+    BASE64.decode(text).map_err(|_| Error::Malformed("not base64"))
 }
 
 /// Composes the body that answers a poll, out of the frames that would go over a WebSocket: whoever gets a message gets it

@@ -11,6 +11,7 @@ use crate::{
     clock::Time,
     http::response::{Malformed, Response},
     key::ClientKey,
+    plain::sorted,
 };
 
 /// Whose calls keep their order: a client's in a namespace.
@@ -361,9 +362,7 @@ impl Dispatcher {
     /// Ends what waits, for nobody shall wait for a backend that is down; who has left can be told later.
     fn give_up(&mut self, why: &str) -> Vec<Finished> {
         let waits = |entry: &Entry| entry.deadline.is_none() && entry.call.kind != Kind::Disconnect;
-        let mut numbers: Vec<u64> =
-            self.calls.iter().filter(|(_, entry)| waits(entry)).map(|(number, _)| *number).collect();
-        numbers.sort_unstable();
+        let numbers = sorted(self.calls.iter().filter(|(_, entry)| waits(entry)).map(|(number, _)| *number).collect());
         self.stats.failed += numbers.len() as u64;
         numbers.into_iter().filter_map(|number| self.finish(number, Err(Failure::Down(why.to_owned())))).collect()
     }

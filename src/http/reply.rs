@@ -4,6 +4,7 @@ use core::cell::Cell;
 use std::borrow::Cow;
 
 use super::Error;
+use crate::plain::json_string;
 
 /// An answer to one request.
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ impl Reply {
     /// The contract's answer for whatever went wrong: `{"code":0,"msg":…,"data":""}`.
     pub fn refusal(status: u16, why: &str) -> Reply {
         let mut body = String::from("{\"code\":0,\"msg\":");
-        body.push_str(&serde_json::Value::from(why).to_string());
+        body.push_str(&json_string(why));
         body.push_str(",\"data\":\"\"}");
         Reply::json(status, body.into_bytes())
     }

@@ -104,12 +104,13 @@ impl<'a> Head<'a> {
         Fields::parse(self.query.as_bytes())
     }
 
+    #[inline]
     fn read_headers(&mut self, headers: &[httparse::Header<'a>]) -> Result<(), Error> {
         let (mut hosts, mut lengths, mut codings) = (0, 0, 0);
         let (mut connection_upgrade, mut upgrade_websocket) = (false, false);
         for header in headers {
             let text = || core::str::from_utf8(header.value).unwrap_or_default().trim_ascii();
-            let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+            let is = |name: &str| same_name(header.name.as_bytes(), name);
             let once = |field: &mut &'a str, why| {
                 let first = field.is_empty();
                 *field = text();
@@ -209,8 +210,24 @@ fn split_target<'a>(target: &'a str, method: &str) -> Result<(&'a str, &'a str),
     Ok(query.map_or((&path[..end], ""), |at| (&path[..at], &path[at + 1..end])))
 }
 
+/// Whether a header's name, or a word of its value, is `name`, which is in lower case and as long. Eight bytes at a time: they
+/// are looked at for every request, and a loop over their bytes is a twentieth of a login. Nothing that may stand in a
+/// header (RFC 9110 section 5.5) becomes a letter or `-` by one bit but the upper case of the letter.
+#[inline]
+fn same_name(given: &[u8], name: &str) -> bool {
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    let name = name.as_bytes();
+    let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes) | LOWER;
+    let (mut ahead, mut of) = (given.chunks_exact(8), name.chunks_exact(8));
+    let whole = ahead.by_ref().zip(of.by_ref()).all(|(one, other)| word(one) == word(other));
+    whole && ahead.remainder().iter().zip(of.remainder()).all(|(one, other)| one | 0x20 == *other)
+}
+
 fn has_token(list: &str, token: &str) -> bool {
-    list.as_bytes().split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    list.as_bytes()
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .any(|item| item.len() == token.len() && same_name(item, token))
 }
 
 fn refused(error: httparse::Error, bytes: &[u8]) -> Error {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use data_encoding::BASE64;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
@@ -16,6 +16,7 @@ use crate::{
     engineio::Revision,
     frame::Turn,
     key::{ClientKey, SessionKey},
+    plain::json,
     socketio::{Kind, packet::head, placeholder},
 };
 
@@ -266,7 +267,7 @@ pub(super) fn unpack(args: &str) -> (Cow<'_, str>, Vec<Vec<u8>>) {
     }
     let mut attachments = Vec::new();
     values.iter_mut().for_each(|value| take_bytes(value, &mut attachments));
-    let list: Vec<String> = values.iter().map(Value::to_string).collect();
+    let list: Vec<String> = values.iter().map(json).collect();
     (list.join(",").into(), attachments)
 }
 
@@ -275,7 +276,7 @@ fn take_bytes(value: &mut Value, attachments: &mut Vec<Vec<u8>>) {
         Value::Array(list) => list.iter_mut().for_each(|value| take_bytes(value, attachments)),
         Value::Object(fields) => {
             let text = fields.get("_base64").and_then(Value::as_str).filter(|_| fields.len() == 1);
-            let bytes = text.and_then(|text| BASE64.decode(text.as_bytes()).ok());
+            let bytes = text.and_then(|text| BASE64.decode(text).ok());
             match bytes.filter(|_| attachments.len() < MOST_ATTACHMENTS) {
                 Some(bytes) => {
                     *value = json!({"_placeholder": true, "num": attachments.len()});

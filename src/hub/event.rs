@@ -12,6 +12,7 @@ use crate::{
     frame::Opcode,
     key::{ClientKey, SessionKey},
     names::{RoomId, Rooms, is_reserved},
+    plain::{json_string, sorted},
     sign::{Signature, Subject},
     websocket::Close,
 };
@@ -169,8 +170,7 @@ impl Hub {
         let table = &self.tenants[tenant.0 as usize].rooms[session.space as usize];
         let is_in =
             |room: &str| table.find(room).is_some_and(|index| session.rooms.iter().any(|place| place.room == index));
-        let mut new: Vec<_> = rooms.iter().map(RoomId::as_str).filter(|room| !is_in(room)).collect();
-        new.sort_unstable();
+        let mut new = sorted(rooms.iter().map(RoomId::as_str).filter(|room| !is_in(room)).collect());
         new.dedup();
         if join && session.rooms.len() + new.len() > most {
             return Err(Refusal::RoomsTooMany(most));
@@ -184,7 +184,7 @@ impl Hub {
     /// Acknowledges, if that was asked for; otherwise only a refusal is said.
     pub(super) fn answer(&mut self, key: ClientKey, ack: Option<&str>, answer: Result<String, Refusal>) {
         let mut text = String::new();
-        let json = |text: &str| serde_json::Value::from(text).to_string();
+        let json = json_string;
         let written = match (ack, &answer) {
             (None, Ok(_)) => return,
             (Some(ack), Ok(data)) => write!(text, r#"{{"event":"ack","ack":{ack},"code":1,"msg":"","data":{data}}}"#),

@@ -27,7 +27,7 @@ impl Hub {
         if siblings.known.is_empty() || userid.is_empty() {
             return Err(wish);
         }
-        let waiting = siblings.known.iter().cloned().collect();
+        let waiting = siblings.known.clone();
         let number = match wish {
             // The number under which answers come is the same.
             Wish::Reach { ask: Some(ask), .. } => ask,

@@ -1,8 +1,8 @@
 //! Who is here, and who came today: what operators look at (contract section 7).
 
-use core::mem;
+use core::{cmp::Reverse, mem};
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     hash::{BuildHasher, RandomState},
 };
 
@@ -10,6 +10,7 @@ use super::{Hub, Login, Session, SpaceId, TenantId, journal::Line, roster::proto
 use crate::{
     clock::Now,
     key::{ClientKey, SessionKey},
+    plain::sorted,
 };
 
 /// Logins of a local day, by username. The names stand one behind the other, and a table says where: some eight bytes a
@@ -106,8 +107,7 @@ impl Today {
             names.push((core::str::from_utf8(name).unwrap_or_default(), count));
             place = next;
         }
-        names.sort_unstable();
-        (names, self.sessions)
+        (sorted(names), self.sessions)
     }
 }
 
@@ -186,13 +186,11 @@ impl Hub {
     }
 
     /// How many sessions each username of a tenant has, sorted by name.
-    pub fn online(&self, tenant: TenantId) -> Vec<(&str, usize)> {
-        let mut names: HashMap<&str, usize> = HashMap::new();
+    pub fn online(&self, tenant: TenantId) -> BTreeMap<&str, usize> {
+        let mut names = BTreeMap::new();
         for session in self.sessions_of(tenant).map(|(_, session)| session) {
             *names.entry(session.identity.username()).or_default() += 1;
         }
-        let mut names: Vec<_> = names.into_iter().collect();
-        names.sort_unstable();
         names
     }
 
@@ -230,13 +228,12 @@ impl Hub {
 
     /// Rooms of a tenant with somebody in them, and how many, the fullest first.
     pub fn rooms(&self, tenant: TenantId) -> Vec<(&str, usize)> {
-        let mut rooms: HashMap<&str, usize> = HashMap::new();
+        let mut rooms: BTreeMap<&str, usize> = BTreeMap::new();
         for room in self.tenants[tenant.0 as usize].rooms.iter().flat_map(|table| table.iter()) {
             *rooms.entry(&room.id).or_default() += room.members.len();
         }
-        let mut rooms: Vec<_> = rooms.into_iter().collect();
-        rooms.sort_unstable_by(|(name, members), (other, others)| others.cmp(members).then(name.cmp(other)));
-        rooms
+        let rooms = rooms.into_iter().map(|(name, members)| (Reverse(members), name)).collect();
+        sorted(rooms).into_iter().map(|(Reverse(members), name)| (name, members)).collect()
     }
 
     /// A tenant by its name, configured or let in by an open namespace: for who looks.

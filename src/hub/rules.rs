@@ -18,6 +18,7 @@ use crate::{
     clock::{Now, Time},
     config::{Ack, Auth, Rule, Send},
     key::SessionKey,
+    plain::json,
     socketio::Kind,
 };
 
@@ -108,7 +109,7 @@ impl Hub {
         }
         match (occasion.ack, &rule.ack) {
             (Some(id), Some(Ack::Echo)) => self.acknowledge(key, id, occasion.list, occasion.attachments),
-            (Some(id), Some(Ack::Value(value))) => self.acknowledge(key, id, &format!("[{value}]"), &[]),
+            (Some(id), Some(Ack::Value(value))) => self.acknowledge(key, id, &format!("[{}]", json(value)), &[]),
             (None, _) | (_, Some(Ack::Peer | Ack::Hook) | None) => {}
         }
     }

@@ -3,7 +3,7 @@
 //! Neither is kept. A session's name is its slot and a keyed hash of that, so finding it is an index and a comparison, and
 //! guessing one is guessing 96 bits; a slot's next life has another name.
 
-use data_encoding::BASE64URL_NOPAD;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -44,11 +44,11 @@ impl Sids {
         let mut name = [0; BITS + TAG];
         name[..BITS].copy_from_slice(&bits);
         name[BITS..].copy_from_slice(&self.tag(kind, &bits));
-        BASE64URL_NOPAD.encode(&name)
+        BASE64URL.encode(name)
     }
 
     fn key(&self, kind: &[u8], name: &str) -> Option<Key> {
-        let name = BASE64URL_NOPAD.decode(name.as_bytes()).ok().filter(|name| name.len() == BITS + TAG)?;
+        let name = BASE64URL.decode(name.as_bytes()).ok().filter(|name| name.len() == BITS + TAG)?;
         let (bits, tag) = name.split_at(BITS);
         let right: bool = self.tag(kind, bits).ct_eq(tag).into();
         let bits = u64::from_be_bytes(bits.try_into().ok()?);

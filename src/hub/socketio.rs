@@ -4,7 +4,7 @@ use core::{fmt::Write, net::IpAddr};
 use std::{borrow::Cow, rc::Rc};
 
 use log::debug;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::{
@@ -24,6 +24,7 @@ use crate::{
     frame::Opcode,
     http::Fields,
     key::{ClientKey, ConnKey, SessionKey},
+    plain::{json, json_string},
     sign::Signature,
     socketio::{
         self, Kind,
@@ -402,7 +403,7 @@ impl Hub {
         let Some(space) = self.sessions.get(session).map(|session| session.space) else { return };
         let config = self.spaces[space as usize].config.clone();
         if let Some(welcome) = &config.welcome {
-            let data = welcome.data.as_ref().map_or_else(|| auth.to_owned(), Value::to_string);
+            let data = welcome.data.as_ref().map_or_else(|| auth.to_owned(), json);
             self.tell_session(session, &welcome.event, &data);
         }
     }
@@ -429,7 +430,7 @@ impl Hub {
     }
 
     pub(super) fn refuse(&mut self, key: ClientKey, revision: Revision, namespace: &str, why: &str) {
-        let quoted = Value::from(why).to_string();
+        let quoted = json_string(why);
         match revision {
             Revision::V4 => self.send_packet(key, Kind::ConnectError, namespace, None, &[], |out| {
                 out.extend_from_slice(format!("{{\"message\":{quoted}}}").as_bytes());
@@ -504,7 +505,7 @@ impl Hub {
             }),
             (Err(refusal), id) => {
                 self.refused_message(Some(session), refusal);
-                let why = Value::from(refusal.text()).to_string();
+                let why = json_string(&refusal.text());
                 match id {
                     Some(id) => self.send_packet(key, Kind::Ack, &namespace, Some(id), &[], |out| {
                         out.extend_from_slice(format!("[{{\"code\":0,\"msg\":{why},\"data\":\"\"}}]").as_bytes());

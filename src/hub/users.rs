@@ -1,6 +1,9 @@
 //! Who is who in a namespace: the sessions of each user, for rules and backends that speak to users.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
 
 use smallvec::SmallVec;
 
@@ -118,22 +121,15 @@ impl Hub {
     }
 
     /// Users with their numbers of sessions in each namespace, sorted: for who looks.
-    pub fn users(&self, tenant: TenantId, namespace: Option<&str>) -> Vec<(&str, Vec<(&str, usize)>)> {
-        let mut found: HashMap<&str, Vec<(&str, usize)>> = HashMap::new();
+    pub fn users(&self, tenant: TenantId, namespace: Option<&str>) -> BTreeMap<&str, BTreeMap<&str, usize>> {
+        let mut found: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
         for (key, session) in self.admitted().filter(|(_, session)| session.tenant == tenant.0) {
             let (userid, space) = (self.user_of(key), &*self.spaces[session.space as usize].name);
             if userid.is_empty() || namespace.is_some_and(|namespace| namespace != space) {
                 continue;
             }
-            let spaces = found.entry(userid).or_default();
-            match spaces.iter_mut().find(|(known, _)| *known == space) {
-                Some((_, count)) => *count += 1,
-                None => spaces.push((space, 1)),
-            }
+            *found.entry(userid).or_default().entry(space).or_default() += 1;
         }
-        let mut users: Vec<_> = found.into_iter().collect();
-        users.iter_mut().for_each(|(_, spaces)| spaces.sort_unstable());
-        users.sort_unstable();
-        users
+        found
     }
 }

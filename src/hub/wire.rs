@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, io::Write};
 
-use data_encoding::BASE64;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::value::RawValue;
 
 use super::{
@@ -234,7 +234,7 @@ pub fn unpack(json: &str, most: usize) -> Option<(String, Vec<Vec<u8>>)> {
         // No further than the digits go, or much that is none would be looked through again and again.
         let digits = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte)).count();
         let decoded = text[digits..].strip_prefix("\"}").and_then(|after| {
-            let bytes = BASE64.decode(&text.as_bytes()[..digits]).ok()?;
+            let bytes = BASE64.decode(&text[..digits]).ok()?;
             Some((bytes, after))
         });
         out.push_str(before);

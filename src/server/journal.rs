@@ -10,17 +10,17 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        mpsc::{self, Receiver, Sender},
-    },
+    sync::Arc,
     thread,
 };
 
 use log::{debug, error, info, warn};
 use mio::Waker;
 
-use super::Server;
+use super::{
+    Server,
+    queue::{End, queue},
+};
 use crate::{
     api::journal::{Page, Tail},
     clock::{Date, Time},
@@ -32,8 +32,8 @@ use crate::{
 
 /// The loop's end of it.
 pub struct Journal {
-    jobs: Sender<Job>,
-    done: Receiver<Done>,
+    jobs: End<Job>,
+    done: End<Done>,
     /// Since when lines are being written.
     writing: Option<Time>,
     reading: usize,
@@ -71,8 +71,8 @@ impl Journal {
         if config.dir.is_empty() {
             return Ok(None);
         }
-        let (jobs, inbox) = mpsc::channel();
-        let (outbox, done) = mpsc::channel();
+        let (jobs, inbox) = queue();
+        let (outbox, done) = queue();
         let bound = |value: u64| if value == 0 { u64::MAX } else { value };
         let folder = Folder {
             dir: config.dir.clone().into(),
@@ -81,7 +81,7 @@ impl Journal {
         };
         let waker = waker()?;
         let run = move || {
-            for job in inbox {
+            while let Some(job) = inbox.wait(None) {
                 let done = match job {
                     Job::Append(batch) => Done::Appended(folder.append_all(&batch)),
                     Job::Read(conn, page) => Done::Read(conn, page.reply(folder.tail(&page))),
@@ -90,7 +90,7 @@ impl Journal {
                         continue;
                     }
                 };
-                if outbox.send(done).is_err() {
+                if !outbox.put(done) {
                     break;
                 }
                 let _ = waker.wake();
@@ -127,12 +127,12 @@ impl Journal {
     pub fn append(&mut self, batch: Batch, now: Time) {
         self.late = false;
         self.writing = Some(now);
-        self.jobs.send(Job::Append(batch)).expect("the thread lives as long as this does");
+        self.jobs.put(Job::Append(batch));
     }
 
     /// Has a page made for a connection; not if too many wait for theirs.
     pub fn read(&mut self, conn: ConnKey, page: Page) -> bool {
-        let taken = self.reading < MOST_READING && self.jobs.send(Job::Read(conn, page)).is_ok();
+        let taken = self.reading < MOST_READING && self.jobs.put(Job::Read(conn, page));
         self.reading += usize::from(taken);
         taken
     }
@@ -148,20 +148,20 @@ impl Journal {
             self.look = self.look.min(self.day.1);
             if self.day.1 <= now {
                 self.swept = today;
-                let _ = self.jobs.send(Job::Sweep(today));
+                self.jobs.put(Job::Sweep(today));
             }
         }
     }
 
     /// What was done since the last time.
     pub fn poll_done(&mut self) -> Option<Done> {
-        let done = self.done.try_recv().ok()?;
+        let done = self.done.poll()?;
         Some(self.note(done))
     }
 
     /// Waits for something to be done: only when relay ends.
     pub fn wait_done(&mut self, patience: Duration) -> Option<Done> {
-        let done = self.done.recv_timeout(patience).ok()?;
+        let done = self.done.wait(Some(patience))?;
         Some(self.note(done))
     }
 

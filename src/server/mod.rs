@@ -12,6 +12,7 @@ pub mod lifecycle;
 pub mod listener;
 pub mod logger;
 pub mod process;
+pub mod queue;
 pub mod resolver;
 pub mod settle;
 pub mod siblings;

@@ -4,10 +4,7 @@ use core::time::Duration;
 use std::{
     io::{self, ErrorKind},
     net::{IpAddr, SocketAddr, ToSocketAddrs},
-    sync::{
-        Arc,
-        mpsc::{self, Receiver, TryRecvError},
-    },
+    sync::{Arc, OnceLock},
     thread,
 };
 
@@ -26,7 +23,7 @@ pub struct Resolver {
     next: usize,
     fresh_until: Time,
     /// A search for it, and how long anybody waits for that; nobody does any more if it took too long.
-    finding: Option<(Receiver<Found>, Option<Time>)>,
+    finding: Option<(Arc<OnceLock<Found>>, Option<Time>)>,
     /// Why it was not found, and until when nobody looks again.
     lost: Option<(String, Time)>,
 }
@@ -51,42 +48,44 @@ impl Resolver {
         }
         self.lost = None;
         if let Some((finding, until)) = &mut self.finding {
-            match finding.try_recv() {
-                Ok(Ok(found)) if !found.is_empty() => {
-                    (self.found, self.next) = (found, 0);
+            match finding.get() {
+                Some(Ok(found)) if !found.is_empty() => {
+                    (self.found, self.next) = (found.clone(), 0);
                     self.fresh_until = now.after(FRESH);
                 }
-                Ok(found) => {
-                    let why = found.map_or_else(|error| error.to_string(), |_| format!("{host} has no address"));
+                Some(found) => {
+                    let why = match found {
+                        Ok(_) => format!("{host} has no address"),
+                        Err(error) => error.to_string(),
+                    };
                     self.finding = None;
                     self.lost = Some((why.clone(), now.after(LOST)));
                     return Some(Err(io::Error::other(why)));
                 }
                 // It may still be found; until then nobody waits longer.
-                Err(TryRecvError::Empty) if until.is_none_or(|until| now >= until) => {
+                None if until.is_none_or(|until| now >= until) => {
                     *until = None;
                     return Some(Err(io::Error::new(ErrorKind::TimedOut, format!("{host} is not found"))));
                 }
-                Err(TryRecvError::Empty) => return None,
-                Err(TryRecvError::Disconnected) => {}
+                None => return None,
             }
             self.finding = None;
         }
         if now < self.fresh_until && !self.found.is_empty() {
             return Some(Ok(self.found[self.next % self.found.len()]));
         }
-        let (sender, receiver) = mpsc::channel();
-        let name = host.to_owned();
+        let finding = Arc::new(OnceLock::new());
+        let (name, found_by_it) = (host.to_owned(), finding.clone());
         let find = waker().and_then(|waker| {
             thread::Builder::new().name("resolver".into()).stack_size(STACK).spawn(move || {
                 let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
-                let _ = sender.send(found);
+                let _ = found_by_it.set(found);
                 let _ = waker.wake();
             })
         });
         match find {
             Ok(_) => {
-                self.finding = Some((receiver, Some(now.after(patience))));
+                self.finding = Some((finding, Some(now.after(patience))));
                 None
             }
             Err(error) => Some(Err(error)),
@@ -124,8 +123,8 @@ mod tests {
     /// A search that takes longer than anybody waits is no deadline any more, and may still find something.
     #[test]
     fn a_search_that_takes_long() {
-        let (sender, receiver) = mpsc::channel();
-        let mut resolver = Resolver { finding: Some((receiver, Some(at(5)))), ..Resolver::default() };
+        let finding = Arc::new(OnceLock::new());
+        let mut resolver = Resolver { finding: Some((finding.clone(), Some(at(5)))), ..Resolver::default() };
         let find = |resolver: &mut Resolver, now| {
             let mut waker = || Err(ErrorKind::Unsupported.into());
             resolver.find("redis.lan", 6379, Duration::from_secs(5), now, &mut waker)
@@ -138,7 +137,7 @@ mod tests {
             assert_eq!(resolver.finding_until(), None);
         }
         let address: SocketAddr = "192.0.2.7:6379".parse().unwrap();
-        sender.send(Ok(vec![address])).unwrap();
+        finding.set(Ok(vec![address])).unwrap();
         assert_eq!(find(&mut resolver, at(61)).unwrap().unwrap(), address);
     }
 }

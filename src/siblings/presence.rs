@@ -340,9 +340,11 @@ impl Presence {
         let breathes = |relay: &&Relay| self.breathing.contains(&relay.node);
         hub.census.relays = self.listed.iter().filter(breathes).cloned().collect();
         // Who has greeted since the list was read may not stand in it.
-        hub.siblings.known = self.breathing.union(&hub.siblings.greeted).cloned().collect();
-        let silent: BTreeSet<_> =
-            self.listed.iter().filter(|relay| !breathes(relay)).map(|relay| relay.node.clone()).collect();
+        let mut known = self.breathing.clone();
+        known.extend(hub.siblings.greeted.iter().cloned());
+        hub.siblings.known = known;
+        let mut silent = BTreeSet::new();
+        silent.extend(self.listed.iter().filter(|relay| !breathes(relay)).map(|relay| relay.node.clone()));
         for node in silent.intersection(&self.silent) {
             let lock = self.keys.sweep(node);
             let parts: [&[u8]; 6] = [b"SET", lock.as_bytes(), self.node.as_bytes(), b"PX", LOCKED, b"NX"];

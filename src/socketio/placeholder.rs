@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use serde_json::Value;
 
+use crate::plain::sorted;
 /// The placeholders in valid JSON: where each stands, and which attachment belongs there.
 pub fn find(json: &str) -> Vec<(Range<usize>, usize)> {
     let bytes = json.as_bytes();
@@ -29,8 +30,7 @@ pub fn find(json: &str) -> Vec<(Range<usize>, usize)> {
 /// placeholder, and stumble over (socket.io-parser, `reconstructPacket`, looks at `_placeholder` only).
 pub fn are_right(json: &str, attachments: usize) -> bool {
     let found = find(json);
-    let mut numbers: Vec<usize> = found.iter().map(|(_, number)| *number).collect();
-    numbers.sort_unstable();
+    let numbers = sorted(found.iter().map(|(_, number)| *number).collect());
     let unique = numbers.windows(2).all(|two| two[0] != two[1]);
     let known = numbers.last().is_none_or(|last| *last < attachments);
     unique && known && serde_json::from_str(json).is_ok_and(|value| marked(&value) == found.len())

@@ -1,6 +1,7 @@
 //! The upgrade (RFC 6455 section 4.2): checked, and answered.
 
-use tungstenite::handshake::derive_accept_key;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use sha1::{Digest, Sha1};
 
 use crate::http::{Head, Reply};
 
@@ -48,13 +49,19 @@ pub fn accept(head: &Head<'_>) -> Result<Vec<u8>, Error> {
     }
     let mut key = [0; 18];
     let encoded = head.sec_websocket_key.as_bytes();
-    if encoded.len() != 24 || data_encoding::BASE64.decode_mut(encoded, &mut key) != Ok(16) {
+    if encoded.len() != 24 || BASE64.decode_slice(encoded, &mut key) != Ok(16) {
         return Err(Error::Key);
     }
-    let accept = derive_accept_key(encoded);
+    let accept = accept_key(encoded);
     let lines =
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
     Ok([lines, &accept, "\r\n\r\n"].concat().into_bytes())
+}
+
+/// What shows that a key was understood (RFC 6455 section 1.3). tungstenite has it too, with another coder of base64.
+pub fn accept_key(key: &[u8]) -> String {
+    let hash = Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    BASE64.encode(hash.finalize())
 }
 
 #[cfg(test)]
