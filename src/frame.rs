@@ -70,6 +70,7 @@ impl Batch {
     }
 
     /// The bytes from `begin` to `end`.
+    #[inline]
     pub fn slice(&self, begin: u32, end: u32) -> &[u8] {
         &self.bytes[begin as usize..end as usize]
     }
@@ -131,30 +132,16 @@ impl Run {
 
 /// The batches of the turn: one for frames to single clients, and one for each room and form with a message.
 pub struct Turn {
-    batches: Vec<Slot>,
+    /// Each is the turn's own while it grows, and shared once somebody keeps a part of it.
+    batches: Vec<Rc<Batch>>,
     used: usize,
     number: u32,
-}
-
-/// A batch while it grows, or once somebody keeps a part of it.
-enum Slot {
-    Growing(Batch),
-    Kept(Rc<Batch>),
-}
-
-impl Slot {
-    fn batch(&self) -> &Batch {
-        match self {
-            Slot::Growing(batch) => batch,
-            Slot::Kept(batch) => batch,
-        }
-    }
 }
 
 impl Turn {
     /// The first turn.
     pub fn new() -> Turn {
-        Turn { batches: vec![Slot::Growing(Batch::default())], used: 1, number: 1 }
+        Turn { batches: vec![Rc::default()], used: 1, number: 1 }
     }
 
     /// Which turn it is: what holds for a room's batches holds while this stays the same.
@@ -176,7 +163,7 @@ impl Turn {
     /// A batch for a room and a form that has none in this turn.
     pub fn open(&mut self) -> u32 {
         if self.used == self.batches.len() {
-            self.batches.push(Slot::Growing(Batch::default()));
+            self.batches.push(Rc::default());
         }
         self.used += 1;
         self.used as u32 - 1
@@ -189,50 +176,43 @@ impl Turn {
     }
 
     /// A run's batch.
+    #[inline]
     pub fn batch(&self, run: Run) -> &Batch {
-        self.batches[run.batch as usize].batch()
+        &self.batches[run.batch as usize]
     }
 
     /// A run's bytes.
+    #[inline]
     pub fn slice(&self, run: Run) -> &[u8] {
         self.batch(run).slice(run.begin, run.end)
     }
 
     /// A run that outlives the turn, as part of a shared batch: the whole one, or one of its own if the run is so small
     /// a part that it would hold four times its bytes in memory.
-    pub fn keep(&mut self, run: Run) -> (Rc<Batch>, u32, u32) {
-        let slot = &mut self.batches[run.batch as usize];
-        if run.len() * 4 < slot.batch().bytes.len() {
-            let part = slot.batch().part(run.begin, run.end);
-            return (Rc::new(part), 0, run.len() as u32);
+    pub fn keep(&self, run: Run) -> (Rc<Batch>, u32, u32) {
+        let batch = &self.batches[run.batch as usize];
+        if run.len() * 4 < batch.bytes.len() {
+            return (Rc::new(batch.part(run.begin, run.end)), 0, run.len() as u32);
         }
-        if let Slot::Growing(batch) = slot {
-            *slot = Slot::Kept(Rc::new(core::mem::take(batch)));
-        }
-        match slot {
-            Slot::Kept(batch) => (batch.clone(), run.begin, run.end),
-            Slot::Growing(_) => unreachable!("it was replaced a line ago"),
-        }
+        (batch.clone(), run.begin, run.end)
     }
 
     /// The next turn begins: no run of this one may be left anywhere.
     pub fn end(&mut self) {
         self.number = self.number.wrapping_add(1).max(1);
         self.batches.truncate(KEPT_BATCHES);
-        for slot in self.batches.iter_mut().take(self.used) {
-            match slot {
-                Slot::Growing(batch) => batch.clear(),
-                Slot::Kept(_) => *slot = Slot::Growing(Batch::default()),
+        for batch in self.batches.iter_mut().take(self.used) {
+            match Rc::get_mut(batch) {
+                Some(own) => own.clear(),
+                None => *batch = Rc::default(),
             }
         }
         self.used = 1;
     }
 
     fn growing(&mut self, batch: u32) -> &mut Batch {
-        match &mut self.batches[batch as usize] {
-            Slot::Growing(batch) => batch,
-            Slot::Kept(_) => unreachable!("parts are kept only while the turn is being flushed"),
-        }
+        let batch = &mut self.batches[batch as usize];
+        Rc::get_mut(batch).expect("parts are kept only while the turn is being flushed")
     }
 }
 

@@ -123,6 +123,15 @@ impl<K: Handle, T> Slots<K, T> {
         self.slab.get_mut(key.index()).filter(|slot| slot.generation == key.generation).map(|slot| &mut slot.value)
     }
 
+    /// The same if `is_meant` says so, which is asked before the key's generation is compared: where a value's first bits
+    /// say both that it lives and that it is meant, one look is enough.
+    #[inline]
+    pub fn get_mut_if(&mut self, key: K, is_meant: impl FnOnce(&T) -> bool) -> Option<&mut T> {
+        let key = key.key();
+        let slot = self.slab.get_mut(key.index())?;
+        (is_meant(&slot.value) && slot.generation == key.generation).then_some(&mut slot.value)
+    }
+
     /// Takes the value out and frees the slot.
     pub fn remove(&mut self, key: K) -> Option<T> {
         self.get(key)?;

@@ -110,7 +110,7 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     let path = head.path();
     let path = normal(&path);
     let config = cx.hub.config().clone();
-    let is = |known: &str| path.eq_ignore_ascii_case(known);
+    let is = |known: &str| path == known || path.eq_ignore_ascii_case(known);
     if is("/api/notify") {
         return cors(post(head, || notify::single(request, cx)), head, &config).into();
     }

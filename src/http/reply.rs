@@ -49,11 +49,16 @@ impl Reply {
     pub fn write(&self, out: &mut Vec<u8>, connection: Connection, head_only: bool, unix: u64) {
         // Mostly enough, so that it grows once.
         out.reserve(256 + self.body.len());
-        out.extend_from_slice(b"HTTP/1.1 ");
-        decimal(self.status.into(), out);
-        out.push(b' ');
-        out.extend_from_slice(reason(self.status).as_bytes());
-        out.extend_from_slice(b"\r\nDate: ");
+        match self.status {
+            200 => out.extend_from_slice(b"HTTP/1.1 200 OK\r\nDate: "),
+            status => {
+                out.extend_from_slice(b"HTTP/1.1 ");
+                decimal(status.into(), out);
+                out.push(b' ');
+                out.extend_from_slice(reason(status).as_bytes());
+                out.extend_from_slice(b"\r\nDate: ");
+            }
+        }
         date(unix, out);
         if !matches!(self.status, 204 | 304) {
             out.extend_from_slice(b"\r\nContent-Type: ");

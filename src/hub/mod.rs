@@ -62,7 +62,7 @@ use crate::{
     config::{Auth, Config, Source},
     frame::{Opcode, Run, Turn},
     hooks::Health,
-    key::{ClientKey, ConnKey, SessionKey, Slots},
+    key::{ClientKey, ConnKey, Handle, SessionKey, Slots},
     names::{RoomId, Rooms},
     outbox::{Outbox, Overflow, Queued},
     sign::{Policy, Signature, Subject},
@@ -338,7 +338,7 @@ impl Hub {
             let (mut form, mut frame) = (None, Run::default());
             let (mut left_out, mut pressed) = (0, false);
             for member in &*members {
-                let Some(client) = self.clients.get_mut(member.client).filter(|client| !client.ending) else {
+                let Some(client) = self.clients.get_mut_if(member.client, |client| !client.ending) else {
                     left_out += 1;
                     continue;
                 };
@@ -566,7 +566,7 @@ impl Hub {
         into.clear();
         core::mem::swap(&mut self.dirty, into);
         self.pressed = false;
-        if !into.is_sorted() {
+        if !into.is_sorted_by_key(|key| key.key().index()) {
             into.sort_unstable();
         }
     }
