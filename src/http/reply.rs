@@ -61,9 +61,14 @@ impl Reply {
         }
         date(unix, out);
         if !matches!(self.status, 204 | 304) {
-            out.extend_from_slice(b"\r\nContent-Type: ");
-            out.extend_from_slice(self.content_type.as_bytes());
-            out.extend_from_slice(b"\r\nContent-Length: ");
+            match self.content_type {
+                JSON => out.extend_from_slice(b"\r\nContent-Type: application/json\r\nContent-Length: "),
+                other => {
+                    out.extend_from_slice(b"\r\nContent-Type: ");
+                    out.extend_from_slice(other.as_bytes());
+                    out.extend_from_slice(b"\r\nContent-Length: ");
+                }
+            }
             decimal(self.body.len(), out);
         }
         for (name, value) in &self.headers {

@@ -147,15 +147,15 @@ impl<'a> Head<'a> {
                 13 if is("if-none-match") => self.if_none_match = text(),
                 14 if is("content-length") => {
                     lengths += 1;
-                    let text = text();
-                    let digits = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-                    match text.parse().ok().filter(|_| digits) {
-                        Some(length) => self.framing = Framing::Length(length),
-                        None if text.len() > 18 && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                            return Err(Error::BodyTooLarge);
-                        }
-                        None => return Err(Error::BadRequest("Content-Length is no number")),
+                    let digits = header.value.trim_ascii();
+                    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+                        return Err(Error::BadRequest("Content-Length is no number"));
                     }
+                    if digits.len() > 18 {
+                        return Err(Error::BodyTooLarge);
+                    }
+                    let length = digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+                    self.framing = Framing::Length(length);
                 }
                 15 if is("x-forwarded-for") => match self.forwarded_for.is_empty() {
                     true => self.forwarded_for = text().into(),

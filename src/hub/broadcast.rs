@@ -132,8 +132,15 @@ impl MessageId {
 
 impl MessageId {
     fn digits(self) -> [u8; 17] {
-        let digit = |number: u64, place: usize| DIGITS[(number >> (5 * place)) as usize & 31];
-        core::array::from_fn(|at| if at < 11 { digit(self.number, 10 - at) } else { digit(self.node.into(), 16 - at) })
+        let mut text = [0; 17];
+        let (number, node) = text.split_at_mut(11);
+        for (part, mut rest) in [(number, self.number), (node, self.node.into())] {
+            for digit in part.iter_mut().rev() {
+                *digit = DIGITS[rest as usize & 31];
+                rest >>= 5;
+            }
+        }
+        text
     }
 
     /// Appends it as it is shown.
@@ -271,8 +278,9 @@ fn needs_escape(text: &[u8]) -> bool {
     let mut found = 0;
     for word in &mut words {
         let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
-        let [quote, backslash] = [b'"', b'\\'].map(|byte| below(word ^ (ONES * u64::from(byte)), 1));
-        found |= below(word, b' ') | quote | backslash;
+        found |= below(word, b' ');
+        found |= below(word ^ (ONES * u64::from(b'"')), 1);
+        found |= below(word ^ (ONES * u64::from(b'\\')), 1);
     }
     found & (ONES << 7) != 0 || words.remainder().iter().any(|byte| matches!(byte, 0..b' ' | b'"' | b'\\'))
 }
