@@ -33,10 +33,11 @@ impl Time {
         Time(self.0.saturating_add(micros))
     }
 
-    /// The first point from here on whose microseconds are a multiple of `step`'s.
-    pub fn rounded_up(self, step: Duration) -> Time {
-        let step = (step.as_micros() as u64).max(1);
-        Time(self.0.checked_next_multiple_of(step).unwrap_or(u64::MAX))
+    /// When to ping who is heard now: after `interval` and, if that is a second or more, up to 100 ms later together with
+    /// others. 18,000 clients with an interval of 25 s so cost ten wake-ups a second instead of 720.
+    pub fn ping_after(self, interval: Duration) -> Time {
+        let step = if interval < Duration::from_secs(1) { 1 } else { 100_000 };
+        Time(self.after(interval).0.checked_next_multiple_of(step).unwrap_or(u64::MAX))
     }
 
     /// How long after `earlier` this point is; zero if it is not after it.
@@ -157,9 +158,10 @@ mod tests {
         assert_eq!(Time::NEVER.after(Duration::from_secs(1)), Time::NEVER);
         assert_eq!(Time::START.after(Duration::MAX), Time::NEVER);
         assert_eq!(Time::START.since(Time::NEVER), Duration::ZERO);
-        assert_eq!(Time::NEVER.rounded_up(Duration::from_millis(16)), Time::NEVER);
-        assert_eq!(Time::from_micros(15_001).rounded_up(Duration::from_millis(5)), Time::from_micros(20_000));
-        assert_eq!(Time::from_micros(15_000).rounded_up(Duration::from_millis(5)), Time::from_micros(15_000));
+        assert_eq!(Time::START.ping_after(Duration::MAX), Time::NEVER);
+        assert_eq!(Time::from_micros(1).ping_after(Duration::from_secs(25)), Time::from_micros(25_100_000));
+        assert_eq!(Time::from_micros(100_000).ping_after(Duration::from_secs(25)), Time::from_micros(25_100_000));
+        assert_eq!(Time::from_micros(1).ping_after(Duration::from_millis(80)), Time::from_micros(80_001));
         assert_eq!(Time::from_micros(1500).since(Time::from_micros(500)), Duration::from_millis(1));
     }
     #[test]

@@ -147,7 +147,7 @@ impl Engine {
         self.pinged = false;
         self.heartbeat = match self.revision {
             Revision::V3 => now.after(timing.ping_interval + timing.ping_timeout),
-            Revision::V4 => now.after(timing.ping_interval),
+            Revision::V4 => now.ping_after(timing.ping_interval),
         };
     }
 

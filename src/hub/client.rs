@@ -33,6 +33,10 @@ pub struct Client {
     pub dirty: bool,
     /// Whether it is being closed: nothing is queued for it any more.
     pub ending: bool,
+    /// How often it was not let into a namespace. (This and the next are Socket.IO's, and here because here they cost nothing.)
+    pub refusals: u8,
+    /// How often it joined or left a namespace.
+    pub moves: u8,
 }
 
 const _: () = assert!(size_of::<Client>() <= 64);

@@ -46,13 +46,9 @@ pub struct Socket {
     pub sessions: SmallVec<[(SpaceId, SessionKey); 1]>,
     /// A packet whose attachments have not all come.
     assembly: Option<Box<Assembly>>,
-    /// How often it was not let in.
-    refusals: u8,
-    /// How often it joined or left a namespace.
-    moves: u8,
 }
 
-const _: () = assert!(size_of::<Socket>() <= 112);
+const _: () = assert!(size_of::<Socket>() <= 104);
 
 #[derive(Default)]
 struct Assembly {
@@ -100,8 +96,6 @@ impl Hub {
             agent,
             sessions: SmallVec::new(),
             assembly: None,
-            refusals: 0,
-            moves: 0,
         };
         let key = self.clients.insert(Client { conn: websocket, socket: Some(socket.into()), ..Client::default() });
         let upgrades = if websocket.is_some() { "" } else { "\"websocket\"" };
@@ -288,8 +282,9 @@ impl Hub {
         let found = space.and_then(|space| socket.sessions.iter().find(|(known, _)| *known == space)).copied();
         if matches!(packet.kind, Kind::Connect | Kind::Disconnect) {
             // Coming and going costs more than a message does, and brings others messages too.
-            socket.moves = socket.moves.saturating_add(1);
-            if socket.moves > FREE_MOVES && !self.take_rate(key, MOVE_COST, now) {
+            let Some(client) = self.clients.get_mut(key) else { return Ok(()) };
+            client.moves = client.moves.saturating_add(1);
+            if client.moves > FREE_MOVES && !self.take_rate(key, MOVE_COST, now) {
                 self.stats.rate_limited += 1;
                 return Err(Error::Malformed("too many packets of that type"));
             }
@@ -410,9 +405,9 @@ impl Hub {
 
     /// A client that is refused again and again has lost its way: it is closed, and may begin anew.
     pub(super) fn count_refusal(&mut self, key: ClientKey) {
-        let Some(socket) = self.socket_mut(key) else { return };
-        socket.refusals += 1;
-        if socket.refusals >= MOST_REFUSALS {
+        let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
+        client.refusals += 1;
+        if client.refusals >= MOST_REFUSALS {
             self.close(key, Close::PROTOCOL);
         }
     }

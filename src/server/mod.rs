@@ -261,7 +261,6 @@ impl Server {
             .timers
             .next()
             .min(self.engines.next())
-            .rounded_up(TIMERS_STEP)
             .min(self.hub.deadline())
             .min(self.backend.deadline())
             .min(self.siblings.deadline())
@@ -549,9 +548,6 @@ const WAKER: usize = 1;
 const LISTENERS: usize = 2;
 const CONNS: usize = 64;
 
-/// Pings, and what ends who is silent, are due in bundles: 18,000 clients with a ping each 25 s cost 60 wake-ups a second
-/// instead of 720, and are that much later at most.
-const TIMERS_STEP: Duration = Duration::from_millis(16);
 /// Bytes one connection may bring in a turn. A flooder with no such bound delayed another client's probe by 1.5 s.
 const READ_BUDGET: usize = 64 * 1024;
 /// Descriptors that are not for connections.

@@ -234,7 +234,7 @@ impl Server {
         }
         let mixed = (key.key().to_bits() ^ self.now.time.micros()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let tenth = interval / 10;
-        self.now.time.after(interval - tenth + (tenth * 2).mul_f64(mixed as f64 / f64::from(u32::MAX)))
+        self.now.time.ping_after(interval - tenth + (tenth * 2).mul_f64(mixed as f64 / f64::from(u32::MAX)))
     }
 }
 
