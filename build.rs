@@ -5,17 +5,25 @@ use std::{env, fmt::Write, fs, path::Path, process::Command};
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let var = |name: &str| env::var(name).unwrap_or_default();
+    for name in ["RUSTFLAGS", "RUSTC_LINKER", "LD_PRELOAD"] {
+        println!("cargo:rerun-if-env-changed={name}");
+    }
     // Who has chosen a linker may have one that takes no scripts, as mold, or none of gcc's options: gcc with GNU ld or LLD
     // does.
     let flags = var("CARGO_ENCODED_RUSTFLAGS");
-    let chosen = flags.contains("fuse-ld") || flags.contains("linker=") || var("RUSTC_LINKER").contains("ld");
+    let chosen = ["fuse-ld", "ld-path", "linker="].iter().any(|choice| flags.contains(choice))
+        || var("RUSTC_LINKER").contains("ld")
+        || var("LD_PRELOAD").contains("mold");
     let released = var("PROFILE") == "release" && var("DEBUG") == "false";
-    if !released || chosen || var("CARGO_CFG_TARGET_OS") != "linux" || var("CARGO_CFG_TARGET_ENV") != "gnu" {
+    // A static C library's own start asks for the tables, and so does who has asked for unwinding.
+    let kept = var("CARGO_CFG_TARGET_FEATURE").contains("crt-static") || var("CARGO_PROFILE_RELEASE_PANIC") == "unwind";
+    let gnu = var("CARGO_CFG_TARGET_OS") == "linux" && var("CARGO_CFG_TARGET_ENV") == "gnu";
+    if !released || chosen || kept || !gnu {
         return;
     }
     let script = Path::new(&var("OUT_DIR")).join("relay.ld");
     fs::write(&script, linker_script()).expect("the build's folder can be written to");
-    println!("cargo:rustc-link-arg-bin=relay=-Wl,-T,{}", script.display());
+    println!("cargo:rustc-link-arg-bin=relay=-T{}", script.display());
     println!("cargo:rustc-link-arg-bin=relay=-Wl,--no-eh-frame-hdr");
     // What unwinds, which the standard library asks for, from gcc's archive: the shared library has 90 kB in memory. Where
     // the archive is not, it is the shared one.

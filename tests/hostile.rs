@@ -11,13 +11,13 @@ use std::{
     io::{Read, Write},
     process::Command,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use engineio::{Polling, websocket};
 use serde_json::{Value, json};
 use socket2::SockRef;
-use support::{Client, KEY, Relay, TOKEN, login, notify_sign, send_request, temp_file, wait_for};
+use support::{Client, FORM, KEY, Relay, TOKEN, login, notify_sign, send_request, temp_file, wait_for};
 
 /// Megabytes that the process has resident.
 fn resident(relay: &Relay) -> u64 {
@@ -153,6 +153,20 @@ fn a_reader_gets_what_comes_at_once() {
         assert_eq!(reader.join().unwrap(), (10_000, None));
     }
     assert_eq!(relay.counter("slow_consumers"), 0);
+}
+
+/// A form names its rooms one by one: a body full of them, which nobody has signed, is put together once.
+#[test]
+fn a_body_full_of_fields() {
+    let relay = Relay::start("");
+    let body = format!("source=demo&data=x&sign=y{}", "&room_id=aaaaaaa".repeat(60_000));
+    let begin = Instant::now();
+    for _ in 0..10 {
+        let answer = relay.request("POST", "/api/notify", &[("Content-Type", FORM)], body.as_bytes());
+        assert_eq!(answer.json()["code"], 0);
+    }
+    // A copy of the list for each field took 0.7 s a body.
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
 }
 
 /// A room named a hundred times made one message a hundred.

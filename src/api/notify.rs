@@ -118,10 +118,10 @@ impl<'a> Notification<'a> {
                 "ts" => &mut ts,
                 "filename" => &mut filename,
                 "room_id" => {
-                    room_id = Some(match room_id {
-                        None => value.into(),
-                        Some(rooms) => format!("{rooms},{value}").into(),
-                    });
+                    match &mut room_id {
+                        None => room_id = Some(value.into()),
+                        Some(rooms) => rooms.to_mut().extend([",", value]),
+                    }
                     continue;
                 }
                 _ => continue,

@@ -184,15 +184,14 @@ impl Hub {
     /// Acknowledges, if that was asked for; otherwise only a refusal is said.
     pub(super) fn answer(&mut self, key: ClientKey, ack: Option<&str>, answer: Result<String, Refusal>) {
         let mut text = String::new();
-        let json = json_string;
         let written = match (ack, &answer) {
             (None, Ok(_)) => return,
             (Some(ack), Ok(data)) => write!(text, r#"{{"event":"ack","ack":{ack},"code":1,"msg":"","data":{data}}}"#),
             (Some(ack), Err(refusal)) => {
-                let why = json(&refusal.text());
+                let why = json_string(&refusal.text());
                 write!(text, r#"{{"event":"ack","ack":{ack},"code":0,"msg":{why},"data":""}}"#)
             }
-            (None, Err(refusal)) => write!(text, r#"{{"event":"sys_error","msg":{}}}"#, json(&refusal.text())),
+            (None, Err(refusal)) => write!(text, r#"{{"event":"sys_error","msg":{}}}"#, json_string(&refusal.text())),
         };
         written.expect("writing to memory succeeds");
         if let Err(refusal) = answer {

@@ -561,7 +561,8 @@ impl Hub {
     }
 
     /// The clients with something to send, in slot order, which is the order of their memory and of the kernel's. Each
-    /// is named once; [flush](Hub::flush) each of them, then [end the turn](Hub::end_turn).
+    /// is named once, and not again before it was flushed: [flush](Hub::flush) each of them, then
+    /// [end the turn](Hub::end_turn).
     pub fn poll_dirty(&mut self, into: &mut Vec<ClientKey>) {
         into.clear();
         core::mem::swap(&mut self.dirty, into);

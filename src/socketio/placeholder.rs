@@ -5,6 +5,7 @@ use core::ops::Range;
 use serde_json::Value;
 
 use crate::plain::sorted;
+
 /// The placeholders in valid JSON: where each stands, and which attachment belongs there.
 pub fn find(json: &str) -> Vec<(Range<usize>, usize)> {
     let bytes = json.as_bytes();
