@@ -439,6 +439,31 @@ fn a_password_that_is_said_back() {
 }
 
 /// A user who may not publish: the relay serves its members, says why, and goes on when he may.
+/// A question that Redis does not answer says nothing about siblings: nobody is taken for gone, and nothing is swept.
+#[test]
+fn no_answer_is_no_death() {
+    let redis = Redis::start();
+    redis.ask(&["ACL", "SETUSER", "limited", "on", ">pw", "~*", "&*", "+@all"]);
+    let url = format!("redis://limited:pw@127.0.0.1:{}", redis.port);
+    let (relay, sibling) = (relay_at(&url, ""), redis.relay(""));
+    wait_siblings(&relay, 1);
+    wait_siblings(&sibling, 1);
+    let _member = sibling.connect("room");
+    let records = || redis.hash("node.xin.com:xin_socket_connections_demo").len();
+    wait_until(1, records);
+    for command in ["hgetall", "exists"] {
+        redis.ask(&["ACL", "SETUSER", "limited", &format!("-{command}")]);
+        wait_reason(&relay, "NOPERM");
+        for _ in 0..30 {
+            assert_eq!(relay.admin("/api/stats").json()["relays"].as_array().unwrap().len(), 2, "{command}");
+            assert_eq!(records(), 1, "{command}");
+            thread::sleep(Duration::from_millis(50));
+        }
+        redis.ask(&["ACL", "SETUSER", "limited", &format!("+{command}")]);
+        wait_linked(&relay);
+    }
+}
+
 #[test]
 fn a_user_without_rights() {
     let redis = Redis::start();

@@ -273,7 +273,8 @@ impl Presence {
             }
             Tag::Nodes => self.handle_nodes(reply, link, hub, now.time),
             Tag::Breath(node) => {
-                if reply == Reply::Integer(1) {
+                // An error says nothing about it.
+                if reply != Reply::Integer(0) {
                     self.breathing.insert(node);
                 }
                 self.awaited = self.awaited.saturating_sub(1);
@@ -316,7 +317,8 @@ impl Presence {
 
     /// The relays that are listed: which of them live?
     fn handle_nodes(&mut self, reply: Reply, link: &mut Link<Tag>, hub: &mut Hub, now: Time) {
-        let pairs = reply.array().unwrap_or_default();
+        // After an error the list stays what it was, and is asked for again with the next heartbeat.
+        let Some(pairs) = reply.array() else { return };
         self.listed.clear();
         self.breathing.clear();
         hub.siblings.greeted.clear();
