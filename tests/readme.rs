@@ -9,9 +9,10 @@ use std::{
     process::{Command, Stdio},
 };
 
+use serde_json::json;
 use support::{
     Client, Relay,
-    redis::{Redis, wait_linked},
+    redis::{Redis, wait_linked, wait_siblings, wait_until},
     temp_file,
 };
 
@@ -138,4 +139,36 @@ fn configuration() {
         assert!(check.status.success(), "{check:?}");
         fs::remove_file(file).unwrap();
     }
+}
+
+/// The rights that README names are all that a relay's user at Redis needs: for messages, lists, and who died.
+#[test]
+fn the_rights_of_a_user_of_redis() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let rights = readme.split_once("A user of Redis's needs\n`").unwrap().1.split('`').next().unwrap().to_owned();
+    let redis = Redis::start();
+    let mut user = vec!["ACL", "SETUSER", "limited", "on", ">pw", "~node.xin.com:*", "&*"];
+    user.extend(rights.split_whitespace());
+    redis.ask(&user);
+    let section = redis.section("").replace("redis://", "redis://limited:pw@");
+    assert!(section.contains("limited"), "{section}");
+    let (relay, sibling) = (Relay::start(&section), Relay::start(&section));
+    wait_siblings(&relay, 1);
+    let (mut here, mut there) = (relay.connect("room"), sibling.connect("room"));
+    relay.notify("room", "from here");
+    sibling.notify("room", "from there");
+    for member in [&mut here, &mut there] {
+        let mut came = [member.json()["data"].clone(), member.json()["data"].clone()];
+        came.sort_by_key(ToString::to_string);
+        assert_eq!(came, ["from here", "from there"]);
+    }
+    let sessions = || relay.admin("/api/online?source=demo").json()["sessions"].clone();
+    wait_until(json!(2), sessions);
+    // It dies without a word, and what it left is taken out.
+    drop((sibling, there));
+    wait_siblings(&relay, 0);
+    wait_until(json!(1), sessions);
+    wait_until(1, || redis.hash("node.xin.com:xin_socket_connections_demo").len());
+    assert_eq!(relay.get("/healthz").json()["redis"]["status"], "ok");
+    assert!(!relay.log().concat().contains("NOPERM"), "{:?}", relay.log());
 }
