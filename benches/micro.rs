@@ -68,7 +68,7 @@ fn outboxes(bencher: Bencher, messages: usize) {
             }
         }
         for outbox in &mut outboxes {
-            outbox.write_to(&mut io::sink(), &mut turn, &mut scratch).unwrap();
+            outbox.write_to(&mut io::sink(), &turn, &mut scratch).unwrap();
         }
         turn.end();
     });

@@ -169,12 +169,7 @@ impl Outbox {
     /// all costs one call of `out`: the run's bytes from the room's batch, or several segments copied into `scratch` (up
     /// to [`COALESCED`] bytes, a few per cent cheaper than a vectored write), or a vectored write of many.
     #[inline]
-    pub fn write_to(
-        &mut self,
-        out: &mut impl Write,
-        turn: &mut Turn,
-        scratch: &mut Vec<u8>,
-    ) -> Result<Flushed, Broken> {
+    pub fn write_to(&mut self, out: &mut impl Write, turn: &Turn, scratch: &mut Vec<u8>) -> Result<Flushed, Broken> {
         if self.bytes == 0 || self.rest.is_some() {
             return self.write_rest(None, out, turn, scratch);
         }
@@ -194,7 +189,7 @@ impl Outbox {
         &mut self,
         mut begun: Option<io::Result<usize>>,
         out: &mut impl Write,
-        turn: &mut Turn,
+        turn: &Turn,
         scratch: &mut Vec<u8>,
     ) -> Result<Flushed, Broken> {
         while self.bytes > 0 {
@@ -266,7 +261,7 @@ impl Outbox {
     }
 
     /// Makes what is left outlive the turn.
-    pub fn keep(&mut self, turn: &mut Turn) {
+    pub fn keep(&mut self, turn: &Turn) {
         self.seal();
         let bytes = self.bytes;
         if let Some(rest) = &mut self.rest {
@@ -355,16 +350,16 @@ mod tests {
                 turn.end();
                 let mut whole = queue(&mut turn, &mut outbox);
                 let mut peer = Peer { room: stop, ..Peer::default() };
-                let flushed = outbox.write_to(&mut peer, &mut turn, &mut scratch).unwrap();
+                let flushed = outbox.write_to(&mut peer, &turn, &mut scratch).unwrap();
                 assert_eq!(flushed == Flushed::All, stop == length);
                 assert_eq!(outbox.bytes(), length - stop);
                 turn.end();
                 whole.extend(queue(&mut turn, &mut outbox));
                 peer.room = second;
-                outbox.write_to(&mut peer, &mut turn, &mut scratch).unwrap();
+                outbox.write_to(&mut peer, &turn, &mut scratch).unwrap();
                 turn.end();
                 peer.room = 1000;
-                assert_eq!(outbox.write_to(&mut peer, &mut turn, &mut scratch).unwrap(), Flushed::All);
+                assert_eq!(outbox.write_to(&mut peer, &turn, &mut scratch).unwrap(), Flushed::All);
                 assert_eq!(peer.got, whole);
                 assert!(outbox.is_empty() && outbox.rest.is_none());
             }
@@ -380,11 +375,11 @@ mod tests {
         }
         assert!(outbox.rest.is_none(), "messages of one room are one run");
         let mut peer = Peer { room: usize::MAX, ..Peer::default() };
-        outbox.write_to(&mut peer, &mut turn, &mut Vec::new()).unwrap();
+        outbox.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
         assert_eq!((peer.calls, peer.got.len()), (1, 30 * 40_004));
         turn.end();
         queue(&mut turn, &mut outbox);
-        outbox.write_to(&mut peer, &mut turn, &mut Vec::new()).unwrap();
+        outbox.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
         assert_eq!(peer.calls, 2);
     }
 
@@ -395,7 +390,7 @@ mod tests {
             assert!(outbox.push(turn.single_raw(&[0; 50]), 10).is_ok(), "who has read everything is not slow");
         }
         let mut peer = Peer { room: 100, ..Peer::default() };
-        outbox.write_to(&mut peer, &mut turn, &mut Vec::new()).unwrap();
+        outbox.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
         turn.end();
         assert_eq!(outbox.bytes(), 400);
         let mut turns = |outbox: &mut Outbox, turn: &mut Turn, room| {
@@ -427,7 +422,7 @@ mod tests {
                 let mut outbox = Outbox::default();
                 let whole = queue(&mut turn, &mut outbox);
                 let mut peer = Peer { room: stop, ..Peer::default() };
-                outbox.write_to(&mut peer, &mut turn, &mut Vec::new()).unwrap();
+                outbox.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
                 turn.end();
                 if turns {
                     outbox.force(turn.single(Opcode::Text, |out| out.extend(b"never")));
@@ -435,7 +430,7 @@ mod tests {
                 outbox.abandon(&turn);
                 outbox.force(turn.single_raw(b"!"));
                 peer.room = 1000;
-                outbox.write_to(&mut peer, &mut turn, &mut Vec::new()).unwrap();
+                outbox.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
                 let mut border = 0;
                 while border < stop {
                     border += 2 + whole[border + 1] as usize;

@@ -121,7 +121,7 @@ impl Hub {
         }
         let mut composer = Composer::new(engine.revision, !engine.base64, engine.most_packets());
         // Writing into memory fails only when the body is full, and then what is left stays queued.
-        let _ = client.outbox.write_to(&mut composer, &mut self.turn, &mut self.scratch);
+        let _ = client.outbox.write_to(&mut composer, &self.turn, &mut self.scratch);
         if composer.is_empty() {
             return None;
         }
@@ -132,7 +132,7 @@ impl Hub {
     /// Keeps what waits for a client beyond the turn.
     pub fn keep(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
-            client.outbox.keep(&mut self.turn);
+            client.outbox.keep(&self.turn);
         }
     }
 

@@ -580,16 +580,12 @@ impl Hub {
     /// Writes what waits for a client that a socket carries, with `write`, which has that socket; what brings another
     /// client its messages is for the caller to see. One look at the client where most writes are.
     #[inline]
-    pub fn flush(
-        &mut self,
-        key: ClientKey,
-        write: impl FnOnce(ConnKey, &mut Outbox, &mut Turn, &mut Vec<u8>),
-    ) -> Carrier {
+    pub fn flush(&mut self, key: ClientKey, write: impl FnOnce(ConnKey, &mut Outbox, &Turn, &mut Vec<u8>)) -> Carrier {
         let Some(client) = self.clients.get_mut(key) else { return Carrier::Nothing };
         client.dirty = false;
         let carrier = client.carrier();
         if let Carrier::Socket(conn) = carrier {
-            write(conn, &mut client.outbox, &mut self.turn, &mut self.scratch);
+            write(conn, &mut client.outbox, &self.turn, &mut self.scratch);
         }
         carrier
     }
