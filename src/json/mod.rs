@@ -1,0 +1,15 @@
+//! JSON read and written without building a tree: relay forwards most of what it gets verbatim, so it looks at single
+//! fields and leaves the rest as text.
+
+pub mod depth;
+pub mod javascript;
+pub mod object;
+pub mod raw;
+pub mod text;
+
+pub use self::{
+    depth::is_too_deep,
+    object::ObjectWriter,
+    raw::{Object, array_items, comma_list, scalar},
+    text::{quote, to_text, write_string},
+};

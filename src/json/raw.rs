@@ -1,0 +1,32 @@
+//! Single values out of JSON that stays text.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde_json::value::RawValue;
+
+/// An object whose values are still text. Of two values with the same name the last one counts, as in JavaScript.
+pub type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
+/// A string's value or a number's text; empty for any other value.
+pub fn scalar(raw: &RawValue) -> Cow<'_, str> {
+    let text = raw.get();
+    match text.as_bytes().first() {
+        Some(b'"') => serde_json::from_str::<String>(text).unwrap_or_default().into(),
+        Some(b'-' | b'0'..=b'9') => text.into(),
+        _ => "".into(),
+    }
+}
+
+/// A string or number, or an array of those joined with commas: how clients and backends name rooms.
+pub fn comma_list(raw: &RawValue) -> String {
+    match raw.get().starts_with('[').then(|| serde_json::from_str::<Vec<&RawValue>>(raw.get())) {
+        Some(Ok(list)) => list.into_iter().map(scalar).collect::<Vec<_>>().join(","),
+        _ => scalar(raw).into_owned(),
+    }
+}
+
+/// The text between the brackets of a JSON array; empty for an empty array.
+pub fn array_items(array: &str) -> &str {
+    let items = array.trim().strip_prefix('[').and_then(|array| array.strip_suffix(']')).unwrap_or_default();
+    if items.trim().is_empty() { "" } else { items }
+}

@@ -1,0 +1,207 @@
+//! Bytes inside JSON: as `{"_base64":"…"}` in plain WebSocket frames, hooks and Redis, as placeholders with attachments in
+//! Socket.IO.
+
+use std::borrow::Cow;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde_json::{Value, json};
+
+use crate::{
+    engineio::{self, Revision},
+    json::to_text,
+    socketio::placeholder,
+};
+
+/// Appends bytes as `{"_base64":"…"}`.
+pub fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(b"{\"_base64\":\"");
+    let begin = out.len();
+    out.resize(begin + bytes.len().div_ceil(3) * 4, 0);
+    BASE64.encode_slice(bytes, &mut out[begin..]).expect("four digits for three bytes");
+    out.extend_from_slice(b"\"}");
+}
+
+/// Appends an attachment as a WebSocket carries it.
+pub fn attachment(out: &mut Vec<u8>, revision: Revision, bytes: &[u8]) {
+    if revision == Revision::V3 {
+        out.push(engineio::packet::MESSAGE);
+    }
+    out.extend_from_slice(bytes);
+}
+
+/// Appends JSON with its bytes in it, as `{"_base64":"…"}`. What a client wrote that looks like that is written in another
+/// way, which means the same.
+pub fn pack(out: &mut Vec<u8>, json: &str, attachments: &[Vec<u8>]) {
+    if attachments.is_empty() {
+        return out.extend_from_slice(json.as_bytes());
+    }
+    let (mut escaped, mut rest) = (String::new(), json);
+    while let Some(at) = find_bytes(rest) {
+        escaped.push_str(&rest[..at]);
+        escaped.push_str("{\"\\u005f");
+        rest = &rest[at + "{\"_".len()..];
+        let (name, behind) = rest.split_at("base64\":\"".len());
+        // The value is a string: on behind it.
+        let end = string_end(behind);
+        escaped.push_str(name);
+        escaped.push_str(&behind[..end]);
+        rest = &behind[end..];
+    }
+    escaped.push_str(rest);
+    placeholder::replace(&escaped, out, |number, out| {
+        write_base64(out, attachments.get(number).map_or(&[], Vec::as_slice));
+    });
+}
+
+/// Where a string that is open ends, with its quote.
+fn string_end(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// JSON with placeholders in place of `{"_base64":"…"}` as relays write it, and the bytes: what was sent as bytes becomes
+/// bytes again, and the rest stays as it is to the letter. More than `most` of them stay what they are. Nothing if a client
+/// would stumble over what else looks like a placeholder.
+pub fn unpack(json: &str, most: usize) -> Option<(String, Vec<Vec<u8>>)> {
+    let (mut out, mut attachments, mut rest) = (String::new(), Vec::new(), json);
+    while let Some(at) = find_bytes(rest).filter(|_| attachments.len() < most) {
+        let (before, from) = rest.split_at(at);
+        let text = &from[BYTES.len()..];
+        // No further than the digits go, or much that is none would be looked through again and again.
+        let digits = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte)).count();
+        let decoded = text[digits..].strip_prefix("\"}").and_then(|after| {
+            let bytes = BASE64.decode(&text[..digits]).ok()?;
+            Some((bytes, after))
+        });
+        out.push_str(before);
+        match decoded {
+            Some((bytes, after)) => {
+                out.push_str(&format!("{{\"_placeholder\":true,\"num\":{}}}", attachments.len()));
+                attachments.push(bytes);
+                rest = after;
+            }
+            None => {
+                out.push('{');
+                rest = &from[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    placeholder::are_right(&format!("[{out}]"), attachments.len()).then_some((out, attachments))
+}
+
+/// Where the next bytes stand, outside of strings.
+fn find_bytes(json: &str) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, byte) in json.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' if !quoted && json[at..].starts_with(BYTES) => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Arguments with placeholders in place of `{"_base64":"…"}`, and the bytes. What has none stays the text it was.
+pub fn unpack_arguments(args: &str) -> (Cow<'_, str>, Vec<Vec<u8>>) {
+    if !args.contains("\"_base64\"") {
+        return (args.into(), Vec::new());
+    }
+    let Ok(mut values) = serde_json::from_str::<Vec<Value>>(&format!("[{args}]")) else {
+        return (args.into(), Vec::new());
+    };
+    // Who says that he is a placeholder is not put beside real ones.
+    if values.iter().any(|value| placeholder::marked(value) > 0) {
+        return (args.into(), Vec::new());
+    }
+    let mut attachments = Vec::new();
+    values.iter_mut().for_each(|value| take_bytes(value, &mut attachments));
+    let list: Vec<String> = values.iter().map(to_text).collect();
+    (list.join(",").into(), attachments)
+}
+
+fn take_bytes(value: &mut Value, attachments: &mut Vec<Vec<u8>>) {
+    match value {
+        Value::Array(list) => list.iter_mut().for_each(|value| take_bytes(value, attachments)),
+        Value::Object(fields) => {
+            let text = fields.get("_base64").and_then(Value::as_str).filter(|_| fields.len() == 1);
+            let bytes = text.and_then(|text| BASE64.decode(text).ok());
+            match bytes.filter(|_| attachments.len() < MOST_ATTACHMENTS) {
+                Some(bytes) => {
+                    *value = json!({"_placeholder": true, "num": attachments.len()});
+                    attachments.push(bytes);
+                }
+                None => fields.values_mut().for_each(|value| take_bytes(value, attachments)),
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Attachments of one packet.
+pub const MOST_ATTACHMENTS: usize = 100;
+
+const BYTES: &str = "{\"_base64\":\"";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_backends() {
+        assert_eq!(unpack_arguments("1, {\"b\": 1.0, \"a\":2}"), ("1, {\"b\": 1.0, \"a\":2}".into(), vec![]));
+        let (args, bytes) =
+            unpack_arguments("[{\"_base64\":\"AP8=\"}],{\"_base64\":\"%\"},{\"_base64\":\"AA==\",\"x\":1}");
+        let expected = "[{\"_placeholder\":true,\"num\":0}],{\"_base64\":\"%\"},{\"_base64\":\"AA==\",\"x\":1}";
+        let parse = |text: &str| serde_json::from_str::<Value>(&format!("[{text}]")).unwrap();
+        assert_eq!((parse(&args), bytes), (parse(expected), vec![vec![0, 255]]));
+    }
+
+    #[test]
+    fn bytes_become_bytes_again() {
+        let (json, bytes) =
+            unpack(r#"{"a" : 1.0,"b":[{"_base64":"AP8="},"{\"_base64\":\"AP8=\"}"],"c":{"_base64":"%"}}"#, 9).unwrap();
+        let expected =
+            r#"{"a" : 1.0,"b":[{"_placeholder":true,"num":0},"{\"_base64\":\"AP8=\"}"],"c":{"_base64":"%"}}"#;
+        assert_eq!((json.as_str(), bytes), (expected, vec![vec![0, 255]]));
+        assert_eq!(unpack("1, [2]", 9), Some(("1, [2]".into(), vec![])));
+        assert_eq!(unpack(r#"{"x":{"_base64":"AA=="},"y":{"_placeholder":true,"num":0}}"#, 9), None);
+        let many = format!("[{}1]", r#"{"_base64":"AA=="},"#.repeat(5));
+        assert_eq!(unpack(&many, 3).unwrap().1.len(), 3);
+    }
+
+    #[test]
+    fn what_only_looks_like_bytes_becomes_none() {
+        let json = r#"[{"_base64":"AAAA"},{"_placeholder":true,"num":0},"{\"_base64\":\"\"}",{"_base64":"a\"b"}]"#;
+        let mut packed = Vec::new();
+        pack(&mut packed, json, &[vec![7]]);
+        let packed = String::from_utf8(packed).unwrap();
+        let (again, bytes) = unpack(&packed, 9).unwrap();
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!((value(&again), bytes), (value(json), vec![vec![7]]));
+        assert_eq!(packed.matches("{\"_base64\":\"Bw==\"}").count(), 1, "{packed}");
+    }
+
+    /// A megabyte of what looks like bytes and is none is looked through once.
+    #[test]
+    fn looking_for_bytes_is_linear() {
+        let many = |count: usize| format!("[{}1]", r#"{"_base64":"","a":1},"#.repeat(count));
+        let begin = std::time::Instant::now();
+        assert_eq!(unpack(&many(50_000), 10).unwrap().1.len(), 0);
+        let mut out = Vec::new();
+        pack(&mut out, &many(50_000), &[vec![]]);
+        // It took 20 s.
+        assert!(begin.elapsed().as_secs() < 5, "{:?}", begin.elapsed());
+    }
+}

@@ -1,0 +1,131 @@
+//! An event on its way to sessions: a name and arguments, forwarded verbatim.
+
+use serde_json::value::RawValue;
+
+use super::{
+    bytes::{attachment, write_base64},
+    form::Form,
+};
+use crate::{
+    engineio::Revision,
+    frame::{Opcode, Run, Turn},
+    json::write_string,
+    socketio::{Kind, packet::head, placeholder},
+};
+
+/// An event as it is passed on: its arguments stay the text they were.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// What is called.
+    pub name: &'a str,
+    /// The arguments, with commas between them and nothing around.
+    pub args: &'a str,
+    /// What belongs in place of their placeholders.
+    pub attachments: &'a [Vec<u8>],
+    /// The number under which receivers may acknowledge it.
+    pub ask: Option<u64>,
+    /// Whether it is dropped for who has not yet read what came before.
+    pub volatile: bool,
+}
+
+impl<'a> Event<'a> {
+    /// An event with these arguments.
+    pub fn new(name: &'a str, args: &'a str) -> Event<'a> {
+        Event { name, args, attachments: &[], ask: None, volatile: false }
+    }
+
+    /// Whether clients of that form have a frame for it: text clients have none for events, and JSON clients would take
+    /// these for answers of relay.
+    pub fn is_for(&self, form: Form) -> bool {
+        match form {
+            Form::Text => false,
+            Form::Json => !["ack", "pong"].contains(&self.name),
+            Form::SocketIo3 | Form::SocketIo4 => true,
+        }
+    }
+
+    /// Appends the frames that carry it in a form: one, and in Socket.IO one more for each attachment.
+    pub fn frames(&self, form: Form, namespace: &str, turn: &mut Turn, batch: u32) -> Run {
+        let mut run = turn.push(batch, Opcode::Text, |out| self.encode(form, namespace, out));
+        let revision = match form {
+            Form::Json | Form::Text => return run,
+            Form::SocketIo3 => Revision::V3,
+            Form::SocketIo4 => Revision::V4,
+        };
+        for bytes in self.attachments {
+            run.end = turn.push(batch, Opcode::Binary, |out| attachment(out, revision, bytes)).end;
+        }
+        run
+    }
+
+    pub fn encode(&self, form: Form, namespace: &str, out: &mut Vec<u8>) {
+        let ask = self.ask.map(|ask| ask.to_string());
+        match form {
+            Form::Json | Form::Text => {
+                out.extend_from_slice(b"{\"event\":");
+                write_string(out, self.name);
+                write_arguments(out, self.args, self.attachments);
+                if let Some(ask) = ask {
+                    out.extend_from_slice(format!(",\"ack\":{ask}").as_bytes());
+                }
+                out.push(b'}');
+            }
+            Form::SocketIo3 | Form::SocketIo4 => {
+                out.push(b'4');
+                head(out, Kind::Event, self.attachments.len(), namespace, ask.as_deref());
+                out.push(b'[');
+                write_string(out, self.name);
+                if !self.args.is_empty() {
+                    out.push(b',');
+                    out.extend_from_slice(self.args.as_bytes());
+                }
+                out.push(b']');
+            }
+        }
+    }
+}
+
+/// Appends arguments as fields of a JSON client's object: one as `data`, several as `args`, none not at all.
+pub fn write_arguments(out: &mut Vec<u8>, args: &str, attachments: &[Vec<u8>]) {
+    if args.is_empty() {
+        return;
+    }
+    let one = serde_json::from_str::<&RawValue>(args).is_ok();
+    out.extend_from_slice(if one { b",\"data\":" } else { b",\"args\":[" });
+    match attachments {
+        [] => out.extend_from_slice(args.as_bytes()),
+        _ => placeholder::replace(args, out, |number, out| {
+            write_base64(out, attachments.get(number).map_or(&[], Vec::as_slice));
+        }),
+    }
+    if !one {
+        out.push(b']');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        let encode = |emission: &Event<'_>, form| {
+            let mut out = Vec::new();
+            emission.encode(form, "/n", &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let one = Event::new("a\"b", "{\"x\": 1.0}");
+        assert_eq!(encode(&one, Form::Json), "{\"event\":\"a\\\"b\",\"data\":{\"x\": 1.0}}");
+        assert_eq!(encode(&one, Form::SocketIo4), "42/n,[\"a\\\"b\",{\"x\": 1.0}]");
+        let several = Event { ask: Some(7), ..Event::new("e", "1, [2]") };
+        assert_eq!(encode(&several, Form::Json), "{\"event\":\"e\",\"args\":[1, [2]],\"ack\":7}");
+        assert_eq!(encode(&several, Form::SocketIo3), "42/n,7[\"e\",1, [2]]");
+        assert_eq!(encode(&Event::new("e", ""), Form::Json), "{\"event\":\"e\"}");
+        assert_eq!(encode(&Event::new("e", ""), Form::SocketIo4), "42/n,[\"e\"]");
+        let attachments = [vec![0, 255]];
+        let args = "{\"_placeholder\":true,\"num\":0}";
+        let binary = Event { attachments: &attachments, ..Event::new("e", args) };
+        assert_eq!(encode(&binary, Form::Json), "{\"event\":\"e\",\"data\":{\"_base64\":\"AP8=\"}}");
+        assert_eq!(encode(&binary, Form::SocketIo4), format!("451-/n,[\"e\",{args}]"));
+    }
+}

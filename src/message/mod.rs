@@ -1,0 +1,11 @@
+//! What relay delivers: data, message ids, the forms in which clients receive messages and events, and their encodings.
+
+pub mod bytes;
+pub mod data;
+pub mod event;
+pub mod form;
+pub mod id;
+pub mod new_msg;
+pub mod target;
+
+pub use self::{data::Data, event::Event, form::Form, id::MessageId, new_msg::Message, target::Target};

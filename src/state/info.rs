@@ -1,0 +1,62 @@
+//! A session as operators, the message log and other relays see it.
+
+use super::{registry::State, session::Session};
+use crate::{json::ObjectWriter, key::SessionKey, message::Form};
+
+/// A session as operators see it.
+pub struct SessionInfo<'a> {
+    /// Its name.
+    pub socket_id: String,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Whose it is.
+    pub userid: &'a str,
+    /// Where it is.
+    pub rooms: String,
+    /// Everything else.
+    pub session: &'a Session,
+}
+
+impl SessionInfo<'_> {
+    /// Writes it down: the same fields in the trail and for who asks.
+    pub fn write(&self, line: &mut ObjectWriter<'_>) {
+        let identity = &self.session.identity;
+        line.text("socket_id", &self.socket_id);
+        line.text("userid", self.userid);
+        line.text("username", identity.username());
+        line.text("room_ids", &self.rooms);
+        line.text("nsp", self.namespace);
+        line.text("protocol", protocol(self.session.form));
+        if let Some(ip) = identity.ip() {
+            line.shown("ip", ip);
+        }
+        line.some("referer", &identity.agent().referer);
+        line.some("user_agent", &identity.agent().user_agent);
+        line.some("ext_info", identity.ext_info());
+        if self.session.watch_quit {
+            line.shown("watch_quit", 1);
+        }
+    }
+}
+
+impl State {
+    pub fn info<'a>(&'a self, key: SessionKey, session: &'a Session) -> SessionInfo<'a> {
+        SessionInfo {
+            socket_id: self.sids.socket(key),
+            userid: self.user_of(key),
+            namespace: &self.namespaces[session.namespace as usize].name,
+            rooms: self.room_names(session).join(","),
+            session,
+        }
+    }
+}
+
+/// What a session speaks, for who looks.
+pub fn protocol(form: Form) -> &'static str {
+    match form {
+        Form::Json => "websocket",
+        Form::Text => "websocket text",
+        Form::SocketIo3 => "engine.io 3",
+        Form::SocketIo4 => "engine.io 4",
+    }
+}

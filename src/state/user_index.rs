@@ -1,0 +1,43 @@
+//! The sessions of each user of a namespace.
+
+use std::{collections::HashMap, rc::Rc};
+
+use smallvec::SmallVec;
+
+use super::tenant::TenantId;
+use crate::key::SessionKey;
+
+/// The users of one namespace. A session is its login's user, until it says another one with `user_login`.
+#[derive(Default)]
+pub struct UserIndex {
+    by_name: HashMap<Rc<str>, SmallVec<[(TenantId, SessionKey); 1]>>,
+    pub of: HashMap<SessionKey, (TenantId, Rc<str>)>,
+}
+
+impl UserIndex {
+    /// The session is this user's from now on.
+    pub fn register(&mut self, session: SessionKey, tenant: TenantId, userid: &str) {
+        self.forget(session);
+        if userid.is_empty() {
+            return;
+        }
+        let name = self.by_name.get_key_value(userid).map_or_else(|| userid.into(), |(name, _)| name.clone());
+        self.by_name.entry(Rc::clone(&name)).or_default().push((tenant, session));
+        self.of.insert(session, (tenant, name));
+    }
+
+    /// The session is over, or another's.
+    pub fn forget(&mut self, session: SessionKey) {
+        let Some((_, name)) = self.of.remove(&session) else { return };
+        let Some(sessions) = self.by_name.get_mut(&name) else { return };
+        sessions.retain(|(_, known)| *known != session);
+        if sessions.is_empty() {
+            self.by_name.remove(&name);
+        }
+    }
+
+    pub fn sessions(&self, tenant: TenantId, userid: &str) -> Vec<SessionKey> {
+        let sessions = self.by_name.get(userid).into_iter().flatten();
+        sessions.filter(|(known, _)| *known == tenant).map(|(_, session)| *session).collect()
+    }
+}
