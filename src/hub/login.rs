@@ -1,14 +1,21 @@
-//! Coming in: what a login says, whether it is right, and what it brings (contract section 3).
+//! Logins (docs/protocol.md, Logins): the checks, and what a session that is admitted brings about.
 
 use core::net::IpAddr;
 
-use super::{Client, Form, Hub, Refusal, Session, SpaceId, TenantId, client::Identity, roster::Listing};
+use super::Hub;
 use crate::{
     clock::Now,
     config::Auth,
+    hooks::Kind,
     key::{ClientKey, ConnKey, SessionKey},
+    message::Form,
     names::Rooms,
     sign::{Signature, Subject},
+    state::{
+        Client, NamespaceId, Refusal, Session, TenantId,
+        identity::Identity,
+        record::RecordState,
+    },
 };
 
 /// A request to be let in, as it came.
@@ -49,80 +56,80 @@ impl Hub {
         conn: ConnKey,
         now: Now,
     ) -> Result<(ClientKey, bool), Refusal> {
-        let Some(space) = self.find_space(namespace) else {
+        let Some(namespace) = self.state.find_namespace(namespace) else {
             self.refused_login(namespace, login, &Refusal::NamespaceUnknown.text());
             return Err(Refusal::NamespaceUnknown);
         };
-        let client = self.clients.insert(Client { conn: Some(conn), ..Client::default() });
-        match self.admit_session(client, space, login, query, "", now) {
+        let client = self.state.clients.insert(Client { conn: Some(conn), ..Client::default() });
+        match self.admit_session(client, namespace, login, query, "", now) {
             Ok(session) => {
-                let pending = self.sessions.get(session).is_some_and(|session| session.pending);
+                let pending = self.state.sessions.get(session).is_some_and(|session| session.pending);
                 if !pending {
-                    self.welcome(session, "{}");
+                    self.state.welcome(session, "{}");
                 }
-                self.clients.get_mut(client).expect("it was put there a moment ago").session = Some(session);
+                self.state.clients.get_mut(client).expect("it was put there a moment ago").session = Some(session);
                 Ok((client, pending))
             }
             Err(refusal) => {
-                self.clients.remove(client);
+                self.state.clients.remove(client);
                 Err(refusal)
             }
         }
     }
 
     /// Lets a client into a namespace, or says why not.
-    pub(super) fn admit_session(
+    pub(crate) fn admit_session(
         &mut self,
         client: ClientKey,
-        space: SpaceId,
+        namespace: NamespaceId,
         login: &Login<'_>,
         query: &str,
         auth: &str,
         now: Now,
     ) -> Result<SessionKey, Refusal> {
-        let (tenant, rooms) = match self.check(space, login, now) {
+        let (tenant, rooms) = match self.check(namespace, login, now) {
             Ok(admitted) => admitted,
             Err(refusal) => {
-                self.refused_login(&self.spaces[space as usize].name.clone(), login, &refusal.text());
+                self.refused_login(&self.state.namespaces[namespace as usize].name.clone(), login, &refusal.text());
                 return Err(refusal);
             }
         };
-        let agent = self.agents.intern(login.referer, login.user_agent);
-        let session = self.sessions.insert(Session {
+        let agent = self.state.agents.intern(login.referer, login.user_agent);
+        let session = self.state.sessions.insert(Session {
             client,
             identity: Identity::new(login.userid, login.username, login.ext_info, agent, login.ip, now.unix),
             rooms: Default::default(),
-            tenant: tenant.0,
-            space,
+            tenant,
+            namespace,
             form: login.form,
             watch_quit: login.watch_quit,
             pending: false,
-            listing: Listing::Off,
+            record: RecordState::Absent,
         });
-        if self.tells(space, "connect") {
-            self.ask_to_connect(session, rooms.as_ref(), query, auth, now);
+        if self.hooks.asks(&self.state, namespace, Kind::Connect) {
+            self.hooks.connect(&mut self.state, session, rooms.as_ref(), query, auth, now);
             return Ok(session);
         }
         for room in rooms.iter().flat_map(Rooms::iter) {
-            self.join(session, room);
+            self.state.join(session, room);
         }
         self.let_in(session, login.userid, now);
         Ok(session)
     }
 
     /// A session is in from here on.
-    pub(super) fn let_in(&mut self, key: SessionKey, userid: &str, now: Now) {
-        self.register_user(key, userid);
-        self.stats.logins += 1;
-        self.enroll(key);
-        if let Some(session) = self.sessions.get(key) {
-            self.tenants[session.tenant as usize].today.count(session.identity.username(), now);
+    pub(crate) fn let_in(&mut self, key: SessionKey, userid: &str, now: Now) {
+        self.state.register_user(key, userid);
+        self.state.stats.logins += 1;
+        self.cluster.session_started(&mut self.state, key);
+        if let Some(session) = self.state.sessions.get(key) {
+            self.presence.count_login(session.tenant, session.identity.username(), now);
         }
         self.record_visit("connect", key, None);
     }
 
     /// The checks, in the order in which the old server made them.
-    fn check<'a>(&self, space: SpaceId, login: &Login<'a>, now: Now) -> Result<(TenantId, Option<Rooms<'a>>), Refusal> {
+    fn check<'a>(&self, namespace: NamespaceId, login: &Login<'a>, now: Now) -> Result<(TenantId, Option<Rooms<'a>>), Refusal> {
         let fields = [
             ("userid", login.userid, LONGEST_NAME),
             ("username", login.username, LONGEST_NAME),
@@ -131,17 +138,17 @@ impl Hub {
         if let Some((name, _, most)) = fields.iter().find(|(_, value, most)| value.len() > *most) {
             return Err(Refusal::FieldTooLong(name, *most));
         }
-        let space = &self.spaces[space as usize];
-        if space.config.auth != Auth::Sign {
-            let tenant = *self.by_name.get(space.open_source()).ok_or(Refusal::SourceUnknown)?;
+        let namespace = &self.state.namespaces[namespace as usize];
+        if namespace.config.auth != Auth::Sign {
+            let tenant = self.state.any_tenant(namespace.open_source()).ok_or(Refusal::SourceUnknown)?;
             // Rooms of their own choice, if that is allowed here.
-            let free = space.config.join || space.config.auth == Auth::Hook;
+            let free = namespace.config.join || namespace.config.auth == Auth::Hook;
             // (With auth = "hook" the backend is told which it wants.)
             let rooms = match free && !login.room_ids.is_empty() {
                 true => Some(self.login_rooms(login.room_ids)?),
                 false => None,
             };
-            return Ok((TenantId(tenant), rooms));
+            return Ok((tenant, rooms));
         }
         if login.source.is_empty() {
             return Err(Refusal::SourceMissing);
@@ -150,22 +157,87 @@ impl Hub {
             return Err(Refusal::ConnectSignMissing);
         }
         let rooms = self.login_rooms(login.room_ids)?;
-        let tenant = self.tenant(login.source)?;
+        let tenant = self.state.tenant(login.source)?;
         let subject = Subject::Connect { source: login.source, userid: login.userid, room_ids: login.room_ids };
-        if !self.verify(tenant, &subject, &login.signature, now) {
+        if !self.state.verify(tenant, &subject, &login.signature, now) {
             return Err(Refusal::ConnectSignWrong);
         }
         Ok((tenant, Some(rooms)))
     }
 
-    pub(super) fn login_rooms<'a>(&self, list: &'a str) -> Result<Rooms<'a>, Refusal> {
-        let limits = &self.config.limits;
+    pub(crate) fn login_rooms<'a>(&self, list: &'a str) -> Result<Rooms<'a>, Refusal> {
+        let limits = &self.state.config.limits;
         let rooms = Rooms::parse_login(list, limits.room_id as usize, limits.rooms_per_session as usize);
         rooms.map_err(|error| Refusal::from_name(error, Refusal::RoomsMissing))
+    }
+
+    /// Nobody came in.
+    pub(crate) fn refused_login(&mut self, namespace: &str, login: &Login<'_>, why: &str) {
+        self.state.stats.logins_refused += 1;
+        self.log.error("connect", why, |line| {
+            line.cut("source", login.source);
+            line.cut("nsp", namespace);
+            line.cut("room_ids", login.room_ids);
+            line.cut("userid", login.userid);
+            line.cut("username", login.username);
+            line.cut("ext_info", login.ext_info);
+            if let Some(ip) = login.ip {
+                line.shown("ip", ip);
+            }
+            line.some("referer", login.referer);
+            line.some("user_agent", login.user_agent);
+        });
+    }
+
+    /// A line of the visitors' trail: a session came, or went after so many seconds.
+    pub(crate) fn record_visit(&mut self, event: &'static str, key: SessionKey, seconds: Option<u64>) {
+        if !self.log.is_on() {
+            return;
+        }
+        let mut journal = mem::take(&mut self.journal);
+        if let Some(session) = self.state.sessions.get(key) {
+            let visitor = self.visitor(key, session);
+            journal.client(event, |line| {
+                line.text("source", &self.state.tenants[session.tenant.index()].name);
+                visitor.describe(line);
+                if let Some(seconds) = seconds {
+                    line.shown("seconds", seconds);
+                }
+            });
+        }
+        self.journal = journal;
     }
 }
 
 /// Bytes of a user's id and name: they stand in lists, in the log, and in what rooms are told.
 pub const LONGEST_NAME: usize = 512;
+
 /// Bytes of what else a page says of its user.
 const LONGEST_EXT_INFO: usize = 8192;
+
+/// `parseInt(value) == 1`, which is what the old server asked.
+pub fn is_one(value: &str) -> bool {
+    let value = value.trim_start();
+    let value = value.strip_prefix('+').unwrap_or(value);
+    let (digits, radix) = match value.strip_prefix("0x").or(value.strip_prefix("0X")) {
+        Some(hex) => (hex, 16),
+        None => (value, 10),
+    };
+    let digits = digits.find(|c: char| !c.is_digit(radix)).map_or(digits, |end| &digits[..end]);
+    digits.trim_start_matches('0') == "1"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_int() {
+        for one in ["1", "01", "1abc", " 1", "1.9", "0x1", "+1"] {
+            assert!(is_one(one), "{one}");
+        }
+        for other in ["", "0", "2", "11", "true", "-1", "x1", "0x", "0x11"] {
+            assert!(!is_one(other), "{other}");
+        }
+    }
+}

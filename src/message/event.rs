@@ -23,7 +23,7 @@ pub struct Event<'a> {
     /// What belongs in place of their placeholders.
     pub attachments: &'a [Vec<u8>],
     /// The number under which receivers may acknowledge it.
-    pub ask: Option<u64>,
+    pub ack: Option<u64>,
     /// Whether it is dropped for who has not yet read what came before.
     pub volatile: bool,
 }
@@ -31,7 +31,7 @@ pub struct Event<'a> {
 impl<'a> Event<'a> {
     /// An event with these arguments.
     pub fn new(name: &'a str, args: &'a str) -> Event<'a> {
-        Event { name, args, attachments: &[], ask: None, volatile: false }
+        Event { name, args, attachments: &[], ack: None, volatile: false }
     }
 
     /// Whether clients of that form have a frame for it: text clients have none for events, and JSON clients would take
@@ -59,20 +59,20 @@ impl<'a> Event<'a> {
     }
 
     pub fn encode(&self, form: Form, namespace: &str, out: &mut Vec<u8>) {
-        let ask = self.ask.map(|ask| ask.to_string());
+        let ack = self.ack.map(|ack| ack.to_string());
         match form {
             Form::Json | Form::Text => {
                 out.extend_from_slice(b"{\"event\":");
                 write_string(out, self.name);
                 write_arguments(out, self.args, self.attachments);
-                if let Some(ask) = ask {
-                    out.extend_from_slice(format!(",\"ack\":{ask}").as_bytes());
+                if let Some(ack) = ack {
+                    out.extend_from_slice(format!(",\"ack\":{ack}").as_bytes());
                 }
                 out.push(b'}');
             }
             Form::SocketIo3 | Form::SocketIo4 => {
                 out.push(b'4');
-                head(out, Kind::Event, self.attachments.len(), namespace, ask.as_deref());
+                head(out, Kind::Event, self.attachments.len(), namespace, ack.as_deref());
                 out.push(b'[');
                 write_string(out, self.name);
                 if !self.args.is_empty() {
@@ -117,7 +117,7 @@ mod tests {
         let one = Event::new("a\"b", "{\"x\": 1.0}");
         assert_eq!(encode(&one, Form::Json), "{\"event\":\"a\\\"b\",\"data\":{\"x\": 1.0}}");
         assert_eq!(encode(&one, Form::SocketIo4), "42/n,[\"a\\\"b\",{\"x\": 1.0}]");
-        let several = Event { ask: Some(7), ..Event::new("e", "1, [2]") };
+        let several = Event { ack: Some(7), ..Event::new("e", "1, [2]") };
         assert_eq!(encode(&several, Form::Json), "{\"event\":\"e\",\"args\":[1, [2]],\"ack\":7}");
         assert_eq!(encode(&several, Form::SocketIo3), "42/n,7[\"e\",1, [2]]");
         assert_eq!(encode(&Event::new("e", ""), Form::Json), "{\"event\":\"e\"}");

@@ -212,6 +212,11 @@ impl State {
         self.mark_dirty(key);
     }
 
+    /// Whether there are effects to carry out or clients to flush.
+    pub fn has_work(&self) -> bool {
+        !self.effects.is_empty() || !self.dirty.is_empty()
+    }
+
     /// Whether some outbox is so full that it should be flushed before anything else is handled: a reader that keeps up
     /// must not look slow because many large messages came in one turn.
     pub fn is_pressed(&self) -> bool {
@@ -246,6 +251,29 @@ impl State {
             write(conn, &mut client.outbox, &self.turn, &mut self.scratch);
         }
         carrier
+    }
+
+    /// Makes `close` the last thing that a client is sent, behind what waits for it; a slow consumer loses what it did not
+    /// read. Nothing more is queued for it.
+    pub fn queue_last(&mut self, key: ClientKey, close: Option<Close>) {
+        let polling = self.is_polling(key);
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.ending = true;
+        let Some(close) = close else { return };
+        if close == Close::SLOW {
+            client.outbox.abandon(&self.turn);
+        }
+        client.outbox.force(match polling {
+            // A session on a poll ends with "close", or with a noop if the client itself closed it. When relay stops it is a
+            // noop as well: Python clients take a close for a request to stay away; after a noop they poll again, fail, and
+            // reconnect.
+            true => {
+                let noop = close == Close::ASKED || close == Close::GOING_AWAY;
+                self.turn.single(Opcode::Text, |out| out.push(if noop { b'6' } else { b'1' }))
+            }
+            false => self.turn.single(Opcode::Close, |out| out.extend(close.payload())),
+        });
+        self.mark_dirty(key);
     }
 
     /// Nothing of this turn's frames is needed any more: every dirty client was flushed.

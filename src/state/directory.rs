@@ -24,6 +24,11 @@ impl State {
         self.by_name.get(name).copied()
     }
 
+    /// Every tenant there is or was.
+    pub(crate) fn tenant_ids(&self) -> impl Iterator<Item = TenantId> + use<> {
+        (0..self.tenants.len()).map(|index| TenantId(index as u16))
+    }
+
     /// Every tenant that sessions may be in: its name, sessions and rooms.
     pub fn tenants(&self) -> impl Iterator<Item = (&str, usize, usize)> {
         let mut counts = vec![0; self.tenants.len()];

@@ -56,6 +56,18 @@ impl State {
         self.mark_changed(key);
     }
 
+    /// Removes a session: from its rooms, from the index of users, and from the table of sessions.
+    pub fn remove_session(&mut self, key: SessionKey) {
+        while let Some(last) = self.sessions.get(key).and_then(|session| session.rooms.len().checked_sub(1)) {
+            self.leave_slot(key, last);
+        }
+        let Some(gone) = self.sessions.remove(key) else { return };
+        if let Some(users) = &mut self.namespaces[gone.namespace as usize].users {
+            users.forget(key);
+        }
+        self.agents.release(gone.identity.into_agent());
+    }
+
     /// Whether [`State::mark_changed`] keeps what it is given.
     pub fn track_changes(&mut self, on: bool) {
         self.track_changes = on;

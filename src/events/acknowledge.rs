@@ -1,0 +1,98 @@
+//! Answers to clients' events: acknowledgements and refusals.
+
+use core::fmt::Write;
+
+use crate::{
+    acks::Requester,
+    frame::Opcode,
+    hub::Hub,
+    json::quote,
+    key::{ClientKey, SessionKey},
+    message::Form,
+    socketio::Kind,
+    state::Refusal,
+};
+
+/// Answers an event of a plain WebSocket client: an acknowledgement if it asked for one, else `sys_error` for a refusal only.
+pub fn answer(hub: &mut Hub, key: ClientKey, ack: Option<&str>, answer: Result<String, Refusal>) {
+    let mut text = String::new();
+    let written = match (ack, &answer) {
+        (None, Ok(_)) => return,
+        (Some(ack), Ok(data)) => write!(text, r#"{{"event":"ack","ack":{ack},"code":1,"msg":"","data":{data}}}"#),
+        (Some(ack), Err(refusal)) => {
+            let why = quote(&refusal.text());
+            write!(text, r#"{{"event":"ack","ack":{ack},"code":0,"msg":{why},"data":""}}"#)
+        }
+        (None, Err(refusal)) => write!(text, r#"{{"event":"sys_error","msg":{}}}"#, quote(&refusal.text())),
+    };
+    written.expect("writing to memory succeeds");
+    if let Err(refusal) = answer {
+        let session = hub.state.clients.get(key).and_then(|client| client.session);
+        refused_message(hub, session, refusal);
+    }
+    hub.state.send(key, Opcode::Text, text.as_bytes());
+}
+
+/// Counts and logs a message of a session that was refused.
+pub fn refused_message(hub: &mut Hub, key: Option<SessionKey>, refusal: Refusal) {
+    hub.state.stats.client_messages_refused += 1;
+    let socket_id = key.filter(|_| hub.log.is_on()).map(|key| hub.state.sids.socket(key));
+    let session = key.and_then(|key| hub.state.sessions.get(key));
+    hub.log.error("message", &refusal.text(), |line| {
+        line.some("socket_id", socket_id.as_deref().unwrap_or_default());
+        if let Some(session) = session {
+            line.text("source", &hub.state.tenants[session.tenant.index()].name);
+            line.some("userid", session.identity.userid());
+            line.some("username", session.identity.username());
+        }
+    });
+}
+
+/// Answers an event of a Socket.IO client: an acknowledgement if it asked for one, else `sys_error` for a refusal only.
+pub fn conclude_packet(hub: &mut Hub, session: SessionKey, id: Option<&str>, answer: Result<String, Refusal>) {
+    let Some((key, namespace)) = hub.state.sessions.get(session).map(|session| (session.client, session.namespace)) else {
+        return;
+    };
+    let namespace = hub.state.namespaces[namespace as usize].name.clone();
+    match (answer, id) {
+        (Ok(_), None) => {}
+        (Ok(data), Some(id)) => hub.state.send_packet(key, Kind::Ack, &namespace, Some(id), &[], |out| {
+            out.extend_from_slice(format!("[{{\"code\":1,\"msg\":\"\",\"data\":{data}}}]").as_bytes());
+        }),
+        (Err(refusal), id) => {
+            refused_message(hub, Some(session), refusal);
+            let why = quote(&refusal.text());
+            match id {
+                Some(id) => hub.state.send_packet(key, Kind::Ack, &namespace, Some(id), &[], |out| {
+                    out.extend_from_slice(format!("[{{\"code\":0,\"msg\":{why},\"data\":\"\"}}]").as_bytes());
+                }),
+                None => hub.state.send_event(key, &namespace, "sys_error", &why),
+            }
+        }
+    }
+}
+
+/// A session acknowledges an event that was forwarded to it: the event's sender gets the answer.
+pub fn handle_ack(hub: &mut Hub, key: SessionKey, id: &str, list: &str, attachments: &[Vec<u8>]) {
+    let pending = id.parse().ok().and_then(|number| hub.acks.answered(number, key));
+    if let Some(pending) = pending {
+        forward_ack(hub, pending.requester, list, attachments);
+    }
+}
+
+/// Forwards an acknowledgement to the session that asked for it, here or at another relay.
+pub fn forward_ack(hub: &mut Hub, requester: Requester, list: &str, attachments: &[Vec<u8>]) {
+    match requester {
+        Requester::Session(session, id) => hub.state.acknowledge(session, &id, list, attachments),
+        Requester::Node(node, number) => hub.cluster.send_ack(&mut hub.state, node, number, list, attachments),
+    }
+}
+
+/// Answers an event of a session in the way that its client understands.
+pub fn conclude(hub: &mut Hub, key: SessionKey, ack: Option<&str>, answer: Result<String, Refusal>) {
+    let Some(session) = hub.state.sessions.get(key) else { return };
+    match session.form {
+        Form::SocketIo3 | Form::SocketIo4 => conclude_packet(hub, key, ack, answer),
+        Form::Json | Form::Text => answer(hub, session.client, ack, answer),
+    }
+}

@@ -1,0 +1,13 @@
+//! A message of a client, whatever it speaks.
+
+use super::{incoming::Incoming, plain, socketio};
+use crate::{clock::Now, hub::Hub, key::ClientKey};
+
+/// Handles a WebSocket message of a client.
+pub fn handle_message(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now: Now) {
+    let Some(client) = hub.state.clients.get_mut(key).filter(|client| !client.ending) else { return };
+    if client.socket.is_some() {
+        return socketio::handle_frame(hub, key, message, now);
+    }
+    plain::handle_message(hub, key, message, now);
+}

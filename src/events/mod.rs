@@ -1,0 +1,23 @@
+//! What comes in and what it does: messages of plain WebSocket clients, packets of Socket.IO clients, the backend's answers to
+//! hooks, and commands of other relays. Functions of the [`Hub`](crate::hub::Hub), as the endpoints of [`api`](crate::api)
+//! are.
+
+pub mod acknowledge;
+pub mod backend;
+pub mod client;
+pub mod client_event;
+pub mod cluster;
+pub mod incoming;
+pub mod pairing;
+pub mod plain;
+pub mod requests;
+pub mod rules;
+pub mod socketio;
+pub mod timeout;
+pub mod users;
+
+pub use self::{
+    client::handle_message,
+    incoming::Incoming,
+    timeout::handle_timeout,
+};

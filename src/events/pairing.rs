@@ -1,0 +1,44 @@
+//! Pairing: pages and apps of one user in two namespaces (docs/protocol.md, Namespaces and rules).
+
+use super::{client_event::ClientEvent, users::send_status};
+use crate::{
+    clock::Now,
+    cluster::UserQuery,
+    config::Auth,
+    hub::Hub,
+    key::SessionKey,
+    state::NamespaceId,
+};
+
+/// `user_login`: a session says which user it is. Where logins are signed or decided by the backend it must be the user of
+/// the login.
+pub fn user_login(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>) {
+    let userid = client_event.field("userId");
+    let Some(session) = hub.state.sessions.get(key) else { return };
+    let signed = hub.state.namespaces[session.namespace as usize].config.auth != Auth::Open;
+    let known = hub.config().limits.room_id as usize >= userid.len() && !userid.is_empty();
+    let right = known && (!signed || session.identity.userid() == userid);
+    if right {
+        hub.state.register_user(key, &userid);
+    }
+    let info = format!("{{\"succeeded\":{right}}}");
+    hub.state.tell_session(key, "login_info", &info);
+    if let Some(id) = client_event.ack {
+        hub.state.acknowledge(key, id, &format!("[{info}]"), &[]);
+    }
+}
+
+/// `check_app_status`: whether a user has a session in the other namespace.
+pub fn check_status(hub: &mut Hub, key: SessionKey, other: NamespaceId, client_event: &ClientEvent<'_>, now: Now) {
+    let mut userid = client_event.field("userId");
+    if userid.is_empty() {
+        userid = hub.state.user_of(key).to_owned();
+    }
+    let tenant = hub.state.tenant_there(key, other);
+    let there = tenant.is_some_and(|tenant| !hub.state.user_sessions(tenant, other, &userid).is_empty());
+    let namespace = hub.state.namespaces[other as usize].name.clone();
+    let query = UserQuery::Status { session: key, ack: client_event.ack.map(Into::into) };
+    if there || tenant.is_none_or(|tenant| hub.cluster.find_user(&mut hub.state, (tenant, &namespace, &userid), query, None, now).is_err()) {
+        send_status(hub, key, client_event.ack, there);
+    }
+}

@@ -1,0 +1,124 @@
+//! Messages of plain WebSocket clients (docs/protocol.md, Plain WebSocket): `postMsg`, `join`, `leave`, `ping`, `ack`, and
+//! events for the namespace's rules; with `format=text` the data itself.
+
+use std::borrow::Cow;
+
+use super::{
+    acknowledge::{answer, handle_ack},
+    client_event::ClientEvent,
+    incoming::Incoming,
+    requests::{change_rooms, may_spread, post_data},
+    rules::apply_rule,
+};
+use crate::{
+    clock::Now,
+    frame::Opcode,
+    hub::{Hub, publish::Origin},
+    json::{Object, comma_list, scalar},
+    key::{ClientKey, SessionKey},
+    message::{Data, Form},
+    names::is_reserved,
+    sign::Signature,
+    state::{MAIN, Refusal},
+    websocket::Close,
+};
+
+/// Handles a message of a client that does not speak Socket.IO.
+pub fn handle_message(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now: Now) {
+    let Some(session) = hub.state.clients.get(key).and_then(|client| client.session) else { return };
+    let Some(form) = hub.state.sessions.get(session).map(|session| session.form) else { return };
+    hub.state.stats.client_messages += 1;
+    if !hub.state.take_rate(key, 1, now) {
+        hub.state.stats.rate_limited += 1;
+        hub.state.stats.client_messages_refused += 1;
+        return match form {
+            Form::Json | Form::SocketIo3 | Form::SocketIo4 => {
+                answer(hub, key, wanted_ack(message).as_deref(), Err(Refusal::RateExceeded))
+            }
+            // A text client has no frame for errors.
+            Form::Text => hub.state.close(key, Close::RATE),
+        };
+    }
+    match (form, message) {
+        (Form::Text, Incoming::Text(text)) => say(hub, key, session, Data::Text(text), now),
+        (Form::Text, Incoming::Binary(bytes)) => say(hub, key, session, Data::Binary(bytes), now),
+        (_, Incoming::Binary(_)) => answer(hub, key, None, Err(Refusal::BinaryNotJson)),
+        (_, Incoming::Text(text)) => match serde_json::from_str::<Object<'_>>(text) {
+            Ok(fields) => handle_event(hub, key, session, &fields, now),
+            Err(_) => answer(hub, key, None, Err(Refusal::NotJson)),
+        },
+    }
+}
+
+/// Publishes data to all rooms of a session (`format=text`).
+fn say(hub: &mut Hub, client: ClientKey, key: SessionKey, data: Data<'_>, now: Now) {
+    let Some(session) = hub.state.sessions.get(key) else { return };
+    let (tenant, rooms) = (session.tenant, hub.state.room_names(session));
+    let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
+    if may_spread(hub, client, data, rooms.len(), now).is_err() {
+        hub.state.stats.client_messages_refused += 1;
+        return hub.state.close(client, Close::RATE);
+    }
+    if !rooms.is_empty() {
+        hub.publish_from(Origin::Session(key), tenant, &rooms, data, "");
+        hub.state.stats.posted += 1;
+    }
+}
+
+fn handle_event(hub: &mut Hub, key: ClientKey, session: SessionKey, fields: &Object<'_>, now: Now) {
+    let ack = ack(fields);
+    let field = |name: &str| fields.get(name).map_or(Cow::Borrowed(""), |value| scalar(value));
+    let list = || fields.get("room_ids").or(fields.get("room_id")).map_or_else(String::new, |raw| comma_list(raw));
+    let event = fields.get("event").map_or(Cow::Borrowed("postMsg"), |event| scalar(event));
+    let Some(namespace) = hub.state.sessions.get(session).map(|session| session.namespace) else { return };
+    let (main, join) = (namespace == MAIN, hub.state.namespaces[namespace as usize].config.join);
+    let answer = match &*event {
+        "postMsg" if main => {
+            let data = fields.get("data").map_or("null", |data| data.get());
+            post_data(hub, session, Data::Json(data), &list(), now)
+        }
+        "join" | "leave" if main || join => {
+            let (sign, sign_type, ts) = (field("sign"), field("sign_type"), field("ts"));
+            let signature = Signature::new(&sign, &sign_type, &ts);
+            change_rooms(hub, session, &list(), &signature, now, event == "join")
+        }
+        "ping" if ack.is_none() => return hub.state.send(key, Opcode::Text, b"{\"event\":\"pong\"}"),
+        "ping" => Ok(String::from("\"\"")),
+        "ack" => {
+            let Some(id) = ack else { return };
+            return handle_ack(hub, session, &id, &arguments(fields), &[]);
+        }
+        _ if is_reserved(&event) => Err(Refusal::UnknownEvent),
+        _ => {
+            let list = arguments(fields);
+            let client_event = ClientEvent { name: &event, list: &list, attachments: &[], ack: ack.as_deref() };
+            return apply_rule(hub, session, &client_event, now);
+        }
+    };
+    answer(hub, key, ack.as_deref(), answer);
+}
+
+/// The acknowledgement that a message asks for.
+fn wanted_ack(message: Incoming<'_>) -> Option<String> {
+    let Incoming::Text(text) = message else { return None };
+    ack(&serde_json::from_str(text).ok()?)
+}
+
+/// The arguments of a JSON client's event as an array: `args`, or the one that is `data`.
+fn arguments(fields: &Object<'_>) -> String {
+    match (fields.get("args").map(|raw| raw.get()), fields.get("data")) {
+        (Some(list), _) if list.starts_with('[') => list.to_owned(),
+        (_, Some(data)) => format!("[{}]", data.get()),
+        _ => "[]".to_owned(),
+    }
+}
+
+/// The `ack` of a message as it was written: a number or a short string.
+fn ack(fields: &Object<'_>) -> Option<String> {
+    let ack = fields.get("ack")?.get();
+    let scalar = ack.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
+    (scalar && ack.len() <= LONGEST_ACK).then(|| ack.to_owned())
+}
+
+/// Bytes of an acknowledgement's name that are carried back.
+const LONGEST_ACK: usize = 64;

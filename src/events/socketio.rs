@@ -1,0 +1,356 @@
+//! Packets of clients that speak Socket.IO (docs/protocol.md, Socket.IO and Engine.IO).
+
+use core::{fmt::Write, net::IpAddr};
+use std::borrow::Cow;
+
+use log::debug;
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use super::{
+    acknowledge::{conclude_packet, handle_ack},
+    client_event::ClientEvent,
+    incoming::Incoming,
+    requests::{change_rooms, post_data},
+    rules::apply_rule,
+};
+use crate::{
+    clock::Now,
+    engineio::{
+        Engine, Error, Packet, Revision,
+        engine::{Meaning, Transport},
+        payload,
+    },
+    frame::Opcode,
+    http::Fields,
+    hub::{Hub, login::{Login, is_one}},
+    json::{Object, comma_list, scalar},
+    key::{ClientKey, ConnKey, SessionKey},
+    message::{Data, Form, bytes::MOST_ATTACHMENTS},
+    sign::Signature,
+    socketio::{self, Kind, packet::Event, placeholder},
+    state::{Client, NamespaceId, Refusal, identity::Agent, socket::{Assembly, Socket}},
+    websocket::Close,
+};
+
+/// A request to open a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// The protocol.
+    pub revision: Revision,
+    /// Whether the client takes no bytes in bodies.
+    pub base64: bool,
+    /// All of the query.
+    pub query: &'a str,
+    /// The peer's address.
+    pub ip: Option<IpAddr>,
+    /// The page.
+    pub referer: &'a str,
+    /// The browser.
+    pub user_agent: &'a str,
+}
+
+/// Opens a session: its handshake is queued, and for revision 3 the answer to joining `/`.
+pub fn open(hub: &mut Hub, opening: &Opening<'_>, websocket: Option<ConnKey>, now: Now) -> ClientKey {
+    let agent = hub.state.agents.intern(opening.referer, opening.user_agent);
+    let timing = hub.state.timing();
+    let transport = websocket.map_or(Transport::Polling(None), Transport::WebSocket);
+    let socket = Socket {
+        engine: Engine::new(opening.revision, opening.base64, transport, &timing, now.time),
+        opening: [&opening.ip.map(|ip| ip.to_string()).unwrap_or_default(), " ", &credentials(opening.query)]
+            .concat()
+            .into(),
+        agent,
+        sessions: SmallVec::new(),
+        assembly: None,
+    };
+    let key = hub.state.clients.insert(Client { conn: websocket, socket: Some(socket.into()), ..Client::default() });
+    let upgrades = if websocket.is_some() { "" } else { "\"websocket\"" };
+    let mut packet = format!(
+        "0{{\"sid\":\"{}\",\"upgrades\":[{upgrades}],\"pingInterval\":{},\"pingTimeout\":{}",
+        hub.state.sids.engine(key),
+        timing.ping_interval.as_millis(),
+        timing.ping_timeout.as_millis()
+    );
+    if opening.revision == Revision::V4 {
+        let _ = write!(packet, ",\"maxPayload\":{}", hub.config().socketio.max_payload);
+    }
+    packet.push('}');
+    hub.state.send(key, Opcode::Text, packet.as_bytes());
+    hub.state.rearm(key);
+    if opening.revision == Revision::V3 {
+        connect(hub, key, "/", "", "", now);
+    }
+    key
+}
+
+/// Handles the packets of a POST. After an error the session is closed.
+pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, now: Now) -> Result<(), Error> {
+    let engine = hub.state.engine_mut(key).ok_or(Error::UnknownSid)?;
+    let revision = engine.revision;
+    if !engine.takes_posts() {
+        return Err(Error::BadRequest("the session has another transport"));
+    }
+    if body.len() as u64 > hub.config().socketio.max_payload {
+        hub.state.close(key, Close::TOO_BIG);
+        return Err(Error::TooLarge);
+    }
+    let mut outcome = Ok(());
+    let decoded = payload::decode(body, revision, binary, &mut |packet| {
+        outcome = handle_packet(hub, key, &packet, now);
+        let ending = hub.state.clients.get(key).is_none_or(|client| client.ending);
+        if outcome.is_err() || ending {
+            core::ops::ControlFlow::Break(())
+        } else {
+            core::ops::ControlFlow::Continue(())
+        }
+    });
+    let outcome = outcome.and(decoded);
+    if outcome.is_err() {
+        hub.state.close(key, Close::PROTOCOL);
+    }
+    outcome
+}
+
+/// A message of a WebSocket.
+pub fn handle_frame(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now: Now) {
+    let Some(revision) = hub.state.engine_mut(key).map(|engine| engine.revision) else { return };
+    let packet = match message {
+        Incoming::Text(text) => Packet::from_text(text),
+        Incoming::Binary(bytes) => Packet::from_binary(bytes, revision),
+    };
+    if let Err(error) = packet.and_then(|packet| handle_packet(hub, key, &packet, now)) {
+        hub.state.stats.protocol_errors += 1;
+        debug!("client {key:?} broke the protocol: {}", error.message());
+        hub.state.close(key, if error == Error::TooLarge { Close::TOO_BIG } else { Close::PROTOCOL });
+    }
+}
+
+/// Handles a packet, however it came. After an error the session must be closed.
+pub fn handle_packet(hub: &mut Hub, key: ClientKey, packet: &Packet<'_>, now: Now) -> Result<(), Error> {
+    let timing = hub.state.timing();
+    let Some(engine) = hub.state.engine_mut(key) else { return Ok(()) };
+    match engine.handle_packet(packet, &timing, now.time)? {
+        Meaning::Nothing => hub.state.rearm(key),
+        Meaning::Pong => {
+            let Packet::Ping(data) = packet else { return Ok(()) };
+            hub.state.send(key, Opcode::Text, [b"3", data.as_bytes()].concat().as_slice());
+        }
+        Meaning::Close => hub.state.close(key, Close::ASKED),
+        Meaning::Message => match packet {
+            Packet::Text(text) => handle_text(hub, key, text, now)?,
+            Packet::Binary(bytes) => handle_attachment(hub, key, bytes, now)?,
+            _ => {}
+        },
+    }
+    Ok(())
+}
+
+fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<(), Error> {
+    let (most, timing) = (hub.config().limits.message as usize, hub.state.timing());
+    let Some(socket) = hub.state.socket_mut(key) else { return Ok(()) };
+    if socket.assembly.is_some() {
+        return Err(Error::Malformed("attachments were to come"));
+    }
+    if text.len() > most {
+        return Err(Error::TooLarge);
+    }
+    let packet = socketio::Packet::parse(text).map_err(|error| Error::Malformed(error.0))?;
+    if packet.attachments == 0 {
+        return handle_whole(hub, key, &packet, &[], now);
+    }
+    if packet.attachments > MOST_ATTACHMENTS || !placeholder::are_right(packet.data, packet.attachments) {
+        return Err(Error::Malformed("illegal attachments"));
+    }
+    if text.len() > most {
+        return Err(Error::TooLarge);
+    }
+    let assembly =
+        Assembly { packet: text.into(), wanted: packet.attachments, size: text.len(), ..Assembly::default() };
+    socket.assembly = Some(assembly.into());
+    let connected = !socket.sessions.is_empty();
+    if connected {
+        socket.engine.set_state(connected, true, &timing, now.time);
+    }
+    hub.state.rearm(key);
+    Ok(())
+}
+
+fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> Result<(), Error> {
+    let (most, timing) = (hub.config().limits.message as usize, hub.state.timing());
+    let Some(socket) = hub.state.socket_mut(key) else { return Ok(()) };
+    let assembly = socket.assembly.as_mut().ok_or(Error::Malformed("bytes that belong to no packet"))?;
+    assembly.size += bytes.len();
+    if assembly.size > most {
+        return Err(Error::TooLarge);
+    }
+    assembly.attachments.push(bytes.into());
+    if assembly.attachments.len() < assembly.wanted {
+        return Ok(());
+    }
+    let connected = !socket.sessions.is_empty();
+    if connected {
+        socket.engine.set_state(connected, false, &timing, now.time);
+    }
+    let Some(assembly) = socket.assembly.take() else { return Ok(()) };
+    let packet = socketio::Packet::parse(&assembly.packet).map_err(|error| Error::Malformed(error.0))?;
+    handle_whole(hub, key, &packet, &assembly.attachments, now)
+}
+
+fn handle_whole(hub: &mut Hub, key: ClientKey,
+    packet: &socketio::Packet<'_>,
+    attachments: &[Vec<u8>],
+    now: Now,
+) -> Result<(), Error> {
+    let namespace = hub.state.find_namespace(packet.namespace);
+    let Some(socket) = hub.state.socket_mut(key) else { return Ok(()) };
+    let found = namespace.and_then(|namespace| socket.sessions.iter().find(|(known, _)| *known == namespace)).copied();
+    if matches!(packet.kind, Kind::Connect | Kind::Disconnect) {
+        // Coming and going costs more than a message does, and brings others messages too.
+        let Some(client) = hub.state.clients.get_mut(key) else { return Ok(()) };
+        client.moves = client.moves.saturating_add(1);
+        if client.moves > FREE_MOVES && !hub.state.take_rate(key, MOVE_COST, now) {
+            hub.state.stats.rate_limited += 1;
+            return Err(Error::Malformed("too many packets of that type"));
+        }
+    }
+    match (packet.kind, found) {
+        (Kind::Connect, None) => connect(hub, key, packet.namespace, packet.query, packet.data, now),
+        (Kind::Connect, Some(_)) => return Err(Error::Malformed("the namespace was joined already")),
+        (Kind::Disconnect, Some((_, session))) => {
+            hub.leave_session(session, true);
+            hub.state.drop_session(key, session, now);
+        }
+        // Who waits to be let in is not heard yet.
+        (kind, Some((_, session))) if kind != Kind::Disconnect && hub.state.is_pending(session) => {}
+        (Kind::Event | Kind::BinaryEvent, Some((namespace, session))) => {
+            handle_socketio_event(hub, key, namespace, session, packet, attachments, now);
+        }
+        (Kind::Ack | Kind::BinaryAck, Some((_, session))) => {
+            handle_ack(hub, session, packet.id.unwrap_or_default(), packet.data, attachments);
+        }
+        // A namespace that was left in between is nobody's fault.
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Joins a namespace, or says why not in the way that each generation of clients can see.
+fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &str, now: Now) {
+    let Some(socket) = hub.state.socket_mut(key) else { return };
+    let revision = socket.engine.revision;
+    let (opening, agent) = (socket.opening.clone(), socket.agent.clone());
+    let (ip, own) = opening.split_once(' ').expect("it was made with a space");
+    let ip = ip.parse().ok();
+    let Some(namespace_id) = hub.state.find_namespace(namespace) else {
+        refused_namespace(hub, namespace, ip, &agent);
+        hub.state.count_refusal(key);
+        return hub.state.refuse(key, revision, namespace, "Invalid namespace");
+    };
+    let fields = Fields::parse(own.as_bytes());
+    let more = Fields::parse(query.as_bytes());
+    let proof: Object<'_> = serde_json::from_str(auth).unwrap_or_default();
+    // What CONNECT brings wins over what the handshake brought.
+    let field = |name: &str| match (proof.get(name), more.get(name)) {
+        (Some(raw), _) => scalar(raw).into_owned(),
+        (None, "") => fields.get(name).to_owned(),
+        (None, value) => value.to_owned(),
+    };
+    let names = ["source", "room_ids", "sign", "sign_type", "ts", "userid", "username", "ext_info", "watch_quit"];
+    let [source, room_ids, sign, sign_type, ts, userid, username, ext_info, watch_quit] = names.map(field);
+    let login = Login {
+        source: &source,
+        room_ids: &room_ids,
+        signature: Signature::new(&sign, &sign_type, &ts),
+        userid: &userid,
+        username: &username,
+        ext_info: &ext_info,
+        watch_quit: is_one(&watch_quit),
+        form: if revision == Revision::V3 { Form::SocketIo3 } else { Form::SocketIo4 },
+        ip,
+        referer: &agent.referer,
+        user_agent: &agent.user_agent,
+    };
+    let session = match hub.admit_session(key, namespace_id, &login, &[own, query].join("&"), auth, now) {
+        Ok(session) => session,
+        Err(refusal) => {
+            hub.state.count_refusal(key);
+            return hub.state.refuse(key, revision, namespace, &refusal.text());
+        }
+    };
+    if let Some(socket) = hub.state.socket_mut(key) {
+        socket.sessions.push((namespace_id, session));
+    }
+    if !hub.state.is_pending(session) {
+        hub.state.greet_packet(key, session, auth, now);
+    }
+}
+
+fn refused_namespace(hub: &mut Hub, namespace: &str, ip: Option<IpAddr>, agent: &Agent) {
+    hub.state.stats.logins_refused += 1;
+    hub.log.error("connect", "Invalid namespace", |line| {
+        line.cut("nsp", namespace);
+        if let Some(ip) = ip {
+            line.shown("ip", ip);
+        }
+        line.some("referer", &agent.referer);
+        line.some("user_agent", &agent.user_agent);
+    });
+}
+
+fn handle_socketio_event(hub: &mut Hub, key: ClientKey,
+    namespace: NamespaceId,
+    session: SessionKey,
+    packet: &socketio::Packet<'_>,
+    attachments: &[Vec<u8>],
+    now: Now,
+) {
+    let Some(event) = packet.event() else { return };
+    hub.state.stats.client_messages += 1;
+    let answer = if !hub.state.take_rate(key, 1, now) {
+        hub.state.stats.rate_limited += 1;
+        Err(Refusal::RateExceeded)
+    } else {
+        match (&*event.name, namespace, hub.state.namespaces[namespace as usize].config.join) {
+            ("postMsg", 0, _) => post_msg(hub, session, &event, attachments, now),
+            ("join" | "leave", 0, _) | ("join" | "leave", _, true) => {
+                let text = |index: usize| event.args.get(index).map_or(Cow::Borrowed(""), |raw| scalar(raw));
+                let list = event.args.first().map_or_else(String::new, |raw| comma_list(raw));
+                let (sign, sign_type, ts) = (text(1), text(2), text(3));
+                let signature = Signature::new(&sign, &sign_type, &ts);
+                change_rooms(hub, session, &list, &signature, now, &*event.name == "join")
+            }
+            _ => {
+                let list = event.list();
+                let client_event = ClientEvent { name: &event.name, list: &list, attachments, ack: packet.id };
+                return apply_rule(hub, session, &client_event, now);
+            }
+        }
+    };
+    conclude_packet(hub, session, packet.id, answer);
+}
+
+fn post_msg(hub: &mut Hub, session: SessionKey,
+    event: &Event<'_>,
+    attachments: &[Vec<u8>],
+    now: Now,
+) -> Result<String, Refusal> {
+    let json = event.args.first().map_or("null", |raw: &&RawValue| raw.get());
+    let data = match attachments {
+        [] => Data::Json(json),
+        attachments => Data::Mixed { json, attachments },
+    };
+    let list = event.args.get(1).map_or_else(String::new, |raw| comma_list(raw));
+    post_data(hub, session, data, &list, now)
+}
+
+/// A query without what only opened the session: it is kept as long as the session is.
+fn credentials(query: &str) -> String {
+    let known = |field: &&str| !["EIO", "transport", "t", "b64"].contains(&field.split('=').next().unwrap_or_default());
+    query.split('&').filter(known).collect::<Vec<_>>().join("&")
+}
+
+/// What joining or leaving a namespace takes from a client's message rate, after the first times.
+const MOVE_COST: u64 = 20;
+
+const FREE_MOVES: u8 = 8;
