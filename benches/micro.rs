@@ -105,20 +105,20 @@ fn conn() -> ConnKey {
 fn publish(bencher: Bencher, messages: usize) {
     let text = text();
     let mut hub = hub(MEMBERS);
-    let tenant = hub.tenant("demo").expect("the demo setting has it");
+    let tenant = hub.state.tenant("demo").expect("the demo setting has it");
     let rooms = Rooms::parse("bench", 128, 0).expect("a room");
     let mut flushing: Vec<ClientKey> = Vec::new();
     bencher.counter(ItemsCount::new(MEMBERS * messages)).bench_local(|| {
         for _ in 0..messages {
             hub.publish(tenant, &rooms, Data::Text(&text), "");
         }
-        hub.poll_dirty(&mut flushing);
+        hub.state.poll_dirty(&mut flushing);
         for client in &flushing {
-            hub.flush(*client, |_, outbox, turn, scratch| {
+            hub.state.flush(*client, |_, outbox, turn, scratch| {
                 outbox.write_to(&mut io::sink(), turn, scratch).unwrap();
             });
         }
-        hub.end_turn();
+        hub.state.end_turn();
     });
 }
 
@@ -168,7 +168,7 @@ fn notify(bencher: Bencher, body: Body) {
         exchange.reply(&reply, NOW);
         written.clear();
         exchange.write_to(&mut written, &limits, NOW).unwrap();
-        hub.end_turn();
+        hub.state.end_turn();
     });
     assert!(String::from_utf8_lossy(&written).contains("\"code\":1"));
 }

@@ -9,12 +9,18 @@ use serde_json::value::RawValue;
 
 use crate::{
     clock::Now,
-    config::{self, Auth, Namespace},
+    cluster::Channel,
+    config::{self, Auth, Namespace, Redis, RedisUrl},
     engineio::{self, Revision, payload},
+    events::{
+        self, Incoming,
+        socketio::{Opening, handle_packet, open, post_packets},
+    },
     http::{Exchange, Fields, Reply, chunked::Chunked},
-    hub::{Form, Hub, Login, MessageId, event::Incoming, siblings::Channel, socketio::Opening},
+    hub::{Hub, login::Login},
     key::{ClientKey, ConnKey, Handle, Key},
     limits::Limits,
+    message::{Form, MessageId},
     names::Rooms,
     redis,
     sign::{Signature, Subject, to_hex},
@@ -152,25 +158,25 @@ pub fn client_event(bytes: &[u8]) {
     let conn = ConnKey::wrap(Key::from_bits(1 << 32).expect("the generation is one"));
     let (client, _) = hub.admit("/", &login, "", conn, Now::default()).expect("the login is right");
     match core::str::from_utf8(bytes) {
-        Ok(text) => hub.handle_message(client, Incoming::Text(text), Now::default()),
-        Err(_) => hub.handle_message(client, Incoming::Binary(bytes), Now::default()),
+        Ok(text) => events::handle_message(&mut hub, client, Incoming::Text(text), Now::default()),
+        Err(_) => events::handle_message(&mut hub, client, Incoming::Binary(bytes), Now::default()),
     }
     let list = String::from_utf8_lossy(bytes);
     let _ = Rooms::parse(&list, 16, 4);
     let mut written = Vec::new();
-    hub.poll_dirty(&mut Vec::new());
-    hub.flush(client, |_, outbox, turn, scratch| {
+    hub.state.poll_dirty(&mut Vec::new());
+    hub.state.flush(client, |_, outbox, turn, scratch| {
         outbox.write_to(&mut written, turn, scratch).expect("memory takes everything");
     });
-    hub.end_turn();
-    assert_eq!(hub.session_count(), 1);
+    hub.state.end_turn();
+    assert_eq!(hub.state.session_count(), 1);
     hub.remove(client, true);
-    assert_eq!((hub.session_count(), hub.room_count()), (0, 0));
+    assert_eq!((hub.state.session_count(), hub.state.room_count()), (0, 0));
 }
 
 /// What waits for a client goes nowhere.
 fn forget_waiting(hub: &mut Hub, client: ClientKey) {
-    hub.flush(client, |_, outbox, turn, scratch| {
+    hub.state.flush(client, |_, outbox, turn, scratch| {
         outbox.write_to(&mut std::io::sink(), turn, scratch).expect("a sink takes everything");
     });
 }
@@ -261,26 +267,27 @@ pub fn redis_message(bytes: &[u8]) {
     let mut config = config::Config::demo();
     config.limits.message_rate = 0;
     let mut hub = Hub::new(config.into(), MessageId::first(0, 0), [0; 32]);
-    hub.siblings.link("aaaaaa".into(), "192.0.2.7");
-    hub.link_siblings(Some((choice & 2 == 0, None, 300)));
-    hub.roster.switch(true);
+    hub.cluster.introduce("aaaaaa".into(), "192.0.2.7");
+    let redis =
+        Redis { url: RedisUrl::parse("redis://127.0.0.1").ok(), trust_from_sys: choice & 2 == 0, ..Redis::default() };
+    events::cluster::configure(&mut hub, &redis, 1_000_000);
     let now = Now::default();
     let query = "";
     let opening = Opening { revision: Revision::V4, base64: false, query, ip: None, referer: "", user_agent: "" };
     let conn = ConnKey::wrap(Key::from_bits(1 << 32).expect("the generation is one"));
-    let client = hub.open(&opening, Some(conn), now);
-    hub.handle_packet(client, &engineio::Packet::Text("0/web,"), now).expect("a right CONNECT");
-    assert_eq!(hub.session_count(), 1);
+    let client = open(&mut hub, &opening, Some(conn), now);
+    handle_packet(&mut hub, client, &engineio::Packet::Text("0/web,"), now).expect("a right CONNECT");
+    assert_eq!(hub.state.session_count(), 1);
     let channel = if choice & 1 == 0 { Channel::Commands } else { Channel::Messages };
-    hub.handle_published(&channel, bytes, now);
-    for out in hub.siblings.take() {
+    events::cluster::handle_publication(&mut hub, &channel, bytes, now);
+    for out in hub.cluster.take_publications() {
         serde_json::from_slice::<&RawValue>(&out.payload).expect("what is published is JSON");
     }
-    hub.poll_dirty(&mut Vec::new());
+    hub.state.poll_dirty(&mut Vec::new());
     forget_waiting(&mut hub, client);
-    hub.end_turn();
+    hub.state.end_turn();
     hub.remove(client, true);
-    assert_eq!((hub.session_count(), hub.room_count()), (0, 0));
+    assert_eq!((hub.state.session_count(), hub.state.room_count()), (0, 0));
 }
 
 /// Whatever a Socket.IO client says, the hub goes on. The first byte chooses revision and transport; over a WebSocket
@@ -299,29 +306,31 @@ pub fn socketio_client(bytes: &[u8]) {
     let opening = Opening { revision, base64: choice & 4 == 0, query: &query, ip: None, referer: "", user_agent: "" };
     let conn = ConnKey::wrap(Key::from_bits(1 << 32).expect("the generation is one"));
     let now = Now::default();
-    let client = hub.open(&opening, websocket.then_some(conn), now);
+    let client = open(&mut hub, &opening, websocket.then_some(conn), now);
     if revision == Revision::V4 {
-        hub.handle_packet(client, &engineio::Packet::Text("0"), now).expect("a right CONNECT");
+        handle_packet(&mut hub, client, &engineio::Packet::Text("0"), now).expect("a right CONNECT");
     }
     if websocket {
         for message in bytes.split(|byte| *byte == b'\n') {
             match (message, core::str::from_utf8(message)) {
-                (_, Ok(text)) => hub.handle_message(client, Incoming::Text(text), now),
-                ([255, bytes @ ..] | bytes, Err(_)) => hub.handle_message(client, Incoming::Binary(bytes), now),
+                (_, Ok(text)) => events::handle_message(&mut hub, client, Incoming::Text(text), now),
+                ([255, bytes @ ..] | bytes, Err(_)) => {
+                    events::handle_message(&mut hub, client, Incoming::Binary(bytes), now)
+                }
             }
         }
     } else {
-        let _ = hub.poll(client, conn);
-        let _ = hub.post_packets(client, bytes, choice & 8 == 0, now);
+        let _ = hub.state.poll(client, conn);
+        let _ = post_packets(&mut hub, client, bytes, choice & 8 == 0, now);
     }
-    hub.poll_dirty(&mut Vec::new());
+    hub.state.poll_dirty(&mut Vec::new());
     if websocket {
         forget_waiting(&mut hub, client);
     } else {
-        while hub.compose(client).is_some() {}
+        while hub.state.compose(client).is_some() {}
     }
-    hub.keep(client);
-    hub.end_turn();
+    hub.state.keep(client);
+    hub.state.end_turn();
     hub.remove(client, true);
-    assert_eq!((hub.session_count(), hub.room_count()), (0, 0));
+    assert_eq!((hub.state.session_count(), hub.state.room_count()), (0, 0));
 }

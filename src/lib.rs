@@ -48,12 +48,15 @@
 //! room, with an id. *Form*: how a member wants it. *Frame*: its bytes on a WebSocket. *Batch*: a room's frames of one
 //! turn; *run*: a part of a batch. *Sibling*: another relay on the same Redis; *node*: a relay's name there.
 
+pub mod acks;
 pub mod api;
 pub mod bench;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod engineio;
+pub mod events;
 pub mod frame;
 pub mod fuzzing;
 pub mod health;
@@ -68,9 +71,9 @@ pub mod message_log;
 pub mod names;
 pub mod outbox;
 pub mod plain;
+pub mod presence;
 pub mod redis;
 pub mod server;
-pub mod siblings;
 pub mod sign;
 pub mod socketio;
 pub mod state;

@@ -215,7 +215,7 @@ impl Node {
         let first = MessageId::first(1000, number as u32 + 1);
         let mut hub = Hub::new(Rc::new(config), first, [number as u8; 32]);
         let mut siblings = Siblings::default();
-        hub.siblings.link(first.node(), "192.0.2.7");
+        hub.cluster.link(first.node(), "192.0.2.7");
         siblings.configure(&redis, &mut hub, 1 << 20);
         let mut node = Node {
             hub,
@@ -255,10 +255,10 @@ impl Node {
     /// Writes what waits for the members, and remembers what the one heard.
     fn flush(&mut self) {
         let mut dirty = Vec::new();
-        self.hub.poll_dirty(&mut dirty);
+        self.hub.state.poll_dirty(&mut dirty);
         for client in dirty {
             let mut got = Vec::new();
-            self.hub.flush(client, |_, outbox, turn, scratch| {
+            self.hub.state.flush(client, |_, outbox, turn, scratch| {
                 outbox.write_to(&mut got, turn, scratch).unwrap();
             });
             if client != self.member {
@@ -274,7 +274,7 @@ impl Node {
                 at += 2 + length;
             }
         }
-        self.hub.end_turn();
+        self.hub.state.end_turn();
     }
 }
 
@@ -420,7 +420,7 @@ impl World {
 
     fn check(&mut self, seed: u64) {
         for (index, node) in self.nodes.iter().enumerate() {
-            let stats = &node.hub.stats;
+            let stats = &node.hub.state.stats;
             assert_eq!(stats.redis_refused, 0, "seed {seed}");
             for (from, other) in self.nodes.iter().enumerate() {
                 let heard = node.heard.get(&from).cloned().unwrap_or_default();
@@ -430,13 +430,13 @@ impl World {
                 }
             }
             // Who is here stands in Redis, once, and nobody else of this relay.
-            let name = node.hub.siblings.node();
+            let name = node.hub.cluster.node();
             let records = self.redis.hashes.get(&format!("{PREFIX}xin_socket_connections_demo"));
             let own = records.iter().flat_map(|hash| hash.values());
             let own = own.filter(|record| record.contains(&format!("\"node\":\"{name}\""))).count();
-            assert_eq!(own, node.hub.session_count(), "seed {seed}: records of {index}");
+            assert_eq!(own, node.hub.state.session_count(), "seed {seed}: records of {index}");
             let nodes = self.redis.hashes.get(&format!("{PREFIX}relay_nodes")).map_or(0, BTreeMap::len);
-            assert_eq!((nodes, node.hub.census.relays.len()), (3, 2), "seed {seed}");
+            assert_eq!((nodes, node.hub.cluster.nodes().len()), (3, 2), "seed {seed}");
         }
     }
 }
@@ -459,7 +459,7 @@ impl World {
     fn speak(&mut self) {
         let index = self.dice.roll(self.nodes.len());
         let node = &mut self.nodes[index];
-        let tenant = node.hub.tenant("demo").unwrap();
+        let tenant = node.hub.state.tenant("demo").unwrap();
         let text = format!("{index} {}", node.said);
         node.said += 1;
         node.hub.publish(tenant, &Rooms::parse("room", 10, 0).unwrap(), Data::Text(&text), "");
@@ -475,7 +475,7 @@ fn in_trouble() {
 
 fn assert_nothing_missed(world: &World, seed: u64) {
     for node in &world.nodes {
-        assert_eq!(node.hub.stats.redis_missed, 0, "seed {seed}");
+        assert_eq!(node.hub.state.stats.redis_missed, 0, "seed {seed}");
         for (from, other) in world.nodes.iter().enumerate() {
             assert_eq!(node.heard.get(&from).map_or(0, Vec::len), other.said, "seed {seed}");
         }
@@ -487,7 +487,7 @@ fn in_peace_nothing_is_missed() {
     for seed in 1..50 {
         let world = run(seed, World::speak);
         assert_nothing_missed(&world, seed);
-        assert!(world.nodes.iter().all(|node| node.hub.stats.redis_dropped == 0));
+        assert!(world.nodes.iter().all(|node| node.hub.state.stats.redis_dropped == 0));
     }
 }
 

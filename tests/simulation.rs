@@ -189,7 +189,7 @@ impl World {
                 key
             }
         };
-        assert_eq!(self.hub.conn(key), (carriage == Carriage::Socket).then_some(conn));
+        assert_eq!(self.hub.state.conn(key), (carriage == Carriage::Socket).then_some(conn));
         let shadow = Shadow {
             key,
             source,
@@ -247,13 +247,13 @@ impl World {
                 let data = format!("n{}", self.published) + &"x".repeat(self.dice.roll(300));
                 self.published += 1;
                 let list = rooms.join(",");
-                let tenant = self.hub.tenant(source).unwrap();
+                let tenant = self.hub.state.tenant(source).unwrap();
                 self.hub.publish(tenant, &Rooms::parse(&list, 10, 0).unwrap(), Data::Text(&data), "");
                 self.owe(source, &rooms, &format!("\"{data}\""), &data);
             }
             _ => self.turn(),
         }
-        if self.hub.is_pressed() {
+        if self.hub.state.is_pressed() {
             self.turn();
         }
     }
@@ -320,14 +320,14 @@ impl World {
     fn change_transport(&mut self) {
         let Some(number) = self.any() else { return };
         let client = self.clients.get_mut(&number).unwrap();
-        if self.hub.is_ending(client.key) {
+        if self.hub.state.is_ending(client.key) {
             return;
         }
         let probe = ConnKey::wrap(Key::from_bits((2 << 32) | u64::from(number)).unwrap());
         match client.carriage {
             Carriage::Socket => {}
             Carriage::Polling => {
-                let engine = self.hub.engine_mut(client.key).unwrap();
+                let engine = self.hub.state.engine_mut(client.key).unwrap();
                 engine.handle_probe(probe, self.now.time).unwrap();
                 engine.answer_probe();
                 client.carriage = Carriage::Probing;
@@ -339,7 +339,7 @@ impl World {
                 client.carriage = Carriage::Polling;
             }
             Carriage::Probing => {
-                self.hub.upgrade(client.key, probe).unwrap();
+                self.hub.state.upgrade(client.key, probe).unwrap();
                 client.carriage = Carriage::Socket;
             }
         }
@@ -376,7 +376,7 @@ impl World {
             self.quit(&userid, source, rooms);
         }
         let mut dirty = Vec::new();
-        self.hub.poll_dirty(&mut dirty);
+        self.hub.state.poll_dirty(&mut dirty);
         assert!(dirty.windows(2).all(|two| two[0] < two[1]), "each once, in slot order");
         // Sockets that became writable are flushed with the dirty ones.
         let ready: Vec<ClientKey> =
@@ -388,54 +388,54 @@ impl World {
                 Carriage::Socket => {
                     client.socket.room = if client.slow { self.dice.roll(40) } else { usize::MAX };
                     let (socket, blocked) = (&mut client.socket, &mut client.blocked);
-                    let carrier = self.hub.flush(key, |_, outbox, turn, scratch| {
+                    let carrier = self.hub.state.flush(key, |_, outbox, turn, scratch| {
                         *blocked = outbox.write_to(socket, turn, scratch).unwrap() == Flushed::Blocked;
                     });
                     assert!(matches!(carrier, Carrier::Socket(_)));
                 }
                 Carriage::Polling => {
-                    self.hub.flush(key, |_, _, _, _| panic!("it polls"));
+                    self.hub.state.flush(key, |_, _, _, _| panic!("it polls"));
                     let mut polls = if client.slow { self.dice.roll(2) } else { usize::MAX };
                     client.blocked = true;
                     while polls > 0 {
                         polls -= 1;
                         let conn = ConnKey::wrap(Key::from_bits(3 << 32).unwrap());
-                        let waits = self.hub.carrier(key) != Carrier::Nothing;
-                        if !waits && !self.hub.is_ending(key) {
-                            assert_eq!(self.hub.poll(key, conn), Ok(Polled::Waits));
+                        let waits = self.hub.state.carrier(key) != Carrier::Nothing;
+                        if !waits && !self.hub.state.is_ending(key) {
+                            assert_eq!(self.hub.state.poll(key, conn), Ok(Polled::Waits));
                         }
-                        let Some((body, binary)) = self.hub.compose(key) else {
+                        let Some((body, binary)) = self.hub.state.compose(key) else {
                             client.blocked = false;
                             break;
                         };
                         client.socket.take_body(&body, binary, client.form);
                     }
-                    self.hub.keep(key);
+                    self.hub.state.keep(key);
                 }
                 Carriage::Probing => {
-                    self.hub.flush(key, |_, _, _, _| panic!("it probes"));
-                    self.hub.keep(key);
+                    self.hub.state.flush(key, |_, _, _, _| panic!("it probes"));
+                    self.hub.state.keep(key);
                 }
             }
-            if self.hub.is_over(key) {
+            if self.hub.state.is_over(key) {
                 self.hub.remove(key, false);
             }
         }
         // Polls mark their clients for the next turn.
-        self.hub.poll_dirty(&mut dirty);
+        self.hub.state.poll_dirty(&mut dirty);
         for key in dirty {
-            self.hub.flush(key, |_, _, _, _| panic!("it polls"));
+            self.hub.state.flush(key, |_, _, _, _| panic!("it polls"));
         }
-        self.hub.end_turn();
+        self.hub.state.end_turn();
         self.check();
     }
 
     fn check(&mut self) {
         let open = self.clients.values().filter(|client| client.closed.is_none()).count();
-        assert_eq!(self.hub.session_count(), open, "who is closed has no session");
+        assert_eq!(self.hub.state.session_count(), open, "who is closed has no session");
         let rooms: BTreeSet<(&str, &str)> =
             self.clients.values().flat_map(|client| client.rooms.iter().map(|room| (client.source, *room))).collect();
-        assert_eq!(self.hub.room_count(), rooms.len(), "a room is there while somebody is in it");
+        assert_eq!(self.hub.state.room_count(), rooms.len(), "a room is there while somebody is in it");
         for client in self.clients.values_mut() {
             let code = client.take_frames();
             match client.closed {
@@ -526,7 +526,7 @@ fn what_must_always_hold() {
             let key = world.clients.remove(&number).unwrap().key;
             world.hub.remove(key, false);
         }
-        assert_eq!((world.hub.session_count(), world.hub.room_count()), (0, 0));
+        assert_eq!((world.hub.state.session_count(), world.hub.state.room_count()), (0, 0));
     }
     assert!(closed > 0, "no simulated reader was slow enough to be closed: the simulation is too kind");
 }

@@ -11,13 +11,13 @@ use std::collections::HashMap;
 use log::warn;
 use serde_json::value::RawValue;
 
-use super::{Context, client_ip, json_string, online, view::Look};
+use super::{Context, client_ip, online, view::Look};
 use crate::{
     clock::Time,
-    hooks,
+    health::Health,
     http::{Head, Reply},
-    hub::{Hub, journal::Health, siblings},
-    siblings::presence::describe,
+    hub::Hub,
+    json::quote,
     sign::same_secret,
 };
 
@@ -90,7 +90,7 @@ pub fn gate(head: &Head<'_>, shown: &str, cx: &mut Context<'_>) -> Result<(), Re
     if right {
         return Ok(());
     }
-    cx.hub.stats.tokens_wrong += 1;
+    cx.hub.state.stats.tokens_wrong += 1;
     if cx.guesses.wrong(who, cx.now.time) {
         let from = ip.map_or_else(|| "a unix socket".to_owned(), |ip| ip.to_string());
         warn!("{BURST} wrong admin tokens from {from}: it must wait now");
@@ -101,53 +101,41 @@ pub fn gate(head: &Head<'_>, shown: &str, cx: &mut Context<'_>) -> Result<(), Re
 /// `GET /healthz`: 200 while clients are served, 503 while relay takes its leave. What does not keep clients from being
 /// served makes it `degraded`, not dead.
 pub fn healthz(cx: &Context<'_>) -> Reply {
-    let journal = &cx.hub.journal;
-    let (mut state, mut more) = ("ok", String::new());
-    if journal.is_on() {
-        let lost = journal.lost();
-        let (log, error) = match &journal.health {
-            Health::Fine => ("ok", String::new()),
-            Health::Failing(error) => ("failing", format!(",\"error\":{}", json_string(error))),
+    let hub = &cx.hub;
+    let (mut state, mut parts) = ("ok", String::new());
+    let mut part = |name: &str, health: &Health, more: String| {
+        let (status, error) = match health.reason() {
+            None => ("ok", String::new()),
+            Some(reason) => ("failing", format!(",\"error\":{}", quote(reason))),
         };
-        if log != "ok" {
+        if status != "ok" {
             state = "degraded";
         }
-        more = format!(",\"message_log\":{{\"status\":\"{log}\",\"lost\":{lost}{error}}}");
+        parts += &format!(",\"{name}\":{{\"status\":\"{status}\"{more}{error}}}");
+    };
+    if hub.log.is_on() {
+        part("message_log", &hub.log.health, format!(",\"lost\":{}", hub.log.lost()));
     }
-    if cx.hub.config().hooks.url.is_some() {
-        let (hooks, error) = match &cx.hub.backend {
-            hooks::Health::Fine => ("ok", String::new()),
-            hooks::Health::Failing(error) => ("failing", format!(",\"error\":{}", json_string(error))),
-        };
-        if hooks != "ok" {
-            state = "degraded";
-        }
-        more += &format!(",\"hooks\":{{\"status\":\"{hooks}\"{error}}}");
+    if hub.config().hooks.url.is_some() {
+        part("hooks", hub.hooks.health(), String::new());
     }
-    if cx.hub.siblings.health != siblings::Health::Off {
-        let (link, error) = match &cx.hub.siblings.health {
-            siblings::Health::Failing(error) => ("failing", format!(",\"error\":{}", json_string(error))),
-            siblings::Health::Off | siblings::Health::Fine => ("ok", String::new()),
-        };
-        if link != "ok" {
-            state = "degraded";
-        }
-        let relays = cx.hub.census.relays.len();
-        more += &format!(",\"redis\":{{\"status\":\"{link}\",\"siblings\":{relays}{error}}}");
+    if *hub.cluster.health() != Health::Off {
+        part("redis", hub.cluster.health(), format!(",\"siblings\":{}", hub.cluster.nodes().len()));
     }
     let status = if cx.stopping { 503 } else { 200 };
     if cx.stopping {
         state = "stopping";
     }
-    Reply::json(status, format!("{{\"status\":\"{state}\"{more}}}").into_bytes()).with("Cache-Control", "no-store")
+    Reply::json(status, format!("{{\"status\":\"{state}\"{parts}}}").into_bytes()).with("Cache-Control", "no-store")
 }
 
 /// `GET /api/stats`: what there is now, and counters since the start.
 pub fn stats(cx: &Look<'_>) -> Reply {
     let sources: Vec<_> = cx
         .hub
+        .state
         .tenants()
-        .map(|(name, sessions, rooms)| format!("{}:{{\"sessions\":{sessions},\"rooms\":{rooms}}}", json_string(name)))
+        .map(|(name, sessions, rooms)| format!("{}:{{\"sessions\":{sessions},\"rooms\":{rooms}}}", quote(name)))
         .collect();
     let counters: Vec<_> = counters(cx.hub).map(|(name, count)| format!("\"{name}\":{count}")).collect();
     let body = format!(
@@ -155,8 +143,8 @@ pub fn stats(cx: &Look<'_>) -> Reply {
         env!("CARGO_PKG_VERSION"),
         cx.now.time.micros() / 1_000_000,
         cx.connections,
-        cx.hub.session_count(),
-        cx.hub.room_count(),
+        cx.hub.state.session_count(),
+        cx.hub.state.room_count(),
         relays(cx),
         sources.join(","),
         counters.join(",")
@@ -167,24 +155,24 @@ pub fn stats(cx: &Look<'_>) -> Reply {
 /// What `/api/stats` says of all relays: nothing if this one is alone.
 fn relays(cx: &Look<'_>) -> String {
     let hub = cx.hub;
-    if !hub.census.is_on() {
+    if !hub.cluster.is_on() {
         return String::new();
     }
-    let own = format!("{{\"node\":\"{}\",\"info\":{}}}", hub.siblings.node(), describe(hub, cx.now));
-    let others = hub.census.relays.iter().filter_map(|relay| {
+    let own = format!("{{\"node\":\"{}\",\"info\":{}}}", hub.cluster.node(), hub.cluster.describe(&hub.state));
+    let others = hub.cluster.nodes().iter().filter_map(|relay| {
         let info: &RawValue = serde_json::from_str(&relay.info).ok()?;
-        Some(format!("{{\"node\":{},\"info\":{}}}", json_string(&relay.node), info.get()))
+        Some(format!("{{\"node\":{},\"info\":{}}}", quote(&relay.node), info.get()))
     });
     let relays: Vec<_> = core::iter::once(own).chain(others).collect();
     let all = online::everywhere(cx).map_or("null".into(), |(sessions, sources)| {
-        let sources: Vec<_> = sources.iter().map(|(name, count)| format!("{}:{count}", json_string(name))).collect();
+        let sources: Vec<_> = sources.iter().map(|(name, count)| format!("{}:{count}", quote(name))).collect();
         format!("{{\"sessions\":{sessions},\"sources\":{{{}}}}}", sources.join(","))
     });
-    format!("\"node\":\"{}\",\"relays\":[{}],\"all\":{all},", hub.siblings.node(), relays.join(","))
+    format!("\"node\":\"{}\",\"relays\":[{}],\"all\":{all},", hub.cluster.node(), relays.join(","))
 }
 
 fn counters(hub: &Hub) -> impl Iterator<Item = (&'static str, u64)> {
-    hub.stats.iter().chain([("message_log_lost", hub.journal.lost())])
+    hub.state.stats.iter().chain([("message_log_lost", hub.log.lost())])
 }
 
 /// `GET /metrics`: the same for Prometheus (text exposition format 0.0.4).
@@ -196,19 +184,19 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
     };
     gauge("uptime_seconds", "Time since the start.", &(cx.now.time.micros() / 1_000_000));
     gauge("connections", "Connections of all kinds.", &cx.connections);
-    gauge("clients", "Peers with an outbox, whether in a namespace or not.", &cx.hub.client_count());
-    let failing = cx.hub.journal.health != Health::Fine;
+    gauge("clients", "Peers with an outbox, whether in a namespace or not.", &cx.hub.state.client_count());
+    let failing = cx.hub.log.health.reason().is_some();
     gauge("message_log_failing", "Whether the message log cannot be written.", &u8::from(failing));
-    let failing = cx.hub.backend != hooks::Health::Fine;
+    let failing = cx.hub.hooks.health().reason().is_some();
     gauge("hooks_failing", "Whether the business backend does not answer.", &u8::from(failing));
-    let failing = matches!(cx.hub.siblings.health, siblings::Health::Failing(_));
+    let failing = cx.hub.cluster.health().reason().is_some();
     gauge("redis_failing", "Whether the link to siblings is not whole.", &u8::from(failing));
-    gauge("redis_siblings", "Other relays that live.", &cx.hub.census.relays.len());
+    gauge("redis_siblings", "Other relays that live.", &cx.hub.cluster.nodes().len());
     for (name, kind) in
         [("sessions", "Clients in a namespace, by source."), ("rooms", "Rooms with members, by source.")]
     {
         text.push_str(&head(name, "gauge", kind));
-        for (source, sessions, rooms) in cx.hub.tenants() {
+        for (source, sessions, rooms) in cx.hub.state.tenants() {
             // A source's name has nothing that a label would have to escape.
             let value = if name == "rooms" { rooms } else { sessions };
             writeln!(text, "relay_{name}{{source=\"{source}\"}} {value}").expect("writing to memory succeeds");

@@ -5,7 +5,8 @@ use log::debug;
 use super::{Context, Outcome, client_ip, origin_allowed};
 use crate::{
     http::{Head, Reply},
-    hub::{Form, Login, event},
+    hub::login::{Login, is_one},
+    message::Form,
     sign::Signature,
     websocket::handshake,
 };
@@ -44,7 +45,7 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         userid: fields.get("userid"),
         username: fields.get("username"),
         ext_info: fields.get("ext_info"),
-        watch_quit: event::is_one(fields.get("watch_quit")),
+        watch_quit: is_one(fields.get("watch_quit")),
         form,
         ip: client_ip(cx.peer, head, &config.trusted_proxies),
         referer: &head.referer,

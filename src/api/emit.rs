@@ -6,14 +6,16 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde_json::value::RawValue;
 
 use super::{
-    Context, admin, json_string,
-    notify::{Body, body, scalar},
+    Context, admin,
+    notify::{Body, body, text_or_number},
 };
 use crate::{
     http::{Fields, Reply, Request},
-    hub::{Refusal, emission, rules::inner as array_items},
+    json::{Object, array_items, quote},
+    message::Target,
     names::is_reserved,
     sign::{Signature, Subject},
+    state::Refusal,
 };
 
 /// Answers how many sessions get it. Signed as a notification is, or sent with the admin token.
@@ -48,7 +50,7 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
         [(kind, to)] => (*kind, &**to),
         _ => return Err(Reply::refusal(400, "room_id, userid and socket_id: one of them would be right")),
     };
-    let tenant = cx.hub.known_tenant(&source).ok_or_else(|| refused(Refusal::SourceUnknown))?;
+    let tenant = cx.hub.state.known_tenant(&source).ok_or_else(|| refused(Refusal::SourceUnknown))?;
     let (signed, args) = order.arguments()?;
     let sign = order.text("sign")?;
     if sign.is_empty() {
@@ -60,19 +62,19 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
     } else {
         let (sign_type, ts) = (order.text("sign_type")?, order.text("ts")?);
         let subject = Subject::Emit { source: &source, nsp: &nsp, kind, to, event: &event, data: signed.as_bytes() };
-        let tenant = cx.hub.tenant(&source).map_err(refused)?;
-        if !cx.hub.verify(tenant, &subject, &Signature::new(&sign, &sign_type, &ts), cx.now) {
-            cx.hub.stats.notifies_refused += 1;
+        let tenant = cx.hub.state.tenant(&source).map_err(refused)?;
+        if !cx.hub.state.verify(tenant, &subject, &Signature::new(&sign, &sign_type, &ts), cx.now) {
+            cx.hub.state.stats.notifies_refused += 1;
             return Err(refused(Refusal::NotifySignWrong));
         }
     }
     let target = match kind {
-        "room_id" => emission::Target::Room(to),
-        "userid" => emission::Target::User(to),
-        "socket_id" => emission::Target::Session(to),
-        _ => emission::Target::Namespace,
+        "room_id" => Target::Room(to),
+        "userid" => Target::User(to),
+        "socket_id" => Target::Session(to),
+        _ => Target::Namespace,
     };
-    if !cx.hub.has_namespace(&nsp) {
+    if !cx.hub.state.has_namespace(&nsp) {
         return Err(refused(Refusal::NamespaceUnknown));
     }
     let sessions = cx.hub.emit_json(tenant, &nsp, &target, &event, &args);
@@ -83,7 +85,7 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
 /// The fields of an order, of which `data` and `args` may be any JSON.
 enum Order<'a> {
     Form(Box<Fields<'a>>),
-    Json(BTreeMap<Cow<'a, str>, &'a RawValue>),
+    Json(Object<'a>),
 }
 
 impl<'a> Order<'a> {
@@ -106,7 +108,7 @@ impl<'a> Order<'a> {
             },
             Order::Json(fields) => match fields.get(name) {
                 None => Ok("".into()),
-                Some(raw) => scalar(raw).map_err(|why| Reply::refusal(400, why)),
+                Some(raw) => text_or_number(raw).map_err(|why| Reply::refusal(400, why)),
             },
         }
     }
@@ -117,7 +119,7 @@ impl<'a> Order<'a> {
         match self {
             Order::Form(fields) => match (fields.get("args"), fields.get("data")) {
                 ("", "") => Ok((String::new(), String::new())),
-                ("", data) => Ok((data.to_owned(), json_string(data))),
+                ("", data) => Ok((data.to_owned(), quote(data))),
                 (list, _) => Ok((list.to_owned(), inner(list)?)),
             },
             Order::Json(fields) => match (fields.get("args"), fields.get("data")) {

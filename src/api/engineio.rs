@@ -3,8 +3,9 @@
 use super::{Context, Outcome, client_ip, origin_allowed};
 use crate::{
     engineio::{Error, Revision, engine::Polled},
+    events::socketio::{self, Opening},
     http::{self, Head, Reply, Request},
-    hub::socketio::Opening,
+    json::quote,
     key::ClientKey,
     websocket::handshake,
 };
@@ -46,7 +47,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
     let sid = fields.get("sid");
     let client = match sid {
         "" => None,
-        sid => Some(cx.hub.find_engine(sid).ok_or(Error::UnknownSid)?),
+        sid => Some(cx.hub.state.find_engine(sid).ok_or(Error::UnknownSid)?),
     };
     if client.is_none() && head.method != "GET" {
         return Err(Error::BadHandshakeMethod);
@@ -55,7 +56,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
         return Ok(Reply::refusal(503, "relay is stopping, come back").with("Retry-After", "1").into());
     }
     // A session that polls has no connection of its own most of the time: it takes a place all the same.
-    if client.is_none() && cx.hub.client_count() >= cx.places {
+    if client.is_none() && cx.hub.state.client_count() >= cx.places {
         return Ok(cors(http::Error::Unavailable.into(), origin).into());
     }
     match (client, websocket) {
@@ -65,7 +66,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
                 return Err(Error::BadRequest("JSONP polling is not spoken here"));
             }
             let client = open(head, cx, revision, !fields.get("b64").is_empty(), false);
-            let _ = cx.hub.poll(client, cx.conn)?;
+            let _ = cx.hub.state.poll(client, cx.conn)?;
             Ok(Outcome::Parked { client, origin: origin.into() })
         }
         (client, true) => {
@@ -79,19 +80,19 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
                 let client = open(head, cx, revision, false, true);
                 return Ok(Outcome::Upgrade { client, response });
             };
-            let engine = cx.hub.engine_mut(client).ok_or(Error::UnknownSid)?;
+            let engine = cx.hub.state.engine_mut(client).ok_or(Error::UnknownSid)?;
             engine.handle_probe(cx.conn, cx.now.time)?;
-            cx.hub.rearm(client);
+            cx.hub.state.rearm(client);
             Ok(Outcome::Probe { client, response })
         }
         (Some(client), false) => match head.method {
-            "GET" => Ok(match cx.hub.poll(client, cx.conn)? {
+            "GET" => Ok(match cx.hub.state.poll(client, cx.conn)? {
                 Polled::Waits => Outcome::Parked { client, origin: origin.into() },
                 Polled::Noop => cors(payload(noop(revision), false), origin).into(),
             }),
             "POST" => {
                 let binary = head.content_type.eq_ignore_ascii_case("application/octet-stream");
-                cx.hub.post_packets(client, request.body, binary, cx.now)?;
+                socketio::post_packets(cx.hub, client, request.body, binary, cx.now)?;
                 Ok(cors(Reply::new(200, "text/html", &b"ok"[..]).with("Cache-Control", "no-store"), origin).into())
             }
             _ => Err(Error::BadRequest("a session is polled with GET and posted to with POST")),
@@ -109,7 +110,7 @@ fn open(head: &Head<'_>, cx: &mut Context<'_>, revision: Revision, base64: bool,
         referer: &head.referer,
         user_agent: &head.user_agent,
     };
-    cx.hub.open(&opening, websocket.then_some(cx.conn), cx.now)
+    socketio::open(cx.hub, &opening, websocket.then_some(cx.conn), cx.now)
 }
 
 /// The answer to a poll.
@@ -127,7 +128,7 @@ pub fn noop(revision: Revision) -> Vec<u8> {
 }
 
 fn refusal(error: Error) -> Reply {
-    let body = format!("{{\"code\":{},\"message\":{}}}", error.code(), super::json_string(error.message()));
+    let body = format!("{{\"code\":{},\"message\":{}}}", error.code(), quote(error.message()));
     Reply::new(error.status(), "application/json", body.into_bytes()).with("Cache-Control", "no-store")
 }
 

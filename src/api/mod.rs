@@ -3,19 +3,19 @@
 pub mod admin;
 pub mod assets;
 pub mod connect;
+pub mod control;
 pub mod emit;
 pub mod engineio;
 pub mod html;
-pub mod journal;
+pub mod message_log;
 pub mod notify;
 pub mod online;
-pub mod steer;
 pub mod view;
 
 use core::net::IpAddr;
 
 use self::{
-    journal::File,
+    message_log::File,
     view::{Kind, Look, View},
 };
 
@@ -25,7 +25,6 @@ use crate::{
     http::{Head, Reply, Request},
     hub::Hub,
     key::{ClientKey, ConnKey},
-    plain::json_string,
 };
 
 /// What a route may know and change.
@@ -81,7 +80,7 @@ pub enum Outcome {
     /// It waits for what Redis knows of siblings.
     Count(View),
     /// It waits for a page of the message log.
-    Read(journal::Page),
+    Read(message_log::Page),
     /// It is a poll that waits for packets.
     Parked {
         /// For whom.
@@ -130,8 +129,10 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         () if is("/api/emit") => {
             cors(post(head, || emit::emit(request, cx).unwrap_or_else(|refusal| refusal)), head, &config)
         }
-        () if is("/api/refresh") => post(head, || steer::refresh(request, cx).unwrap_or_else(|refusal| refusal)),
-        () if is("/api/disconnect") => post(head, || steer::disconnect(request, cx).unwrap_or_else(|refusal| refusal)),
+        () if is("/api/refresh") => post(head, || control::refresh(request, cx).unwrap_or_else(|refusal| refusal)),
+        () if is("/api/disconnect") => {
+            post(head, || control::disconnect(request, cx).unwrap_or_else(|refusal| refusal))
+        }
         () if cx.site.client_js.is_some() && config.socketio.paths.iter().any(|known| is_client_js(path, known)) => {
             get(head, || cx.site.client_js.as_ref().map_or_else(not_found, |script| script.reply(head.if_none_match)))
         }
@@ -155,9 +156,9 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
 enum Operators {
     Look(fn(&Head<'_>, &Context<'_>) -> Reply),
     View(Kind),
-    Steer(fn(&Head<'_>, &mut Context<'_>) -> Reply),
-    JournalHtml(File),
-    JournalJson(File),
+    Control(fn(&Head<'_>, &mut Context<'_>) -> Reply),
+    LogHtml(File),
+    LogJson(File),
 }
 
 impl Operators {
@@ -176,9 +177,9 @@ impl Operators {
                 let look = Look { hub: cx.hub, site: cx.site, now: cx.now, connections: cx.connections };
                 view.render(&look).into()
             }
-            Operators::Steer(page) => page(head, cx).into(),
-            Operators::JournalHtml(file) => journal::html(head, file, cx),
-            Operators::JournalJson(file) => journal::json(head, file, cx),
+            Operators::Control(page) => page(head, cx).into(),
+            Operators::LogHtml(file) => message_log::html(head, file, cx),
+            Operators::LogJson(file) => message_log::json(head, file, cx),
         }
     }
 }
@@ -190,20 +191,20 @@ const OPERATORS: &[(&str, Operators)] = &[
     ("/api/users", Operators::View(Kind::Users)),
     ("/api/today", Operators::View(Kind::Today)),
     ("/api/rooms", Operators::Look(online::rooms)),
-    ("/api/log/client", Operators::JournalJson(File::Of("client.log"))),
-    ("/api/log/sys", Operators::JournalJson(File::Of("sys.log"))),
-    ("/api/log/error", Operators::JournalJson(File::Of("error.log"))),
-    ("/api/log/messages", Operators::JournalJson(File::Messages)),
+    ("/api/log/client", Operators::LogJson(File::Of("client.log"))),
+    ("/api/log/sys", Operators::LogJson(File::Of("sys.log"))),
+    ("/api/log/error", Operators::LogJson(File::Of("error.log"))),
+    ("/api/log/messages", Operators::LogJson(File::Messages)),
     ("/online", Operators::View(Kind::OnlinePage)),
     ("/today", Operators::View(Kind::TodayPage)),
     ("/read_connections", Operators::View(Kind::ConnectionsPage)),
     ("/readmsglocation", Operators::View(Kind::MessagesPage)),
     ("/sessionlocation", Operators::View(Kind::SessionsPage)),
-    ("/readmsg", Operators::JournalHtml(File::Messages)),
-    ("/clientlog", Operators::JournalHtml(File::Of("client.log"))),
-    ("/readsysmsg", Operators::JournalHtml(File::Of("sys.log"))),
-    ("/errorlog", Operators::JournalHtml(File::Of("error.log"))),
-    ("/refreshpage", Operators::Steer(steer::refresh_page)),
+    ("/readmsg", Operators::LogHtml(File::Messages)),
+    ("/clientlog", Operators::LogHtml(File::Of("client.log"))),
+    ("/readsysmsg", Operators::LogHtml(File::Of("sys.log"))),
+    ("/errorlog", Operators::LogHtml(File::Of("error.log"))),
+    ("/refreshpage", Operators::Control(control::refresh_page)),
 ];
 
 fn not_found() -> Reply {

@@ -5,12 +5,14 @@ use std::{borrow::Cow, collections::BTreeMap};
 use memchr::memchr;
 use serde_json::value::RawValue;
 
-use super::{Context, client_ip, json_string};
+use super::{Context, client_ip};
 use crate::{
     http::{Error, Fields, Framing, Head, Reply, Request},
-    hub::{Data, Refusal, broadcast::MOST_SPREAD},
+    json::quote,
+    message::{Data, new_msg::MOST_SPREAD},
     names::{Rooms, is_file_safe},
     sign::{Signature, Subject},
+    state::Refusal,
 };
 
 /// One notification, as a form or as JSON.
@@ -71,7 +73,7 @@ pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
             Ok(()) => results.push_str(SUCCESS),
             Err(why) => {
                 refused += 1;
-                results.push_str(&format!("{{\"code\":0,\"msg\":{},\"data\":\"\"}}", json_string(&why)));
+                results.push_str(&format!("{{\"code\":0,\"msg\":{},\"data\":\"\"}}", quote(&why)));
             }
         }
     }
@@ -79,7 +81,7 @@ pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
         0 => (1, String::new()),
         _ => (0, format!("{refused} of {} messages refused", messages.len())),
     };
-    Reply::json(200, format!("{{\"code\":{code},\"msg\":{},\"data\":[{results}]}}", json_string(&msg)).into_bytes())
+    Reply::json(200, format!("{{\"code\":{code},\"msg\":{},\"data\":[{results}]}}", quote(&msg)).into_bytes())
 }
 
 /// The fields of a notification as they came.
@@ -143,11 +145,11 @@ impl<'a> Notification<'a> {
     }
 
     fn from_json(fields: &Object<'a>) -> Result<Notification<'a>, &'static str> {
-        let field = |name: &str| fields.get(name).map_or(Ok(Cow::Borrowed("")), |raw| scalar(raw));
+        let field = |name: &str| fields.get(name).map_or(Ok(Cow::Borrowed("")), |raw| text_or_number(raw));
         let room_id = match fields.get("room_id") {
             Some(raw) if raw.get().starts_with('[') => {
                 let list = serde_json::from_str::<Vec<&RawValue>>(raw.get()).map_err(|_| NOT_TEXT)?;
-                list.into_iter().map(scalar).collect::<Result<Vec<_>, _>>()?.join(",").into()
+                list.into_iter().map(text_or_number).collect::<Result<Vec<_>, _>>()?.join(",").into()
             }
             _ => field("room_id")?,
         };
@@ -172,12 +174,12 @@ impl<'a> Notification<'a> {
     fn publish(&self, head: &Head<'_>, cx: &mut Context<'_>) -> Result<(), Refusal> {
         let published = self.try_publish(cx);
         match published {
-            Ok(()) => cx.hub.stats.notifies += 1,
+            Ok(()) => cx.hub.state.stats.notifies += 1,
             Err(refusal) => {
-                cx.hub.stats.notifies_refused += 1;
-                if cx.hub.journal.is_on() {
+                cx.hub.state.stats.notifies_refused += 1;
+                if cx.hub.log.is_on() {
                     let ip = client_ip(cx.peer, head, &cx.hub.config().trusted_proxies);
-                    cx.hub.journal.error("notify", &refusal.text(), |line| {
+                    cx.hub.log.error("notify", &refusal.text(), |line| {
                         line.cut("source", &self.source);
                         line.cut("room_id", &self.room_id);
                         if let Some(ip) = ip {
@@ -206,17 +208,17 @@ impl<'a> Notification<'a> {
         let longest = cx.hub.config().limits.room_id as usize;
         let rooms =
             Rooms::parse(&self.room_id, longest, 0).map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?;
-        let tenant = cx.hub.tenant(&self.source)?;
+        let tenant = cx.hub.state.tenant(&self.source)?;
         let subject = Subject::Notify { source: &self.source, room_id: &self.room_id, data: signed.as_bytes() };
         let signature = Signature::new(&self.sign, &self.sign_type, &self.ts);
-        if !cx.hub.verify(tenant, &subject, &signature, cx.now) {
+        if !cx.hub.state.verify(tenant, &subject, &signature, cx.now) {
             return Err(Refusal::NotifySignWrong);
         }
         let filename = if self.filename.trim().is_empty() { "" } else { &self.filename };
         if !filename.is_empty() && !is_file_safe(filename) {
             return Err(Refusal::FilenameUnsafe);
         }
-        if !cx.hub.may_name(tenant, filename) {
+        if !cx.hub.state.may_name(tenant, filename) {
             return Err(Refusal::FilenameTaken);
         }
         if rooms.iter().len() > 1 && data.size() * rooms.iter().len() > MOST_SPREAD {
@@ -264,7 +266,7 @@ pub fn body<'a>(request: &Request<'a>) -> Result<Body<'a>, Reply> {
 }
 
 /// A string's value, a number's text, nothing for null.
-pub fn scalar(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
+pub fn text_or_number(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
     let text = raw.get();
     match text.as_bytes().first() {
         Some(b'"') => serde_json::from_str::<String>(text).map(Cow::Owned).map_err(|_| NOT_TEXT),

@@ -6,17 +6,15 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::{
     Context,
     html::{escape, page},
-    json_string,
     view::Look,
 };
 use crate::{
+    cluster::{RemoteSessions, Topic},
     http::{Fields, Head, Reply},
-    hub::{
-        Hub, TenantId,
-        census::{Roll, Topic},
-        journal::Line,
-        presence::Visitor,
-    },
+    hub::Hub,
+    json::{ObjectWriter, quote},
+    presence::lists,
+    state::{SessionInfo, TenantId},
 };
 
 /// `GET /api/online?source=`: users with their numbers of sessions, and the sessions themselves: `limit` of them after
@@ -29,8 +27,8 @@ pub fn online(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
         let sessions: usize = names.iter().map(|(_, count)| count).sum();
         let mut out = format!(
             "{{\"source\":{},{}\"users\":{},\"sessions\":{sessions},",
-            json_string(source),
-            cx.completeness(others.is_some_and(|roll| !roll.partial)),
+            quote(source),
+            cx.completeness(others.is_some_and(|remote| !remote.partial)),
             names.len()
         );
         object(&mut out, "names", names.iter().skip(skip).take(most).copied());
@@ -44,14 +42,14 @@ pub fn online(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
             }
         };
         let mut passed = 0;
-        for visitor in cx.hub.visitors(tenant, userid, 0, skip + most) {
+        for visitor in lists::sessions(&cx.hub.state, tenant, userid, 0, skip + most) {
             if passed >= skip {
                 add(&mut out, &record(&visitor, source, cx));
             }
             passed += 1;
         }
         let his = |record: &&(Box<str>, Box<str>)| userid.is_none_or(|userid| *record.0 == *userid);
-        let records = others.iter().flat_map(|roll| &roll.list).filter(his);
+        let records = others.iter().flat_map(|remote| &remote.list).filter(his);
         for (_, record) in records.skip(skip.saturating_sub(passed)).take(most) {
             add(&mut out, record);
         }
@@ -60,10 +58,10 @@ pub fn online(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
 }
 
 /// How many sessions each username has, at all relays.
-fn names<'a>(cx: &Look<'a>, tenant: TenantId, others: Option<&'a Roll>) -> Vec<(&'a str, usize)> {
-    let mut names = cx.hub.online(tenant);
-    if let Some(roll) = others {
-        for (name, count) in &roll.names {
+fn names<'a>(cx: &Look<'a>, tenant: TenantId, others: Option<&'a RemoteSessions>) -> Vec<(&'a str, usize)> {
+    let mut names = lists::online(&cx.hub.state, tenant);
+    if let Some(remote) = others {
+        for (name, count) in &remote.names {
             *names.entry(name).or_default() += count;
         }
     }
@@ -75,8 +73,8 @@ pub fn users(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
     listed(fields, cx.hub, |fields, source, tenant, (skip, most)| {
         let namespace = Some(fields.get("nsp")).filter(|namespace| !namespace.is_empty());
         let others = cx.others(source);
-        let mut users = cx.hub.users(tenant, namespace);
-        for (userid, spaces) in others.iter().flat_map(|roll| &roll.users) {
+        let mut users = lists::users(&cx.hub.state, tenant, namespace);
+        for (userid, spaces) in others.iter().flat_map(|remote| &remote.users) {
             for (space, count) in spaces.iter().filter(|(space, _)| namespace.is_none_or(|wanted| ***space == *wanted))
             {
                 *users.entry(userid).or_default().entry(space).or_default() += count;
@@ -84,8 +82,8 @@ pub fn users(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
         }
         let mut out = format!(
             "{{\"source\":{},{}\"users\":{},\"list\":[",
-            json_string(source),
-            cx.completeness(others.is_some_and(|roll| !roll.partial)),
+            quote(source),
+            cx.completeness(others.is_some_and(|remote| !remote.partial)),
             users.len()
         );
         for (index, (userid, spaces)) in users.iter().skip(skip).take(most).enumerate() {
@@ -94,7 +92,7 @@ pub fn users(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
             }
             let sessions: usize = spaces.values().sum();
             let comma = if index > 0 { "," } else { "" };
-            write!(out, "{comma}{{\"userid\":{},\"sessions\":{sessions},", json_string(userid)).expect("it is memory");
+            write!(out, "{comma}{{\"userid\":{},\"sessions\":{sessions},", quote(userid)).expect("it is memory");
             object(&mut out, "nsp", spaces.iter().map(|(space, count)| (*space, *count)));
             out.push('}');
         }
@@ -109,7 +107,7 @@ pub fn today(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
         let date = cx.now.local().date();
         let mut out = format!(
             "{{\"source\":{},\"date\":\"{date}\",{}\"users\":{},\"sessions\":{sessions},",
-            json_string(source),
+            quote(source),
             cx.completeness(complete),
             names.len()
         );
@@ -121,7 +119,7 @@ pub fn today(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
 /// Today's logins at all relays by username, how many there were, and whether all are known. What Redis has lost this relay
 /// may still know of its own.
 fn logins<'a>(cx: &Look<'a>, source: &str, tenant: TenantId) -> (Vec<(&'a str, u64)>, u64, bool) {
-    let (own, sessions) = cx.hub.today(tenant, cx.now);
+    let (own, sessions) = cx.hub.presence.today(tenant, cx.now);
     let own = own.into_iter().map(|(name, count)| (name, u64::from(count)));
     match cx.counts(&Topic::Today(source.into())) {
         None => (own.collect(), sessions, false),
@@ -141,11 +139,10 @@ fn logins<'a>(cx: &Look<'a>, source: &str, tenant: TenantId) -> (Vec<(&'a str, u
 /// `GET /api/rooms?source=`: rooms with their numbers of members, the fullest first.
 pub fn rooms(head: &Head<'_>, cx: &Context<'_>) -> Reply {
     listed(&head.fields(), cx.hub, |_, source, tenant, (skip, most)| {
-        let rooms = cx.hub.rooms(tenant);
-        let item =
-            |(room, members): &(&str, usize)| format!("{{\"room_id\":{},\"members\":{members}}}", json_string(room));
+        let rooms = lists::rooms(&cx.hub.state, tenant);
+        let item = |(room, members): &(&str, usize)| format!("{{\"room_id\":{},\"members\":{members}}}", quote(room));
         let list: Vec<_> = rooms.iter().skip(skip).take(most).map(item).collect();
-        format!("{{\"source\":{},\"rooms\":{},\"list\":[{}]}}", json_string(source), rooms.len(), list.join(","))
+        format!("{{\"source\":{},\"rooms\":{},\"list\":[{}]}}", quote(source), rooms.len(), list.join(","))
     })
 }
 
@@ -160,7 +157,7 @@ fn listed(
         "" => Some(default),
         text => text.parse().ok(),
     };
-    let reply = match (source, hub.known_tenant(source), number("offset", 0), number("limit", USUAL)) {
+    let reply = match (source, hub.state.known_tenant(source), number("offset", 0), number("limit", USUAL)) {
         ("", ..) => Reply::refusal(400, "source can not be null!"),
         (_, None, ..) => Reply::refusal(404, "this source can not be configured!"),
         (_, Some(tenant), Some(skip), Some(most @ 0..=MOST)) => {
@@ -172,11 +169,11 @@ fn listed(
 }
 
 /// A session as JSON, with the names that the old server used, and what it lacked.
-fn record(visitor: &Visitor<'_>, source: &str, cx: &Look<'_>) -> String {
+fn record(visitor: &SessionInfo<'_>, source: &str, cx: &Look<'_>) -> String {
     let mut out = vec![b'{'];
-    let mut line = Line::within(&mut out);
+    let mut line = ObjectWriter::within(&mut out);
     line.text("source", source);
-    visitor.describe(&mut line);
+    visitor.write(&mut line);
     line.text("server_ip", &cx.site.server_ip);
     line.shown("time", cx.now.local_at(visitor.session.identity.since()));
     out.push(b'}');
@@ -184,14 +181,14 @@ fn record(visitor: &Visitor<'_>, source: &str, cx: &Look<'_>) -> String {
 }
 
 fn object<N: core::fmt::Display>(out: &mut String, name: &str, names: impl Iterator<Item = (impl AsRef<str>, N)>) {
-    let items: Vec<_> = names.map(|(name, count)| format!("{}:{count}", json_string(name.as_ref()))).collect();
+    let items: Vec<_> = names.map(|(name, count)| format!("{}:{count}", quote(name.as_ref()))).collect();
     write!(out, "\"{name}\":{{{}}}", items.join(",")).expect("writing to memory succeeds");
 }
 
 /// `GET /online?source=`: the old server's page. Sessions beyond 10,000, or 4 MB of them, are counted, not shown.
 pub fn online_page(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
     let Some(source) = fields.all("source").next() else { return page(ASK_SOURCE.into()) };
-    let tenant = cx.hub.known_tenant(source);
+    let tenant = cx.hub.state.known_tenant(source);
     let others = cx.others(source);
     let names = tenant.map(|tenant| names(cx, tenant, others)).unwrap_or_default();
     let sessions: usize = names.iter().map(|(_, count)| count).sum();
@@ -200,9 +197,9 @@ pub fn online_page(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
         write!(body, "{}:{count}<br>", escape(name)).expect("writing to memory succeeds");
     }
     body.push_str("<br>");
-    let here = tenant.into_iter().flat_map(|tenant| cx.hub.visitors(tenant, None, 0, MOST));
+    let here = tenant.into_iter().flat_map(|tenant| lists::sessions(&cx.hub.state, tenant, None, 0, MOST));
     let here = here.map(|visitor| Cow::Owned(record(&visitor, source, cx)));
-    let there = others.iter().flat_map(|roll| &roll.list).map(|(_, record)| Cow::Borrowed(&**record));
+    let there = others.iter().flat_map(|remote| &remote.list).map(|(_, record)| Cow::Borrowed(&**record));
     for record in here.chain(there).take(MOST) {
         if body.len() > LONGEST {
             break;
@@ -218,7 +215,7 @@ pub fn today_page(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
     if source.is_empty() {
         return page(ASK_SOURCE.into());
     }
-    let tenant = cx.hub.known_tenant(source);
+    let tenant = cx.hub.state.known_tenant(source);
     let (names, sessions, _) = tenant.map(|tenant| logins(cx, source, tenant)).unwrap_or_default();
     let mut body = String::from("当天用户链接数<br>");
     for (name, count) in shown(&names) {
@@ -230,26 +227,27 @@ pub fn today_page(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
 
 /// `GET /read_connections`: the old server's page.
 pub fn connections_page(cx: &Look<'_>) -> Reply {
-    let sessions = everywhere(cx).map_or(cx.hub.session_count() as u64, |(sessions, _)| sessions);
+    let sessions = everywhere(cx).map_or(cx.hub.state.session_count() as u64, |(sessions, _)| sessions);
     page(format!("<p>总连接数：{sessions}</p>"))
 }
 
 /// Sessions at all relays, and of each source; nothing if that is not known.
 pub fn everywhere<'a>(cx: &Look<'a>) -> Option<(u64, Vec<(&'a str, u64)>)> {
     let counts = cx.counts(&Topic::Sessions)?;
-    let sources = cx.hub.sessions_everywhere(counts.iter().map(|(source, count)| (&**source, *count)));
+    let sources =
+        cx.hub.cluster.sessions_everywhere(&cx.hub.state, counts.iter().map(|(source, count)| (&**source, *count)));
     Some((sources.iter().map(|(_, sessions)| sessions).sum(), sources))
 }
 
 /// `GET /readmsglocation`: messages that came in at each server, since the start or, when linked, since Redis counts them.
 pub fn messages_page(cx: &Look<'_>) -> Reply {
-    let own = cx.hub.stats.notifies + cx.hub.stats.posted;
+    let own = cx.hub.state.stats.notifies + cx.hub.state.stats.posted;
     page(format!("当前消息分布：<br>{}", by_server(cx, &Topic::Messages, own)))
 }
 
 /// `GET /sessionlocation`: logins at each server.
 pub fn sessions_page(cx: &Look<'_>) -> Reply {
-    page(format!("当前会话分布：<br>{}", by_server(cx, &Topic::Logins, cx.hub.stats.logins)))
+    page(format!("当前会话分布：<br>{}", by_server(cx, &Topic::Logins, cx.hub.state.stats.logins)))
 }
 
 fn by_server(cx: &Look<'_>, topic: &Topic, own: u64) -> String {

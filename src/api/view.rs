@@ -4,11 +4,9 @@
 use super::{Site, admin, online};
 use crate::{
     clock::Now,
+    cluster::{Answer, RemoteSessions, Seen, Topic},
     http::{Fields, Head, Reply},
-    hub::{
-        Hub,
-        census::{Answer, Roll, Seen, Topic},
-    },
+    hub::Hub,
 };
 
 /// What a page may know.
@@ -59,7 +57,7 @@ impl View {
     /// The page that a request asks for.
     pub fn new(kind: Kind, head: &Head<'_>, hub: &Hub) -> View {
         let fields = head.fields();
-        let source = || hub.known_tenant(fields.get("source")).map(|_| fields.get("source").into());
+        let source = || hub.state.known_tenant(fields.get("source")).map(|_| fields.get("source").into());
         let topic = match kind {
             Kind::Online | Kind::Users | Kind::OnlinePage => source().map(Topic::Online),
             Kind::Today | Kind::TodayPage => source().map(Topic::Today),
@@ -67,15 +65,15 @@ impl View {
             Kind::MessagesPage => Some(Topic::Messages),
             Kind::SessionsPage => Some(Topic::Logins),
         };
-        View { kind, query: head.query.into(), topic: topic.filter(|_| hub.census.is_on()) }
+        View { kind, query: head.query.into(), topic: topic.filter(|_| hub.cluster.is_on()) }
     }
 
     /// Whether Redis has to be asked first; then it will be.
     pub fn must_wait(&self, hub: &mut Hub, now: Now) -> bool {
         let Some(topic) = &self.topic else { return false };
-        let wait = matches!(hub.census.see(topic, now.time), Seen::Soon);
+        let wait = matches!(hub.cluster.see(topic, now.time), Seen::Pending);
         if wait {
-            hub.census.ask(topic.clone());
+            hub.cluster.ask(topic.clone());
         }
         wait
     }
@@ -100,16 +98,16 @@ impl View {
 impl<'a> Look<'a> {
     /// What Redis says; nothing if this relay is alone, or Redis does not answer.
     pub fn seen(&self, topic: &Topic) -> Option<&'a Answer> {
-        match self.hub.census.see(topic, self.now.time) {
+        match self.hub.cluster.see(topic, self.now.time) {
             Seen::Known(answer) => Some(answer),
-            Seen::Alone | Seen::Unknown | Seen::Soon => None,
+            Seen::Alone | Seen::Unknown | Seen::Pending => None,
         }
     }
 
     /// The sessions of a source that are not here.
-    pub fn others(&self, source: &str) -> Option<&'a Roll> {
+    pub fn others(&self, source: &str) -> Option<&'a RemoteSessions> {
         match self.seen(&Topic::Online(source.into())) {
-            Some(Answer::Roll(roll)) => Some(roll),
+            Some(Answer::Sessions(sessions)) => Some(sessions),
             _ => None,
         }
     }
@@ -124,9 +122,9 @@ impl<'a> Look<'a> {
 
     /// What JSON says of whether siblings are in it: nothing if this relay is alone.
     pub fn completeness(&self, complete: bool) -> String {
-        if !self.hub.census.is_on() {
+        if !self.hub.cluster.is_on() {
             return String::new();
         }
-        format!("\"relays\":{},\"complete\":{complete},", self.hub.census.relays.len() + 1)
+        format!("\"relays\":{},\"complete\":{complete},", self.hub.cluster.nodes().len() + 1)
     }
 }

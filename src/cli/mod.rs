@@ -42,7 +42,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
                 eprintln!("relay: {fatal}");
                 ExitCode::from(match fatal {
                     Fatal::Config(_) => BAD_CONFIGURATION,
-                    Fatal::Io(..) => FAILED,
+                    Fatal::Io(..) | Fatal::Listen(..) => FAILED,
                 })
             }
         },

@@ -50,7 +50,8 @@ pub fn refused_message(hub: &mut Hub, key: Option<SessionKey>, refusal: Refusal)
 
 /// Answers an event of a Socket.IO client: an acknowledgement if it asked for one, else `sys_error` for a refusal only.
 pub fn conclude_packet(hub: &mut Hub, session: SessionKey, id: Option<&str>, answer: Result<String, Refusal>) {
-    let Some((key, namespace)) = hub.state.sessions.get(session).map(|session| (session.client, session.namespace)) else {
+    let Some((key, namespace)) = hub.state.sessions.get(session).map(|session| (session.client, session.namespace))
+    else {
         return;
     };
     let namespace = hub.state.namespaces[namespace as usize].name.clone();
@@ -84,15 +85,15 @@ pub fn handle_ack(hub: &mut Hub, key: SessionKey, id: &str, list: &str, attachme
 pub fn forward_ack(hub: &mut Hub, requester: Requester, list: &str, attachments: &[Vec<u8>]) {
     match requester {
         Requester::Session(session, id) => hub.state.acknowledge(session, &id, list, attachments),
-        Requester::Node(node, number) => hub.cluster.send_ack(&mut hub.state, node, number, list, attachments),
+        Requester::Node(node, number) => hub.cluster.send_ack(&mut hub.state, &node, number, list, attachments),
     }
 }
 
 /// Answers an event of a session in the way that its client understands.
-pub fn conclude(hub: &mut Hub, key: SessionKey, ack: Option<&str>, answer: Result<String, Refusal>) {
+pub fn conclude(hub: &mut Hub, key: SessionKey, ack: Option<&str>, result: Result<String, Refusal>) {
     let Some(session) = hub.state.sessions.get(key) else { return };
     match session.form {
-        Form::SocketIo3 | Form::SocketIo4 => conclude_packet(hub, key, ack, answer),
-        Form::Json | Form::Text => answer(hub, session.client, ack, answer),
+        Form::SocketIo3 | Form::SocketIo4 => conclude_packet(hub, key, ack, result),
+        Form::Json | Form::Text => answer(hub, session.client, ack, result),
     }
 }

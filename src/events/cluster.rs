@@ -1,81 +1,96 @@
-//! Commands of other relays, and messages from Redis, and what they do (docs/protocol.md, Redis).
+//! What comes from Redis: messages and commands of other relays, node-socket-im servers and backends that publish there
+//! (docs/protocol.md, Redis).
 
-fn obey_disconnect(hub: &mut Hub, tenant: Option<TenantId>, fields: &Object<'_>, now: Now) {
-    let (userid, socket_id) = (text(fields, "userid"), text(fields, "socket_id"));
-    let sessions = match (userid.is_empty(), socket_id.is_empty()) {
-        (false, _) => hub.state.sessions_of_user(tenant, &userid),
-        (true, false) => {
-            let found = hub.state.find_session(&socket_id);
-            found.filter(|key| tenant.is_none() || hub.state.tenant_of(*key) == tenant).into_iter().collect()
-        }
-        (true, true) => Vec::new(),
-    };
-    for session in sessions {
-        hub.expel(session, Close::OPERATOR, now);
-    }
-}
+use super::{acknowledge::forward_ack, users::finish_query};
+use crate::{
+    acks::Requester,
+    clock::Now,
+    cluster::{Channel, Command, IncomingEvent, IncomingMessage, Input, Recipients},
+    config::Redis,
+    hub::{Hub, publish::Origin},
+    message::{Event, Target},
+    redis::Role,
+    websocket::Close,
+};
 
-fn obey_emission(hub: &mut Hub, tenant: Option<TenantId>,
-    node: &str,
-    fields: &Object<'_>,
-    now: Now,
-) -> Result<(), Cow<'static, str>> {
-    let (namespace, event) = (text(fields, "nsp"), text(fields, "event"));
-    let names: Vec<String> =
-        fields.get("names").and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
-    let first = names.first().map_or("", String::as_str);
-    let list = fields.get("args").map_or("[]", |raw| raw.get());
-    if event.is_empty() || is_reserved(&event) || !list.starts_with('[') {
-        return Err("an event that cannot be".into());
-    }
-    let (Some(namespace), Some(tenant)) = (hub.state.find_namespace(&namespace), tenant) else {
-        answer_found(hub, node, fields, 0);
-        return Ok(());
-    };
-    let (args, attachments) = match flag(fields, "binary") {
-        true => wire::unpack(array_items(list), MOST_ATTACHMENTS).ok_or(STUMBLE)?,
-        false => (array_items(list).to_owned(), Vec::new()),
-    };
-    let volatile = flag(fields, "volatile");
-    let mut event = Event { attachments: &attachments, volatile, ..Event::new(&event, &args) };
-    let reached = match &*text(fields, "to") {
-        "rooms" => {
-            let rooms: Vec<&str> = names.iter().map(String::as_str).collect();
-            hub.state.emit_to_rooms((tenant.0, namespace), &rooms, None, &event)
-        }
-        "all" => hub.state.emit_to(&hub.state.everybody(tenant.0, namespace), &event),
-        "session" => hub.emit_here(tenant, namespace, &Target::Session(first), &event),
-        "user" => {
-            let sessions = hub.state.user_sessions(tenant.0, namespace, first);
-            if let Some(number) = number(fields, "re").filter(|_| flag(fields, "ack") && !sessions.is_empty()) {
-                event.ask = hub.acks.open(Requester::Node(node.into(), number), &sessions, false, now.time);
+/// Handles bytes of a connection to Redis, until they are used up or clients should be written to first. Returns whether the
+/// connection still stands.
+pub fn handle_input(hub: &mut Hub, role: Role, input: &mut &[u8], now: Now) -> bool {
+    loop {
+        match hub.cluster.poll_input(role, input, &mut hub.state, &mut hub.log) {
+            Input::Publication { channel, payload } => {
+                handle_publication(hub, &channel, &payload, now);
             }
-            let receivers: Vec<_> = sessions.iter().filter_map(|key| hub.state.receiver(*key)).collect();
-            hub.state.emit_to(&receivers, &event)
+            Input::NeedMore => return true,
+            Input::Closed => return false,
         }
-        _ => return Err("an event for nobody".into()),
-    };
-    answer_found(hub, node, fields, reached);
-    Ok(())
-}
-
-/// Says how many sessions there were, if that was asked.
-fn answer_found(hub: &mut Hub, node: &str, fields: &Object<'_>, sessions: usize) {
-    let Some(number) = number(fields, "re") else { return };
-    hub.tell("found", Channel::Relay(node.into()), true, |line| {
-        line.shown("re", number);
-        line.shown("sessions", sessions);
-    });
-}
-
-fn obey_ack(hub: &mut Hub, fields: &Object<'_>) -> Result<(), Cow<'static, str>> {
-    let list = fields.get("args").map(|raw| raw.get()).filter(|list| list.starts_with('[')).unwrap_or("[]");
-    let (list, attachments) = match flag(fields, "binary") {
-        true => wire::unpack(list, MOST_ATTACHMENTS).ok_or(STUMBLE)?,
-        false => (list.to_owned(), Vec::new()),
-    };
-    if let Some(ask) = number(fields, "re").and_then(|number| hub.acks.answered_remotely(number)) {
-        pass_ack(hub, ask.requester, &list, &attachments);
+        if hub.state.is_pressed() {
+            return true;
+        }
     }
-    Ok(())
+}
+
+/// Handles something that was published on a channel.
+pub fn handle_publication(hub: &mut Hub, channel: &Channel, payload: &[u8], now: Now) {
+    if let Some(command) = hub.cluster.decode(channel, payload, &mut hub.state, &mut hub.log) {
+        execute(hub, command, now);
+    }
+}
+
+/// Takes a new configuration of the link. Returns whether the connections were given up: their sockets must be closed.
+pub fn configure(hub: &mut Hub, redis: &Redis, longest: u64) -> bool {
+    let reconfigured = hub.cluster.configure(redis, longest, &mut hub.state, &mut hub.log);
+    for query in reconfigured.failed_lookups {
+        finish_query(hub, query, false);
+    }
+    reconfigured.reconnect
+}
+
+/// Does what a command says, for the clients of this relay.
+fn execute(hub: &mut Hub, command: Command<'_>, now: Now) {
+    match command {
+        Command::Message(message) => publish(hub, &message),
+        Command::Event(event) => emit(hub, &event, now),
+        Command::Refresh(target) => drop(hub.refresh_here(&target)),
+        Command::Disconnect(sessions) => {
+            sessions.into_iter().for_each(|session| hub.expel(session, Close::OPERATOR, now))
+        }
+        Command::UserLookup { query, found } => finish_query(hub, query, found),
+        Command::Ack { number, list, attachments } => {
+            if let Some(pending) = hub.acks.answered_remotely(number) {
+                forward_ack(hub, pending.requester, &list, &attachments);
+            }
+        }
+    }
+}
+
+fn publish(hub: &mut Hub, message: &IncomingMessage<'_>) {
+    let id = message.id.unwrap_or_else(|| hub.state.next_id());
+    hub.publish_here(Origin::Cluster, message.tenant, &message.rooms(), message.data(), &message.filename, id);
+}
+
+/// Emits an event to sessions of this relay, and reports how many there were if the other relay wants to know.
+fn emit(hub: &mut Hub, incoming: &IncomingEvent<'_>, now: Now) {
+    let (tenant, namespace, event) = (incoming.tenant, incoming.namespace, incoming.event());
+    let reached = match &incoming.recipients {
+        Recipients::Rooms(rooms) => {
+            let rooms: Vec<&str> = rooms.iter().map(String::as_str).collect();
+            hub.state.emit_to_rooms((tenant, namespace), &rooms, None, &event)
+        }
+        Recipients::Session(name) => hub.state.emit(tenant, namespace, &Target::Session(name), &event),
+        Recipients::Namespace => hub.state.emit(tenant, namespace, &Target::Namespace, &event),
+        Recipients::User(userid) => {
+            let sessions = hub.state.user_sessions(tenant, namespace, userid);
+            let wanted = incoming.number.filter(|_| incoming.ack && !sessions.is_empty());
+            let ack = wanted.and_then(|number| {
+                let requester = Requester::Node((*incoming.node).into(), number);
+                hub.acks.open(requester, &sessions, false, now.time)
+            });
+            let receivers: Vec<_> = sessions.iter().filter_map(|key| hub.state.receiver(*key)).collect();
+            hub.state.emit_to(&receivers, &Event { ack, ..event })
+        }
+    };
+    if let Some(number) = incoming.number {
+        hub.cluster.send_found(&mut hub.state, &incoming.node, number, reached);
+    }
 }

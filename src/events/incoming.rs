@@ -8,4 +8,3 @@ pub enum Incoming<'a> {
     /// Of binary frames.
     Binary(&'a [u8]),
 }
-

@@ -5,7 +5,6 @@
 pub mod acknowledge;
 pub mod backend;
 pub mod client;
-pub mod client_event;
 pub mod cluster;
 pub mod incoming;
 pub mod pairing;
@@ -16,8 +15,4 @@ pub mod socketio;
 pub mod timeout;
 pub mod users;
 
-pub use self::{
-    client::handle_message,
-    incoming::Incoming,
-    timeout::handle_timeout,
-};
+pub use self::{client::handle_message, incoming::Incoming, timeout::handle_timeout};

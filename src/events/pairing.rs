@@ -1,13 +1,8 @@
 //! Pairing: pages and apps of one user in two namespaces (docs/protocol.md, Namespaces and rules).
 
-use super::{client_event::ClientEvent, users::send_status};
+use super::users::send_status;
 use crate::{
-    clock::Now,
-    cluster::UserQuery,
-    config::Auth,
-    hub::Hub,
-    key::SessionKey,
-    state::NamespaceId,
+    clock::Now, cluster::UserQuery, config::Auth, hub::Hub, key::SessionKey, message::ClientEvent, state::NamespaceId,
 };
 
 /// `user_login`: a session says which user it is. Where logins are signed or decided by the backend it must be the user of
@@ -38,7 +33,11 @@ pub fn check_status(hub: &mut Hub, key: SessionKey, other: NamespaceId, client_e
     let there = tenant.is_some_and(|tenant| !hub.state.user_sessions(tenant, other, &userid).is_empty());
     let namespace = hub.state.namespaces[other as usize].name.clone();
     let query = UserQuery::Status { session: key, ack: client_event.ack.map(Into::into) };
-    if there || tenant.is_none_or(|tenant| hub.cluster.find_user(&mut hub.state, (tenant, &namespace, &userid), query, None, now).is_err()) {
+    if there
+        || tenant.is_none_or(|tenant| {
+            hub.cluster.find_user(&mut hub.state, (tenant, &namespace, &userid), query, None).is_err()
+        })
+    {
         send_status(hub, key, client_event.ack, there);
     }
 }

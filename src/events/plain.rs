@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 use super::{
     acknowledge::{answer, handle_ack},
-    client_event::ClientEvent,
     incoming::Incoming,
     requests::{change_rooms, may_spread, post_data},
     rules::apply_rule,
@@ -16,7 +15,7 @@ use crate::{
     hub::{Hub, publish::Origin},
     json::{Object, comma_list, scalar},
     key::{ClientKey, SessionKey},
-    message::{Data, Form},
+    message::{ClientEvent, Data, Form},
     names::is_reserved,
     sign::Signature,
     state::{MAIN, Refusal},
@@ -72,7 +71,7 @@ fn handle_event(hub: &mut Hub, key: ClientKey, session: SessionKey, fields: &Obj
     let event = fields.get("event").map_or(Cow::Borrowed("postMsg"), |event| scalar(event));
     let Some(namespace) = hub.state.sessions.get(session).map(|session| session.namespace) else { return };
     let (main, join) = (namespace == MAIN, hub.state.namespaces[namespace as usize].config.join);
-    let answer = match &*event {
+    let result = match &*event {
         "postMsg" if main => {
             let data = fields.get("data").map_or("null", |data| data.get());
             post_data(hub, session, Data::Json(data), &list(), now)
@@ -95,7 +94,7 @@ fn handle_event(hub: &mut Hub, key: ClientKey, session: SessionKey, fields: &Obj
             return apply_rule(hub, session, &client_event, now);
         }
     };
-    answer(hub, key, ack.as_deref(), answer);
+    answer(hub, key, ack.as_deref(), result);
 }
 
 /// The acknowledgement that a message asks for.

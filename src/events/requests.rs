@@ -12,11 +12,7 @@ use crate::{
 
 /// `postMsg`: publishes to rooms of the session's own source, whether it is in them or not. Returns the data of the
 /// acknowledgement.
-pub fn post_data(hub: &mut Hub, key: SessionKey,
-    data: Data<'_>,
-    list: &str,
-    now: Now,
-) -> Result<String, Refusal> {
+pub fn post_data(hub: &mut Hub, key: SessionKey, data: Data<'_>, list: &str, now: Now) -> Result<String, Refusal> {
     if let Data::Json("null" | "\"\"") | Data::Mixed { json: "null" | "\"\"", .. } = data {
         return Err(Refusal::DataMissing);
     }
@@ -46,7 +42,9 @@ pub fn may_spread(hub: &mut Hub, client: ClientKey, data: Data<'_>, rooms: usize
 }
 
 /// `join` and `leave`: signed as a login is, unless the namespace lets clients choose their rooms.
-pub fn change_rooms(hub: &mut Hub, key: SessionKey,
+pub fn change_rooms(
+    hub: &mut Hub,
+    key: SessionKey,
     list: &str,
     signature: &Signature<'_>,
     now: Now,

@@ -2,7 +2,6 @@
 
 use super::{
     acknowledge::conclude,
-    client_event::ClientEvent,
     pairing::{check_status, user_login},
     users::send_to_user,
 };
@@ -14,7 +13,7 @@ use crate::{
     hub::Hub,
     json::to_text,
     key::SessionKey,
-    message::{Event, Form, Target},
+    message::{ClientEvent, Event, Form, Target},
     state::Refusal,
 };
 
@@ -49,7 +48,7 @@ pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>
         Send::Hook => {
             // An acknowledgement is answered once: here, or by the backend.
             let own = matches!(rule.ack, None | Some(Ack::Hook));
-            ask_backend(hub, key, &ClientEvent { ack: client_event.ack.filter(|_| own), ..*client_event }, now);
+            ask_backend(hub, key, &ClientEvent { ack: client_event.ack.filter(|_| own), ..*client_event });
         }
         Send::SelfOnly => send_back(hub, key, &event, rule, client_event, now),
         Send::User => {
@@ -99,8 +98,8 @@ fn send_to_rooms(hub: &mut Hub, key: SessionKey, event: &Event<'_>, except: Opti
 }
 
 /// Passes an event on to the backend.
-fn ask_backend(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>, now: Now) {
-    if !hub.hooks.message(&mut hub.state, key, client_event.name, client_event.list, client_event.attachments, client_event.ack, now) {
+fn ask_backend(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>) {
+    if !hub.hooks.message(&mut hub.state, key, client_event) {
         conclude(hub, key, client_event.ack, Err(Refusal::UnknownEvent));
     }
 }

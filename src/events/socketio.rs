@@ -9,7 +9,6 @@ use smallvec::SmallVec;
 
 use super::{
     acknowledge::{conclude_packet, handle_ack},
-    client_event::ClientEvent,
     incoming::Incoming,
     requests::{change_rooms, post_data},
     rules::apply_rule,
@@ -23,13 +22,20 @@ use crate::{
     },
     frame::Opcode,
     http::Fields,
-    hub::{Hub, login::{Login, is_one}},
+    hub::{
+        Hub,
+        login::{Login, is_one},
+    },
     json::{Object, comma_list, scalar},
     key::{ClientKey, ConnKey, SessionKey},
-    message::{Data, Form, bytes::MOST_ATTACHMENTS},
+    message::{ClientEvent, Data, Form, bytes::MOST_ATTACHMENTS},
     sign::Signature,
     socketio::{self, Kind, packet::Event, placeholder},
-    state::{Client, NamespaceId, Refusal, identity::Agent, socket::{Assembly, Socket}},
+    state::{
+        Client, NamespaceId, Refusal,
+        identity::Agent,
+        socket::{Assembly, Socket},
+    },
     websocket::Close,
 };
 
@@ -197,7 +203,9 @@ fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> R
     handle_whole(hub, key, &packet, &assembly.attachments, now)
 }
 
-fn handle_whole(hub: &mut Hub, key: ClientKey,
+fn handle_whole(
+    hub: &mut Hub,
+    key: ClientKey,
     packet: &socketio::Packet<'_>,
     attachments: &[Vec<u8>],
     now: Now,
@@ -298,7 +306,9 @@ fn refused_namespace(hub: &mut Hub, namespace: &str, ip: Option<IpAddr>, agent: 
     });
 }
 
-fn handle_socketio_event(hub: &mut Hub, key: ClientKey,
+fn handle_socketio_event(
+    hub: &mut Hub,
+    key: ClientKey,
     namespace: NamespaceId,
     session: SessionKey,
     packet: &socketio::Packet<'_>,
@@ -330,7 +340,9 @@ fn handle_socketio_event(hub: &mut Hub, key: ClientKey,
     conclude_packet(hub, session, packet.id, answer);
 }
 
-fn post_msg(hub: &mut Hub, session: SessionKey,
+fn post_msg(
+    hub: &mut Hub,
+    session: SessionKey,
     event: &Event<'_>,
     attachments: &[Vec<u8>],
     now: Now,

@@ -1,6 +1,6 @@
 //! Events for a user's sessions, wherever they are, and what the sender learns of them.
 
-use super::{acknowledge::conclude, client_event::ClientEvent};
+use super::acknowledge::conclude;
 use crate::{
     acks::Requester,
     clock::Now,
@@ -8,13 +8,15 @@ use crate::{
     config::Ack,
     hub::Hub,
     key::SessionKey,
-    message::{Event, Target},
+    message::{ClientEvent, Event, Target},
     state::{NamespaceId, Refusal},
 };
 
 /// Sends an event to the sessions of the user that the payload names (`userId`), else of the sender's own user: here and at
 /// other relays.
-pub fn send_to_user(hub: &mut Hub, key: SessionKey,
+pub fn send_to_user(
+    hub: &mut Hub,
+    key: SessionKey,
     namespace: NamespaceId,
     event: &Event<'_>,
     ack: Option<&Ack>,
@@ -51,7 +53,7 @@ pub fn send_to_user(hub: &mut Hub, key: SessionKey,
     }
     let query = UserQuery::Reach { session: key, ack: wanted.map(Into::into), pending };
     let there = (tenant, &*namespace, &*userid);
-    if hub.cluster.find_user(&mut hub.state, there, query, Some((event, pending.is_some())), now).is_err() {
+    if hub.cluster.find_user(&mut hub.state, there, query, Some((event, pending.is_some()))).is_err() {
         if let Some(pending) = pending {
             hub.acks.cancel(pending);
         }

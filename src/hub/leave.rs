@@ -52,11 +52,12 @@ impl Hub {
             return self.state.remove_session(session);
         }
         let now = self.state.now;
-        self.hooks.disconnect(&mut self.state, session, now);
+        self.hooks.disconnect(&mut self.state, session);
         self.cluster.session_ending(&mut self.state, session);
         let Some(ending) = self.state.sessions.get(session) else { return };
         let (tenant, rooms) = (ending.tenant, self.state.room_names(ending));
-        let farewell = (ending.watch_quit && announce && !rooms.is_empty()).then(|| farewell(ending.identity.username()));
+        let farewell =
+            (ending.watch_quit && announce && !rooms.is_empty()).then(|| farewell(ending.identity.username()));
         let seconds = now.unix.saturating_sub(ending.identity.since());
         self.record_visit("disconnect", session, Some(seconds));
         self.state.remove_session(session);
@@ -68,7 +69,9 @@ impl Hub {
 
     /// Takes a session out of its namespace with a DISCONNECT packet, after which the client does not come back by itself.
     pub fn disconnect(&mut self, session: SessionKey, now: Now) {
-        let Some((key, namespace)) = self.state.sessions.get(session).map(|session| (session.client, session.namespace)) else {
+        let Some((key, namespace)) =
+            self.state.sessions.get(session).map(|session| (session.client, session.namespace))
+        else {
             return;
         };
         self.leave_session(session, true);

@@ -11,11 +11,7 @@ use crate::{
     message::Form,
     names::Rooms,
     sign::{Signature, Subject},
-    state::{
-        Client, NamespaceId, Refusal, Session, TenantId,
-        identity::Identity,
-        record::RecordState,
-    },
+    state::{Client, NamespaceId, Refusal, Session, TenantId, identity::Identity, record::RecordState},
 };
 
 /// A request to be let in, as it came.
@@ -77,7 +73,8 @@ impl Hub {
         }
     }
 
-    /// Lets a client into a namespace, or says why not.
+    /// Creates a session for a client in a namespace, or returns why it is refused. The session is pending if the backend has
+    /// to be asked.
     pub(crate) fn admit_session(
         &mut self,
         client: ClientKey,
@@ -107,18 +104,18 @@ impl Hub {
             record: RecordState::Absent,
         });
         if self.hooks.asks(&self.state, namespace, Kind::Connect) {
-            self.hooks.connect(&mut self.state, session, rooms.as_ref(), query, auth, now);
+            self.hooks.connect(&mut self.state, session, rooms.as_ref(), query, auth);
             return Ok(session);
         }
         for room in rooms.iter().flat_map(Rooms::iter) {
             self.state.join(session, room);
         }
-        self.let_in(session, login.userid, now);
+        self.complete_login(session, login.userid, now);
         Ok(session)
     }
 
-    /// A session is in from here on.
-    pub(crate) fn let_in(&mut self, key: SessionKey, userid: &str, now: Now) {
+    /// Counts and announces a session that has been admitted.
+    pub(crate) fn complete_login(&mut self, key: SessionKey, userid: &str, now: Now) {
         self.state.register_user(key, userid);
         self.state.stats.logins += 1;
         self.cluster.session_started(&mut self.state, key);
@@ -128,8 +125,13 @@ impl Hub {
         self.record_visit("connect", key, None);
     }
 
-    /// The checks, in the order in which the old server made them.
-    fn check<'a>(&self, namespace: NamespaceId, login: &Login<'a>, now: Now) -> Result<(TenantId, Option<Rooms<'a>>), Refusal> {
+    /// Checks a login, in the order in which node-socket-im did: clients compare the texts of refusals.
+    fn check<'a>(
+        &self,
+        namespace: NamespaceId,
+        login: &Login<'a>,
+        now: Now,
+    ) -> Result<(TenantId, Option<Rooms<'a>>), Refusal> {
         let fields = [
             ("userid", login.userid, LONGEST_NAME),
             ("username", login.username, LONGEST_NAME),
@@ -166,12 +168,12 @@ impl Hub {
     }
 
     pub(crate) fn login_rooms<'a>(&self, list: &'a str) -> Result<Rooms<'a>, Refusal> {
-        let limits = &self.state.config.limits;
+        let limits = &self.config().limits;
         let rooms = Rooms::parse_login(list, limits.room_id as usize, limits.rooms_per_session as usize);
         rooms.map_err(|error| Refusal::from_name(error, Refusal::RoomsMissing))
     }
 
-    /// Nobody came in.
+    /// Counts and logs a login that was refused.
     pub(crate) fn refused_login(&mut self, namespace: &str, login: &Login<'_>, why: &str) {
         self.state.stats.logins_refused += 1;
         self.log.error("connect", why, |line| {
@@ -189,23 +191,17 @@ impl Hub {
         });
     }
 
-    /// A line of the visitors' trail: a session came, or went after so many seconds.
+    /// Writes a line of the visitors' trail: a session began, or ended after so many seconds.
     pub(crate) fn record_visit(&mut self, event: &'static str, key: SessionKey, seconds: Option<u64>) {
-        if !self.log.is_on() {
-            return;
-        }
-        let mut journal = mem::take(&mut self.journal);
-        if let Some(session) = self.state.sessions.get(key) {
-            let visitor = self.visitor(key, session);
-            journal.client(event, |line| {
-                line.text("source", &self.state.tenants[session.tenant.index()].name);
-                visitor.describe(line);
-                if let Some(seconds) = seconds {
-                    line.shown("seconds", seconds);
-                }
-            });
-        }
-        self.journal = journal;
+        let Some(session) = self.state.sessions.get(key).filter(|_| self.log.is_on()) else { return };
+        let info = self.state.info(key, session);
+        self.log.client(event, |line| {
+            line.text("source", &self.state.tenants[session.tenant.index()].name);
+            info.write(line);
+            if let Some(seconds) = seconds {
+                line.shown("seconds", seconds);
+            }
+        });
     }
 }
 

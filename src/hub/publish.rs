@@ -44,9 +44,11 @@ impl Hub {
     ) -> MessageId {
         let id = self.state.next_id();
         self.publish_here(origin, tenant, rooms, data, filename, id);
-        self.cluster.count_message(matches!(origin, Origin::Backend | Origin::Session(_)));
-        let by_backend = origin == Origin::Backend;
-        self.cluster.publish_message(&mut self.state, by_backend, (tenant, rooms), data, filename, id);
+        if matches!(origin, Origin::Backend | Origin::Session(_)) {
+            self.cluster.count_message();
+        }
+        let filename = (origin == Origin::Backend).then_some(filename);
+        self.cluster.publish_message(&mut self.state, (tenant, rooms), data, filename, id);
         id
     }
 
@@ -86,7 +88,13 @@ impl Hub {
         let reached = self.state.emit(tenant, id, target, event);
         // A session that was found here is nowhere else.
         if reached == 0 || !matches!(target, Target::Session(_)) {
-            self.cluster.publish_event(&mut self.state, (tenant, namespace), Reach::Target(target), event, (None, false));
+            self.cluster.publish_event(
+                &mut self.state,
+                (tenant, namespace),
+                Reach::Target(target),
+                event,
+                (None, false),
+            );
         }
         reached
     }
@@ -107,7 +115,7 @@ impl Hub {
 
     /// Sends `refreshPage` to sessions, here and at other relays; how many sessions of this relay get it. Text clients have
     /// no frame for it.
-    pub fn refresh(&mut self, target: RefreshTarget<'_>) -> usize {
+    pub fn refresh(&mut self, target: &RefreshTarget<'_>) -> usize {
         let reached = self.refresh_here(target);
         if reached == 0 || !matches!(target, RefreshTarget::Session(..)) {
             self.cluster.publish_refresh(&mut self.state, target);
@@ -116,17 +124,20 @@ impl Hub {
     }
 
     /// Sends `refreshPage` to sessions of this relay.
-    pub(crate) fn refresh_here(&mut self, target: RefreshTarget<'_>) -> usize {
+    pub(crate) fn refresh_here(&mut self, target: &RefreshTarget<'_>) -> usize {
         let mut receivers: Vec<Receiver> = Vec::new();
         match target {
             RefreshTarget::All | RefreshTarget::Source(_) => {
-                let meant = |tenant| target == RefreshTarget::All || target == RefreshTarget::Source(tenant);
+                let meant = |tenant| match target {
+                    RefreshTarget::Source(source) => *source == tenant,
+                    _ => true,
+                };
                 let sessions = self.state.admitted().filter(|(_, session)| meant(session.tenant));
                 receivers.extend(sessions.map(|(_, session)| (session.client, session.namespace, session.form)));
             }
-            RefreshTarget::Room(tenant, room) => receivers = self.state.members(tenant, room),
+            RefreshTarget::Room(tenant, room) => receivers = self.state.members(*tenant, room),
             RefreshTarget::Session(tenant, name) => {
-                let meant = |key: &SessionKey| tenant.is_none() || self.state.tenant_of(*key) == tenant;
+                let meant = |key: &SessionKey| tenant.is_none() || self.state.tenant_of(*key) == *tenant;
                 receivers.extend(self.state.find_session(name).filter(meant).and_then(|key| self.state.receiver(key)));
             }
             RefreshTarget::Prefixed(name) => {

@@ -1,6 +1,7 @@
 //! What relay delivers: data, message ids, the forms in which clients receive messages and events, and their encodings.
 
 pub mod bytes;
+pub mod client_event;
 pub mod data;
 pub mod event;
 pub mod form;
@@ -8,4 +9,6 @@ pub mod id;
 pub mod new_msg;
 pub mod target;
 
-pub use self::{data::Data, event::Event, form::Form, id::MessageId, new_msg::Message, target::Target};
+pub use self::{
+    client_event::ClientEvent, data::Data, event::Event, form::Form, id::MessageId, new_msg::Message, target::Target,
+};

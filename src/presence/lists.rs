@@ -18,13 +18,13 @@ pub fn online(state: &State, tenant: TenantId) -> BTreeMap<&str, usize> {
 }
 
 /// Up to `most` sessions of a tenant behind the first `skip`: of one user, or of all.
-pub fn sessions(
-    state: &State,
+pub fn sessions<'a>(
+    state: &'a State,
     tenant: TenantId,
-    userid: Option<&str>,
+    userid: Option<&'a str>,
     skip: usize,
     most: usize,
-) -> impl Iterator<Item = SessionInfo<'_>> {
+) -> impl Iterator<Item = SessionInfo<'a>> {
     let wanted = move |key: SessionKey| userid.is_none_or(|userid| state.user_of(key) == userid);
     let sessions = sessions_of(state, tenant).filter(move |(key, _)| wanted(*key)).skip(skip).take(most);
     sessions.map(|(key, session)| state.info(key, session))

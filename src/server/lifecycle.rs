@@ -5,8 +5,8 @@ use std::rc::Rc;
 use log::{error, info, warn};
 use sd_notify::NotifyState;
 
-use super::{CONNS, Fatal, LISTENERS, Options, Server, conn::State, listener::Listener, process::BadConfig};
-use crate::{config::Config, websocket::Close};
+use super::{conn::State, event_loop::Server, process::BadConfig, startup::exposure};
+use crate::websocket::Close;
 
 impl Server {
     pub(super) fn handle_signals(&mut self) {
@@ -40,17 +40,17 @@ impl Server {
                         warn!("{what} is not re-read: it waits for a restart");
                     }
                     log::set_max_level(config.log_level);
-                    self.backend.configure(&config.hooks);
+                    self.hooks.configure(&config.hooks);
                     self.hub.reload(Rc::new(config), self.now);
-                    self.configure_siblings();
+                    self.configure_cluster();
                     info!("configuration re-read");
-                    self.hub.journal.system("reload", |_| {});
+                    self.hub.log.system("reload", |_| {});
                 }
             }
             Err(BadConfig(lines)) => {
                 lines.iter().for_each(|line| error!("{line}"));
                 error!("the new configuration is bad: the old one stays");
-                self.hub.journal.system("reload", |line| line.text("error", &lines.join("; ")));
+                self.hub.log.system("reload", |line| line.text("error", &lines.join("; ")));
             }
         }
         self.manager.tell(&[NotifyState::Ready]);
@@ -63,12 +63,12 @@ impl Server {
             self.stopping = Some(self.now.time);
             return;
         }
-        info!("stopping: {} sessions are told to come back", self.hub.session_count());
+        info!("stopping: {} sessions are told to come back", self.hub.state.session_count());
         self.manager.tell(&[NotifyState::Stopping]);
         self.stopping = Some(self.now.time.after(self.hub.config().shutdown_timeout));
         self.listeners.clear();
-        self.leave_siblings();
-        for client in self.hub.client_keys() {
+        self.leave_cluster();
+        for client in self.hub.state.client_keys() {
             self.close(client, Close::GOING_AWAY, false);
         }
         for key in self.conns.keys() {
@@ -84,39 +84,11 @@ impl Server {
     pub(super) fn tell_status(&mut self) {
         let Some(interval) = self.manager.interval else { return };
         self.tick = self.now.time.after(interval);
-        let (published, since) = core::mem::replace(&mut self.told, (self.hub.stats.published, self.now.time));
+        let (published, since) = core::mem::replace(&mut self.told, (self.hub.state.stats.published, self.now.time));
         let seconds = self.now.time.since(since).as_secs_f64().max(0.001);
-        let rate = (self.hub.stats.published - published) as f64 / seconds;
-        let (sessions, rooms) = (self.hub.session_count(), self.hub.room_count());
+        let rate = (self.hub.state.stats.published - published) as f64 / seconds;
+        let (sessions, rooms) = (self.hub.state.session_count(), self.hub.state.room_count());
         let status = format!("{sessions} sessions, {rooms} rooms, {rate:.0} msg/s");
         self.manager.tell(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
     }
-}
-
-/// Sockets from the command line, else inherited ones, else the configuration's.
-pub fn listeners(options: &Options, config: &Config) -> Result<Vec<Listener>, Fatal> {
-    let mut listeners = Vec::new();
-    let mut addresses = &options.listen;
-    if addresses.is_empty() {
-        listeners = Listener::inherited().map_err(|error| Fatal::Io("inherited sockets".into(), error))?;
-        addresses = &config.listen;
-    }
-    if listeners.is_empty() {
-        for address in addresses {
-            let bound = Listener::bind(address).map_err(|error| Fatal::Io(format!("listening on {address}"), error))?;
-            listeners.extend(bound);
-        }
-    }
-    let few = listeners.len() <= CONNS - LISTENERS;
-    if listeners.is_empty() || !few {
-        let why = format!("there must be 1 to {} addresses to listen on, not {}", CONNS - LISTENERS, listeners.len());
-        return Err(Fatal::Config(BadConfig(vec![why])));
-    }
-    Ok(listeners)
-}
-
-/// A socket that others can reach while a source has a key that everybody knows, unless that was asked for.
-pub fn exposure<'a>(config: &Config, options: &Options, listeners: &'a [Listener]) -> Option<&'a Listener> {
-    let risky = config.has_demo_keys() && !options.allow_demo_keys;
-    listeners.iter().find(|listener| risky && !listener.is_local())
 }

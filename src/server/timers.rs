@@ -11,9 +11,9 @@ use std::collections::BinaryHeap;
 use crate::{
     clock::Time,
     engineio::Engine,
-    hub::Hub,
     key::{ClientKey, ConnKey, Slots},
     server::conn::Conn,
+    state::State,
 };
 
 /// Something with a deadline.
@@ -109,7 +109,7 @@ impl Timed for Engine {
     }
 }
 
-impl Owner<ClientKey> for Hub {
+impl Owner<ClientKey> for State {
     type Timed = Engine;
     fn timed(&mut self, key: ClientKey) -> Option<&mut Engine> {
         if self.is_ending(key) { None } else { self.engine_mut(key) }

@@ -5,15 +5,15 @@ use core::time::Duration;
 use log::debug;
 
 use super::{
-    Server,
     conn::{Phase, Probe, State, WebSocket},
-    settle::CLOSE_PATIENCE,
+    event_loop::Server,
+    flush::CLOSE_PATIENCE,
 };
 use crate::{
     api,
     clock::Time,
+    events::{self, Incoming},
     http::{Reply, exchange::Parked},
-    hub::event::Incoming,
     key::{ClientKey, ConnKey, Handle},
     websocket::peer::{Event as Message, Peer},
 };
@@ -29,9 +29,9 @@ impl Server {
             let (mut output, input) = exchange.into_parts();
             output.extend_from_slice(&response);
             // Socket.IO has its handshake queued already, a namespace its welcome.
-            match self.hub.has_waiting(client) {
-                true => self.hub.put_first(client, &output),
-                false => self.hub.send_raw(client, &output),
+            match self.hub.state.has_waiting(client) {
+                true => self.hub.state.put_first(client, &output),
+                false => self.hub.state.send_raw(client, &output),
             }
             // Reading may have been put off while it was a request.
             let held = core::mem::take(&mut conn.held);
@@ -48,7 +48,7 @@ impl Server {
 
     pub(super) fn handle_websocket(&mut self, key: ConnKey, bytes: &[u8]) {
         let Some(client) = self.conns.get_mut(key).and_then(|conn| conn.client()) else { return };
-        let largest = match self.hub.is_socketio(client) {
+        let largest = match self.hub.state.is_socketio(client) {
             true => self.hub.config().socketio.max_payload,
             false => self.hub.config().limits.message,
         };
@@ -67,8 +67,12 @@ impl Server {
         let mut end = None;
         while let Some(event) = reading.poll_event() {
             match event {
-                Ok(Message::Text(text)) if open => self.hub.handle_message(client, Incoming::Text(&text), self.now),
-                Ok(Message::Binary(data)) if open => self.hub.handle_message(client, Incoming::Binary(&data), self.now),
+                Ok(Message::Text(text)) if open => {
+                    events::handle_message(&mut self.hub, client, Incoming::Text(&text), self.now)
+                }
+                Ok(Message::Binary(data)) if open => {
+                    events::handle_message(&mut self.hub, client, Incoming::Binary(&data), self.now)
+                }
                 Ok(Message::Text(_) | Message::Binary(_)) => {}
                 Ok(Message::Closed) => end = Some(Ok(())),
                 Err(error) => end = Some(Err(error)),
@@ -79,29 +83,29 @@ impl Server {
         match (end, open) {
             (None, true) => {
                 if let Some(answer) = answer {
-                    self.hub.send_raw(client, &answer);
+                    self.hub.state.send_raw(client, &answer);
                 }
             }
             (Some(Ok(())), true) => {
                 if let Some(answer) = answer {
-                    self.hub.send_raw(client, &answer);
+                    self.hub.state.send_raw(client, &answer);
                 }
                 websocket.phase = Phase::Closed;
                 websocket.deadline = self.now.time.after(CLOSE_PATIENCE);
                 self.hub.end(client, None, true);
-                self.hub.mark_dirty(client);
+                self.hub.state.mark_dirty(client);
                 self.timers.arm(key, conn);
             }
             (Some(Err(error)), true) => {
-                self.hub.stats.protocol_errors += 1;
+                self.hub.state.stats.protocol_errors += 1;
                 websocket.phase = Phase::Broken;
                 debug!("client {client:?} broke the protocol: {error:?}");
-                self.hub.close(client, error.close());
+                self.hub.state.close(client, error.close());
             }
             // We said close first, and this is the answer: all that is left is to free it.
             (Some(Ok(())), false) => {
                 websocket.phase = Phase::Closed;
-                self.hub.mark_dirty(client);
+                self.hub.state.mark_dirty(client);
             }
             (_, false) => {}
         }
@@ -136,16 +140,18 @@ impl Server {
         let mut end = None;
         while let Some(event) = reading.poll_event() {
             match event {
-                Ok(Message::Text(text)) if upgraded => self.hub.handle_message(client, Incoming::Text(&text), self.now),
+                Ok(Message::Text(text)) if upgraded => {
+                    events::handle_message(&mut self.hub, client, Incoming::Text(&text), self.now)
+                }
                 Ok(Message::Binary(data)) if upgraded => {
-                    self.hub.handle_message(client, Incoming::Binary(&data), self.now);
+                    events::handle_message(&mut self.hub, client, Incoming::Binary(&data), self.now);
                 }
                 // Once: what it is answered with waits here without a bound.
                 Ok(Message::Text(text)) if &*text == "2probe" && !core::mem::replace(&mut probe.answered, true) => {
                     probe.output.extend_from_slice(b"\x81\x063probe");
-                    polls.extend(self.hub.engine_mut(client).and_then(|engine| engine.answer_probe()));
+                    polls.extend(self.hub.state.engine_mut(client).and_then(|engine| engine.answer_probe()));
                 }
-                Ok(Message::Text(text)) if &*text == "5" => match self.hub.upgrade(client, key) {
+                Ok(Message::Text(text)) if &*text == "5" => match self.hub.state.upgrade(client, key) {
                     Ok(poll) => {
                         upgraded = true;
                         polls.extend(poll);
@@ -166,18 +172,18 @@ impl Server {
         over |= !upgraded && probe.output.len() > MOST_PROBE_OUTPUT;
         reading.finish(&mut probe.peer);
         if upgraded {
-            self.hub.put_first(client, &probe.output);
+            self.hub.state.put_first(client, &probe.output);
             let peer = core::mem::take(&mut probe.peer);
             let mut websocket = WebSocket { client, peer, deadline: Time::NEVER, phase: Phase::Open };
             match end {
                 Some(Ok(_)) => {
                     websocket.phase = Phase::Closed;
                     self.hub.end(client, None, true);
-                    self.hub.mark_dirty(client);
+                    self.hub.state.mark_dirty(client);
                 }
                 Some(Err(error)) => {
                     websocket.phase = Phase::Broken;
-                    self.hub.close(client, error.close());
+                    self.hub.state.close(client, error.close());
                 }
                 None => {}
             }
@@ -189,14 +195,14 @@ impl Server {
             self.doom(key);
         }
         for poll in polls {
-            let Some(revision) = self.hub.engine_mut(client).map(|engine| engine.revision) else { continue };
+            let Some(revision) = self.hub.state.engine_mut(client).map(|engine| engine.revision) else { continue };
             self.answer(poll, api::engineio::payload(api::engineio::noop(revision), false));
         }
     }
 
     /// A login that waited is let in: its connection becomes a WebSocket.
     pub(super) fn admit(&mut self, client: ClientKey) {
-        let Some(key) = self.hub.conn(client) else { return };
+        let Some(key) = self.hub.state.conn(client) else { return };
         let limits = self.hub.config().limits.clone();
         let parked = match self.conns.get_mut(key).map(|conn| &mut conn.state) {
             Some(State::Http(exchange)) => exchange.unpark(&limits, self.now),
@@ -209,7 +215,7 @@ impl Server {
 
     /// A login that waited is refused.
     pub(super) fn turn_away(&mut self, client: ClientKey, reply: Reply) {
-        let key = self.hub.conn(client);
+        let key = self.hub.state.conn(client);
         self.hub.remove(client, false);
         if let Some(key) = key {
             self.answer(key, reply);
@@ -218,14 +224,14 @@ impl Server {
 
     /// Whether a client's login still waits.
     pub(super) fn is_waiting(&self, client: ClientKey) -> bool {
-        let conn = self.hub.conn(client).and_then(|key| self.conns.get(key));
+        let conn = self.hub.state.conn(client).and_then(|key| self.conns.get(key));
         matches!(conn.map(|conn| &conn.state), Some(State::Http(_)))
     }
 
     /// When to ping who was heard now: a tenth earlier or later, so that those who came together do not ping together.
     /// Engine.IO has a heartbeat of its own.
     pub(super) fn ping_deadline(&self, key: ConnKey, client: ClientKey) -> Time {
-        if self.hub.is_socketio(client) {
+        if self.hub.state.is_socketio(client) {
             return Time::NEVER;
         }
         let interval = self.hub.config().websocket.ping_interval;

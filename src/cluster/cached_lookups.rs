@@ -1,0 +1,137 @@
+//! Look-ups of what all relays have together, for operators' pages: read from Redis on demand and used for two seconds. The
+//! loop does not wait: the page is answered when the answer is there.
+
+use core::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
+
+use super::remote_sessions::RemoteSessions;
+use crate::clock::Time;
+
+/// Something to be read from Redis.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// The sessions of a source.
+    Online(Box<str>),
+    /// Today's logins of a source by username.
+    Today(Box<str>),
+    /// The number of sessions of each source.
+    Sessions,
+    /// Messages that came in, by server.
+    Messages,
+    /// Logins, by server.
+    Logins,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub enum Answer {
+    /// For [`Topic::Online`]: the sessions of other relays and old servers.
+    Sessions(RemoteSessions),
+    /// For the other topics: numbers by name.
+    Counts(BTreeMap<Box<str>, u64>),
+}
+
+/// What is known about a topic.
+#[derive(Debug)]
+pub enum Seen<'a> {
+    /// The cluster is off: this relay knows everything there is.
+    Alone,
+    /// Redis does not answer: other relays may have more.
+    Unknown,
+    /// Nothing yet: [ask](super::Cluster::ask) for it.
+    Pending,
+    /// The answer.
+    Known(&'a Answer),
+}
+
+/// What was read lately, and what is asked for.
+#[derive(Debug, Default)]
+pub struct CachedLookups {
+    on: bool,
+    connected: bool,
+    wanted: BTreeSet<Topic>,
+    known: BTreeMap<Topic, (Time, Option<Answer>)>,
+}
+
+impl CachedLookups {
+    /// Sets whether the cluster is on, and whether Redis answers.
+    pub fn switch(&mut self, on: bool, connected: bool) {
+        if !connected {
+            self.known.clear();
+            self.wanted.clear();
+        }
+        (self.on, self.connected) = (on, connected);
+    }
+
+    /// Whether the cluster is on.
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// What is known about a topic.
+    pub fn see(&self, topic: &Topic, now: Time) -> Seen<'_> {
+        match self.known.get(topic) {
+            _ if !self.on => Seen::Alone,
+            _ if !self.connected => Seen::Unknown,
+            Some((at, answer)) if now.since(*at) < FRESH => answer.as_ref().map_or(Seen::Unknown, Seen::Known),
+            _ => Seen::Pending,
+        }
+    }
+
+    /// Asks for a topic.
+    pub fn ask(&mut self, topic: Topic) {
+        self.wanted.insert(topic);
+    }
+
+    /// The topics that were asked for.
+    pub fn take_wanted(&mut self) -> BTreeSet<Topic> {
+        mem::take(&mut self.wanted)
+    }
+
+    /// Keeps an answer; `None` if the topic cannot be read.
+    pub fn insert(&mut self, topic: Topic, answer: Option<Answer>, now: Time) {
+        self.known.insert(topic, (now, answer));
+    }
+
+    /// Drops answers that are out of date: lists may be large.
+    pub fn expire(&mut self, now: Time) {
+        self.known.retain(|_, (at, _)| now.since(*at) < FRESH);
+    }
+}
+
+/// How long an answer is used.
+const FRESH: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_used_for_two_seconds() {
+        let at = |seconds: u64| Time::from_micros(seconds * 1_000_000);
+        let mut lookups = CachedLookups::default();
+        let topic = Topic::Today("demo".into());
+        assert!(matches!(lookups.see(&topic, at(1)), Seen::Alone));
+        lookups.switch(true, false);
+        assert!(matches!(lookups.see(&topic, at(1)), Seen::Unknown));
+        lookups.switch(true, true);
+        assert!(matches!(lookups.see(&topic, at(1)), Seen::Pending));
+        lookups.ask(topic.clone());
+        lookups.ask(topic.clone());
+        assert_eq!((lookups.take_wanted().len(), lookups.take_wanted().len()), (1, 0));
+        lookups.insert(topic.clone(), Some(Answer::Counts(BTreeMap::new())), at(2));
+        assert!(matches!(lookups.see(&topic, at(3)), Seen::Known(_)));
+        assert!(matches!(lookups.see(&topic, at(4)), Seen::Pending));
+        lookups.insert(topic.clone(), None, at(4));
+        assert!(matches!(lookups.see(&topic, at(4)), Seen::Unknown));
+        lookups.expire(at(6));
+        assert!(lookups.known.is_empty());
+        lookups.insert(topic.clone(), None, at(6));
+        lookups.switch(true, false);
+        lookups.switch(true, true);
+        assert!(matches!(lookups.see(&topic, at(6)), Seen::Pending), "answers end with the connection");
+    }
+}

@@ -1,0 +1,143 @@
+//! Commands and messages between relays, as data.
+
+use std::borrow::Cow;
+
+use super::user_lookups::UserQuery;
+use crate::{
+    key::SessionKey,
+    message::{Data, Event, MessageId, Target},
+    state::{NamespaceId, TenantId},
+};
+
+/// Something that another relay, an old server or a backend published, and that passed all checks. The caller carries it
+/// out for the clients of this relay only.
+#[derive(Debug, PartialEq)]
+pub enum Command<'a> {
+    /// Publish a message here.
+    Message(IncomingMessage<'a>),
+    /// Emit an event here, then report how many sessions it reached with
+    /// [`Cluster::send_found`](super::Cluster::send_found).
+    Event(IncomingEvent<'a>),
+    /// Emit `refreshPage` here.
+    Refresh(RefreshTarget<'a>),
+    /// End these sessions.
+    Disconnect(Vec<SessionKey>),
+    /// A user look-up is answered.
+    UserLookup {
+        /// The query.
+        query: UserQuery,
+        /// Whether another relay has the user.
+        found: bool,
+    },
+    /// A client of another relay acknowledged an event.
+    Ack {
+        /// The number of the pending acknowledgement.
+        number: u64,
+        /// The answer: a JSON array.
+        list: Cow<'a, str>,
+        /// What belongs in place of its placeholders.
+        attachments: Vec<Vec<u8>>,
+    },
+}
+
+/// A message for rooms of a tenant.
+#[derive(Debug, PartialEq)]
+pub struct IncomingMessage<'a> {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The rooms' names, separated by commas; at least one.
+    pub room_ids: String,
+    /// The data: a JSON value.
+    pub json: Cow<'a, str>,
+    /// What belongs in place of its placeholders.
+    pub attachments: Vec<Vec<u8>>,
+    /// The file of the message log that it names; empty if it names none, or one that it must not use.
+    pub filename: Cow<'a, str>,
+    /// The id that a relay gave it. Other publishers give none.
+    pub id: Option<MessageId>,
+}
+
+impl IncomingMessage<'_> {
+    /// The rooms, in their order; one that is named twice appears twice.
+    pub fn rooms(&self) -> Vec<&str> {
+        self.room_ids.split(',').filter(|room| !room.is_empty()).collect()
+    }
+
+    /// The data.
+    pub fn data(&self) -> Data<'_> {
+        match self.attachments.as_slice() {
+            [] => Data::Json(&self.json),
+            attachments => Data::Mixed { json: &self.json, attachments },
+        }
+    }
+}
+
+/// An event for sessions in a namespace.
+#[derive(Debug, PartialEq)]
+pub struct IncomingEvent<'a> {
+    /// The relay that it comes from.
+    pub node: Cow<'a, str>,
+    /// The number under which that relay wants to know how many sessions the event reached, and how they answer.
+    pub number: Option<u64>,
+    /// Whether that relay wants the first acknowledgement.
+    pub ack: bool,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The namespace.
+    pub namespace: NamespaceId,
+    /// The sessions.
+    pub recipients: Recipients,
+    /// The event's name.
+    pub name: Cow<'a, str>,
+    /// The arguments, with commas between them.
+    pub args: Cow<'a, str>,
+    /// What belongs in place of their placeholders.
+    pub attachments: Vec<Vec<u8>>,
+    /// Whether it is dropped for clients that still have unsent data.
+    pub volatile: bool,
+}
+
+impl IncomingEvent<'_> {
+    /// The event, without the number of an acknowledgement.
+    pub fn event(&self) -> Event<'_> {
+        Event { attachments: &self.attachments, volatile: self.volatile, ..Event::new(&self.name, &self.args) }
+    }
+}
+
+/// The sessions that another relay's event is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipients {
+    /// The members of any of these rooms, each once.
+    Rooms(Vec<String>),
+    /// The sessions of a user.
+    User(String),
+    /// One session by its name.
+    Session(String),
+    /// All sessions of the tenant in the namespace.
+    Namespace,
+}
+
+/// The sessions at other relays that an event of this relay is for.
+#[derive(Clone, Copy, Debug)]
+pub enum Reach<'a> {
+    /// A target that a backend may name.
+    Target(&'a Target<'a>),
+    /// The members of any of these rooms, each once.
+    Rooms(&'a [&'a str]),
+}
+
+/// The sessions that are to load their page again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefreshTarget<'a> {
+    /// All.
+    All,
+    /// All of a tenant.
+    Source(TenantId),
+    /// The members of a room, in all namespaces.
+    Room(TenantId, Cow<'a, str>),
+    /// One session, if it belongs to that tenant.
+    Session(Option<TenantId>, Cow<'a, str>),
+    /// What node-socket-im called a room: a source's name followed by a room's; or a session's name. Several rooms may match:
+    /// `ab` + `c` and `a` + `bc`.
+    Prefixed(Cow<'a, str>),
+}

@@ -1,0 +1,387 @@
+//! The two connections to Redis: when to open them and when to give them up, what is sent in which order, and what replies
+//! mean. One connection subscribes, the other sends commands. The server moves the bytes.
+
+use core::time::Duration;
+
+use super::{
+    channel::Channel,
+    hold::Hold,
+    scans::Scans,
+    send_queue::SendQueue,
+    shared::{Context, Shared},
+    status::{LONGEST_WHY, Status},
+    tag::Tag,
+    upkeep::Upkeep,
+};
+use crate::{
+    clock::Time,
+    config::{Redis, RedisUrl},
+    redis::{Event, Link, Reply, Role, link::Failure, resp},
+    state::State,
+    text::truncate,
+};
+
+/// The connections, and what is sent on them.
+#[derive(Default)]
+pub struct Connections {
+    settings: Option<Redis>,
+    /// This relay's name.
+    node: Box<str>,
+    /// Bytes of the longest publication that is kept.
+    longest: u64,
+    /// By [`Role`].
+    ends: [Connection; 2],
+    queue: SendQueue,
+    upkeep: Upkeep,
+    scans: Scans,
+    status: Status,
+    /// Connections that were lost or refused so far: a seed.
+    failures: u64,
+    /// How many other relays there were when Redis was lost, and when that was.
+    lost: Option<(usize, Time)>,
+    hold: Option<Hold>,
+}
+
+#[derive(Default)]
+struct Connection {
+    link: Option<Link<Tag>>,
+    /// When it became ready.
+    ready: Option<Time>,
+    retry: Time,
+    backoff: Duration,
+    /// Why it ended.
+    why: Option<String>,
+}
+
+/// What came on a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A publication. There may be more input.
+    Publication {
+        /// The channel.
+        channel: Channel,
+        /// The publication.
+        payload: Vec<u8>,
+    },
+    /// The input is used up.
+    NeedMore,
+    /// The connection is given up.
+    Closed,
+}
+
+impl Connections {
+    /// Takes a new configuration. Returns whether both connections are given up because Redis, its channel, its keys or the
+    /// heartbeat are other ones.
+    pub fn configure(&mut self, redis: &Redis, longest: u64, cx: &mut Context<'_>) -> bool {
+        let identity =
+            |redis: &Redis| (redis.url.clone(), redis.channel.clone(), redis.key_prefix.clone(), redis.heartbeat);
+        let other = self.settings.as_ref().is_none_or(|old| identity(old) != identity(redis));
+        let on = redis.url.is_some();
+        self.queue.configure(redis.buffer as usize, redis.buffer_age);
+        self.settings = Some(redis.clone());
+        self.node = cx.shared.publisher.node().into();
+        self.longest = longest;
+        self.upkeep.configure(redis, &self.node);
+        self.scans.configure(redis);
+        if other {
+            for role in ROLES {
+                self.drop_connection(role, cx);
+                self.ends[role as usize] = Connection::default();
+            }
+            self.upkeep = Upkeep::default();
+            self.upkeep.configure(redis, &self.node);
+            (self.lost, self.hold) = (None, None);
+            if !on {
+                self.queue = SendQueue::default();
+            }
+            self.status.reset(on);
+            self.show_status(cx.shared);
+        }
+        // After the end of the connections, which keeps what was to be written.
+        cx.shared.records.switch(on, cx.state);
+        other
+    }
+
+    /// The server to connect to; `None` if the cluster is off.
+    pub fn url(&self) -> Option<&RedisUrl> {
+        self.settings.as_ref()?.url.as_ref()
+    }
+
+    /// Whether a connection should be opened now.
+    pub fn wants_dial(&self, role: Role, now: Time) -> bool {
+        let end = &self.ends[role as usize];
+        self.url().is_some() && end.link.is_none() && end.retry <= now
+    }
+
+    /// A connection is being opened.
+    pub fn dialled(&mut self, role: Role, now: Time) {
+        let Some((settings, url)) = self.settings.as_ref().and_then(|redis| Some((redis, redis.url.as_ref()?))) else {
+            return;
+        };
+        let (name, channels) = match role {
+            Role::Subscriber => {
+                let own = [Channel::Messages, Channel::Commands, Channel::Relay(self.node.clone())];
+                (format!("relay-{}-in", self.node), own.map(|channel| channel.name(&settings.channel)).to_vec())
+            }
+            Role::Publisher => (format!("relay-{}", self.node), Vec::new()),
+        };
+        let channels: Vec<&str> = channels.iter().map(String::as_str).collect();
+        let link = Link::new(role, url, &name, &channels, self.longest, settings.heartbeat, now);
+        self.ends[role as usize].link = Some(link);
+    }
+
+    /// Whether a connection is open, or being opened.
+    pub fn has_link(&self, role: Role) -> bool {
+        self.ends[role as usize].link.is_some()
+    }
+
+    /// The bytes to be written to a connection.
+    pub fn output(&self, role: Role) -> &[u8] {
+        self.ends[role as usize].link.as_ref().map_or(&[], Link::output)
+    }
+
+    /// So many of those bytes were written.
+    pub fn wrote(&mut self, role: Role, count: usize) {
+        if let Some(link) = &mut self.ends[role as usize].link {
+            link.wrote(count);
+        }
+    }
+
+    /// Handles input up to the next publication.
+    pub fn poll_input(&mut self, role: Role, input: &mut &[u8], cx: &mut Context<'_>) -> Input {
+        loop {
+            let Some(link) = &mut self.ends[role as usize].link else { return Input::Closed };
+            let event = match link.poll_event(input, cx.state.now.time) {
+                Ok(Some(event)) => event,
+                Ok(None) => return Input::NeedMore,
+                Err(failure) => {
+                    self.fail(role, &failure, cx);
+                    return Input::Closed;
+                }
+            };
+            match event {
+                Event::Ready => self.handle_ready(role, cx),
+                Event::Message { channel, payload: Reply::Bulk(payload) } => {
+                    let main = self.settings.as_ref().map_or("", |settings| &settings.channel);
+                    let channel = Channel::from_name(&channel, main, &self.node);
+                    return Input::Publication { channel, payload };
+                }
+                Event::Message { payload: Reply::TooLong(bytes), .. } => {
+                    cx.refuse(&format!("the message has {bytes} bytes; at most {} are accepted", self.longest), "");
+                }
+                Event::Message { .. } => {}
+                Event::Reply(tag, reply) => {
+                    if let Err(failure) = self.handle_reply(tag, reply, cx) {
+                        self.fail(role, &failure, cx);
+                        return Input::Closed;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A connection has ended, or could not be opened.
+    pub fn handle_end(&mut self, role: Role, why: &str, cx: &mut Context<'_>) {
+        self.fail(role, &Failure::Lost(why.into()), cx);
+    }
+
+    fn handle_ready(&mut self, role: Role, cx: &mut Context<'_>) {
+        let now = cx.state.now.time;
+        cx.state.stats.redis_connects += 1;
+        let end = &mut self.ends[role as usize];
+        (end.ready, end.why) = (Some(now), None);
+        if role == Role::Publisher {
+            self.upkeep.begin(cx.state);
+            cx.shared.publisher.hello(cx.state);
+            self.hold = self.lost.filter(|(others, _)| *others > 0).map(|(others, since)| {
+                // No relay waits longer than this: the pauses double, apart from a random part.
+                let patience = (now.since(since) * 2 + FIRST_BACKOFF * 2).min(LAST_BACKOFF * 3 / 2);
+                Hold::new(others, patience, now)
+            });
+        }
+        self.update_status(cx);
+    }
+
+    fn handle_reply(&mut self, tag: Tag, reply: Reply, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let now = cx.state.now.time;
+        if tag == Tag::Subscribers {
+            self.hold.take_if(|hold| hold.handle_count(reply, now));
+            return Ok(());
+        }
+        let publication = matches!(tag, Tag::Publish(_));
+        if let Reply::Error(why) = &reply {
+            // Redis starts, or fails over: until then it is as good as away.
+            if ["LOADING", "MASTERDOWN", "TRYAGAIN"].iter().any(|word| why.starts_with(word)) {
+                return Err(Failure::Lost(why.clone()));
+            }
+            cx.state.stats.redis_errors += 1;
+            self.status.handle_error(why, publication, now);
+            self.update_status(cx);
+        } else if publication && self.status.handle_published() {
+            self.update_status(cx);
+        }
+        let Some(link) = &mut self.ends[Role::Publisher as usize].link else { return Ok(()) };
+        match tag {
+            Tag::Publish(number) => self.queue.confirm(number),
+            Tag::Scan(topic, number) => self.scans.handle_part((topic, number), reply, link, cx),
+            Tag::Count(number, index) => self.scans.handle_count(number, index, &reply, cx),
+            tag => self.upkeep.handle_reply(tag, reply, link, cx),
+        }
+        Ok(())
+    }
+
+    /// Queues new publications, and sends what can be sent.
+    pub fn pump(&mut self, cx: &mut Context<'_>) {
+        let now = cx.state.now.time;
+        let Some(settings) = &self.settings else { return };
+        let end = &mut self.ends[Role::Publisher as usize];
+        for publication in cx.shared.publisher.take() {
+            if publication.volatile && end.ready.is_none() {
+                cx.state.stats.redis_dropped += 1;
+                continue;
+            }
+            let mut command = Vec::with_capacity(publication.payload.len() + 64);
+            let channel = publication.channel.name(&settings.channel);
+            resp::command(&mut command, &[b"PUBLISH", channel.as_bytes(), &publication.payload]);
+            let sending = end.ready.is_some() && self.hold.is_none();
+            self.queue.push(command, publication.volatile, sending, now);
+        }
+        if let (Some(link), Some(_)) = (&mut end.link, end.ready) {
+            self.hold.take_if(|hold| hold.is_over(now) || self.upkeep.is_stopping());
+            match &mut self.hold {
+                Some(hold) => {
+                    if hold.take_look(now) {
+                        let channel = Channel::Commands.name(&settings.channel);
+                        link.command(&[b"PUBSUB", b"NUMSUB", channel.as_bytes()], Tag::Subscribers, now);
+                    }
+                }
+                None => self.queue.expire(now),
+            }
+            while self.hold.is_none()
+                && !link.is_full()
+                && let Some((command, number)) = self.queue.poll_send()
+            {
+                link.send(command, Tag::Publish(number), now);
+            }
+            self.upkeep.pump(link, cx);
+            self.scans.pump(link, cx);
+        }
+        cx.state.stats.redis_dropped += self.queue.take_dropped();
+    }
+
+    /// When [`Connections::pump`] or [`Connections::handle_timeout`] has something to do, or, if it `dials`, a connection is
+    /// to be opened.
+    pub fn deadline(&self, dials: bool) -> Time {
+        if self.url().is_none() {
+            return Time::NEVER;
+        }
+        let retry = |end: &Connection| if dials { end.retry } else { Time::NEVER };
+        let end = |end: &Connection| end.link.as_ref().map_or_else(|| retry(end), Link::poll_timeout);
+        let mut next = self.ends.iter().map(end).min().unwrap_or(Time::NEVER).min(self.scans.deadline());
+        if self.ends[Role::Publisher as usize].ready.is_some() {
+            next = next.min(self.upkeep.deadline());
+            next = next.min(self.hold.as_ref().map_or(Time::NEVER, Hold::deadline));
+        }
+        next
+    }
+
+    /// Handles what is due. Connections without an answer are given up: [`Connections::has_link`].
+    pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        if self.url().is_none() {
+            return;
+        }
+        let now = cx.state.now.time;
+        for role in ROLES {
+            if let Some(link) = &mut self.ends[role as usize].link
+                && let Err(failure) = link.handle_timeout(now)
+            {
+                self.fail(role, &failure, cx);
+            }
+        }
+        self.queue.expire(now);
+        cx.state.stats.redis_dropped += self.queue.take_dropped();
+        if self.status.wants_probe(self.heartbeat(), now) {
+            cx.shared.publisher.probe(cx.state);
+        }
+        self.scans.expire(cx);
+        cx.shared.cached.expire(now);
+        self.update_status(cx);
+    }
+
+    /// Relay stops: its records are removed from Redis, and other relays are informed.
+    pub fn leave(&mut self, shared: &mut Shared, state: &mut State) {
+        if !self.upkeep.is_stopping() {
+            shared.publisher.bye(state);
+            self.upkeep.stop();
+        }
+    }
+
+    /// Whether everything is sent that can be sent after [`Connections::leave`].
+    pub fn is_done(&self, shared: &Shared, state: &State) -> bool {
+        let ready = self.ends[Role::Publisher as usize].ready.is_some();
+        self.url().is_none() || !ready || (self.queue.is_empty() && self.upkeep.has_stopped(shared, state))
+    }
+
+    fn heartbeat(&self) -> Duration {
+        self.settings.as_ref().map_or(Duration::ZERO, |settings| settings.heartbeat)
+    }
+
+    fn fail(&mut self, role: Role, failure: &Failure, cx: &mut Context<'_>) {
+        let now = cx.state.now.time;
+        let why = truncate(&failure.to_string(), LONGEST_WHY).to_owned();
+        if let (Role::Publisher, Some(ready)) = (role, self.ends[role as usize].ready) {
+            // Shortly after a connection was made the list of relays is incomplete, and some may not be back yet.
+            let (before, since) = match self.lost {
+                Some((before, since)) if self.hold.is_some() => (before, since),
+                Some((before, _)) if now.since(ready) < self.heartbeat() * 2 => (before, now),
+                _ => (0, now),
+            };
+            self.lost = Some((before.max(cx.shared.nodes.alive.len()), since));
+        }
+        self.drop_connection(role, cx);
+        if role == Role::Publisher {
+            self.status.handle_end();
+        }
+        self.failures += 1;
+        let end = &mut self.ends[role as usize];
+        // Only a connection that lasted for a while shows that all is well.
+        let lasted = end.ready.take().is_some_and(|since| now.since(since) > LAST_BACKOFF);
+        end.backoff = if lasted { FIRST_BACKOFF } else { (end.backoff * 2).clamp(FIRST_BACKOFF, LAST_BACKOFF) };
+        // Relays that lost Redis at the same time should not come back at the same time.
+        let seed = self.node.bytes().fold(self.failures, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        let percent = 50 + (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 % 100;
+        end.retry = now.after(end.backoff * percent / 100);
+        end.why = Some(why);
+        self.update_status(cx);
+    }
+
+    /// Forgets a connection; what was not confirmed is kept for the next one.
+    fn drop_connection(&mut self, role: Role, cx: &mut Context<'_>) {
+        self.ends[role as usize].link = None;
+        if role == Role::Publisher {
+            self.queue.restart();
+            self.upkeep.handle_end(cx);
+            self.scans.handle_end(cx);
+            cx.shared.nodes.disconnect();
+        }
+    }
+
+    fn update_status(&mut self, cx: &mut Context<'_>) {
+        let heartbeat = self.heartbeat();
+        let Some(url) = self.settings.as_ref().and_then(|settings| settings.url.as_ref()) else { return };
+        let unready = self.ends.iter().find(|end| end.ready.is_none()).map(|end| end.why.as_deref());
+        self.status.update(unready, heartbeat, (url, &self.node), cx.log, cx.state.now.time);
+        self.show_status(cx.shared);
+    }
+
+    fn show_status(&self, shared: &mut Shared) {
+        shared.health = self.status.public();
+        let connected = self.ends[Role::Publisher as usize].ready.is_some();
+        shared.cached.switch(self.url().is_some(), connected);
+    }
+}
+
+const ROLES: [Role; 2] = [Role::Subscriber, Role::Publisher];
+/// The pause before a new connection doubles from the first to the last of these.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LAST_BACKOFF: Duration = Duration::from_secs(5);

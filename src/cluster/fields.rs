@@ -1,0 +1,20 @@
+//! Fields of a publication.
+
+use std::borrow::Cow;
+
+use crate::json::{Object, scalar};
+
+/// A string's value or a number's text; empty if there is no such field.
+pub fn text<'a>(fields: &Object<'a>, name: &str) -> Cow<'a, str> {
+    fields.get(name).map_or("".into(), |raw| scalar(raw))
+}
+
+/// A whole number that is not negative.
+pub fn number(fields: &Object<'_>, name: &str) -> Option<u64> {
+    fields.get(name)?.get().parse().ok()
+}
+
+/// Whether a field is `true`.
+pub fn flag(fields: &Object<'_>, name: &str) -> bool {
+    fields.get(name).is_some_and(|raw| raw.get() == "true")
+}

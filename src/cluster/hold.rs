@@ -1,0 +1,70 @@
+//! After Redis was away, publications wait until the other relays, which lost it at the same time, are subscribed again.
+
+use core::time::Duration;
+
+use crate::{clock::Time, redis::Reply};
+
+/// Holds publications back.
+pub struct Hold {
+    /// How many relays must subscribe, this one included.
+    subscribers: usize,
+    /// By then all of them have tried again.
+    until: Time,
+    /// When to count the subscribers; `None` while the answer is awaited, or if counting is not permitted.
+    next_look: Option<Time>,
+}
+
+impl Hold {
+    /// Waits for `others` relays, and for `patience` at most.
+    pub fn new(others: usize, patience: Duration, now: Time) -> Hold {
+        // Redis needs a moment to see that old connections have ended.
+        Hold { subscribers: others + 1, until: now.after(patience), next_look: Some(now.after(LOOK)) }
+    }
+
+    /// Whether it has taken too long.
+    pub fn is_over(&self, now: Time) -> bool {
+        self.until <= now
+    }
+
+    /// Whether to count the subscribers now.
+    pub fn take_look(&mut self, now: Time) -> bool {
+        self.next_look.take_if(|look| *look <= now).is_some()
+    }
+
+    /// The subscribers were counted. Returns whether all are there. If counting is not permitted, the hold ends with its
+    /// patience.
+    pub fn handle_count(&mut self, reply: Reply, now: Time) -> bool {
+        let count = reply.array().and_then(|parts| usize::try_from(parts.get(1)?.integer()?).ok());
+        if count.is_some() {
+            self.next_look = Some(now.after(LOOK));
+        }
+        count.is_some_and(|count| count >= self.subscribers)
+    }
+
+    /// When to look again, or to give up.
+    pub fn deadline(&self) -> Time {
+        self.until.min(self.next_look.unwrap_or(Time::NEVER))
+    }
+}
+
+/// How often the subscribers are counted.
+const LOOK: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn until_all_are_there_or_patience_ends() {
+        let at = |millis: u64| Time::from_micros(millis * 1000);
+        let count = |count| Reply::Array(vec![Reply::Bulk(b"chat:relay".to_vec()), Reply::Integer(count)]);
+        let mut hold = Hold::new(2, Duration::from_secs(1), at(0));
+        assert!(!hold.take_look(at(49)) && hold.take_look(at(50)) && !hold.take_look(at(60)));
+        assert_eq!(hold.deadline(), at(1000));
+        assert!(!hold.handle_count(count(2), at(60)));
+        assert_eq!(hold.deadline(), at(110));
+        assert!(hold.take_look(at(110)) && hold.handle_count(count(3), at(111)));
+        assert!(hold.take_look(at(161)) && !hold.handle_count(Reply::Error("NOPERM".into()), at(161)));
+        assert!(!hold.take_look(at(999)) && !hold.is_over(at(999)) && hold.is_over(at(1000)));
+    }
+}

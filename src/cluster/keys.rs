@@ -1,0 +1,54 @@
+//! The names of keys in Redis: those of node-socket-im, and a few that only relays use, all behind one prefix.
+
+/// Makes the names of keys.
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
+    prefix: Box<str>,
+}
+
+impl Keys {
+    /// Keys behind this prefix.
+    pub fn new(prefix: &str) -> Keys {
+        Keys { prefix: prefix.into() }
+    }
+
+    /// A hash: the records of a source's sessions, by socket id.
+    pub fn online(&self, source: &str) -> String {
+        format!("{}xin_socket_connections_{source}", self.prefix)
+    }
+
+    /// A hash: today's logins of a source, by username.
+    pub fn today(&self, source: &str) -> String {
+        format!("{}xin_socket_connections_today_{source}", self.prefix)
+    }
+
+    /// A string: the date of those logins.
+    pub fn date(&self, source: &str) -> String {
+        format!("{}relay_today:{source}", self.prefix)
+    }
+
+    /// A hash: messages that came in, by the server's address.
+    pub fn messages(&self) -> String {
+        format!("{}xin_socket_message_location", self.prefix)
+    }
+
+    /// A hash: logins, by the server's address.
+    pub fn logins(&self) -> String {
+        format!("{}xin_socket_session_location", self.prefix)
+    }
+
+    /// A hash: the descriptions of the relays, by name.
+    pub fn nodes(&self) -> String {
+        format!("{}relay_nodes", self.prefix)
+    }
+
+    /// A string that exists as long as the relay `node` renews it.
+    pub fn alive(&self, node: &str) -> String {
+        format!("{}relay_alive:{node}", self.prefix)
+    }
+
+    /// A string that exists while another relay removes what the relay `node` left behind.
+    pub fn cleanup(&self, node: &str) -> String {
+        format!("{}relay_sweep:{node}", self.prefix)
+    }
+}

@@ -1,0 +1,131 @@
+//! Which other relays are alive: each renews a key that expires, and is dead once two looks in a row found no key.
+
+use std::{collections::BTreeSet, mem};
+
+use super::{keys::Keys, nodes::NodeInfo, shared::Context, tag::Tag};
+use crate::{
+    clock::Time,
+    json::Object,
+    redis::{Link, Reply},
+};
+
+/// Looks for the heartbeat keys of the relays that are listed in Redis.
+#[derive(Default)]
+pub struct Liveness {
+    keys: Keys,
+    /// This relay's name.
+    own: Box<str>,
+    /// The relays whose keys are looked for, and those of them whose key was found.
+    listed: Vec<NodeInfo>,
+    alive: BTreeSet<Box<str>>,
+    /// Replies that have not come.
+    awaited: usize,
+    /// The relays without a key at the last look.
+    silent: BTreeSet<Box<str>>,
+}
+
+impl Liveness {
+    /// Takes a new configuration; `node` is this relay's name.
+    pub fn configure(&mut self, keys: &Keys, node: &str) {
+        self.keys = keys.clone();
+        self.own = node.into();
+    }
+
+    /// The connection is lost.
+    pub fn handle_end(&mut self) {
+        self.awaited = 0;
+    }
+
+    /// Reads the list of relays, unless the last look is still under way.
+    pub fn look(&mut self, link: &mut Link<Tag>, now: Time) {
+        if self.awaited == 0 {
+            link.command(&[b"HGETALL", self.keys.nodes().as_bytes()], Tag::Nodes, now);
+        }
+    }
+
+    /// The list of relays.
+    pub fn handle_nodes(&mut self, reply: Reply, link: &mut Link<Tag>, cx: &mut Context<'_>) {
+        let now = cx.state.now.time;
+        // After an error the last list stays, and the next heartbeat asks again.
+        let Some(pairs) = reply.array() else { return };
+        self.listed.clear();
+        self.alive.clear();
+        cx.shared.nodes.greeted.clear();
+        for pair in pairs.chunks_exact(2).take(MOST_NODES) {
+            let (Some(node), Some(info)) = (pair[0].text(), pair[1].text()) else { continue };
+            if *node == *self.own || node.len() > LONGEST_NODE || info.len() > LONGEST_INFO {
+                continue;
+            }
+            self.listed.push(NodeInfo { node: node.into(), info: info.into() });
+            let alive = self.keys.alive(node);
+            link.command(&[b"EXISTS", alive.as_bytes()], Tag::NodeKey(node.into()), now);
+            self.awaited += 1;
+        }
+        if self.awaited == 0 {
+            self.finish(link, cx);
+        }
+    }
+
+    /// Whether a relay's key exists.
+    pub fn handle_key(&mut self, node: Box<str>, reply: &Reply, link: &mut Link<Tag>, cx: &mut Context<'_>) {
+        // An error says nothing about the relay.
+        if *reply != Reply::Integer(0) {
+            self.alive.insert(node);
+        }
+        self.awaited = self.awaited.saturating_sub(1);
+        if self.awaited == 0 {
+            self.finish(link, cx);
+        }
+    }
+
+    /// All keys were looked for.
+    fn finish(&mut self, link: &mut Link<Tag>, cx: &mut Context<'_>) {
+        let is_alive = |relay: &&NodeInfo| self.alive.contains(&relay.node);
+        let nodes = &mut cx.shared.nodes;
+        nodes.listed = self.listed.iter().filter(is_alive).cloned().collect();
+        nodes.alive = self.alive.clone();
+        // A relay that greeted after the list was read may be missing in it.
+        nodes.alive.extend(nodes.greeted.iter().cloned());
+        let silent = self.listed.iter().filter(|relay| !is_alive(relay)).map(|relay| relay.node.clone()).collect();
+        let before = mem::replace(&mut self.silent, silent);
+        for node in self.silent.intersection(&before) {
+            let lock = self.keys.cleanup(node);
+            let parts: [&[u8]; 6] = [b"SET", lock.as_bytes(), self.own.as_bytes(), b"PX", LOCKED, b"NX"];
+            link.command(&parts, Tag::CleanupLock(node.clone()), cx.state.now.time);
+        }
+    }
+
+    /// The sources in which a listed relay says that it has sessions; `None` if it is not listed.
+    pub fn sources_of(&self, node: &str) -> Option<Vec<Box<str>>> {
+        self.listed.iter().find(|relay| *relay.node == *node).map(|relay| sources(&relay.info))
+    }
+}
+
+/// The sources that a relay's description names.
+fn sources(info: &str) -> Vec<Box<str>> {
+    let fields: Object<'_> = serde_json::from_str(info).unwrap_or_default();
+    let sources = fields.get("sources").and_then(|raw| serde_json::from_str::<Object<'_>>(raw.get()).ok());
+    sources.unwrap_or_default().into_keys().map(|name| name.into()).collect()
+}
+
+/// Milliseconds that one relay has to clean up after another.
+const LOCKED: &[u8] = b"60000";
+/// Relays that are looked for.
+const MOST_NODES: usize = 1024;
+/// Bytes of a relay's name.
+const LONGEST_NODE: usize = 64;
+/// Bytes of a relay's description.
+const LONGEST_INFO: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_in_a_description() {
+        assert_eq!(sources(r#"{"server_ip":"x","sources":{"demo":3,"other":0}}"#), ["demo".into(), "other".into()]);
+        for wrong in ["", "7", "{}", r#"{"sources":[]}"#] {
+            assert!(sources(wrong).is_empty(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Publications of this relay: numbered, sealed, and kept until the connection to Redis takes them.
+
+use std::{io::Write, mem};
+
+use super::{
+    channel::Channel,
+    seal::{Opened, Seal},
+};
+use crate::{
+    json::{ObjectWriter, write_string},
+    message::{Data, MessageId, bytes::pack},
+    state::State,
+};
+
+/// Publishes in the name of this relay. While the cluster is off it drops everything.
+#[derive(Default)]
+pub struct Publisher {
+    seal: Option<Seal>,
+    node: Box<str>,
+    ip: Box<str>,
+    last_number: u64,
+    waiting: Vec<Publication>,
+}
+
+/// Something to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// The channel.
+    pub channel: Channel,
+    /// A JSON object.
+    pub payload: Vec<u8>,
+    /// Whether it is worthless if it comes late: it is not kept while Redis is away.
+    pub volatile: bool,
+}
+
+impl Publisher {
+    /// Sets this relay's name and the address that it gives.
+    pub fn introduce(&mut self, node: String, ip: &str) {
+        self.node = node.into();
+        self.ip = ip.into();
+    }
+
+    /// Sets `redis.secret` and the seconds by which a signature's time may be off; `None` switches the cluster off. Numbers
+    /// go on, because other relays remember the last one.
+    pub fn configure(&mut self, settings: Option<(Option<&[u8]>, u64)>) {
+        self.seal = settings.map(|(secret, window)| Seal::new(&self.node, secret, window));
+        if self.seal.is_none() {
+            self.waiting.clear();
+        }
+    }
+
+    /// Whether the cluster is on.
+    pub fn is_on(&self) -> bool {
+        self.seal.is_some()
+    }
+
+    /// Whether relays sign their publications.
+    pub fn signs(&self) -> bool {
+        self.seal.as_ref().is_some_and(Seal::signs)
+    }
+
+    /// This relay's name.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// The address that it gives.
+    pub fn ip(&self) -> &str {
+        &self.ip
+    }
+
+    /// The publications that wait, oldest first.
+    pub fn take(&mut self) -> Vec<Publication> {
+        mem::take(&mut self.waiting)
+    }
+
+    /// Where a publication on a channel comes from; `None` if the cluster is off.
+    pub fn open<'a>(&self, channel: &Channel, payload: &'a [u8], unix: u64) -> Option<Opened<'a>> {
+        let place = match channel {
+            Channel::Messages | Channel::Commands => channel.place(),
+            Channel::Relay(_) => &self.node,
+        };
+        Some(self.seal.as_ref()?.open(payload, place, unix))
+    }
+
+    /// Publishes an object that lacks its last brace.
+    fn publish(&mut self, state: &mut State, channel: Channel, mut payload: Vec<u8>, volatile: bool) {
+        let Some(seal) = &self.seal else { return };
+        state.stats.redis_published += 1;
+        // Numbers let every relay tell repetitions and gaps. A volatile publication is never sent a second time, and an
+        // answer for one relay would be a gap for all others.
+        let number = match channel {
+            Channel::Messages | Channel::Commands if !volatile => {
+                self.last_number += 1;
+                self.last_number
+            }
+            _ => 0,
+        };
+        seal.close(&mut payload, number, channel.place(), state.now.unix);
+        self.waiting.push(Publication { channel, payload, volatile });
+    }
+
+    /// Publishes a message for rooms of a source. A backend's message carries the file it names for the message log.
+    pub fn message(
+        &mut self,
+        state: &mut State,
+        (source, rooms): (&str, &[&str]),
+        data: Data<'_>,
+        filename: Option<&str>,
+        id: MessageId,
+    ) {
+        if self.is_on() {
+            let backend = filename.map(|filename| (filename, &*self.ip));
+            let payload = message(source, &rooms.join(","), data, backend, id);
+            self.publish(state, Channel::Messages, payload, false);
+        }
+    }
+
+    /// Publishes a command with the fields that `fill` writes.
+    pub fn command(
+        &mut self,
+        state: &mut State,
+        name: &'static str,
+        channel: Channel,
+        volatile: bool,
+        fill: impl FnOnce(&mut ObjectWriter<'_>),
+    ) {
+        if self.is_on() {
+            let mut payload = b"{".to_vec();
+            let mut line = ObjectWriter::within(&mut payload);
+            line.text("do", name);
+            fill(&mut line);
+            self.publish(state, channel, payload, volatile);
+        }
+    }
+
+    /// Publishes that this relay is there, with the number of its last publication.
+    pub fn hello(&mut self, state: &mut State) {
+        let last = self.last_number;
+        self.command(state, "hello", Channel::Commands, true, |line| line.shown("last", last));
+    }
+
+    /// Publishes that this relay stops.
+    pub fn bye(&mut self, state: &mut State) {
+        let last = self.last_number;
+        self.command(state, "bye", Channel::Commands, true, |line| line.shown("last", last));
+    }
+
+    /// Publishes a command to itself, which has no effect, to see whether Redis permits publishing.
+    pub fn probe(&mut self, state: &mut State) {
+        let own = Channel::Relay(self.node.clone());
+        self.command(state, "try", own, true, |_| {});
+    }
+}
+
+/// A message as node-socket-im wrote it, its keys in their order, then the id that relays add; without the last brace. Only
+/// messages of backends have the fields `filename` and `ip`.
+fn message(source: &str, rooms: &str, data: Data<'_>, backend: Option<(&str, &str)>, id: MessageId) -> Vec<u8> {
+    let mut out = b"{\"source\":".to_vec();
+    write_string(&mut out, source);
+    out.extend_from_slice(b",\"data\":");
+    match data {
+        Data::Mixed { json, attachments } => pack(&mut out, json, attachments),
+        data => data.write_json(&mut out),
+    }
+    out.extend_from_slice(b",\"room_id\":");
+    write_string(&mut out, rooms);
+    if let Some((filename, _)) = backend {
+        out.extend_from_slice(b",\"filename\":");
+        write_string(&mut out, filename);
+    }
+    out.extend_from_slice(b",\"from_sys\":true");
+    if let Some((_, ip)) = backend {
+        out.extend_from_slice(b",\"ip\":");
+        write_string(&mut out, ip);
+    }
+    if matches!(data, Data::Binary(_) | Data::Mixed { .. }) {
+        out.extend_from_slice(b",\"binary\":true");
+    }
+    write!(out, ",\"id\":\"{id}\"").expect("writing to memory succeeds");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> MessageId {
+        MessageId::parse("1km9g41o7vkabc123").unwrap()
+    }
+
+    #[test]
+    fn a_backend_s_message() {
+        let mut out = message("demo", "r1,r2", Data::Text("hi \"ü\""), Some(("", "192.0.2.7")), id());
+        Seal::new("abc123", None, 300).close(&mut out, 12, "here", 1000);
+        // Up to ip: as node-socket-im wrote it, byte for byte.
+        let old =
+            r#"{"source":"demo","data":"hi \"ü\"","room_id":"r1,r2","filename":"","from_sys":true,"ip":"192.0.2.7""#;
+        let expected = format!(r#"{old},"id":"1km9g41o7vkabc123","seq":12,"node":"abc123"}}"#);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_client_s_message() {
+        let out = message("demo", "r1", Data::Json("{\"b\":1.0,\"a\":2}"), None, id());
+        let old = r#"{"source":"demo","data":{"b":1.0,"a":2},"room_id":"r1","from_sys":true"#;
+        assert_eq!(String::from_utf8(out).unwrap(), format!(r#"{old},"id":"1km9g41o7vkabc123""#));
+        let out = message("demo", "r1", Data::Binary(b"\0\xff"), None, id());
+        let expected = r#"{"source":"demo","data":{"_base64":"AP8="},"room_id":"r1","from_sys":true,"binary":true"#;
+        assert_eq!(String::from_utf8(out).unwrap(), format!(r#"{expected},"id":"1km9g41o7vkabc123""#));
+    }
+
+    #[test]
+    fn numbers() {
+        let mut state = State::new(id(), [0; 32]);
+        let mut publisher = Publisher::default();
+        publisher.introduce("abc123".into(), "192.0.2.7");
+        publisher.hello(&mut state);
+        assert!(publisher.take().is_empty() && state.stats.redis_published == 0, "the cluster is off");
+        publisher.configure(Some((None, 300)));
+        publisher.message(&mut state, ("demo", &["r1", "r2"]), Data::Text("x"), None, id());
+        publisher.hello(&mut state);
+        publisher.probe(&mut state);
+        publisher.configure(None);
+        assert!(publisher.take().is_empty(), "what waited is dropped with the link");
+        publisher.configure(Some((None, 300)));
+        publisher.message(&mut state, ("demo", &["r1"]), Data::Text("x"), Some("a.log"), id());
+        publisher.bye(&mut state);
+        publisher.command(&mut state, "x", Channel::Relay("b".into()), true, |_| {});
+        let text = |sent: Publication| (sent.channel, String::from_utf8(sent.payload).unwrap(), sent.volatile);
+        let sent: Vec<_> = publisher.take().into_iter().map(text).collect();
+        assert!(sent[0].1.ends_with(",\"seq\":2,\"node\":\"abc123\"}") && !sent[0].2, "{sent:?}");
+        assert!(sent[0].1.contains(",\"filename\":\"a.log\",\"from_sys\":true,\"ip\":\"192.0.2.7\","), "{sent:?}");
+        let bye = "{\"do\":\"bye\",\"last\":2,\"seq\":0,\"node\":\"abc123\"}";
+        assert_eq!(sent[1], (Channel::Commands, bye.into(), true));
+        assert_eq!(sent[2].0, Channel::Relay("b".into()));
+        assert_eq!(state.stats.redis_published, 6);
+    }
+}

@@ -1,0 +1,295 @@
+//! What the backend's answers say.
+
+use core::{error::Error, fmt};
+
+use serde_json::value::RawValue;
+
+use crate::{
+    json::{Object, array_items, scalar},
+    names::is_reserved,
+};
+
+/// An answer. An empty body and `{}` allow a connect, and ask for nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// Whether the client may connect: the field `allow`. Without it, whether there is no `error`.
+    pub allow: bool,
+    /// Why it may not.
+    pub error: Option<String>,
+    /// The user's id, in place of the login's.
+    pub userid: Option<String>,
+    /// The user's name, in place of the login's.
+    pub username: Option<String>,
+    /// The acknowledgement of the event, as a JSON array of its arguments.
+    pub ack: Option<&'a str>,
+    /// Events to be sent.
+    pub emit: Vec<Emit<'a>>,
+    /// Rooms that the session joins.
+    pub join: Vec<String>,
+    /// Rooms that the session leaves.
+    pub leave: Vec<String>,
+    /// Whether the session ends.
+    pub disconnect: bool,
+}
+
+/// An event that the backend wants sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emit<'a> {
+    /// Its name: not empty, and not one that Socket.IO reserves.
+    pub event: String,
+    /// Its arguments as JSON, separated by commas, without the brackets.
+    pub args: &'a str,
+    /// Who receives it.
+    pub to: To,
+    /// In which namespace, if not in the session's.
+    pub namespace: Option<String>,
+}
+
+/// Who receives an event of the backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// The session that the call is about.
+    Oneself,
+    /// The members of a room.
+    Room(String),
+    /// The sessions of a user.
+    User(String),
+    /// The session with that `socket_id`.
+    Session(String),
+    /// Every session in the namespace.
+    Namespace,
+}
+
+/// Why a body is not an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnswerError {
+    /// It is not UTF-8.
+    NotUtf8,
+    /// It is not a JSON object.
+    NotObject,
+    /// A field has a value that it cannot have.
+    Field {
+        /// The field.
+        name: &'static str,
+        /// What its value must be.
+        expected: &'static str,
+    },
+}
+
+impl fmt::Display for AnswerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AnswerError::NotUtf8 => f.write_str("it is not UTF-8"),
+            AnswerError::NotObject => f.write_str("it is not a JSON object"),
+            AnswerError::Field { name, expected } => write!(f, "{name} must be {expected}"),
+        }
+    }
+}
+
+impl Error for AnswerError {}
+
+impl Default for Answer<'_> {
+    fn default() -> Self {
+        Answer {
+            allow: true,
+            error: None,
+            userid: None,
+            username: None,
+            ack: None,
+            emit: Vec::new(),
+            join: Vec::new(),
+            leave: Vec::new(),
+            disconnect: false,
+        }
+    }
+}
+
+impl<'a> Answer<'a> {
+    /// Reads the body of a response. Unknown fields are ignored, and a field that is `null` counts as missing, except for
+    /// `allow`, where it means no.
+    pub fn parse(body: &'a [u8]) -> Result<Answer<'a>, AnswerError> {
+        let text = core::str::from_utf8(body).map_err(|_| AnswerError::NotUtf8)?;
+        let mut answer = Answer::default();
+        if text.trim().is_empty() {
+            return Ok(answer);
+        }
+        let fields: Object<'a> = serde_json::from_str(text).map_err(|_| AnswerError::NotObject)?;
+        let mut allow = None;
+        for (name, value) in fields {
+            let raw = value.get();
+            match &*name {
+                "allow" if raw == "null" => allow = Some(false),
+                _ if raw == "null" => {}
+                "allow" => allow = Some(boolean("allow", raw)?),
+                "error" => answer.error = Some(scalar(value).into_owned()),
+                "userid" => answer.userid = Some(scalar(value).into_owned()),
+                "username" => answer.username = Some(scalar(value).into_owned()),
+                "ack" => answer.ack = Some(array("ack", value)?),
+                "emit" => answer.emit = emits(value)?,
+                "join" => answer.join = names("join", value)?,
+                "leave" => answer.leave = names("leave", value)?,
+                "disconnect" => answer.disconnect = boolean("disconnect", raw)?,
+                _ => {}
+            }
+        }
+        answer.allow = allow.unwrap_or(answer.error.is_none());
+        Ok(answer)
+    }
+}
+
+impl<'a> Emit<'a> {
+    fn parse(value: &'a RawValue) -> Result<Emit<'a>, AnswerError> {
+        let wrong = |name, expected| AnswerError::Field { name, expected };
+        let fields: Object<'a> =
+            serde_json::from_str(value.get()).map_err(|_| wrong("emit", "an object or a list of objects"))?;
+        let event = fields.get("event").map(|name| scalar(name).into_owned()).unwrap_or_default();
+        if event.is_empty() || is_reserved(&event) {
+            return Err(wrong("emit: event", "the name of an event that Socket.IO does not reserve"));
+        }
+        let args = fields.get("args").map_or(Ok(""), |args| array("emit: args", args).map(array_items))?;
+        let (to, namespace) = match fields.get("to").map(|to| to.get()) {
+            None | Some("\"self\"" | "null") => (To::Oneself, None),
+            Some(object) => To::parse(object).ok_or_else(|| {
+                wrong("emit: to", "\"self\", or an object with one of room, user, socket_id, and with nsp or without")
+            })?,
+        };
+        Ok(Emit { event, args, to, namespace })
+    }
+}
+
+impl To {
+    /// Reads the receivers and their namespace.
+    fn parse(object: &str) -> Option<(To, Option<String>)> {
+        let fields: Object<'_> = serde_json::from_str(object).ok()?;
+        let text = |name: &str| fields.get(name).map(|value| scalar(value).into_owned());
+        let namespace = text("nsp");
+        let to = match (text("room"), text("user"), text("socket_id")) {
+            (Some(room), None, None) => To::Room(room),
+            (None, Some(user), None) => To::User(user),
+            (None, None, Some(session)) => To::Session(session),
+            (None, None, None) if namespace.is_some() => To::Namespace,
+            _ => return None,
+        };
+        Some((to, namespace))
+    }
+}
+
+fn boolean(name: &'static str, raw: &str) -> Result<bool, AnswerError> {
+    serde_json::from_str(raw).map_err(|_| AnswerError::Field { name, expected: "true or false" })
+}
+
+/// A JSON array, as text.
+fn array<'a>(name: &'static str, value: &'a RawValue) -> Result<&'a str, AnswerError> {
+    let parsed = serde_json::from_str::<Vec<&RawValue>>(value.get());
+    parsed.map(|_| value.get()).map_err(|_| AnswerError::Field { name, expected: "a list" })
+}
+
+/// An object or a list of objects.
+fn emits(value: &RawValue) -> Result<Vec<Emit<'_>>, AnswerError> {
+    let list: Vec<&RawValue> = match value.get().starts_with('[') {
+        true => serde_json::from_str(value.get()).map_err(|_| AnswerError::NotObject)?,
+        false => vec![value],
+    };
+    list.into_iter().map(Emit::parse).collect()
+}
+
+/// A name or a list of names.
+fn names(name: &'static str, value: &RawValue) -> Result<Vec<String>, AnswerError> {
+    if !value.get().starts_with('[') {
+        return Ok(vec![scalar(value).into_owned()]);
+    }
+    let list: Result<Vec<&RawValue>, _> = serde_json::from_str(value.get());
+    let list = list.map_err(|_| AnswerError::Field { name, expected: "a name or a list of names" })?;
+    Ok(list.into_iter().map(|name| scalar(name).into_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Answer<'_>, AnswerError> {
+        Answer::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn answers_that_make_sense() {
+        for right in [
+            "",
+            " \n",
+            "{}",
+            "{\"allow\":true,\"more\":1}",
+            "{\"ack\":[1,{}],\"join\":\"a\",\"leave\":[\"b\",7],\"disconnect\":false}",
+            "{\"emit\":[{\"event\":\"e\",\"args\":[1],\"to\":\"self\"},{\"event\":\"e\",\"to\":{\"room\":\"r\"}}]}",
+            "{\"emit\":{\"event\":\"e\",\"to\":{\"user\":7,\"nsp\":\"/app\"}},\"ack\":null}",
+        ] {
+            assert!(parse(right).is_ok(), "{right}");
+        }
+        let answer = parse("{\"allow\":false,\"error\":\"no\",\"ack\":[ 1 ]}").unwrap();
+        assert_eq!((answer.allow, answer.error.as_deref(), answer.ack), (false, Some("no"), Some("[ 1 ]")));
+    }
+
+    #[test]
+    fn answers_that_make_no_sense() {
+        let to = "emit: to must be \"self\", or an object with one of room, user, socket_id, and with nsp or without";
+        let event = "emit: event must be the name of an event that Socket.IO does not reserve";
+        for (wrong, why) in [
+            ("x", "it is not a JSON object"),
+            ("[]", "it is not a JSON object"),
+            ("{\"allow\":1}", "allow must be true or false"),
+            ("{\"disconnect\":\"yes\"}", "disconnect must be true or false"),
+            ("{\"ack\":{}}", "ack must be a list"),
+            ("{\"emit\":[1]}", "emit must be an object or a list of objects"),
+            ("{\"emit\":[{}]}", event),
+            ("{\"emit\":[{\"event\":\"disconnect\"}]}", event),
+            ("{\"emit\":[{\"event\":\"e\",\"args\":{}}]}", "emit: args must be a list"),
+            ("{\"emit\":[{\"event\":\"e\",\"to\":\"all\"}]}", to),
+            ("{\"emit\":[{\"event\":\"e\",\"to\":{}}]}", to),
+            ("{\"emit\":[{\"event\":\"e\",\"to\":{\"room\":\"r\",\"user\":\"u\"}}]}", to),
+        ] {
+            assert_eq!(parse(wrong).unwrap_err().to_string(), why, "{wrong}");
+        }
+        assert_eq!(Answer::parse(b"\xff"), Err(AnswerError::NotUtf8));
+    }
+
+    #[test]
+    fn allow_decides_and_an_error_alone_refuses() {
+        for (text, allow, error) in [
+            ("{}", true, None),
+            ("{\"error\":\"no\"}", false, Some("no")),
+            ("{\"error\":\"allow\"}", false, Some("allow")),
+            ("{\"error\":\"\\\"allow\\\"\"}", false, Some("\"allow\"")),
+            ("{\"error\":\"no\",\"ack\":[\"allow\"]}", false, Some("no")),
+            ("{\"allow\":true,\"error\":\"so what\"}", true, Some("so what")),
+            ("{\"allow\":false}", false, None),
+            ("{\"allow\":null}", false, None),
+            ("{\"error\":null}", true, None),
+            ("{\"error\":{}}", false, Some("")),
+        ] {
+            let answer = parse(text).unwrap();
+            assert_eq!((answer.allow, answer.error.as_deref()), (allow, error), "{text}");
+        }
+    }
+
+    #[test]
+    fn fields() {
+        let text = "{\"userid\":7,\"username\":\"Ann\",\"join\":[\"a\",1],\"leave\":\"b\",\"disconnect\":true,\
+                    \"emit\":[{\"event\":\"e\",\"args\":[1, {}],\"to\":{\"nsp\":\"/n\"}},\
+                    {\"event\":\"f\",\"to\":{\"socket_id\":\"x\"}}]}";
+        let emit = |event: &str, args, to, namespace: Option<&str>| Emit {
+            event: event.into(),
+            args,
+            to,
+            namespace: namespace.map(Into::into),
+        };
+        let expected = Answer {
+            userid: Some("7".into()),
+            username: Some("Ann".into()),
+            join: vec!["a".into(), "1".into()],
+            leave: vec!["b".into()],
+            disconnect: true,
+            emit: vec![emit("e", "1, {}", To::Namespace, Some("/n")), emit("f", "", To::Session("x".into()), None)],
+            ..Answer::default()
+        };
+        assert_eq!(parse(text), Ok(expected));
+    }
+}

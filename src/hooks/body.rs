@@ -1,0 +1,87 @@
+//! The body of a call: a JSON object that says what happened, and to which session.
+
+use super::call::Kind;
+use crate::{
+    http::Fields,
+    json::{ObjectWriter, write_string},
+    key::SessionKey,
+    message::{ClientEvent, bytes::write_base64},
+    socketio::placeholder,
+    state::State,
+};
+
+/// Begins a body with the fields that every call has.
+pub fn begin(state: &State, key: SessionKey, kind: Kind, rooms: &[&str]) -> Vec<u8> {
+    let mut body = b"{".to_vec();
+    let Some(session) = state.sessions.get(key) else { return body };
+    let ip = session.identity.ip().map(|ip| ip.to_string()).unwrap_or_default();
+    let mut object = ObjectWriter::within(&mut body);
+    object.text("event", kind.name());
+    object.text("nsp", &state.namespaces[session.namespace as usize].name);
+    object.text("socket_id", &state.sids.socket(key));
+    object.text("source", &state.tenants[session.tenant.index()].name);
+    object.text("userid", state.user_of(key));
+    object.text("username", session.identity.username());
+    object.text("ip", &ip);
+    object.shown("ts", state.now.unix);
+    object.raw("rooms", |out| {
+        out.push(b'[');
+        for (index, room) in rooms.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            write_string(out, room);
+        }
+        out.push(b']');
+    });
+    body
+}
+
+/// Adds what a client said when it wanted to connect: the fields of its query, without the signature, and its auth payload,
+/// which is JSON or empty.
+pub fn add_login(body: &mut Vec<u8>, query: &str, auth: &str) {
+    let fields = Fields::parse(query.as_bytes());
+    let mut object = ObjectWriter::within(body);
+    object.raw("query", |out| {
+        let mut known: Vec<&str> = Vec::new();
+        out.push(b'{');
+        for (name, value) in fields.iter() {
+            // A signature is a secret between the client and relay.
+            if name == "sign" || known.contains(&name) || known.len() >= MOST_QUERY {
+                continue;
+            }
+            if !known.is_empty() {
+                out.push(b',');
+            }
+            known.push(name);
+            write_string(out, name);
+            out.push(b':');
+            write_string(out, value);
+        }
+        out.push(b'}');
+    });
+    let auth = if auth.is_empty() { "null" } else { auth };
+    object.raw("auth", |out| out.extend_from_slice(auth.as_bytes()));
+}
+
+/// Adds a client's event. Bytes among its arguments become `{"_base64":"…"}`.
+pub fn add_event(body: &mut Vec<u8>, event: &ClientEvent<'_>) {
+    let mut object = ObjectWriter::within(body);
+    object.text("name", event.name);
+    object.raw("args", |out| match event.attachments {
+        [] => out.extend_from_slice(event.list.as_bytes()),
+        attachments => placeholder::replace(event.list, out, |number, out| {
+            write_base64(out, attachments.get(number).map_or(&[], Vec::as_slice));
+        }),
+    });
+}
+
+/// Ends a body with the id of the call.
+pub fn finish(mut body: Vec<u8>, id: &str) -> Box<str> {
+    ObjectWriter::within(&mut body).text("id", id);
+    body.push(b'}');
+    String::from_utf8(body).expect("a body is made of text only").into()
+}
+
+/// Fields of a query that are sent to the backend.
+const MOST_QUERY: usize = 100;

@@ -1,0 +1,256 @@
+//! Makes calls to the backend, and keeps who waits for which answer.
+
+use core::mem;
+use std::collections::HashMap;
+
+use super::{
+    body,
+    call::{Call, Kind, Lane},
+    dispatcher::{Dispatcher, Finished, Stats},
+    failure::Trouble,
+};
+use crate::{
+    clock::Time,
+    config::{self, Backend},
+    health::Health,
+    http::response::Response,
+    key::SessionKey,
+    message::ClientEvent,
+    names::Rooms,
+    state::{NamespaceId, State},
+};
+
+/// Who waits for an answer.
+#[derive(Debug)]
+pub enum Waiting {
+    /// A session that was not admitted yet.
+    Connect(Box<Connecting>),
+    /// A session that sent an event.
+    Message {
+        /// The session.
+        session: SessionKey,
+        /// The id of the acknowledgement that it wants.
+        ack: Option<Box<str>>,
+    },
+    /// Nobody.
+    Disconnect,
+}
+
+/// A session that waits to be admitted.
+#[derive(Debug)]
+pub struct Connecting {
+    /// The session. It may have ended before the answer came.
+    pub session: SessionKey,
+    /// Its lane.
+    pub lane: Lane,
+    /// The rooms that it asked for.
+    pub rooms: Vec<Box<str>>,
+    /// Its auth payload as JSON, or empty.
+    pub auth: Box<str>,
+    /// For [`Hooks::disconnect_late`]: the session can no longer be described once it has ended.
+    pub disconnect: Vec<u8>,
+}
+
+/// The calls to the backend: those that are being made, those in the queue, and who waits for which answer.
+#[derive(Default)]
+pub struct Hooks {
+    url: Option<Backend>,
+    kinds: Vec<Kind>,
+    last: u64,
+    waiting: HashMap<u64, Waiting>,
+    /// Calls that were made since [`Hooks::submit`].
+    made: Vec<Call>,
+    dispatcher: Dispatcher,
+    failing: bool,
+}
+
+impl Hooks {
+    /// Takes new settings. Calls in flight are still answered.
+    pub fn configure(&mut self, config: &config::Hooks) {
+        self.dispatcher.configure(config.timeout, config.queue as usize);
+        let is_wanted = |kind: &Kind| config.events.iter().any(|name| name == kind.name());
+        self.kinds = [Kind::Connect, Kind::Disconnect, Kind::Message].into_iter().filter(is_wanted).collect();
+        if self.url != config.url {
+            self.url.clone_from(&config.url);
+            self.dispatcher.reset(self.url.is_some());
+        }
+    }
+
+    /// Whether there are calls of that kind for sessions in a namespace.
+    pub fn asks(&self, state: &State, namespace: NamespaceId, kind: Kind) -> bool {
+        self.is_wanted(kind) && state.namespaces[namespace as usize].config.uses_hooks()
+    }
+
+    /// Whether events can be sent to the backend.
+    pub fn asks_messages(&self) -> bool {
+        self.is_wanted(Kind::Message)
+    }
+
+    fn is_wanted(&self, kind: Kind) -> bool {
+        self.url.is_some() && self.kinds.contains(&kind)
+    }
+
+    /// Asks whether a session may connect. Until the answer comes it is pending: no other client sees it.
+    pub fn connect(
+        &mut self,
+        state: &mut State,
+        session: SessionKey,
+        rooms: Option<&Rooms<'_>>,
+        query: &str,
+        auth: &str,
+    ) {
+        let Some(known) = state.sessions.get_mut(session) else { return };
+        known.pending = true;
+        let lane = (known.client, known.namespace);
+        let rooms: Vec<&str> = rooms.iter().flat_map(|rooms| rooms.iter()).map(|room| room.as_str()).collect();
+        let mut body = body::begin(state, session, Kind::Connect, &rooms);
+        body::add_login(&mut body, query, auth);
+        let connecting = Connecting {
+            session,
+            lane,
+            auth: auth.into(),
+            disconnect: body::begin(state, session, Kind::Disconnect, &rooms),
+            rooms: rooms.into_iter().map(Into::into).collect(),
+        };
+        self.call(state, lane, Kind::Connect, body, Waiting::Connect(connecting.into()));
+    }
+
+    /// Sends a client's event to the backend. Returns false if events are not sent there: the event is unknown then.
+    #[must_use]
+    pub fn message(&mut self, state: &mut State, session: SessionKey, event: &ClientEvent<'_>) -> bool {
+        if !self.asks_messages() {
+            return false;
+        }
+        if let Some((lane, mut body)) = describe(state, session, Kind::Message) {
+            body::add_event(&mut body, event);
+            let waiting = Waiting::Message { session, ack: event.ack.map(Into::into) };
+            self.call(state, lane, Kind::Message, body, waiting);
+        }
+        true
+    }
+
+    /// Tells the backend that a session is about to end.
+    pub fn disconnect(&mut self, state: &mut State, session: SessionKey) {
+        let Some(namespace) = state.sessions.get(session).map(|session| session.namespace) else { return };
+        if !self.asks(state, namespace, Kind::Disconnect) {
+            return;
+        }
+        if let Some((lane, body)) = describe(state, session, Kind::Disconnect) {
+            self.call(state, lane, Kind::Disconnect, body, Waiting::Disconnect);
+        }
+    }
+
+    /// Tells the backend that a session has ended which it allowed to connect in the meantime. `body` is from
+    /// [`Connecting::disconnect`].
+    pub fn disconnect_late(&mut self, state: &mut State, lane: Lane, body: Vec<u8>) {
+        if self.asks(state, lane.1, Kind::Disconnect) {
+            self.call(state, lane, Kind::Disconnect, body, Waiting::Disconnect);
+        }
+    }
+
+    fn call(&mut self, state: &mut State, lane: Lane, kind: Kind, body: Vec<u8>, waiting: Waiting) {
+        let id = state.next_id().to_string();
+        self.last += 1;
+        self.waiting.insert(self.last, waiting);
+        let body = body::finish(body, &id);
+        self.made.push(Call { number: self.last, lane, kind, id: id.into(), body });
+    }
+
+    /// Whether [`Hooks::submit`] has something to do.
+    pub fn has_calls(&self) -> bool {
+        !self.made.is_empty()
+    }
+
+    /// Whether no call is being made, waits, or is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.made.is_empty() && self.dispatcher.is_empty()
+    }
+
+    /// Queues the calls that were made. Returns those that failed at once.
+    pub fn submit(&mut self, now: Time) -> Vec<Finished> {
+        let submit = |call: Call| {
+            let number = call.number;
+            self.dispatcher.submit(call, now).err().map(|failure| Finished { number, result: Err(failure) })
+        };
+        mem::take(&mut self.made).into_iter().filter_map(submit).collect()
+    }
+
+    /// Who waits for the answer to a call that has finished. Each call is taken once.
+    pub fn take(&mut self, number: u64) -> Option<Waiting> {
+        self.waiting.remove(&number)
+    }
+
+    /// Whether a call waits that only a connection is missing for.
+    pub fn has_ready(&self) -> bool {
+        self.dispatcher.has_ready()
+    }
+
+    /// Whether [`Hooks::poll_send`] returns a call.
+    pub fn can_send(&self, now: Time) -> bool {
+        self.dispatcher.can_send(now)
+    }
+
+    /// The next call to be sent. Report what comes of it with [`Hooks::handle_response`] or [`Hooks::handle_trouble`].
+    pub fn poll_send(&mut self, now: Time) -> Option<&Call> {
+        self.dispatcher.poll_send(now)
+    }
+
+    /// Takes the response to a call. Returns the calls that are over.
+    pub fn handle_response(&mut self, number: u64, response: Response, now: Time) -> Vec<Finished> {
+        self.dispatcher.handle_response(number, response, now)
+    }
+
+    /// An attempt brought no response. Returns the calls that are over: perhaps none, as it is tried again, perhaps all that
+    /// wait, as the backend is down.
+    pub fn handle_trouble(&mut self, number: u64, trouble: Trouble, now: Time) -> Vec<Finished> {
+        self.dispatcher.handle_trouble(number, trouble, now)
+    }
+
+    /// Fails calls that have waited too long to be sent.
+    pub fn expire_waiting(&mut self, now: Time) -> Vec<Finished> {
+        self.dispatcher.expire_waiting(now)
+    }
+
+    /// A call in flight that has timed out: close its connection and report the trouble.
+    pub fn poll_expired(&mut self, now: Time) -> Option<u64> {
+        self.dispatcher.poll_expired(now)
+    }
+
+    /// When the next call times out, in flight or waiting: all there is to do while nothing can be sent.
+    pub fn expiry(&self) -> Time {
+        self.dispatcher.expiry()
+    }
+
+    /// When something must be done if nothing happens before.
+    pub fn deadline(&self) -> Time {
+        self.dispatcher.deadline()
+    }
+
+    /// Whether the backend answers; off without `hooks.url`.
+    pub fn health(&self) -> &Health {
+        self.dispatcher.health()
+    }
+
+    /// The backend's health, if it began or ceased to fail since this was called last.
+    pub fn poll_health_change(&mut self) -> Option<&Health> {
+        let failing = self.dispatcher.health().reason().is_some();
+        let changed = failing != mem::replace(&mut self.failing, failing);
+        changed.then(|| self.dispatcher.health())
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> Stats {
+        self.dispatcher.stats
+    }
+}
+
+/// The lane of a session, and the beginning of a call about it.
+fn describe(state: &State, key: SessionKey, kind: Kind) -> Option<(Lane, Vec<u8>)> {
+    let session = state.sessions.get(key)?;
+    let rooms = state.room_names(session);
+    let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
+    Some(((session.client, session.namespace), body::begin(state, key, kind, &rooms)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,317 @@
+//! The queue: which call is sent when, and when the backend gets a pause.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    answer::Answer,
+    breaker::Breaker,
+    call::{Call, Kind, Lane},
+    failure::{Failure, Trouble},
+    lanes::Lanes,
+    retry::{Attempts, Delivery, Retry},
+};
+use crate::{clock::Time, health::Health, http::response::Response};
+
+/// A call that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Its number.
+    pub number: u64,
+    /// The body of the answer, or why there is none.
+    pub result: Result<Vec<u8>, Failure>,
+}
+
+impl Finished {
+    /// The parsed answer. (A body that is not an answer has become a [`Failure`] already, except for a disconnect's, which
+    /// nobody reads.)
+    pub fn answer(&self) -> Result<Answer<'_>, &Failure> {
+        let refusal = |_| Answer { allow: false, ..Answer::default() };
+        self.result.as_ref().map(|body| Answer::parse(body).unwrap_or_else(refusal))
+    }
+}
+
+/// Counters since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Attempts to send a call.
+    pub sent: u64,
+    /// Attempts after a call's first.
+    pub retried: u64,
+    /// Calls without an answer.
+    pub failed: u64,
+    /// Calls that the full queue did not take; they count as failed, too.
+    pub refused: u64,
+}
+
+/// The calls that wait and those that are in flight.
+#[derive(Default)]
+pub struct Dispatcher {
+    timeout: Duration,
+    most: usize,
+    calls: HashMap<u64, Entry>,
+    lanes: Lanes,
+    /// Calls that are sent again at that time.
+    retries: BTreeMap<(Time, u64), Lane>,
+    /// Calls in flight, by when they must be answered.
+    sent: BTreeSet<(Time, u64)>,
+    /// Calls somebody waits for, by when they fail if they are not in flight by then.
+    overdue: BTreeSet<(Time, u64)>,
+    bytes: usize,
+    breaker: Breaker,
+    /// Counters since the start.
+    pub stats: Stats,
+}
+
+struct Entry {
+    call: Call,
+    attempts: u32,
+    since: Time,
+    /// When the attempt that is in flight times out.
+    deadline: Option<Time>,
+    /// When the call fails if it is not in flight by then.
+    overdue: Option<Time>,
+}
+
+impl Dispatcher {
+    /// Sets how long an attempt may take, and how many calls may wait.
+    pub fn configure(&mut self, timeout: Duration, most: usize) {
+        self.timeout = timeout;
+        self.most = most;
+    }
+
+    /// Forgets what is known of the backend: there is another one now, or none.
+    pub fn reset(&mut self, configured: bool) {
+        self.breaker.configure(configured);
+    }
+
+    /// Calls that wait or are in flight.
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether no call waits or is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// Whether the backend answers.
+    pub fn health(&self) -> &Health {
+        self.breaker.health()
+    }
+
+    /// What a call that is not over is about.
+    pub fn kind(&self, number: u64) -> Option<Kind> {
+        self.calls.get(&number).map(|entry| entry.call.kind)
+    }
+
+    /// Queues a call, or says why it fails at once.
+    pub fn submit(&mut self, call: Call, now: Time) -> Result<(), Failure> {
+        let (waiting, held) = self.lanes.size(call.lane);
+        let size = call.body.len();
+        // A disconnect is queued even if much waits: a session has only one, and its other calls are over.
+        let last = call.kind == Kind::Disconnect;
+        // Messages leave a tenth of the queue for connects.
+        let most = if call.kind == Kind::Message { self.most - self.most / 10 } else { self.most };
+        let full = self.calls.len() >= most || self.bytes + size > MOST_BYTES;
+        let full = full || waiting >= MOST_IN_LANE || (waiting > 0 && held + size > MOST_LANE_BYTES);
+        if (full && !last) || self.calls.len() >= 2 * self.most {
+            self.stats.failed += 1;
+            self.stats.refused += 1;
+            return Err(Failure::Busy);
+        }
+        if let Some(failure) = self.breaker.rejects(self.sent.len(), now).filter(|_| !last) {
+            self.stats.failed += 1;
+            return Err(failure.clone());
+        }
+        self.lanes.push(call.lane, call.number, size);
+        self.bytes += size;
+        let overdue = match call.kind {
+            Kind::Connect => Some(now.after(self.timeout * 2)),
+            Kind::Message => Some(now.after(self.timeout * 10)),
+            Kind::Disconnect => None,
+        };
+        self.overdue.extend(overdue.map(|at| (at, call.number)));
+        self.calls.insert(call.number, Entry { call, attempts: 0, since: now, deadline: None, overdue });
+        Ok(())
+    }
+
+    /// Whether a call waits that nothing but a free connection is missing for.
+    pub fn has_ready(&self) -> bool {
+        self.lanes.has_ready() && self.sent.len() < MOST_SENT && self.breaker.open_until().is_none()
+    }
+
+    /// Whether [`Dispatcher::poll_send`] returns a call.
+    pub fn can_send(&self, now: Time) -> bool {
+        let due = self.retries.first_key_value().is_some_and(|((at, _), _)| *at <= now);
+        self.may_send(now) && (self.lanes.has_ready() || due)
+    }
+
+    fn may_send(&self, now: Time) -> bool {
+        self.sent.len() < MOST_SENT && self.breaker.allows(self.sent.len(), now)
+    }
+
+    /// The next call to be sent.
+    pub fn poll_send(&mut self, now: Time) -> Option<&Call> {
+        if !self.may_send(now) {
+            return None;
+        }
+        while let Some(entry) = self.retries.first_entry().filter(|entry| entry.key().0 <= now) {
+            self.lanes.mark_ready(entry.remove());
+        }
+        let number = self.lanes.next_ready()?;
+        let entry = self.calls.get_mut(&number)?;
+        entry.attempts += 1;
+        let deadline = now.after(self.timeout);
+        entry.deadline = Some(deadline);
+        self.sent.insert((deadline, number));
+        self.stats.sent += 1;
+        self.stats.retried += u64::from(entry.attempts > 1);
+        Some(&entry.call)
+    }
+
+    /// Takes the response to a call. Only 502 to 504 count as failures of the backend: other statuses say that it is alive
+    /// and refuses this call, and one client's calls must not open the breaker for all.
+    pub fn handle_response(&mut self, number: u64, response: Response, now: Time) -> Vec<Finished> {
+        match response.status {
+            200..300 => match Answer::parse(&response.body) {
+                Err(error) if self.kind(number) != Some(Kind::Disconnect) => {
+                    self.reject(number, Failure::Nonsense(error))
+                }
+                _ => {
+                    self.breaker.close();
+                    self.finish(number, Ok(response.body)).into_iter().collect()
+                }
+            },
+            status @ 502..=504 => self.fail(number, Failure::Status(status), Delivery::MaybeSent, now),
+            status => self.reject(number, Failure::Status(status)),
+        }
+    }
+
+    fn reject(&mut self, number: u64, failure: Failure) -> Vec<Finished> {
+        self.breaker.close();
+        self.stats.failed += 1;
+        self.finish(number, Err(failure)).into_iter().collect()
+    }
+
+    /// An attempt brought no response.
+    pub fn handle_trouble(&mut self, number: u64, trouble: Trouble, now: Time) -> Vec<Finished> {
+        let delivery = match trouble {
+            Trouble::NoConnection(_) => Delivery::NotSent,
+            Trouble::Stale => Delivery::ProbablyNotSent,
+            Trouble::Timeout | Trouble::NotHttp(_) => Delivery::MaybeSent,
+        };
+        self.fail(number, trouble.into(), delivery, now)
+    }
+
+    /// Fails calls that have waited too long to be sent.
+    pub fn expire_waiting(&mut self, now: Time) -> Vec<Finished> {
+        let mut finished = Vec::new();
+        while let Some(first) = self.overdue.first().copied().filter(|(at, _)| *at <= now) {
+            self.overdue.remove(&first);
+            // A call in flight has a deadline of its own.
+            if self.calls.get(&first.1).is_some_and(|entry| entry.deadline.is_none()) {
+                self.stats.failed += 1;
+                finished.extend(self.finish(first.1, Err(Failure::Busy)));
+            }
+        }
+        finished
+    }
+
+    /// A call in flight that has timed out: close its connection and report the trouble.
+    pub fn poll_expired(&mut self, now: Time) -> Option<u64> {
+        self.sent.first().filter(|(deadline, _)| *deadline <= now).map(|(_, number)| *number)
+    }
+
+    /// When the next call times out, in flight or waiting.
+    pub fn expiry(&self) -> Time {
+        let first = |calls: &BTreeSet<(Time, u64)>| calls.first().map_or(Time::NEVER, |(at, _)| *at);
+        first(&self.sent).min(first(&self.overdue))
+    }
+
+    /// When something must be done if nothing happens before.
+    pub fn deadline(&self) -> Time {
+        // Nothing is sent before an answer comes.
+        if self.sent.len() >= MOST_SENT || (self.breaker.open_until().is_some() && !self.sent.is_empty()) {
+            return self.expiry();
+        }
+        let next = match (self.lanes.has_ready(), self.retries.first_key_value()) {
+            (true, _) => Time::START,
+            (false, Some(((at, _), _))) => *at,
+            (false, None) => return self.expiry(),
+        };
+        self.expiry().min(next.max(self.breaker.open_until().unwrap_or(Time::START)))
+    }
+
+    fn fail(&mut self, number: u64, failure: Failure, delivery: Delivery, now: Time) -> Vec<Finished> {
+        let Some(entry) = self.calls.get(&number) else { return Vec::new() };
+        let lane = entry.call.lane;
+        let attempts = Attempts { kind: entry.call.kind, count: entry.attempts, since: entry.since };
+        let mut finished = Vec::new();
+        match attempts.retry(delivery, self.timeout, now) {
+            Retry::AtOnce => {
+                self.end_attempt(number);
+                self.lanes.mark_next(lane);
+                return finished;
+            }
+            Retry::After(pause) => {
+                self.end_attempt(number);
+                self.retries.insert((now.after(pause), number), lane);
+            }
+            Retry::Never => {
+                self.stats.failed += 1;
+                finished.extend(self.finish(number, Err(failure.clone())));
+            }
+        }
+        if self.breaker.record(&failure, number, now) {
+            finished.extend(self.fail_waiting(&failure));
+        }
+        finished
+    }
+
+    /// Fails the calls that wait, since nobody should wait for a backend that is down. Disconnects wait on.
+    fn fail_waiting(&mut self, failure: &Failure) -> Vec<Finished> {
+        let waits = |entry: &Entry| entry.deadline.is_none() && entry.call.kind != Kind::Disconnect;
+        let mut numbers: Vec<u64> =
+            self.calls.iter().filter(|(_, entry)| waits(entry)).map(|(number, _)| *number).collect();
+        numbers.sort_unstable();
+        self.stats.failed += numbers.len() as u64;
+        numbers.into_iter().filter_map(|number| self.finish(number, Err(failure.clone()))).collect()
+    }
+
+    /// The attempt is over, the call is not.
+    fn end_attempt(&mut self, number: u64) {
+        if let Some(entry) = self.calls.get_mut(&number)
+            && let Some(deadline) = entry.deadline.take()
+        {
+            self.sent.remove(&(deadline, number));
+        }
+    }
+
+    fn finish(&mut self, number: u64, result: Result<Vec<u8>, Failure>) -> Option<Finished> {
+        let in_flight = self.calls.get(&number)?.deadline.is_some();
+        self.end_attempt(number);
+        let entry = self.calls.remove(&number)?;
+        let size = entry.call.body.len();
+        self.bytes -= size;
+        if let Some(at) = entry.overdue {
+            self.overdue.remove(&(at, number));
+        }
+        if !in_flight {
+            self.retries.retain(|(_, retried), _| *retried != number);
+        }
+        self.lanes.remove(entry.call.lane, number, size, in_flight);
+        Some(Finished { number, result })
+    }
+}
+
+/// Calls in flight at a time, which is as many connections.
+const MOST_SENT: usize = 32;
+/// Calls of one lane that may wait.
+const MOST_IN_LANE: usize = 500;
+/// Bytes of calls that may wait, of one lane and in all.
+const MOST_LANE_BYTES: usize = 4 * 1024 * 1024;
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

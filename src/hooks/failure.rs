@@ -1,0 +1,105 @@
+//! Why a call has no answer.
+
+use core::{error::Error, fmt};
+
+use super::answer::AnswerError;
+use crate::{http::response::Malformed, state::Refusal};
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The queue is full, or the call waited too long to be sent.
+    Busy,
+    /// There was no connection, with the operating system's reason.
+    NoConnection(String),
+    /// A connection that was kept from an earlier call ended without a response.
+    Closed,
+    /// The response did not come within `hooks.timeout`.
+    Timeout,
+    /// A status other than 2xx.
+    Status(u16),
+    /// The bytes that came are not an HTTP response that relay can use.
+    NotHttp(Malformed),
+    /// The body of a response is not an answer.
+    Nonsense(AnswerError),
+}
+
+impl Failure {
+    /// What the client that waits for the answer gets to read.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Failure::Busy => Refusal::BackendBusy,
+            _ => Refusal::BackendDown,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Busy => f.write_str("too many calls are waiting (hooks.queue)"),
+            Failure::NoConnection(reason) => f.write_str(reason),
+            Failure::Closed => f.write_str("the connection ended without a response"),
+            Failure::Timeout => f.write_str("no answer in time"),
+            Failure::Status(status) => write!(f, "status {status}"),
+            Failure::NotHttp(Malformed(reason)) => f.write_str(reason),
+            Failure::Nonsense(error) => write!(f, "the answer makes no sense: {error}"),
+        }
+    }
+}
+
+impl Error for Failure {}
+
+/// Why an attempt to send a call brought no response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// There was no connection, so the backend has seen nothing of the call.
+    NoConnection(String),
+    /// A connection that was kept from an earlier call ended before anything came back: most likely the backend had just
+    /// closed it, and has not seen the call.
+    Stale,
+    /// The response did not come within `hooks.timeout`.
+    Timeout,
+    /// The bytes that came are not an HTTP response that relay can use.
+    NotHttp(Malformed),
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Failure {
+        match trouble {
+            Trouble::NoConnection(reason) => Failure::NoConnection(reason),
+            Trouble::Stale => Failure::Closed,
+            Trouble::Timeout => Failure::Timeout,
+            Trouble::NotHttp(malformed) => Failure::NotHttp(malformed),
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Failure::from(self.clone()).fmt(f)
+    }
+}
+
+impl Error for Trouble {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts() {
+        let malformed = Malformed("this is not HTTP");
+        for (trouble, text) in [
+            (Trouble::NoConnection("Connection refused (os error 111)".into()), "Connection refused (os error 111)"),
+            (Trouble::Stale, "the connection ended without a response"),
+            (Trouble::Timeout, "no answer in time"),
+            (Trouble::NotHttp(malformed), "this is not HTTP"),
+        ] {
+            assert_eq!((trouble.to_string(), Failure::from(trouble).to_string()), (text.into(), text.into()));
+        }
+        assert_eq!(Failure::Status(503).to_string(), "status 503");
+        assert_eq!(Failure::Busy.refusal(), Refusal::BackendBusy);
+        assert_eq!(Failure::Timeout.refusal(), Refusal::BackendDown);
+    }
+}

@@ -1,0 +1,189 @@
+//! Calls to the business backend (docs/hooks.md): connections are opened when needed, kept for the next call, and closed when
+//! idle or late. The loop never waits for them, nor for the backend's name to be resolved.
+
+pub mod links;
+
+use core::time::Duration;
+use std::{io, net::SocketAddr};
+
+use log::{debug, error, info};
+use mio::{
+    Token,
+    event::Event,
+    net::{TcpStream, UnixStream},
+};
+
+use self::links::Link;
+use super::{conn::Socket, event_loop::Server, tokens, waker::waker};
+use crate::{
+    clock::Time,
+    config::Place,
+    events,
+    hooks::{Finished, Trouble},
+    http::response::Reader,
+};
+
+impl Server {
+    /// When something about hooks must be done if nothing happens before.
+    pub(super) fn hooks_deadline(&self) -> Time {
+        let (hooks, resolving) = (&self.hub.hooks, self.hooks.resolver.finding_until());
+        let calls = match resolving {
+            // While the name is being resolved nothing can be sent.
+            Some(until) if hooks.has_ready() => hooks.expiry().min(until),
+            Some(_) => hooks.expiry(),
+            None => hooks.deadline(),
+        };
+        self.hooks.idle_deadline().min(calls)
+    }
+
+    /// Queues the calls that were made in this turn, and sends as many as the backend takes.
+    pub(super) fn pump_hooks(&mut self) {
+        let failed = self.hub.hooks.submit(self.now.time);
+        self.finish_calls(failed);
+        if self.hub.hooks.is_empty() {
+            return;
+        }
+        while self.hub.hooks.can_send(self.now.time) {
+            let idle = self.hooks.idle_link();
+            let address = match (idle, self.hooks.is_unix()) {
+                (Some(_), _) | (None, true) => None,
+                (None, false) => {
+                    let (poll, made) = (&self.poll, &mut self.waker);
+                    match self.hooks.resolve(self.now.time, &mut || waker(made, poll)) {
+                        None => break,
+                        resolved => resolved,
+                    }
+                }
+            };
+            let Some(call) = self.hub.hooks.poll_send(self.now.time) else { break };
+            let (number, output) = (call.number, self.hooks.request(call, self.now.unix));
+            let opened = match (idle, address) {
+                (Some(index), _) => Ok(index),
+                (None, Some(Err(error))) => Err(error),
+                (None, address) => self.open_link(address.and_then(Result::ok)),
+            };
+            match opened {
+                Ok(index) => {
+                    if let Some(link) = &mut self.hooks.links[index] {
+                        link.call = Some(number);
+                        (link.output, link.written) = (output, 0);
+                        link.reader = Reader::default();
+                        self.drive_link(index);
+                    }
+                }
+                Err(error) => self.fail_call(number, Trouble::NoConnection(error.to_string())),
+            }
+        }
+    }
+
+    fn open_link(&mut self, address: Option<SocketAddr>) -> io::Result<usize> {
+        let mut socket = match (address, self.hooks.address.as_ref().map(|address| &address.place)) {
+            (Some(address), _) => {
+                let stream = TcpStream::connect(address)?;
+                let _ = stream.set_nodelay(true);
+                Socket::Tcp(stream)
+            }
+            (None, Some(Place::Unix(path))) => Socket::Unix(UnixStream::connect(path)?),
+            (None, _) => return Err(io::Error::other("hooks.url was removed")),
+        };
+        let links = &mut self.hooks.links;
+        let index = links.iter().position(Option::is_none).unwrap_or_else(|| {
+            links.push(None);
+            links.len() - 1
+        });
+        socket.register(self.poll.registry(), Token(tokens::HOOKS + index))?;
+        self.hooks.links[index] = Some(Link {
+            socket,
+            call: None,
+            output: Vec::new(),
+            written: 0,
+            reader: Reader::default(),
+            reused: false,
+            old: false,
+            connected: false,
+            idle_until: Time::NEVER,
+        });
+        Ok(index)
+    }
+
+    /// Handles an event of a connection to the backend.
+    pub(super) fn handle_hooks(&mut self, event: &Event) {
+        self.drive_link(event.token().0 - tokens::HOOKS);
+    }
+
+    /// Writes and reads as far as the socket allows.
+    fn drive_link(&mut self, index: usize) {
+        let Some(link) = self.hooks.links.get_mut(index).and_then(Option::as_mut) else { return };
+        match link.drive() {
+            Ok(None) => {}
+            Ok(Some(response)) => {
+                let number = link.call.take();
+                if response.reusable && !link.old {
+                    link.reused = true;
+                    link.idle_until = self.now.time.after(IDLE);
+                } else {
+                    self.hooks.links[index] = None;
+                }
+                if let Some(number) = number {
+                    let finished = self.hub.hooks.handle_response(number, response, self.now.time);
+                    self.finish_calls(finished);
+                }
+            }
+            Err(trouble) => {
+                let number = link.call;
+                self.hooks.links[index] = None;
+                if matches!(trouble, Trouble::NoConnection(_)) {
+                    // Another of its addresses may answer, or the name may have a new one.
+                    self.hooks.resolver.try_next();
+                }
+                if let Some(number) = number {
+                    self.fail_call(number, trouble);
+                }
+            }
+        }
+    }
+
+    fn fail_call(&mut self, number: u64, trouble: Trouble) {
+        let finished = self.hub.hooks.handle_trouble(number, trouble, self.now.time);
+        self.finish_calls(finished);
+    }
+
+    fn finish_calls(&mut self, finished: Vec<Finished>) {
+        for call in finished {
+            if let Err(failure) = &call.result {
+                debug!("hooks: call {} failed: {failure}", call.number);
+            }
+            events::backend::handle_finished(&mut self.hub, call, self.now);
+        }
+        match self.hub.hooks.poll_health_change().map(|health| health.reason()) {
+            Some(Some(reason)) => error!("hooks: the backend does not answer: {reason}"),
+            Some(None) => info!("hooks: the backend answers again"),
+            None => {}
+        }
+        let (calls, stats) = (self.hub.hooks.stats(), &mut self.hub.state.stats);
+        (stats.hook_calls, stats.hook_retries, stats.hook_failures) = (calls.sent, calls.retried, calls.failed);
+    }
+
+    /// Fails calls that take too long, and closes connections that stay idle.
+    pub(super) fn expire_hooks(&mut self) {
+        let now = self.now.time;
+        let finished = self.hub.hooks.expire_waiting(now);
+        self.finish_calls(finished);
+        while let Some(number) = self.hub.hooks.poll_expired(now) {
+            let link =
+                self.hooks.links.iter_mut().find(|link| link.as_ref().is_some_and(|link| link.call == Some(number)));
+            let connected = link.and_then(Option::take).is_some_and(|link| link.connected);
+            self.fail_call(
+                number,
+                match connected {
+                    true => Trouble::Timeout,
+                    false => Trouble::NoConnection("no connection in time".into()),
+                },
+            );
+        }
+        self.hooks.drop_links(|link| link.call.is_none() && link.idle_until <= now);
+    }
+}
+
+/// How long a connection waits for the next call: less than the 5 s after which Node's servers close it.
+const IDLE: Duration = Duration::from_secs(4);

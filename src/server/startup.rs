@@ -1,0 +1,38 @@
+//! What relay listens on.
+
+use super::{
+    fatal::Fatal,
+    listener::Listener,
+    options::Options,
+    process::BadConfig,
+    tokens::{CONNS, LISTENERS},
+};
+use crate::config::Config;
+
+/// Opens the listeners: those of the command line, else inherited sockets, else those of the configuration.
+pub fn listeners(options: &Options, config: &Config) -> Result<Vec<Listener>, Fatal> {
+    let mut listeners = Vec::new();
+    let mut addresses = &options.listen;
+    if addresses.is_empty() {
+        listeners = Listener::inherited().map_err(|error| Fatal::Io("inherited sockets", error))?;
+        addresses = &config.listen;
+    }
+    if listeners.is_empty() {
+        for address in addresses {
+            let bound = Listener::bind(address).map_err(|error| Fatal::Listen(address.to_string(), error))?;
+            listeners.extend(bound);
+        }
+    }
+    let few = listeners.len() <= CONNS - LISTENERS;
+    if listeners.is_empty() || !few {
+        let why = format!("there must be 1 to {} addresses to listen on, not {}", CONNS - LISTENERS, listeners.len());
+        return Err(Fatal::Config(BadConfig(vec![why])));
+    }
+    Ok(listeners)
+}
+
+/// A listener that other machines can reach while a source has a demo key, unless `--allow-demo-keys` was given.
+pub fn exposure<'a>(config: &Config, options: &Options, listeners: &'a [Listener]) -> Option<&'a Listener> {
+    let risky = config.has_demo_keys() && !options.allow_demo_keys;
+    listeners.iter().find(|listener| risky && !listener.is_local())
+}
