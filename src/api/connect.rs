@@ -2,7 +2,11 @@
 
 use log::debug;
 
-use super::{Context, Outcome, client_ip, origin_allowed};
+use super::{
+    access::{client_ip, origin_allowed},
+    context::Context,
+    outcome::Outcome,
+};
 use crate::{
     http::{Head, Reply},
     hub::login::{Login, is_one},

@@ -5,7 +5,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde_json::value::RawValue;
 
 use super::{
-    Context, admin,
+    context::Context,
+    gate::gate,
     html::{escape, page},
     notify::{Body, body, text_or_number},
 };
@@ -97,7 +98,7 @@ impl Order {
         let empty = request.head.framing == Framing::Absent || request.body.is_empty();
         let read = if empty { Ok(()) } else { order.read_body(request) };
         // A wrong body is not discussed with strangers.
-        admin::gate(&request.head, order.get("token").unwrap_or_default(), cx)?;
+        gate(&request.head, order.get("token").unwrap_or_default(), cx)?;
         read?;
         for (index, (name, value)) in order.pairs.iter().enumerate().filter(|(_, (name, _))| name != "token") {
             let wrong = match () {

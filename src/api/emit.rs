@@ -6,7 +6,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde_json::value::RawValue;
 
 use super::{
-    Context, admin,
+    context::Context,
+    gate::gate,
     notify::{Body, body, text_or_number},
 };
 use crate::{
@@ -58,7 +59,7 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
         if token.is_empty() && request.head.authorization.is_empty() && request.head.fields().get("token").is_empty() {
             return Err(refused(Refusal::NotifySignMissing));
         }
-        admin::gate(&request.head, &token, cx)?;
+        gate(&request.head, &token, cx)?;
     } else {
         let (sign_type, ts) = (order.text("sign_type")?, order.text("ts")?);
         let subject = Subject::Emit { source: &source, nsp: &nsp, kind, to, event: &event, data: signed.as_bytes() };

@@ -1,6 +1,10 @@
 //! `/socket.io/`: requests of Engine.IO, which open a session, poll it, post to it, or begin a WebSocket for it.
 
-use super::{Context, Outcome, client_ip, origin_allowed};
+use super::{
+    access::{client_ip, origin_allowed},
+    context::Context,
+    outcome::Outcome,
+};
 use crate::{
     engineio::{Error, Revision, engine::Polled},
     events::socketio::{self, Opening},

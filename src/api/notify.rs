@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use memchr::memchr;
 use serde_json::value::RawValue;
 
-use super::{Context, client_ip};
+use super::{access::client_ip, context::Context};
 use crate::{
     http::{Error, Fields, Framing, Head, Reply, Request},
     json::quote,

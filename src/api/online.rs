@@ -4,9 +4,9 @@ use core::fmt::Write;
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
-    Context,
+    context::Context,
     html::{escape, page},
-    view::Look,
+    snapshot::Snapshot,
 };
 use crate::{
     cluster::{RemoteSessions, Topic},
@@ -19,7 +19,7 @@ use crate::{
 
 /// `GET /api/online?source=`: users with their numbers of sessions, and the sessions themselves: `limit` of them after
 /// `offset` (fewer if they are long), those of `userid` only if one is given. Those of this relay come first.
-pub fn online(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
+pub fn online(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     listed(fields, cx.hub, |fields, source, tenant, (skip, most)| {
         let userid = Some(fields.get("userid")).filter(|userid| !userid.is_empty());
         let others = cx.others(source);
@@ -58,7 +58,7 @@ pub fn online(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
 }
 
 /// How many sessions each username has, at all relays.
-fn names<'a>(cx: &Look<'a>, tenant: TenantId, others: Option<&'a RemoteSessions>) -> Vec<(&'a str, usize)> {
+fn names<'a>(cx: &Snapshot<'a>, tenant: TenantId, others: Option<&'a RemoteSessions>) -> Vec<(&'a str, usize)> {
     let mut names = lists::online(&cx.hub.state, tenant);
     if let Some(remote) = others {
         for (name, count) in &remote.names {
@@ -69,7 +69,7 @@ fn names<'a>(cx: &Look<'a>, tenant: TenantId, others: Option<&'a RemoteSessions>
 }
 
 /// `GET /api/users?source=`: who is here by `userid`, with the sessions in each namespace; in one only with `nsp=`.
-pub fn users(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
+pub fn users(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     listed(fields, cx.hub, |fields, source, tenant, (skip, most)| {
         let namespace = Some(fields.get("nsp")).filter(|namespace| !namespace.is_empty());
         let others = cx.others(source);
@@ -101,7 +101,7 @@ pub fn users(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
 }
 
 /// `GET /api/today?source=`: usernames with their logins since midnight, local time.
-pub fn today(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
+pub fn today(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     listed(fields, cx.hub, |_, source, tenant, (skip, most)| {
         let (names, sessions, complete) = logins(cx, source, tenant);
         let date = cx.now.local().date();
@@ -118,7 +118,7 @@ pub fn today(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
 
 /// Today's logins at all relays by username, how many there were, and whether all are known. What Redis has lost this relay
 /// may still know of its own.
-fn logins<'a>(cx: &Look<'a>, source: &str, tenant: TenantId) -> (Vec<(&'a str, u64)>, u64, bool) {
+fn logins<'a>(cx: &Snapshot<'a>, source: &str, tenant: TenantId) -> (Vec<(&'a str, u64)>, u64, bool) {
     let (own, sessions) = cx.hub.presence.today(tenant, cx.now);
     let own = own.into_iter().map(|(name, count)| (name, u64::from(count)));
     match cx.counts(&Topic::Today(source.into())) {
@@ -169,7 +169,7 @@ fn listed(
 }
 
 /// A session as JSON, with the names that the old server used, and what it lacked.
-fn record(visitor: &SessionInfo<'_>, source: &str, cx: &Look<'_>) -> String {
+fn record(visitor: &SessionInfo<'_>, source: &str, cx: &Snapshot<'_>) -> String {
     let mut out = vec![b'{'];
     let mut line = ObjectWriter::within(&mut out);
     line.text("source", source);
@@ -186,7 +186,7 @@ fn object<N: core::fmt::Display>(out: &mut String, name: &str, names: impl Itera
 }
 
 /// `GET /online?source=`: the old server's page. Sessions beyond 10,000, or 4 MB of them, are counted, not shown.
-pub fn online_page(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
+pub fn online_page(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     let Some(source) = fields.all("source").next() else { return page(ASK_SOURCE.into()) };
     let tenant = cx.hub.state.known_tenant(source);
     let others = cx.others(source);
@@ -210,7 +210,7 @@ pub fn online_page(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
 }
 
 /// `GET /today?source=`: the old server's page.
-pub fn today_page(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
+pub fn today_page(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     let source = fields.get("source");
     if source.is_empty() {
         return page(ASK_SOURCE.into());
@@ -226,13 +226,13 @@ pub fn today_page(fields: &Fields<'_>, cx: &Look<'_>) -> Reply {
 }
 
 /// `GET /read_connections`: the old server's page.
-pub fn connections_page(cx: &Look<'_>) -> Reply {
+pub fn connections_page(cx: &Snapshot<'_>) -> Reply {
     let sessions = everywhere(cx).map_or(cx.hub.state.session_count() as u64, |(sessions, _)| sessions);
     page(format!("<p>总连接数：{sessions}</p>"))
 }
 
 /// Sessions at all relays, and of each source; nothing if that is not known.
-pub fn everywhere<'a>(cx: &Look<'a>) -> Option<(u64, Vec<(&'a str, u64)>)> {
+pub fn everywhere<'a>(cx: &Snapshot<'a>) -> Option<(u64, Vec<(&'a str, u64)>)> {
     let counts = cx.counts(&Topic::Sessions)?;
     let sources =
         cx.hub.cluster.sessions_everywhere(&cx.hub.state, counts.iter().map(|(source, count)| (&**source, *count)));
@@ -240,17 +240,17 @@ pub fn everywhere<'a>(cx: &Look<'a>) -> Option<(u64, Vec<(&'a str, u64)>)> {
 }
 
 /// `GET /readmsglocation`: messages that came in at each server, since the start or, when linked, since Redis counts them.
-pub fn messages_page(cx: &Look<'_>) -> Reply {
+pub fn messages_page(cx: &Snapshot<'_>) -> Reply {
     let own = cx.hub.state.stats.notifies + cx.hub.state.stats.posted;
     page(format!("当前消息分布：<br>{}", by_server(cx, &Topic::Messages, own)))
 }
 
 /// `GET /sessionlocation`: logins at each server.
-pub fn sessions_page(cx: &Look<'_>) -> Reply {
+pub fn sessions_page(cx: &Snapshot<'_>) -> Reply {
     page(format!("当前会话分布：<br>{}", by_server(cx, &Topic::Logins, cx.hub.state.stats.logins)))
 }
 
-fn by_server(cx: &Look<'_>, topic: &Topic, own: u64) -> String {
+fn by_server(cx: &Snapshot<'_>, topic: &Topic, own: u64) -> String {
     match cx.counts(topic) {
         None => format!("{}->{own}<br>", cx.site.server_ip),
         Some(counts) => counts.iter().map(|(ip, count)| format!("{}->{count}<br>", escape(ip))).collect(),

@@ -1,25 +1,13 @@
 //! What operators look at that siblings have a part in: answered at once if this relay is alone or knows, else when Redis
 //! has said (contract sections 7 and 10).
 
-use super::{Site, admin, online};
+use super::{online, snapshot::Snapshot, status};
 use crate::{
     clock::Now,
-    cluster::{Answer, RemoteSessions, Seen, Topic},
+    cluster::{Seen, Topic},
     http::{Fields, Head, Reply},
     hub::Hub,
 };
-
-/// What a page may know.
-pub struct Look<'a> {
-    /// The meaning.
-    pub hub: &'a Hub,
-    /// What does not change while relay runs.
-    pub site: &'a Site,
-    /// The clocks.
-    pub now: Now,
-    /// How many connections there are.
-    pub connections: usize,
-}
 
 /// Which page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,52 +67,18 @@ impl View {
     }
 
     /// The page.
-    pub fn render(&self, cx: &Look<'_>) -> Reply {
+    pub fn render(&self, cx: &Snapshot<'_>) -> Reply {
         let fields = Fields::parse(self.query.as_bytes());
         match self.kind {
             Kind::Online => online::online(&fields, cx),
             Kind::Users => online::users(&fields, cx),
             Kind::Today => online::today(&fields, cx),
-            Kind::Stats => admin::stats(cx),
+            Kind::Stats => status::stats(cx),
             Kind::OnlinePage => online::online_page(&fields, cx),
             Kind::TodayPage => online::today_page(&fields, cx),
             Kind::ConnectionsPage => online::connections_page(cx),
             Kind::MessagesPage => online::messages_page(cx),
             Kind::SessionsPage => online::sessions_page(cx),
         }
-    }
-}
-
-impl<'a> Look<'a> {
-    /// What Redis says; nothing if this relay is alone, or Redis does not answer.
-    pub fn seen(&self, topic: &Topic) -> Option<&'a Answer> {
-        match self.hub.cluster.see(topic, self.now.time) {
-            Seen::Known(answer) => Some(answer),
-            Seen::Alone | Seen::Unknown | Seen::Pending => None,
-        }
-    }
-
-    /// The sessions of a source that are not here.
-    pub fn others(&self, source: &str) -> Option<&'a RemoteSessions> {
-        match self.seen(&Topic::Online(source.into())) {
-            Some(Answer::Sessions(sessions)) => Some(sessions),
-            _ => None,
-        }
-    }
-
-    /// Numbers by name.
-    pub fn counts(&self, topic: &Topic) -> Option<&'a std::collections::BTreeMap<Box<str>, u64>> {
-        match self.seen(topic) {
-            Some(Answer::Counts(counts)) => Some(counts),
-            _ => None,
-        }
-    }
-
-    /// What JSON says of whether siblings are in it: nothing if this relay is alone.
-    pub fn completeness(&self, complete: bool) -> String {
-        if !self.hub.cluster.is_on() {
-            return String::new();
-        }
-        format!("\"relays\":{},\"complete\":{complete},", self.hub.cluster.nodes().len() + 1)
     }
 }

@@ -8,40 +8,43 @@ use std::{
     mem,
 };
 
+use super::file;
 use crate::{
-    clock::Now,
+    clock::{Date, Now},
     health::Health,
     json::ObjectWriter,
     message::{Data, MessageId},
 };
 
-/// Lines that wait for the disk, by their file.
+/// Lines that wait to be written, by file.
 #[derive(Default)]
 pub struct MessageLog {
     on: bool,
     now: Now,
-    /// The day's folder and the time, as this turn's lines have them; made for the first of them.
-    stamp: Option<(String, String)>,
-    /// By the file's path within the log's folder.
+    /// The day and the time of this turn's lines, made for the first of them.
+    stamp: Option<(Date, String)>,
+    /// Lines by the path of their file, within the log's folder.
     files: BTreeMap<Box<str>, Vec<u8>>,
     bytes: usize,
-    /// Errors that were recorded in this second, and those that were not because they were too many.
+    /// Errors that were recorded in this second.
     errors: (u64, u32),
-    hushed: u64,
+    /// Errors that were left out since the last one that was recorded.
+    left_out: u64,
     lost: u64,
     /// Files that messages named, by day and source.
     named: (i64, HashMap<Box<str>, HashSet<Box<str>>>),
-    /// What the disk said last.
+    /// Whether the last lines were written.
     pub health: Health,
 }
 
-/// What is to be appended: to a file of that path, these lines.
+/// Lines to be appended, by the path of their file within the log's folder.
 pub type Appends = BTreeMap<Box<str>, Vec<u8>>;
 
 impl MessageLog {
-    /// A journal that takes lines if there is a folder for them.
+    /// A log that takes lines if it is on.
     pub fn new(on: bool) -> MessageLog {
-        MessageLog { on, ..MessageLog::default() }
+        let health = if on { Health::Fine } else { Health::Off };
+        MessageLog { on, health, ..MessageLog::default() }
     }
 
     /// Whether lines are taken.
@@ -64,15 +67,16 @@ impl MessageLog {
 
     /// A message that was published.
     pub fn message(&mut self, source: &str, filename: &str, id: MessageId, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
-        let file = if self.may_name(source, filename) { filename } else { "msg.log" };
-        self.line(&format!("{source}_{file}"), |line| {
+        let filename = if self.may_name(source, filename) { filename } else { "" };
+        self.line(&file::messages(source, filename), |line| {
             line.shown("id", id);
             line.text("source", source);
             fill(line);
         });
     }
 
-    /// Whether a message gets the file it names: a source has so many of them a day, since no signature covers the name.
+    /// Whether a message gets the file that it names. No signature covers the name, so a source may name a thousand files a
+    /// day.
     fn may_name(&mut self, source: &str, filename: &str) -> bool {
         if filename.is_empty() || !self.on {
             return false;
@@ -85,44 +89,43 @@ impl MessageLog {
         names.contains(filename) || (names.len() < MOST_NAMES && names.insert(filename.into()))
     }
 
-    /// A visitor came or went.
+    /// A client connected or disconnected.
     pub fn client(&mut self, event: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
-        self.line("client.log", |line| {
+        self.line(file::CLIENTS, |line| {
             line.text("event", event);
             fill(line);
         });
     }
 
-    /// Something was refused. Of a flood of them only the first in each second are kept: who asks for a refusal need not
-    /// prove who he is.
+    /// Something was refused. Anybody can cause refusals, so only the first hundred of a second are recorded.
     pub fn error(&mut self, event: &str, why: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         if self.errors.0 != self.now.unix {
             self.errors = (self.now.unix, 0);
         }
-        // Nor may they take the room of what matters.
+        // They must not displace messages.
         if !self.on || self.errors.1 >= MOST_ERRORS || self.bytes > MOST_WAITING / 2 {
-            self.hushed += u64::from(self.on);
+            self.left_out += u64::from(self.on);
             return;
         }
         self.errors.1 += 1;
-        let hushed = mem::take(&mut self.hushed);
-        self.line("error.log", |line| {
+        let left_out = mem::take(&mut self.left_out);
+        self.line(file::ERRORS, |line| {
             line.text("event", event);
             line.text("error", why);
             fill(line);
-            if hushed > 0 {
-                line.shown("before_this_left_out", hushed);
+            if left_out > 0 {
+                line.shown("before_this_left_out", left_out);
             }
         });
     }
 
-    /// Something that an old server says of itself and its clients.
+    /// Something that an old server (node-socket-im) on the same Redis reported.
     pub fn foreign(&mut self, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         if self.bytes > MOST_WAITING / 2 {
             self.lost += u64::from(self.on);
             return;
         }
-        self.line("sys.log", |line| {
+        self.line(file::SYSTEM, |line| {
             line.text("event", "sibling");
             fill(line);
         });
@@ -130,19 +133,19 @@ impl MessageLog {
 
     /// Something about relay itself.
     pub fn system(&mut self, event: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
-        self.line("sys.log", |line| {
+        self.line(file::SYSTEM, |line| {
             line.text("event", event);
             fill(line);
         });
     }
 
-    fn line(&mut self, file: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+    fn line(&mut self, name: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         if !self.on {
             return;
         }
         let local = self.now.local();
-        let (day, time) = self.stamp.get_or_insert_with(|| (local.date().to_string(), local.to_string()));
-        let path = format!("{day}/{file}");
+        let (day, time) = self.stamp.get_or_insert_with(|| (local.date(), local.to_string()));
+        let path = file::path(*day, name);
         if self.bytes >= MOST_WAITING {
             self.lost += 1;
             return;
@@ -162,18 +165,18 @@ impl MessageLog {
         }
     }
 
-    /// What waits, for who writes it.
+    /// Takes the lines that wait.
     pub fn take(&mut self) -> Appends {
         self.bytes = 0;
         mem::take(&mut self.files)
     }
 
-    /// Whether something waits.
+    /// Whether lines wait.
     pub fn has_lines(&self) -> bool {
         self.bytes > 0
     }
 
-    /// The disk did not take these lines.
+    /// Counts lines that could not be written.
     pub fn lose(&mut self, lines: u64) {
         self.lost += lines;
     }
@@ -189,11 +192,11 @@ pub fn write_data(line: &mut ObjectWriter<'_>, data: Data<'_>) {
     line.raw_in_one_line("data", |out| data.write_json(out));
 }
 
-/// Bytes that may wait for the disk; as many again are being written.
+/// Bytes that may wait; as many again may be being written.
 const MOST_WAITING: usize = 8 * 1024 * 1024;
 /// Files that a source's messages may name in a day.
 const MOST_NAMES: usize = 1000;
-/// Refusals that are recorded in a second.
+/// Errors that are recorded in a second.
 const MOST_ERRORS: u32 = 100;
 
 #[cfg(test)]
@@ -240,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded() {
+    fn waiting_lines_are_bounded() {
         let mut log = log();
         let big = "x".repeat(MOST_WAITING / 4);
         (0..10).for_each(|_| log.system("big", |line| line.text("text", &big)));
@@ -254,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_errors_is_hushed() {
+    fn a_flood_of_errors_is_cut() {
         let mut log = log();
         (0..1000).for_each(|_| log.error("connect", "why", |_| {}));
         assert_eq!(text(&mut log)[0].1.lines().count(), 100);
@@ -264,10 +267,10 @@ mod tests {
     }
 
     #[test]
-    fn off_is_off() {
+    fn without_a_folder_nothing_is_kept() {
         let mut log = MessageLog::default();
         log.system("start", |_| {});
         log.error("connect", "why", |_| {});
-        assert!(!log.has_lines() && log.lost() == 0 && log.hushed == 0);
+        assert!(!log.has_lines() && log.lost() == 0 && log.left_out == 0);
     }
 }

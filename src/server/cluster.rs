@@ -16,7 +16,7 @@ use mio::{
 use self::links::{Link, Links};
 use super::{conn::Socket, event_loop::Server, tokens, waker::waker};
 use crate::{
-    api::view::{Look, View},
+    api::{snapshot::Snapshot, view::View},
     clock::Time,
     config::{Config, Place},
     events,
@@ -258,8 +258,8 @@ impl Server {
                 self.cluster.waiting.push((key, view));
                 continue;
             }
-            let look = Look { hub: &self.hub, site: &self.site, now: self.now, connections: self.conns.len() };
-            let reply = view.render(&look);
+            let snapshot = Snapshot { hub: &self.hub, site: &self.site, now: self.now, connections: self.conns.len() };
+            let reply = view.render(&snapshot);
             self.answer(key, reply);
         }
         self.cluster.waiting.len() < before

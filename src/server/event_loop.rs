@@ -19,7 +19,7 @@ use super::{
     hooks::links::Links as HookLinks,
     listener::Listener,
     logger,
-    message_log::thread::LogThread,
+    message_log::writer::Writer,
     options::Options,
     process::{self, BadConfig, Manager, Origin, Signals},
     startup,
@@ -28,7 +28,7 @@ use super::{
     waker::waker,
 };
 use crate::{
-    api::{self, Context, Outcome, Site, admin::Guesses, assets::Asset},
+    api::{self, Context, Outcome, Site, assets::Asset, guesses::Guesses},
     clock::{Now, Time},
     config::Auth,
     engineio::engine::Expired,
@@ -57,7 +57,7 @@ pub struct Server {
     pub(super) refused: usize,
     pub(super) hub: Hub,
     pub(super) site: Site,
-    pub(super) log_thread: Option<LogThread>,
+    pub(super) message_log: Option<Writer>,
     pub(super) hooks: HookLinks,
     pub(super) cluster: RedisLinks,
     pub(super) waker: Option<Arc<Waker>>,
@@ -113,8 +113,8 @@ impl Server {
         let poll = Poll::new().map_err(failed("epoll"))?;
         let signals = Signals::new(poll.registry(), Token(tokens::SIGNALS)).map_err(failed("signals"))?;
         let mut made = None;
-        let log_thread =
-            LogThread::start(&config.message_log, || waker(&mut made, &poll)).map_err(failed("the message log"))?;
+        let message_log =
+            Writer::start(&config.message_log, || waker(&mut made, &poll)).map_err(failed("the message log"))?;
         let mut hooks = HookLinks::default();
         hooks.configure(&config.hooks);
         let listeners = startup::listeners(&options, &config)?;
@@ -145,7 +145,7 @@ impl Server {
             refused: 0,
             hub: Hub::new(Rc::new(config), first_id, process::random()),
             site,
-            log_thread,
+            message_log,
             hooks,
             cluster: RedisLinks::default(),
             waker: made,
@@ -226,7 +226,7 @@ impl Server {
             .min(self.hooks_deadline())
             .min(self.cluster_deadline())
             .min(self.tick)
-            .min(self.log_thread.as_ref().map_or(Time::NEVER, LogThread::deadline))
+            .min(self.message_log.as_ref().map_or(Time::NEVER, Writer::deadline))
             .min(retry)
             .min(self.stopping.unwrap_or(Time::NEVER));
         (next != Time::NEVER).then(|| next.since(self.now.time))
@@ -236,7 +236,7 @@ impl Server {
         match event.token() {
             Token(tokens::SIGNALS) => self.handle_signals(),
             // It may be the message log's, or the name of the backend that was found, which is looked at in each turn.
-            Token(tokens::WAKER) => self.read_log_thread(),
+            Token(tokens::WAKER) => self.read_log_done(),
             Token(tokens::REDIS..) => self.handle_cluster(event),
             Token(tokens::HOOKS..) => self.handle_hooks(event),
             Token(token) if token < CONNS => {
@@ -390,7 +390,7 @@ impl Server {
                     }
                     exchange.reply(&reply, self.now);
                 }
-                Outcome::Read(page) => match self.log_thread.as_mut().is_some_and(|thread| thread.read(key, page)) {
+                Outcome::Read(page) => match self.message_log.as_mut().is_some_and(|writer| writer.read(key, page)) {
                     true => exchange.park(Parked::Page, &config.limits, self.now),
                     false => exchange.reply(&Reply::refusal(503, "too many wait for the disk"), self.now),
                 },

@@ -1,11 +1,20 @@
-//! The message log.
+//! The message log's files. A disk can be slow, full or gone, so a thread of its own touches it: the loop hands it lines and
+//! pages to read, and goes on. The thread exists only if there is a log.
+//!
+//! The thread opens a file for each write and closes it afterwards: files may be moved or deleted at any time, and the day
+//! may change. That costs some 10 µs a write. At most one write is being done, for all files together; the lines of the
+//! meantime wait in [`MessageLog`](crate::message_log::MessageLog), which is bounded.
 
-pub mod thread;
+pub mod folder;
+pub mod writer;
 
-use self::thread::*;
+use core::time::Duration;
+
+use log::{error, info};
+
+use self::writer::{Done, PATIENCE, Writer};
 use super::event_loop::Server;
 use crate::{clock::Time, health::Health};
-use log::{error, info};
 
 impl Server {
     /// The first line.
@@ -18,9 +27,9 @@ impl Server {
         });
     }
 
-    /// What the thread has done.
-    pub(super) fn read_log_thread(&mut self) {
-        while let Some(done) = self.log_thread.as_mut().and_then(LogThread::poll_done) {
+    /// Takes what the thread has done.
+    pub(super) fn read_log_done(&mut self) {
+        while let Some(done) = self.message_log.as_mut().and_then(Writer::poll_done) {
             self.handle_log_done(done);
         }
     }
@@ -28,9 +37,9 @@ impl Server {
     fn handle_log_done(&mut self, done: Done) {
         match done {
             Done::Appended(result) => {
-                let failure = result.err().map(|(lost, why)| {
+                let failure = result.err().map(|(lost, reason)| {
                     self.hub.log.lose(lost);
-                    why
+                    reason
                 });
                 self.judge_disk(failure);
             }
@@ -38,60 +47,65 @@ impl Server {
         }
     }
 
-    /// How the disk does, said once for each change.
+    /// Notes the disk's health, and logs each change once.
     fn judge_disk(&mut self, failure: Option<String>) {
-        let Some(state) = &mut self.log_thread else { return };
+        let Some(writer) = &mut self.message_log else { return };
         let log = &mut self.hub.log;
-        let more = log.lost() > core::mem::replace(&mut state.lost, log.lost());
+        let more = log.lost() > core::mem::replace(&mut writer.lost, log.lost());
         let failure = failure.or_else(|| more.then(|| "the disk does not keep up".into()));
-        state.retry = if failure.is_some() { self.now.time.after(RETRY) } else { Time::NEVER };
+        writer.retry = if failure.is_some() { self.now.time.after(RETRY) } else { Time::NEVER };
         match (&log.health, failure) {
-            (Health::Fine | Health::Off, Some(why)) => {
-                error!("message log: {why}; lines are lost, {} so far", log.lost());
-                log.health = Health::Failing(why);
-            }
-            (Health::Failing(_), Some(why)) => log.health = Health::Failing(why),
             (Health::Failing(_), None) => {
-                info!("message log: lines are written again, {} were lost since the start", log.lost());
+                info!("message log: lines are written again; {} were lost since the start", log.lost());
                 log.health = Health::Fine;
             }
-            (Health::Fine | Health::Off, None) => {}
+            (Health::Failing(_), Some(reason)) => log.health = Health::Failing(reason),
+            (Health::Off | Health::Fine, Some(reason)) => {
+                error!("message log: {reason}; lines are lost, {} so far", log.lost());
+                log.health = Health::Failing(reason);
+            }
+            (Health::Off | Health::Fine, None) => {}
         }
     }
 
-    /// Hands over this turn's lines, unless the last ones are still being written; once a day has old folders removed.
+    /// Hands over this turn's lines, unless the last ones are still being written.
     pub(super) fn write_log(&mut self) {
-        let Some(journal) = &mut self.log_thread else { return };
-        journal.sweep(self.now.day(), self.now.time);
-        if journal.retry <= self.now.time {
-            journal.retry = Time::NEVER;
+        let Some(writer) = &mut self.message_log else { return };
+        writer.remove_old(self.now.day(), self.now.time);
+        if writer.retry <= self.now.time {
+            writer.retry = Time::NEVER;
             self.hub.log.system("retry", |_| {});
         }
-        if !journal.is_writing() {
+        if !writer.is_writing() {
             if self.hub.log.has_lines() {
-                journal.append(self.hub.log.take(), self.now.time);
+                writer.append(self.hub.log.take(), self.now.time);
             }
-        } else if !journal.late && journal.writing.is_some_and(|since| since.after(PATIENCE) <= self.now.time) {
-            journal.late = true;
+        } else if !writer.late && writer.writing.is_some_and(|since| since.after(PATIENCE) <= self.now.time) {
+            writer.late = true;
             self.judge_disk(Some(format!("the disk has not taken lines for {} s", PATIENCE.as_secs())));
-        } else if self.hub.log.lost() > journal.lost && self.hub.log.health.reason().is_none() {
+        } else if self.hub.log.lost() > writer.lost && self.hub.log.health == Health::Fine {
             self.judge_disk(None);
         }
     }
 
-    /// The last line, and all that waits: relay ends only when it is written, or when its time is over.
+    /// Writes the last line and all that wait. The process ends when they are written, or when its time is over.
     pub(super) fn finish_log(&mut self) {
-        let Some(sessions) = self.log_thread.as_ref().map(|_| self.conns.len()) else { return };
-        self.hub.log.system("stop", |line| line.shown("connections_left", sessions));
-        let over = self.stopping.unwrap_or(self.now.time).max(self.now.time.after(LAST_WORDS));
+        let Some(connections) = self.message_log.as_ref().map(|_| self.conns.len()) else { return };
+        self.hub.log.system("stop", |line| line.shown("connections_left", connections));
+        let end = self.stopping.unwrap_or(self.now.time).max(self.now.time.after(LAST_WRITE));
         loop {
             self.now = self.clock.now();
             self.write_log();
-            let Some(journal) = self.log_thread.as_mut().filter(|journal| journal.is_writing()) else { return };
-            let Some(done) = journal.wait_done(over.since(self.now.time)) else {
+            let Some(writer) = self.message_log.as_mut().filter(|writer| writer.is_writing()) else { return };
+            let Some(done) = writer.wait_done(end.since(self.now.time)) else {
                 return error!("message log: the disk did not take the last lines in time");
             };
             self.handle_log_done(done);
         }
     }
 }
+
+/// How long after a failure a line is written to see whether the disk has recovered.
+const RETRY: Duration = Duration::from_secs(30);
+/// The least time for the last lines when the process ends.
+const LAST_WRITE: Duration = Duration::from_millis(500);

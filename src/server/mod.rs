@@ -17,7 +17,6 @@ pub mod logger;
 pub mod message_log;
 pub mod options;
 pub mod process;
-pub mod queue;
 pub mod resolver;
 pub mod startup;
 pub mod timers;

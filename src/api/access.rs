@@ -1,0 +1,63 @@
+//! Who calls: the page's origin, and the client's address behind proxies (docs/protocol.md, Connections and HTTP).
+
+use core::net::IpAddr;
+
+use crate::{
+    config::{Config, Network},
+    http::{Head, Reply},
+};
+
+/// Says which pages may read the answer (Fetch standard, CORS protocol).
+pub fn cors(reply: Reply, head: &Head<'_>, config: &Config) -> Reply {
+    const ALLOW: &str = "Access-Control-Allow-Origin";
+    if config.origins.iter().any(|origin| origin == "*") {
+        return reply.with(ALLOW, "*");
+    }
+    let reply = reply.with("Vary", "Origin");
+    match !head.origin.is_empty() && origin_allowed(head.origin, config) {
+        true => reply.with(ALLOW, head.origin.to_owned()),
+        false => reply,
+    }
+}
+
+/// Whether a page of that origin may call. What sends no Origin is no page.
+pub fn origin_allowed(origin: &str, config: &Config) -> bool {
+    let listed = |known: &String| known == "*" || known.eq_ignore_ascii_case(origin);
+    origin.is_empty() || config.origins.iter().any(listed)
+}
+
+/// Who is really at the other end: the last address of `X-Forwarded-For` that no trusted proxy wrote down for another.
+pub fn client_ip(peer: Option<IpAddr>, head: &Head<'_>, trusted: &[Network]) -> Option<IpAddr> {
+    let mut client = peer;
+    for hop in head.forwarded_for.rsplit(',') {
+        if !trusted.iter().any(|network| network.contains(client)) {
+            break;
+        }
+        match hop.trim().parse::<IpAddr>() {
+            Ok(ip) => client = Some(ip.to_canonical()),
+            Err(_) => break,
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwarded() {
+        let ip = |text: &str| text.parse::<IpAddr>().ok();
+        let trusted = ["10.0.0.0/8", "unix"].map(|network| Network::parse(network).unwrap());
+        let client = |peer: &str, forwarded: &'static str| {
+            let head = Head { forwarded_for: forwarded.into(), ..Head::default() };
+            client_ip(ip(peer), &head, &trusted)
+        };
+        assert_eq!(client("10.0.0.1", "1.1.1.1, 2.2.2.2"), ip("2.2.2.2"));
+        assert_eq!(client("10.0.0.1", "1.1.1.1, 10.3.3.3"), ip("1.1.1.1"));
+        assert_eq!(client("9.9.9.9", "1.1.1.1"), ip("9.9.9.9"), "who is not trusted can say what it likes");
+        assert_eq!(client("unix", "1.1.1.1"), ip("1.1.1.1"));
+        assert_eq!(client("10.0.0.1", "1.1.1.1, evil"), ip("10.0.0.1"));
+        assert_eq!(client("10.0.0.1", ""), ip("10.0.0.1"));
+    }
+}

@@ -1,0 +1,129 @@
+//! The state of relay for load balancers, monitoring and operators: `/healthz`, `/metrics`, `/api/stats`
+//! (docs/protocol.md, Operators' HTTP API, Metrics).
+
+use core::fmt::{Display, Write};
+
+use serde_json::value::RawValue;
+
+use super::{context::Context, online, snapshot::Snapshot};
+use crate::{
+    health::Health,
+    http::{Head, Reply},
+    hub::Hub,
+    json::quote,
+};
+
+/// `GET /healthz`: 200 while clients are served, 503 while relay takes its leave. What does not keep clients from being
+/// served makes it `degraded`, not dead.
+pub fn healthz(cx: &Context<'_>) -> Reply {
+    let hub = &cx.hub;
+    let (mut state, mut parts) = ("ok", String::new());
+    let mut part = |name: &str, health: &Health, more: String| {
+        let (status, error) = match health.reason() {
+            None => ("ok", String::new()),
+            Some(reason) => ("failing", format!(",\"error\":{}", quote(reason))),
+        };
+        if status != "ok" {
+            state = "degraded";
+        }
+        parts += &format!(",\"{name}\":{{\"status\":\"{status}\"{more}{error}}}");
+    };
+    if hub.log.is_on() {
+        part("message_log", &hub.log.health, format!(",\"lost\":{}", hub.log.lost()));
+    }
+    if hub.config().hooks.url.is_some() {
+        part("hooks", hub.hooks.health(), String::new());
+    }
+    if *hub.cluster.health() != Health::Off {
+        part("redis", hub.cluster.health(), format!(",\"siblings\":{}", hub.cluster.nodes().len()));
+    }
+    let status = if cx.stopping { 503 } else { 200 };
+    if cx.stopping {
+        state = "stopping";
+    }
+    Reply::json(status, format!("{{\"status\":\"{state}\"{parts}}}").into_bytes()).with("Cache-Control", "no-store")
+}
+
+/// `GET /api/stats`: what there is now, and counters since the start.
+pub fn stats(cx: &Snapshot<'_>) -> Reply {
+    let sources: Vec<_> = cx
+        .hub
+        .state
+        .tenants()
+        .map(|(name, sessions, rooms)| format!("{}:{{\"sessions\":{sessions},\"rooms\":{rooms}}}", quote(name)))
+        .collect();
+    let counters: Vec<_> = counters(cx.hub).map(|(name, count)| format!("\"{name}\":{count}")).collect();
+    let body = format!(
+        "{{\"version\":\"{}\",\"uptime\":{},\"connections\":{},\"sessions\":{},\"rooms\":{},{}\"sources\":{{{}}},\"counters\":{{{}}}}}",
+        env!("CARGO_PKG_VERSION"),
+        cx.now.time.micros() / 1_000_000,
+        cx.connections,
+        cx.hub.state.session_count(),
+        cx.hub.state.room_count(),
+        relays(cx),
+        sources.join(","),
+        counters.join(",")
+    );
+    Reply::json(200, body.into_bytes()).with("Cache-Control", "no-store")
+}
+
+/// What `/api/stats` says of all relays: nothing if this one is alone.
+fn relays(cx: &Snapshot<'_>) -> String {
+    let hub = cx.hub;
+    if !hub.cluster.is_on() {
+        return String::new();
+    }
+    let own = format!("{{\"node\":\"{}\",\"info\":{}}}", hub.cluster.node(), hub.cluster.describe(&hub.state));
+    let others = hub.cluster.nodes().iter().filter_map(|relay| {
+        let info: &RawValue = serde_json::from_str(&relay.info).ok()?;
+        Some(format!("{{\"node\":{},\"info\":{}}}", quote(&relay.node), info.get()))
+    });
+    let relays: Vec<_> = core::iter::once(own).chain(others).collect();
+    let all = online::everywhere(cx).map_or("null".into(), |(sessions, sources)| {
+        let sources: Vec<_> = sources.iter().map(|(name, count)| format!("{}:{count}", quote(name))).collect();
+        format!("{{\"sessions\":{sessions},\"sources\":{{{}}}}}", sources.join(","))
+    });
+    format!("\"node\":\"{}\",\"relays\":[{}],\"all\":{all},", hub.cluster.node(), relays.join(","))
+}
+
+fn counters(hub: &Hub) -> impl Iterator<Item = (&'static str, u64)> {
+    hub.state.stats.iter().chain([("message_log_lost", hub.log.lost())])
+}
+
+/// `GET /metrics`: the same for Prometheus (text exposition format 0.0.4).
+pub fn metrics(cx: &Context<'_>) -> Reply {
+    let mut text = String::new();
+    let head = |name: &str, kind: &str, help: &str| format!("# HELP relay_{name} {help}\n# TYPE relay_{name} {kind}\n");
+    let mut gauge = |name: &str, help: &str, value: &dyn Display| {
+        writeln!(text, "{}relay_{name} {value}", head(name, "gauge", help)).expect("writing to memory succeeds");
+    };
+    gauge("uptime_seconds", "Time since the start.", &(cx.now.time.micros() / 1_000_000));
+    gauge("connections", "Connections of all kinds.", &cx.connections);
+    gauge("clients", "Peers with an outbox, whether in a namespace or not.", &cx.hub.state.client_count());
+    let failing = cx.hub.log.health.reason().is_some();
+    gauge("message_log_failing", "Whether the message log cannot be written.", &u8::from(failing));
+    let failing = cx.hub.hooks.health().reason().is_some();
+    gauge("hooks_failing", "Whether the business backend does not answer.", &u8::from(failing));
+    let failing = cx.hub.cluster.health().reason().is_some();
+    gauge("redis_failing", "Whether the link to siblings is not whole.", &u8::from(failing));
+    gauge("redis_siblings", "Other relays that live.", &cx.hub.cluster.nodes().len());
+    for (name, kind) in
+        [("sessions", "Clients in a namespace, by source."), ("rooms", "Rooms with members, by source.")]
+    {
+        text.push_str(&head(name, "gauge", kind));
+        for (source, sessions, rooms) in cx.hub.state.tenants() {
+            // A source's name has nothing that a label would have to escape.
+            let value = if name == "rooms" { rooms } else { sessions };
+            writeln!(text, "relay_{name}{{source=\"{source}\"}} {value}").expect("writing to memory succeeds");
+        }
+    }
+    for (name, count) in counters(cx.hub) {
+        let name = format!("{name}_total");
+        let help = head(&name, "counter", "Since the start; see README.");
+        writeln!(text, "{help}relay_{name} {count}").expect("writing to memory succeeds");
+    }
+    text.push_str(&head("build_info", "gauge", "Always 1, with the version."));
+    writeln!(text, "relay_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))
+        .expect("writing to memory succeeds");
+    Reply::new(200, "text/plain; version=0.0.4; charset=utf-8", text.into_bytes()).with("Cache-Control", "no-store")
+}

@@ -1,0 +1,239 @@
+//! The folder of the message log: all that touches the disk.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use log::{debug, info, warn};
+
+use crate::{
+    api::page::Page,
+    message_log::{
+        Appends, Tail, retention,
+        rotation::{self, Step},
+        tail,
+    },
+};
+
+/// The log's folder, as the thread sees it.
+pub struct Folder {
+    /// Where it is.
+    pub dir: PathBuf,
+    /// Bytes after which a file is full.
+    pub rotate: u64,
+    /// How many days are kept.
+    pub retention_days: u64,
+}
+
+impl Folder {
+    /// Appends to every file. Returns how many lines could not be written, and why.
+    pub fn append_all(&self, files: &Appends) -> Result<(), (u64, String)> {
+        let mut failed: Option<(u64, String)> = None;
+        for (path, lines) in files {
+            let mut rest = &lines[..];
+            while !rest.is_empty() {
+                match self.append(path, rest) {
+                    Ok(written) => rest = &rest[written..],
+                    Err(error) => {
+                        let (lost, _) = failed.get_or_insert_with(|| (0, format!("{path}: {error}")));
+                        *lost += rest.iter().filter(|byte| **byte == b'\n').count() as u64;
+                        break;
+                    }
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Appends the lines that fit into one file, and returns how many bytes they are. A file gets all of them or none: if a
+    /// full disk took a part, that is cut off again.
+    fn append(&self, path: &str, lines: &[u8]) -> io::Result<usize> {
+        let path = self.dir.join(path);
+        let (mut file, mut size) = open_or_create(&path)?;
+        let Step { rotate, length } = rotation::plan(lines, size, self.rotate);
+        if rotate {
+            fs::rename(&path, next_name(&path)?)?;
+            (file, size) = open_or_create(&path)?;
+        }
+        let mut last = [b'\n'];
+        if size > 0 {
+            file.read_exact_at(&mut last, size - 1)?;
+        }
+        // Somebody else may have cut the file in the middle of a line.
+        let mended = if last == [b'\n'] { Ok(()) } else { file.write_all(b"\n") };
+        let written = mended.and_then(|()| file.write_all(&lines[..length]));
+        if written.is_err() {
+            let _ = file.set_len(size);
+        }
+        written.map(|()| length)
+    }
+
+    /// The end of a file.
+    pub fn tail(&self, page: &Page) -> io::Result<Tail> {
+        let mut file = options().read(true).open(self.dir.join(&page.path))?;
+        let size = regular(&file)?;
+        let (begin, length) = tail::span(size, page.bytes);
+        file.seek(SeekFrom::Start(begin))?;
+        let mut text = Vec::new();
+        file.take(length).read_to_end(&mut text)?;
+        Ok(Tail::new(size, page.bytes, text))
+    }
+
+    /// Removes the folders of days that are not kept any more, and nothing else.
+    pub fn remove_old(&self, today: i64) {
+        let Ok(entries) = fs::read_dir(&self.dir) else { return };
+        let kept = self.retention_days;
+        for entry in entries.filter_map(Result::ok) {
+            let name = entry.file_name();
+            let Some(day) = name.to_str().and_then(|name| retention::expired(name, today, kept)) else { continue };
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            match fs::remove_dir_all(entry.path()) {
+                Ok(()) => info!("message log: {day} was removed: {kept} days are kept (message_log.retention_days)"),
+                Err(error) => warn!("message log: {day} could not be removed: {error}"),
+            }
+        }
+    }
+}
+
+/// Does not follow a link, and does not wait for the other end of a pipe.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC).mode(0o640);
+    options
+}
+
+/// Opens a file for appending, with its size.
+fn open_or_create(path: &Path) -> io::Result<(File, u64)> {
+    let open = || options().read(true).append(true).create(true).open(path);
+    let file = match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(folder) = path.parent() {
+                fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
+            }
+            open()?
+        }
+        opened => opened?,
+    };
+    let size = regular(&file)?;
+    Ok((file, size))
+}
+
+/// The size of a regular file.
+fn regular(file: &File) -> io::Result<u64> {
+    let metadata = file.metadata()?;
+    match metadata.is_file() {
+        true => Ok(metadata.len()),
+        false => Err(io::Error::other("not a regular file")),
+    }
+}
+
+/// The path for a file that is full.
+fn next_name(path: &Path) -> io::Result<PathBuf> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let files = fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let next = folder.join(rotation::next_name(name, files));
+    if next.symlink_metadata().is_ok() {
+        return Err(io::Error::other(format!("cannot rotate: {} exists", next.display())));
+    }
+    debug!("message log: {} is renamed to {}", path.display(), next.display());
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Date;
+
+    fn folder(name: &str) -> Folder {
+        let dir = std::env::temp_dir().join(format!("relay-message-log-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        Folder { dir, rotate: 100, retention_days: 2 }
+    }
+
+    fn tail(folder: &Folder, path: &str, bytes: u64) -> (String, u64) {
+        let page = Page { path: path.into(), bytes, json: false };
+        let tail = folder.tail(&page).unwrap();
+        (String::from_utf8(tail.text).unwrap(), tail.omitted)
+    }
+
+    #[test]
+    fn appends_rotates_and_mends() {
+        let folder = folder("append");
+        let path = "2026-11-21/x.log";
+        let append = |text: &[u8]| folder.append_all(&Appends::from([(path.into(), text.to_vec())])).unwrap();
+        let line = |letter: &str, length: usize| format!("{}\n", letter.repeat(length - 1)).into_bytes();
+        append(&[b'a'; 59]);
+        append(b"whole\n");
+        assert_eq!(tail(&folder, path, 1000), (format!("{}\nwhole\n", "a".repeat(59)), 0), "a cut line stays apart");
+        append(&line("b", 50));
+        append(&line("c", 500));
+        append(b"d\n");
+        assert_eq!(tail(&folder, path, 10).0, "d\n");
+        let names = ["x.log.1", "x.log.2", "x.log.3"].map(|name| folder.dir.join("2026-11-21").join(name));
+        assert_eq!(names.each_ref().map(|name| fs::metadata(name).unwrap().len()), [66, 50, 500]);
+        fs::remove_file(&names[0]).unwrap();
+        append(&line("e", 100));
+        assert!(folder.dir.join("2026-11-21/x.log.4").exists(), "numbers go on growing");
+        // Many lines at once, as after a slow write, fill files no more than single lines do.
+        append(&[line("f", 60), line("g", 40), line("h", 1), line("i", 101), line("j", 99), line("k", 1)].concat());
+        let length = |number| fs::metadata(folder.dir.join(format!("{path}.{number}"))).unwrap().len();
+        assert_eq!([5, 6, 7, 8].map(length), [100, 100, 1, 101]);
+        assert_eq!(tail(&folder, path, 1000), (format!("{}\n\n", "j".repeat(98)), 0));
+        fs::remove_dir_all(&folder.dir).unwrap();
+    }
+
+    #[test]
+    fn tails_begin_with_a_line() {
+        let folder = folder("tail");
+        let text = "one\ntwo\nthree\n";
+        folder.append("d/f", text.as_bytes()).unwrap();
+        for bytes in 1..20 {
+            let (tail, omitted) = tail(&folder, "d/f", bytes);
+            let right = text.lines().rev().scan(0, |size, line| {
+                *size += line.len() + 1;
+                Some((*size, line))
+            });
+            let kept: Vec<&str> = right.take_while(|(size, _)| *size as u64 <= bytes).map(|(_, line)| line).collect();
+            assert_eq!(tail.lines().rev().collect::<Vec<_>>(), kept, "{bytes}");
+            assert_eq!(omitted as usize, text.len() - tail.len(), "{bytes}");
+        }
+        fs::remove_dir_all(&folder.dir).unwrap();
+    }
+
+    #[test]
+    fn only_regular_files() {
+        let folder = folder("files");
+        fs::create_dir_all(folder.dir.join("d")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", folder.dir.join("d/link")).unwrap();
+        std::os::unix::net::UnixListener::bind(folder.dir.join("d/socket")).unwrap();
+        for path in ["d/link", "d/socket", "d", "/dev/null", "d/none/"] {
+            assert!(folder.append(path, b"x\n").is_err(), "{path}");
+            assert!(folder.tail(&Page { path: path.into(), bytes: 10, json: false }).is_err(), "{path}");
+        }
+        fs::remove_dir_all(&folder.dir).unwrap();
+    }
+
+    #[test]
+    fn old_days_are_removed() {
+        let folder = folder("old");
+        let today = Date::parse("2026-03-01").unwrap().number();
+        for name in ["2026-03-01", "2026-02-28", "2026-02-27", "2026-02-26", "2025-01-01", "notes", "2026-02-30"] {
+            fs::create_dir_all(folder.dir.join(name).join("sub")).unwrap();
+        }
+        fs::write(folder.dir.join("2024-01-01"), "a file").unwrap();
+        std::os::unix::fs::symlink("notes", folder.dir.join("2024-01-02")).unwrap();
+        folder.remove_old(today);
+        let mut left: Vec<_> = fs::read_dir(&folder.dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        let kept = ["2024-01-01", "2024-01-02", "2026-02-27", "2026-02-28", "2026-02-30", "2026-03-01", "notes"];
+        assert_eq!(left, kept);
+        fs::remove_dir_all(&folder.dir).unwrap();
+    }
+}
