@@ -12,12 +12,13 @@ use std::{
 use relay::{
     clock::{Now, Time},
     config::{Config, RedisUrl},
+    events,
     frame::Opcode,
-    hub::{Data, Form, Hub, Login, MessageId},
+    hub::{Hub, login::Login},
     key::{ClientKey, ConnKey, Handle, Key},
+    message::{Data, Form, MessageId},
     names::Rooms,
     redis::{Reader, Reply, Role, resp},
-    siblings::Siblings,
     sign::{Signature, Subject, to_hex},
 };
 
@@ -193,7 +194,6 @@ fn pairs(hash: Option<&BTreeMap<String, String>>) -> Vec<u8> {
 /// A relay with one member who hears everything.
 struct Node {
     hub: Hub,
-    siblings: Siblings,
     pipes: [Option<u64>; 2],
     member: ClientKey,
     clients: Vec<ClientKey>,
@@ -214,12 +214,10 @@ impl Node {
         let redis = config.redis.clone();
         let first = MessageId::first(1000, number as u32 + 1);
         let mut hub = Hub::new(Rc::new(config), first, [number as u8; 32]);
-        let mut siblings = Siblings::default();
-        hub.cluster.link(first.node(), "192.0.2.7");
-        siblings.configure(&redis, &mut hub, 1 << 20);
+        hub.cluster.introduce(first.node(), "192.0.2.7");
+        events::cluster::configure(&mut hub, &redis, 1 << 20);
         let mut node = Node {
             hub,
-            siblings,
             pipes: [None, None],
             member: ClientKey::wrap(Key::from_bits(1 << 32).unwrap()),
             clients: Vec::new(),
@@ -318,21 +316,21 @@ impl World {
     fn turn_node(&mut self, index: usize) {
         let (node, now) = (&mut self.nodes[index], self.now);
         node.hub.begin_turn(now);
-        if node.siblings.deadline(true) <= now.time {
-            node.siblings.handle_timeout(&mut node.hub, now);
+        if node.hub.cluster.deadline(true) <= now.time {
+            node.hub.cluster.handle_timeout(&mut node.hub.state, &mut node.hub.log);
         }
         for role in ROLES {
-            if !node.siblings.has_link(role)
+            if !node.hub.cluster.has_link(role)
                 && let Some(id) = node.pipes[role as usize].take()
                 && let Some(peer) = self.redis.peers.get_mut(&id)
             {
                 peer.closed = true;
             }
             let Some(id) = node.pipes[role as usize] else {
-                if node.siblings.wants_dial(role, now.time) {
-                    node.siblings.dialled(role, now.time);
+                if node.hub.cluster.wants_dial(role, now.time) {
+                    node.hub.cluster.dialled(role, now.time);
                     match self.away {
-                        true => node.siblings.handle_end(role, "refused", &mut node.hub, now.time),
+                        true => node.hub.cluster.handle_end(role, "refused", &mut node.hub.state, &mut node.hub.log),
                         false => node.pipes[role as usize] = Some(self.redis.connect((index, role))),
                     }
                 }
@@ -340,24 +338,27 @@ impl World {
             };
             let Some(peer) = self.redis.peers.get_mut(&id) else {
                 node.pipes[role as usize] = None;
-                node.siblings.handle_end(role, "closed", &mut node.hub, now.time);
+                node.hub.cluster.handle_end(role, "closed", &mut node.hub.state, &mut node.hub.log);
                 continue;
             };
             let most = [1, 50, 100_000][self.dice.roll(3)].min(peer.output.len());
             let bytes: Vec<u8> = peer.output.drain(..most).collect();
             let mut input = bytes.as_slice();
             while !input.is_empty() {
-                assert!(node.siblings.handle_input(role, &mut input, &mut node.hub, now), "Redis said nothing wrong");
+                assert!(
+                    events::cluster::handle_input(&mut node.hub, role, &mut input, now),
+                    "Redis said nothing wrong"
+                );
             }
         }
         node.flush();
-        node.siblings.pump(&mut node.hub, now);
+        node.hub.cluster.pump(&mut node.hub.state, &mut node.hub.log);
         for role in ROLES {
             if let Some(peer) = node.pipes[role as usize].and_then(|id| self.redis.peers.get_mut(&id)) {
-                let output = node.siblings.output(role);
+                let output = node.hub.cluster.output(role);
                 let most = output.len().min([10, 1000, 100_000][self.dice.roll(3)]);
                 peer.input.extend(&output[..most]);
-                node.siblings.wrote(role, most);
+                node.hub.cluster.wrote(role, most);
             }
         }
     }
@@ -406,7 +407,7 @@ impl World {
             && let Some(peer) = self.redis.peers.get_mut(&id)
         {
             peer.closed = true;
-            node.siblings.handle_end(role, "reset", &mut node.hub, self.now.time);
+            node.hub.cluster.handle_end(role, "reset", &mut node.hub.state, &mut node.hub.log);
         }
     }
 

@@ -15,12 +15,18 @@ use relay::{
     clock::{Now, Time},
     config::Config,
     engineio::{Packet, Revision, engine::Polled, payload},
+    events::{
+        self, Incoming,
+        socketio::{Opening, handle_packet, open},
+    },
     frame::{Batch, Opcode},
-    hub::{Data, Effect, Form, Hub, Login, MessageId, carrier::Carrier, event::Incoming, socketio::Opening},
+    hub::{Hub, login::Login},
     key::{ClientKey, ConnKey, Handle, Key},
+    message::{Data, Form, MessageId},
     names::Rooms,
     outbox::Flushed,
     sign::{Signature, Subject, to_hex},
+    state::{Effect, client::Carrier},
 };
 use serde_json::Value;
 
@@ -182,9 +188,9 @@ impl World {
                 let revision = if form == Form::SocketIo3 { Revision::V3 } else { Revision::V4 };
                 let opening = Opening { revision, base64: false, query: &query, ip: None, referer: "", user_agent: "" };
                 let websocket = (carriage == Carriage::Socket).then_some(conn);
-                let key = self.hub.open(&opening, websocket, self.now);
+                let key = open(&mut self.hub, &opening, websocket, self.now);
                 if form == Form::SocketIo4 {
-                    self.hub.handle_packet(key, &Packet::Text("0"), self.now).unwrap();
+                    handle_packet(&mut self.hub, key, &Packet::Text("0"), self.now).unwrap();
                 }
                 key
             }
@@ -265,7 +271,7 @@ impl World {
         self.published += 1;
         match form {
             Form::Text => {
-                self.hub.handle_message(key, Incoming::Text(&data), self.now);
+                events::handle_message(&mut self.hub, key, Incoming::Text(&data), self.now);
                 let rooms = self.clients[&number].rooms.clone();
                 self.owe(source, &rooms, &format!("\"{data}\""), &data);
             }
@@ -275,7 +281,7 @@ impl World {
                     Form::Json => format!(r#"{{"data":"{data}","room_ids":"{}"}}"#, rooms.join(",")),
                     _ => format!(r#"42["postMsg","{data}","{}"]"#, rooms.join(",")),
                 };
-                self.hub.handle_message(key, Incoming::Text(&message), self.now);
+                events::handle_message(&mut self.hub, key, Incoming::Text(&message), self.now);
                 self.owe(source, &rooms, &format!("\"{data}\""), &data);
             }
         }
@@ -298,7 +304,7 @@ impl World {
             Form::Json => format!(r#"{{"event":"{event}","room_ids":"{list}","sign":"{sign}"}}"#),
             _ => format!(r#"42["{event}","{list}","{sign}"]"#),
         };
-        self.hub.handle_message(client.key, Incoming::Text(&message), self.now);
+        events::handle_message(&mut self.hub, client.key, Incoming::Text(&message), self.now);
         if join {
             let new = distinct(client.rooms.iter().copied().chain(rooms));
             // More than four are refused, and the client is told.

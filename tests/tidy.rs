@@ -25,7 +25,7 @@ const FLOORS: [&[&str]; 14] = [
     &["events"],
     &["api"],
     &["server"],
-    &["cli", "fuzzing"],
+    &["bench", "bin", "cli", "fuzzing"],
 ];
 
 /// Imports between modules of one floor: a WebSocket begins as an HTTP request.
