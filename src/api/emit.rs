@@ -1,7 +1,7 @@
 //! `POST /api/emit`: any event, from a backend to a user, a room, a socket or everybody in a namespace (contract
 //! section 8).
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 

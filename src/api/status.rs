@@ -6,12 +6,7 @@ use core::fmt::{Display, Write};
 use serde_json::value::RawValue;
 
 use super::{context::Context, online, snapshot::Snapshot};
-use crate::{
-    health::Health,
-    http::{Head, Reply},
-    hub::Hub,
-    json::quote,
-};
+use crate::{health::Health, http::Reply, hub::Hub, json::quote};
 
 /// `GET /healthz`: 200 while clients are served, 503 while relay takes its leave. What does not keep clients from being
 /// served makes it `degraded`, not dead.

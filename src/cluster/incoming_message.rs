@@ -115,3 +115,146 @@ fn note_sys_info(cx: &mut Context<'_>, fields: &Object<'_>) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{channel::Channel, incoming::decode, shared::Shared, testing},
+        *,
+    };
+    use crate::{message::Data, message_log::MessageLog, sign::to_hex};
+
+    struct Relay {
+        shared: Shared,
+        state: State,
+        log: MessageLog,
+    }
+
+    impl Relay {
+        fn new(secret: Option<&[u8]>, trust: bool) -> Relay {
+            let mut shared = Shared { trust, ..Shared::default() };
+            shared.publisher.introduce("aaaaaa".into(), "192.0.2.7");
+            shared.publisher.configure(Some((secret, 300)));
+            Relay { shared, state: testing::state(), log: MessageLog::new(true) }
+        }
+
+        fn decode<'a>(&mut self, text: &'a str) -> Option<IncomingMessage<'a>> {
+            let Relay { shared, state, log } = self;
+            match decode(&mut Context { shared, state, log }, &Channel::Messages, text.as_bytes())? {
+                Command::Message(message) => Some(message),
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn refused(&mut self, text: &str) -> String {
+            assert_eq!(self.decode(text), None);
+            let lines = String::from_utf8(self.log.take().into_values().flatten().collect()).unwrap();
+            let line: serde_json::Value = serde_json::from_str(&lines).unwrap();
+            line["error"].as_str().unwrap().to_owned()
+        }
+    }
+
+    fn sign(data: &str) -> String {
+        to_hex(&Subject::Notify { source: "demo", room_id: "r", data: data.as_bytes() }.md5(testing::KEY.as_bytes()))
+    }
+
+    #[test]
+    fn a_message_of_a_relay() {
+        let mut relay = Relay::new(None, true);
+        let text = |seq: u64| {
+            format!(
+                "{{\"source\":\"demo\",\"data\":{{\"a\": 1.0}},\"room_id\":\"r1,,r2,r1\",\"filename\":\"a.log\",\
+                 \"from_sys\":true,\"ip\":\"192.0.2.8\",\"id\":\"1km9g41o7vkabc123\",\"seq\":{seq},\"node\":\"abc123\"}}"
+            )
+        };
+        let (first, later) = (text(5), text(8));
+        let message = relay.decode(&first).unwrap();
+        assert_eq!(message.rooms(), ["r1", "r2", "r1"]);
+        assert_eq!((message.data(), &*message.filename), (Data::Json("{\"a\": 1.0}"), "a.log"));
+        assert!(matches!(message.json, std::borrow::Cow::Borrowed(_)), "data is not copied");
+        assert_eq!(message.id, MessageId::parse("1km9g41o7vkabc123"));
+        assert_eq!(relay.decode(&first), None, "it is received once");
+        assert!(relay.decode(&later).is_some());
+        let stats = &relay.state.stats;
+        assert_eq!((stats.redis_received, stats.redis_missed, stats.redis_refused), (2, 2, 0));
+    }
+
+    #[test]
+    fn bytes_and_files() {
+        let mut relay = Relay::new(None, true);
+        let text = r#"{"source":"demo","data":{"_base64":"AP8="},"room_id":["r",7],"from_sys":1,"binary":true,"filename":"../x"}"#;
+        let message = relay.decode(text).unwrap();
+        assert_eq!((message.rooms(), &*message.filename, message.id), (vec!["r", "7"], "", None));
+        assert_eq!(message.data().bare(), Some(&[0, 255][..]));
+        let other = r#"{"source":"demo","room_id":"r","from_sys":1,"filename":"x_msg.log"}"#;
+        let message = relay.decode(other).unwrap();
+        assert_eq!((&*message.filename, message.data()), ("", Data::Json("null")), "the file belongs to demo_x");
+        let wrong =
+            r#"{"source":"demo","data":{"_placeholder":true,"num":0},"room_id":"r","from_sys":1,"binary":true}"#;
+        assert_eq!(relay.refused(wrong), "a placeholder without its attachment");
+    }
+
+    #[test]
+    fn messages_of_backends_are_signed() {
+        let mut relay = Relay::new(None, true);
+        for (data, signed) in
+            [("\"x\"", "x"), ("1.0", "1"), ("1.0", "1.0"), ("[1,null]", "1,"), ("{}", "[object Object]")]
+        {
+            let text = format!(
+                r#"{{"source":"demo","data":{data},"room_id":"r","sign":"{}","node":"abc123","seq":1}}"#,
+                sign(signed)
+            );
+            assert!(relay.decode(&text).is_some(), "{data} {signed}");
+        }
+        let wrong = r#"{"source":"demo","data":"x","room_id":"r","sign":"0"}"#;
+        assert_eq!(relay.refused(wrong), Refusal::NotifySignWrong.text());
+        let missing = r#"{"source":"demo","data":"x","room_id":"r"}"#;
+        assert_eq!(relay.refused(missing), Refusal::NotifySignMissing.text());
+        let mut relay = Relay::new(None, false);
+        let from_sys = r#"{"source":"demo","data":"x","room_id":"r","from_sys":true}"#;
+        let why = "from_sys does not replace a signature, because redis.trust_from_sys is false";
+        assert_eq!(relay.refused(from_sys), why);
+        let signed = format!(r#"{{"source":"demo","data":"x","room_id":"r","from_sys":true,"sign":"{}"}}"#, sign("x"));
+        assert!(relay.decode(&signed).is_some());
+    }
+
+    #[test]
+    fn wrong_sources_and_rooms() {
+        let mut relay = Relay::new(None, true);
+        let long = "x".repeat(129);
+        for (text, why) in [
+            (r#"{"room_id":"r","from_sys":1}"#.into(), Refusal::SourceMissing),
+            (r#"{"source":"nobody","room_id":"r","from_sys":1}"#.into(), Refusal::SourceUnknown),
+            (r#"{"source":"open","room_id":"r"}"#.into(), Refusal::SourceUnknown),
+            (r#"{"source":"demo","from_sys":1}"#.into(), Refusal::RoomMissing),
+            (format!(r#"{{"source":"demo","room_id":"{long}","from_sys":1}}"#), Refusal::RoomTooLong(128)),
+        ] {
+            assert_eq!(relay.refused(&text), why.text(), "{text}");
+        }
+        assert!(
+            relay.decode(r#"{"source":"open","room_id":"r","from_sys":1}"#).is_some(),
+            "an open namespace's source"
+        );
+        let rooms = vec!["r"; 7000].join(",");
+        let data = "x".repeat(10_000);
+        let wide = format!(r#"{{"source":"demo","room_id":"{rooms}","data":"{data}","from_sys":1}}"#);
+        assert_eq!(relay.refused(&wide), Refusal::TooWide.text());
+        let of_relay = wide.replace("}", r#","id":"1km9g41o7vkabc123","seq":1,"node":"abc123"}"#);
+        assert!(relay.decode(&of_relay).is_some(), "a relay has counted before it published");
+    }
+
+    #[test]
+    fn logs_of_old_servers() {
+        let mut relay = Relay::new(None, true);
+        let text = r#"{"sys_info":true,"key":"system_start","log_file":"/etc/passwd","x":1}"#;
+        assert_eq!(relay.decode(text), None);
+        assert!(relay.shared.records.deleted_by_old_server);
+        let (path, lines) = relay.log.take().pop_first().unwrap();
+        let lines = String::from_utf8(lines).unwrap();
+        assert!(path.ends_with("/sys.log") && lines.contains("\"key\":\"system_start\",\"x\":1"), "{path} {lines}");
+        assert!(!lines.contains("passwd"));
+        let mut relay = Relay::new(None, false);
+        assert_eq!(relay.decode(text), None);
+        assert!(!relay.shared.records.deleted_by_old_server, "anyone may have published it");
+    }
+}

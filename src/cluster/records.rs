@@ -270,10 +270,11 @@ mod tests {
         let (mut state, mut records) = (testing::state(), Records::default());
         records.switch(true, &mut state);
         Records::connect(&mut state);
-        let [one, two] = [(); 2].map(|()| testing::session(&mut state, "demo", "1", "r"));
+        let one = testing::session(&mut state, "demo", "1", "r");
         records.session_started(&mut state, one);
         records.take_batch(&mut state, SELF, 10, Now::default());
         state.mark_changed(one);
+        let two = testing::session(&mut state, "demo", "1", "r");
         records.session_started(&mut state, two);
         records.disconnect(&mut state, vec![("demo".into(), "x".into())]);
         let states = [one, two].map(|key| state.sessions.get(key).unwrap().record);

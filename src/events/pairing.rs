@@ -24,7 +24,7 @@ pub fn user_login(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>
 }
 
 /// `check_app_status`: whether a user has a session in the other namespace.
-pub fn check_status(hub: &mut Hub, key: SessionKey, other: NamespaceId, client_event: &ClientEvent<'_>, now: Now) {
+pub fn check_status(hub: &mut Hub, key: SessionKey, other: NamespaceId, client_event: &ClientEvent<'_>) {
     let mut userid = client_event.field("userId");
     if userid.is_empty() {
         userid = hub.state.user_of(key).to_owned();

@@ -25,7 +25,7 @@ pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>
     if let Some(other) = config.pairing.as_deref().and_then(|other| hub.state.find_namespace(other)) {
         match client_event.name {
             "user_login" => return user_login(hub, key, client_event),
-            "check_app_status" => return check_status(hub, key, other, client_event, now),
+            "check_app_status" => return check_status(hub, key, other, client_event),
             name if config.forward.iter().any(|forward| forward == name) => {
                 return send_to_user(hub, key, other, &client_event.forward(name), Some(&Ack::Peer), client_event, now);
             }

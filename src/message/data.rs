@@ -57,6 +57,7 @@ impl<'a> Data<'a> {
         }
     }
 
+    /// How many attachments a Socket.IO packet with it has.
     pub fn attachment_count(self) -> usize {
         match self {
             Data::Text(_) | Data::Json(_) => 0,
@@ -65,6 +66,7 @@ impl<'a> Data<'a> {
         }
     }
 
+    /// One of them; `index` is below the count.
     pub fn attachment(self, index: usize) -> &'a [u8] {
         match self {
             Data::Binary(bytes) => bytes,

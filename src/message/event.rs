@@ -58,6 +58,7 @@ impl<'a> Event<'a> {
         run
     }
 
+    /// Appends the first of these frames.
     pub fn encode(&self, form: Form, namespace: &str, out: &mut Vec<u8>) {
         let ack = self.ack.map(|ack| ack.to_string());
         match form {

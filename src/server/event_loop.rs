@@ -170,6 +170,7 @@ impl Server {
             listener.ready = true;
             info!("listening on {listener}");
         }
+        server.hub.begin_turn(server.now);
         server.hub.cluster.introduce(first_id.node(), &server.site.server_ip);
         server.configure_cluster();
         server.record_start();
@@ -346,98 +347,6 @@ impl Server {
             }
             _ => self.doom(key),
         }
-    }
-
-    pub(super) fn handle_http(&mut self, key: ConnKey, bytes: &[u8]) {
-        let (config, connections) = (self.hub.config().clone(), self.conns.len());
-        let places = self.most_connections() as usize;
-        let Some(conn) = self.conns.get_mut(key) else { return };
-        let State::Http(exchange) = &mut conn.state else { return };
-        let (mut fresh, mut counting, peer) = (bytes, None, exchange.peer);
-        loop {
-            if !exchange.wants_input() {
-                if !fresh.is_empty() || exchange.has_input() {
-                    exchange.keep(fresh);
-                    conn.held = true;
-                }
-                break;
-            }
-            let request = match exchange.poll_request(&mut fresh, &config.limits, self.now) {
-                Ok(Some(request)) => request,
-                Ok(None) => break,
-                Err(error) => {
-                    self.hub.state.stats.bad_requests += 1;
-                    exchange.refuse(error, self.now);
-                    break;
-                }
-            };
-            self.hub.state.stats.requests += 1;
-            let mut cx = Context {
-                hub: &mut self.hub,
-                site: &self.site,
-                guesses: &mut self.guesses,
-                conn: key,
-                peer,
-                now: self.now,
-                connections,
-                places,
-                stopping: self.stopping.is_some(),
-            };
-            match api::route(&request, &mut cx) {
-                Outcome::Reply(reply) => {
-                    if self.stopping.is_some() {
-                        exchange.end_with_reply();
-                    }
-                    exchange.reply(&reply, self.now);
-                }
-                Outcome::Read(page) => match self.message_log.as_mut().is_some_and(|writer| writer.read(key, page)) {
-                    true => exchange.park(Parked::Page, &config.limits, self.now),
-                    false => exchange.reply(&Reply::refusal(503, "too many wait for the disk"), self.now),
-                },
-                Outcome::Count(view) => {
-                    exchange.park(Parked::Page, &config.limits, self.now);
-                    counting = Some(view);
-                }
-                Outcome::Ask { client, response } => {
-                    exchange.park(Parked::Login { client, response }, &config.limits, self.now);
-                }
-                Outcome::Upgrade { client, response } => {
-                    let fresh = fresh.to_vec();
-                    return self.upgrade(key, client, response, &fresh);
-                }
-                Outcome::Parked { client, origin } => {
-                    exchange.park(Parked::Poll { client, origin }, &config.limits, self.now);
-                }
-                Outcome::Probe { client, response } => {
-                    let fresh = fresh.to_vec();
-                    return self.begin_probe(key, client, &response, &fresh);
-                }
-            }
-        }
-        if !exchange.is_flushed() || exchange.is_closing() {
-            self.replied.push(key);
-        }
-        self.timers.arm(key, conn);
-        if let Some(view) = counting {
-            self.await_lookup(key, view);
-        }
-    }
-
-    /// Answers a request that waits.
-    pub(super) fn answer(&mut self, key: ConnKey, reply: Reply) {
-        let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else { return };
-        let State::Http(exchange) = &mut conn.state else { return };
-        let Some(parked) = exchange.unpark(&self.hub.config().limits, self.now) else { return };
-        if self.stopping.is_some() {
-            exchange.end_with_reply();
-        }
-        let reply = match parked {
-            Parked::Poll { origin, .. } => api::engineio::cors(reply, &origin),
-            Parked::Page | Parked::Login { .. } => reply,
-        };
-        exchange.reply(&reply, self.now);
-        self.timers.arm(key, conn);
-        self.replied.push(key);
     }
 
     fn expire(&mut self) {

@@ -20,7 +20,6 @@ impl Server {
     /// The first line.
     pub(super) fn record_start(&mut self) {
         let listening: Vec<String> = self.listeners.iter().map(ToString::to_string).collect();
-        self.hub.begin_turn(self.now);
         self.hub.log.system("start", |line| {
             line.text("version", env!("CARGO_PKG_VERSION"));
             line.text("listen", &listening.join(" "));

@@ -11,6 +11,7 @@ pub mod event_loop;
 pub mod fatal;
 pub mod flush;
 pub mod hooks;
+pub mod http;
 pub mod lifecycle;
 pub mod listener;
 pub mod logger;

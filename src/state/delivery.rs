@@ -179,6 +179,7 @@ impl State {
         self.queue(key, frame);
     }
 
+    /// Queues a frame for one client. A client whose outbox is full is closed as a slow consumer.
     pub fn queue(&mut self, key: ClientKey, frame: Run) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
         if client.outbox.push(frame, self.config.limits.unsent as usize).is_err() {

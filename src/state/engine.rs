@@ -10,6 +10,7 @@ use crate::{
 };
 
 impl State {
+    /// The heartbeat and time-outs in force.
     pub fn timing(&self) -> Timing {
         let config = &self.config.socketio;
         Timing {
@@ -41,6 +42,7 @@ impl State {
         self.effects.push_back(Effect::Rearm { client: key });
     }
 
+    /// A client's Socket.IO half, unless the client is being closed.
     pub fn socket_mut(&mut self, key: ClientKey) -> Option<&mut Socket> {
         self.clients.get_mut(key).filter(|client| !client.ending)?.socket.as_deref_mut()
     }
@@ -56,6 +58,7 @@ impl State {
         }
     }
 
+    /// Whether a session waits for the backend.
     pub fn is_pending(&self, session: SessionKey) -> bool {
         self.sessions.get(session).is_some_and(|session| session.pending)
     }

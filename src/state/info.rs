@@ -40,6 +40,7 @@ impl SessionInfo<'_> {
 }
 
 impl State {
+    /// Describes a session.
     pub fn info<'a>(&'a self, key: SessionKey, session: &'a Session) -> SessionInfo<'a> {
         SessionInfo {
             socket_id: self.sids.socket(key),

@@ -11,6 +11,7 @@ use super::{
 use crate::{key::SessionKey, names::RoomId};
 
 impl State {
+    /// The names of a session's rooms.
     pub fn room_names(&self, session: &Session) -> Vec<Rc<str>> {
         let table = &self.tenants[session.tenant.index()].rooms[session.namespace as usize];
         session.rooms.iter().map(|membership| table.room(membership.room).id.clone()).collect()
@@ -41,6 +42,7 @@ impl State {
         }
     }
 
+    /// Takes a session out of the room at that place of its list.
     pub fn leave_slot(&mut self, key: SessionKey, slot: usize) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Membership { room, place } = session.rooms.swap_remove(slot);

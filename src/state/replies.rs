@@ -39,6 +39,7 @@ impl State {
         }
     }
 
+    /// Tells a Socket.IO client that it may not join a namespace, in the way that its generation shows to the page.
     pub fn refuse(&mut self, key: ClientKey, revision: Revision, namespace: &str, why: &str) {
         let quoted = quote(why);
         match revision {
@@ -58,6 +59,7 @@ impl State {
     }
 
     /// Queues an event with one argument, given as JSON.
+    /// Queues an event with one argument, given as JSON, for a Socket.IO client.
     pub fn send_event(&mut self, key: ClientKey, namespace: &str, name: &str, data: &str) {
         self.send_packet(key, Kind::Event, namespace, None, &[], |out| {
             out.push(b'[');

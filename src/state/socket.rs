@@ -14,6 +14,7 @@ pub struct Socket {
     /// Its address if it has one, a namespace, and the query it opened the session with: namespaces may be joined with it
     /// at any time.
     pub opening: Box<str>,
+    /// The page and the browser.
     pub agent: Rc<Agent>,
     /// The namespaces it is in.
     pub sessions: SmallVec<[(NamespaceId, SessionKey); 1]>,

@@ -72,6 +72,7 @@ impl State {
         polled
     }
 
+    /// Whether a client's transport is polling.
     pub fn is_polling(&self, key: ClientKey) -> bool {
         let socket = self.clients.get(key).and_then(|client| client.socket.as_ref());
         socket.is_some_and(|socket| socket.engine.takes_posts())

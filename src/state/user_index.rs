@@ -11,6 +11,7 @@ use crate::key::SessionKey;
 #[derive(Default)]
 pub struct UserIndex {
     by_name: HashMap<Rc<str>, SmallVec<[(TenantId, SessionKey); 1]>>,
+    /// The user of each session.
     pub of: HashMap<SessionKey, (TenantId, Rc<str>)>,
 }
 
@@ -36,6 +37,7 @@ impl UserIndex {
         }
     }
 
+    /// The sessions of a user of a tenant.
     pub fn sessions(&self, tenant: TenantId, userid: &str) -> Vec<SessionKey> {
         let sessions = self.by_name.get(userid).into_iter().flatten();
         sessions.filter(|(known, _)| *known == tenant).map(|(_, session)| *session).collect()

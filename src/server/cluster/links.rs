@@ -4,18 +4,17 @@ use crate::{
     api::view::View,
     clock::Time,
     key::ConnKey,
-    redis::Role,
     server::{conn::Socket, resolver::Resolver},
 };
 
 /// The connections, and what the loop keeps about them.
 #[derive(Default)]
 pub struct Links {
-    /// By [`Role`].
+    /// By [`Role`](crate::redis::Role).
     pub links: [Option<Link>; 2],
     /// Resolves the name in `redis.url`.
     pub resolver: Resolver,
-    /// Whether there may be more to read, by [`Role`].
+    /// Whether there may be more to read, by role.
     pub again: [bool; 2],
     /// Publications in a row that no client of this relay received.
     pub unwanted: u64,
