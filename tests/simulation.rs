@@ -369,7 +369,8 @@ impl World {
     /// Ends a turn as the server does: effects, flush, and a look at everybody.
     fn turn(&mut self) {
         self.now.time = Time::from_micros(self.now.time.micros() + 1000);
-        while let Some(Effect::Close { client, close }) = self.hub.poll_effect() {
+        while let Some(effect) = self.hub.poll_effect() {
+            let Effect::Close { client, close } = effect else { continue };
             self.hub.end(client, Some(close), true);
             let Some(number) = self.clients.iter().find(|(_, shadow)| shadow.key == client).map(|(n, _)| *n) else {
                 continue;

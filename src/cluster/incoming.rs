@@ -382,7 +382,7 @@ mod tests {
         };
         assert_eq!(event, expected);
         let outgoing = event.event();
-        assert_eq!((outgoing.name, outgoing.args, outgoing.volatile, outgoing.ask), ("e", args, true, None));
+        assert_eq!((outgoing.name, outgoing.args, outgoing.volatile, outgoing.ack), ("e", args, true, None));
         for (to, recipients) in [
             ("user", Recipients::User("7".into())),
             ("session", Recipients::Session("7".into())),
