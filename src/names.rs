@@ -52,7 +52,7 @@ pub struct Rooms<'a> {
 impl<'a> Rooms<'a> {
     /// Parses `list`, whose names may have `max_len` bytes each and of which there may be `max_rooms`; 0 means any number.
     pub fn parse(list: &'a str, max_len: usize, max_rooms: usize) -> Result<Rooms<'a>, NameError> {
-        if !list.is_empty() && list.len() <= max_len && !list.contains(',') {
+        if !list.is_empty() && list.len() <= max_len && !list.as_bytes().contains(&b',') {
             return Ok(Rooms { list: smallvec![RoomId(list)] });
         }
         let names = || list.split(',').filter(|name| !name.is_empty());
