@@ -56,7 +56,7 @@ impl std::error::Error for Broken {}
 /// its messages of the turn come from one room.
 ///
 /// Invariants: `bytes` is the length of `rest` and `run` together, and `rest` is older than `run`. Between two turns `run` is
-/// empty, and `rest` has no [`Segment::Run`].
+/// empty, and `rest` has no `Segment::Run`.
 #[derive(Default)]
 pub struct Outbox {
     run: Run,

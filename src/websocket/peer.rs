@@ -2,7 +2,7 @@
 //!
 //! Each read gets a context of its own, which is dropped if the input ends between two messages. So an idle connection has no
 //! WebSocket state. A context kept for each connection would take 256 bytes and a buffer as large as the largest message. A
-//! new one for each read takes 33 ns, and [`Border`] takes 10 ns a frame to find out where the input ends.
+//! new one for each read takes 33 ns, and `Border` takes 10 ns a frame to find out where the input ends.
 
 use core::fmt;
 use std::io::{self, Cursor, ErrorKind, Read, Write};
