@@ -1,20 +1,20 @@
-//! Time as the pure floors know it: a number that is passed in, never asked for.
+//! Time as a value: code below the server receives it as an argument and never reads a clock.
 //!
-//! The world reads the clock once a turn and hands a [`Now`] down; tests make their own. A [`Time`] is eight bytes with
-//! no epoch anybody could misuse, which is what a deadline in every connection may cost.
+//! The server reads the clocks once a turn and passes a [`Now`] down; tests make their own. A [`Time`] is eight bytes, so
+//! that every connection can hold a few deadlines.
 
 use core::{fmt, time::Duration};
 
 use time::{OffsetDateTime, UtcOffset};
 
-/// A point on relay's own clock: microseconds since the process started.
+/// A point on the monotonic clock: microseconds since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
 impl Time {
     /// The start of the process.
     pub const START: Time = Time(0);
-    /// A deadline that never comes.
+    /// A deadline that never expires; later than every other time.
     pub const NEVER: Time = Time(u64::MAX);
 
     /// The point `micros` microseconds after the start.
@@ -27,54 +27,55 @@ impl Time {
         self.0
     }
 
-    /// The point `wait` after this one; a wait too long to count ends [never](Time::NEVER).
+    /// The time `wait` after this one; [`Time::NEVER`] if that is out of range.
     pub fn after(self, wait: Duration) -> Time {
         let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
         Time(self.0.saturating_add(micros))
     }
 
-    /// When to ping who is heard now: after `interval` and, if that is a second or more, up to 100 ms later together with
-    /// others. 18,000 clients with an interval of 25 s so cost ten wake-ups a second instead of 720.
+    /// When to send the next ping to a client that is alive now: after `interval`. Intervals of a second or more are rounded
+    /// up to the next multiple of 100 ms, so that pings are sent in groups: 18,000 clients with an interval of 25 s wake the
+    /// process ten times a second instead of 720 times.
     pub fn ping_after(self, interval: Duration) -> Time {
         let step = if interval < Duration::from_secs(1) { 1 } else { 100_000 };
         Time(self.after(interval).0.checked_next_multiple_of(step).unwrap_or(u64::MAX))
     }
 
-    /// How long after `earlier` this point is; zero if it is not after it.
+    /// The duration from `earlier` to this time; zero if `earlier` is later.
     pub fn since(self, earlier: Time) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// The clocks as they stood when the turn began.
+/// The clocks at the beginning of a turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
-    /// The monotonic clock: deadlines and rates.
+    /// The monotonic clock, for deadlines and rates.
     pub time: Time,
-    /// The wall clock, unix seconds: signatures and dates.
+    /// The wall clock as Unix time in seconds, for signatures and dates.
     pub unix: u64,
-    /// How far the local time is ahead of UTC, in seconds: days and what people read.
+    /// How far local time is ahead of UTC, in seconds, for days and for times that people read.
     pub utc_offset: i32,
 }
 
 impl Now {
-    /// The local day, counted from that of 1970-01-01.
+    /// The local day: days since 1970-01-01.
     pub fn day(self) -> i64 {
         (self.unix as i64 + i64::from(self.utc_offset)).div_euclid(86_400)
     }
 
-    /// The local time, to be shown.
+    /// The local time.
     pub fn local(self) -> Local {
         self.local_at(self.unix)
     }
 
-    /// The local time of another moment, with the offset of this one.
+    /// The local time at `unix`, a Unix time in seconds, with the offset from UTC of now.
     pub fn local_at(self, unix: u64) -> Local {
         Local { unix, utc_offset: self.utc_offset }
     }
 }
 
-/// A local time: `2026-11-21T07:13:36+08:00` (RFC 3339).
+/// A local time. `Display` writes `2026-11-21T07:13:36+08:00` (RFC 3339).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Local {
     unix: u64,
@@ -82,13 +83,13 @@ pub struct Local {
 }
 
 impl Local {
-    /// Its day, to be shown.
+    /// The day.
     pub fn date(self) -> Date {
         let time = self.time();
         Date { year: time.year(), month: time.month().into(), day: time.day() }
     }
 
-    /// As the old server wrote it: `2026-11-20 20:52:3`.
+    /// The time without leading zeros in hour, minute and second, as node-socket-im wrote it: `2026-11-20 20:52:3`.
     pub fn unpadded(self) -> String {
         let (hour, minute, second) = self.time().to_hms();
         format!("{} {hour}:{minute}:{second}", self.date())
@@ -111,7 +112,7 @@ impl fmt::Display for Local {
     }
 }
 
-/// A day of the calendar: `2026-11-21`.
+/// A calendar day. `Display` writes `2026-11-21`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Date {
     year: i32,
@@ -120,7 +121,7 @@ pub struct Date {
 }
 
 impl Date {
-    /// Reads `2026-11-21`, and nothing else.
+    /// Parses a day in the form `2026-11-21`; `None` if `text` has another form or the day does not exist.
     pub fn parse(text: &str) -> Option<Date> {
         let plain = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
         let mut parts = text.split('-').filter(|_| plain);
@@ -132,7 +133,7 @@ impl Date {
         date.calendar().filter(|_| parts.next().is_none()).map(|_| date)
     }
 
-    /// Which local day it is, as [`Now::day`] counts them.
+    /// The number of days since 1970-01-01, as [`Now::day`] counts them.
     pub fn number(self) -> i64 {
         let epoch = OffsetDateTime::UNIX_EPOCH.to_julian_day();
         self.calendar().map_or(0, |date| i64::from(date.to_julian_day() - epoch))
@@ -154,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn never_stays_never() {
+    fn times_saturate() {
         assert_eq!(Time::NEVER.after(Duration::from_secs(1)), Time::NEVER);
         assert_eq!(Time::START.after(Duration::MAX), Time::NEVER);
         assert_eq!(Time::START.since(Time::NEVER), Duration::ZERO);
@@ -164,6 +165,7 @@ mod tests {
         assert_eq!(Time::from_micros(1).ping_after(Duration::from_millis(80)), Time::from_micros(80_001));
         assert_eq!(Time::from_micros(1500).since(Time::from_micros(500)), Duration::from_millis(1));
     }
+
     #[test]
     fn local_times() {
         let now = |unix, utc_offset| Now { unix, utc_offset, ..Now::default() };
@@ -172,9 +174,9 @@ mod tests {
         let noon = now(1_795_219_200, 0);
         assert_eq!(noon.day(), Date::parse("2026-11-21").unwrap().number());
         assert_eq!(now(1_795_219_199, 0).day(), noon.day() - 1, "the second before midnight");
-        assert_eq!(now(1_795_219_199, 1).day(), noon.day(), "it is later in the east");
+        assert_eq!(now(1_795_219_199, 1).day(), noon.day(), "local time is ahead of UTC");
         assert_eq!(now(0, -1).day(), -1);
-        assert_eq!(now(u64::MAX, 0).local().to_string(), "1970-01-01T00:00:00+00:00", "no time at all");
+        assert_eq!(now(u64::MAX, 0).local().to_string(), "1970-01-01T00:00:00+00:00", "out of range");
         assert_eq!(Date::parse("2024-02-29").unwrap().to_string(), "2024-02-29");
         for wrong in
             ["", "2026-2-01", "2026-02-30", "20260-1-01", "2026-02-01-", "-026-02-01", "../../../..", "2026-02-1a"]

@@ -1,15 +1,15 @@
-//! Encoded frames of one turn, which many share.
+//! The encoded frames of a turn, shared by all members of a room.
 //!
-//! A message is encoded once for a room and a form, straight into the room's [`Batch`]: the bytes of all its frames of
-//! this turn, back to back. What a member is to get is then a [`Run`] of that batch, twelve bytes, and mostly the same run
-//! for all members: one send from one piece of memory that stays in the cache, whatever number of messages it carries.
-//! (A queue of shared frames in each member, 24 bytes a message, cost half as much again as the kernel's work with 32
-//! messages in a turn, and a copy of them into one piece for each member.) What a slow peer leaves over is kept by
-//! sharing the batch, so a room of slow peers holds its messages once.
+//! A message is encoded once for each room and form, directly into the room's [`Batch`]: the frames of the turn, back to
+//! back. What a member receives is a [`Run`] of the batch, twelve bytes, and usually the same run for all members: one send
+//! from one block of memory that stays in the cache, however many messages it holds. (A queue of shared frames in each
+//! member takes 24 bytes a message and a copy into one block for each member. With 32 messages in a turn it cost half as much
+//! as the kernel's work for the sends.) Unsent bytes of a slow client share the batch, so a room of slow clients holds its
+//! messages once.
 
 use std::rc::Rc;
 
-/// What a frame carries (RFC 6455 section 5.2).
+/// The type of a frame (RFC 6455 section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Opcode {
@@ -17,25 +17,30 @@ pub enum Opcode {
     Text = 1,
     /// Arbitrary bytes.
     Binary = 2,
-    /// The closing handshake.
+    /// A close: status code and reason.
     Close = 8,
-    /// "Are you there?"
+    /// A ping, which the client answers with a pong.
     Ping = 9,
 }
 
-/// Frames back to back: unmasked and final, as a server sends them; or any bytes that must not be torn apart.
+/// Frames back to back: final and unmasked, as a server sends them. Other bytes that belong together count as a frame.
 #[derive(Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
-    /// Where each frame ends.
+    /// The end of each frame.
     ends: Vec<u32>,
-    /// Whether it begins within a frame, whose start went out before.
+    /// Whether the batch begins within a frame, whose beginning was sent before.
     torn: bool,
 }
 
 impl Batch {
-    /// Appends a frame whose payload `fill` appends. The header's room is guessed at the size it has for 126 to 65,535
-    /// bytes; other payloads are moved by a few bytes.
+    /// Appends a frame whose payload is what `fill` appends. Returns its begin and end.
+    ///
+    /// The header is assumed to have the four bytes of payloads from 126 to 65,535 bytes; other payloads are moved.
+    ///
+    /// # Panics
+    ///
+    /// If the batch reaches 4 GiB. Reads are limited per turn, so it cannot.
     pub fn push(&mut self, opcode: Opcode, fill: impl FnOnce(&mut Vec<u8>)) -> (u32, u32) {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(&[0; GUESSED_HEADER]);
@@ -62,7 +67,7 @@ impl Batch {
         self.end(begin)
     }
 
-    /// Appends bytes as they are.
+    /// Appends bytes as one frame, unchanged. Returns their begin and end.
     pub fn push_raw(&mut self, bytes: &[u8]) -> (u32, u32) {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
@@ -75,26 +80,26 @@ impl Batch {
         &self.bytes[begin as usize..end as usize]
     }
 
-    /// Whether a frame begins or ends at `place`.
-    pub fn is_border(&self, place: u32) -> bool {
-        (place == 0 && !self.torn) || self.ends.binary_search(&place).is_ok()
+    /// Whether a frame begins or ends at `position`.
+    pub fn is_border(&self, position: u32) -> bool {
+        (position == 0 && !self.torn) || self.ends.binary_search(&position).is_ok()
     }
 
-    /// Where the frame ends that `place` is in.
-    pub fn end_after(&self, place: u32) -> u32 {
-        let next = self.ends.partition_point(|end| *end <= place);
+    /// The end of the frame that contains the byte at `position`.
+    pub fn end_after(&self, position: u32) -> u32 {
+        let next = self.ends.partition_point(|end| *end <= position);
         self.ends.get(next).copied().unwrap_or(self.bytes.len() as u32)
     }
 
     fn end(&mut self, begin: usize) -> (u32, u32) {
-        let end = u32::try_from(self.bytes.len()).expect("a turn brings far less than 4 GiB: reads are budgeted");
+        let end = u32::try_from(self.bytes.len()).expect("less than 4 GiB in a turn: reads are limited");
         self.ends.push(end);
         (begin as u32, end)
     }
 
-    /// A part as a batch of its own.
+    /// A copy of the bytes from `begin` to `end` as a batch of its own.
     fn part(&self, begin: u32, end: u32) -> Batch {
-        let ends = self.ends.iter().filter(|place| (begin + 1..=end).contains(*place)).map(|place| place - begin);
+        let ends = self.ends.iter().filter(|at| (begin + 1..=end).contains(*at)).map(|at| at - begin);
         Batch { bytes: self.slice(begin, end).into(), ends: ends.collect(), torn: !self.is_border(begin) }
     }
 
@@ -107,33 +112,34 @@ impl Batch {
     }
 }
 
-/// A part of one of this turn's batches.
+/// A part of one of the turn's batches. Only valid until [`Turn::end`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Run {
-    /// Which batch of the turn.
+    /// The number of the batch in the turn.
     pub batch: u32,
-    /// Where it begins.
+    /// Its first byte in the batch.
     pub begin: u32,
-    /// Where it ends.
+    /// The byte behind its last one.
     pub end: u32,
 }
 
 impl Run {
-    /// How many bytes.
+    /// The number of bytes.
     pub fn len(self) -> usize {
         (self.end - self.begin) as usize
     }
 
-    /// Whether it is nothing.
+    /// Whether it has no bytes.
     pub fn is_empty(self) -> bool {
         self.begin == self.end
     }
 }
 
-/// The batches of the turn: one for frames to single clients, and one for each room and form with a message.
+/// The batches of a turn: one for frames to single clients, and one for each room and form with a message.
 pub struct Turn {
-    /// Each is the turn's own while it grows, and shared once somebody keeps a part of it.
+    /// Owned by the turn alone while frames are appended; shared once an outbox keeps a part.
     batches: Vec<Rc<Batch>>,
+    /// Batches in use in this turn; the others are empty and keep their memory.
     used: usize,
     number: u32,
 }
@@ -144,23 +150,23 @@ impl Turn {
         Turn { batches: vec![Rc::default()], used: 1, number: 1 }
     }
 
-    /// Which turn it is: what holds for a room's batches holds while this stays the same.
+    /// The number of the turn, never 0. The numbers of batches are valid while it stays the same.
     pub fn number(&self) -> u32 {
         self.number
     }
 
-    /// A frame for a single client.
+    /// Encodes a frame for a single client; `fill` appends the payload.
     pub fn single(&mut self, opcode: Opcode, fill: impl FnOnce(&mut Vec<u8>)) -> Run {
         self.push(SINGLE, opcode, fill)
     }
 
-    /// Bytes for a single client.
+    /// Appends bytes for a single client, unchanged.
     pub fn single_raw(&mut self, bytes: &[u8]) -> Run {
-        let (begin, end) = self.growing(SINGLE).push_raw(bytes);
+        let (begin, end) = self.batch_mut(SINGLE).push_raw(bytes);
         Run { batch: SINGLE, begin, end }
     }
 
-    /// A batch for a room and a form that has none in this turn.
+    /// Opens a batch for a room and a form that has none in this turn, and returns its number.
     pub fn open(&mut self) -> u32 {
         if self.used == self.batches.len() {
             self.batches.push(Rc::default());
@@ -169,26 +175,26 @@ impl Turn {
         self.used as u32 - 1
     }
 
-    /// A frame at the end of an open batch.
+    /// Encodes a frame at the end of batch `batch`; `fill` appends the payload.
     pub fn push(&mut self, batch: u32, opcode: Opcode, fill: impl FnOnce(&mut Vec<u8>)) -> Run {
-        let (begin, end) = self.growing(batch).push(opcode, fill);
+        let (begin, end) = self.batch_mut(batch).push(opcode, fill);
         Run { batch, begin, end }
     }
 
-    /// A run's batch.
+    /// The batch of a run.
     #[inline]
     pub fn batch(&self, run: Run) -> &Batch {
         &self.batches[run.batch as usize]
     }
 
-    /// A run's bytes.
+    /// The bytes of a run.
     #[inline]
     pub fn slice(&self, run: Run) -> &[u8] {
         self.batch(run).slice(run.begin, run.end)
     }
 
-    /// A run that outlives the turn, as part of a shared batch: the whole one, or one of its own if the run is so small
-    /// a part that it would hold four times its bytes in memory.
+    /// Makes a run outlive the turn. Returns a shared batch, and begin and end of the run in it. The batch is the turn's own,
+    /// or a copy of the run if the run is less than a quarter of it: a small part must not keep a large batch in memory.
     pub fn keep(&self, run: Run) -> (Rc<Batch>, u32, u32) {
         let batch = &self.batches[run.batch as usize];
         if run.len() * 4 < batch.bytes.len() {
@@ -197,7 +203,7 @@ impl Turn {
         (batch.clone(), run.begin, run.end)
     }
 
-    /// The next turn begins: no run of this one may be left anywhere.
+    /// Begins the next turn. All runs of this one become invalid.
     pub fn end(&mut self) {
         self.number = self.number.wrapping_add(1).max(1);
         self.batches.truncate(KEPT_BATCHES);
@@ -210,9 +216,9 @@ impl Turn {
         self.used = 1;
     }
 
-    fn growing(&mut self, batch: u32) -> &mut Batch {
+    fn batch_mut(&mut self, batch: u32) -> &mut Batch {
         let batch = &mut self.batches[batch as usize];
-        Rc::get_mut(batch).expect("parts are kept only while the turn is being flushed")
+        Rc::get_mut(batch).expect("runs are kept only while the turn is flushed")
     }
 }
 
@@ -222,12 +228,13 @@ impl Default for Turn {
     }
 }
 
-/// The batch of frames to single clients.
+/// The number of the batch for frames to single clients.
 const SINGLE: u32 = 0;
-/// Two bytes, and two of length.
+/// Bytes of a header with a length of 16 bits (RFC 6455 section 5.2).
 const GUESSED_HEADER: usize = 4;
-/// Bytes and batches whose memory stays for the next turn.
+/// Bytes of a batch above which its memory is freed at the end of the turn.
 const KEPT_BYTES: usize = 128 * 1024;
+/// Batches whose memory is kept for the next turn.
 const KEPT_BATCHES: usize = 64;
 
 #[cfg(test)]
@@ -237,7 +244,7 @@ mod tests {
     use tungstenite::protocol::frame::FrameHeader;
 
     #[test]
-    fn headers_are_what_rfc_6455_says() {
+    fn headers_follow_rfc_6455() {
         let lengths = [0, 1, 125, 126, 127, 65535, 65536, 70000];
         let mut batch = Batch::default();
         for length in lengths {
@@ -260,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_part_is_shared_unless_it_is_small() {
+    fn a_kept_run_is_shared_unless_it_is_small() {
         let mut turn = Turn::new();
         let room = turn.open();
         let first = turn.push(room, Opcode::Binary, |out| out.extend([1; 10]));

@@ -1,14 +1,14 @@
-//! Names for things that live in a slot: an index and a generation.
+//! Generational keys: references to values in a table that may be removed at any time.
 //!
-//! Owners hold values in [`Slots`]; everybody else holds a key, eight bytes, and asks. A key kept longer than its value
-//! finds nothing, since the slot's next life has another generation. Slots are reused, so the table stays as large as the
-//! most there ever were at once.
+//! The owner keeps its values in [`Slots`]; other code keeps keys of eight bytes. A key that outlives its value finds nothing,
+//! because the next value in the slot has another generation. Slots are reused, so a table is as large as the largest number
+//! of values that it ever held at once.
 
 use core::{fmt, marker::PhantomData, num::NonZeroU32};
 
 use slab::Slab;
 
-/// The index of a slot, and which of its lives is meant.
+/// The index of a slot, and the generation of the value in it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     index: u32,
@@ -18,17 +18,17 @@ pub struct Key {
 const _: () = assert!(size_of::<Option<Key>>() == 8);
 
 impl Key {
-    /// The slot's index: small, dense, reused.
+    /// The index of the slot: small, dense, reused.
     pub const fn index(self) -> usize {
         self.index as usize
     }
 
-    /// Both halves in one number: unique for 2³² insertions.
+    /// The key as a number: generation in the upper half, index in the lower. Unique for 2³² insertions.
     pub const fn to_bits(self) -> u64 {
         ((self.generation.get() as u64) << 32) | self.index as u64
     }
 
-    /// The key of [`Key::to_bits`]; nothing if there can be no such key.
+    /// The key that [`Key::to_bits`] returned as `bits`; `None` if no key has these bits.
     pub fn from_bits(bits: u64) -> Option<Key> {
         let generation = NonZeroU32::new((bits >> 32) as u32)?;
         Some(Key { index: bits as u32, generation })
@@ -41,11 +41,11 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A newtype around [`Key`], so that one table's key cannot be used on another.
+/// A newtype of [`Key`], one for each kind of table, so that a key cannot be used with a table of another kind.
 pub trait Handle: Copy {
-    /// Wraps.
+    /// The typed key.
     fn wrap(key: Key) -> Self;
-    /// Unwraps.
+    /// The untyped key.
     fn key(self) -> Key;
 }
 
@@ -67,15 +67,15 @@ macro_rules! handles {
 }
 
 handles! {
-    /// Names a connection: one socket.
+    /// The key of a connection: one socket.
     ConnKey
-    /// Names a client: one peer with one outbox, whatever carries it.
+    /// The key of a client: one peer with one outbox, which may outlive its connections.
     ClientKey
-    /// Names a session: a client in one namespace.
+    /// The key of a session: a client in one namespace.
     SessionKey
 }
 
-/// A table of values named by keys of type `K`.
+/// A table of values of type `T` with keys of type `K`. All operations on one value are O(1).
 pub struct Slots<K, T> {
     slab: Slab<Slot<T>>,
     generation: NonZeroU32,
@@ -88,43 +88,46 @@ struct Slot<T> {
 }
 
 impl<K: Handle, T> Slots<K, T> {
-    /// An empty table; allocates nothing.
+    /// An empty table. Does not allocate.
     pub const fn new() -> Self {
         Slots { slab: Slab::new(), generation: NonZeroU32::MIN, handle: PhantomData }
     }
 
-    /// How many values there are.
+    /// The number of values.
     pub fn len(&self) -> usize {
         self.slab.len()
     }
 
-    /// Whether there is no value.
+    /// Whether the table has no value.
     pub fn is_empty(&self) -> bool {
         self.slab.is_empty()
     }
 
-    /// Puts a value into a free slot.
+    /// Inserts a value and returns its key.
     pub fn insert(&mut self, value: T) -> K {
         let generation = self.generation;
         self.generation = generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         let index = self.slab.insert(Slot { generation, value });
-        K::wrap(Key { index: u32::try_from(index).expect("fewer than 2^32 slots: descriptors are fewer"), generation })
+        K::wrap(Key {
+            index: u32::try_from(index).expect("fewer than 2^32 values: each belongs to a file descriptor"),
+            generation,
+        })
     }
 
-    /// The value, if it still lives.
+    /// The value of `key`, or `None` if it was removed.
     pub fn get(&self, key: K) -> Option<&T> {
         let key = key.key();
         self.slab.get(key.index()).filter(|slot| slot.generation == key.generation).map(|slot| &slot.value)
     }
 
-    /// The value to change, if it still lives.
+    /// The value of `key` for writing, or `None` if it was removed.
     pub fn get_mut(&mut self, key: K) -> Option<&mut T> {
         let key = key.key();
         self.slab.get_mut(key.index()).filter(|slot| slot.generation == key.generation).map(|slot| &mut slot.value)
     }
 
-    /// The same if `is_meant` says so, which is asked before the key's generation is compared: where a value's first bits
-    /// say both that it lives and that it is meant, one look is enough.
+    /// The value of `key` for writing if `is_meant` accepts it. `is_meant` is called before the generation is compared:
+    /// if it reads the field whose niche marks free slots, the compiler merges the two checks.
     #[inline]
     pub fn get_mut_if(&mut self, key: K, is_meant: impl FnOnce(&T) -> bool) -> Option<&mut T> {
         let key = key.key();
@@ -132,26 +135,26 @@ impl<K: Handle, T> Slots<K, T> {
         (is_meant(&slot.value) && slot.generation == key.generation).then_some(&mut slot.value)
     }
 
-    /// Takes the value out and frees the slot.
+    /// Removes the value of `key` and returns it, or `None` if it was removed before.
     pub fn remove(&mut self, key: K) -> Option<T> {
         self.get(key)?;
         Some(self.slab.remove(key.key().index()).value)
     }
 
-    /// The key of whoever lives at `index` now.
+    /// The key of the value that is in the slot `index` now.
     pub fn key_at(&self, index: usize) -> Option<K> {
         let slot = self.slab.get(index)?;
         Some(K::wrap(Key { index: index as u32, generation: slot.generation }))
     }
 
-    /// All values with their keys, in slot order.
+    /// All keys and values, in the order of the slots.
     pub fn iter(&self) -> impl Iterator<Item = (K, &T)> {
         self.slab
             .iter()
             .map(|(index, slot)| (K::wrap(Key { index: index as u32, generation: slot.generation }), &slot.value))
     }
 
-    /// All keys, in slot order.
+    /// All keys, in the order of the slots.
     pub fn keys(&self) -> Vec<K> {
         self.iter().map(|(key, _)| key).collect()
     }
@@ -168,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_outlives_its_value_but_not_its_meaning() {
+    fn a_key_does_not_find_the_next_value_in_its_slot() {
         let mut slots: Slots<ConnKey, &str> = Slots::new();
         let first = slots.insert("first");
         assert_eq!(slots.remove(first), Some("first"));
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_are_the_key() {
+    fn bits_convert_back() {
         let mut slots: Slots<SessionKey, ()> = Slots::new();
         let key = slots.insert(()).key();
         assert_eq!(Key::from_bits(key.to_bits()), Some(key));

@@ -1,27 +1,30 @@
-//! Every bound of contract section 12, once: its key, its default, its unit, and what happens there.
+//! The limits (`docs/protocol.md`, Limits): key, default, range, unit and effect of each.
+//!
+//! [`TABLE`] is the only definition: the configuration file is read by it, and README and `etc/relay.toml` are tested
+//! against it.
 
 use core::time::Duration;
 
-/// What one bound is about.
+/// The definition of one limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Limit {
     /// The key in `[limits]`.
     pub key: &'static str,
-    /// What it is when nobody says anything; durations in milliseconds, though the file says seconds.
+    /// The default. Durations are in milliseconds, although the file has seconds.
     pub default: u64,
-    /// The least and the most it may be set to.
+    /// The smallest and the largest value, in the unit of `default`.
     pub range: (u64, u64),
-    /// Whether zero lifts it.
+    /// Whether 0 is allowed as well, and means no limit.
     pub liftable: bool,
-    /// What is counted.
+    /// The unit in the file.
     pub unit: &'static str,
-    /// What who reaches it sees.
+    /// What happens to a client that exceeds it.
     pub effect: &'static str,
 }
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $key:ident = $default:literal, $low:literal..=$high:literal, $liftable:literal, $unit:literal, $effect:literal;)*) => {
-        /// The bounds in force.
+        /// The limits in force. Durations are in milliseconds; 0 means no limit where the limit may be lifted.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Limits {
             $($(#[$doc])* pub $key: u64,)*
@@ -33,13 +36,13 @@ macro_rules! limits {
             }
         }
 
-        /// The table of contract section 12.
+        /// Every limit, in the order of the configuration file.
         pub const TABLE: &[Limit] = &[$(Limit {
             key: stringify!($key), default: $default, range: ($low, $high), liftable: $liftable, unit: $unit, effect: $effect,
         },)*];
 
         impl Limits {
-            /// The bound of that key, to set.
+            /// The value of the limit called `key`, or `None` if there is no such limit.
             pub fn by_key(&mut self, key: &str) -> Option<&mut u64> {
                 match key {
                     $(stringify!($key) => Some(&mut self.$key),)*
@@ -51,34 +54,34 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Connections of all kinds at once; zero: what `RLIMIT_NOFILE` allows less 64.
+    /// Open connections of all kinds; 0: `RLIMIT_NOFILE` less 64.
     connections = 0, 1..=10_000_000, true, "connections", "503 and close, then accepting pauses";
-    /// Bytes of a request's line and headers.
+    /// Bytes of a request line with its headers.
     request_head = 16384, 256..=65535, false, "bytes", "431";
     /// Header lines of a request.
     request_headers = 100, 8..=256, false, "lines", "431";
-    /// Milliseconds a request's head may take to arrive, and the longest pause within its body.
+    /// Milliseconds within which the head of a request must arrive, and the longest pause within its body.
     request_timeout = 10_000, 10..=3_600_000, false, "seconds", "408";
-    /// Milliseconds a connection may wait for its next request.
+    /// Milliseconds that a connection may be idle between two requests.
     keep_alive = 75_000, 10..=86_400_000, false, "seconds", "closed";
     /// Bytes of a request's body.
     body = 1_000_000, 1024..=1_073_741_824, false, "bytes", "413";
-    /// Bytes of a client's message.
+    /// Bytes of a message from a client.
     message = 1_000_000, 128..=1_073_741_824, false, "bytes", "WebSocket close 1009";
-    /// Rooms a session may be in, and may name in one message.
+    /// Rooms that a session may join, and that one message may name.
     rooms_per_session = 100, 1..=65535, false, "rooms", "refused with why";
-    /// Bytes of a room's name.
+    /// Bytes of the name of a room.
     room_id = 128, 1..=4096, false, "bytes", "refused with why";
-    /// Bytes that may wait for one client beyond what the kernel holds.
+    /// Unsent bytes of one client, without those in the kernel.
     unsent = 1_048_576, 4096..=1_073_741_824, false, "bytes", "slow consumer: closed with 1013";
-    /// Messages a client may send each second.
+    /// Messages per second from one client.
     message_rate = 200, 1..=1_000_000, true, "messages/s", "sys_error";
-    /// Messages a client may send at once after a rest.
+    /// Messages that a client may send at once after a pause.
     message_burst = 400, 1..=10_000_000, false, "messages", "sys_error";
 }
 
 impl Limit {
-    /// Whether the file gives seconds, with fractions, and [`Limits`] milliseconds.
+    /// Whether the limit is a duration: seconds, with fractions, in the file; milliseconds in [`Limits`].
     pub fn is_duration(&self) -> bool {
         self.unit == "seconds"
     }
@@ -101,13 +104,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn defaults_are_possible() {
+    fn defaults_are_within_their_range() {
         let mut limits = Limits::default();
         for limit in TABLE {
             let default = *limits.by_key(limit.key).unwrap();
             assert_eq!(default, limit.default);
-            let possible = limit.range.0..=limit.range.1;
-            assert!(possible.contains(&default) || (limit.liftable && default == 0), "{}", limit.key);
+            let range = limit.range.0..=limit.range.1;
+            assert!(range.contains(&default) || (limit.liftable && default == 0), "{}", limit.key);
         }
     }
 }

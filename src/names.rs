@@ -1,11 +1,12 @@
-//! Names that come from outside, checked once at the door.
+//! Names of rooms, sources and events that clients and backends send, validated once.
 //!
-//! Behind the door nobody asks again: a [`RoomId`] is neither empty nor too long, a [`Rooms`] list is not empty, a source's
-//! name can be part of a file's name.
+//! A [`RoomId`] is neither empty nor too long, and a [`Rooms`] list is not empty: code that receives one does not check again.
+
+use core::fmt;
 
 use smallvec::{SmallVec, smallvec};
 
-/// A room's name: not empty, at most so many bytes, any characters.
+/// The name of a room: not empty, at most `limits.room_id` bytes, any characters but a comma.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RoomId<'a>(&'a str);
 
@@ -16,60 +17,74 @@ impl<'a> RoomId<'a> {
     }
 }
 
-/// What is wrong with a name or a list of names.
+/// Why a list of rooms is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameError {
-    /// There is no name, or nothing but commas; or it is `*`, which the old clients send for "none".
+    /// The list has no name; or it is `*`, which clients of node-socket-im send for no rooms.
     Missing,
-    /// A room's name has more bytes than allowed: so many are.
+    /// A name has more bytes than the limit given here.
     TooLong(usize),
-    /// More rooms than allowed: so many are.
+    /// The list has more names than the limit given here.
     TooMany(usize),
 }
 
-/// Rooms named by a comma separated list, in its order. Empty items are skipped, nothing is trimmed, and an item that
-/// stands twice stands twice here (the old server's behaviour, which clients rely on).
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NameError::Missing => f.write_str("no room is named"),
+            NameError::TooLong(limit) => write!(f, "the name of a room has more than {limit} bytes"),
+            NameError::TooMany(limit) => write!(f, "more than {limit} rooms are named"),
+        }
+    }
+}
+
+impl std::error::Error for NameError {}
+
+/// The rooms of a comma-separated list, in its order; at least one.
+///
+/// Empty items are skipped, spaces are kept, and a name that is listed twice is here twice: clients rely on this behaviour of
+/// node-socket-im.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rooms<'a> {
     list: SmallVec<[RoomId<'a>; 2]>,
 }
 
 impl<'a> Rooms<'a> {
-    /// Splits and checks `list`; `most` of zero sets no bound on the number.
-    pub fn parse(list: &'a str, longest: usize, most: usize) -> Result<Rooms<'a>, NameError> {
-        if !list.is_empty() && list.len() <= longest && !list.bytes().any(|byte| byte == b',') {
+    /// Parses `list`, whose names may have `max_len` bytes each and of which there may be `max_rooms`; 0 means any number.
+    pub fn parse(list: &'a str, max_len: usize, max_rooms: usize) -> Result<Rooms<'a>, NameError> {
+        if !list.is_empty() && list.len() <= max_len && !list.as_bytes().contains(&b',') {
             return Ok(Rooms { list: smallvec![RoomId(list)] });
         }
         let names = || list.split(',').filter(|name| !name.is_empty());
-        if most != 0 && names().nth(most).is_some() {
-            return Err(NameError::TooMany(most));
+        if max_rooms != 0 && names().nth(max_rooms).is_some() {
+            return Err(NameError::TooMany(max_rooms));
         }
         let check =
-            |name: &'a str| if name.len() > longest { Err(NameError::TooLong(longest)) } else { Ok(RoomId(name)) };
+            |name: &'a str| if name.len() > max_len { Err(NameError::TooLong(max_len)) } else { Ok(RoomId(name)) };
         let list = names().map(check).collect::<Result<SmallVec<_>, _>>()?;
         if list.is_empty() { Err(NameError::Missing) } else { Ok(Rooms { list }) }
     }
 
-    /// The same for who connects: a list that is just `*` names nothing.
-    pub fn parse_login(list: &'a str, longest: usize, most: usize) -> Result<Rooms<'a>, NameError> {
-        if list == "*" { Err(NameError::Missing) } else { Rooms::parse(list, longest, most) }
+    /// Parses the `room_ids` of a login like [`Rooms::parse`], except that the list `*` counts as empty.
+    pub fn parse_login(list: &'a str, max_len: usize, max_rooms: usize) -> Result<Rooms<'a>, NameError> {
+        if list == "*" { Err(NameError::Missing) } else { Rooms::parse(list, max_len, max_rooms) }
     }
 
-    /// The rooms, at least one.
+    /// The rooms in the order of the list.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = RoomId<'a>> + '_ {
         self.list.iter().copied()
     }
 }
 
-/// Whether `name` may become part of a file's name: `[A-Za-z0-9._-]{1,64}` and not dots only.
+/// Whether `name` is safe as part of a file's name: `[A-Za-z0-9._-]{1,64}`, and not only dots.
 pub fn is_file_safe(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         && name.bytes().any(|byte| byte != b'.')
 }
 
-/// Whether an event's name belongs to the libraries themselves (socket.io-parser, `RESERVED_EVENTS`): a client that gets
-/// such an event takes it for a broken packet.
+/// Whether the event name `name` is reserved by Socket.IO (socket.io-parser, `RESERVED_EVENTS`): clients refuse a packet with
+/// such an event.
 pub fn is_reserved(name: &str) -> bool {
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"].contains(&name)
 }

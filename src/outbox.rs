@@ -1,6 +1,8 @@
-//! What waits for one peer, with its bytes counted.
+//! The send queue of one client, with a limit on its bytes.
+//!
+//! (Longer than 450 lines, of which 150 are tests that stop the client at every byte.)
 
-use core::mem::take;
+use core::{fmt, mem::take};
 use std::{
     collections::VecDeque,
     io::{self, ErrorKind, IoSlice, Write},
@@ -9,38 +11,54 @@ use std::{
 
 use crate::frame::{Batch, Run, Turn};
 
-/// The peer's unsent bytes would grow beyond what it may have.
+/// The client is too slow: its unsent bytes exceed the limit (`limits.unsent`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
 
-/// Whether something waited already.
+impl fmt::Display for Overflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client's unsent bytes exceed limits.unsent")
+    }
+}
+
+impl std::error::Error for Overflow {}
+
+/// Whether frames were queued before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queued {
-    /// The frame is all that waits.
+    /// The frame is the only one in the queue.
     Alone,
-    /// It stands behind others.
+    /// The frame is behind others.
     Behind,
 }
 
-/// How far a flush came.
+/// The result of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushed {
-    /// Nothing is left.
+    /// Everything is sent.
     All,
-    /// The peer takes no more for now: wait for the socket to become writable.
+    /// The socket accepts no more: flush again when it is writable.
     Blocked,
 }
 
-/// The peer cannot be written to any more. (Why would be known, but nobody asks, and saying it costs each write some
-/// instructions.)
+/// The socket cannot be written to any more. The cause is left out: no caller uses it, and returning it costs every write
+/// a few instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
 
-/// A queue of frames for one peer: 24 bytes, and nothing else while the peer keeps up and gets its messages of a turn
-/// from one room.
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection is broken")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// The frames to send to one client: 24 bytes, without an allocation as long as the client reads everything in the turn and
+/// its messages of the turn come from one room.
 ///
-/// Invariant: `bytes` is the length of all of `rest` and of `run`, and `rest` is older than `run`.
-/// Invariant: between two turns `run` is empty, and `rest` holds no run.
+/// Invariants: `bytes` is the length of `rest` and `run` together, and `rest` is older than `run`. Between two turns `run` is
+/// empty, and `rest` has no `Segment::Run`.
 #[derive(Default)]
 pub struct Outbox {
     run: Run,
@@ -50,18 +68,18 @@ pub struct Outbox {
 
 const _: () = assert!(size_of::<Outbox>() == 24);
 
-/// Boxed, so that who has none pays a pointer.
+/// What is queued in front of the run. Boxed, because most outboxes have none.
 #[derive(Default)]
 struct Rest {
     segments: VecDeque<Segment>,
-    /// What was left of the turn in which the peer fell behind.
+    /// Bytes left over at the end of the turn in which the client fell behind.
     begun: u32,
-    /// What is left of earlier turns than this one.
+    /// Bytes left over from earlier turns.
     kept: u32,
 }
 
 impl Rest {
-    /// Whether something waits that the peer did not take in an earlier turn.
+    /// Whether bytes of an earlier turn are unsent.
     fn is_kept(&self) -> bool {
         matches!(self.segments.front(), Some(Segment::Kept { .. }))
     }
@@ -70,7 +88,7 @@ impl Rest {
 enum Segment {
     /// Of this turn.
     Run(Run),
-    /// Of an older one.
+    /// Of an earlier turn.
     Kept { batch: Rc<Batch>, begin: u32, end: u32 },
 }
 
@@ -91,12 +109,12 @@ impl Segment {
 }
 
 impl Outbox {
-    /// Queues a frame unless the peer is slow: since it fell behind, what it has not taken has grown by more than `cap`
-    /// bytes. What this turn brought does not count, for nobody can have read it yet.
+    /// Queues a frame. Fails if the client is too slow: its unsent bytes have grown by more than `cap` since it fell behind.
+    /// Bytes of this turn do not count, because they have not been written yet.
     #[inline]
     pub fn push(&mut self, frame: Run, cap: usize) -> Result<Queued, Overflow> {
-        // Who keeps up has nothing waiting: nearly everybody, nearly always.
-        if self.bytes == 0 && frame.len() <= MOST_AT_ONCE {
+        // The common case: the client has read everything.
+        if self.bytes == 0 && frame.len() <= MAX_PER_TURN {
             self.bytes = frame.len() as u32;
             self.run = frame;
             return Ok(Queued::Alone);
@@ -104,25 +122,25 @@ impl Outbox {
         self.push_behind(frame, cap).map(|()| Queued::Behind)
     }
 
-    /// The same behind what waits already.
+    /// Queues a frame behind others, as [`Outbox::push`] does.
     #[inline]
     fn push_behind(&mut self, frame: Run, cap: usize) -> Result<(), Overflow> {
         let slow = self.rest.as_ref().is_some_and(|rest| rest.kept as usize > cap + rest.begun as usize);
-        if slow || self.bytes as usize + frame.len() > MOST_AT_ONCE {
+        if slow || self.bytes as usize + frame.len() > MAX_PER_TURN {
             return Err(Overflow);
         }
         self.force(frame);
         Ok(())
     }
 
-    /// The peer can be written to again, before the turn ends: whether it is slow will be seen then.
+    /// The socket is writable again: do not refuse frames until the next flush has shown how much the client reads.
     pub fn reprieve(&mut self) {
         if let Some(rest) = &mut self.rest {
             rest.kept = 0;
         }
     }
 
-    /// Queues a frame that must go out whatever waits already: the last one.
+    /// Queues a frame without a limit. For the last frame, which says why the connection ends.
     #[inline]
     pub fn force(&mut self, frame: Run) {
         self.bytes += frame.len() as u32;
@@ -130,29 +148,28 @@ impl Outbox {
             self.run.end = frame.end;
             return;
         }
-        self.seal();
+        self.queue_run();
         self.run = frame;
     }
 
-    /// Unsent bytes.
+    /// The number of unsent bytes.
     pub fn bytes(&self) -> usize {
         self.bytes as usize
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing is queued.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
 
-    /// Whether something waits that the peer did not take in an earlier turn.
+    /// Whether bytes of an earlier turn are unsent.
     pub fn is_behind(&self) -> bool {
-        let front = self.rest.as_ref().and_then(|rest| rest.segments.front());
-        matches!(front, Some(Segment::Kept { .. }))
+        self.rest.as_ref().is_some_and(|rest| rest.is_kept())
     }
 
-    /// Forgets what was not begun: only the rest of a frame that is half out stays.
+    /// Discards the queue, except the remainder of a frame that is partly sent.
     pub fn abandon(&mut self, turn: &Turn) {
-        self.seal();
+        self.queue_run();
         let front = self.rest.take().and_then(|mut rest| rest.segments.pop_front());
         *self = Outbox::default();
         let Some(mut front) = front else { return };
@@ -165,15 +182,17 @@ impl Outbox {
         self.rest.get_or_insert_default().segments.push_back(front);
     }
 
-    /// Writes until nothing is left or the peer takes no more; what is left is kept beyond the turn. A peer that takes
-    /// all costs one call of `out`: the run's bytes from the room's batch, or several segments copied into `scratch` (up
-    /// to [`COALESCED`] bytes, a few per cent cheaper than a vectored write), or a vectored write of many.
+    /// Writes until the queue is empty or `out` would block; what is left is kept for later turns.
+    ///
+    /// A client that accepts everything costs one write: of the run, directly from the batch; of several segments that are
+    /// copied to `scratch`, up to [`COALESCED`] bytes, which is a few per cent cheaper than a vectored write; or of more
+    /// bytes, vectored.
     #[inline]
     pub fn write_to(&mut self, out: &mut impl Write, turn: &Turn, scratch: &mut Vec<u8>) -> Result<Flushed, Broken> {
         if self.bytes == 0 || self.rest.is_some() {
             return self.write_rest(None, out, turn, scratch);
         }
-        // Nearly everybody, nearly always: one run, and it is taken.
+        // The common case: one run, accepted as a whole.
         match out.write(turn.slice(self.run)) {
             Ok(written) if written == self.bytes as usize => {
                 (self.run, self.bytes) = (Run::default(), 0);
@@ -183,7 +202,7 @@ impl Outbox {
         }
     }
 
-    /// Goes on behind a write, if there was one.
+    /// Continues [`Outbox::write_to`]; `begun` is the result of a write of the run, if there was one.
     #[cold]
     fn write_rest(
         &mut self,
@@ -194,8 +213,7 @@ impl Outbox {
     ) -> Result<Flushed, Broken> {
         while self.bytes > 0 {
             let written = match &self.rest {
-                _ if let Some(written) = begun.take() => written,
-                None => out.write(turn.slice(self.run)),
+                None => begun.take().unwrap_or_else(|| out.write(turn.slice(self.run))),
                 Some(rest) => {
                     let last = [turn.slice(self.run)];
                     let slices = rest.segments.iter().map(|segment| segment.slice(turn)).chain(last);
@@ -204,7 +222,7 @@ impl Outbox {
                         slices.for_each(|slice| scratch.extend_from_slice(slice));
                         out.write(scratch)
                     } else {
-                        let slices: Vec<_> = slices.take(MOST_SLICES).map(IoSlice::new).collect();
+                        let slices: Vec<_> = slices.take(MAX_SLICES).map(IoSlice::new).collect();
                         out.write_vectored(&slices)
                     }
                 }
@@ -223,6 +241,7 @@ impl Outbox {
         Ok(Flushed::All)
     }
 
+    /// Removes `written` bytes from the front of the queue.
     fn consume(&mut self, mut written: usize, turn: &Turn) {
         if written == self.bytes() {
             *self = Outbox::default();
@@ -246,23 +265,22 @@ impl Outbox {
         self.run.begin += written as u32;
     }
 
-    /// Puts bytes before everything that waits: what the peer must get before it can understand the rest. Nothing may be
-    /// half out.
+    /// Queues bytes in front of all others: an HTTP response that must precede the first frame. No frame may be partly sent.
     pub fn put_first(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
         let mut batch = Batch::default();
         let (begin, end) = batch.push_raw(bytes);
-        self.seal();
+        self.queue_run();
         let segments = &mut self.rest.get_or_insert_default().segments;
         segments.push_front(Segment::Kept { batch: Rc::new(batch), begin, end });
         self.bytes += bytes.len() as u32;
     }
 
-    /// Makes what is left outlive the turn.
+    /// Makes the queue outlive the turn: runs become parts of shared batches.
     pub fn keep(&mut self, turn: &Turn) {
-        self.seal();
+        self.queue_run();
         let bytes = self.bytes;
         if let Some(rest) = &mut self.rest {
             if !rest.is_kept() {
@@ -278,8 +296,8 @@ impl Outbox {
         }
     }
 
-    /// Puts the run behind the rest.
-    fn seal(&mut self) {
+    /// Moves the run to the end of `rest`.
+    fn queue_run(&mut self) {
         let run = take(&mut self.run);
         if !run.is_empty() {
             self.rest.get_or_insert_default().segments.push_back(Segment::Run(run));
@@ -287,19 +305,19 @@ impl Outbox {
     }
 }
 
-/// Bytes that one turn may bring who is not behind: more than honest senders' messages come to, and less than memory.
-const MOST_AT_ONCE: usize = 256 * 1024 * 1024;
-/// Bytes: below this, several segments are written by one copy and one send.
+/// Bytes that may be queued in one turn for a client that is not behind: far more than normal traffic, and less than memory.
+const MAX_PER_TURN: usize = 256 * 1024 * 1024;
+/// Bytes up to which several segments are copied into one buffer and written at once.
 pub const COALESCED: usize = 64 * 1024;
-/// `IOV_MAX` on Linux.
-const MOST_SLICES: usize = 1024;
+/// Slices of one vectored write: `IOV_MAX` on Linux.
+const MAX_SLICES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::frame::Opcode;
 
-    /// Takes `room` bytes, then blocks.
+    /// Accepts `room` bytes, then blocks.
     #[derive(Default)]
     struct Peer {
         got: Vec<u8>,
@@ -323,7 +341,7 @@ mod tests {
         }
     }
 
-    /// Frames of a turn in two rooms and for the client alone, in the order in which they were queued.
+    /// Queues frames of two rooms and of the client alone; returns their bytes in order.
     fn queue(turn: &mut Turn, outbox: &mut Outbox) -> Vec<u8> {
         let rooms = [turn.open(), turn.open()];
         let texts = ["a", "bcd", "", "efghij", "klm", "n"];
@@ -341,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn every_stop_of_the_peer_keeps_every_byte() {
+    fn no_byte_is_lost_wherever_the_peer_blocks() {
         let (mut turn, mut scratch) = (Turn::new(), Vec::new());
         let length = queue(&mut turn, &mut Outbox::default()).len();
         for stop in 0..=length {
@@ -367,13 +385,13 @@ mod tests {
     }
 
     #[test]
-    fn one_call_takes_all_messages_of_a_turn() {
+    fn all_messages_of_a_turn_are_one_write() {
         let (mut turn, mut outbox) = (Turn::new(), Outbox::default());
         let room = turn.open();
         for _ in 0..30 {
             outbox.push(turn.push(room, Opcode::Binary, |out| out.extend([7; 40_000])), usize::MAX).unwrap();
         }
-        assert!(outbox.rest.is_none(), "messages of one room are one run");
+        assert!(outbox.rest.is_none(), "the messages of one room are one run");
         let mut peer = Peer { room: usize::MAX, ..Peer::default() };
         outbox.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
         assert_eq!((peer.calls, peer.got.len()), (1, 30 * 40_004));
@@ -384,10 +402,10 @@ mod tests {
     }
 
     #[test]
-    fn the_cap_is_on_what_waits() {
+    fn the_limit_is_on_unsent_bytes() {
         let (mut turn, mut outbox) = (Turn::new(), Outbox::default());
         for _ in 0..10 {
-            assert!(outbox.push(turn.single_raw(&[0; 50]), 10).is_ok(), "who has read everything is not slow");
+            assert!(outbox.push(turn.single_raw(&[0; 50]), 10).is_ok(), "the client has read everything");
         }
         let mut peer = Peer { room: 100, ..Peer::default() };
         outbox.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
@@ -399,12 +417,16 @@ mod tests {
             turn.end();
         };
         for _ in 0..3 {
-            assert!(outbox.push(turn.single_raw(&[0; 10]), 10).is_ok(), "one turn counts when it is over");
+            assert!(outbox.push(turn.single_raw(&[0; 10]), 10).is_ok(), "this turn does not count yet");
         }
         turns(&mut outbox, &mut turn, 0);
-        assert_eq!(outbox.push(turn.single_raw(&[0; 1]), 10), Err(Overflow), "400 it fell behind by, 30 more came");
+        assert_eq!(
+            outbox.push(turn.single_raw(&[0; 1]), 10),
+            Err(Overflow),
+            "it fell behind by 400, and 30 more were queued"
+        );
         turns(&mut outbox, &mut turn, 20);
-        assert!(outbox.push(turn.single_raw(&[0; 20]), 10).is_ok(), "it reads");
+        assert!(outbox.push(turn.single_raw(&[0; 20]), 10).is_ok(), "it has read 20");
         turns(&mut outbox, &mut turn, 0);
         assert_eq!(outbox.push(turn.single_raw(&[0; 1]), 10), Err(Overflow));
         turns(&mut outbox, &mut turn, 1000);
@@ -413,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn abandoning_keeps_the_border_of_frames() {
+    fn abandoning_finishes_the_frame() {
         let mut turn = Turn::new();
         let length = queue(&mut turn, &mut Outbox::default()).len();
         for stop in 0..length {

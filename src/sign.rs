@@ -1,28 +1,28 @@
-//! Signatures (contract section 3): who may connect, who may notify.
+//! Signatures of logins, notifications and emitted events (`docs/protocol.md`, Signatures).
 //!
-//! *md5* is what today's clients send: the md5 of the fields and the key, one after the other. It binds neither the user
-//! nor the border between a room and its data, and never expires; it is there because clients in the field cannot be
-//! changed. *hmac-sha256* (RFC 2104, FIPS 180-4) binds all of it and the time. Both are compared in constant time.
+//! *md5* is the scheme of existing clients, which cannot be changed: the MD5 of the concatenated fields and the key. It
+//! covers neither the user nor the border between a room and its data, and it never expires. *hmac-sha256* (RFC 2104,
+//! FIPS 180-4) covers every field and the time. Signatures of both schemes are compared in constant time.
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-/// How a signature is made.
+/// A signature scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// `md5(source + … + sign_key)`.
+    /// MD5 (RFC 1321) of the fields and the key, concatenated: 16 bytes.
     Md5,
-    /// HMAC-SHA256 over named fields, one a line.
+    /// HMAC-SHA256 of the fields, one per line: 32 bytes.
     HmacSha256,
 }
 
 impl Scheme {
-    /// All there are.
+    /// Every scheme.
     pub const ALL: [Scheme; 2] = [Scheme::Md5, Scheme::HmacSha256];
 
-    /// As `sign_type` and the configuration name it.
+    /// The name in `sign_type` and in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Scheme::Md5 => "md5",
@@ -30,91 +30,91 @@ impl Scheme {
         }
     }
 
-    /// The scheme of that name.
+    /// The scheme called `name`, in exactly this spelling.
     pub fn from_name(name: &str) -> Option<Scheme> {
         Scheme::ALL.into_iter().find(|scheme| scheme.name() == name)
     }
 }
 
-/// A signature as it came: nothing about it is trusted.
+/// A signature as a client sent it, unchecked.
 #[derive(Clone, Copy, Debug)]
 pub struct Signature<'a> {
-    /// The scheme named by `sign_type`; nothing if there is no such scheme.
+    /// The scheme; `None` if `sign_type` names none that exists.
     pub scheme: Option<Scheme>,
-    /// Hex digits, of either case.
+    /// The signature in hexadecimal digits of either case.
     pub hex: &'a str,
-    /// Unix seconds, for hmac.
+    /// Unix time in seconds; empty for md5.
     pub ts: &'a str,
 }
 
 impl<'a> Signature<'a> {
-    /// Reads the three fields `sign`, `sign_type` (empty: md5) and `ts`.
+    /// A signature from the fields `sign`, `sign_type` and `ts`. An empty `sign_type` means md5.
     pub fn new(hex: &'a str, sign_type: &str, ts: &'a str) -> Signature<'a> {
         let scheme = if sign_type.is_empty() { Some(Scheme::Md5) } else { Scheme::from_name(sign_type) };
         Signature { scheme, hex, ts }
     }
 }
 
-/// What the holder of a key accepts.
+/// What a source accepts.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
     /// The source's key.
     pub key: &'a [u8],
-    /// Which schemes it accepts.
+    /// The accepted schemes.
     pub schemes: &'a [Scheme],
-    /// Seconds by which `ts` may be off, either way.
+    /// The largest accepted difference between `ts` and `unix`, in seconds.
     pub window: u64,
-    /// The wall clock, unix seconds.
+    /// The current Unix time, in seconds.
     pub unix: u64,
 }
 
-/// What is signed.
+/// The fields that a signature covers.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
-    /// A connection, or a change of rooms.
+    /// A login, or a change of rooms.
     Connect {
-        /// The tenant.
+        /// The source.
         source: &'a str,
-        /// Bound by hmac only.
+        /// The user; not covered by md5.
         userid: &'a str,
-        /// The list as it came.
+        /// The comma-separated list, as sent.
         room_ids: &'a str,
     },
     /// A notification.
     Notify {
-        /// The tenant.
+        /// The source.
         source: &'a str,
-        /// The list as it came.
+        /// The comma-separated list, as sent.
         room_id: &'a str,
-        /// A string's value, any other value's text.
+        /// The value of a string, or the JSON text of any other value.
         data: &'a [u8],
     },
-    /// An event for clients.
+    /// An event that a backend emits to clients.
     Emit {
-        /// The tenant.
+        /// The source.
         source: &'a str,
         /// The namespace.
         nsp: &'a str,
-        /// `room_id`, `userid`, `socket_id` or `nsp`.
+        /// The kind of receiver: `room_id`, `userid`, `socket_id` or `nsp`.
         kind: &'a str,
-        /// Which room, user or socket; nothing for a namespace.
+        /// The room, user or socket; empty for a namespace.
         to: &'a str,
-        /// What is called.
+        /// The event's name.
         event: &'a str,
-        /// A string's value, any other value's text.
+        /// The value of a string, or the JSON text of any other value.
         data: &'a [u8],
     },
 }
 
-/// HMAC-SHA256 in hex (RFC 2104).
+/// The HMAC-SHA256 of `bytes` under `key` (RFC 2104), in 64 lower-case hexadecimal digits.
 pub fn hmac_hex(key: &[u8], bytes: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length is right for HMAC (RFC 2104)");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length (RFC 2104)");
     mac.update(bytes);
     to_hex(&mac.finalize().into_bytes())
 }
 
 impl Subject<'_> {
-    /// The md5 signature, 16 bytes.
+    /// The signature of scheme [`Scheme::Md5`].
     pub fn md5(&self, key: &[u8]) -> [u8; 16] {
         let mut hash = Md5::new();
         match self {
@@ -127,7 +127,7 @@ impl Subject<'_> {
                 hash.update(room_id);
                 hash.update(data);
             }
-            // No login's and no notification's: those begin with a source's name, which has no line end.
+            // Differs from every login and notification: those begin with the name of a source, which has no line end.
             Subject::Emit { source, nsp, kind, to, event, data } => {
                 for line in ["emit", source, nsp, kind, to, event] {
                     hash.update(line);
@@ -140,9 +140,9 @@ impl Subject<'_> {
         hash.finalize().into()
     }
 
-    /// The hmac-sha256 signature, 32 bytes, with `ts` as it is sent.
+    /// The signature of scheme [`Scheme::HmacSha256`], with `ts` as sent.
     pub fn hmac(&self, key: &[u8], ts: &str) -> [u8; 32] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length is right for HMAC (RFC 2104)");
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length (RFC 2104)");
         let mut field = |bytes: &[u8], end: &[u8]| {
             mac.update(bytes);
             mac.update(end);
@@ -170,65 +170,39 @@ impl Subject<'_> {
         mac.finalize().into_bytes().into()
     }
 
-    /// Whether `signature` is right under `policy`.
+    /// Whether `signature` is valid: it is of an accepted scheme, matches the key, and (hmac-sha256) its `ts` is within the
+    /// accepted window.
     pub fn verify(&self, signature: &Signature<'_>, policy: &Policy<'_>) -> bool {
         let Some(scheme) = signature.scheme.filter(|scheme| policy.schemes.contains(scheme)) else {
             return false;
         };
         match scheme {
-            Scheme::Md5 => same(signature.hex, &self.md5(policy.key)),
+            Scheme::Md5 => matches(signature.hex, &self.md5(policy.key)),
             Scheme::HmacSha256 => {
                 let fresh = signature.ts.bytes().all(|byte| byte.is_ascii_digit())
                     && signature.ts.parse::<u64>().is_ok_and(|ts| ts.abs_diff(policy.unix) <= policy.window);
-                fresh && same(signature.hex, &self.hmac(policy.key, signature.ts))
+                fresh && matches(signature.hex, &self.hmac(policy.key, signature.ts))
             }
         }
     }
 }
 
-/// Lower-case hex digits.
+/// `bytes` in lower-case hexadecimal digits (RFC 4648 section 8).
 pub fn to_hex(bytes: &[u8]) -> String {
-    let digit = |four: u8| char::from(b"0123456789abcdef"[usize::from(four & 15)]);
-    let mut hex = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        hex.push(digit(byte >> 4));
-        hex.push(digit(*byte));
-    }
-    hex
+    base16ct::lower::encode_string(bytes)
 }
 
-/// Whether two secrets are the same, in a time that depends on their lengths only.
+/// Compares two secrets in a time that depends on their lengths only.
 #[inline]
 pub fn same_secret(one: &[u8], other: &[u8]) -> bool {
     one.ct_eq(other).into()
 }
 
-/// The value of a hexadecimal digit, of either case; 255 for what is none.
-const HEX: [u8; 256] = {
-    let mut values = [255; 256];
-    let mut value = 0;
-    while value < 16 {
-        let digit = b"0123456789abcdef"[value as usize];
-        values[digit as usize] = value;
-        values[digit.to_ascii_uppercase() as usize] = value;
-        value += 1;
-    }
-    values
-};
-
-fn same<const N: usize>(hex: &str, expected: &[u8; N]) -> bool {
-    if hex.len() != 2 * N {
-        return false;
-    }
+/// Whether `hex` is `expected` in hexadecimal digits of either case.
+fn matches<const N: usize>(hex: &str, expected: &[u8; N]) -> bool {
     let mut given = [0; N];
-    for (byte, digits) in given.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-        let [high, low] = [HEX[usize::from(digits[0])], HEX[usize::from(digits[1])]];
-        if high | low > 15 {
-            return false;
-        }
-        *byte = high << 4 | low;
-    }
-    same_secret(&given, expected)
+    let decoded = base16ct::mixed::decode(hex, &mut given);
+    decoded.is_ok_and(|given| same_secret(given, expected))
 }
 
 #[cfg(test)]
@@ -242,8 +216,8 @@ mod tests {
     }
 
     #[test]
-    fn md5_is_the_concatenation() {
-        // md5sum of `demochat_roomtry4dfs%#fs!#$2334ds(%B)` and of the same with `hello` before the key
+    fn md5_covers_the_concatenation() {
+        // From md5sum: `demochat_roomtry4dfs%#fs!#$2334ds(%B)`, and with `hello` before the key.
         let connect = Subject::Connect { source: "demo", userid: "7", room_ids: "chat_room" };
         let notify = Subject::Notify { source: "demo", room_id: "chat_room", data: b"hello" };
         assert_eq!(to_hex(&connect.md5(KEY)), "f837ba41aeedbfb5218c72c9febfe6e0");
@@ -251,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn hex_of_either_case_and_nothing_else() {
+    fn hex_digits_of_either_case_are_accepted() {
         let subject = Subject::Connect { source: "demo", userid: "", room_ids: "r" };
         let hex = to_hex(&subject.md5(KEY));
         let ok = |hex: &str| subject.verify(&Signature::new(hex, "", ""), &policy(&Scheme::ALL));
@@ -263,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn hmac_binds_user_border_and_time() {
+    fn hmac_covers_user_border_and_time() {
         let subject = Subject::Connect { source: "demo", userid: "7", room_ids: "a,b" };
         let sign = |ts: &str| to_hex(&subject.hmac(KEY, ts));
         let check = |subject: &Subject<'_>, hex: &str, ts: &str| {
@@ -286,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_may_refuse_a_scheme() {
+    fn only_accepted_schemes_are_valid() {
         let subject = Subject::Connect { source: "demo", userid: "", room_ids: "r" };
         let hex = to_hex(&subject.md5(KEY));
         assert!(!subject.verify(&Signature::new(&hex, "md5", ""), &policy(&[Scheme::HmacSha256])));

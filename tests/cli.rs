@@ -115,7 +115,7 @@ fn a_bad_configuration() {
         ("[websocket]", ""),
         ("path = \"ws\"", "14:9: websocket.path must be a path that begins with /"),
         ("ping_interval = nan", "15:17: websocket.ping_interval must be a number of seconds"),
-        ("[colours]", "16:2: unknown key colours: known are listen, origins, "),
+        ("[colours]", "16:2: unknown key colours: known keys are listen, origins, "),
     ];
     let lines: Vec<&str> = cases.iter().map(|(line, _)| *line).collect();
     let file = write("bad.toml", &lines.join("\n"));
@@ -145,11 +145,11 @@ fn other_bad_configurations() {
         ("[limits\n", ":1:"),
         ("[sources.demo]\nname = \"x\"", ":1:10: sources.demo.sign_key is missing"),
         ("[sources.\"a b\"]\nsign_key = \"k\"", ":1:11: a source's name "),
-        ("[sources.demo]\nsign_key = \"k\"\nsign_key_file = \"f\"", "one would be right"),
+        ("[sources.demo]\nsign_key = \"k\"\nsign_key_file = \"f\"", "keep one of them"),
         ("[sources.demo]\nsign_key_file = \"relay-test-nowhere\"", "sources.demo.sign_key_file: "),
         ("[namespaces.app]\nauth = \"open\"", ":1:13: a namespace's name "),
         ("[redis]\nurl = \"http://h\"", ":2:8: redis.url: expected redis://"),
-        ("[redis]\nurl = \"rediss://h\"", "redis.url: TLS is not spoken"),
+        ("[redis]\nurl = \"rediss://h\"", "redis.url: TLS is not supported"),
         ("[redis]\npassword_file = \"relay-test-nowhere\"", "redis.password_file: "),
         ("[redis]\nchannel = \"\"", "redis.channel is empty"),
     ] {

@@ -374,7 +374,7 @@ fn calls_of_a_session_come_in_order_and_sessions_take_turns() {
 fn a_backend_that_fails() {
     let behaviours: [(&str, bool, Vec<u8>); 9] = [
         ("status 503", true, b"HTTP/1.1 503 Oh\r\nContent-Length: 0\r\n\r\n".to_vec()),
-        ("this is not HTTP", true, b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec()),
+        ("not an HTTP response", true, b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec()),
         ("the body is too large", true, b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n".to_vec()),
         ("no answer in time", true, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc".to_vec()),
         ("Content-Length", true, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab".to_vec()),

@@ -559,18 +559,18 @@ fn plain_websockets_in_namespaces() {
 fn what_cannot_be_configured() {
     let rule = |text: &str| format!("[namespaces.\"/n\"]\nauth = \"open\"\n[[namespaces.\"/n\".rules]]\n{text}\n");
     for (text, why) in [
-        (rule("event = \"x\"\nsend = \"others\"\nto = \"/n\""), "to: only send = \"user\""),
+        (rule("event = \"x\"\nsend = \"others\"\nto = \"/n\""), "to needs send = \"user\""),
         (rule("event = \"x\"\nsend = \"user\"\nto = \"/gone\""), "there is no [namespaces.\"/gone\"]"),
-        (rule("event = \"x\"\nsend = \"others\"\nack = \"peer\""), "ack = \"peer\": only where send is"),
-        (rule("event = \"x\"\nsend = \"self\"\nack = \"hook\""), "ack = \"hook\": only where send is \"hook\""),
-        (rule("event = \"x\"\nsend = \"drop\"\nvolatile = true"), "volatile: this rule sends to no client"),
-        (rule("event = \"x\"\nsend = \"drop\"\nas = \"y\""), "as: this rule sends to no client"),
-        (rule("event = \"connect\"\nsend = \"self\""), "\"connect\" is a name that Socket.IO keeps to itself"),
-        (rule("event = \"x\"\nsend = \"self\"\nas = \"disconnect\""), "keeps to itself"),
+        (rule("event = \"x\"\nsend = \"others\"\nack = \"peer\""), "ack = \"peer\" needs send = "),
+        (rule("event = \"x\"\nsend = \"self\"\nack = \"hook\""), "ack = \"hook\" needs send = \"hook\""),
+        (rule("event = \"x\"\nsend = \"drop\"\nvolatile = true"), "volatile needs a rule that sends to clients"),
+        (rule("event = \"x\"\nsend = \"drop\"\nas = \"y\""), "as needs a rule that sends to clients"),
+        (rule("event = \"connect\"\nsend = \"self\""), "\"connect\" is reserved by Socket.IO"),
+        (rule("event = \"x\"\nsend = \"self\"\nas = \"disconnect\""), "is reserved by Socket.IO"),
         ("[namespaces.\"/n\"]\nauth = \"open\"\npairing = \"/gone\"\n".into(), "there is no [namespaces.\"/gone\"]"),
         (
             "[namespaces.\"/\"]\n[[namespaces.\"/\".rules]]\nevent = \"postMsg\"\nsend = \"self\"\n".into(),
-            "has its meaning already",
+            "is a built-in event here",
         ),
     ] {
         let file = temp_file("bad.toml");

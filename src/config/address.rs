@@ -1,35 +1,37 @@
-//! Where to listen, and whom to trust: addresses as the configuration writes them.
+//! Addresses: where to listen, the backend, and networks of trusted proxies.
+//!
+//! The `parse` functions fail with a message that says what is expected and what was found.
 
 use core::{fmt, net::IpAddr};
 use std::path::PathBuf;
 
-/// A place to listen at.
+/// An address to listen on. `Display` writes it as it was parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// `host:port` or `[v6]:port`; a name is resolved when relay starts.
+    /// `host:port` or `[v6]:port`. A host name is resolved at start.
     Tcp(String),
     /// `unix:PATH`.
     Unix(PathBuf),
 }
 
 impl Address {
-    /// Reads an address; the error says what would be right.
+    /// Parses `host:port`, `[v6]:port` or `unix:PATH`.
     pub fn parse(text: &str) -> Result<Address, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path.len() {
                 1..=107 => Ok(Address::Unix(path.into())),
-                _ => Err(format!("a unix socket's path has 1 to 107 bytes, not {}", path.len())),
+                _ => Err(format!("the path of a unix socket must have 1 to 107 bytes, not {}", path.len())),
             };
         }
-        let wanted = || format!("expected host:port, [v6]:port or unix:PATH, not {text:?}");
-        let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
+        let expected = || format!("expected host:port, [v6]:port or unix:PATH, not {text:?}");
+        let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host_ok = match bracketed {
             Some(v6) => v6.parse::<core::net::Ipv6Addr>().is_ok(),
             None => !host.is_empty() && !host.contains([':', '[', ']', '/', ' ']),
         };
         if !host_ok || !port.bytes().all(|byte| byte.is_ascii_digit()) || port.parse::<u16>().is_err() {
-            return Err(wanted());
+            return Err(expected());
         }
         Ok(Address::Tcp(text.into()))
     }
@@ -44,36 +46,36 @@ impl fmt::Display for Address {
     }
 }
 
-/// Where the business backend is, and what of it is called.
+/// The URL of the backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
     /// The server.
     pub place: Place,
-    /// The path and query of its hook.
+    /// The path with the query.
     pub target: String,
 }
 
-/// A server.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// By name or address, and port.
+    /// Host name or IP address, without brackets, and port.
     Tcp(String, u16),
-    /// A Unix socket.
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
 impl Backend {
-    /// Reads `http://host:port/path` or `http://unix:/run/backend.sock:/path`, as nginx writes it; the error says what
-    /// would be right.
+    /// Parses `http://host:port/path`, or `http://unix:/run/backend.sock:/path` as in nginx. The port defaults to 80, the path
+    /// to `/`.
     pub fn parse(text: &str) -> Result<Backend, String> {
-        let wanted = || format!("expected http://host:port/path or http://unix:/SOCKET:/path, not {text:?}");
+        let expected = || format!("expected http://host:port/path or http://unix:/SOCKET:/path, not {text:?}");
         let plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains(['#', '@']);
-        let rest = text.strip_prefix("http://").filter(|_| plain).ok_or_else(wanted)?;
+        let rest = text.strip_prefix("http://").filter(|_| plain).ok_or_else(expected)?;
         if let Some(rest) = rest.strip_prefix("unix:") {
             let (path, target) = rest.split_once(':').unwrap_or((rest, "/"));
-            let right = path.starts_with('/') && path.len() <= 107 && target.starts_with('/');
+            let valid = path.starts_with('/') && path.len() <= 107 && target.starts_with('/');
             let backend = Backend { place: Place::Unix(path.into()), target: target.into() };
-            return right.then_some(backend).ok_or_else(wanted);
+            return valid.then_some(backend).ok_or_else(expected);
         }
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (host, port) = match authority.rsplit_once(':') {
@@ -81,16 +83,16 @@ impl Backend {
             _ => (authority, Some(80)),
         };
         let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let right = match name {
+        let valid = match name {
             Some(v6) => v6.parse::<core::net::Ipv6Addr>().is_ok(),
             None => !host.is_empty() && !host.contains([':', '[', ']']),
         };
-        let port = port.filter(|port| right && *port != 0).ok_or_else(wanted)?;
+        let port = port.filter(|port| valid && *port != 0).ok_or_else(expected)?;
         let slash = if target.starts_with('/') { "" } else { "/" };
         Ok(Backend { place: Place::Tcp(name.unwrap_or(host).into(), port), target: format!("{slash}{target}") })
     }
 
-    /// What the `Host` header says (RFC 9110 section 7.2).
+    /// The value of the `Host` header (RFC 9110 section 7.2); `localhost` for a Unix socket.
     pub fn host(&self) -> String {
         match &self.place {
             Place::Tcp(host, 80) if !host.contains(':') => host.clone(),
@@ -101,33 +103,34 @@ impl Backend {
     }
 }
 
-/// A range of peers: an address, `address/prefix`, or `unix` for whoever comes through a Unix socket.
+/// A set of peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// The first bits of an address, and how many count.
+    /// The addresses that share this many leading bits with this one (RFC 4632 section 3.1).
     Ip(IpAddr, u8),
-    /// Peers without an address.
+    /// All peers that are connected through a Unix socket.
     Unix,
 }
 
 impl Network {
-    /// Reads a range; the error says what would be right.
+    /// Parses an IP address, `address/prefix` or `unix`.
     pub fn parse(text: &str) -> Result<Network, String> {
         if text == "unix" {
             return Ok(Network::Unix);
         }
-        let wanted = || format!("expected an address, address/prefix or \"unix\", not {text:?}");
+        let expected = || format!("expected an address, address/prefix or \"unix\", not {text:?}");
         let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-        let address: IpAddr = address.parse().map_err(|_| wanted())?;
+        let address: IpAddr = address.parse().map_err(|_| expected())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
-            Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= most).ok_or_else(wanted)?,
+            Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= most).ok_or_else(expected)?,
             None => most,
         };
         Ok(Network::Ip(address, prefix))
     }
 
-    /// Whether the peer is in it; `None` is a peer of a Unix socket. A v4 address that came over v6 counts as v4.
+    /// Whether `peer` is in the set; `None` is a peer on a Unix socket. An IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2)
+    /// counts as IPv4.
     pub fn contains(&self, peer: Option<IpAddr>) -> bool {
         let bits = |ip: IpAddr| match ip {
             IpAddr::V4(ip) => (u128::from(ip.to_bits()) << 96, true),

@@ -1,23 +1,23 @@
-//! Namespaces and rules (contract section 8): what a client's event does, as configuration.
+//! Namespaces and rules: what an event from a client does (`docs/protocol.md`, Namespaces and rules).
 
 use serde_json::Value;
 
-/// A Socket.IO namespace.
+/// The configuration of a namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Namespace {
-    /// Who gets in.
+    /// How clients are admitted.
     pub auth: Auth,
-    /// The source of who got in without a signature; nothing: the namespace's name without its slash.
+    /// The source of clients that are admitted without a signature; `None`: the name of the namespace without its slash.
     pub source: Option<String>,
-    /// Whether clients may join and leave rooms of their own choice.
+    /// Whether clients may join and leave rooms without a signature.
     pub join: bool,
-    /// The namespace of the other side.
+    /// The namespace that this one is paired with.
     pub pairing: Option<String>,
-    /// Events that go to the same user there.
+    /// The events that are forwarded to the same user in the paired namespace.
     pub forward: Vec<String>,
-    /// What a client gets as soon as it is in.
+    /// The event that a client gets when it is admitted.
     pub welcome: Option<Welcome>,
-    /// In the file's order; the first that names an event counts.
+    /// The rules, in the order of the file; the first that matches applies.
     pub rules: Vec<Rule>,
 }
 
@@ -35,57 +35,57 @@ impl Default for Namespace {
     }
 }
 
-/// How a namespace admits.
+/// How a namespace admits clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Auth {
-    /// By a signature.
+    /// With a valid signature.
     #[default]
     Sign,
-    /// Anybody.
+    /// Without a check.
     Open,
-    /// Whom the backend lets in.
+    /// If the backend allows it.
     Hook,
 }
 
-/// An event on connect.
+/// An event that is sent when a client is admitted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Welcome {
-    /// Its name.
+    /// The name.
     pub event: String,
-    /// Its argument; nothing is the client's own auth payload (`$auth`).
+    /// The argument; `None`: the client's own auth payload (`$auth` in the file).
     pub data: Option<Value>,
 }
 
-/// What one event does.
+/// What an event from a client does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
-    /// The event's name, or `*`.
+    /// The name of the event, or `*` for every event without a rule of its own.
     pub event: String,
-    /// To whom it goes.
+    /// The receivers.
     pub send: Send,
-    /// The namespace [`Send::User`] looks in; nothing: its own.
+    /// The namespace of the receivers of [`Send::User`]; `None`: that of the sender.
     pub to: Option<String>,
-    /// The name under which it goes on.
+    /// The name that the receivers get; `None`: unchanged.
     pub rename: Option<String>,
-    /// How the sender's acknowledgement is answered; nothing: not at all.
+    /// What the sender's acknowledgement is answered with; `None`: it is not answered.
     pub ack: Option<Ack>,
-    /// Whether it is dropped for who has not yet read what came before.
+    /// Whether the event is dropped for clients that still have unsent data.
     pub volatile: bool,
 }
 
 impl Namespace {
-    /// Whether the backend has to do with it: then it is told who comes and goes, too.
+    /// Whether the backend is asked about clients or events. Then it also gets connects and disconnects.
     pub fn uses_hooks(&self) -> bool {
         self.auth == Auth::Hook || self.rules.iter().any(|rule| rule.send == Send::Hook)
     }
 
-    /// The source of who got in without a signature, in the namespace of that name.
+    /// The source of clients that are admitted without a signature; `name` is the name of this namespace.
     pub fn open_source<'a>(&'a self, name: &'a str) -> &'a str {
         self.source.as_deref().unwrap_or(name.trim_start_matches('/'))
     }
 
-    /// The rule for an event: the first that names it, else the first for all. The events that relay itself sends are
-    /// not among those: nobody makes pages reload by accident.
+    /// The rule for an event: the first that names it, else the first `*`. A `*` does not match [`OWN_EVENTS`]: a client must
+    /// not forge them by accident of the configuration.
     pub fn rule(&self, event: &str) -> Option<&Rule> {
         let named = self.rules.iter().find(|rule| rule.event == event);
         let any = || self.rules.iter().find(|rule| rule.event == "*" && !OWN_EVENTS.contains(&event));
@@ -93,31 +93,31 @@ impl Namespace {
     }
 }
 
-/// What relay itself sends.
+/// The events that relay itself sends.
 pub const OWN_EVENTS: [&str; 8] =
     ["newMsg", "sys_error", "refreshPage", "ack", "pong", "error_message", "login_info", "check_app_status"];
 
-/// To whom an event goes.
+/// The receivers of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Send {
-    /// The sender's rooms, without the sender.
+    /// The members of the sender's rooms, without the sender.
     Others,
-    /// The sender's rooms, with it.
+    /// The members of the sender's rooms.
     Rooms,
-    /// Back to the sender.
+    /// The sender.
     SelfOnly,
-    /// Everyone in the namespace.
+    /// All clients of the namespace.
     Namespace,
-    /// The sessions of a user.
+    /// All sessions of a user.
     User,
-    /// The backend decides.
+    /// Those that the backend names.
     Hook,
-    /// Nobody.
+    /// None.
     Drop,
 }
 
 impl Send {
-    /// Every kind with its name in the file.
+    /// All values with their names in the file.
     pub const NAMES: [(&'static str, Send); 7] = [
         ("others", Send::Others),
         ("rooms", Send::Rooms),
@@ -129,15 +129,15 @@ impl Send {
     ];
 }
 
-/// The answer to an acknowledgement.
+/// The answer to an acknowledgement request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ack {
-    /// The event's own arguments.
+    /// The arguments of the event.
     Echo,
-    /// What the first receiver answers.
+    /// The answer of the first receiver.
     Peer,
-    /// What the backend answers.
+    /// The answer of the backend.
     Hook,
-    /// Always this.
+    /// This value.
     Value(Value),
 }

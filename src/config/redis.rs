@@ -1,30 +1,30 @@
-//! The link to siblings: section `[redis]`, and how its address is written.
+//! Section `[redis]`: the cluster of relays, and the URL of its Redis server.
 
 use core::{fmt, net::Ipv6Addr, time::Duration};
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use super::{Place, Secret};
+use super::{address::Place, secret::Secret};
 
 /// Section `[redis]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Redis {
-    /// The server; none: this relay is alone.
+    /// The server; `None`: this relay is not part of a cluster.
     pub url: Option<RedisUrl>,
     /// The channel of messages.
     pub channel: String,
-    /// What all keys begin with.
+    /// The prefix of all keys.
     pub key_prefix: String,
-    /// Whether `from_sys` on the channel replaces a signature.
+    /// Whether a message with `from_sys` on the channel is accepted without a signature.
     pub trust_from_sys: bool,
-    /// What siblings sign with what they tell each other.
+    /// The key of the signatures of messages between relays; `None`: they are not signed.
     pub secret: Option<Secret>,
-    /// Bytes that wait while the server is away.
+    /// The largest number of bytes that are buffered while Redis is unreachable.
     pub buffer: u64,
-    /// How long they wait.
+    /// How long they are buffered.
     pub buffer_age: Duration,
-    /// How often a relay says that it lives; it counts as dead after four of these.
+    /// The interval of heartbeats; a relay counts as dead after four of them.
     pub heartbeat: Duration,
 }
 
@@ -43,35 +43,36 @@ impl Default for Redis {
     }
 }
 
-/// Where Redis is, and as whom to come.
+/// The URL of a Redis server. `Display` leaves out user and password, so that it can be logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisUrl {
     /// The server.
     pub place: Place,
-    /// The user of its access control list (Redis 6); nothing: the default one.
+    /// The user (ACL, since Redis 6); empty: the default user.
     pub user: String,
-    /// Its password, or the server's `requirepass`.
+    /// The password of the user, or `requirepass` of the server.
     pub password: Option<Secret>,
-    /// The number of the database that holds the keys; channels belong to all of them.
+    /// The number of the database for keys. Channels are the same in all databases.
     pub database: u32,
 }
 
 impl RedisUrl {
-    /// Reads `redis://[user:pass@]host[:port][/db]` or `unix:[user:pass@]/path[?db=N]`, user and password
-    /// percent-encoded; the error says what would be right, without the password.
+    /// Parses `redis://[user:pass@]host[:port][/db]` or `unix:[user:pass@]/path[?db=N]`, with user and password
+    /// percent-encoded. Fails with a message that says what is expected; it does not contain the password.
     pub fn parse(text: &str) -> Result<RedisUrl, String> {
-        let wanted = || "expected redis://[user:pass@]host:port/db or unix:/path?db=0".to_owned();
+        let expected = || "expected redis://[user:pass@]host:port/db or unix:/path?db=0".to_owned();
         if text.starts_with("rediss:") {
-            return Err("TLS is not spoken: put stunnel or a VPN between, and name its address with redis://".into());
+            return Err("TLS is not supported: use stunnel or a VPN, and redis:// with its address".into());
         }
         let unix = ["unix://", "unix:", "redis+unix://"].into_iter().find_map(|scheme| text.strip_prefix(scheme));
-        let (credentials, rest) = split_credentials(unix.or(text.strip_prefix("redis://")).ok_or_else(wanted)?);
+        let (credentials, rest) = split_credentials(unix.or(text.strip_prefix("redis://")).ok_or_else(expected)?);
         let (user, password) = match credentials {
             None => (String::new(), None),
             Some(pair) => {
                 let (user, password) = pair.split_once(':').unwrap_or((pair, ""));
                 let decode = |text: &str| percent_decode_str(text).decode_utf8().map(|text| text.into_owned());
-                let (user, password) = (decode(user).map_err(|_| wanted())?, decode(password).map_err(|_| wanted())?);
+                let (user, password) =
+                    (decode(user).map_err(|_| expected())?, decode(password).map_err(|_| expected())?);
                 (user, Some(password).filter(|password| !password.is_empty()).map(Secret))
             }
         };
@@ -81,40 +82,41 @@ impl RedisUrl {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut database = None;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let number = pair.strip_prefix("db=").ok_or("there is no parameter but db=")?;
+            let number = pair.strip_prefix("db=").ok_or("the only parameter is db=")?;
             database = Some(number);
         }
         let place = match unix {
             Some(_) if rest.starts_with('/') && rest.len() <= 107 => Place::Unix(PathBuf::from(rest)),
-            Some(_) => return Err("a unix socket's path begins with / and has at most 107 bytes".into()),
+            Some(_) => return Err("the path of a unix socket must begin with / and have at most 107 bytes".into()),
             None => {
                 let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
                 if !path.is_empty() {
                     database = Some(path);
                 }
-                host(authority).ok_or_else(wanted)?
+                host(authority).ok_or_else(expected)?
             }
         };
         let database = match database {
             None => 0,
-            Some(text) => {
-                text.parse().map_err(|_| "a database is a number (in a password / is %2F, @ is %40, ? is %3F)")?
-            }
+            Some(text) => text
+                .parse()
+                .map_err(|_| "the database must be a number (in a password write / as %2F, @ as %40, ? as %3F)")?,
         };
         Ok(RedisUrl { place, user, password, database })
     }
 }
 
-/// What stands before the last `@`, which a path after it cannot have.
+/// Splits `user:pass@` off.
 fn split_credentials(rest: &str) -> (Option<&str>, &str) {
     let end = match rest.find('@') {
-        // A path of a Unix socket may have one; credentials have no slash, which would be written %2F.
+        // The path of a Unix socket may contain an @ as well. Credentials contain no slash: that is written %2F.
         Some(at) if !rest[..at].contains('/') => at,
         _ => return (None, rest),
     };
     (Some(&rest[..end]), &rest[end + 1..])
 }
 
+/// Parses `host[:port]`; the port defaults to 6379.
 fn host(authority: &str) -> Option<Place> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok().filter(|port| *port != 0)?),
@@ -127,7 +129,6 @@ fn host(authority: &str) -> Option<Place> {
     }
 }
 
-/// Without user and password: it stands in the log.
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn no_password_is_shown() {
+    fn passwords_are_not_shown() {
         let url = RedisUrl::parse("redis://me:secret@[::1]:7/3").unwrap();
         assert_eq!(url.to_string(), "redis://[::1]:7/3");
         assert!(!format!("{url:?}").contains("secret"));

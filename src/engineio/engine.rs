@@ -1,31 +1,32 @@
-//! One session of Engine.IO: what carries it, its heartbeat, its change from polling to a WebSocket.
+//! One Engine.IO session: its transport, its heartbeat and its upgrade from polling to a WebSocket.
 //!
-//! The engine decides and queues nothing itself: it says what a packet, a request or the clock means, and its owner, who
-//! has the outbox, does it. There is one outbox and at most one connection that drains it, so nothing can be lost, doubled
-//! or reordered while the transport changes: from the probe on nobody drains, from the upgrade on the WebSocket does.
+//! An [`Engine`] is a state machine without I/O. It says what a packet, a request or a timeout means; its owner, which has the
+//! outbox, acts on it. Each session has one outbox, and at most one connection drains it. During an upgrade no connection
+//! drains it between the answered probe and the upgrade packet, and afterwards the WebSocket does. So no message is lost,
+//! duplicated or reordered.
 
 use core::time::Duration;
 
-use super::{Error, Revision, packet::Packet};
+use super::{error::Error, packet::Packet, revision::Revision};
 use crate::{clock::Time, key::ConnKey};
 
-/// The intervals that a session announces.
+/// The intervals of the heartbeat, as announced in the handshake.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// From one ping to the next.
+    /// The time between two pings.
     pub ping_interval: Duration,
-    /// How long the other side may take to answer.
+    /// The time within which a ping must be answered.
     pub ping_timeout: Duration,
-    /// How long a session may be in no namespace.
+    /// How long a session may be open without being in a namespace.
     pub connect_timeout: Duration,
 }
 
-/// What carries a session.
+/// The transport of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// Requests, of which one may be waiting for something to answer.
+    /// HTTP polling, with the pending poll if there is one.
     Polling(Option<ConnKey>),
-    /// The same, while a WebSocket tries to take over. Boxed, since it lasts a moment.
+    /// HTTP polling, while a WebSocket probes. Boxed, because this state is short.
     Probing(Box<Probing>),
     /// A WebSocket.
     WebSocket(ConnKey),
@@ -33,79 +34,79 @@ pub enum Transport {
 
 const _: () = assert!(size_of::<Transport>() == 16);
 
-/// The change from polling to a WebSocket.
+/// An upgrade in progress from polling to a WebSocket (Engine.IO protocol, "Upgrade").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probing {
-    /// The request that waits.
+    /// The pending poll.
     pub poll: Option<ConnKey>,
-    /// The WebSocket.
+    /// The connection of the WebSocket.
     pub probe: ConnKey,
-    /// Whether its probe was answered: from then on no poll brings messages.
+    /// Whether its ping was answered. From then on polls get no messages.
     pub answered: bool,
-    /// When it must have taken over.
+    /// When the upgrade must be complete.
     until: Time,
 }
 
-/// A session.
+/// The state of a session.
 #[derive(Debug)]
 pub struct Engine {
-    /// Which protocol.
+    /// The revision of the protocol.
     pub revision: Revision,
-    /// Whether binary packets must be base64 in bodies (revision 3, `b64=1`).
+    /// Whether the client accepts no binary bodies: `b64=1` in revision 3.
     pub base64: bool,
-    /// What carries it.
+    /// The transport.
     pub transport: Transport,
-    /// The earliest look at it that is due already.
+    /// The earliest timer that the owner has set for this session.
     pub armed: Time,
-    /// The next ping, or the end if nothing is heard.
+    /// When the next ping is due, or when the session times out.
     heartbeat: Time,
     /// Whether no poll was answered yet.
-    fresh: bool,
-    /// Whether a ping waits for its answer.
+    first_poll: bool,
+    /// Whether a ping is unanswered.
     pinged: bool,
-    /// When it must be in a namespace, or the attachments of a packet must have come.
-    patience: Time,
+    /// When the session must be in a namespace, or the attachments of a packet must be complete.
+    deadline: Time,
 }
 
 const _: () = assert!(size_of::<Engine>() <= 48);
 
-/// What its owner is to do with a packet.
+/// What the owner must do with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// Nothing.
     Nothing,
-    /// It is a message.
+    /// Handle the message in it.
     Message,
-    /// Send a pong with the ping's data.
+    /// Send a pong with the data of the ping.
     Pong,
-    /// The client ends the session.
+    /// End the session: the client closes it.
     Close,
 }
 
-/// What a deadline means.
+/// What the owner must do after [`Engine::handle_timeout`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expired {
-    /// Not yet.
+    /// Nothing.
     Nothing,
     /// Send a ping.
     Ping,
-    /// The client is gone, or never came.
+    /// End the session: it timed out.
     Dead,
-    /// The WebSocket that probed does not take over: close it.
+    /// Close this WebSocket: it probed, but did not complete the upgrade.
     Probe(ConnKey),
 }
 
-/// What becomes of a poll.
+/// What the owner must do with a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
-    /// It waits for packets: flush the outbox into it.
+    /// Flush the outbox into it; if that is empty, the poll waits.
     Waits,
-    /// It is answered with a noop at once, so that the WebSocket can take over.
+    /// Answer it with a noop at once, so that the WebSocket can take over.
     Noop,
 }
 
 impl Engine {
-    /// A session that was opened just now.
+    /// A session that was opened at `now`.
     pub fn new(revision: Revision, base64: bool, transport: Transport, timing: &Timing, now: Time) -> Engine {
         let mut engine = Engine {
             revision,
@@ -113,37 +114,38 @@ impl Engine {
             transport,
             armed: Time::NEVER,
             heartbeat: now,
-            fresh: true,
+            first_poll: true,
             pinged: false,
-            patience: now.after(timing.connect_timeout),
+            deadline: now.after(timing.connect_timeout),
         };
-        engine.heard(timing, now);
+        engine.reset_heartbeat(timing, now);
         engine
     }
 
-    /// A packet came.
+    /// Handles a packet. Fails with [`Error::Malformed`] if a client must not send it in this revision.
     pub fn handle_packet(&mut self, packet: &Packet<'_>, timing: &Timing, now: Time) -> Result<Meaning, Error> {
         if self.revision == Revision::V3 {
-            // Its heartbeat is the client's, and whatever it says is a sign of life.
-            self.heard(timing, now);
+            // The client sends the pings, and every packet counts as one.
+            self.reset_heartbeat(timing, now);
         }
         match (packet, self.revision) {
             (Packet::Text(_) | Packet::Binary(_), _) => Ok(Meaning::Message),
             (Packet::Ping(_), Revision::V3) => Ok(Meaning::Pong),
             (Packet::Pong(_), Revision::V4) => {
-                self.heard(timing, now);
+                self.reset_heartbeat(timing, now);
                 Ok(Meaning::Nothing)
             }
             (Packet::Close, _) => Ok(Meaning::Close),
             (Packet::Noop | Packet::Upgrade, _) => Ok(Meaning::Nothing),
             (Packet::Ping(_), Revision::V4) | (Packet::Pong(_), Revision::V3) => {
-                Err(Error::Malformed("the heartbeat goes the other way"))
+                Err(Error::Malformed("the other side sends the pings"))
             }
-            (Packet::Open(_), _) => Err(Error::Malformed("that packet makes no sense here")),
+            (Packet::Open(_), _) => Err(Error::Malformed("a client must not send an open packet")),
         }
     }
 
-    fn heard(&mut self, timing: &Timing, now: Time) {
+    /// The client is alive: restarts the heartbeat.
+    fn reset_heartbeat(&mut self, timing: &Timing, now: Time) {
         self.pinged = false;
         self.heartbeat = match self.revision {
             Revision::V3 => now.after(timing.ping_interval + timing.ping_timeout),
@@ -151,27 +153,28 @@ impl Engine {
         };
     }
 
-    /// Whether the session is in some namespace now, which it must be before long, and whether it owes attachments.
+    /// Updates the deadline: `connected` says whether the session is in a namespace, `assembling` whether attachments of a packet
+    /// are missing.
     pub fn set_state(&mut self, connected: bool, assembling: bool, timing: &Timing, now: Time) {
-        self.patience = match (connected, assembling) {
-            (_, true) => now.after(ASSEMBLY_PATIENCE),
+        self.deadline = match (connected, assembling) {
+            (_, true) => now.after(ASSEMBLY_TIMEOUT),
             (true, false) => Time::NEVER,
             (false, false) => now.after(timing.connect_timeout),
         };
     }
 
-    /// When to call [`Engine::handle_timeout`].
+    /// When to call [`Engine::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Time {
         let probe = match &self.transport {
             Transport::Probing(probing) => probing.until,
             _ => Time::NEVER,
         };
-        self.heartbeat.min(self.patience).min(probe)
+        self.heartbeat.min(self.deadline).min(probe)
     }
 
-    /// The clock has moved. Ask again until nothing is due.
+    /// Checks the deadlines. Call it again until it returns [`Expired::Nothing`].
     pub fn handle_timeout(&mut self, timing: &Timing, now: Time) -> Expired {
-        if self.patience <= now {
+        if self.deadline <= now {
             return Expired::Dead;
         }
         if self.heartbeat <= now {
@@ -179,7 +182,7 @@ impl Engine {
                 return Expired::Dead;
             }
             self.pinged = true;
-            // From when it was due, not from when we got to it: both sides count on the sum.
+            // Counted from when the ping was due: the client expects it within `ping_interval + ping_timeout`.
             self.heartbeat = self.heartbeat.after(timing.ping_timeout);
             return Expired::Ping;
         }
@@ -193,7 +196,8 @@ impl Engine {
         }
     }
 
-    /// A poll came on a connection. A second one beside it is an error that ends the session.
+    /// Handles a poll on the connection `conn`. Fails with [`Error::BadRequest`] if another poll is pending, which ends the
+    /// session, or if the transport is a WebSocket.
     pub fn handle_poll(&mut self, conn: ConnKey) -> Result<Polled, Error> {
         let (poll, answered) = match &mut self.transport {
             Transport::Polling(poll) => (poll, false),
@@ -201,7 +205,7 @@ impl Engine {
             Transport::WebSocket(_) => return Err(Error::BadRequest("the session has another transport")),
         };
         if poll.is_some() {
-            return Err(Error::BadRequest("two polls at once"));
+            return Err(Error::BadRequest("another poll is pending"));
         }
         if answered {
             return Ok(Polled::Noop);
@@ -210,24 +214,24 @@ impl Engine {
         Ok(Polled::Waits)
     }
 
-    /// Whether packets may come by POST now.
+    /// Whether the client may send packets by POST.
     pub fn takes_posts(&self) -> bool {
         !matches!(self.transport, Transport::WebSocket(_))
     }
 
-    /// How many packets the next poll's answer may have. The first brings the handshake and, in revision 3, that `/` was
-    /// joined: some clients are not ready for more before they have handled it.
+    /// The number of packets that the answer to the next poll may have. The first answer has the handshake and, in revision 3,
+    /// the CONNECT of `/`: some clients cannot handle more until they have processed it.
     pub fn most_packets(&self) -> usize {
-        match (self.fresh, self.revision) {
+        match (self.first_poll, self.revision) {
             (true, Revision::V3) => 2,
             (true, Revision::V4) => 1,
-            (false, _) => MOST_PACKETS,
+            (false, _) => MAX_PACKETS,
         }
     }
 
-    /// The poll that waits, taken to be answered.
+    /// Removes the pending poll and returns it, to be answered.
     pub fn take_poll(&mut self) -> Option<ConnKey> {
-        self.fresh = false;
+        self.first_poll = false;
         match &mut self.transport {
             Transport::Polling(poll) => poll.take(),
             Transport::Probing(probing) => probing.poll.take(),
@@ -235,27 +239,29 @@ impl Engine {
         }
     }
 
-    /// A WebSocket wants to take over.
+    /// Handles a WebSocket that was opened for this session, on the connection `probe`. Fails with [`Error::BadRequest`] if the
+    /// session has one already.
     pub fn handle_probe(&mut self, probe: ConnKey, now: Time) -> Result<(), Error> {
         match self.transport {
             Transport::Polling(poll) => {
-                let until = now.after(UPGRADE_PATIENCE);
+                let until = now.after(UPGRADE_TIMEOUT);
                 self.transport = Transport::Probing(Box::new(Probing { poll, probe, answered: false, until }));
                 Ok(())
             }
-            Transport::Probing(_) => Err(Error::BadRequest("another WebSocket is about to take over")),
+            Transport::Probing(_) => Err(Error::BadRequest("another WebSocket is probing")),
             Transport::WebSocket(_) => Err(Error::BadRequest("the session has a WebSocket already")),
         }
     }
 
-    /// The probe's ping came, and gets its pong; the poll that waits is to be answered with a noop.
+    /// The ping of the probe is being answered. Returns the pending poll, which must be answered with a noop.
     pub fn answer_probe(&mut self) -> Option<ConnKey> {
         let Transport::Probing(probing) = &mut self.transport else { return None };
         probing.answered = true;
         probing.poll.take()
     }
 
-    /// The WebSocket takes over. It must have been answered; a poll that waits even so is to be answered with a noop.
+    /// Completes the upgrade. Returns a pending poll, which must be answered with a noop. Fails with [`Error::Malformed`] if no
+    /// probe was answered.
     pub fn upgrade(&mut self) -> Result<Option<ConnKey>, Error> {
         match &self.transport {
             Transport::Probing(probing) if probing.answered => {
@@ -263,11 +269,12 @@ impl Engine {
                 self.transport = Transport::WebSocket(probe);
                 Ok(poll)
             }
-            _ => Err(Error::Malformed("an upgrade without a probe")),
+            _ => Err(Error::Malformed("an upgrade needs a probe first")),
         }
     }
 
-    /// A connection is gone: whether the session goes with it. A WebSocket that only probed leaves polling as it was.
+    /// Handles the end of a connection. Returns whether the session ends with it: a WebSocket that probed leaves polling as it
+    /// was, and so does a connection without a pending poll.
     pub fn handle_end(&mut self, conn: ConnKey) -> bool {
         match &self.transport {
             Transport::Probing(probing) if probing.probe == conn => {
@@ -281,12 +288,12 @@ impl Engine {
     }
 }
 
-/// Packets in one body: python-engineio's clients refuse more.
-const MOST_PACKETS: usize = 16;
-/// How long a WebSocket may probe (engine.io's `upgradeTimeout`).
-const UPGRADE_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a packet's attachments may take.
-const ASSEMBLY_PATIENCE: Duration = Duration::from_secs(30);
+/// Packets in one body: clients of python-engineio refuse more.
+const MAX_PACKETS: usize = 16;
+/// The time for an upgrade (`upgradeTimeout` of engine.io).
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time for the attachments of a packet.
+const ASSEMBLY_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -312,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn revision_4_is_pinged_and_must_answer_in_time() {
+    fn revision_4_must_answer_pings() {
         let mut engine = engine(Revision::V4);
         engine.set_state(true, false, &TIMING, at(0));
         assert_eq!((engine.poll_timeout(), engine.handle_timeout(&TIMING, at(299))), (at(300), Expired::Nothing));
@@ -321,7 +328,7 @@ mod tests {
         assert_eq!(engine.handle_packet(&Packet::Pong(""), &TIMING, at(400)), Ok(Meaning::Nothing));
         assert_eq!(engine.poll_timeout(), at(700));
         assert_eq!(engine.handle_timeout(&TIMING, at(700)), Expired::Ping);
-        // Only a pong is an answer.
+        // A message does not answer a ping.
         assert_eq!(engine.handle_packet(&Packet::Text("x"), &TIMING, at(800)), Ok(Meaning::Message));
         assert_eq!(engine.handle_timeout(&TIMING, at(899)), Expired::Nothing);
         assert_eq!(engine.handle_timeout(&TIMING, at(900)), Expired::Dead);
@@ -329,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn revision_3_pings_by_itself() {
+    fn revision_3_must_send_packets() {
         let mut engine = engine(Revision::V3);
         engine.set_state(true, false, &TIMING, at(0));
         assert_eq!(engine.poll_timeout(), at(500));
@@ -341,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn who_joins_no_namespace_is_gone() {
+    fn a_session_without_a_namespace_times_out() {
         let timing = Timing { ping_interval: Duration::from_secs(25), ..TIMING };
         let mut engine = Engine::new(Revision::V4, false, Transport::Polling(None), &timing, at(0));
         assert_eq!(engine.poll_timeout(), at(1000));
@@ -356,23 +363,23 @@ mod tests {
     }
 
     #[test]
-    fn two_polls_at_once_are_one_too_many() {
+    fn a_second_poll_is_refused() {
         let mut engine = engine(Revision::V4);
         assert_eq!(engine.handle_poll(conn(1)), Ok(Polled::Waits));
         assert!(engine.handle_poll(conn(2)).is_err());
         assert_eq!((engine.take_poll(), engine.take_poll()), (Some(conn(1)), None));
         assert_eq!(engine.handle_poll(conn(2)), Ok(Polled::Waits));
-        assert!(!engine.handle_end(conn(1)), "that one was answered");
+        assert!(!engine.handle_end(conn(1)), "that poll was answered");
         assert!(engine.handle_end(conn(2)), "an aborted poll ends the session");
     }
 
     #[test]
-    fn an_upgrade() {
+    fn upgrades() {
         let mut engine = engine(Revision::V4);
         engine.handle_poll(conn(1)).unwrap();
         engine.handle_probe(conn(9), at(0)).unwrap();
         assert!(engine.handle_probe(conn(8), at(0)).is_err());
-        assert!(engine.upgrade().is_err(), "not before the probe was answered");
+        assert!(engine.upgrade().is_err(), "the probe is not answered yet");
         assert_eq!(engine.answer_probe(), Some(conn(1)));
         assert_eq!(engine.handle_poll(conn(1)), Ok(Polled::Noop));
         assert!(engine.takes_posts());
@@ -383,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_dies_leaves_polling_alive() {
+    fn a_failed_probe_leaves_polling_as_it_was() {
         let mut engine = engine(Revision::V3);
         engine.handle_poll(conn(1)).unwrap();
         engine.handle_probe(conn(9), at(0)).unwrap();

@@ -1,33 +1,33 @@
-//! Packets of Engine.IO (the protocol's documents, "Packet encoding"): a digit for the type, then the data; over a
-//! WebSocket one packet a message.
+//! Packets (Engine.IO protocol, "Packet encoding"): a digit for the type, followed by the data. Over a WebSocket, each
+//! message is one packet.
 
 use std::borrow::Cow;
 
-use super::{Error, Revision};
+use super::{error::Error, revision::Revision};
 
-/// One packet.
+/// One packet. The data of text packets borrow from the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet<'a> {
-    /// The handshake; a server sends it.
+    /// The handshake, sent by the server: JSON.
     Open(&'a str),
-    /// The session is to end.
+    /// The session ends.
     Close,
-    /// "Are you there?", with what the answer must repeat.
+    /// A ping, with data that the pong must repeat.
     Ping(&'a str),
-    /// The answer.
+    /// The answer to a ping.
     Pong(&'a str),
-    /// A message.
+    /// A text message.
     Text(&'a str),
-    /// A message of bytes.
+    /// A binary message.
     Binary(Cow<'a, [u8]>),
-    /// The transport has changed.
+    /// The WebSocket takes over from polling.
     Upgrade,
-    /// Nothing: it ends a poll.
+    /// No content: it ends a pending poll.
     Noop,
 }
 
 impl<'a> Packet<'a> {
-    /// Reads a packet that came as text.
+    /// Parses a packet that was sent as text. Fails if its type is unknown.
     pub fn from_text(text: &'a str) -> Result<Packet<'a>, Error> {
         let data = text.get(1..).unwrap_or_default();
         match text.as_bytes().first() {
@@ -38,21 +38,22 @@ impl<'a> Packet<'a> {
             Some(b'4') => Ok(Packet::Text(data)),
             Some(b'5') => Ok(Packet::Upgrade),
             Some(b'6') => Ok(Packet::Noop),
-            _ => Err(Error::Malformed("an unknown type of packet")),
+            _ => Err(Error::Malformed("unknown packet type")),
         }
     }
 
-    /// Reads a packet that came as bytes: revision 4 sends them as they are, revision 3 puts the type before them.
+    /// Parses a packet that was sent as bytes, which is a message. In revision 3 the type is in front of the data; fails if it is
+    /// not [`MESSAGE`].
     pub fn from_binary(bytes: &'a [u8], revision: Revision) -> Result<Packet<'a>, Error> {
         match (revision, bytes) {
             (Revision::V4, _) => Ok(Packet::Binary(bytes.into())),
             (Revision::V3, [MESSAGE, data @ ..]) => Ok(Packet::Binary(data.into())),
-            (Revision::V3, _) => Err(Error::Malformed("only messages can be binary")),
+            (Revision::V3, _) => Err(Error::Malformed("a binary packet must be a message")),
         }
     }
 }
 
-/// The type of a message.
+/// The type of a message: the first byte of a binary packet in revision 3.
 pub const MESSAGE: u8 = 4;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Payloads: the packets of one HTTP body (the protocol's documents, "Payload encoding").
+//! Payloads: the packets of one HTTP body (Engine.IO protocol, "Payload encoding").
 //!
-//! Revision 4 puts the record separator between packets and binary ones in base64. Revision 3 puts the length before each,
-//! in UTF-16 code units, as JavaScript counts; and if the peer can take bytes and there is a binary packet among them, it
-//! frames them all with a byte for the kind, the length's digits as bytes, and 255.
+//! Revision 4 separates packets by the record separator U+001E and encodes binary packets in base64. Revision 3 puts the
+//! length in front of each packet, in UTF-16 code units. If one of the packets is binary and the client accepts binary bodies,
+//! revision 3 frames every packet instead with a byte for the kind, the digits of the length as bytes 0 to 9, and 255.
 
 use core::ops::ControlFlow;
 use std::{
@@ -13,11 +13,15 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
-    Error, Revision,
+    error::Error,
     packet::{MESSAGE, Packet},
+    revision::Revision,
 };
 
-/// Takes a body apart, handing each packet to `handle` until it says break.
+/// Decodes a body and passes each packet to `handle` until that returns [`ControlFlow::Break`]. `binary` says whether the body
+/// is `application/octet-stream`, which only revision 3 has.
+///
+/// Fails with [`Error::Malformed`] at the first packet that does not follow the protocol; the packets before it were passed on.
 pub fn decode(
     body: &[u8],
     revision: Revision,
@@ -77,7 +81,7 @@ fn decode_v3_binary(mut body: &[u8], handle: &mut dyn FnMut(Packet<'_>) -> Contr
         let packet = match kind {
             0 => Packet::from_text(text(packet)?)?,
             1 => Packet::from_binary(packet, Revision::V3)?,
-            _ => return Err(Error::Malformed("neither a string nor binary")),
+            _ => return Err(Error::Malformed("a packet must be a string or binary")),
         };
         if handle(packet).is_break() {
             break;
@@ -87,7 +91,8 @@ fn decode_v3_binary(mut body: &[u8], handle: &mut dyn FnMut(Packet<'_>) -> Contr
     Ok(())
 }
 
-/// How many bytes of `text` make `units` UTF-16 code units; nothing if it is shorter or that is within a character.
+/// The number of bytes that the first `units` UTF-16 code units of `text` have in UTF-8; `None` if the text is shorter or the
+/// last unit is half a character.
 fn utf16_prefix(text: &str, units: usize) -> Option<usize> {
     let mut left = units;
     for (at, character) in text.char_indices() {
@@ -99,52 +104,58 @@ fn utf16_prefix(text: &str, units: usize) -> Option<usize> {
     (left == 0).then_some(text.len())
 }
 
+/// The length of `text` in UTF-16 code units.
 fn utf16_len(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Error> {
-    core::str::from_utf8(bytes).map_err(|_| Error::Malformed("not UTF-8"))
+    core::str::from_utf8(bytes).map_err(|_| Error::Malformed("the payload must be UTF-8"))
 }
 
 fn base64(text: &str) -> Result<Vec<u8>, Error> {
-    BASE64.decode(text).map_err(|_| Error::Malformed("not base64"))
+    BASE64.decode(text).map_err(|_| Error::Malformed("a binary packet must be base64"))
 }
 
-/// Composes the body that answers a poll, out of the frames that would go over a WebSocket: whoever gets a message gets it
-/// from one encoding. It is a writer that takes whole frames' bytes in any pieces and, when it is full, no more.
+/// Composes the body that answers a poll from the frames that a WebSocket would carry, so that a message is encoded once for
+/// all transports.
+///
+/// It is written to like a socket: [`Write::write`] accepts the bytes of frames in pieces of any size, and fails with
+/// [`ErrorKind::WouldBlock`] between two frames once the body is full.
 pub struct Composer {
     revision: Revision,
-    /// Whether the client can take bytes in a body.
+    /// Whether the client accepts binary bodies.
     bytes: bool,
-    /// How many packets it takes.
-    most: usize,
+    /// The number of packets after which the body is full.
+    max_packets: usize,
     packets: Vec<Composed>,
-    /// A frame that has not wholly come.
+    /// An incomplete frame.
     frame: Vec<u8>,
+    /// Bytes of all packets.
     size: usize,
 }
 
-/// A packet as a WebSocket carries it.
+/// A packet as encoded for a WebSocket.
 enum Composed {
     Text(Vec<u8>),
     Binary(Vec<u8>),
 }
 
 impl Composer {
-    /// An empty body for that client, which takes `most` packets.
-    pub fn new(revision: Revision, bytes: bool, most: usize) -> Composer {
-        Composer { revision, bytes, most, packets: Vec::new(), frame: Vec::new(), size: 0 }
+    /// An empty body of at most `max_packets` packets. `bytes` says whether the client accepts binary bodies (revision 3
+    /// without `b64=1`).
+    pub fn new(revision: Revision, bytes: bool, max_packets: usize) -> Composer {
+        Composer { revision, bytes, max_packets, packets: Vec::new(), frame: Vec::new(), size: 0 }
     }
 
-    /// Whether there is no packet in it.
+    /// Whether the body has no packet.
     pub fn is_empty(&self) -> bool {
         self.packets.is_empty()
     }
 
-    /// The body, and whether it is of bytes.
+    /// The encoded body, and whether it is binary (`application/octet-stream`).
     pub fn finish(self) -> (Vec<u8>, bool) {
-        debug_assert!(self.frame.is_empty(), "frames are taken whole");
+        debug_assert!(self.frame.is_empty(), "the last frame is complete");
         let any = self.packets.iter().any(|packet| matches!(packet, Composed::Binary(_)));
         let binary = self.revision == Revision::V3 && self.bytes && any;
         let mut body = Vec::with_capacity(self.size + self.packets.len() * 8);
@@ -162,8 +173,8 @@ impl Composer {
                         }
                     }
                 }
-                (Revision::V3, Composed::Text(text)) if binary => framed(&mut body, 0, text),
-                (Revision::V3, Composed::Binary(bytes)) if binary => framed(&mut body, 1, bytes),
+                (Revision::V3, Composed::Text(text)) if binary => push_framed(&mut body, 0, text),
+                (Revision::V3, Composed::Binary(bytes)) if binary => push_framed(&mut body, 1, bytes),
                 (Revision::V3, Composed::Text(text)) => {
                     let units = utf16_len(&String::from_utf8_lossy(text));
                     body.extend_from_slice(format!("{units}:").as_bytes());
@@ -179,22 +190,22 @@ impl Composer {
         (body, binary)
     }
 
-    /// Adds a packet of text. In revision 3 one with characters outside the basic plane is the last of its body: the
-    /// protocol counts UTF-16 code units, as JavaScript does, but clients in Python count characters, and would look for the
-    /// next packet in the wrong place.
+    /// Adds a text packet. In revision 3, one with characters outside the basic multilingual plane is the last of its body: the
+    /// protocol counts UTF-16 code units, but clients in Python count characters and would misplace the next packet.
     fn push_text(&mut self, text: Vec<u8>) {
-        // In UTF-8 they are those of four bytes.
+        // Those characters have four bytes in UTF-8, the first of which is 0xF0 or more.
         if self.revision == Revision::V3 && text.iter().any(|byte| *byte >= 0xf0) {
-            self.most = 0;
+            self.max_packets = 0;
         }
         self.packets.push(Composed::Text(text));
     }
 
+    /// Whether the body accepts no further frame.
     fn is_full(&self) -> bool {
-        self.frame.is_empty() && (self.packets.len() >= self.most || self.size >= ENOUGH)
+        self.frame.is_empty() && (self.packets.len() >= self.max_packets || self.size >= FULL)
     }
 
-    /// How many bytes the frame that has begun has in all; nothing while its header is not whole.
+    /// The lengths of the header and of the whole frame, or `None` if the header is incomplete.
     fn frame_length(&self) -> Option<(usize, usize)> {
         let (head, length) = match *self.frame.get(1)? {
             126 => (4, usize::from(u16::from_be_bytes(self.frame.get(2..4)?.try_into().ok()?))),
@@ -209,13 +220,13 @@ impl Write for Composer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut taken = 0;
         while taken < bytes.len() && !self.is_full() {
-            // The header first, byte by byte, then all that belongs to it.
-            let wanted = self.frame_length().map_or(1, |(_, whole)| whole - self.frame.len());
+            // The header byte by byte, then the payload at once.
+            let wanted = self.frame_length().map_or(1, |(_, length)| length - self.frame.len());
             let part = &bytes[taken..bytes.len().min(taken + wanted)];
             self.frame.extend_from_slice(part);
             taken += part.len();
-            if let Some((head, whole)) = self.frame_length()
-                && self.frame.len() == whole
+            if let Some((head, length)) = self.frame_length()
+                && self.frame.len() == length
             {
                 let mut payload = core::mem::take(&mut self.frame);
                 let kind = payload[0] & 15;
@@ -224,7 +235,7 @@ impl Write for Composer {
                 match kind {
                     1 => self.push_text(payload),
                     2 => self.packets.push(Composed::Binary(payload)),
-                    // Pings and closes of a WebSocket mean nothing here.
+                    // Pings and closes concern the WebSocket alone.
                     _ => {}
                 }
             }
@@ -237,14 +248,15 @@ impl Write for Composer {
     }
 }
 
-fn framed(body: &mut Vec<u8>, kind: u8, packet: &[u8]) {
+/// Appends a packet of a binary body of revision 3; `kind` is 0 for text and 1 for binary.
+fn push_framed(body: &mut Vec<u8>, kind: u8, packet: &[u8]) {
     body.push(kind);
-    body.extend(packet.len().to_string().bytes().map(|digit| digit - b'0'));
+    body.extend(itoa::Buffer::new().format(packet.len()).bytes().map(|digit| digit - b'0'));
     body.push(255);
     body.extend_from_slice(packet);
 }
 
-/// How a packet would be sent by a client; for tests and tools.
+/// Encodes packets as a client would, and says whether the body is binary. For tests and tools.
 pub fn encode(packets: &[Packet<'_>], revision: Revision, bytes: bool) -> (Vec<u8>, bool) {
     let mut composer = Composer::new(revision, bytes, packets.len());
     for packet in packets {
@@ -264,10 +276,11 @@ pub fn encode(packets: &[Packet<'_>], revision: Revision, bytes: bool) -> (Vec<u
     composer.finish()
 }
 
+/// The record separator between packets in revision 4.
 const SEPARATOR: char = '\x1e';
-const LENGTH: Error = Error::Malformed("a packet's length is wrong");
-/// Bytes after which a body takes no further packet.
-const ENOUGH: usize = 1 << 20;
+const LENGTH: Error = Error::Malformed("a packet has a wrong length");
+/// Bytes after which the body is full.
+const FULL: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -289,7 +302,7 @@ mod tests {
 
     /// The examples of the protocol's documents.
     #[test]
-    fn the_documents_examples() {
+    fn examples_of_the_protocol() {
         let hello = [Packet::Text("hello"), Packet::Ping(""), Packet::Text("world")];
         assert_eq!(encode(&hello, Revision::V4, true).0, b"4hello\x1e2\x1e4world");
         let mixed = [Packet::Text("hello"), Packet::Binary(b"\x01\x02\x03\x04"[..].into())];
@@ -303,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn parse_and_emit_are_inverse() {
+    fn encoding_and_decoding_are_inverse() {
         let lists: [&[Packet<'_>]; 4] = [
             &[Packet::Text("")],
             &[Packet::Text("a𝄞:€"), Packet::Ping("probe"), Packet::Text("12:4x"), Packet::Close],
@@ -319,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed() {
+    fn malformed_payloads_are_refused() {
         for body in ["", "7", "4a\x1e", "bAQ=", "b*", "4a\x1e\x1e4b", "abc"] {
             assert!(decoded(body.as_bytes(), Revision::V4, false).is_err(), "{body:?}");
         }
@@ -343,25 +356,25 @@ mod tests {
         assert_eq!(decoded(b"", Revision::V3, false), Ok(vec![]));
     }
 
-    /// Every cut of a body is refused or gives a beginning of its packets.
+    /// A truncated body is refused, or decodes to the first of its packets.
     #[test]
-    fn every_cut() {
+    fn truncated_payloads() {
         let packets =
             [Packet::Text("a𝄞€"), Packet::Binary(b"\x01\x02\xff"[..].into()), Packet::Ping("probe"), Packet::Text("b")];
         for (revision, bytes) in [(Revision::V4, true), (Revision::V3, false), (Revision::V3, true)] {
             let (body, binary) = encode(&packets, revision, bytes);
             for cut in 0..body.len() {
                 if let Ok(found) = decoded(&body[..cut], revision, binary) {
-                    // Only the last one can be cut within.
-                    let whole = found.len().saturating_sub(1);
-                    assert_eq!(found[..whole], shown(&packets)[..whole], "{revision:?} {cut}");
+                    // Only the last packet can be truncated.
+                    let complete = found.len().saturating_sub(1);
+                    assert_eq!(found[..complete], shown(&packets)[..complete], "{revision:?} {cut}");
                 }
             }
         }
     }
 
     #[test]
-    fn characters_that_are_counted_differently_come_last() {
+    fn a_packet_with_surrogate_pairs_is_the_last() {
         let mut batch = Batch::default();
         for text in ["4a", "4𝄞", "4b", "4€"] {
             batch.push(Opcode::Text, |out| out.extend_from_slice(text.as_bytes()));
@@ -377,9 +390,9 @@ mod tests {
         assert_eq!(bodies, ["2:4a3:4𝄞", "2:4b2:4€"]);
     }
 
-    /// Frames in any pieces, and no more than sixteen packets.
+    /// Frames arrive in pieces of any size; a body has at most sixteen packets.
     #[test]
-    fn a_body_of_frames() {
+    fn bodies_are_composed_from_frames() {
         let mut batch = Batch::default();
         for number in 0..20 {
             batch.push(Opcode::Text, |out| out.extend_from_slice(format!("4{number}").as_bytes()));

@@ -1,51 +1,58 @@
-//! The chunked transfer coding (RFC 9112 section 7.1), strictly: what two parsers could read differently is refused.
+//! The chunked transfer coding (RFC 9112 section 7.1).
+//!
+//! The decoder is strict: it refuses every body that two parsers could read differently (RFC 9112 section 11).
 
-use super::Error;
+use super::error::{Error, Syntax};
 
-/// Decodes a body that arrives in pieces; feed it the bytes from [`Chunked::taken`] on.
+/// Decodes a chunked body that arrives in pieces.
 #[derive(Debug, Default)]
 pub struct Chunked {
     body: Vec<u8>,
-    /// Encoded bytes that are dealt with.
+    /// Encoded bytes that are decoded.
     taken: usize,
     state: State,
 }
 
 #[derive(Debug, Default, PartialEq)]
 enum State {
-    /// Before a line that says the next chunk's size.
+    /// The next line is a chunk's size.
     #[default]
     Size,
-    /// So many bytes of a chunk are missing.
+    /// A chunk's data: bytes to come.
     Data(u64),
-    /// Before the line end behind a chunk's data.
-    End,
-    /// Before a trailer line or the empty line that ends it all; bytes of trailers so far.
+    /// The CR LF that ends a chunk's data.
+    DataEnd,
+    /// The next line is a trailer, or the empty line that ends the body. Bytes of trailers so far.
     Trailer(usize),
-    /// The body is whole.
-    Whole,
+    /// The body is complete.
+    Complete,
 }
 
 impl Chunked {
-    /// How many of the encoded bytes were dealt with so far.
+    /// How many encoded bytes are decoded; once the body is complete, its encoded length.
     pub fn taken(&self) -> usize {
         self.taken
     }
 
-    /// The decoded body, as far as it is there.
+    /// The data decoded so far.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// Takes all it can of `encoded`, which is the whole coded body so far; says whether the body is whole.
-    pub fn handle_input(&mut self, encoded: &[u8], most: u64) -> Result<bool, Error> {
+    /// Decodes as much as possible of `encoded`, which is everything that has arrived since the body began. Returns whether
+    /// the body is complete.
+    ///
+    /// Fails with [`Error::BodyTooLarge`] as soon as a chunk's size makes the body larger than `max_body` bytes, with
+    /// [`Error::HeadTooLarge`] if the trailers have more than 4,096 bytes, and with [`Error::BadRequest`] if the coding is
+    /// malformed.
+    pub fn handle_input(&mut self, encoded: &[u8], max_body: u64) -> Result<bool, Error> {
         loop {
             let rest = &encoded[self.taken..];
             match self.state {
                 State::Size => {
-                    let Some(line) = line(rest, LONGEST_LINE)? else { return Ok(false) };
+                    let Some(line) = line(rest)? else { return Ok(false) };
                     let size = chunk_size(line)?;
-                    if self.body.len() as u64 + size > most {
+                    if self.body.len() as u64 + size > max_body {
                         return Err(Error::BodyTooLarge);
                     }
                     self.taken += line.len() + 2;
@@ -59,71 +66,70 @@ impl Chunked {
                     self.body.extend_from_slice(part);
                     self.taken += part.len();
                     let missing = missing - part.len() as u64;
-                    self.state = if missing == 0 { State::End } else { State::Data(missing) };
+                    self.state = if missing == 0 { State::DataEnd } else { State::Data(missing) };
                 }
-                State::End => {
+                State::DataEnd => {
                     match rest {
                         [b'\r', b'\n', ..] => self.taken += 2,
                         [] | [b'\r'] => return Ok(false),
-                        _ => return Err(Error::BadRequest("a chunk is longer than it says")),
+                        _ => return Err(Syntax::ChunkEnd.into()),
                     }
                     self.state = State::Size;
                 }
                 State::Trailer(so_far) => {
-                    let Some(line) = line(rest, LONGEST_LINE)? else { return Ok(false) };
+                    let Some(line) = line(rest)? else { return Ok(false) };
                     self.taken += line.len() + 2;
                     let so_far = so_far + line.len();
-                    if so_far > LONGEST_LINE {
+                    if so_far > MAX_LINE {
                         return Err(Error::HeadTooLarge);
                     }
-                    self.state = if line.is_empty() { State::Whole } else { State::Trailer(so_far) };
+                    self.state = if line.is_empty() { State::Complete } else { State::Trailer(so_far) };
                 }
-                State::Whole => return Ok(true),
+                State::Complete => return Ok(true),
             }
         }
     }
 }
 
-/// The line at the start, without its end; nothing if it is not whole yet.
-fn line(bytes: &[u8], longest: usize) -> Result<Option<&[u8]>, Error> {
-    match bytes.iter().take(longest + 2).position(|byte| *byte == b'\n') {
+/// The line at the start of `bytes` without its CR LF, or `None` if its end has not arrived. A bare CR or LF is refused:
+/// some parsers take it for a line end.
+fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Syntax> {
+    match bytes.iter().take(MAX_LINE + 2).position(|byte| *byte == b'\n') {
         Some(at) if at > 0 && bytes[at - 1] == b'\r' && !bytes[..at - 1].contains(&b'\r') => Ok(Some(&bytes[..at - 1])),
-        Some(_) => Err(Error::BadRequest("a chunk's line does not end with CR LF")),
-        None if bytes.len() > longest => Err(Error::BadRequest("a chunk's line is too long")),
+        Some(_) => Err(Syntax::ChunkLine),
+        None if bytes.len() > MAX_LINE => Err(Syntax::ChunkLineTooLong),
         None => Ok(None),
     }
 }
 
-/// `1*HEXDIG [ chunk-ext ]`; extensions are ignored.
-fn chunk_size(line: &[u8]) -> Result<u64, Error> {
-    let bad = Error::BadRequest("a chunk's size is no hexadecimal number");
-    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
-    let digits = match line.contains(&b';') {
-        true => digits.trim_ascii_end(),
-        false => digits,
+/// The size in a line `1*HEXDIG [ chunk-ext ]`; extensions are ignored, as RFC 9112 section 7.1.1 allows.
+fn chunk_size(line: &[u8]) -> Result<u64, Syntax> {
+    let digits = match line.iter().position(|byte| *byte == b';') {
+        Some(at) => line[..at].trim_ascii_end(),
+        None => line,
     };
     if digits.is_empty() || digits.len() > 15 || !digits.iter().all(u8::is_ascii_hexdigit) || line.contains(&0) {
-        return Err(bad);
+        return Err(Syntax::ChunkSize);
     }
-    let digits = core::str::from_utf8(digits).map_err(|_| bad)?;
-    u64::from_str_radix(digits, 16).map_err(|_| bad)
+    let digits = core::str::from_utf8(digits).map_err(|_| Syntax::ChunkSize)?;
+    u64::from_str_radix(digits, 16).map_err(|_| Syntax::ChunkSize)
 }
 
 /// Bytes of a size line with its extensions, and of all trailers together.
-const LONGEST_LINE: usize = 4096;
+const MAX_LINE: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn decode(encoded: &[u8], most: u64) -> Result<Option<Vec<u8>>, Error> {
+    fn decode(encoded: &[u8], max_body: u64) -> Result<Option<Vec<u8>>, Error> {
         let mut chunked = Chunked::default();
-        let whole = chunked.handle_input(encoded, most)?;
-        Ok(whole.then(|| chunked.body().to_vec()))
+        let complete = chunked.handle_input(encoded, max_body)?;
+        Ok(complete.then(|| chunked.body().to_vec()))
     }
 
     #[test]
-    fn every_cut() {
+    fn a_cut_changes_nothing() {
         let encoded = b"4\r\nWiki\r\n6;a=\"b\"\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n0\r\nTrailer: x\r\n\r\nGET";
         for cut in 0..encoded.len() {
             let mut chunked = Chunked::default();
@@ -145,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn traps() {
+    fn malformed_bodies_are_refused() {
         for bad in [
             &b"\r\n"[..],
             b"x\r\n",

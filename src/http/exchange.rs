@@ -1,13 +1,20 @@
-//! One server connection's requests and replies in their order: keep-alive, pipelining, bodies, deadlines.
+//! The requests and replies of one server connection: keep-alive, pipelining, bodies and deadlines (RFC 9112 section 9).
 //!
-//! The owner reads bytes and calls [`Exchange::poll_request`] until it has nothing more; each request is answered with
-//! [`Exchange::reply`] before the next is asked for. A request that came whole in one read is never copied; what is
-//! unfinished is kept, and nothing else. Output gathers in one buffer and is written once a turn.
+//! The owner of the connection reads bytes and calls [`Exchange::poll_request`] until it returns `None`. It answers each
+//! request with [`Exchange::reply`], or [parks](Exchange::park) it, before it polls the next one. A request that arrives in
+//! one read is not copied; only incomplete ones are buffered. Replies are collected in one buffer and written once a turn.
+//!
+//! (Longer than 450 lines, of which 130 are tests that cut a conversation at every byte.)
 
 use core::{net::IpAddr, time::Duration};
 use std::io::{self, ErrorKind, Write};
 
-use super::{Error, Framing, Head, Reply, Request, chunked::Chunked, reply::Connection};
+use super::{
+    error::Error,
+    framer::{Found, Framer},
+    reply::{Connection, Reply},
+    request::{Head, Request},
+};
 use crate::{
     clock::{Now, Time},
     key::ClientKey,
@@ -15,12 +22,12 @@ use crate::{
     outbox::Flushed,
 };
 
-/// The state of one connection that speaks HTTP.
+/// The state of one HTTP connection.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The address at the other end, for who answers; none if there is none.
+    /// The address of the client; `None` on a Unix socket.
     pub peer: Option<IpAddr>,
-    /// What has come of a request that was not whole, from `start` on.
+    /// Buffered input, from `start` on: an incomplete request, or requests that wait.
     input: Vec<u8>,
     start: usize,
     framer: Framer,
@@ -28,62 +35,63 @@ pub struct Exchange {
     written: usize,
     phase: Phase,
     deadline: Time,
-    /// When the body that is arriving must be whole, whatever its pace.
+    /// When the body that is arriving must be complete, however steadily it arrives.
     body_deadline: Time,
-    /// How the request that waits for its reply wants it.
+    /// What the reply to the current request says about the connection.
     connection: Connection,
+    /// Whether the current request is HEAD.
     head_only: bool,
     parked: Option<Parked>,
 }
 
-/// A request whose reply is not there yet.
+/// A request that is answered later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parked {
-    /// A poll, which waits for packets as long as it takes.
+    /// An Engine.IO poll, which waits for packets without a limit.
     Poll {
-        /// For whom it waits.
+        /// The client whose packets it waits for.
         client: ClientKey,
-        /// The page that may read the answer; nothing if no page asked.
+        /// The `Origin` of the page that may read the answer; empty if the request has none.
         origin: Box<str>,
     },
-    /// A page of the message log, which waits for a disk.
+    /// A page of the message log, which waits for the disk, up to `limits.request_timeout`.
     Page,
-    /// A login, which waits for the business backend.
+    /// The upgrade to a WebSocket, which waits until the backend admits the client.
     Login {
-        /// Whose.
+        /// The client that connects.
         client: ClientKey,
-        /// The response if it is let in.
+        /// The encoded response to send if the client is admitted.
         response: Vec<u8>,
     },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Connected, no byte yet.
+    /// Accepted: nothing has arrived.
     Fresh,
     /// Between two requests.
     Idle,
-    /// A head has begun.
+    /// Part of a head has arrived.
     Head,
-    /// A body has begun.
+    /// The head and part of the body have arrived.
     Body,
-    /// The last reply is queued; input is read and forgotten.
+    /// The last reply is queued. Further input is discarded.
     Closing,
 }
 
-/// What an expired deadline means.
+/// What the owner must do after [`Exchange::handle_timeout`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timeout {
-    /// Not yet: look again at [`Exchange::poll_timeout`].
+    /// Nothing: the deadline has moved, see [`Exchange::poll_timeout`].
     Early,
-    /// The peer was too slow and is told so: flush and close.
+    /// Flush, then close: a reply with status 408 or 503 is queued.
     Replied,
-    /// There is nothing to say: close.
+    /// Close: there is nothing to send.
     Close,
 }
 
 impl Exchange {
-    /// A connection that was just accepted.
+    /// A connection that was accepted at `now`.
     pub fn new(now: Now, limits: &Limits) -> Exchange {
         Exchange {
             peer: None,
@@ -101,9 +109,10 @@ impl Exchange {
         }
     }
 
-    /// The next whole request in what was kept and in `fresh`, from which it takes what it needs. Call it again after
-    /// each reply until it returns nothing, then all of `fresh` is taken. After an error nothing more is read: the reply
-    /// is queued, close when it is out.
+    /// Returns the next complete request in the buffered input and `fresh`, and advances `fresh` past it. Call it again after
+    /// each reply until it returns `None`; then all of `fresh` is consumed.
+    ///
+    /// After an error, answer it with [`Exchange::refuse`]: the connection serves no further request.
     pub fn poll_request<'r, 'f: 'r>(
         &'r mut self,
         fresh: &mut &'f [u8],
@@ -115,43 +124,43 @@ impl Exchange {
             *fresh = &[];
             return Ok(None);
         }
-        let came = core::mem::take(fresh);
+        let received = core::mem::take(fresh);
         if self.start < self.input.len() {
-            self.input.extend_from_slice(came);
+            self.input.extend_from_slice(received);
             let Some(Found { consumed, body, .. }) = self.framer.measure(&self.input[self.start..], limits)? else {
-                self.wait(!came.is_empty(), limits, now);
+                self.wait(!received.is_empty(), limits, now);
                 return Ok(None);
             };
             let begin = self.start;
             self.start += consumed;
             self.phase = Phase::Idle;
             self.deadline = now.time.after(limits.keep_alive());
-            // Parsed once more, since what measured it could not keep a view of what it may still have to grow.
+            // Parsed again: `measure` borrows from a buffer that must still be able to grow if the request is incomplete.
             let Some((head, _)) = Head::parse(&self.input[begin..], limits)? else {
-                unreachable!("it was whole a moment ago");
+                unreachable!("`measure` has parsed these bytes");
             };
             self.connection = connection(&head);
             self.head_only = head.method == "HEAD";
             return Ok(Some(Request { head, body: self.framer.body(&self.input[begin..], body) }));
         }
-        if came.is_empty() {
+        if received.is_empty() {
             return Ok(None);
         }
-        let Some(Found { head, consumed, body }) = self.framer.measure(came, limits)? else {
-            self.input.extend_from_slice(came);
+        let Some(Found { head, consumed, body }) = self.framer.measure(received, limits)? else {
+            self.input.extend_from_slice(received);
             self.start = 0;
             self.wait(true, limits, now);
             return Ok(None);
         };
-        *fresh = &came[consumed..];
+        *fresh = &received[consumed..];
         self.phase = Phase::Idle;
         self.deadline = now.time.after(limits.keep_alive());
         self.connection = connection(&head);
         self.head_only = head.method == "HEAD";
-        Ok(Some(Request { head, body: self.framer.body(came, body) }))
+        Ok(Some(Request { head, body: self.framer.body(received, body) }))
     }
 
-    /// Queues the answer to the request polled last.
+    /// Queues the reply to the current request, the one that was polled last.
     pub fn reply(&mut self, reply: &Reply, now: Now) {
         reply.write(&mut self.output, self.connection, self.head_only, now.unix);
         if self.connection == Connection::Ends {
@@ -159,7 +168,7 @@ impl Exchange {
         }
     }
 
-    /// The request polled last waits for its reply; meanwhile no other is served.
+    /// Postpones the reply to the current request. Until [`Exchange::unpark`], no other request is served.
     pub fn park(&mut self, parked: Parked, limits: &Limits, now: Now) {
         self.deadline = match parked {
             Parked::Poll { .. } | Parked::Login { .. } => Time::NEVER,
@@ -168,40 +177,40 @@ impl Exchange {
         self.parked = Some(parked);
     }
 
-    /// What waits here.
+    /// The parked request, if there is one.
     pub fn parked(&self) -> Option<&Parked> {
         self.parked.as_ref()
     }
 
-    /// The reply to what waits here is to be queued now.
+    /// Resumes the parked request: queue its reply now. `None` if no request is parked.
     pub fn unpark(&mut self, limits: &Limits, now: Now) -> Option<Parked> {
         let parked = self.parked.take()?;
         self.deadline = now.time.after(limits.keep_alive());
         Some(parked)
     }
 
-    /// Whether a poll or a login waits here: it ends with the peer's side of the connection.
+    /// Whether a poll or a login is parked: those are given up when the client closes its side of the connection.
     pub fn is_polling(&self) -> bool {
         matches!(self.parked, Some(Parked::Poll { .. } | Parked::Login { .. }))
     }
 
-    /// Whether there is input that was kept.
+    /// Whether input is buffered.
     pub fn has_input(&self) -> bool {
         self.start < self.input.len()
     }
 
-    /// The answer to the request polled last says that it is the last one, and is.
+    /// Makes the reply to the current request the last one: it will say `Connection: close`.
     pub fn end_with_reply(&mut self) {
         self.connection = Connection::Ends;
     }
 
-    /// Queues the answer to what was no request; the connection ends with it.
+    /// Queues the reply to a request that cannot be served, and serves no further one.
     pub fn refuse(&mut self, error: Error, now: Now) {
         Reply::from(error).write(&mut self.output, Connection::Ends, false, now.unix);
         self.close(now);
     }
 
-    /// Serves no further request: what is queued goes out, then the connection ends.
+    /// Serves no further request. The owner flushes the queued replies, then closes the connection.
     pub fn close(&mut self, now: Now) {
         self.phase = Phase::Closing;
         self.input = Vec::new();
@@ -210,38 +219,38 @@ impl Exchange {
         self.deadline = now.time.after(LINGER);
     }
 
-    /// Whether nothing more is served here.
+    /// Whether the connection serves no further request.
     pub fn is_closing(&self) -> bool {
         self.phase == Phase::Closing
     }
 
-    /// Whether the connection waits for a request of which nothing has come, with nothing to send.
+    /// Whether nothing is queued, parked or partly received: closing the connection now loses nothing.
     pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Fresh | Phase::Idle) && self.is_flushed() && self.parked.is_none()
     }
 
-    /// Whether everything queued was written.
+    /// Whether all queued replies are written.
     pub fn is_flushed(&self) -> bool {
         self.output.is_empty()
     }
 
-    /// Whether to go on reading: not while the peer leaves its replies unread, or a request waits for its own.
+    /// Whether to read more input: not while a request is parked or 64 KiB of replies are unsent.
     pub fn wants_input(&self) -> bool {
-        self.parked.is_none() && self.output.len() - self.written < MOST_UNREAD
+        self.parked.is_none() && self.output.len() - self.written < MAX_UNSENT
     }
 
-    /// When to call [`Exchange::handle_timeout`].
+    /// When to call [`Exchange::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Time {
         self.deadline
     }
 
-    /// The clock has moved.
+    /// Checks the deadline.
     pub fn handle_timeout(&mut self, now: Now) -> Timeout {
         if now.time < self.deadline {
             return Timeout::Early;
         }
         if self.parked.take().is_some() {
-            // What it waited for may still come, but must not be taken for the answer to another request.
+            // The page may still arrive; it must not become the reply to the next request.
             self.connection = Connection::Ends;
             self.reply(&Reply::refusal(503, "the disk does not answer"), now);
             return Timeout::Replied;
@@ -255,7 +264,8 @@ impl Exchange {
         }
     }
 
-    /// Writes what is queued. A peer that reads, however slowly, has time; one that stops reading has `limits`'.
+    /// Writes the queued replies. Once the connection is closing, a client that reads nothing within
+    /// `limits.request_timeout` is cut off; one that reads slowly is not.
     pub fn write_to(&mut self, out: &mut impl Write, limits: &Limits, now: Now) -> io::Result<Flushed> {
         let before = self.written;
         let flushed = self.write(out)?;
@@ -271,6 +281,7 @@ impl Exchange {
         Ok(flushed)
     }
 
+    /// Writes until nothing is left or `out` would block.
     fn write(&mut self, out: &mut impl Write) -> io::Result<Flushed> {
         while self.written < self.output.len() {
             match out.write(&self.output[self.written..]) {
@@ -286,19 +297,19 @@ impl Exchange {
         Ok(Flushed::All)
     }
 
-    /// Keeps bytes that cannot be looked at while the peer leaves its replies unread; poll again once it has read them.
+    /// Buffers bytes that were read although [`Exchange::wants_input`] is false. Poll again once it is true.
     pub fn keep(&mut self, unread: &[u8]) {
         self.input.extend_from_slice(unread);
     }
 
-    /// What is queued but not written, and what came behind the last request: for who takes the connection over.
+    /// The unsent output and the input behind the current request, for the protocol that takes over the connection.
     pub fn into_parts(mut self) -> (Vec<u8>, Vec<u8>) {
         self.output.drain(..self.written);
         self.input.drain(..self.start);
         (self.output, self.input)
     }
 
-    /// Lets go of the request polled last.
+    /// Frees what the previous request used.
     fn release(&mut self) {
         if self.phase == Phase::Idle {
             self.framer.chunked = None;
@@ -309,7 +320,7 @@ impl Exchange {
         }
     }
 
-    /// A request has begun and is not whole.
+    /// Sets the deadline of an incomplete request and sends `100 Continue` if the client waits for it.
     fn wait(&mut self, progressed: bool, limits: &Limits, now: Now) {
         if self.start > 0 {
             self.input.drain(..self.start);
@@ -329,88 +340,14 @@ impl Exchange {
         if progressed {
             self.deadline = self.body_deadline.min(now.time.after(limits.request_timeout()));
         }
-        if self.framer.invites {
-            self.framer.invites = false;
+        if self.framer.wants_continue {
+            self.framer.wants_continue = false;
             self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
     }
 }
 
-/// Finds where a request ends, without doing work twice while it arrives in pieces.
-#[derive(Debug, Default)]
-struct Framer {
-    /// The head's length, once it is whole.
-    head: usize,
-    /// How far the search for the head's end has come.
-    scanned: usize,
-    /// No need to look before there are so many bytes.
-    need: usize,
-    chunked: Option<Chunked>,
-    /// The peer waits for a 100.
-    invites: bool,
-}
-
-struct Found<'b> {
-    head: Head<'b>,
-    /// Bytes of head and coded body.
-    consumed: usize,
-    /// Where the body stands; nothing: in the chunk decoder.
-    body: Option<(usize, usize)>,
-}
-
-impl Framer {
-    /// Looks for a whole request at the start of `bytes`: all of it that came so far.
-    fn measure<'b>(&mut self, bytes: &'b [u8], limits: &Limits) -> Result<Option<Found<'b>>, Error> {
-        if bytes.len() < self.need {
-            return Ok(None);
-        }
-        if self.head == 0 && self.scanned > 0 {
-            let from = self.scanned.saturating_sub(3);
-            self.scanned = bytes.len();
-            let ends = |part: &[u8]| part.starts_with(b"\n\r\n") || part.starts_with(b"\n\n");
-            let ended = (from..bytes.len()).any(|at| ends(&bytes[at..]));
-            if !ended && bytes.len() as u64 <= limits.request_head {
-                return Ok(None);
-            }
-        }
-        let Some((head, length)) = Head::parse(bytes, limits)? else {
-            self.scanned = bytes.len();
-            return Ok(None);
-        };
-        let first = self.head == 0;
-        self.head = length;
-        let found = match head.framing {
-            Framing::Absent => Some((length, Some((length, length)))),
-            Framing::Length(body) if body > limits.body => return Err(Error::BodyTooLarge),
-            Framing::Length(body) => {
-                let end = length + body as usize;
-                self.need = end;
-                (bytes.len() >= end).then_some((end, Some((length, end))))
-            }
-            Framing::Chunked => {
-                let chunked = self.chunked.get_or_insert_default();
-                let whole = chunked.handle_input(&bytes[length..], limits.body)?;
-                whole.then(|| (length + chunked.taken(), None))
-            }
-        };
-        let Some((consumed, body)) = found else {
-            self.invites = first && head.expect_continue && bytes.len() == length;
-            return Ok(None);
-        };
-        let chunked = self.chunked.take();
-        *self = Framer { chunked, ..Framer::default() };
-        Ok(Some(Found { head, consumed, body }))
-    }
-
-    /// The body that was measured in `bytes`.
-    fn body<'b>(&'b self, bytes: &'b [u8], place: Option<(usize, usize)>) -> &'b [u8] {
-        match place {
-            Some((begin, end)) => &bytes[begin..end],
-            None => self.chunked.as_ref().map_or(&[], Chunked::body),
-        }
-    }
-}
-
+/// What the reply to a request says about the connection.
 fn connection(head: &Head<'_>) -> Connection {
     match (head.keep_alive, head.http11) {
         (false, _) => Connection::Ends,
@@ -419,11 +356,11 @@ fn connection(head: &Head<'_>) -> Connection {
     }
 }
 
-/// After the last reply: how long the peer gets to read it and to close.
+/// How long the client has to read the last reply and to close the connection.
 const LINGER: Duration = Duration::from_secs(2);
-/// Bytes of replies a peer may leave unread before its requests wait.
-const MOST_UNREAD: usize = 64 * 1024;
-/// A body may take so many times the request timeout in all.
+/// Bytes of unsent replies above which no further request is read.
+const MAX_UNSENT: usize = 64 * 1024;
+/// A body must arrive within this many request timeouts.
 const BODY_PATIENCE: u32 = 6;
 
 #[cfg(test)]
@@ -434,7 +371,7 @@ mod tests {
         Now { time: Time::from_micros(millis * 1000), ..Now::default() }
     }
 
-    /// Feeds `pieces` and answers each request with its method, path and body; returns all that was written.
+    /// Feeds `pieces` and answers each request; returns method, path and body of each, and the output.
     fn converse(pieces: &[&[u8]]) -> (Vec<String>, String) {
         let limits = Limits { body: 1000, ..Limits::default() };
         let mut exchange = Exchange::new(now(0), &limits);
@@ -467,7 +404,7 @@ mod tests {
         HEAD /d HTTP/1.1\r\nHost: x\r\n\r\nPOST /e HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\nGET /never HTTP/1.1\r\n\r\n";
 
     #[test]
-    fn every_cut() {
+    fn a_cut_changes_nothing() {
         let (seen, written) = converse(&[CONVERSATION]);
         assert_eq!(seen, ["GET /a ", "POST /b hello", "POST /c abcde", "HEAD /d ", "POST /e "]);
         assert_eq!(written.matches("HTTP/1.1 200 OK").count(), 5);
@@ -483,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn continue_is_said_once_and_only_to_who_waits() {
+    fn continue_is_sent_once_and_only_if_the_client_waits() {
         let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
         let (seen, written) = converse(&[head, b"h", b"i"]);
         assert_eq!(seen, ["POST / hi"]);
@@ -497,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_error_nothing_is_served() {
+    fn no_request_is_served_after_an_error() {
         let (seen, written) = converse(&[b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"]);
         assert!(seen.is_empty());
         assert_eq!(written.matches("HTTP/1.1").count(), 1);
@@ -521,7 +458,7 @@ mod tests {
 
         let slow = &mut Exchange::new(now(0), &limits);
         assert!(!poll(slow, b"GET", 5_000) && !poll(slow, b" /", 9_000));
-        assert_eq!(slow.poll_timeout(), now(15_000).time, "a head has one deadline, whatever its pace");
+        assert_eq!(slow.poll_timeout(), now(15_000).time, "the deadline of a head is fixed");
 
         let idle = &mut Exchange::new(now(0), &limits);
         assert!(poll(idle, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1_000));
@@ -532,15 +469,15 @@ mod tests {
         assert!(!poll(body, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n", 1_000));
         assert_eq!(body.poll_timeout(), now(11_000).time);
         assert!(!poll(body, b"x", 10_000));
-        assert_eq!(body.poll_timeout(), now(20_000).time, "a body may pause that long");
+        assert_eq!(body.poll_timeout(), now(20_000).time, "the deadline of a body moves with each piece");
         (2..7).for_each(|ten| assert!(!poll(body, b"x", ten * 9_900)));
-        assert_eq!(body.poll_timeout(), now(61_000).time, "but not for ever");
+        assert_eq!(body.poll_timeout(), now(61_000).time, "up to six timeouts");
         assert_eq!(body.handle_timeout(now(61_000)), Timeout::Replied);
         assert_eq!(body.handle_timeout(now(63_000)), Timeout::Close);
     }
 
     #[test]
-    fn a_peer_that_does_not_read_is_not_read() {
+    fn unsent_replies_stop_reading() {
         let limits = Limits::default();
         let mut exchange = Exchange::new(now(0), &limits);
         let reply = Reply::new(200, "text/plain", vec![b'x'; 40_000]);

@@ -1,88 +1,88 @@
-//! Names and values as queries and forms carry them (`application/x-www-form-urlencoded`, WHATWG URL).
+//! Names and values of queries and forms: `application/x-www-form-urlencoded` (WHATWG URL, section 5.1).
 
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 use smallvec::SmallVec;
 
-use super::text;
-
-/// Decoded pairs in their order: `+` is a space, a bad escape stays as it is, bytes that are no UTF-8 become U+FFFD.
+/// Decoded pairs in the order in which they were sent.
+///
+/// `+` is decoded to a space. A `%` without two hexadecimal digits stays as it is. Bytes that are not UTF-8 become U+FFFD.
 #[derive(Clone, Debug, Default)]
 pub struct Fields<'a> {
     pairs: SmallVec<[(Cow<'a, str>, Cow<'a, str>); 8]>,
 }
 
 impl<'a> Fields<'a> {
-    /// Decodes `encoded`.
+    /// Decodes a query or the body of a form. Any input is accepted; pairs without escapes borrow from it.
     pub fn parse(encoded: &'a [u8]) -> Fields<'a> {
-        // Looked at once as a whole: pieces of text that stand between ASCII are text.
-        let whole = core::str::from_utf8(encoded).ok();
+        // UTF-8 is validated once: `&`, `=`, `%` and `+` are ASCII, so a part between two of them is UTF-8 if the whole is.
+        let utf8 = core::str::from_utf8(encoded).ok();
         let mut escape = next_escape(encoded, 0);
-        let mut piece = |begin: usize, end: usize| {
+        let mut part = |begin: usize, end: usize| {
             if escape < begin {
                 escape = next_escape(encoded, begin);
             }
-            match whole {
+            match utf8 {
                 _ if escape < end => decode(&encoded[begin..end], escape - begin),
-                Some(whole) => Cow::Borrowed(&whole[begin..end]),
-                None => text(&encoded[begin..end]),
+                Some(text) => Cow::Borrowed(&text[begin..end]),
+                None => String::from_utf8_lossy(&encoded[begin..end]),
             }
         };
         let (mut pairs, mut begin) = (SmallVec::new(), 0);
         while begin < encoded.len() {
             let end = memchr(b'&', &encoded[begin..]).map_or(encoded.len(), |at| begin + at);
             if begin < end {
-                // Names are short: a loop is there before memchr has looked what the processor can do.
+                // Names are short: a byte loop ends before memchr has started.
                 let name_end = encoded[begin..end].iter().position(|byte| *byte == b'=').map_or(end, |at| begin + at);
-                let name = piece(begin, name_end);
-                pairs.push((name, piece(end.min(name_end + 1), end)));
+                let name = part(begin, name_end);
+                pairs.push((name, part(end.min(name_end + 1), end)));
             }
             begin = end + 1;
         }
         Fields { pairs }
     }
 
-    /// The first value of that name; empty if there is none, since nothing and an empty value mean the same everywhere.
+    /// The first value of `name`, or an empty string: everywhere in relay, an absent field and an empty one mean the same.
     pub fn get(&self, name: &str) -> &str {
         self.pairs.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 
-    /// All pairs.
+    /// All pairs of name and value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Every value of that name.
+    /// Every value of `name`.
     pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> {
         self.pairs.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_ref())
     }
 }
 
-/// Where the next byte stands that means another; behind the end if there is none.
+/// The position of the next `%` or `+` from `begin` on, or the length of `encoded`.
 fn next_escape(encoded: &[u8], begin: usize) -> usize {
     memchr2(b'%', b'+', &encoded[begin..]).map_or(encoded.len(), |at| begin + at)
 }
 
-/// A name or a value whose first escape is known. This is on a notification's way: form_urlencoded, which grows its result
-/// byte by byte, took 7,300 of a notification's 24,600 instructions.
+/// Decodes a name or value whose first `%` or `+` is at `first`.
+///
+/// form_urlencoded grows its result byte by byte: with it, a notification costs 5,800 instructions more than its 11,100.
 fn decode(encoded: &[u8], first: usize) -> Cow<'_, str> {
     let mut out = Vec::with_capacity(encoded.len());
     let (plain, mut rest) = encoded.split_at(first);
     out.extend_from_slice(plain);
-    loop {
-        match rest {
-            [b'%', high, low, behind @ ..] if let (Some(high), Some(low)) = (digit(*high), digit(*low)) => {
-                out.push(high << 4 | low);
+    while let [byte, behind @ ..] = rest {
+        match escaped(rest) {
+            Some(decoded) => {
+                out.push(decoded);
+                rest = &rest[3..];
+            }
+            None => {
+                out.push(if *byte == b'+' { b' ' } else { b'%' });
                 rest = behind;
             }
-            [sign, behind @ ..] => {
-                out.push(if *sign == b'+' { b' ' } else { b'%' });
-                rest = behind;
-            }
-            [] => break,
         }
-        // One letter of another script is several escapes in a row.
+        // A character that is not ASCII is several escapes in a row.
         if rest.first() != Some(&b'%') {
             let at = next_escape(rest, 0);
             out.extend_from_slice(&rest[..at]);
@@ -92,23 +92,20 @@ fn decode(encoded: &[u8], first: usize) -> Cow<'_, str> {
     String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()).into()
 }
 
-/// The value of a hexadecimal digit.
-fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
+/// The byte that `rest` begins with, if that is `%` and two hexadecimal digits.
+fn escaped(rest: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = rest else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    Some((digit(*high)? << 4 | digit(*low)?) as u8)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// As the crate that browsers' standard is tried against decodes it, whatever it is.
+    /// Random input is decoded exactly as form_urlencoded does.
     #[test]
-    fn like_the_crate() {
+    fn decodes_as_form_urlencoded_does() {
         let pieces: [&[u8]; 14] = [
             b"a",
             b"=",
@@ -125,14 +122,14 @@ mod tests {
             b"",
             b"%00",
         ];
-        let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
         for _ in 0..20_000 {
             let mut text = Vec::new();
             for _ in 0..8 {
-                dice ^= dice << 13;
-                dice ^= dice >> 7;
-                dice ^= dice << 17;
-                text.extend_from_slice(pieces[(dice % 14) as usize]);
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                text.extend_from_slice(pieces[(random % 14) as usize]);
             }
             let expected: Vec<_> = form_urlencoded::parse(&text).collect();
             assert_eq!(Fields::parse(&text).pairs.as_slice(), expected, "{:?}", String::from_utf8_lossy(&text));

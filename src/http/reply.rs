@@ -1,26 +1,26 @@
-//! Replies: a status, a few headers, a body, and their bytes.
+//! Replies: a status, headers and a body, and their encoding (RFC 9112 section 4).
 
 use core::cell::Cell;
 use std::borrow::Cow;
 
-use super::Error;
+use super::error::Error;
 use crate::plain::json_string;
 
-/// An answer to one request.
+/// The answer to one request.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// The status code.
     pub status: u16,
-    /// Of the body; ignored without one.
+    /// The media type of the body; not sent with 204 and 304, which have none.
     pub content_type: &'static str,
-    /// Any others.
+    /// Further headers. `Date`, `Content-Type`, `Content-Length` and `Connection` are added by [`Reply::write`].
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body.
     pub body: Cow<'static, [u8]>,
 }
 
 impl Reply {
-    /// A reply with a body of that type.
+    /// A reply with a body of the media type `content_type`.
     pub fn new(status: u16, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Reply {
         Reply { status, content_type, headers: Vec::new(), body: body.into() }
     }
@@ -30,30 +30,31 @@ impl Reply {
         Reply::new(status, JSON, body)
     }
 
-    /// The contract's answer for whatever went wrong: `{"code":0,"msg":…,"data":""}`.
-    pub fn refusal(status: u16, why: &str) -> Reply {
+    /// The JSON document that tells a client why its request failed: `{"code":0,"msg":message,"data":""}`
+    /// (`docs/protocol.md`, Notifications).
+    pub fn refusal(status: u16, message: &str) -> Reply {
         let mut body = String::from("{\"code\":0,\"msg\":");
-        body.push_str(&json_string(why));
+        body.push_str(&json_string(message));
         body.push_str(",\"data\":\"\"}");
         Reply::json(status, body.into_bytes())
     }
 
-    /// Adds a header.
+    /// Adds a header. Neither `name` nor `value` may contain a line end.
     pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Reply {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// Appends the bytes. `keep_alive` says what becomes of the connection, `http11` what the peer takes for granted,
-    /// `head_only` that the body is measured but not sent.
+    /// Appends the encoded reply to `out`. `unix` is the time of `Date` in seconds. With `head_only`, the answer to HEAD,
+    /// `Content-Length` is that of the body, but the body is not sent.
     pub fn write(&self, out: &mut Vec<u8>, connection: Connection, head_only: bool, unix: u64) {
-        // Mostly enough, so that it grows once.
+        // Enough for nearly every head: the buffer grows once.
         out.reserve(256 + self.body.len());
         match self.status {
             200 => out.extend_from_slice(b"HTTP/1.1 200 OK\r\nDate: "),
             status => {
                 out.extend_from_slice(b"HTTP/1.1 ");
-                decimal(status.into(), out);
+                out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
                 out.push(b' ');
                 out.extend_from_slice(reason(status).as_bytes());
                 out.extend_from_slice(b"\r\nDate: ");
@@ -69,7 +70,7 @@ impl Reply {
                     out.extend_from_slice(b"\r\nContent-Length: ");
                 }
             }
-            decimal(self.body.len(), out);
+            out.extend_from_slice(itoa::Buffer::new().format(self.body.len()).as_bytes());
         }
         for (name, value) in &self.headers {
             ["\r\n", name, ": ", value].into_iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
@@ -87,55 +88,42 @@ impl Reply {
 
 impl From<Error> for Reply {
     fn from(error: Error) -> Reply {
-        let reply = Reply::refusal(error.status(), error.text());
+        let reply = Reply::refusal(error.status(), &error.to_string());
         if error == Error::Unavailable { reply.with("Retry-After", "1") } else { reply }
     }
 }
 
-/// What becomes of the connection after a reply.
+/// What happens to the connection after a reply (RFC 9112 section 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connection {
-    /// It serves the next request, as HTTP/1.1 takes for granted.
+    /// It stays open, which is the default of HTTP/1.1.
     Stays,
-    /// The same, said aloud for HTTP/1.0.
+    /// It stays open, and the reply to a client of HTTP/1.0 says so.
     StaysForOld,
-    /// It is closed.
+    /// It is closed, and the reply says so.
     Ends,
 }
 
-/// The media type of nearly all answers.
+/// The media type of JSON (RFC 8259 section 11).
 pub const JSON: &str = "application/json";
 
-/// Digits, without the machinery of formatting, which costs more than all the rest of a reply.
-fn decimal(mut number: usize, out: &mut Vec<u8>) {
-    let (mut digits, mut at) = ([0; 20], 20);
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
-/// An IMF-fixdate (RFC 9110 section 5.6.7): made once a second.
+/// Appends an IMF-fixdate (RFC 9110 section 5.6.7). It is formatted once a second.
 fn date(unix: u64, out: &mut Vec<u8>) {
     thread_local! {
-        static MADE: Cell<(u64, [u8; 29])> = const { Cell::new((u64::MAX, [b' '; 29])) };
+        static CACHED: Cell<(u64, [u8; 29])> = const { Cell::new((u64::MAX, [b' '; 29])) };
     }
-    let (second, mut shown) = MADE.get();
+    let (second, mut text) = CACHED.get();
     if second != unix {
         let time = std::time::SystemTime::UNIX_EPOCH + core::time::Duration::from_secs(unix);
         let fresh = httpdate::fmt_http_date(time);
-        // It has 29 characters until the year 9999, and httpdate knows no later one.
-        shown.copy_from_slice(fresh.as_bytes());
-        MADE.set((unix, shown));
+        // An IMF-fixdate has 29 characters until the year 9999, the last one that httpdate supports.
+        text.copy_from_slice(fresh.as_bytes());
+        CACHED.set((unix, text));
     }
-    out.extend_from_slice(&shown);
+    out.extend_from_slice(&text);
 }
 
+/// The reason phrase (RFC 9110 section 15, RFC 6585).
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",

@@ -1,4 +1,4 @@
-//! Requests: the head parsed once into the fields relay asks for, checked while it is read.
+//! Requests: the request line and the headers that relay uses, validated while they are parsed.
 
 use core::mem::MaybeUninit;
 use std::borrow::Cow;
@@ -6,36 +6,42 @@ use std::borrow::Cow;
 use httparse::Status;
 use memchr::memchr;
 
-use super::{Error, Fields};
+use super::{
+    error::{Error, Syntax},
+    fields::Fields,
+};
 use crate::limits::Limits;
 
-/// A whole request; borrows the bytes it came in.
+/// A complete request. It borrows from the buffer it was received in.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    /// Line and headers.
+    /// The request line and the headers.
     pub head: Head<'a>,
-    /// The body, decoded.
+    /// The body without its transfer coding; empty if there is none.
     pub body: &'a [u8],
 }
 
-/// A request's line and the headers that matter here. An absent header is an empty string.
+/// A request line and the headers that relay uses. An absent header is an empty string.
+///
+/// Headers are `str`: a value that is not UTF-8 is an empty string too, except in `Referer` and `User-Agent`, where U+FFFD
+/// stands for what cannot be decoded.
 #[derive(Clone, Debug, Default)]
 pub struct Head<'a> {
-    /// The method, as it came.
+    /// The method, as sent: methods are case-sensitive (RFC 9110 section 9.1).
     pub method: &'a str,
-    /// The target's path, as it came.
+    /// The target's path, as sent: with its escapes.
     pub raw_path: &'a str,
-    /// The target's query, as it came.
+    /// The target's query, as sent, without the `?`; empty if there is none.
     pub query: &'a str,
-    /// Whether the peer speaks HTTP/1.1, not 1.0.
+    /// Whether the version is HTTP/1.1; otherwise it is HTTP/1.0.
     pub http11: bool,
-    /// Whether the connection may serve another request.
+    /// Whether another request may follow on the connection (RFC 9112 section 9.3).
     pub keep_alive: bool,
-    /// Whether the peer asks for a WebSocket: `Connection: upgrade` and `Upgrade: websocket`.
+    /// Whether the request has `Connection: upgrade` and `Upgrade: websocket` (RFC 6455 section 4.2.1).
     pub upgrade: bool,
-    /// Whether the peer waits for a 100 before it sends the body.
+    /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
     pub expect_continue: bool,
-    /// How the body is delimited.
+    /// How the end of the body is found.
     pub framing: Framing,
     /// `Authorization`
     pub authorization: &'a str,
@@ -55,33 +61,36 @@ pub struct Head<'a> {
     pub sec_websocket_version: &'a str,
     /// `User-Agent`
     pub user_agent: Cow<'a, str>,
-    /// `X-Forwarded-For`, all of them.
+    /// The values of all `X-Forwarded-For` headers, joined by commas.
     pub forwarded_for: Cow<'a, str>,
 }
 
-/// How a body is delimited (RFC 9112 section 6.3).
+/// How the end of a body is found (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// Nothing is said: there is none.
+    /// Neither header is present: there is no body.
     #[default]
     Absent,
-    /// So many bytes.
+    /// `Content-Length`: bytes of the body.
     Length(u64),
-    /// Chunks.
+    /// `Transfer-Encoding: chunked`.
     Chunked,
 }
 
 impl<'a> Head<'a> {
-    /// Parses the head at the start of `bytes`; with its length, or nothing if it is not whole.
+    /// Parses the head at the start of `bytes`. Returns it with its length in bytes, or `None` if its end has not arrived.
+    ///
+    /// Fails with [`Error::HeadTooLarge`] if it exceeds `limits`, with [`Error::BadRequest`] if it is malformed, and with
+    /// the status that fits if its version, expectation or transfer coding is not supported.
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<Option<(Head<'a>, usize)>, Error> {
-        let mut storage = [const { MaybeUninit::uninit() }; MOST_HEADERS];
-        let allowed = (limits.request_headers as usize).min(MOST_HEADERS);
+        let mut storage = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let allowed = (limits.request_headers as usize).min(MAX_HEADERS);
         let mut parsed = httparse::Request::new(&mut []);
         let length = match parsed.parse_with_uninit_headers(bytes, &mut storage[..allowed]) {
             Ok(Status::Complete(length)) if length as u64 <= limits.request_head => length,
             Ok(Status::Partial) if bytes.len() as u64 <= limits.request_head => return Ok(None),
             Ok(_) => return Err(Error::HeadTooLarge),
-            Err(error) => return Err(refused(error, bytes)),
+            Err(error) => return Err(parse_error(error, bytes)),
         };
         let mut head =
             Head { method: parsed.method.unwrap_or_default(), http11: parsed.version == Some(1), ..Head::default() };
@@ -91,7 +100,7 @@ impl<'a> Head<'a> {
         Ok(Some((head, length)))
     }
 
-    /// The path with its escapes undone.
+    /// The path, percent-decoded (RFC 3986 section 2.1); what is not UTF-8 becomes U+FFFD.
     pub fn path(&self) -> Cow<'a, str> {
         match self.raw_path.contains('%') {
             true => percent_encoding::percent_decode_str(self.raw_path).decode_utf8_lossy(),
@@ -99,7 +108,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// The query's fields.
+    /// The query, decoded.
     pub fn fields(&self) -> Fields<'a> {
         Fields::parse(self.query.as_bytes())
     }
@@ -110,20 +119,19 @@ impl<'a> Head<'a> {
         let (mut connection_upgrade, mut upgrade_websocket) = (false, false);
         for header in headers {
             let text = || core::str::from_utf8(header.value).unwrap_or_default().trim_ascii();
-            let is = |name: &str| same_name(header.name.as_bytes(), name);
-            let once = |field: &mut &'a str, why| {
-                let first = field.is_empty();
-                *field = text();
-                if first { Ok(()) } else { Err(Error::BadRequest(why)) }
+            let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+            let once = |field: &mut &'a str, name| match core::mem::replace(field, text()) {
+                "" => Ok(()),
+                _ => Err(Syntax::Repeated(name)),
             };
             match header.name.len() {
                 4 if is("host") => {
                     hosts += 1;
                     if header.value.iter().any(|byte| matches!(byte, b' ' | b',' | b'/' | b'@' | b'\t')) {
-                        return Err(Error::BadRequest("Host is no host"));
+                        return Err(Syntax::Host.into());
                     }
                 }
-                6 if is("origin") => once(&mut self.origin, "two Origins")?,
+                6 if is("origin") => once(&mut self.origin, "Origin")?,
                 6 if is("expect") => {
                     if !text().eq_ignore_ascii_case("100-continue") {
                         return Err(Error::ExpectationFailed);
@@ -131,7 +139,7 @@ impl<'a> Head<'a> {
                     self.expect_continue = self.http11;
                 }
                 7 if is("upgrade") => upgrade_websocket |= has_token(text(), "websocket"),
-                7 if is("referer") => self.referer = super::text(header.value),
+                7 if is("referer") => self.referer = lossy(header.value),
                 10 if is("connection") => {
                     let text = text();
                     connection_upgrade |= has_token(text, "upgrade");
@@ -141,15 +149,15 @@ impl<'a> Head<'a> {
                         self.keep_alive = true;
                     }
                 }
-                10 if is("user-agent") => self.user_agent = super::text(header.value),
-                12 if is("content-type") => once(&mut self.content_type, "two Content-Types")?,
-                13 if is("authorization") => once(&mut self.authorization, "two Authorizations")?,
+                10 if is("user-agent") => self.user_agent = lossy(header.value),
+                12 if is("content-type") => once(&mut self.content_type, "Content-Type")?,
+                13 if is("authorization") => once(&mut self.authorization, "Authorization")?,
                 13 if is("if-none-match") => self.if_none_match = text(),
                 14 if is("content-length") => {
                     lengths += 1;
                     let digits = header.value.trim_ascii();
                     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-                        return Err(Error::BadRequest("Content-Length is no number"));
+                        return Err(Syntax::ContentLength.into());
                     }
                     if digits.len() > 18 {
                         return Err(Error::BodyTooLarge);
@@ -161,36 +169,35 @@ impl<'a> Head<'a> {
                     true => self.forwarded_for = text().into(),
                     false => self.forwarded_for = format!("{},{}", self.forwarded_for, text()).into(),
                 },
-                16 if is("content-encoding") => once(&mut self.content_encoding, "two Content-Encodings")?,
+                16 if is("content-encoding") => once(&mut self.content_encoding, "Content-Encoding")?,
                 17 if is("transfer-encoding") => {
                     codings += 1;
                     if !text().eq_ignore_ascii_case("chunked") {
                         return Err(Error::NotImplemented);
                     }
                 }
-                17 if is("sec-websocket-key") => once(&mut self.sec_websocket_key, "two Sec-WebSocket-Keys")?,
+                17 if is("sec-websocket-key") => once(&mut self.sec_websocket_key, "Sec-WebSocket-Key")?,
                 21 if is("sec-websocket-version") => self.sec_websocket_version = text(),
                 _ => {}
             }
         }
         if hosts > 1 || (hosts == 0 && self.http11) {
-            return Err(Error::BadRequest("exactly one Host is needed"));
+            return Err(Syntax::HostCount.into());
         }
         match (lengths, codings) {
             (0 | 1, 0) => {}
             (0, 1) if self.http11 => self.framing = Framing::Chunked,
-            (0, _) => return Err(Error::BadRequest("Transfer-Encoding is not clear")),
-            (_, 0) => return Err(Error::BadRequest("two Content-Lengths")),
-            _ => return Err(Error::BadRequest("both Content-Length and Transfer-Encoding")),
+            (0, _) => return Err(Syntax::TransferEncoding.into()),
+            (_, 0) => return Err(Syntax::Repeated("Content-Length").into()),
+            _ => return Err(Syntax::LengthAndCoding.into()),
         }
         self.upgrade = self.http11 && connection_upgrade && upgrade_websocket;
         Ok(())
     }
 }
 
-/// Path and query of a target: origin form, absolute form, or `*` for OPTIONS (RFC 9112 section 3.2).
-fn split_target<'a>(target: &'a str, method: &str) -> Result<(&'a str, &'a str), Error> {
-    let bad = Err(Error::BadRequest("the request's target is no path"));
+/// The path and the query of a target in origin form, absolute form, or `*` for OPTIONS (RFC 9112 section 3.2).
+fn split_target<'a>(target: &'a str, method: &str) -> Result<(&'a str, &'a str), Syntax> {
     let has_scheme = |scheme: &str| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     let path = match target.as_bytes().first() {
         Some(b'/') => target,
@@ -203,45 +210,40 @@ fn split_target<'a>(target: &'a str, method: &str) -> Result<(&'a str, &'a str),
                 None => "/",
             }
         }
-        _ => return bad,
+        _ => return Err(Syntax::Target),
     };
+    // A target has no fragment, but some clients send one. Queries are long: `split_once` searches them several times slower.
     let end = memchr(b'#', path.as_bytes()).unwrap_or(path.len());
-    let query = path.bytes().take(end).position(|byte| byte == b'?');
-    Ok(query.map_or((&path[..end], ""), |at| (&path[..at], &path[at + 1..end])))
+    let path = &path[..end];
+    Ok(match path.bytes().position(|byte| byte == b'?') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (path, ""),
+    })
 }
 
-/// Whether a header's name, or a word of its value, is `name`, which is in lower case and as long. Eight bytes at a time: they
-/// are looked at for every request, and a loop over their bytes is a twentieth of a login. Nothing that may stand in a
-/// header (RFC 9110 section 5.5) becomes a letter or `-` by one bit but the upper case of the letter.
-#[inline]
-fn same_name(given: &[u8], name: &str) -> bool {
-    const LOWER: u64 = 0x2020_2020_2020_2020;
-    let name = name.as_bytes();
-    let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes) | LOWER;
-    let (mut ahead, mut of) = (given.chunks_exact(8), name.chunks_exact(8));
-    let whole = ahead.by_ref().zip(of.by_ref()).all(|(one, other)| word(one) == word(other));
-    whole && ahead.remainder().iter().zip(of.remainder()).all(|(one, other)| one | 0x20 == *other)
+/// `value` with U+FFFD for what is not UTF-8. `String::from_utf8_lossy` alone decodes each character, which takes six times as
+/// long for a usual `User-Agent`.
+fn lossy(value: &[u8]) -> Cow<'_, str> {
+    core::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed)
 }
 
+/// Whether a header's comma-separated list contains `token`, in any case.
 fn has_token(list: &str, token: &str) -> bool {
-    list.as_bytes()
-        .split(|byte| *byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .any(|item| item.len() == token.len() && same_name(item, token))
+    list.as_bytes().split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
-fn refused(error: httparse::Error, bytes: &[u8]) -> Error {
+fn parse_error(error: httparse::Error, bytes: &[u8]) -> Error {
     match error {
         httparse::Error::TooManyHeaders => Error::HeadTooLarge,
-        // Only if what stands at the end of the line is a version; else there is a space too many.
+        // httparse reports a space too many as a wrong version as well.
         httparse::Error::Version if names_version(bytes) => Error::VersionNotSupported,
-        httparse::Error::HeaderName => Error::BadRequest("a header's name is malformed"),
-        httparse::Error::HeaderValue => Error::BadRequest("a header's value is malformed"),
-        _ => Error::BadRequest("the request is malformed"),
+        httparse::Error::HeaderName => Syntax::HeaderName.into(),
+        httparse::Error::HeaderValue => Syntax::HeaderValue.into(),
+        _ => Syntax::Request.into(),
     }
 }
 
-/// Whether the request line has three words, the last a version (RFC 9112 section 2.3).
+/// Whether the request line has three words, of which the last is a version (RFC 9112 section 2.3).
 fn names_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\r' || *byte == b'\n').find(|line| !line.is_empty()).unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');
@@ -249,21 +251,21 @@ fn names_version(bytes: &[u8]) -> bool {
     version.starts_with(b"HTTP/") && words.next().is_none()
 }
 
-/// The most header lines the configuration can allow; uninitialized until parsed, so they cost nothing.
-const MOST_HEADERS: usize = 256;
+/// The largest `limits.request_headers`. The array is on the stack and stays uninitialized until a header is parsed.
+const MAX_HEADERS: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Head<'_>, Error> {
-        let (head, length) = Head::parse(text.as_bytes(), &Limits::default())?.expect("a whole head");
+        let (head, length) = Head::parse(text.as_bytes(), &Limits::default())?.expect("a complete head");
         assert_eq!(length, text.len());
         Ok(head)
     }
 
     #[test]
-    fn what_is_asked_for() {
+    fn a_head_is_parsed() {
         let head = parse(
             "GET /ws?a=b&c HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
              sec-websocket-key: k\r\nSec-WebSocket-Version: 13\r\nX-Forwarded-For: 1.1.1.1\r\n\
@@ -303,9 +305,9 @@ mod tests {
         assert!(!parse(upgrade).unwrap().upgrade);
     }
 
-    /// RFC 9112's traps: each could be read as another request by somebody on the way.
+    /// Each of these could be read as another request by a proxy in front of relay (RFC 9112 section 11.2).
     #[test]
-    fn traps() {
+    fn ambiguous_requests_are_refused() {
         let refused = |lines: &str| {
             let text = format!("POST / HTTP/1.1\r\nHost: x\r\n{lines}\r\n\r\n");
             Head::parse(text.as_bytes(), &Limits::default()).unwrap_err().status()

@@ -1,19 +1,22 @@
-//! Responses as a client reads them (RFC 9112 sections 6 and 9): status, body, and whether the connection can be used again.
+//! Responses to requests that relay sends (RFC 9112 sections 6 and 9): status, body, and whether the connection can be
+//! reused.
 
-use super::chunked::Chunked;
+use core::fmt;
 
-/// A response that came whole.
+use super::{chunked::Chunked, error::Error};
+
+/// A complete response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// The body, decoded.
+    /// The body without its transfer coding.
     pub body: Vec<u8>,
-    /// Whether another request may follow on its connection.
+    /// Whether another request may follow on the connection (RFC 9112 section 9.3).
     pub reusable: bool,
 }
 
-/// Reads one response that arrives in pieces.
+/// Reads one response that arrives in pieces. Use a new reader for each response.
 #[derive(Debug, Default)]
 pub struct Reader {
     input: Vec<u8>,
@@ -34,29 +37,40 @@ struct Head {
 enum Framing {
     Length(u64),
     Chunked,
-    /// The body ends with the connection.
+    /// The body ends when the server closes the connection.
     Close,
 }
 
-/// What is no response, or none that is wanted.
+/// A response that is malformed, incomplete or too large: what is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
 impl Reader {
-    /// Whether something has come.
+    /// Whether anything has arrived.
     pub fn has_begun(&self) -> bool {
         self.head.is_some() || !self.input.is_empty()
     }
 
-    /// Takes what came; the response once it is whole. `most` bounds its body.
-    pub fn handle_input(&mut self, bytes: &[u8], most: u64) -> Result<Option<Response>, Malformed> {
+    /// Reads the bytes that have arrived since the last call. Returns the response once it is complete.
+    ///
+    /// Fails if the response is malformed, if its head is larger than 16 KiB, if its body has more than `max_body` bytes,
+    /// or if more than ten interim responses precede it.
+    pub fn handle_input(&mut self, bytes: &[u8], max_body: u64) -> Result<Option<Response>, Malformed> {
         self.input.extend_from_slice(bytes);
         while self.head.is_none() {
             match self.parse()? {
-                // An interim response; the one that is meant follows (RFC 9110 section 15.2).
+                // An interim response: the final one follows (RFC 9110 section 15.2).
                 Some(head) if (100..200).contains(&head.status) => {
                     self.interim += 1;
-                    if self.interim > MOST_INTERIM {
+                    if self.interim > MAX_INTERIM {
                         return Err(Malformed("too many interim responses"));
                     }
                     self.input.drain(..head.length);
@@ -67,64 +81,70 @@ impl Reader {
         }
         let Some(head) = self.head else { return Ok(None) };
         let coded = &self.input[head.length..];
-        let whole = match head.framing {
-            Framing::Length(length) if length > most => return Err(Malformed("the body is too large")),
+        let complete = match head.framing {
+            Framing::Length(length) if length > max_body => return Err(Malformed("the body is too large")),
             Framing::Length(length) => {
                 (coded.len() as u64 >= length).then(|| (coded[..length as usize].to_vec(), length))
             }
-            Framing::Chunked => match self.chunked.handle_input(coded, most) {
+            Framing::Chunked => match self.chunked.handle_input(coded, max_body) {
                 Ok(true) => Some((self.chunked.body().to_vec(), self.chunked.taken() as u64)),
                 Ok(false) => None,
-                Err(error) => return Err(Malformed(error.text())),
+                Err(Error::BodyTooLarge) => return Err(Malformed("the body is too large")),
+                Err(_) => return Err(Malformed("malformed chunked body")),
             },
-            Framing::Close if coded.len() as u64 > most => return Err(Malformed("the body is too large")),
+            Framing::Close if coded.len() as u64 > max_body => return Err(Malformed("the body is too large")),
             Framing::Close => None,
         };
-        Ok(whole.map(|(body, length)| {
-            // What comes unasked behind a response belongs to nobody.
+        Ok(complete.map(|(body, length)| {
+            // Bytes behind the response belong to no request: the connection is out of step.
             let reusable = head.keep_alive && coded.len() as u64 == length;
             Response { status: head.status, body, reusable }
         }))
     }
 
-    /// The connection has ended: the response, if its end is the connection's.
+    /// The server has closed the connection: returns the response if that ends its body (RFC 9112 section 6.3), and fails if
+    /// the response is incomplete.
     pub fn handle_end(&mut self) -> Result<Response, Malformed> {
         match self.head {
             Some(Head { status, length, framing: Framing::Close, .. }) => {
                 Ok(Response { status, body: self.input.split_off(length), reusable: false })
             }
-            Some(_) => Err(Malformed("the connection ended within the response")),
-            None if self.input.is_empty() => Err(Malformed("the connection ended without a response")),
-            None => Err(Malformed("the connection ended within the response")),
+            Some(_) => Err(Malformed("the connection was closed before the response was complete")),
+            None if self.input.is_empty() => Err(Malformed("the connection was closed without a response")),
+            None => Err(Malformed("the connection was closed before the response was complete")),
         }
     }
 
+    /// Parses the head at the start of the input, or returns `None` if its end has not arrived.
     fn parse(&self) -> Result<Option<Head>, Malformed> {
-        let mut fields = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut fields);
         let length = match response.parse(&self.input) {
             Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if self.input.len() > LONGEST_HEAD => {
-                return Err(Malformed("the response's head is too large"));
+            Ok(httparse::Status::Partial) if self.input.len() > MAX_HEAD => {
+                return Err(Malformed("the head is larger than 16 KiB"));
             }
             Ok(httparse::Status::Partial) => return Ok(None),
-            Err(_) => return Err(Malformed("this is not HTTP")),
+            Err(_) => return Err(Malformed("not an HTTP response")),
         };
-        let status = response.code.ok_or(Malformed("this is not HTTP"))?;
+        let status = response.code.ok_or(Malformed("not an HTTP response"))?;
         let mut keep_alive = response.version == Some(1);
         let (mut size, mut chunked) = (None, false);
         for field in response.headers.iter() {
             let value = core::str::from_utf8(field.value).unwrap_or_default().trim();
             if field.name.eq_ignore_ascii_case("content-length") {
                 let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-                let number =
-                    value.parse::<u64>().ok().filter(|_| digits).ok_or(Malformed("Content-Length is no number"))?;
+                let number = value
+                    .parse::<u64>()
+                    .ok()
+                    .filter(|_| digits)
+                    .ok_or(Malformed("Content-Length must be a decimal number"))?;
                 if size.replace(number).is_some_and(|before| before != number) {
-                    return Err(Malformed("two different Content-Length"));
+                    return Err(Malformed("two different values of Content-Length"));
                 }
             } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
                 if !value.eq_ignore_ascii_case("chunked") || chunked {
-                    return Err(Malformed("an unknown transfer coding"));
+                    return Err(Malformed("Transfer-Encoding must be chunked"));
                 }
                 chunked = true;
             } else if field.name.eq_ignore_ascii_case("connection") {
@@ -136,7 +156,7 @@ impl Reader {
         }
         let framing = match (status, chunked, size) {
             (100..200 | 204 | 304, ..) => Framing::Length(0),
-            (_, true, Some(_)) => return Err(Malformed("Content-Length beside a transfer coding")),
+            (_, true, Some(_)) => return Err(Malformed("Content-Length and Transfer-Encoding exclude each other")),
             (_, true, None) => Framing::Chunked,
             (_, false, Some(size)) => Framing::Length(size),
             (_, false, None) => Framing::Close,
@@ -145,10 +165,12 @@ impl Reader {
     }
 }
 
-const MOST_INTERIM: u32 = 10;
-const MOST_HEADERS: usize = 64;
-/// Bytes.
-const LONGEST_HEAD: usize = 16 * 1024;
+/// Interim responses (1xx) before the final one.
+const MAX_INTERIM: u32 = 10;
+/// Header lines.
+const MAX_HEADERS: usize = 64;
+/// Bytes of the status line and the headers.
+const MAX_HEAD: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -165,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut() {
+    fn a_cut_changes_nothing() {
         let response = |status, body: &str, reusable| Ok(Some(Response { status, body: body.into(), reusable }));
         for (text, expected) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", response(200, "hi", true)),
@@ -194,13 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn more_than_was_asked_for() {
+    fn surplus_bytes_end_the_reuse() {
         let text = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n";
         assert!(!read(&[text]).unwrap().unwrap().reusable);
     }
 
     #[test]
-    fn what_is_none() {
+    fn malformed_responses_are_refused() {
         for text in [
             "",
             "SSH-2.0-OpenSSH\r\n\r\n",

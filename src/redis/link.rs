@@ -1,99 +1,109 @@
-//! One connection to Redis: it introduces itself, sends commands and knows whose each reply is, or takes in what is
-//! published; and it notices when nobody is there any more.
+//! One connection to Redis: authentication, then either commands with their replies or subscriptions, and the detection of a
+//! server that does not respond.
 
 use core::{fmt, time::Duration};
 use std::{collections::VecDeque, mem};
 
-use super::resp::{self, Malformed, Reader, Reply};
+use super::resp::{self, Reader, Reply};
 use crate::{
     clock::Time,
     config::{RedisUrl, Secret},
 };
 
-/// What a connection is for: one that subscribes can do nothing else.
+/// What a connection is used for: in RESP2, one with subscriptions cannot send other commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It takes in messages.
+    /// Receives published messages.
     Subscriber,
-    /// It sends commands.
+    /// Sends commands.
     Publisher,
 }
 
-/// Why a connection is of no use.
+/// Why a connection cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The server does not want it: a wrong password, a user that may not subscribe, a database that is not there.
+    /// The server refuses it with this error: a wrong password, a missing permission, a database that does not exist.
     Refused(String),
-    /// It is gone, or says nothing any more.
+    /// The connection is lost, or the server does not respond: why.
     Lost(String),
 }
+
+impl std::error::Error for Failure {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Refused(why) => write!(f, "refused: {why}"),
+            Failure::Refused(error) => write!(f, "refused: {error}"),
             Failure::Lost(why) => f.write_str(why),
         }
     }
 }
 
-/// What came. `T` is how the owner knows its commands again.
+/// Something that arrived. `T` is the tag by which the owner identifies its commands.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<T> {
-    /// It has introduced itself: commands may be sent, messages come.
+    /// The connection is ready: it may send commands, or its subscriptions are confirmed.
     Ready,
-    /// Something was published.
+    /// A message was published.
     Message {
-        /// Where.
+        /// The channel.
         channel: Vec<u8>,
-        /// What: a string, or that it was too long.
+        /// The message: [`Reply::Bulk`], or [`Reply::TooLong`].
         payload: Reply,
     },
-    /// A command's reply.
+    /// The reply to the command with this tag.
     Reply(T, Reply),
 }
 
-/// A connection's state, from the moment that it is opened.
+/// The state of a connection.
 pub struct Link<T> {
     role: Role,
     reader: Reader,
     ready: bool,
+    /// Bytes to send, of which `written` are sent.
     output: Vec<u8>,
     written: usize,
+    /// The replies that will arrive, in order, and when their commands were sent.
     expected: VecDeque<(Expected<T>, Time)>,
-    /// Subscriptions that are not confirmed yet.
+    /// Subscriptions that are not confirmed.
     unconfirmed: usize,
+    /// When anything arrived last.
     heard: Time,
+    /// When an unanswered PING was sent.
     pinged: Option<Time>,
     heartbeat: Duration,
-    /// Not to be repeated.
+    /// For its removal from errors.
     password: Option<Secret>,
 }
 
+/// A reply that will arrive.
 enum Expected<T> {
-    /// Without it the connection is of no use.
+    /// Of the handshake: an error makes the connection unusable.
     Needed,
-    /// It does not matter.
+    /// Of the handshake: an error is ignored.
     Ignored,
-    /// The last word of the introduction.
+    /// The last one of the handshake: makes the connection ready.
     Last,
+    /// The reply to a command of the owner.
     Own(T),
 }
 
 impl<T> Link<T> {
-    /// Introduces itself by `name`; a subscriber to these channels. `longest` bounds what is kept of a string.
+    /// A connection that was opened at `now`. Queues the handshake: AUTH, CLIENT SETNAME with `name`, SELECT, and SUBSCRIBE to
+    /// `channels` or PING. Strings of more than `max_string` bytes are skipped. A server that sends nothing for two
+    /// `heartbeat`s counts as lost.
     pub fn new(
         role: Role,
         url: &RedisUrl,
         name: &str,
         channels: &[&str],
-        longest: u64,
+        max_string: u64,
         heartbeat: Duration,
         now: Time,
     ) -> Link<T> {
         let mut link = Link {
             role,
-            reader: Reader::new(longest),
+            reader: Reader::new(max_string),
             ready: false,
             output: Vec::new(),
             written: 0,
@@ -107,17 +117,17 @@ impl<T> Link<T> {
         if let Some(password) = &url.password {
             let password = password.expose().as_bytes();
             match url.user.as_str() {
-                "" => link.introduce(&[b"AUTH", password], Expected::Needed, now),
-                user => link.introduce(&[b"AUTH", user.as_bytes(), password], Expected::Needed, now),
+                "" => link.handshake(&[b"AUTH", password], Expected::Needed, now),
+                user => link.handshake(&[b"AUTH", user.as_bytes(), password], Expected::Needed, now),
             }
         }
-        // A user's rights may not reach that far; it is for who lists the clients.
-        link.introduce(&[b"CLIENT", b"SETNAME", name.as_bytes()], Expected::Ignored, now);
+        // Only for operators who list the clients; the user may lack the permission.
+        link.handshake(&[b"CLIENT", b"SETNAME", name.as_bytes()], Expected::Ignored, now);
         if url.database != 0 {
-            link.introduce(&[b"SELECT", url.database.to_string().as_bytes()], Expected::Needed, now);
+            link.handshake(&[b"SELECT", url.database.to_string().as_bytes()], Expected::Needed, now);
         }
         match role {
-            Role::Publisher => link.introduce(&[b"PING"], Expected::Last, now),
+            Role::Publisher => link.handshake(&[b"PING"], Expected::Last, now),
             Role::Subscriber => {
                 resp::begin(&mut link.output, channels.len() + 1);
                 resp::part(&mut link.output, b"SUBSCRIBE");
@@ -127,59 +137,60 @@ impl<T> Link<T> {
         link
     }
 
-    fn introduce(&mut self, parts: &[&[u8]], expected: Expected<T>, now: Time) {
+    /// Queues a command of the handshake.
+    fn handshake(&mut self, parts: &[&[u8]], expected: Expected<T>, now: Time) {
         resp::command(&mut self.output, parts);
         self.expected.push_back((expected, now));
     }
 
-    /// Whether it has introduced itself.
+    /// Whether the handshake is complete.
     pub fn is_ready(&self) -> bool {
         self.ready
     }
 
-    /// Sends a command that stands encoded in `bytes`.
+    /// Queues an encoded command.
     pub fn send(&mut self, bytes: &[u8], tag: T, now: Time) {
         self.output.extend_from_slice(bytes);
         self.expected.push_back((Expected::Own(tag), now));
     }
 
-    /// Sends a command.
+    /// Encodes and queues a command.
     pub fn command(&mut self, parts: &[&[u8]], tag: T, now: Time) {
         resp::command(&mut self.output, parts);
         self.expected.push_back((Expected::Own(tag), now));
     }
 
-    /// Whether more should wait elsewhere: the server does not take what was sent.
+    /// Whether 256 KiB are unsent: the owner should keep further commands itself.
     pub fn is_full(&self) -> bool {
-        self.output.len() - self.written > MOST_WAITING
+        self.output.len() - self.written > MAX_UNSENT
     }
 
-    /// What is to be written.
+    /// The bytes to write to the socket.
     pub fn output(&self) -> &[u8] {
         &self.output[self.written..]
     }
 
-    /// So much of it was.
+    /// `count` bytes of [`Link::output`] were written.
     pub fn wrote(&mut self, count: usize) {
         self.written += count;
         if self.written == self.output.len() {
             self.output.clear();
             self.output.shrink_to(KEPT);
             self.written = 0;
-        } else if self.written > MOST_WAITING {
+        } else if self.written > MAX_UNSENT {
             self.output.drain(..self.written);
             self.written = 0;
         }
     }
 
-    /// The next event in what came; call it until it has none.
+    /// Returns the next event in `input`, the bytes that have arrived. Call it until it returns `None`.
     pub fn poll_event(&mut self, input: &mut &[u8], now: Time) -> Result<Option<Event<T>>, Failure> {
         if !input.is_empty() {
             self.heard = now;
             self.pinged = None;
         }
         loop {
-            let reply = self.reader.poll(input).map_err(|Malformed(why)| Failure::Lost(why.into()))?;
+            let reply = self.reader.poll(input).map_err(|malformed| Failure::Lost(malformed.to_string()))?;
             let Some(reply) = reply else { return Ok(None) };
             if let Some(event) = self.handle_reply(reply)? {
                 return Ok(Some(event));
@@ -195,12 +206,12 @@ impl<T> Link<T> {
         }
         let expected = self.expected.pop_front().map(|(expected, _)| expected);
         let refusal = |reply: &Reply| match reply {
-            Reply::Error(why) => Some(Failure::Refused(self.censored(why))),
+            Reply::Error(why) => Some(Failure::Refused(self.without_password(why))),
             _ => None,
         };
         match expected {
             Some(Expected::Own(tag)) => Ok(Some(Event::Reply(tag, reply))),
-            // Before it has the password it may not even say its name; that is said with what follows.
+            // If a password is required and missing, SETNAME fails too; the next reply reports it.
             Some(Expected::Ignored) => Ok(None),
             Some(Expected::Needed) => refusal(&reply).map_or(Ok(None), Err),
             Some(Expected::Last) => match refusal(&reply) {
@@ -210,12 +221,12 @@ impl<T> Link<T> {
                     Ok(Some(Event::Ready))
                 }
             },
-            None => Err(refusal(&reply).unwrap_or_else(|| Failure::Lost("a reply that nobody asked for".into()))),
+            None => Err(refusal(&reply).unwrap_or_else(|| Failure::Lost("a reply without a command".into()))),
         }
     }
 
-    /// An error without the password: a server that does not know AUTH says back what stood behind it, cut somewhere.
-    fn censored(&self, why: &str) -> String {
+    /// An error of the server without the password: a server that does not know AUTH repeats its arguments, truncated.
+    fn without_password(&self, why: &str) -> String {
         let why = why.split(", with args").next().unwrap_or_default();
         match &self.password {
             Some(password) => why.replace(password.expose(), "***"),
@@ -223,6 +234,7 @@ impl<T> Link<T> {
         }
     }
 
+    /// Handles an array that a subscriber receives.
     fn handle_push(&mut self, mut parts: Vec<Reply>) -> Option<Event<T>> {
         let kind = parts.first().and_then(Reply::bytes).unwrap_or_default();
         match (kind, parts.len()) {
@@ -240,43 +252,45 @@ impl<T> Link<T> {
         }
     }
 
-    /// When to look whether anybody is still there.
+    /// When to call [`Link::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Time {
         match (self.ready, self.role, self.pinged) {
             (true, Role::Subscriber, None) => self.heard.after(self.heartbeat),
-            (true, Role::Subscriber, Some(pinged)) => pinged.after(self.patience()),
-            _ => self.silence_ends(),
+            (true, Role::Subscriber, Some(pinged)) => pinged.after(self.reply_timeout()),
+            _ => self.reply_deadline(),
         }
     }
 
-    /// When replies have been awaited for too long.
-    fn silence_ends(&self) -> Time {
+    /// When a server that owes a reply counts as lost.
+    fn reply_deadline(&self) -> Time {
         match (self.ready, self.expected.front()) {
             (true, None) => Time::NEVER,
-            (true, Some((_, since))) => self.heard.max(*since).after(self.patience()),
-            (false, _) => self.heard.after(self.patience()),
+            (true, Some((_, since))) => self.heard.max(*since).after(self.reply_timeout()),
+            (false, _) => self.heard.after(self.reply_timeout()),
         }
     }
 
-    fn patience(&self) -> Duration {
+    /// How long a reply may take.
+    fn reply_timeout(&self) -> Duration {
         self.heartbeat * 2
     }
 
-    /// Asks whether anybody is there, or gives up.
+    /// Sends a PING to an idle server. Fails with [`Failure::Lost`] if a reply is overdue.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), Failure> {
         if self.poll_timeout() > now {
             return Ok(());
         }
         if self.ready && self.role == Role::Subscriber && self.pinged.is_none() {
-            // A second one would not hurt, and none is sent while the first is on its way.
             resp::command(&mut self.output, &[b"PING"]);
             self.pinged = Some(now);
             return Ok(());
         }
-        Err(Failure::Lost(if self.ready { "it does not answer" } else { "it did not answer in time" }.into()))
+        Err(Failure::Lost(
+            if self.ready { "it does not respond" } else { "it did not respond to the handshake" }.into(),
+        ))
     }
 
-    /// Commands that were sent and not answered, in their order.
+    /// Removes the tags of all unanswered commands and returns them in order.
     pub fn take_unanswered(&mut self) -> impl Iterator<Item = T> {
         mem::take(&mut self.expected).into_iter().filter_map(|(expected, _)| match expected {
             Expected::Own(tag) => Some(tag),
@@ -285,9 +299,9 @@ impl<T> Link<T> {
     }
 }
 
-/// Bytes that wait to be written, beyond which no more should be sent.
-const MOST_WAITING: usize = 256 * 1024;
-/// Bytes of an empty buffer that are kept for the next.
+/// Unsent bytes above which the owner should keep further commands itself.
+const MAX_UNSENT: usize = 256 * 1024;
+/// Bytes of an empty buffer that are kept for the next commands.
 const KEPT: usize = 16 * 1024;
 
 #[cfg(test)]
@@ -322,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn introductions() {
+    fn handshakes() {
         let mut publisher = link(Role::Publisher, "redis://me:pw@h/3");
         assert_eq!(sent(&mut publisher), "AUTH me pw CLIENT SETNAME relay-x SELECT 3 PING");
         assert_eq!(events(&mut publisher, b"+OK\r\n-NOPERM no\r\n+OK\r\n", 1), Ok(vec![]));
@@ -359,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_come_in_order() {
+    fn replies_have_the_order_of_commands() {
         let mut link = link(Role::Publisher, "redis://h");
         events(&mut link, b"+OK\r\n+PONG\r\n", 1).unwrap();
         for tag in 0..3 {
@@ -371,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there() {
+    fn a_silent_server_is_lost() {
         let mut silent = link(Role::Publisher, "redis://h");
         assert_eq!(silent.poll_timeout(), at(2000));
         assert!(silent.handle_timeout(at(1999)).is_ok() && silent.handle_timeout(at(2000)).is_err());

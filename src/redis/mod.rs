@@ -1,5 +1,4 @@
-//! Speaking to Redis: its protocol (RESP2), and what a connection does beside carrying commands. Pure: bytes come in and
-//! go out, sockets are the world's.
+//! The client side of Redis: the protocol RESP2, and the state of a connection. Without I/O: the server has the sockets.
 
 pub mod link;
 pub mod resp;

@@ -1,32 +1,33 @@
-//! The Redis serialization protocol, version 2 (redis.io, "Redis serialization protocol specification"): what every Redis
-//! from 5 on and Valkey speak without being asked.
+//! RESP2, the Redis serialization protocol, version 2 (redis.io, "Redis serialization protocol specification"), which Redis
+//! and Valkey use by default.
 //!
-//! Our own, since a subscriber must survive what it cannot hold: a message beyond the bound is skipped as it comes, and the
-//! ones behind it are still understood. The crates' codecs want a whole reply in one buffer.
+//! This is relay's own decoder because a subscriber must survive a message that is too large for it: it skips the message as
+//! it arrives, and reads on behind it. The codecs of crates need a complete reply in one buffer.
 
+use core::fmt;
 use std::{borrow::Cow, mem};
 
-/// What the server says.
+/// A reply or message from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// A short text, like `OK`.
+    /// A simple string, such as `OK`.
     Text(String),
-    /// It could not do that, and why: a word in capitals, and more.
+    /// An error: a code in capitals, such as `NOAUTH`, and a text.
     Error(String),
-    /// A number.
+    /// An integer.
     Integer(i64),
-    /// Any bytes.
+    /// A bulk string.
     Bulk(Vec<u8>),
-    /// So many bytes that they were not kept.
+    /// A bulk string that was skipped because it is too long: its length in bytes.
     TooLong(u64),
-    /// Nothing there.
+    /// The null bulk string or array.
     Null,
-    /// Several of those.
+    /// An array.
     Array(Vec<Reply>),
 }
 
 impl Reply {
-    /// The bytes of a string of either kind.
+    /// The bytes of a simple or bulk string.
     pub fn bytes(&self) -> Option<&[u8]> {
         match self {
             Reply::Text(text) => Some(text.as_bytes()),
@@ -35,12 +36,12 @@ impl Reply {
         }
     }
 
-    /// The same if it is UTF-8.
+    /// The text of a simple or bulk string, if it is UTF-8.
     pub fn text(&self) -> Option<&str> {
         core::str::from_utf8(self.bytes()?).ok()
     }
 
-    /// A number, which some commands say in digits.
+    /// The value of an integer, or of a string of digits.
     pub fn integer(&self) -> Option<i64> {
         match self {
             Reply::Integer(number) => Some(*number),
@@ -48,7 +49,7 @@ impl Reply {
         }
     }
 
-    /// The parts of an array.
+    /// The elements of an array.
     pub fn array(self) -> Option<Vec<Reply>> {
         match self {
             Reply::Array(list) => Some(list),
@@ -57,55 +58,88 @@ impl Reply {
     }
 }
 
-/// Why this is not a server of Redis.
+/// A violation of the protocol by the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed(pub &'static str);
+pub enum Malformed {
+    /// The first byte is not the type of a RESP2 value.
+    Type(u8),
+    /// A line is empty or does not end with CR LF.
+    Line,
+    /// A line has more than 64 KiB.
+    LineTooLong,
+    /// An integer or a length is not a decimal number.
+    Number,
+    /// A bulk string has a negative length.
+    Length(i64),
+    /// A bulk string is not followed by CR LF.
+    StringEnd,
+    /// An array has a negative length or more than 4,194,304 elements, or is nested more than 8 levels deep.
+    Array,
+}
 
-/// Takes replies out of bytes that come in any pieces.
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a Redis server: ")?;
+        match self {
+            Malformed::Type(byte) => write!(f, "unknown RESP2 type {:?}", char::from(*byte)),
+            Malformed::Line => f.write_str("a line is empty or does not end with CR LF"),
+            Malformed::LineTooLong => write!(f, "a line has more than {MAX_LINE} bytes"),
+            Malformed::Number => f.write_str("invalid integer"),
+            Malformed::Length(length) => write!(f, "a string has the length {length}"),
+            Malformed::StringEnd => f.write_str("a string does not end with CR LF"),
+            Malformed::Array => f.write_str("an array is too long or nested too deep"),
+        }
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// Decodes replies that arrive in pieces.
 pub struct Reader {
-    longest: u64,
-    /// The beginning of a line whose end has not come.
+    max_string: u64,
+    /// An incomplete line.
     line: Vec<u8>,
-    /// A bulk string that is coming.
+    /// An incomplete bulk string.
     bulk: Option<Bulk>,
-    /// Arrays that are open, the outermost first.
+    /// The incomplete arrays, the outermost first.
     open: Vec<Open>,
-    /// Bytes held for the reply that is coming.
+    /// Bytes of all bulk strings kept for the current reply.
     held: u64,
 }
 
 struct Bulk {
     length: u64,
-    /// How many bytes are to come, with the two that end it.
+    /// Missing bytes, including CR LF.
     left: u64,
-    /// None: it is too long to be kept.
+    /// The bytes; `None` if the string is skipped.
     kept: Option<Vec<u8>>,
 }
 
 struct Open {
+    /// Missing elements.
     left: usize,
     list: Vec<Reply>,
 }
 
 impl Reader {
-    /// A reader that keeps strings of up to `longest` bytes.
-    pub fn new(longest: u64) -> Reader {
-        Reader { longest, line: Vec::new(), bulk: None, open: Vec::new(), held: 0 }
+    /// A reader that keeps bulk strings of up to `max_string` bytes and skips longer ones.
+    pub fn new(max_string: u64) -> Reader {
+        Reader { max_string, line: Vec::new(), bulk: None, open: Vec::new(), held: 0 }
     }
 
-    /// The next whole reply; what was looked at is taken from `input`.
+    /// Returns the next complete reply, or `None` if its end has not arrived. Advances `input` past what was read.
     pub fn poll(&mut self, input: &mut &[u8]) -> Result<Option<Reply>, Malformed> {
         loop {
-            let Some(reply) = self.piece(input)? else { return Ok(None) };
-            if let Some(whole) = self.place(reply) {
+            let Some(value) = self.value(input)? else { return Ok(None) };
+            if let Some(reply) = self.place(value) {
                 self.held = 0;
-                return Ok(Some(whole));
+                return Ok(Some(reply));
             }
         }
     }
 
-    /// A reply that is no array, or an array that is empty.
-    fn piece(&mut self, input: &mut &[u8]) -> Result<Option<Reply>, Malformed> {
+    /// Reads a value that is not an array, or an empty array. Begins an array that is not empty.
+    fn value(&mut self, input: &mut &[u8]) -> Result<Option<Reply>, Malformed> {
         loop {
             if let Some(bulk) = &mut self.bulk {
                 let count = bulk.left.min(input.len() as u64) as usize;
@@ -125,7 +159,7 @@ impl Reader {
                         bytes.truncate(length as usize);
                         Ok(Some(Reply::Bulk(bytes)))
                     }
-                    Some(_) => Err(Malformed("a string does not end where it should")),
+                    Some(_) => Err(Malformed::StringEnd),
                 };
             }
             let Some(line) = self.line(input)? else { return Ok(None) };
@@ -138,47 +172,47 @@ impl Reader {
                     -1 => return Ok(Some(Reply::Null)),
                     length @ 0.. => {
                         let length = length as u64;
-                        let keep = length <= self.longest && self.held + length <= MOST_HELD;
+                        let keep = length <= self.max_string && self.held + length <= MAX_HELD;
                         self.held += if keep { length } else { 0 };
                         let kept = keep.then(|| Vec::with_capacity(length as usize + 2));
                         self.bulk = Some(Bulk { length, left: length.saturating_add(2), kept });
                     }
-                    _ => return Err(Malformed("a string's length is negative")),
+                    length => return Err(Malformed::Length(length)),
                 },
                 b'*' => match number(&line)? {
                     -1 => return Ok(Some(Reply::Null)),
                     0 => return Ok(Some(Reply::Array(Vec::new()))),
-                    left @ 1.. if left as u64 <= MOST_ITEMS && self.open.len() < DEEPEST => {
-                        // No place is reserved for what is only announced.
+                    left @ 1.. if left as u64 <= MAX_ITEMS && self.open.len() < MAX_DEPTH => {
+                        // Nothing is reserved: a server may announce more than it sends.
                         self.open.push(Open { left: left as usize, list: Vec::new() });
                     }
-                    _ => return Err(Malformed("an array is too long or too deep")),
+                    _ => return Err(Malformed::Array),
                 },
-                _ => return Err(Malformed("a reply begins with no sign of RESP2")),
+                other => return Err(Malformed::Type(other)),
             }
         }
     }
 
-    /// Puts a reply where it belongs; the outermost one, once it is whole.
-    fn place(&mut self, mut reply: Reply) -> Option<Reply> {
+    /// Adds a value to the innermost incomplete array. Returns the outermost value once it is complete.
+    fn place(&mut self, mut value: Reply) -> Option<Reply> {
         while let Some(open) = self.open.last_mut() {
-            open.list.push(reply);
+            open.list.push(value);
             open.left -= 1;
             if open.left > 0 {
                 return None;
             }
-            reply = Reply::Array(mem::take(&mut open.list));
+            value = Reply::Array(mem::take(&mut open.list));
             self.open.pop();
         }
-        Some(reply)
+        Some(value)
     }
 
-    /// A line without its end; mostly it is whole where it came.
+    /// Reads a line, without its CR LF. Copies only if it arrives in several pieces.
     fn line<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Malformed> {
         let end = input.iter().position(|byte| *byte == b'\n');
         let (now, rest) = input.split_at(end.map_or(input.len(), |end| end + 1));
-        if self.line.len() + now.len() > LONGEST_LINE {
-            return Err(Malformed("a line has no end"));
+        if self.line.len() + now.len() > MAX_LINE {
+            return Err(Malformed::LineTooLong);
         }
         *input = rest;
         if end.is_none() || !self.line.is_empty() {
@@ -187,51 +221,57 @@ impl Reader {
         if end.is_none() {
             return Ok(None);
         }
-        const WRONG: Malformed = Malformed("a line is empty or does not end with CR LF");
         if self.line.is_empty() {
             let line = now.strip_suffix(b"\r\n").filter(|line| !line.is_empty());
-            return line.map(|line| Some(line.into())).ok_or(WRONG);
+            return line.map(|line| Some(line.into())).ok_or(Malformed::Line);
         }
         let mut line = mem::take(&mut self.line);
         if !line.ends_with(b"\r\n") || line.len() < 3 {
-            return Err(WRONG);
+            return Err(Malformed::Line);
         }
         line.truncate(line.len() - 2);
         Ok(Some(line.into()))
     }
 }
 
+/// The number behind the type of a line.
 fn number(line: &[u8]) -> Result<i64, Malformed> {
     let digits = core::str::from_utf8(&line[1..]).ok();
-    digits.and_then(|digits| digits.parse().ok()).ok_or(Malformed("a number is none"))
+    digits.and_then(|digits| digits.parse().ok()).ok_or(Malformed::Number)
 }
 
-/// Appends a command: an array of strings.
+/// Appends an encoded command: an array of bulk strings.
 pub fn command(out: &mut Vec<u8>, parts: &[&[u8]]) {
     begin(out, parts.len());
     parts.iter().for_each(|bytes| part(out, bytes));
 }
 
-/// Appends the beginning of a command of so many parts.
+/// Appends the beginning of a command of `parts` strings; [`part`] appends each of them.
 pub fn begin(out: &mut Vec<u8>, parts: usize) {
-    out.extend_from_slice(format!("*{parts}\r\n").as_bytes());
+    length(out, b'*', parts);
 }
 
-/// Appends a command's next part.
+/// Appends the next string of a command.
 pub fn part(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(format!("${}\r\n", bytes.len()).as_bytes());
+    length(out, b'$', bytes.len());
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Bytes of a short text, an error or a number.
-const LONGEST_LINE: usize = 64 * 1024;
-/// Bytes of all strings of a reply that are kept.
-const MOST_HELD: u64 = 256 * 1024 * 1024;
-/// Parts of an array.
-const MOST_ITEMS: u64 = 4 * 1024 * 1024;
-/// Arrays within arrays.
-const DEEPEST: usize = 8;
+fn length(out: &mut Vec<u8>, kind: u8, length: usize) {
+    out.push(kind);
+    out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Bytes of a line: a simple string, an error or a number.
+const MAX_LINE: usize = 64 * 1024;
+/// Bytes of all bulk strings that are kept for one reply.
+const MAX_HELD: u64 = 256 * 1024 * 1024;
+/// Elements of an array.
+const MAX_ITEMS: u64 = 4 * 1024 * 1024;
+/// Levels of nested arrays.
+const MAX_DEPTH: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -254,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_says_the_same() {
+    fn a_cut_changes_nothing() {
         let input = b"+OK\r\n-ERR no\r\n:-7\r\n$5\r\na\r\nbc\r\n$-1\r\n*-1\r\n*0\r\n$0\r\n\r\n\
                       *3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$11\r\n12345678901\r\n*2\r\n*1\r\n:1\r\n*2\r\n$-1\r\n+x\r\n:2\r\n";
         let expected = vec![
@@ -282,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none() {
+    fn malformed_replies_are_refused() {
         for wrong in [
             &b"hello\r\n"[..],
             b"\r\n",

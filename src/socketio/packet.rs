@@ -1,28 +1,29 @@
-//! Packets of Socket.IO (the protocol's documents, "Packet encoding"): a digit for the type, the number of attachments and
-//! a dash, the namespace and a comma, the acknowledgement's id, and JSON, most of which may be missing.
+//! Packets (Socket.IO protocol, "Packet encoding"): a digit for the type, then, each of them optional, the number of
+//! attachments and a dash, the namespace and a comma, the id of the acknowledgement, and JSON data.
 
+use core::fmt;
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
 use crate::names::is_reserved;
 
-/// Types of packets.
+/// The type of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Joins a namespace, or says that it was joined.
+    /// Joins a namespace, or confirms that.
     Connect,
-    /// Leaves it.
+    /// Leaves a namespace.
     Disconnect,
     /// An event.
     Event,
-    /// The answer to one.
+    /// The acknowledgement of an event.
     Ack,
-    /// A refusal of [`Kind::Connect`]; in revision 4 called error.
+    /// Refuses a [`Kind::Connect`]; called ERROR in revision 4.
     ConnectError,
     /// An event with attachments.
     BinaryEvent,
-    /// An answer with attachments.
+    /// An acknowledgement with attachments.
     BinaryAck,
 }
 
@@ -37,65 +38,64 @@ impl Kind {
         Kind::BinaryAck,
     ];
 
-    /// Whether attachments follow.
+    /// Whether a packet of this kind has attachments.
     pub fn is_binary(self) -> bool {
         matches!(self, Kind::BinaryEvent | Kind::BinaryAck)
     }
 
-    /// The same kind for a packet with so many attachments.
+    /// The binary variant of this kind if there are attachments, else the other one.
     pub fn with(self, attachments: usize) -> Kind {
-        match self {
-            Kind::Event | Kind::BinaryEvent => {
-                if attachments > 0 {
-                    Kind::BinaryEvent
-                } else {
-                    Kind::Event
-                }
-            }
-            Kind::Ack | Kind::BinaryAck => {
-                if attachments > 0 {
-                    Kind::BinaryAck
-                } else {
-                    Kind::Ack
-                }
-            }
-            other => other,
+        match (self, attachments) {
+            (Kind::Event | Kind::BinaryEvent, 0) => Kind::Event,
+            (Kind::Event | Kind::BinaryEvent, _) => Kind::BinaryEvent,
+            (Kind::Ack | Kind::BinaryAck, 0) => Kind::Ack,
+            (Kind::Ack | Kind::BinaryAck, _) => Kind::BinaryAck,
+            (other, _) => other,
         }
     }
 }
 
-/// What is not a packet.
+/// A malformed packet: what is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error(pub &'static str);
 
-/// A packet, its data still text.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A packet with its data as JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
-    /// What it is.
+    /// The type.
     pub kind: Kind,
-    /// How many messages of bytes follow it.
+    /// The number of binary messages that follow.
     pub attachments: usize,
-    /// The namespace, `/` unless it says another.
+    /// The namespace; `/` if the packet names none.
     pub namespace: &'a str,
-    /// Revision 4 puts a query behind the namespace of a [`Kind::Connect`].
+    /// The query behind the namespace of a [`Kind::Connect`], which only revision 4 has; else empty.
     pub query: &'a str,
-    /// The acknowledgement that is wanted or answered: digits, passed back as they came.
+    /// The id of the acknowledgement that is requested or given: up to 20 digits, which the answer repeats unchanged.
     pub id: Option<&'a str>,
-    /// JSON, or nothing.
+    /// JSON, or an empty string.
     pub data: &'a str,
 }
 
 impl<'a> Packet<'a> {
-    /// Reads a packet. Its data is of the shape its kind demands: an array that begins with a name, an array, an object.
+    /// Parses a packet. Its data have the form that its type requires: an array whose first element is a name that is not
+    /// reserved for events, an array for acknowledgements, an object or nothing for CONNECT, nothing for DISCONNECT.
     pub fn parse(text: &'a str) -> Result<Packet<'a>, Error> {
-        let digit = text.bytes().next().filter(u8::is_ascii_digit).ok_or(Error("an unknown type of packet"))?;
-        let kind = *Kind::ALL.get(usize::from(digit - b'0')).ok_or(Error("an unknown type of packet"))?;
+        let digit = text.bytes().next().filter(u8::is_ascii_digit).ok_or(Error("unknown packet type"))?;
+        let kind = *Kind::ALL.get(usize::from(digit - b'0')).ok_or(Error("unknown packet type"))?;
         let mut rest = &text[1..];
         let mut attachments = 0;
         if kind.is_binary() {
-            let (count, behind) = rest.split_once('-').ok_or(Error("no number of attachments"))?;
+            let (count, behind) = rest.split_once('-').ok_or(Error("the number of attachments is missing"))?;
             let digits = (1..=4).contains(&count.len()) && count.bytes().all(|byte| byte.is_ascii_digit());
-            attachments = count.parse().ok().filter(|_| digits).ok_or(Error("no number of attachments"))?;
+            attachments = count.parse().ok().filter(|_| digits).ok_or(Error("the number of attachments is missing"))?;
             rest = behind;
         }
         let (mut namespace, mut query) = ("/", "");
@@ -104,8 +104,8 @@ impl<'a> Packet<'a> {
             (namespace, query) = namespace.split_once('?').unwrap_or((namespace, ""));
         }
         let id = &rest[..rest.bytes().take_while(u8::is_ascii_digit).count()];
-        if id.len() > LONGEST_ID {
-            return Err(Error("the acknowledgement's id is too long"));
+        if id.len() > MAX_ID {
+            return Err(Error("the id of the acknowledgement has more than 20 digits"));
         }
         let data = &rest[id.len()..];
         let id = (!id.is_empty()).then_some(id);
@@ -114,8 +114,9 @@ impl<'a> Packet<'a> {
         Ok(packet)
     }
 
+    /// Checks that the data have the form that the type requires.
     fn check(&self) -> Result<(), Error> {
-        let right = match self.kind {
+        let valid = match self.kind {
             Kind::Connect => self.data.is_empty() || serde_json::from_str::<Fields<'_>>(self.data).is_ok(),
             Kind::Disconnect => self.data.is_empty(),
             Kind::Event | Kind::BinaryEvent => self.event().is_some_and(|event| !is_reserved(&event.name)),
@@ -124,10 +125,10 @@ impl<'a> Packet<'a> {
             }
             Kind::ConnectError => false,
         };
-        if right { Ok(()) } else { Err(Error("the packet's data is not what its type demands")) }
+        if valid { Ok(()) } else { Err(Error("the data do not have the form that the packet type requires")) }
     }
 
-    /// An event's name and arguments.
+    /// The name and the arguments of an event, or `None` if the data are not those of an event.
     pub fn event(&self) -> Option<Event<'a>> {
         let list: Vec<&RawValue> = serde_json::from_str(self.data).ok()?;
         let raw = list.first()?.get();
@@ -136,39 +137,40 @@ impl<'a> Packet<'a> {
             b'-' | b'0'..=b'9' => raw.into(),
             _ => return None,
         };
-        // The values are slices of the data: what stands behind the name is passed on to the letter.
+        // Raw values are slices of the data, so the text behind the name can be forwarded verbatim.
         let behind = raw.as_ptr() as usize - self.data.as_ptr() as usize + raw.len();
         Some(Event { name, rest: &self.data[behind..], args: list[1..].to_vec() })
     }
 }
 
-/// The fields of an object, their values still text.
+/// The fields of an object, with their values as JSON text.
 pub type Fields<'a> = std::collections::BTreeMap<Cow<'a, str>, &'a RawValue>;
 
-/// The data of an event.
+/// The data of an event: `["name", arguments…]`.
 #[derive(Clone, Debug)]
 pub struct Event<'a> {
-    /// What is called.
+    /// The name. A number counts as its text.
     pub name: Cow<'a, str>,
-    /// The text behind the name: nothing or a comma and the arguments, and the closing bracket.
+    /// The text behind the name: a comma and the arguments, if there are any, and the closing bracket.
     pub rest: &'a str,
     /// The arguments.
     pub args: Vec<&'a RawValue>,
 }
 
 impl Event<'_> {
-    /// The arguments alone, as an array.
+    /// The arguments as a JSON array, verbatim.
     pub fn list(&self) -> String {
         format!("[{}", self.rest.trim_start().trim_start_matches(','))
     }
 }
 
-/// Appends all of a packet that stands before its data. The namespace `/` is left out.
+/// Appends the part of a packet in front of its data. Takes the binary variant of `kind` if there are attachments, and omits
+/// the namespace `/`.
 pub fn head(out: &mut Vec<u8>, kind: Kind, attachments: usize, namespace: &str, id: Option<&str>) {
     let kind = kind.with(attachments);
     out.push(b'0' + kind as u8);
     if kind.is_binary() {
-        out.extend_from_slice(attachments.to_string().as_bytes());
+        out.extend_from_slice(itoa::Buffer::new().format(attachments).as_bytes());
         out.push(b'-');
     }
     if namespace != "/" {
@@ -178,21 +180,21 @@ pub fn head(out: &mut Vec<u8>, kind: Kind, attachments: usize, namespace: &str, 
     out.extend_from_slice(id.unwrap_or_default().as_bytes());
 }
 
-/// Digits of an acknowledgement's id.
-const LONGEST_ID: usize = 20;
+/// Digits of the id of an acknowledgement.
+const MAX_ID: usize = 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn emit(packet: &Packet<'_>) -> String {
+    fn encoded(packet: &Packet<'_>) -> String {
         let mut out = Vec::new();
         head(&mut out, packet.kind, packet.attachments, packet.namespace, packet.id);
         String::from_utf8(out).unwrap() + packet.data
     }
 
     #[test]
-    fn parse_and_emit_are_inverse() {
+    fn parsing_and_encoding_are_inverse() {
         for text in [
             "0",
             "0{\"token\":\"123\"}",
@@ -212,12 +214,12 @@ mod tests {
             "2[\"€𝄞\"]",
         ] {
             let packet = Packet::parse(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
-            assert_eq!(emit(&packet), text);
+            assert_eq!(encoded(&packet), text);
         }
     }
 
     #[test]
-    fn what_is_no_packet() {
+    fn malformed_packets_are_refused() {
         for text in [
             "",
             "7",
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_stands_behind_the_namespace() {
+    fn connect_has_a_query_behind_the_namespace() {
         for text in ["0/web?userid=7&x=%2C", "0/web?userid=7&x=%2C,"] {
             let packet = Packet::parse(text).unwrap();
             assert_eq!((packet.namespace, packet.query, packet.data), ("/web", "userid=7&x=%2C", ""));
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut() {
+    fn truncated_packets_are_refused() {
         let text = "51-/admin,456[\"project:€\",{\"_placeholder\":true,\"num\":0}]";
         for cut in (0..text.len()).filter(|cut| text.is_char_boundary(*cut)) {
             assert!(Packet::parse(&text[..cut]).is_err(), "{cut}");

@@ -1,12 +1,11 @@
-//! Placeholders: where in a packet's JSON its attachments belong, `{"_placeholder":true,"num":0}`.
+//! Placeholders: the objects `{"_placeholder":true,"num":N}` that stand for attachment `N` in the JSON of a packet (Socket.IO
+//! protocol, "Packet encoding").
 
 use core::ops::Range;
 
 use serde_json::Value;
 
-use crate::plain::sorted;
-
-/// The placeholders in valid JSON: where each stands, and which attachment belongs there.
+/// The placeholders in `json`, which must be valid: the range of each, and the number of its attachment.
 pub fn find(json: &str) -> Vec<(Range<usize>, usize)> {
     let bytes = json.as_bytes();
     let (mut found, mut at) = (Vec::new(), 0);
@@ -26,18 +25,20 @@ pub fn find(json: &str) -> Vec<(Range<usize>, usize)> {
     found
 }
 
-/// The placeholders of a packet with so many attachments, if they are right: each attachment stands in one place at most,
-/// or one packet would become as large as its sender likes; and there is nothing else that a client would take for a
-/// placeholder, and stumble over (socket.io-parser, `reconstructPacket`, looks at `_placeholder` only).
+/// Whether the placeholders of a packet with this number of attachments are valid.
+///
+/// Each must have an attachment. No attachment may be used twice: a small packet could become arbitrarily large. And no other
+/// object may have `_placeholder`: clients would take it for a placeholder (socket.io-parser, `reconstructPacket`).
 pub fn are_right(json: &str, attachments: usize) -> bool {
     let found = find(json);
-    let numbers = sorted(found.iter().map(|(_, number)| *number).collect());
-    let unique = numbers.windows(2).all(|two| two[0] != two[1]);
-    let known = numbers.last().is_none_or(|last| *last < attachments);
-    unique && known && serde_json::from_str(json).is_ok_and(|value| marked(&value) == found.len())
+    let mut numbers: Vec<_> = found.iter().map(|(_, number)| *number).collect();
+    numbers.sort_unstable();
+    let unique = numbers.windows(2).all(|pair| pair[0] != pair[1]);
+    let attached = numbers.last().is_none_or(|last| *last < attachments);
+    unique && attached && serde_json::from_str(json).is_ok_and(|value| marked(&value) == found.len())
 }
 
-/// How many objects say that they are placeholders, right or not.
+/// The number of objects that have `_placeholder`, with any value but `false`.
 pub fn marked(value: &Value) -> usize {
     match value {
         Value::Array(list) => list.iter().map(marked).sum(),
@@ -49,18 +50,18 @@ pub fn marked(value: &Value) -> usize {
     }
 }
 
-/// JSON with something else in place of each placeholder: `fill` appends it.
+/// Appends `json` to `out` with each placeholder replaced: `fill` appends the replacement for the attachment of this number.
 pub fn replace(json: &str, out: &mut Vec<u8>, mut fill: impl FnMut(usize, &mut Vec<u8>)) {
     let mut begin = 0;
-    for (place, number) in find(json) {
-        out.extend_from_slice(&json.as_bytes()[begin..place.start]);
+    for (range, number) in find(json) {
+        out.extend_from_slice(&json.as_bytes()[begin..range.start]);
         fill(number, out);
-        begin = place.end;
+        begin = range.end;
     }
     out.extend_from_slice(&json.as_bytes()[begin..]);
 }
 
-/// Behind the string that begins at `at`.
+/// The position behind the string that begins at `at`.
 fn string_end(bytes: &[u8], mut at: usize) -> usize {
     at += 1;
     while at < bytes.len() && bytes[at] != b'"' {
@@ -69,33 +70,34 @@ fn string_end(bytes: &[u8], mut at: usize) -> usize {
     at + 1
 }
 
-/// The placeholder at the start of `text`: its length and number. The two keys may come in either order.
+/// The length and the number of the placeholder at the start of `text`. Its two keys may have either order.
 fn placeholder(text: &str) -> Option<(usize, usize)> {
-    let mut words = Words(text.strip_prefix('{')?);
+    let mut cursor = Cursor(text.strip_prefix('{')?);
     let (mut marked, mut number) = (false, None);
     for end in [',', '}'] {
-        match words.key()? {
+        match cursor.key()? {
             "_placeholder" if !marked => {
-                words.0 = words.0.trim_ascii_start().strip_prefix("true")?;
+                cursor.0 = cursor.0.trim_ascii_start().strip_prefix("true")?;
                 marked = true;
             }
             "num" if number.is_none() => {
-                let rest = words.0.trim_ascii_start();
+                let rest = cursor.0.trim_ascii_start();
                 let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
                 number = Some(rest[..digits].parse().ok()?);
-                words.0 = &rest[digits..];
+                cursor.0 = &rest[digits..];
             }
             _ => return None,
         }
-        words.0 = words.0.trim_ascii_start().strip_prefix(end)?;
+        cursor.0 = cursor.0.trim_ascii_start().strip_prefix(end)?;
     }
-    Some((text.len() - words.0.len(), number?))
+    Some((text.len() - cursor.0.len(), number?))
 }
 
-struct Words<'a>(&'a str);
+/// The unread rest of an object.
+struct Cursor<'a>(&'a str);
 
-impl<'a> Words<'a> {
-    /// The key that comes next, and its colon.
+impl<'a> Cursor<'a> {
+    /// Reads the next key and its colon.
     fn key(&mut self) -> Option<&'a str> {
         let (key, rest) = self.0.trim_ascii_start().strip_prefix('"')?.split_once('"')?;
         self.0 = rest.trim_ascii_start().strip_prefix(':')?;
@@ -108,32 +110,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wrong_ones() {
-        let right = "{\"_placeholder\":true,\"num\":0}";
+    fn validity() {
+        let valid = "{\"_placeholder\":true,\"num\":0}";
         for json in [
             "[\"a\"]",
-            &format!("[\"a\",{right}]"),
-            &format!("[{right},{}]", right.replace('0', "1")),
+            &format!("[\"a\",{valid}]"),
+            &format!("[{valid},{}]", valid.replace('0', "1")),
             "[{\"_placeholder\":false}]",
         ] {
             assert!(are_right(json, 2), "{json}");
         }
         for json in [
-            format!("[{right},{right}]"),
-            format!("[{}]", right.replace('0', "2")),
-            right.replace('0', "-1"),
-            right.replace('0', "0,\"x\":1"),
-            right.replace(",\"num\":0", ""),
-            right.replace('_', "\\u005f"),
-            format!("[{right},{{\"a\":{}}}]", right.replace('0', "99,\"x\":1")),
-            right.replace("true", "1"),
+            format!("[{valid},{valid}]"),
+            format!("[{}]", valid.replace('0', "2")),
+            valid.replace('0', "-1"),
+            valid.replace('0', "0,\"x\":1"),
+            valid.replace(",\"num\":0", ""),
+            valid.replace('_', "\\u005f"),
+            format!("[{valid},{{\"a\":{}}}]", valid.replace('0', "99,\"x\":1")),
+            valid.replace("true", "1"),
         ] {
             assert!(!are_right(&json, 2), "{json}");
         }
     }
 
     #[test]
-    fn found() {
+    fn placeholders_are_found() {
         let numbers = |json: &str| find(json).into_iter().map(|(_, number)| number).collect::<Vec<_>>();
         assert_eq!(numbers(r#"{"_placeholder":true,"num":0}"#), [0]);
         assert_eq!(
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn replaced() {
+    fn placeholders_are_replaced() {
         let mut out = Vec::new();
         replace(
             r#"["\"{",{"_placeholder":true,"num":1},{"b":{"_placeholder":true,"num":0}} ]"#,

@@ -1,42 +1,56 @@
-//! The upgrade (RFC 6455 section 4.2): checked, and answered.
+//! The opening handshake (RFC 6455 section 4.2).
+
+use core::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use sha1::{Digest, Sha1};
 
 use crate::http::{Head, Reply};
 
-/// Why a request for a WebSocket cannot be one.
+/// Why a request is not a valid opening handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The key is missing or is not 16 bytes in base64.
+    /// `Sec-WebSocket-Key` is missing or not 16 bytes in base64.
     Key,
-    /// Not a GET.
+    /// The method is not GET.
     Method,
-    /// It does not ask for an upgrade at all.
+    /// The request does not ask for an upgrade to WebSocket.
     NoUpgrade,
-    /// Another version of the protocol.
+    /// `Sec-WebSocket-Version` is not 13.
     Version,
 }
 
 impl From<Error> for Reply {
     fn from(error: Error) -> Reply {
         match error {
-            Error::Key => Reply::refusal(400, "Sec-WebSocket-Key must be 16 bytes in base64"),
-            Error::Method => Reply::refusal(405, "a WebSocket begins with GET").with("Allow", "GET"),
-            Error::NoUpgrade => upgrade_required("this is a WebSocket"),
-            Error::Version => {
-                upgrade_required("WebSocket version 13 is spoken here").with("Sec-WebSocket-Version", "13")
-            }
+            Error::Key => Reply::refusal(400, &error.to_string()),
+            Error::Method => Reply::refusal(405, &error.to_string()).with("Allow", "GET"),
+            Error::NoUpgrade => upgrade_required(error),
+            Error::Version => upgrade_required(error).with("Sec-WebSocket-Version", "13"),
         }
     }
 }
 
-/// RFC 9110 section 15.5.22: it must say to what.
-fn upgrade_required(why: &str) -> Reply {
-    Reply::refusal(426, why).with("Upgrade", "websocket").with("Connection", "Upgrade")
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Error::Key => "Sec-WebSocket-Key must be 16 bytes in base64",
+            Error::Method => "the method of a WebSocket handshake must be GET",
+            Error::NoUpgrade => "this is a WebSocket endpoint: the request must ask for an upgrade",
+            Error::Version => "Sec-WebSocket-Version must be 13",
+        })
+    }
 }
 
-/// Checks a request; the bytes of the 101 if it is right. No extension and no subprotocol is ever accepted.
+impl std::error::Error for Error {}
+
+/// A reply with status 426, which must name the protocol to upgrade to (RFC 9110 section 15.5.22).
+fn upgrade_required(error: Error) -> Reply {
+    Reply::refusal(426, &error.to_string()).with("Upgrade", "websocket").with("Connection", "Upgrade")
+}
+
+/// Checks a handshake and returns the encoded reply with status 101. Extensions and subprotocols are not supported, so the
+/// reply accepts none.
 pub fn accept(head: &Head<'_>) -> Result<Vec<u8>, Error> {
     if !head.upgrade {
         return Err(Error::NoUpgrade);
@@ -58,7 +72,7 @@ pub fn accept(head: &Head<'_>) -> Result<Vec<u8>, Error> {
     Ok([lines, &accept, "\r\n\r\n"].concat().into_bytes())
 }
 
-/// What shows that a key was understood (RFC 6455 section 1.3). tungstenite has it too, with another coder of base64.
+/// The value of `Sec-WebSocket-Accept` for a key (RFC 6455 section 1.3).
 pub fn accept_key(key: &[u8]) -> String {
     let hash = Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     BASE64.encode(hash.finalize())
@@ -79,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rfc_s_example() {
+    fn example_of_the_rfc() {
         let reply = String::from_utf8(accept(&head()).unwrap()).unwrap();
         assert!(reply.starts_with("HTTP/1.1 101 "));
         assert!(reply.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"));

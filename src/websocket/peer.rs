@@ -1,10 +1,10 @@
-//! Messages from a client. Tungstenite's context is lent the bytes of one read through memory; if they end where a
-//! message ends, nothing of it stays.
+//! Messages from a client, read with tungstenite.
 //!
-//! A kept context costs its 256 bytes and a buffer as large as its largest message, for ever; a fresh one per read costs
-//! 33 ns. Walking the frames' headers to learn where the input ends costs 10 ns a frame. So an idle connection has no
-//! WebSocket state at all.
+//! Each read gets a context of its own, which is dropped if the input ends between two messages. So an idle connection has no
+//! WebSocket state. A context kept for each connection would take 256 bytes and a buffer as large as the largest message. A
+//! new one for each read takes 33 ns, and `Border` takes 10 ns a frame to find out where the input ends.
 
+use core::fmt;
 use std::io::{self, Cursor, ErrorKind, Read, Write};
 
 use tungstenite::{
@@ -18,9 +18,9 @@ use tungstenite::{
     },
 };
 
-use super::Error;
+use super::close::Close;
 
-/// What stays of a client's input between two reads: eight bytes, if it ended where a message ended.
+/// The state of a client's input between two reads: eight bytes, and an allocation only within a message.
 #[derive(Default)]
 pub struct Peer {
     partial: Option<Box<Partial>>,
@@ -33,38 +33,69 @@ struct Partial {
     border: Border,
 }
 
-/// What a client sent.
+/// Something that a client sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A text message.
     Text(Utf8Bytes),
     /// A binary message.
     Binary(Bytes),
-    /// It closes, or answers our close: the answer, if one is due, is in [`Reading::poll_transmit`].
+    /// A close, or the answer to ours. If it must be answered, [`Reading::poll_transmit`] has the answer.
     Closed,
 }
 
+/// How a client violates the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Malformed frames, or frames in an order that is not allowed.
+    Protocol,
+    /// A message has more bytes than allowed.
+    TooBig,
+    /// A text message is not UTF-8.
+    Utf8,
+}
+
+impl Error {
+    /// The close that the client gets.
+    pub fn close(self) -> Close {
+        match self {
+            Error::Protocol => Close::PROTOCOL,
+            Error::TooBig => Close::TOO_BIG,
+            Error::Utf8 => Close::NOT_UTF8,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.close().reason)
+    }
+}
+
+impl std::error::Error for Error {}
+
 impl Peer {
-    /// Takes what was read. Poll the events until there is none, then [finish](Reading::finish).
-    pub fn handle_input<'a>(&mut self, input: &'a [u8], largest: u64) -> Reading<'a> {
+    /// Begins to take apart the bytes of one read; a message may have `max_message` bytes. Poll the events until there is none,
+    /// then call [`Reading::finish`].
+    pub fn handle_input<'a>(&mut self, input: &'a [u8], max_message: u64) -> Reading<'a> {
         let kept = self.partial.take().map(|partial| *partial);
         let (kept, mut border) = kept.map_or_else(Default::default, |partial| (Some(partial.context), partial.border));
         border.handle_input(input);
         let context = kept.unwrap_or_else(|| {
-            // One that will be kept must be good for whatever comes: a flood read through a small buffer costs 25 times.
-            let expected = if border.is_reached() { input.len() } else { LARGEST_BUFFER };
-            context(expected, largest)
+            // A context that is kept needs the large buffer: reading a flood through a small one takes 25 times as long.
+            let expected = if border.is_reached() { input.len() } else { MAX_BUFFER };
+            context(expected, max_message)
         });
         Reading { context, border, adapter: Adapter { input, output: Vec::new() }, over: false }
     }
 
-    /// Whether a message has begun and is not whole.
+    /// Whether a message is incomplete.
     pub fn is_partial(&self) -> bool {
         self.partial.is_some()
     }
 }
 
-/// One read being taken apart.
+/// The bytes of one read while they are taken apart.
 pub struct Reading<'a> {
     context: WebSocketContext,
     border: Border,
@@ -73,7 +104,7 @@ pub struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// The next message; nothing when the input is used up. After an error or [`Event::Closed`] there is nothing more.
+    /// Returns the next event, or `None` at the end of the input. [`Event::Closed`] or an error is the last event.
     pub fn poll_event(&mut self) -> Option<Result<Event, Error>> {
         if self.over {
             return None;
@@ -84,7 +115,7 @@ impl Reading<'_> {
                 Ok(Message::Binary(bytes)) => Ok(Event::Binary(bytes)),
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
                 Ok(Message::Close(_)) => {
-                    // The answer was queued inside; this writes it to the adapter and says that it is over.
+                    // The context has queued the answer; this writes it to the adapter.
                     let _ = self.context.flush(&mut self.adapter);
                     Ok(Event::Closed)
                 }
@@ -98,13 +129,13 @@ impl Reading<'_> {
         }
     }
 
-    /// What the protocol itself answers: pongs, the other half of a close. Poll it after the events.
+    /// Returns the frames that the protocol requires as an answer: pongs, and the answer to a close. Call it after the last event.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         let output = core::mem::take(&mut self.adapter.output);
         (!output.is_empty()).then_some(output)
     }
 
-    /// Keeps what is needed to go on, if anything.
+    /// Keeps the state of an incomplete message in `peer`.
     pub fn finish(self, peer: &mut Peer) {
         if !self.over && !self.border.is_reached() {
             peer.partial = Some(Box::new(Partial { context: self.context, border: self.border }));
@@ -112,7 +143,7 @@ impl Reading<'_> {
     }
 }
 
-/// Memory in, memory out.
+/// A stream in memory.
 struct Adapter<'a> {
     input: &'a [u8],
     output: Vec<u8>,
@@ -136,17 +167,17 @@ impl Write for Adapter<'_> {
     }
 }
 
-/// Walks frame headers to know whether the input so far ends where a message ends.
+/// Follows the headers of frames to find out whether the input ends between two messages.
 #[derive(Default)]
 struct Border {
-    /// Payload bytes of the current frame that are still to come.
+    /// Missing bytes of the payload of the current frame.
     missing: u64,
-    /// The start of a header that is not whole.
-    header: [u8; LONGEST_HEADER],
+    /// An incomplete header.
+    header: [u8; MAX_HEADER],
     header_length: u8,
-    /// A fragmented message is open.
+    /// Whether a fragmented message is incomplete.
     open: bool,
-    /// The input makes no sense: the context will say so.
+    /// Whether a header is malformed; the context reports it.
     broken: bool,
 }
 
@@ -160,7 +191,7 @@ impl Border {
                 return;
             }
             let known = self.header_length as usize;
-            let taken = input.len().min(LONGEST_HEADER - known);
+            let taken = input.len().min(MAX_HEADER - known);
             self.header[known..known + taken].copy_from_slice(&input[..taken]);
             let mut cursor = Cursor::new(&self.header[..known + taken]);
             match FrameHeader::parse(&mut cursor) {
@@ -186,26 +217,28 @@ impl Border {
     }
 }
 
-fn context(expected: usize, largest: u64) -> WebSocketContext {
-    let largest = Some(usize::try_from(largest).unwrap_or(usize::MAX));
+/// A context for an input of `expected` bytes.
+fn context(expected: usize, max_message: u64) -> WebSocketContext {
+    let max_size = Some(usize::try_from(max_message).unwrap_or(usize::MAX));
     let config = WebSocketConfig::default()
-        .read_buffer_size(expected.clamp(SMALLEST_BUFFER, LARGEST_BUFFER))
-        .max_message_size(largest)
-        .max_frame_size(largest);
+        .read_buffer_size(expected.clamp(MIN_BUFFER, MAX_BUFFER))
+        .max_message_size(max_size)
+        .max_frame_size(max_size);
     WebSocketContext::new(Role::Server, Some(config))
 }
 
-/// Two bytes, eight of length, four of mask (RFC 6455 section 5.2).
-const LONGEST_HEADER: usize = 14;
-/// Bytes of a context's read buffer: a small message fits, a large read is copied in few steps.
-const SMALLEST_BUFFER: usize = 128;
-const LARGEST_BUFFER: usize = 4096;
+/// Bytes of the longest header: 2, 8 of length and 4 of mask (RFC 6455 section 5.2).
+const MAX_HEADER: usize = 14;
+/// Bytes of the smallest read buffer of a context: enough for a small message.
+const MIN_BUFFER: usize = 128;
+/// Bytes of the largest one: enough to copy a large read in a few steps.
+const MAX_BUFFER: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A masked frame with a mask of zeroes.
+    /// A frame with a mask of zeros.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut bytes = vec![first];
         match payload.len() {
@@ -220,7 +253,7 @@ mod tests {
         bytes
     }
 
-    /// All events of `pieces`, all that was sent back, and whether something stayed.
+    /// The events of `pieces`, the frames sent back, and whether state was kept.
     fn receive(pieces: &[&[u8]]) -> (Vec<Result<Event, Error>>, Vec<u8>, bool) {
         let (mut peer, mut events, mut sent) = (Peer::default(), Vec::new(), Vec::new());
         for piece in pieces {
@@ -244,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut() {
+    fn a_cut_changes_nothing() {
         let long = "ä".repeat(150);
         let input = [
             frame(0x81, b"one"),
@@ -272,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_stays_at_a_border() {
+    fn no_state_is_kept_between_messages() {
         let whole = frame(0x81, b"hello");
         for cut in 0..=whole.len() {
             assert_eq!(receive(&[&whole[..cut]]).2, cut != 0 && cut != whole.len(), "{cut}");
@@ -282,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn closing_is_answered() {
+    fn a_close_is_answered() {
         let close = [&[0x03, 0xe8][..], b"bye"].concat();
         let (events, sent, _) = receive(&[&frame(0x88, &close), &frame(0x81, b"late")]);
         assert_eq!(events, [Ok(Event::Closed)]);
@@ -291,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_know_their_code() {
+    fn errors_have_a_status_code() {
         let code = |bytes: &[u8]| receive(&[bytes]).0.pop().unwrap().unwrap_err().close().code;
         assert_eq!(code(&[0x81, 0x01, b'x']), 1002, "not masked");
         assert_eq!(code(&frame(0xc1, b"x")), 1002, "reserved bit");
@@ -301,9 +334,9 @@ mod tests {
         assert_eq!(code(&frame(0x09, b"x")), 1002, "fragmented control");
         assert_eq!(code(&frame(0x89, &[b'x'; 126])), 1002, "long control");
         assert_eq!(code(&frame(0x88, b"x")), 1002, "half a code");
-        assert_eq!(code(&frame(0x81, &[0xff])), 1007, "no UTF-8");
+        assert_eq!(code(&frame(0x81, &[0xff])), 1007, "not UTF-8");
         assert_eq!(code(&frame(0x81, &[b'x'; 1001])), 1009, "too big");
-        assert_eq!(code(&frame(0x81, &[b'x'; 1001])[..8]), 1009, "too big by what it announces");
+        assert_eq!(code(&frame(0x81, &[b'x'; 1001])[..8]), 1009, "too big according to its header");
         let fragments = [frame(0x01, &[b'x'; 600]), frame(0x80, &[b'x'; 600])].concat();
         assert_eq!(code(&fragments), 1009, "too big together");
     }

@@ -1,0 +1,194 @@
+//! The settings of relay and their defaults.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use log::LevelFilter;
+
+use super::{
+    address::{Address, Backend, Network},
+    namespace::{Auth, Namespace},
+    redis::Redis,
+    secret::Secret,
+};
+use crate::{limits::Limits, sign::Scheme};
+
+/// All settings. The shipped `etc/relay.toml` documents each of them, and `Config::default` has its values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The addresses to listen on.
+    pub listen: Vec<Address>,
+    /// The origins whose pages may connect and send requests; `*` means all.
+    pub origins: Vec<String>,
+    /// The proxies whose `X-Forwarded-For` is trusted.
+    pub trusted_proxies: Vec<Network>,
+    /// The largest accepted difference between the `ts` of a signature and the current time.
+    pub sign_window: Duration,
+    /// How long a shutdown waits for clients.
+    pub shutdown_timeout: Duration,
+    /// The sources (tenants), by name.
+    pub sources: BTreeMap<String, Source>,
+    /// Section `[websocket]`.
+    pub websocket: WebSocket,
+    /// Section `[socketio]`.
+    pub socketio: SocketIo,
+    /// Section `[limits]`.
+    pub limits: Limits,
+    /// The most verbose level that is logged.
+    pub log_level: LevelFilter,
+    /// Section `[message_log]`.
+    pub message_log: MessageLog,
+    /// The token of the operators' API; `None`: a token is generated at start.
+    pub admin_token: Option<Secret>,
+    /// The namespaces, by name, with their rules. `/` always exists.
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// Section `[hooks]`.
+    pub hooks: Hooks,
+    /// Section `[redis]`.
+    pub redis: Redis,
+}
+
+/// A source: a tenant with rooms of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// The key of its signatures.
+    pub sign_key: Secret,
+    /// The accepted signature schemes.
+    pub sign: Vec<Scheme>,
+    /// Whether messages that backends publish on the Redis channel must be signed.
+    pub publish_msg_verify: bool,
+}
+
+/// Section `[websocket]`: plain WebSocket clients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebSocket {
+    /// The path of the endpoint. `/` is one as well.
+    pub path: String,
+    /// The time from the last frame of the client to the ping.
+    pub ping_interval: Duration,
+    /// The time within which the client must answer the ping.
+    pub ping_timeout: Duration,
+}
+
+/// Section `[socketio]`: Socket.IO clients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SocketIo {
+    /// The paths of the endpoint.
+    pub paths: Vec<String>,
+    /// The content of the client bundle to serve as `socket.io.js`; empty: none.
+    pub client_js: String,
+    /// The interval of pings, announced in the handshake.
+    pub ping_interval: Duration,
+    /// The time within which a ping must be answered, announced in the handshake.
+    pub ping_timeout: Duration,
+    /// How long a session may be open without being in a namespace.
+    pub connect_timeout: Duration,
+    /// The largest packet in bytes, announced in the handshake.
+    pub max_payload: u64,
+}
+
+/// Section `[message_log]`: files of messages and connections.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageLog {
+    /// The folder; empty: no message log.
+    pub dir: String,
+    /// The number of days after which a day's folder is deleted; 0: never.
+    pub retention_days: u64,
+    /// The size in bytes at which a file is rotated; 0: never.
+    pub rotate: u64,
+}
+
+/// Section `[hooks]`: calls to the backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hooks {
+    /// The backend; `None`: nothing is called.
+    pub url: Option<Backend>,
+    /// The key of the signatures of calls; `None`: calls are not signed.
+    pub secret: Option<Secret>,
+    /// The events that are sent: `connect`, `disconnect`, `message`.
+    pub events: Vec<String>,
+    /// The time within which the backend must answer.
+    pub timeout: Duration,
+    /// Whether clients are admitted while the backend does not answer.
+    pub allow_on_failure: bool,
+    /// The largest number of queued calls.
+    pub queue: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: vec![Address::Tcp("127.0.0.1:4000".into())],
+            origins: vec!["*".into()],
+            trusted_proxies: Vec::new(),
+            sign_window: Duration::from_secs(300),
+            shutdown_timeout: Duration::from_secs(5),
+            sources: BTreeMap::new(),
+            websocket: WebSocket {
+                path: "/ws".into(),
+                ping_interval: Duration::from_secs(25),
+                ping_timeout: Duration::from_secs(20),
+            },
+            socketio: SocketIo {
+                paths: vec!["/socket.io/".into()],
+                client_js: String::new(),
+                ping_interval: Duration::from_secs(25),
+                ping_timeout: Duration::from_secs(20),
+                connect_timeout: Duration::from_secs(45),
+                max_payload: 1_000_000,
+            },
+            limits: Limits::default(),
+            log_level: LevelFilter::Info,
+            message_log: MessageLog { dir: String::new(), retention_days: 30, rotate: 104_857_600 },
+            admin_token: None,
+            namespaces: BTreeMap::from([("/".into(), Namespace::default())]),
+            hooks: Hooks {
+                url: None,
+                secret: None,
+                events: ["connect", "disconnect", "message"].map(String::from).into(),
+                timeout: Duration::from_secs(3),
+                allow_on_failure: false,
+                queue: 10_000,
+            },
+            redis: Redis::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The built-in demo configuration: two sources with public keys, and two paired namespaces that admit without a signature.
+    pub fn demo() -> Config {
+        let source = |(name, key): (&str, &str)| {
+            let sign_key = Secret(key.into());
+            (name.to_owned(), Source { sign_key, sign: Scheme::ALL.into(), publish_msg_verify: true })
+        };
+        let pair = |(name, other): (&str, &str)| {
+            let pairing = Some(other.to_owned());
+            let source = Some(DEMO_KEYS[0].0.to_owned());
+            (name.to_owned(), Namespace { auth: Auth::Open, source, pairing, ..Namespace::default() })
+        };
+        let mut config = Config { sources: DEMO_KEYS.map(source).into(), ..Config::default() };
+        config.namespaces.extend([("/web", "/app"), ("/app", "/web")].map(pair));
+        config
+    }
+
+    /// Whether a source has a public key of [`DEMO_KEYS`].
+    pub fn has_demo_keys(&self) -> bool {
+        self.sources.values().any(|source| DEMO_KEYS.iter().any(|(_, key)| source.sign_key.expose() == *key))
+    }
+}
+
+/// The sources of the demo configuration with their keys, which are public.
+pub const DEMO_KEYS: [(&str, &str); 2] =
+    [("demo", "try4dfs%#fs!#$2334ds(%B)"), ("remote_debug", "5iwdf$%sdfss!#$2334ds(%B)")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_hides_secrets() {
+        let shown = format!("{:?}", Config::demo());
+        assert!(shown.contains("demo") && !shown.contains("try4dfs"));
+    }
+}

@@ -1,0 +1,125 @@
+//! Errors in a request, and the status code that answers each.
+
+use core::fmt;
+
+/// A request that cannot be served. [`Error::status`] is the status code of the answer, `Display` its `msg`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// 400: the bytes are not an HTTP/1.1 request, or are one that two parsers could read differently (RFC 9112 section 11).
+    BadRequest(Syntax),
+    /// 413: the body has more than `limits.body` bytes.
+    BodyTooLarge,
+    /// 417: `Expect` has a value other than `100-continue` (RFC 9110 section 10.1.1).
+    ExpectationFailed,
+    /// 431: the head has more than `limits.request_head` bytes or `limits.request_headers` lines (RFC 6585 section 5).
+    HeadTooLarge,
+    /// 411: the request needs a body, and neither `Content-Length` nor `Transfer-Encoding` says where it ends.
+    LengthRequired,
+    /// 501: `Transfer-Encoding` has a value other than `chunked`.
+    NotImplemented,
+    /// 408: the request did not arrive within `limits.request_timeout`.
+    Timeout,
+    /// 503: `limits.connections` is reached.
+    Unavailable,
+    /// 505: the request line names a version other than HTTP/1.0 or HTTP/1.1.
+    VersionNotSupported,
+}
+
+/// What is wrong with the bytes of a request or of a chunked body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syntax {
+    /// The request line, or something that has no variant of its own.
+    Request,
+    /// A header's name (RFC 9110 section 5.1).
+    HeaderName,
+    /// A header's value (RFC 9110 section 5.5).
+    HeaderValue,
+    /// A header that must not be repeated is: its name.
+    Repeated(&'static str),
+    /// `Host` is missing or there are several (RFC 9112 section 3.2).
+    HostCount,
+    /// `Host` contains a character that no host and port can have.
+    Host,
+    /// The target is neither a path nor an absolute URL (RFC 9112 section 3.2).
+    Target,
+    /// `Content-Length` is not a decimal number.
+    ContentLength,
+    /// The request has both `Content-Length` and `Transfer-Encoding` (RFC 9112 section 6.3).
+    LengthAndCoding,
+    /// `Transfer-Encoding` is repeated, or sent by a client of HTTP/1.0.
+    TransferEncoding,
+    /// A chunk's size is not a hexadecimal number of at most 15 digits (RFC 9112 section 7.1).
+    ChunkSize,
+    /// A chunk's data are not followed by CR LF.
+    ChunkEnd,
+    /// A chunk's size line or a trailer does not end with CR LF.
+    ChunkLine,
+    /// A chunk's size line or a trailer is longer than 4,096 bytes.
+    ChunkLineTooLong,
+}
+
+impl Error {
+    /// The status code (RFC 9110 section 15, RFC 6585).
+    pub fn status(self) -> u16 {
+        match self {
+            Error::BadRequest(_) => 400,
+            Error::BodyTooLarge => 413,
+            Error::ExpectationFailed => 417,
+            Error::HeadTooLarge => 431,
+            Error::LengthRequired => 411,
+            Error::NotImplemented => 501,
+            Error::Timeout => 408,
+            Error::Unavailable => 503,
+            Error::VersionNotSupported => 505,
+        }
+    }
+}
+
+impl From<Syntax> for Error {
+    fn from(syntax: Syntax) -> Error {
+        Error::BadRequest(syntax)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Error::BadRequest(syntax) => return fmt::Display::fmt(syntax, f),
+            Error::BodyTooLarge => "the body is larger than limits.body allows",
+            Error::ExpectationFailed => "Expect must be 100-continue",
+            Error::HeadTooLarge => {
+                "the request's head is larger than limits.request_head or limits.request_headers allows"
+            }
+            Error::LengthRequired => "Content-Length is missing",
+            Error::NotImplemented => "Transfer-Encoding must be chunked",
+            Error::Timeout => "the request did not arrive within limits.request_timeout",
+            Error::Unavailable => "too many connections, try again later",
+            Error::VersionNotSupported => "the HTTP version must be 1.0 or 1.1",
+        })
+    }
+}
+
+impl fmt::Display for Syntax {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Syntax::Repeated(name) => return write!(f, "{name} must not be repeated"),
+            Syntax::Request => "malformed request",
+            Syntax::HeaderName => "malformed header name",
+            Syntax::HeaderValue => "malformed header value",
+            Syntax::HostCount => "a request needs exactly one Host",
+            Syntax::Host => "Host must be a host name or address, with an optional port",
+            Syntax::Target => "the request's target must be a path or an absolute URL",
+            Syntax::ContentLength => "Content-Length must be a decimal number",
+            Syntax::LengthAndCoding => "Content-Length and Transfer-Encoding exclude each other",
+            Syntax::TransferEncoding => "Transfer-Encoding must be sent once, and needs HTTP/1.1",
+            Syntax::ChunkSize => "a chunk's size must be a hexadecimal number",
+            Syntax::ChunkEnd => "a chunk has more data than its size says",
+            Syntax::ChunkLine => "a chunk's size line must end with CR LF",
+            Syntax::ChunkLineTooLong => "a chunk's size line is longer than 4096 bytes",
+        })
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl std::error::Error for Syntax {}

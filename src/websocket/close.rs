@@ -1,0 +1,38 @@
+//! Why a connection is closed.
+
+/// A status code and a reason (RFC 6455 sections 5.5.1 and 7.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// The status code.
+    pub code: u16,
+    /// The reason, at most 123 bytes.
+    pub reason: &'static str,
+}
+
+impl Close {
+    /// The client ends the session.
+    pub const ASKED: Close = Close { code: 1000, reason: "" };
+    /// relay is shutting down; the client should reconnect.
+    pub const GOING_AWAY: Close = Close { code: 1001, reason: "relay is stopping, come back" };
+    /// The client violated the protocol.
+    pub const PROTOCOL: Close = Close { code: 1002, reason: "protocol error" };
+    /// A text message is not UTF-8.
+    pub const NOT_UTF8: Close = Close { code: 1007, reason: "text must be UTF-8" };
+    /// The client did not answer a ping, or joined no namespace in time.
+    pub const GONE: Close = Close { code: 1008, reason: "no sign of life" };
+    /// The client exceeded `limits.message_rate`.
+    pub const RATE: Close = Close { code: 1008, reason: "message rate limit exceeded!" };
+    /// An operator disconnected the client.
+    pub const OPERATOR: Close = Close { code: 1008, reason: "disconnected by the operator" };
+    /// The source was removed from the configuration.
+    pub const SOURCE_GONE: Close = Close { code: 1008, reason: "this source can not be configured!" };
+    /// A message exceeds `limits.message`.
+    pub const TOO_BIG: Close = Close { code: 1009, reason: "message too big" };
+    /// The client does not read its messages: `limits.unsent` is exceeded.
+    pub const SLOW: Close = Close { code: 1013, reason: "slow consumer" };
+
+    /// The payload of the close frame.
+    pub fn payload(self) -> impl Iterator<Item = u8> {
+        self.code.to_be_bytes().into_iter().chain(self.reason.bytes())
+    }
+}
