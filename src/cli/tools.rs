@@ -388,7 +388,7 @@ fn open(stream: &mut Stream, host: &str, target: &str) -> io::Result<Opened> {
         };
         match answer {
             Some(Ok(answer)) => return Ok(Opened::Refused(answer)),
-            Some(Err(malformed)) => return Err(wrong(malformed.0)),
+            Some(Err(malformed)) => return Err(wrong(&malformed.to_string())),
             None if seen.len() as u64 > LARGEST_ANSWER => return Err(wrong("the answer has no end")),
             None => {}
         }

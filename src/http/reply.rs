@@ -4,7 +4,7 @@ use core::cell::Cell;
 use std::borrow::Cow;
 
 use super::error::Error;
-use crate::plain::json_string;
+use crate::json::quote;
 
 /// The answer to one request.
 #[derive(Clone, Debug)]

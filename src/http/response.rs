@@ -41,13 +41,48 @@ enum Framing {
     Close,
 }
 
-/// A response that is malformed, incomplete or too large: what is wrong with it.
+/// Why a response cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed(pub &'static str);
+pub enum Malformed {
+    /// More than ten interim responses (1xx) precede the response.
+    Interim,
+    /// The body has more bytes than allowed.
+    BodyTooLarge,
+    /// The chunked body is malformed (RFC 9112 section 7.1).
+    Chunks,
+    /// The connection was closed within the response.
+    Incomplete,
+    /// The connection was closed before the response.
+    Missing,
+    /// The head has more than 16 KiB.
+    HeadTooLarge,
+    /// The bytes are not an HTTP response.
+    Syntax,
+    /// `Content-Length` is not a decimal number.
+    ContentLength,
+    /// There are two different values of `Content-Length`.
+    ContentLengths,
+    /// `Transfer-Encoding` is not `chunked`.
+    TransferEncoding,
+    /// There are both `Content-Length` and `Transfer-Encoding` (RFC 9112 section 6.3).
+    LengthAndCoding,
+}
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(match self {
+            Malformed::Interim => "too many interim responses",
+            Malformed::BodyTooLarge => "the body is too large",
+            Malformed::Chunks => "malformed chunked body",
+            Malformed::Incomplete => "the connection was closed before the response was complete",
+            Malformed::Missing => "the connection was closed without a response",
+            Malformed::HeadTooLarge => "the head is larger than 16 KiB",
+            Malformed::Syntax => "not an HTTP response",
+            Malformed::ContentLength => "Content-Length must be a decimal number",
+            Malformed::ContentLengths => "two different values of Content-Length",
+            Malformed::TransferEncoding => "Transfer-Encoding must be chunked",
+            Malformed::LengthAndCoding => "Content-Length and Transfer-Encoding exclude each other",
+        })
     }
 }
 
@@ -71,7 +106,7 @@ impl Reader {
                 Some(head) if (100..200).contains(&head.status) => {
                     self.interim += 1;
                     if self.interim > MAX_INTERIM {
-                        return Err(Malformed("too many interim responses"));
+                        return Err(Malformed::Interim);
                     }
                     self.input.drain(..head.length);
                 }
@@ -82,17 +117,17 @@ impl Reader {
         let Some(head) = self.head else { return Ok(None) };
         let coded = &self.input[head.length..];
         let complete = match head.framing {
-            Framing::Length(length) if length > max_body => return Err(Malformed("the body is too large")),
+            Framing::Length(length) if length > max_body => return Err(Malformed::BodyTooLarge),
             Framing::Length(length) => {
                 (coded.len() as u64 >= length).then(|| (coded[..length as usize].to_vec(), length))
             }
             Framing::Chunked => match self.chunked.handle_input(coded, max_body) {
                 Ok(true) => Some((self.chunked.body().to_vec(), self.chunked.taken() as u64)),
                 Ok(false) => None,
-                Err(Error::BodyTooLarge) => return Err(Malformed("the body is too large")),
-                Err(_) => return Err(Malformed("malformed chunked body")),
+                Err(Error::BodyTooLarge) => return Err(Malformed::BodyTooLarge),
+                Err(_) => return Err(Malformed::Chunks),
             },
-            Framing::Close if coded.len() as u64 > max_body => return Err(Malformed("the body is too large")),
+            Framing::Close if coded.len() as u64 > max_body => return Err(Malformed::BodyTooLarge),
             Framing::Close => None,
         };
         Ok(complete.map(|(body, length)| {
@@ -109,9 +144,9 @@ impl Reader {
             Some(Head { status, length, framing: Framing::Close, .. }) => {
                 Ok(Response { status, body: self.input.split_off(length), reusable: false })
             }
-            Some(_) => Err(Malformed("the connection was closed before the response was complete")),
-            None if self.input.is_empty() => Err(Malformed("the connection was closed without a response")),
-            None => Err(Malformed("the connection was closed before the response was complete")),
+            Some(_) => Err(Malformed::Incomplete),
+            None if self.input.is_empty() => Err(Malformed::Missing),
+            None => Err(Malformed::Incomplete),
         }
     }
 
@@ -122,29 +157,25 @@ impl Reader {
         let length = match response.parse(&self.input) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if self.input.len() > MAX_HEAD => {
-                return Err(Malformed("the head is larger than 16 KiB"));
+                return Err(Malformed::HeadTooLarge);
             }
             Ok(httparse::Status::Partial) => return Ok(None),
-            Err(_) => return Err(Malformed("not an HTTP response")),
+            Err(_) => return Err(Malformed::Syntax),
         };
-        let status = response.code.ok_or(Malformed("not an HTTP response"))?;
+        let status = response.code.ok_or(Malformed::Syntax)?;
         let mut keep_alive = response.version == Some(1);
         let (mut size, mut chunked) = (None, false);
         for field in response.headers.iter() {
             let value = core::str::from_utf8(field.value).unwrap_or_default().trim();
             if field.name.eq_ignore_ascii_case("content-length") {
                 let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-                let number = value
-                    .parse::<u64>()
-                    .ok()
-                    .filter(|_| digits)
-                    .ok_or(Malformed("Content-Length must be a decimal number"))?;
+                let number = value.parse::<u64>().ok().filter(|_| digits).ok_or(Malformed::ContentLength)?;
                 if size.replace(number).is_some_and(|before| before != number) {
-                    return Err(Malformed("two different values of Content-Length"));
+                    return Err(Malformed::ContentLengths);
                 }
             } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
                 if !value.eq_ignore_ascii_case("chunked") || chunked {
-                    return Err(Malformed("Transfer-Encoding must be chunked"));
+                    return Err(Malformed::TransferEncoding);
                 }
                 chunked = true;
             } else if field.name.eq_ignore_ascii_case("connection") {
@@ -156,7 +187,7 @@ impl Reader {
         }
         let framing = match (status, chunked, size) {
             (100..200 | 204 | 304, ..) => Framing::Length(0),
-            (_, true, Some(_)) => return Err(Malformed("Content-Length and Transfer-Encoding exclude each other")),
+            (_, true, Some(_)) => return Err(Malformed::LengthAndCoding),
             (_, true, None) => Framing::Chunked,
             (_, false, Some(size)) => Framing::Length(size),
             (_, false, None) => Framing::Close,

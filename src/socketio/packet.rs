@@ -55,13 +55,34 @@ impl Kind {
     }
 }
 
-/// A malformed packet: what is wrong with it.
+/// Why a text is not a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Error(pub &'static str);
+pub enum Error {
+    /// The first character is not the digit of a packet type.
+    Type,
+    /// A binary packet has no number of attachments of up to four digits.
+    AttachmentCount,
+    /// The id of the acknowledgement has more than 20 digits.
+    IdTooLong,
+    /// The data do not have the form that the packet type requires.
+    Data,
+}
+
+impl Error {
+    /// What is wrong, for the client.
+    pub fn message(self) -> &'static str {
+        match self {
+            Error::Type => "unknown packet type",
+            Error::AttachmentCount => "the number of attachments is missing",
+            Error::IdTooLong => "the id of the acknowledgement has more than 20 digits",
+            Error::Data => "the data do not have the form that the packet type requires",
+        }
+    }
+}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(self.message())
     }
 }
 
@@ -88,14 +109,14 @@ impl<'a> Packet<'a> {
     /// Parses a packet. Its data have the form that its type requires: an array whose first element is a name that is not
     /// reserved for events, an array for acknowledgements, an object or nothing for CONNECT, nothing for DISCONNECT.
     pub fn parse(text: &'a str) -> Result<Packet<'a>, Error> {
-        let digit = text.bytes().next().filter(u8::is_ascii_digit).ok_or(Error("unknown packet type"))?;
-        let kind = *Kind::ALL.get(usize::from(digit - b'0')).ok_or(Error("unknown packet type"))?;
+        let digit = text.bytes().next().filter(u8::is_ascii_digit).ok_or(Error::Type)?;
+        let kind = *Kind::ALL.get(usize::from(digit - b'0')).ok_or(Error::Type)?;
         let mut rest = &text[1..];
         let mut attachments = 0;
         if kind.is_binary() {
-            let (count, behind) = rest.split_once('-').ok_or(Error("the number of attachments is missing"))?;
+            let (count, behind) = rest.split_once('-').ok_or(Error::AttachmentCount)?;
             let digits = (1..=4).contains(&count.len()) && count.bytes().all(|byte| byte.is_ascii_digit());
-            attachments = count.parse().ok().filter(|_| digits).ok_or(Error("the number of attachments is missing"))?;
+            attachments = count.parse().ok().filter(|_| digits).ok_or(Error::AttachmentCount)?;
             rest = behind;
         }
         let (mut namespace, mut query) = ("/", "");
@@ -105,7 +126,7 @@ impl<'a> Packet<'a> {
         }
         let id = &rest[..rest.bytes().take_while(u8::is_ascii_digit).count()];
         if id.len() > MAX_ID {
-            return Err(Error("the id of the acknowledgement has more than 20 digits"));
+            return Err(Error::IdTooLong);
         }
         let data = &rest[id.len()..];
         let id = (!id.is_empty()).then_some(id);
@@ -125,7 +146,7 @@ impl<'a> Packet<'a> {
             }
             Kind::ConnectError => false,
         };
-        if valid { Ok(()) } else { Err(Error("the data do not have the form that the packet type requires")) }
+        if valid { Ok(()) } else { Err(Error::Data) }
     }
 
     /// The name and the arguments of an event, or `None` if the data are not those of an event.
