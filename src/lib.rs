@@ -70,7 +70,6 @@ pub mod message;
 pub mod message_log;
 pub mod names;
 pub mod outbox;
-pub mod plain;
 pub mod presence;
 pub mod redis;
 pub mod server;

@@ -134,7 +134,7 @@ impl Outbox {
     }
 
     /// The socket is writable again: do not refuse frames until the next flush has shown how much the client reads.
-    pub fn reprieve(&mut self) {
+    pub fn mark_writable(&mut self) {
         if let Some(rest) = &mut self.rest {
             rest.kept = 0;
         }

@@ -221,7 +221,7 @@ impl Engine {
 
     /// The number of packets that the answer to the next poll may have. The first answer has the handshake and, in revision 3,
     /// the CONNECT of `/`: some clients cannot handle more until they have processed it.
-    pub fn most_packets(&self) -> usize {
+    pub fn max_packets(&self) -> usize {
         match (self.first_poll, self.revision) {
             (true, Revision::V3) => 2,
             (true, Revision::V4) => 1,

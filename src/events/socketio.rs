@@ -161,7 +161,7 @@ fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<()
     if text.len() > most {
         return Err(Error::TooLarge);
     }
-    let packet = socketio::Packet::parse(text).map_err(|error| Error::Malformed(error.0))?;
+    let packet = socketio::Packet::parse(text).map_err(|error| Error::Malformed(error.message()))?;
     if packet.attachments == 0 {
         return handle_whole(hub, key, &packet, &[], now);
     }
@@ -199,7 +199,7 @@ fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> R
         socket.engine.set_state(connected, false, &timing, now.time);
     }
     let Some(assembly) = socket.assembly.take() else { return Ok(()) };
-    let packet = socketio::Packet::parse(&assembly.packet).map_err(|error| Error::Malformed(error.0))?;
+    let packet = socketio::Packet::parse(&assembly.packet).map_err(|error| Error::Malformed(error.message()))?;
     handle_whole(hub, key, &packet, &assembly.attachments, now)
 }
 

@@ -42,7 +42,7 @@ impl fmt::Display for Failure {
             Failure::Closed => f.write_str("the connection ended without a response"),
             Failure::Timeout => f.write_str("no answer in time"),
             Failure::Status(status) => write!(f, "status {status}"),
-            Failure::NotHttp(Malformed(reason)) => f.write_str(reason),
+            Failure::NotHttp(malformed) => malformed.fmt(f),
             Failure::Nonsense(error) => write!(f, "the answer makes no sense: {error}"),
         }
     }

@@ -190,7 +190,7 @@ impl Exchange {
     }
 
     /// Whether a poll or a login is parked: those are given up when the client closes its side of the connection.
-    pub fn is_polling(&self) -> bool {
+    pub fn ends_with_peer(&self) -> bool {
         matches!(self.parked, Some(Parked::Poll { .. } | Parked::Login { .. }))
     }
 

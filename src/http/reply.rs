@@ -34,7 +34,7 @@ impl Reply {
     /// (`docs/protocol.md`, Notifications).
     pub fn refusal(status: u16, message: &str) -> Reply {
         let mut body = String::from("{\"code\":0,\"msg\":");
-        body.push_str(&json_string(message));
+        body.push_str(&quote(message));
         body.push_str(",\"data\":\"\"}");
         Reply::json(status, body.into_bytes())
     }

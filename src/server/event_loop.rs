@@ -249,7 +249,7 @@ impl Server {
                 let Some(key) = self.conns.key_at(token - CONNS) else { return };
                 let Some(conn) = self.conns.get_mut(key) else { return };
                 conn.hung_up |= event.is_read_closed();
-                if conn.hung_up && conn.held && matches!(&conn.state, State::Http(exchange) if exchange.is_polling()) {
+                if conn.hung_up && conn.held && matches!(&conn.state, State::Http(exchange) if exchange.ends_with_peer()) {
                     return self.doom(key);
                 }
                 if conn.blocked && event.is_writable() {

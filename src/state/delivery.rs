@@ -208,7 +208,7 @@ impl State {
     /// What carries a client takes bytes again.
     pub fn handle_writable(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
-            client.outbox.reprieve();
+            client.outbox.mark_writable();
         }
         self.mark_dirty(key);
     }

@@ -85,7 +85,7 @@ impl State {
         if client.outbox.is_empty() {
             return None;
         }
-        let mut composer = Composer::new(engine.revision, !engine.base64, engine.most_packets());
+        let mut composer = Composer::new(engine.revision, !engine.base64, engine.max_packets());
         // Writing into memory fails only when the body is full, and then what is left stays queued.
         let _ = client.outbox.write_to(&mut composer, &self.turn, &mut self.scratch);
         if composer.is_empty() {

@@ -170,7 +170,7 @@ impl Link {
         match (self.reader.has_begun(), self.reused, self.written) {
             (false, true, _) => Trouble::Stale,
             (false, false, 0) => Trouble::NoConnection(why.to_owned()),
-            _ => Trouble::NotHttp(Malformed(NO_RESPONSE)),
+            _ => Trouble::NotHttp(Malformed::Missing),
         }
     }
 }
