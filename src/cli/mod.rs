@@ -144,13 +144,13 @@ fn check(origin: &Origin) -> ExitCode {
         Ok(config) => {
             match origin {
                 Origin::File(path) => say(&format!("{}: valid, {} sources\n", path.display(), config.sources.len())),
-                Origin::Demo => say("no configuration file: relay would run with the built-in demo setting\n"),
+                Origin::Demo => say("no configuration file: relay would use the built-in demo setting\n"),
             }
             ExitCode::SUCCESS
         }
         Err(problems) => {
             // Without the name of the program, so that each line begins with FILE:LINE:COLUMN.
-            let _ = writeln!(io::stderr().lock(), "{problems}");
+            let _ = io::stderr().write_all(format!("{problems}\n").as_bytes());
             ExitCode::from(error::BAD_CONFIGURATION)
         }
     }

@@ -12,7 +12,8 @@ pub fn say(text: &str) {
 
 /// Writes a line to standard error, after the name of the program.
 pub fn complain(problem: &dyn Display) {
-    let _ = writeln!(io::stderr().lock(), "relay: {problem}");
+    // One write, so that the line stays whole if other processes share standard error.
+    let _ = io::stderr().write_all(format!("relay: {problem}\n").as_bytes());
 }
 
 /// `text` on one line: control characters except tabs are escaped, so that a message cannot control the terminal.

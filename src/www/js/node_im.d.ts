@@ -34,7 +34,7 @@ declare namespace NodeIm {
     close(): void;
     /** The session's socket; null before the first `init`. Each `init` creates a new one. */
     readonly socket_local: Socket | null;
-    /** Whether a message of source `remote_debug` is being handled; the remote console sends nothing meanwhile, to avoid a loop. */
+    /** Whether a message of source `remote_debug` is being handled. The remote console sends nothing meanwhile. */
     readonly debugging: boolean;
   }
 
@@ -77,7 +77,7 @@ declare namespace NodeIm {
     /** The session's id at the relay, while connected. */
     readonly id: string | undefined;
     readonly connected: boolean;
-    /** Sends an event. A function as the last argument is called with the acknowledgement. While disconnected, events are queued. */
+    /** Sends an event. A function as the last argument is called with the acknowledgement. Queued while disconnected. */
     emit(event: string, ...args: unknown[]): this;
     on(event: 'connect' | 'refreshPage' | 'reconnect_failed', fn: () => void): this;
     on(event: 'disconnect' | 'sys_error', fn: (why: string) => void): this;
