@@ -1,5 +1,5 @@
 'use strict'
-// A backend for relay's hooks (hooks.toml): who may connect, what a page's questions are answered, who is told what.
+// A backend for relay's hooks (hooks.toml): it admits clients, answers their events and sends events to rooms.
 //   HOOK_SECRET='change me' PORT=8080 node backend.js
 const { createHmac, timingSafeEqual } = require('node:crypto')
 const http = require('node:http')
@@ -11,11 +11,11 @@ let orders = 0
 
 const events = {
   connect({ auth, query }) {
-    // Clients of Socket.IO 3 and later have `auth`, older ones and plain WebSockets the query.
+    // Socket.IO 3 and later clients send `auth`; older ones and plain WebSocket clients use the query.
     const user = USERS[auth?.token ?? query.token]
     if (!user) return { allow: false, error: 'wrong token' }
     const [userid, username] = user
-    // Without a userid here it would be whatever the client says.
+    // Without a userid in the answer, relay would use the one that the client claims.
     return { userid, username, join: ['lobby'], emit: [{ event: 'came', args: [username], to: { room: 'lobby' } }] }
   },
   disconnect({ userid, username }) {
@@ -25,14 +25,14 @@ const events = {
     switch (name) {
       case 'ask': return { ack: [{ of: first, price: PRICES[first] ?? null }] }
       case 'order': return { ack: [{ number: ++orders, of: first }] }
-      // A name, not a list: commas would separate rooms.
+      // One room: a comma would separate several.
       case 'room': return { leave: rooms, join: [String(first).replaceAll(',', '')], ack: ['ok'] }
       case 'say': return { emit: rooms.map(room => ({ event: 'said', args: [username, first], to: { room } })) }
     }
   },
 }
 
-/** Only relay knows the secret. The body's own `ts` is signed with it, so old calls cannot be played again for ever. */
+/** Checks the signature, and that the call is recent: `ts` in the body is signed, so an old call cannot be replayed. */
 function isFromRelay(headers, body) {
   const right = 'sha256=' + createHmac('sha256', SECRET).update(body).digest('hex')
   const given = String(headers['x-relay-signature'])
@@ -41,8 +41,8 @@ function isFromRelay(headers, body) {
   return fresh(headers['x-relay-timestamp']) && fresh(JSON.parse(body).ts)
 }
 
-// Relay asks again when it cannot know whether it was heard: the same call has the same Idempotency-Key, which the signed
-// body repeats as `id`. What counts something must not count it twice, so it is answered as it was the first time.
+// Relay retries a call when it does not know whether the call arrived. A retry has the same Idempotency-Key, which the
+// signed body repeats as `id`; it gets the first answer again, so that an order is not counted twice.
 const answered = new Map()
 function answer(call) {
   if (!answered.has(call.id)) {
@@ -60,6 +60,6 @@ const server = http.createServer(async (request, response) => {
   response.setHeader('Content-Type', 'application/json')
   response.end(JSON.stringify(answer(JSON.parse(body))))
 })
-// Relay keeps connections for the next call; Node would end them after 5 s.
+// Relay reuses connections; by default, Node closes idle ones after 5 s.
 server.keepAliveTimeout = 75000
 server.listen(process.env.PORT || 8080, '127.0.0.1', () => console.log(`listening on ${server.address().port}`))

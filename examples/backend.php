@@ -1,11 +1,11 @@
 <?php
-// A backend for relay's hooks (hooks.toml): who may connect, what a page's questions are answered, who is told what.
+// A backend for relay's hooks (hooks.toml): it admits clients, answers their events and sends events to rooms.
 //   HOOK_SECRET='change me' php -S 127.0.0.1:8080 backend.php
-// The same file works behind php-fpm. It keeps what it must remember in a file, since each request begins anew.
+// The file also works behind php-fpm. It keeps its state in a file, because PHP keeps nothing between requests.
 const USERS = ['token-of-li' => ['1', 'Li'], 'token-of-wang' => ['2', 'Wang']];
 const PRICES = ['tea' => 3, 'coffee' => 4];
 
-/** Only relay knows the secret. The body's own ts is signed with it: old calls cannot be played again for ever. */
+/** Checks the signature, and that the call is recent: ts in the body is signed, so an old call cannot be replayed. */
 function is_from_relay(string $body): bool
 {
     $right = 'sha256=' . hash_hmac('sha256', $body, getenv('HOOK_SECRET') ?: 'change me');
@@ -17,12 +17,12 @@ function is_from_relay(string $body): bool
 function decide(array $call, array &$state): array
 {
     if ($call['event'] === 'connect') {
-        // Clients of Socket.IO 3 and later have auth, older ones and plain WebSockets the query.
+        // Socket.IO 3 and later clients send auth; older ones and plain WebSocket clients use the query.
         $user = USERS[$call['auth']['token'] ?? $call['query']['token'] ?? ''] ?? null;
         if (!$user) return ['allow' => false, 'error' => 'wrong token'];
         [$userid, $username] = $user;
         $came = ['event' => 'came', 'args' => [$username], 'to' => ['room' => 'lobby']];
-        // Without a userid here it would be whatever the client says.
+        // Without a userid in the answer, relay would use the one that the client claims.
         return ['userid' => $userid, 'username' => $username, 'join' => ['lobby'], 'emit' => [$came]];
     }
     if ($call['event'] === 'disconnect') {
@@ -34,7 +34,7 @@ function decide(array $call, array &$state): array
     return match ($call['name']) {
         'ask' => ['ack' => [['of' => $first, 'price' => is_string($first) ? PRICES[$first] ?? null : null]]],
         'order' => ['ack' => [['number' => ++$state['orders'], 'of' => $first]]],
-        // A name, not a list: commas would separate rooms.
+        // One room: a comma would separate several.
         'room' => ['leave' => $call['rooms'], 'join' => [str_replace(',', '', (string) $first)], 'ack' => ['ok']],
         'say' => ['emit' => array_map($said, $call['rooms'])],
         default => [],
@@ -47,8 +47,8 @@ if (!is_from_relay($body)) {
     exit;
 }
 $call = json_decode($body, true);
-// Relay asks again when it cannot know whether it was heard: the same call has the same Idempotency-Key, which the signed
-// body repeats as id. What counts something must not count it twice, so it is answered as it was the first time.
+// Relay retries a call when it does not know whether the call arrived. A retry has the same Idempotency-Key, which the
+// signed body repeats as id; it gets the first answer again, so that an order is not counted twice.
 $file = fopen(getenv('HOOK_STATE') ?: sys_get_temp_dir() . '/relay-backend.json', 'c+');
 flock($file, LOCK_EX);
 $state = json_decode(stream_get_contents($file), true) ?: ['orders' => 0, 'answered' => []];
@@ -64,5 +64,5 @@ if ($answer === null) {
 }
 fclose($file);
 header('Content-Type: application/json');
-// An empty PHP array would be [] in JSON; the answer is an object.
+// An empty PHP array would be [] in JSON; the answer must be an object.
 echo json_encode($answer ?: new stdClass());

@@ -1,4 +1,4 @@
-"""A backend for relay's hooks (hooks.toml): who may connect, what a page's questions are answered, who is told what.
+"""A backend for relay's hooks (hooks.toml): it admits clients, answers their events and sends events to rooms.
 
 HOOK_SECRET='change me' PORT=8080 python3 backend.py
 """
@@ -19,7 +19,7 @@ lock = threading.Lock()
 
 
 def is_from_relay(headers, body):
-    """Only relay knows the secret. The body's own ts is signed with it: old calls cannot be played again for ever."""
+    """Check the signature, and that the call is recent: ts in the body is signed, so an old call cannot be replayed."""
     right = "sha256=" + hmac.new(SECRET, body, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(right.encode(), headers.get("X-Relay-Signature", "").encode()):
         return False
@@ -30,11 +30,11 @@ def is_from_relay(headers, body):
 def decide(call):
     global orders
     if call["event"] == "connect":
-        # Clients of Socket.IO 3 and later have auth, older ones and plain WebSockets the query.
+        # Socket.IO 3 and later clients send auth; older ones and plain WebSocket clients use the query.
         user = USERS.get(((call["auth"] or {}).get("token") or call["query"].get("token")))
         if user is None:
             return {"allow": False, "error": "wrong token"}
-        # Without a userid here it would be whatever the client says.
+        # Without a userid in the answer, relay would use the one that the client claims.
         came = {"event": "came", "args": [user[1]], "to": {"room": "lobby"}}
         return {"userid": user[0], "username": user[1], "join": ["lobby"], "emit": [came]}
     if call["event"] == "disconnect":
@@ -47,7 +47,7 @@ def decide(call):
         orders += 1
         return {"ack": [{"number": orders, "of": first}]}
     if call["name"] == "room":
-        # A name, not a list: commas would separate rooms.
+        # One room: a comma would separate several.
         return {"leave": rooms, "join": [str(first).replace(",", "")], "ack": ["ok"]}
     if call["name"] == "say":
         return {"emit": [{"event": "said", "args": [call["username"], first], "to": {"room": room}} for room in rooms]}
@@ -55,8 +55,8 @@ def decide(call):
 
 
 def answer(call):
-    """Relay asks again when it cannot know whether it was heard: the same call has the same Idempotency-Key, which the
-    signed body repeats as id. What counts something must not count it twice, so it is answered as the first time."""
+    """Relay retries a call when it does not know whether the call arrived. A retry has the same Idempotency-Key, which the
+    signed body repeats as id; it gets the first answer again, so that an order is not counted twice."""
     with lock:
         if call["id"] not in answered:
             answered[call["id"]] = decide(call)
@@ -66,7 +66,7 @@ def answer(call):
 
 
 class Handler(BaseHTTPRequestHandler):
-    # Relay keeps connections for the next call, which HTTP/1.0 would end; and an answer must not wait for an ACK of TCP.
+    # Relay reuses connections, which needs HTTP/1.1. Without TCP_NODELAY, an answer can wait for an ACK of the one before.
     protocol_version = "HTTP/1.1"
     timeout = 75
     disable_nagle_algorithm = True

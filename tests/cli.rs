@@ -71,11 +71,11 @@ fn a_bad_command_line() {
         (&["--listen", "unix:"], "unix"),
         (&["--allow-demo-keys=yes"], "--allow-demo-keys"),
         (&["sign"], "connect or notify"),
-        (&["sign", "connect"], "which rooms"),
-        (&["sign", "notify", "room"], "what data"),
+        (&["sign", "connect"], "missing argument: ROOMS"),
+        (&["sign", "notify", "room"], "missing argument: DATA"),
         (&["notify", "room", "data", "more"], "more"),
         (&["notify", "room", "data", "--once"], "--once"),
-        (&["listen"], "which rooms"),
+        (&["listen"], "missing argument: ROOMS"),
     ] {
         let run = run(args);
         assert_eq!((run.code, run.out.as_str()), (2, ""), "{args:?}: {}", run.err);

@@ -1,21 +1,27 @@
-//! Contract section 2, logs: relay must not depend on who reads them.
+//! The log on standard error: relay works and counts dropped lines, whatever standard error is.
 #![allow(missing_docs)]
 
 mod support;
 
 use std::{
+    fs::{self, File},
     io::{BufRead, BufReader, Read},
-    process::{ChildStderr, Command, Stdio},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::PathBuf,
+    process::{Child, ChildStderr, Command, Stdio},
     thread,
     time::Duration,
 };
 
-use support::{Relay, temp_file};
+use support::{Relay, read_answer, send_request, temp_file, wait_for};
+
+/// Each refused origin is a line of the log with the origin in it.
+const CONFIG: &str = "origins = [\"http://allowed.example\"]\n[log]\nlevel = \"debug\"";
 
 /// A relay whose standard error is read as far as `listening on`, and then only by the test.
 fn start() -> (Relay, BufReader<ChildStderr>) {
     let config = temp_file("relay.toml");
-    std::fs::write(&config, Relay::configuration("[log]\nlevel = \"debug\"")).unwrap();
+    fs::write(&config, Relay::configuration(CONFIG)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
     let mut child = command.arg("--config").arg(&config).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
@@ -57,5 +63,123 @@ fn a_reader_that_sleeps_stops_nothing_and_learns_what_it_missed() {
     relay.signal(15);
     assert_eq!(relay.wait(), 0);
     let text = reader.join().unwrap();
-    assert!(text.contains("lines of the log were lost"), "{}", text.lines().last().unwrap_or_default());
+    assert!(text.contains("log lines were dropped"), "{}", text.lines().last().unwrap_or_default());
+}
+
+/// The headers of an upgrade from a page of `origin`.
+fn upgrade(origin: &str) -> [(&str, &str); 5] {
+    [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Origin", origin),
+    ]
+}
+
+/// Logs `count` lines that contain an origin of `length` bytes.
+fn refuse_origins(relay: &Relay, count: usize, length: usize) {
+    let origin = format!("http://{}", "o".repeat(length));
+    for _ in 0..count {
+        assert_eq!(relay.request("GET", "/ws", &upgrade(&origin), b"").status, 403);
+    }
+}
+
+/// The refused origins that a log accounts for: lines, and lines that it says were dropped.
+fn accounted(text: &str) -> (usize, usize) {
+    let dropped = text.lines().filter_map(|line| line.split_once(" log lines were dropped")?.0.rsplit(' ').next());
+    (text.matches("refused to origin").count(), dropped.map(|number| number.parse::<usize>().unwrap()).sum())
+}
+
+/// Lines larger than the free space of the pipe: none is waited for, each is written or counted.
+#[test]
+fn long_lines_for_a_sleeping_reader_are_cut_and_counted() {
+    let (mut relay, mut lines) = start();
+    let mut client = relay.connect("room");
+    refuse_origins(&relay, 60, 15_000);
+    relay.notify("room", "still there");
+    assert_eq!(client.data(), "still there");
+    drop(client);
+    let reader = thread::spawn(move || {
+        let mut text = String::new();
+        lines.read_to_string(&mut text).map(|_| text).unwrap()
+    });
+    thread::sleep(Duration::from_millis(100));
+    relay.signal(15);
+    assert_eq!(relay.wait(), 0);
+    let text = reader.join().unwrap();
+    let (written, dropped) = accounted(&text);
+    // The client's login, its end and such are lines too: at most a few of them are among the dropped ones.
+    assert!(written >= 10 && dropped >= 30 && (60..65).contains(&(written + dropped)), "{written} and {dropped}");
+    assert!(text.lines().all(|line| line.len() < 4096));
+    assert!(text.contains("more bytes)"), "a cut line says so");
+}
+
+/// A command that serves `CONFIG` on a Unix socket, and the path of that.
+fn on_unix_socket() -> (Command, PathBuf) {
+    let (config, socket) = (temp_file("relay.toml"), temp_file("socket"));
+    fs::write(&config, Relay::configuration(CONFIG)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    command.arg("--config").arg(config).arg("--listen").arg(format!("unix:{}", socket.display()));
+    (command, socket)
+}
+
+/// Waits until relay answers on its Unix socket, then ends it.
+fn assert_serves(mut child: Child, socket: PathBuf) {
+    for _ in 0..3 {
+        let mut stream = wait_for("the socket", || {
+            assert!(child.try_wait().unwrap().is_none(), "relay ended");
+            UnixStream::connect(&socket).ok()
+        });
+        send_request(&mut stream, "GET", "/healthz", &[], b"");
+        assert_eq!(read_answer(&mut stream, false).status, 200);
+    }
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert_eq!(wait_for("the end", || child.try_wait().unwrap()).code(), Some(0));
+}
+
+#[test]
+fn a_full_disk_ends_nothing() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let (mut command, socket) = on_unix_socket();
+    assert_serves(command.stderr(full()).spawn().unwrap(), socket);
+    // Exit codes do not depend on it either.
+    for (args, code) in [(&["--config", "/nowhere"][..], 78), (&["check", "--config", "/nowhere"], 78), (&["--no"], 2)]
+    {
+        let status = Command::new(env!("CARGO_BIN_EXE_relay")).args(args).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{args:?}");
+    }
+}
+
+#[test]
+fn a_closed_standard_error_ends_nothing() {
+    let (command, socket) = on_unix_socket();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$0\" \"$@\" 2>&-"]).arg(command.get_program()).args(command.get_args());
+    assert_serves(shell.spawn().unwrap(), socket);
+}
+
+/// As systemd connects services to the journal.
+#[test]
+fn a_socket_whose_reader_sleeps_stops_nothing() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (mut command, socket) = on_unix_socket();
+    let child = command.env("JOURNAL_STREAM", "8:12345").stderr(OwnedFd::from(theirs)).spawn().unwrap();
+    drop(command);
+    let origin = format!("http://{}", "o".repeat(15_000));
+    for _ in 0..100 {
+        let mut stream = wait_for("the socket", || UnixStream::connect(&socket).ok());
+        send_request(&mut stream, "GET", "/ws", &upgrade(&origin), b"");
+        assert_eq!(read_answer(&mut stream, false).status, 403);
+    }
+    let reader = thread::spawn(move || {
+        let mut text = String::new();
+        (&ours).read_to_string(&mut text).map(|_| text).unwrap()
+    });
+    thread::sleep(Duration::from_millis(100));
+    assert_serves(child, socket);
+    let text = reader.join().unwrap();
+    let (written, dropped) = accounted(&text);
+    assert!(written >= 10 && written + dropped == 100, "{written} and {dropped}");
+    assert!(text.lines().all(|line| line.starts_with('<')), "{text}");
 }

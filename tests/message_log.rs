@@ -708,7 +708,7 @@ fn a_change_waits_for_a_restart() {
     let relay = Relay::start("");
     fs::write(&relay.config, Relay::configuration(&folder.configuration(""))).unwrap();
     relay.signal(1);
-    relay.wait_log("[message_log] is not re-read: it waits for a restart");
+    relay.wait_log("[message_log] changed: it takes effect after a restart");
     relay.notify("room", "x");
     assert!(!folder.0.exists());
 }

@@ -1,6 +1,13 @@
-//! The command line: what was typed, and what it means.
+//! The command line: parses it and runs the command.
 
-pub mod tools;
+mod arguments;
+mod credentials;
+mod endpoint;
+mod error;
+mod listen;
+mod notify;
+mod sign;
+mod terminal;
 
 use core::{ffi::c_char, ptr};
 use std::{
@@ -12,126 +19,139 @@ use std::{
     process::ExitCode,
 };
 
-use lexopt::{
-    Arg::{Long, Short, Value},
-    Parser, ValueExt,
-};
+use lexopt::{Arg::Long, Parser};
 
+use self::{
+    arguments::{Stop, value},
+    error::UsageError,
+    listen::Listen,
+    notify::Notify,
+    sign::Sign,
+    terminal::{complain, say},
+};
 use crate::{
     config::Address,
-    server::{
-        Fatal, Options, Server,
-        process::{BadConfig, Origin},
-    },
+    server::{Fatal, Options, Server, process::Origin},
 };
 
-/// Carries out a command line; the exit code is 0, 1 (failed while running), 2 (bad command line) or 78 (bad
-/// configuration, `EX_CONFIG` of sysexits.h).
+/// Runs the command that the arguments name. The exit code is 0, 1 (failed while running), 2 (bad command line) or 78
+/// (bad configuration, `EX_CONFIG` of sysexits.h).
 pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let command = match parse(args) {
         Ok(command) => command,
         Err(error) => {
-            eprintln!("relay: {error}\nTry 'relay --help'.");
-            return ExitCode::from(BAD_COMMAND_LINE);
+            complain(&format_args!("{error}\nTry 'relay --help'."));
+            return ExitCode::from(error::BAD_COMMAND_LINE);
         }
     };
-    match command {
-        Command::Serve(options) => match Server::new(options).and_then(Server::run) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(fatal) => {
-                eprintln!("relay: {fatal}");
-                ExitCode::from(match fatal {
-                    Fatal::Config(_) => BAD_CONFIGURATION,
-                    Fatal::Io(..) | Fatal::Listen(..) => FAILED,
-                })
-            }
-        },
-        Command::Check(origin) => check(&origin),
-        Command::Tool(tool) => tool.run(),
-        Command::Bench(args) => bench(args),
+    let done = match command {
+        Command::Serve(options) => return serve(options),
+        Command::Check(origin) => return check(&origin),
+        Command::Bench(args) => return bench(args),
         Command::Say(text) => {
             say(&text);
-            ExitCode::SUCCESS
+            Ok(())
+        }
+        Command::Sign(sign) => sign.run(),
+        Command::Notify(notify) => notify.run(),
+        Command::Listen(listen) => listen.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(error.code())
         }
     }
 }
 
-/// Writes to standard output; a reader that has gone (`relay --help | head -1`) is no error.
-fn say(text: &str) {
-    let _ = io::stdout().write_all(text.as_bytes());
-}
-
-/// What is to be done.
+/// A parsed command line.
 #[derive(Debug)]
 enum Command {
     Serve(Options),
     Check(Origin),
-    Tool(Box<tools::Tool>),
+    Sign(Sign),
+    Notify(Notify),
+    Listen(Listen),
     Bench(Vec<OsString>),
     Say(String),
 }
 
-fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, lexopt::Error> {
+fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, UsageError> {
     let mut args = args.peekable();
     let is_word = |arg: &OsString| !arg.as_encoded_bytes().starts_with(b"-");
-    let name = args.next_if(is_word).map_or(Ok("serve".into()), OsString::into_string)?;
+    let name = args.next_if(is_word).unwrap_or_else(|| "serve".into());
     if name == "bench" {
         return Ok(Command::Bench(args.collect()));
     }
-    let mut arguments = Arguments { parser: Parser::from_args(args) };
-    let help = match name.as_str() {
-        "serve" => HELP,
-        "check" => CHECK_HELP,
-        "sign" => tools::SIGN_HELP,
-        "notify" => tools::NOTIFY_HELP,
-        "listen" => tools::LISTEN_HELP,
-        "help" => return Ok(Command::Say(HELP.into())),
-        _ => return Err(format!("there is no command {name:?}").into()),
+    let mut parser = Parser::from_args(args);
+    let (parsed, help) = match name.to_str() {
+        Some("serve") => (parse_serve(&mut parser), HELP),
+        Some("check") => (parse_check(&mut parser), CHECK_HELP),
+        Some("sign") => (Sign::parse(&mut parser).map(Command::Sign), sign::HELP),
+        Some("notify") => (Notify::parse(&mut parser).map(Command::Notify), notify::HELP),
+        Some("listen") => (Listen::parse(&mut parser).map(Command::Listen), listen::HELP),
+        Some("help") => return Ok(Command::Say(HELP.into())),
+        _ => return Err(UsageError::UnknownCommand(name.to_string_lossy().into())),
     };
-    match name.as_str() {
-        "serve" => serve(&mut arguments, help),
-        "check" => {
-            let mut config = None;
-            while let Some(argument) = arguments.advance()? {
-                match argument {
-                    Argument::Option("config") => config = Some(PathBuf::from(arguments.value()?)),
-                    other => return arguments.common(other, help),
-                }
-            }
-            Ok(Command::Check(Origin::find(config)))
-        }
-        _ => match tools::parse(&name, &mut arguments)? {
-            Ok(tool) => Ok(Command::Tool(Box::new(tool))),
-            Err(other) => arguments.common(other, help),
-        },
+    match parsed {
+        Ok(command) => Ok(command),
+        Err(Stop::Help) => Ok(Command::Say(help.into())),
+        Err(Stop::Version) => Ok(Command::Say(format!("relay {}\n", env!("CARGO_PKG_VERSION")))),
+        Err(Stop::Usage(error)) => Err(error),
     }
 }
 
-fn serve(arguments: &mut Arguments, help: &str) -> Result<Command, lexopt::Error> {
+fn parse_serve(parser: &mut Parser) -> Result<Command, Stop> {
     let (mut config, mut listen, mut allow_demo_keys) = (None, Vec::new(), false);
-    while let Some(argument) = arguments.advance()? {
+    while let Some(argument) = arguments::next(parser)? {
         match argument {
-            Argument::Option("config") => config = Some(PathBuf::from(arguments.value()?)),
-            Argument::Option("listen") => listen.push(Address::parse(&arguments.value()?.string()?)?),
-            Argument::Option("allow-demo-keys") => allow_demo_keys = true,
-            other => return arguments.common(other, help),
+            Long("config") => config = Some(PathBuf::from(parser.value()?)),
+            Long("listen") => listen.push(Address::parse(&value(parser)?).map_err(UsageError::Address)?),
+            Long("allow-demo-keys") => allow_demo_keys = true,
+            other => return Err(other.unexpected().into()),
         }
     }
     Ok(Command::Serve(Options { origin: Origin::find(config), listen, allow_demo_keys }))
+}
+
+fn parse_check(parser: &mut Parser) -> Result<Command, Stop> {
+    let mut config = None;
+    while let Some(argument) = arguments::next(parser)? {
+        match argument {
+            Long("config") => config = Some(PathBuf::from(parser.value()?)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Command::Check(Origin::find(config)))
+}
+
+fn serve(options: Options) -> ExitCode {
+    match Server::new(options).and_then(Server::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fatal) => {
+            complain(&fatal);
+            ExitCode::from(match fatal {
+                Fatal::Config(_) => error::BAD_CONFIGURATION,
+                Fatal::Io(..) | Fatal::Listen(..) => error::FAILED,
+            })
+        }
+    }
 }
 
 fn check(origin: &Origin) -> ExitCode {
     match origin.load() {
         Ok(config) => {
             match origin {
-                Origin::File(path) => say(&format!("{}: good, {} sources\n", path.display(), config.sources.len())),
-                Origin::Demo => say("no configuration file: relay would run with the built-in demo setting\n"),
+                Origin::File(path) => say(&format!("{}: valid, {} sources\n", path.display(), config.sources.len())),
+                Origin::Demo => say("no configuration file: relay would use the built-in demo setting\n"),
             }
             ExitCode::SUCCESS
         }
-        Err(BadConfig(lines)) => {
-            lines.iter().for_each(|line| eprintln!("{line}"));
-            ExitCode::from(BAD_CONFIGURATION)
+        Err(problems) => {
+            // Without the name of the program, so that each line begins with FILE:LINE:COLUMN.
+            let _ = io::stderr().write_all(format!("{problems}\n").as_bytes());
+            ExitCode::from(error::BAD_CONFIGURATION)
         }
     }
 }
@@ -160,116 +180,37 @@ fn bench(args: Vec<OsString>) -> ExitCode {
         "relay: relay-bench: {}\nIt is a program of its own: 'cargo build --release' makes it; put it beside relay or in PATH.",
         io::Error::last_os_error()
     );
-    ExitCode::from(FAILED)
+    ExitCode::from(error::FAILED)
 }
-
-/// The words after the command.
-pub struct Arguments {
-    parser: Parser,
-}
-
-/// One of them.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Argument {
-    /// `--name`, if it is one of those that exist.
-    Option(&'static str),
-    /// `--help` or `-h`.
-    Help,
-    /// `--version` or `-V`.
-    Version,
-    /// A word.
-    Word(String),
-    /// Anything else.
-    Unknown(String),
-}
-
-impl Arguments {
-    /// The next word or option.
-    pub fn advance(&mut self) -> Result<Option<Argument>, lexopt::Error> {
-        Ok(self.parser.next()?.map(|argument| match argument {
-            Long("help") | Short('h') => Argument::Help,
-            Long("version") | Short('V') => Argument::Version,
-            Long(name) => match OPTIONS.iter().find(|known| **known == name) {
-                Some(known) => Argument::Option(known),
-                None => Argument::Unknown(format!("--{name}")),
-            },
-            Short(letter) => Argument::Unknown(format!("-{letter}")),
-            Value(word) => Argument::Word(word.to_string_lossy().into_owned()),
-        }))
-    }
-
-    /// The value of the option that came last.
-    pub fn value(&mut self) -> Result<OsString, lexopt::Error> {
-        self.parser.value()
-    }
-
-    /// What every command knows, or the complaint that this one does not know the argument.
-    fn common(&self, argument: Argument, help: &str) -> Result<Command, lexopt::Error> {
-        match argument {
-            Argument::Help => Ok(Command::Say(help.into())),
-            Argument::Version => Ok(Command::Say(format!("relay {}\n", env!("CARGO_PKG_VERSION")))),
-            Argument::Option(name) => Err(format!("--{name} does not belong to this command").into()),
-            Argument::Unknown(option) => Err(format!("there is no option {option}").into()),
-            Argument::Word(word) => Err(format!("{word:?} does not belong here").into()),
-        }
-    }
-}
-
-/// Every option of every command.
-const OPTIONS: [&str; 19] = [
-    "allow-demo-keys",
-    "config",
-    "data",
-    "ext-info",
-    "filename",
-    "hex",
-    "hmac",
-    "json",
-    "key",
-    "key-file",
-    "listen",
-    "once",
-    "room-id",
-    "room-ids",
-    "source",
-    "ts",
-    "url",
-    "userid",
-    "username",
-];
-
-const FAILED: u8 = 1;
-const BAD_COMMAND_LINE: u8 = 2;
-const BAD_CONFIGURATION: u8 = 78;
 
 const HELP: &str = "\
-relay: backends POST signed notifications, pages and apps in the room get them at once
+relay: delivers signed notifications of backends to the pages and apps in a room
 
 relay [serve] [--config FILE] [--listen ADDR]… [--allow-demo-keys]
-                          run until SIGTERM; SIGHUP re-reads the configuration
+                          run until SIGTERM; SIGHUP reloads the configuration
 relay check [--config FILE]
-                          say what is wrong with a configuration
+                          check a configuration
 relay sign connect ROOMS | relay sign notify ROOMS DATA
                           make a signature
-relay notify ROOMS DATA   post a signed notification, show the answer
+relay notify ROOMS DATA   post a signed notification, print the answer
 relay listen ROOMS        join rooms, print a line for each message
 relay bench MODE          measure a relay under load
-relay COMMAND --help      more about a command
+relay COMMAND --help      help for a command
 relay --version
 
-  --config FILE           the configuration; otherwise $RELAY_CONFIG, otherwise
-                          /etc/relay/relay.toml, otherwise a demo setting on 127.0.0.1:4000
-  --listen ADDR           host:port, [v6]:port or unix:PATH, in place of the configuration's;
-                          port 0 takes a free one, which the log names
-  --allow-demo-keys       listen beyond this machine though a key is public
+  --config FILE           the configuration (default: $RELAY_CONFIG, or /etc/relay/relay.toml if it
+                          exists, or a built-in demo setting on 127.0.0.1:4000)
+  --listen ADDR           host:port, [v6]:port or unix:PATH, instead of the configured addresses;
+                          with port 0, the log names the port that was chosen
+  --allow-demo-keys       accept the public demo keys on addresses that other machines can reach
 
 Exit codes: 0, 1 (failed while running), 2 (bad command line), 78 (bad configuration).
 ";
 const CHECK_HELP: &str = "\
 relay check [--config FILE]
 
-Reads a configuration and says all that is wrong with it, as FILE:LINE:COLUMN: what would be right.
-Exit codes: 0 (good), 78 (bad).
+Checks a configuration and prints every problem as FILE:LINE:COLUMN: what is wrong, and what is expected.
+Exit codes: 0 (valid), 78 (bad configuration).
 ";
 
 #[cfg(test)]
@@ -291,7 +232,7 @@ mod tests {
             Ok(Command::Serve(Options { allow_demo_keys: true, .. }))
         ));
         assert!(matches!(command("check --config=b"), Ok(Command::Check(Origin::File(_)))));
-        // What follows is not looked at: it is the other program's.
+        // The arguments of the other program are not parsed here.
         assert!(matches!(command("bench --frobnicate -h"), Ok(Command::Bench(args)) if args.len() == 2));
         for (line, text) in
             [("--version", "relay "), ("-h", "relay: "), ("help", "relay: "), ("notify --help", "relay notify")]
@@ -302,16 +243,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong() {
+    fn usage_errors() {
         for (line, why) in [
-            ("run", "there is no command"),
-            ("serve now", "does not belong here"),
+            ("run", "unknown command \"run\""),
+            ("serve now", "unexpected argument \"now\""),
             ("--listen 4000", "expected host:port"),
             ("--config", "missing argument"),
-            ("--frobnicate", "there is no option --frobnicate"),
-            ("check --listen a:1", "--listen does not belong"),
-            ("listen", "which rooms"),
-            ("notify room", "what data"),
+            ("--frobnicate", "invalid option '--frobnicate'"),
+            ("check --listen a:1", "invalid option '--listen'"),
+            ("listen", "missing argument: ROOMS"),
+            ("notify room", "missing argument: DATA"),
             ("sign", "connect or notify"),
         ] {
             let error = command(line).expect_err(line);

@@ -1,9 +1,7 @@
 //! Pairing: pages and apps of one user in two namespaces (docs/protocol.md, Namespaces and rules).
 
 use super::users::send_status;
-use crate::{
-    clock::Now, cluster::UserQuery, config::Auth, hub::Hub, key::SessionKey, message::ClientEvent, state::NamespaceId,
-};
+use crate::{cluster::UserQuery, config::Auth, hub::Hub, key::SessionKey, message::ClientEvent, state::NamespaceId};
 
 /// `user_login`: a session says which user it is. Where logins are signed or decided by the backend it must be the user of
 /// the login.

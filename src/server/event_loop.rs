@@ -28,16 +28,13 @@ use super::{
     waker::waker,
 };
 use crate::{
-    api::{self, Context, Outcome, Site, assets::Asset, guesses::Guesses},
+    api::{Site, assets::Asset, guesses::Guesses},
     clock::{Now, Time},
     config::Auth,
     engineio::engine::Expired,
     events,
     frame::Opcode,
-    http::{
-        Reply,
-        exchange::{Parked, Timeout},
-    },
+    http::exchange::{Parked, Timeout},
     hub::Hub,
     key::{ClientKey, ConnKey, Slots},
     message::MessageId,
@@ -249,7 +246,10 @@ impl Server {
                 let Some(key) = self.conns.key_at(token - CONNS) else { return };
                 let Some(conn) = self.conns.get_mut(key) else { return };
                 conn.hung_up |= event.is_read_closed();
-                if conn.hung_up && conn.held && matches!(&conn.state, State::Http(exchange) if exchange.ends_with_peer()) {
+                if conn.hung_up
+                    && conn.held
+                    && matches!(&conn.state, State::Http(exchange) if exchange.ends_with_peer())
+                {
                     return self.doom(key);
                 }
                 if conn.blocked && event.is_writable() {

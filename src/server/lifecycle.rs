@@ -1,4 +1,4 @@
-//! A relay's life: what it listens on, signals, a new configuration, taking leave, and what the service manager is told.
+//! Start, reload and shutdown: listening sockets, signals, and status messages to the service manager.
 
 use std::rc::Rc;
 
@@ -19,7 +19,7 @@ impl Server {
         }
     }
 
-    /// Takes a new configuration, whole or not at all.
+    /// Applies a new configuration, as a whole or not at all.
     fn reload(&mut self) {
         if let Ok(monotonic) = NotifyState::monotonic_usec_now() {
             self.manager.tell(&[NotifyState::Reloading, monotonic]);
@@ -28,16 +28,19 @@ impl Server {
             Ok(config) => {
                 let old = self.hub.config();
                 if exposure(&config, &self.options, &self.listeners).is_some() {
-                    error!("the new configuration has a demo key, which everybody knows: the old one stays");
+                    error!(
+                        "the new configuration has a public demo key, and other machines can reach relay: the old one stays \
+                         in force (use a key of your own, or start relay with --allow-demo-keys)"
+                    );
                 } else {
-                    let waits = [
+                    let fixed = [
                         ("listen", old.listen != config.listen),
                         ("[message_log]", old.message_log != config.message_log),
                         ("[admin]", old.admin_token != config.admin_token),
                         ("socketio.client_js", old.socketio.client_js != config.socketio.client_js),
                     ];
-                    for (what, _) in waits.iter().filter(|(_, changed)| *changed) {
-                        warn!("{what} is not re-read: it waits for a restart");
+                    for (what, _) in fixed.iter().filter(|(_, changed)| *changed) {
+                        warn!("{what} changed: it takes effect after a restart");
                     }
                     log::set_max_level(config.log_level);
                     self.hooks.configure(&config.hooks);
@@ -49,21 +52,21 @@ impl Server {
             }
             Err(BadConfig(lines)) => {
                 lines.iter().for_each(|line| error!("{line}"));
-                error!("the new configuration is bad: the old one stays");
+                error!("the new configuration is bad: the old one stays in force");
                 self.hub.log.system("reload", |line| line.text("error", &lines.join("; ")));
             }
         }
         self.manager.tell(&[NotifyState::Ready]);
     }
 
-    /// Takes leave: nobody new, clients are told to come back, requests that have begun are answered. The second time it
-    /// is the end.
+    /// Begins the shutdown: closes the listening sockets, tells clients to reconnect later, and lets requests that have
+    /// begun finish within `shutdown_timeout`. A second call ends it at once.
     fn stop(&mut self) {
         if self.stopping.is_some() {
             self.stopping = Some(self.now.time);
             return;
         }
-        info!("stopping: {} sessions are told to come back", self.hub.state.session_count());
+        info!("stopping: closing {} sessions", self.hub.state.session_count());
         self.manager.tell(&[NotifyState::Stopping]);
         self.stopping = Some(self.now.time.after(self.hub.config().shutdown_timeout));
         self.listeners.clear();

@@ -1,4 +1,4 @@
-//! Where connections come from: TCP and Unix sockets, our own or inherited.
+//! Listening sockets: TCP and Unix, opened by relay or inherited from the service manager.
 
 use core::{
     fmt,
@@ -27,9 +27,9 @@ use crate::config::Address;
 /// A listening socket.
 pub struct Listener {
     socket: Listening,
-    /// Whether there may be more to accept: an edge was seen and not yet exhausted.
+    /// Whether there may be more to accept: epoll reported an edge, and `accept` has not yet returned `EAGAIN`.
     pub ready: bool,
-    /// The file to remove at the end.
+    /// The socket file to remove when the listener is dropped.
     file: Option<PathBuf>,
 }
 
@@ -38,18 +38,18 @@ enum Listening {
     Unix(UnixListener),
 }
 
-/// What accepting brought.
+/// The result of accepting.
 pub enum Accepted {
-    /// A connection, and who is at its other end; none over a Unix socket.
+    /// A connection and the address of its peer, which Unix sockets do not have.
     Socket(Socket, Option<IpAddr>),
-    /// Nobody waits.
+    /// No connection is waiting.
     Nobody,
-    /// There is no descriptor, or no memory, for one more.
+    /// The process or the system has no free descriptor or memory.
     Exhausted,
 }
 
 impl Listener {
-    /// Listens at every address that `address` means. Names are resolved here, before the loop runs.
+    /// Listens on every address that `address` resolves to. Blocks while it resolves a name; the loop does not run yet.
     pub fn bind(address: &Address) -> io::Result<Vec<Listener>> {
         match address {
             Address::Unix(path) => bind_unix(path).map(|listener| vec![listener]),
@@ -67,12 +67,12 @@ impl Listener {
         }
     }
 
-    /// The sockets that a service manager opened for us (`sd_listen_fds(3)`).
+    /// The sockets that the service manager opened for this process (`sd_listen_fds(3)`).
     pub fn inherited() -> io::Result<Vec<Listener>> {
         sd_notify::listen_fds()?.map(adopt).collect()
     }
 
-    /// Asks for edges.
+    /// Registers the socket for edge-triggered readiness.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match &mut self.socket {
             Listening::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
@@ -80,7 +80,7 @@ impl Listener {
         }
     }
 
-    /// Takes one connection.
+    /// Accepts one connection.
     pub fn accept(&mut self) -> io::Result<Accepted> {
         loop {
             let accepted = match &self.socket {
@@ -99,7 +99,7 @@ impl Listener {
                     return Ok(Accepted::Nobody);
                 }
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => return Ok(Accepted::Exhausted),
-                // The peer gave up, or its network did: the next in the queue may be fine (accept(2), "Error handling").
+                // An error of this one connection, not of the listener: try the next one (accept(2), "Error handling").
                 Some(
                     libc::EINTR
                     | libc::ECONNABORTED
@@ -118,7 +118,7 @@ impl Listener {
         }
     }
 
-    /// Whether only this machine can reach it.
+    /// Whether only this machine can reach the socket.
     pub fn is_local(&self) -> bool {
         match &self.socket {
             Listening::Tcp(listener) => {
@@ -132,13 +132,13 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Some(path) = &self.file {
-            // Somebody else may have removed it, which is what is wanted.
+            // An error means that the file is already gone.
             let _ = fs::remove_file(path);
         }
     }
 }
 
-/// The address as a client would write it.
+/// The address, as `--listen` takes it.
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.socket {
@@ -157,7 +157,7 @@ impl fmt::Display for Listener {
     }
 }
 
-/// On `[::]` both families are served, unless something else already has the v4 port.
+/// A listener on `[::]` also accepts IPv4, unless another process already has the IPv4 port.
 fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     let bind = |only_v6: bool| -> io::Result<socket2::Socket> {
         let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -176,8 +176,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     tcp(socket)
 }
 
-/// Options that accepted connections inherit, so that they cost nothing per connection: no delay, and no more than 16 KiB
-/// of unsent bytes in the kernel beyond what is in flight. Without the latter it swallows 3.8 MiB for a peer that does not read.
+/// Sets options that accepted connections inherit, which saves system calls per connection: `TCP_NODELAY`, and at most
+/// 16 KiB of unsent bytes in the kernel. Without that limit, the kernel buffers 3.8 MiB for a peer that does not read.
 fn tcp(socket: socket2::Socket) -> io::Result<Listener> {
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
@@ -186,14 +186,15 @@ fn tcp(socket: socket2::Socket) -> io::Result<Listener> {
     Ok(Listener { socket: Listening::Tcp(listener), ready: false, file: None })
 }
 
-/// A socket file that nobody listens at is what a killed relay left behind; anything else is not ours to remove.
+/// Replaces a socket file that nothing listens on (a killed relay leaves one behind). Any other file is left alone, and
+/// binding fails.
 fn bind_unix(path: &Path) -> io::Result<Listener> {
     let address = SockAddr::unix(path)?;
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
-        // Not to wait for one that listens and is busy: only a refusal says that nobody is there.
-        let knock = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        knock.set_nonblocking(true)?;
-        if knock.connect(&address).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        // Only ECONNREFUSED means that nothing listens. Non-blocking, because a listener with a full backlog would block.
+        let probe = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        probe.set_nonblocking(true)?;
+        if probe.connect(&address).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
             fs::remove_file(path)?;
         }
     }
@@ -207,10 +208,10 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
 
 #[allow(unsafe_code)]
 fn adopt(fd: i32) -> io::Result<Listener> {
-    // SAFETY: the service manager opened the descriptor for this process, and this is the only place that takes it.
+    // SAFETY: the service manager opened the descriptor for this process, and nothing else takes ownership of it.
     let socket = socket2::Socket::from(unsafe { OwnedFd::from_raw_fd(fd) });
     if !socket.is_listener()? {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an inherited descriptor is no listening socket"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an inherited descriptor is not a listening socket"));
     }
     match socket.domain()? {
         Domain::IPV4 | Domain::IPV6 => tcp(socket),
@@ -223,5 +224,5 @@ fn adopt(fd: i32) -> io::Result<Listener> {
     }
 }
 
-/// Connections that may wait to be accepted; the kernel allows no more than `net.core.somaxconn`.
+/// Connections that may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;

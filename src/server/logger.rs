@@ -1,83 +1,263 @@
-//! The log on standard error. It never waits and never fails: when nobody takes the lines away, they are counted instead.
+//! The log on standard error.
+//!
+//! Logging never blocks the event loop, never fails and never panics. A line that standard error does not accept at once
+//! (a full pipe, a full disk, a reader that has gone) is dropped and counted; the next line that gets through is preceded
+//! by the number of dropped ones. `eprintln!`, and loggers that print with it, panic on a write error instead.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::{
+    fmt::{self, Write as _},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
 use std::{
     env,
+    fs::{self, File, OpenOptions},
     io::{self, IsTerminal, Write},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt},
+    sync::OnceLock,
 };
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use simple_logger::SimpleLogger;
+use socket2::SockRef;
 
 use super::clock::unix_micros;
 use crate::clock::Now;
 
-/// Sends the log to standard error: for the journal with priorities and without what it adds itself.
+/// Sends the log to standard error. With `JOURNAL_STREAM` set (systemd), lines have a priority in place of the time.
 pub fn init(level: LevelFilter) {
-    let journal = env::var_os("JOURNAL_STREAM").is_some();
-    let lines = SimpleLogger::new()
-        .with_level(LevelFilter::Trace)
-        .with_module_level("tungstenite", LevelFilter::Warn)
-        .with_module_level("mio", LevelFilter::Warn)
-        .with_colors(!journal && io::stderr().is_terminal());
-    // It fails only if there is a logger already, as in tests that start several servers in one process.
-    let _ = log::set_boxed_logger(Box::new(Logger { lines, journal, lost: AtomicU64::new(0) }));
+    // A second call, as by tests that start several servers in one process, changes the level only.
+    let _ = log::set_logger(logger());
     log::set_max_level(level);
 }
 
+/// Prints a line regardless of the log level, without time, level and target.
+pub fn print(line: &str) {
+    let mut plain = Line::new();
+    let _ = plain.write_str(line);
+    logger().write(&mut plain);
+}
+
+fn logger() -> &'static Logger {
+    static LOGGER: OnceLock<Logger> = OnceLock::new();
+    LOGGER.get_or_init(|| Logger::new(Sink::standard_error()))
+}
+
 struct Logger {
-    lines: SimpleLogger,
-    journal: bool,
-    /// Lines that found no room.
-    lost: AtomicU64,
+    sink: Sink,
+    style: Style,
+    /// Lines that were dropped since the last one that was written.
+    dropped: AtomicU64,
+    /// Whether the last write stopped in the middle of a line.
+    torn: AtomicBool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// `<6>INFO  [target] message`, with the priorities of `sd-daemon(3)`.
+    Journal,
+    /// `2026-11-21T16:58:33.105Z INFO  [target] message`.
+    Plain,
+    /// [`Style::Plain`] with a coloured level.
+    Coloured,
 }
 
 impl Logger {
-    fn write(&self, record: &Record<'_>) {
-        // Other threads' lines wait until this one is whole.
-        let mut out = io::stderr().lock();
-        if self.journal {
-            // The priority of a line (`sd-daemon(3)`).
-            let priority = match record.level() {
-                Level::Error => 3,
-                Level::Warn => 4,
-                Level::Info => 6,
-                Level::Debug | Level::Trace => 7,
-            };
-            let _ = write!(out, "<{priority}>");
+    fn new(sink: Sink) -> Logger {
+        let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let style = if env::var_os("JOURNAL_STREAM").is_some() {
+            Style::Journal
+        } else if io::stderr().is_terminal() && !no_color {
+            Style::Coloured
         } else {
-            let _ = out.write_all(stamp(unix_micros()).as_bytes());
+            Style::Plain
+        };
+        Logger { sink, style, dropped: AtomicU64::new(0), torn: AtomicBool::new(false) }
+    }
+
+    /// Writes a line, after the number of dropped lines if there are any.
+    fn write(&self, line: &mut Line) {
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        if dropped > 0 {
+            let mut notice = Line::new();
+            let args = format_args!("{dropped} log lines were dropped: standard error did not accept them");
+            self.format(&mut notice, Level::Warn, module_path!(), args);
+            if !self.try_write(&mut notice) {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            self.dropped.fetch_sub(dropped, Ordering::Relaxed);
         }
-        self.lines.log(record);
+        if !self.try_write(line) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the whole line was accepted.
+    fn try_write(&self, line: &mut Line) -> bool {
+        let bytes = line.finish(self.torn.load(Ordering::Relaxed));
+        let written = loop {
+            match self.sink.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other.unwrap_or(0),
+            }
+        };
+        if written > 0 {
+            self.torn.store(written < bytes.len(), Ordering::Relaxed);
+        }
+        written == bytes.len()
+    }
+
+    fn format(&self, line: &mut Line, level: Level, target: &str, args: fmt::Arguments<'_>) {
+        match self.style {
+            Style::Journal => {
+                let priority = match level {
+                    Level::Error => 3,
+                    Level::Warn => 4,
+                    Level::Info => 6,
+                    Level::Debug | Level::Trace => 7,
+                };
+                let _ = write!(line, "<{priority}>{level:<5}");
+            }
+            Style::Plain => {
+                let _ = write!(line, "{}{level:<5}", stamp(unix_micros()));
+            }
+            Style::Coloured => {
+                let colour = match level {
+                    Level::Error => 31,
+                    Level::Warn => 33,
+                    Level::Info => 36,
+                    Level::Debug => 35,
+                    Level::Trace => 0,
+                };
+                let _ = write!(line, "{}", stamp(unix_micros()));
+                line.push(format!("\x1b[{colour}m{level:<5}\x1b[0m").as_bytes());
+            }
+        }
+        let _ = write!(line, " [{target}] {args}");
     }
 }
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.lines.enabled(metadata)
+        // Below warnings, these two log each frame and each registration.
+        let noisy = ["tungstenite", "mio"].iter().any(|library| metadata.target().starts_with(library));
+        !noisy || metadata.level() <= Level::Warn
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
+        if self.enabled(record.metadata()) {
+            let mut line = Line::new();
+            self.format(&mut line, record.level(), record.target(), *record.args());
+            self.write(&mut line);
         }
-        if !takes_a_line() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let lost = self.lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            let mut builder = Record::builder();
-            let builder = builder.level(Level::Warn).target(record.target());
-            self.write(&builder.args(format_args!("{lost} lines of the log were lost: nobody took them away")).build());
-        }
-        self.write(record);
     }
 
     fn flush(&self) {}
 }
 
-/// When a line was written, in UTC: simple_logger's own makes the program larger by 20 KiB.
+/// Bytes of the longest line, with its line break: `PIPE_BUF`, which a pipe takes as a whole or not at all.
+const LINE_MAX: usize = 4096;
+/// Bytes at the end that are kept free for the note that a line was cut.
+const CUT_NOTE: usize = 40;
+
+/// One line in the making. What does not fit is counted instead; control characters are escaped, so that a message
+/// cannot begin a line of its own or send commands to a terminal.
+struct Line {
+    /// A line break, which is written only after a torn line, and the line.
+    bytes: [u8; LINE_MAX],
+    len: usize,
+    cut: usize,
+}
+
+impl Line {
+    fn new() -> Line {
+        let mut bytes = [0; LINE_MAX];
+        bytes[0] = b'\n';
+        Line { bytes, len: 1, cut: 0 }
+    }
+
+    /// Appends bytes as they are, all or none; after the first that did not fit, nothing more.
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        if self.cut > 0 || end > LINE_MAX - CUT_NOTE {
+            self.cut += bytes.len();
+            return;
+        }
+        self.bytes[self.len..end].copy_from_slice(bytes);
+        self.len = end;
+    }
+
+    /// Ends the line. The result begins with a line break if `torn`.
+    fn finish(&mut self, torn: bool) -> &[u8] {
+        if self.cut > 0 {
+            // CUT_NOTE leaves room for it.
+            let note = format!("… ({} more bytes)", self.cut);
+            self.cut = 0;
+            self.bytes[self.len..self.len + note.len()].copy_from_slice(note.as_bytes());
+            self.len += note.len();
+        }
+        self.bytes[self.len] = b'\n';
+        &self.bytes[usize::from(!torn)..=self.len]
+    }
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if c.is_control() && c != '\t' {
+                c.escape_default().for_each(|c| self.push(&[c as u8]));
+            } else {
+                self.push(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A way to write to standard error that never waits for its reader.
+enum Sink {
+    /// A description of the pipe or device that only this process has, so that `O_NONBLOCK` affects nobody else.
+    Own(File),
+    /// A socket, as the journal's: each write says that it must not wait.
+    Socket,
+    /// A file, or anything that cannot be opened again.
+    Shared,
+}
+
+impl Sink {
+    fn standard_error() -> Sink {
+        let path = "/proc/self/fd/2";
+        let Ok(kind) = fs::metadata(path).map(|metadata| metadata.file_type()) else { return Sink::Shared };
+        if kind.is_socket() {
+            return Sink::Socket;
+        }
+        if !kind.is_fifo() && !kind.is_char_device() {
+            return Sink::Shared;
+        }
+        let opened = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+        opened.map_or(Sink::Shared, Sink::Own)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Sink::Own(file) => (&mut &*file).write(bytes),
+            Sink::Socket => {
+                SockRef::from(&io::stderr()).send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            }
+            Sink::Shared if has_room() => io::stderr().write(bytes),
+            Sink::Shared => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+/// Whether standard error has room and a reader. A pipe with room takes a whole line (`PIPE_BUF`) without waiting.
+#[allow(unsafe_code)]
+fn has_room() -> bool {
+    let mut poll = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: the call reads and writes only the structure it is given, which lives here, and does not wait.
+    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & (libc::POLLOUT | libc::POLLERR) == libc::POLLOUT }
+}
+
+/// The time at the beginning of a line, in UTC.
 fn stamp(micros: u64) -> String {
     let unix = micros / 1_000_000;
     let date = Now { unix, ..Now::default() }.local().date();
@@ -85,22 +265,59 @@ fn stamp(micros: u64) -> String {
     format!("{date}T{hour:02}:{minute:02}:{second:02}.{:03}Z ", micros / 1000 % 1000)
 }
 
-/// Whether standard error has room and a reader. A pipe that says so takes 4 KiB (`PIPE_BUF`) without waiting, more than a
-/// line has; one whose reader has gone would fail, which `eprintln!` in the logger takes for a reason to end the process.
-#[allow(unsafe_code)]
-fn takes_a_line() -> bool {
-    let mut poll = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: it reads and writes the one structure it is given, which lives here, and does not wait.
-    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & (libc::POLLOUT | libc::POLLERR) == libc::POLLOUT }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn line(text: &str) -> Line {
+        let mut line = Line::new();
+        line.write_str(text).unwrap();
+        line
+    }
 
     #[test]
     fn stamps() {
         assert_eq!(stamp(0), "1970-01-01T00:00:00.000Z ");
         assert_eq!(stamp(1_795_280_313_105_999), "2026-11-21T16:58:33.105Z ");
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(line("a\nb\u{1b}[31m\tc").finish(false), b"a\\nb\\u{1b}[31m\tc\n");
+    }
+
+    #[test]
+    fn long_lines_are_cut_between_characters() {
+        for length in [1, LINE_MAX - CUT_NOTE - 1, LINE_MAX - CUT_NOTE, LINE_MAX, 15_000, 1 << 20] {
+            let text = "x".repeat(length);
+            let mut line = line(&text);
+            let written = core::str::from_utf8(line.finish(true)).unwrap();
+            assert!(written.len() <= LINE_MAX, "{length}: {}", written.len());
+            let kept = written.bytes().filter(|byte| *byte == b'x').count();
+            let note = if kept < length { format!("… ({} more bytes)", length - kept) } else { String::new() };
+            assert_eq!(written, format!("\n{}{note}\n", "x".repeat(kept)));
+        }
+        let mut three = line(&"三".repeat(2000));
+        assert!(core::str::from_utf8(three.finish(false)).unwrap().ends_with(" more bytes)\n"));
+    }
+
+    #[test]
+    fn dropped_lines_are_counted_until_the_notice_is_written() {
+        let (reader, writer) = io::pipe().unwrap();
+        let full = || Sink::Own(OpenOptions::new().write(true).open("/dev/full").unwrap());
+        let mut logger = Logger::new(full());
+        logger.style = Style::Journal;
+        for _ in 0..3 {
+            logger.write(&mut line("not written"));
+        }
+        assert_eq!(logger.dropped.load(Ordering::Relaxed), 3);
+        logger.sink = Sink::Own(File::from(std::os::fd::OwnedFd::from(writer)));
+        logger.write(&mut line("written"));
+        assert_eq!(logger.dropped.load(Ordering::Relaxed), 0);
+        drop(logger);
+        let text = io::read_to_string(reader).unwrap();
+        let mut lines = text.lines();
+        assert!(lines.next().unwrap().contains("] 3 log lines were dropped: "), "{text}");
+        assert_eq!((lines.next(), lines.next()), (Some("written"), None));
     }
 }

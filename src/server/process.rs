@@ -1,9 +1,12 @@
-//! The process around the loop: configuration files, the log, signals, descriptors, the service manager.
+//! The process around the event loop: configuration files, signals, descriptors, the service manager.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use std::{
-    env, fs, io,
-    io::Write,
+    env, error, fs,
+    io::{self, Read, Write},
     net::UdpSocket,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -16,6 +19,7 @@ use mio::{Interest, Registry, Token, net::UnixStream};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::logger;
 use crate::{
     config::{self, Config},
     sign::to_hex,
@@ -30,19 +34,27 @@ pub enum Origin {
     Demo,
 }
 
-/// A configuration that cannot be used: lines to show, each `FILE:LINE:COLUMN: …` where there is a place.
+/// Why a configuration cannot be used: one line for each problem, `FILE:LINE:COLUMN: …` where the file has such a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadConfig(pub Vec<String>);
 
+impl fmt::Display for BadConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl error::Error for BadConfig {}
+
 impl Origin {
-    /// `--config`, else `RELAY_CONFIG`, else the system's file if it is there, else the demo setting.
+    /// The file of `--config`, else of `RELAY_CONFIG`, else `/etc/relay/relay.toml` if it exists, else the demo setting.
     pub fn find(option: Option<PathBuf>) -> Origin {
         let variable = || env::var_os("RELAY_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
         let system = || Some(PathBuf::from("/etc/relay/relay.toml")).filter(|path| path.exists());
         option.or_else(variable).or_else(system).map_or(Origin::Demo, Origin::File)
     }
 
-    /// Reads and checks it, with the files it names.
+    /// Reads and checks the configuration, and the files that it names.
     pub fn load(&self) -> Result<Config, BadConfig> {
         let Origin::File(path) = self else { return Ok(Config::demo()) };
         let shown = path.display();
@@ -54,8 +66,8 @@ impl Origin {
     }
 }
 
-/// A relative name is a credential of the service (`systemd.exec(5)`, `LoadCredential=`) if there is one of that name,
-/// else it stands beside the configuration.
+/// A relative path names a credential of the service (`systemd.exec(5)`, `LoadCredential=`) if there is one of that name,
+/// else a file in the directory of the configuration.
 fn secret_path(file: &Path, beside: &Path) -> PathBuf {
     if file.is_absolute() {
         return file.into();
@@ -64,7 +76,7 @@ fn secret_path(file: &Path, beside: &Path) -> PathBuf {
     credential.filter(|path| path.exists()).unwrap_or_else(|| beside.join(file))
 }
 
-/// Signals, as flags and a socket that becomes readable.
+/// Received signals, as flags and a socket that becomes readable.
 pub struct Signals {
     wake: UnixStream,
     terminate: Arc<AtomicBool>,
@@ -72,7 +84,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes over SIGTERM, SIGINT and SIGHUP.
+    /// Installs handlers for SIGTERM, SIGINT and SIGHUP.
     pub fn new(registry: &Registry, token: Token) -> io::Result<Signals> {
         let (mut wake, wakes) = UnixStream::pair()?;
         let (terminate, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -85,21 +97,21 @@ impl Signals {
         Ok(Signals { wake, terminate, reload })
     }
 
-    /// What came since the last time: whether to terminate, and whether to reload.
+    /// What was requested since the last call: whether to terminate, and whether to reload.
     pub fn poll(&mut self) -> (bool, bool) {
-        while io::Read::read(&mut self.wake, &mut [0; 64]).is_ok_and(|read| read > 0) {}
+        while self.wake.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
         (self.terminate.swap(false, Ordering::Relaxed), self.reload.swap(false, Ordering::Relaxed))
     }
 }
 
 /// The service manager, if there is one (`sd_notify(3)`).
 pub struct Manager {
-    /// How often it wants to hear something; none without a manager.
+    /// The interval of status messages: a third of the watchdog's timeout, at most 5 s. None without a manager.
     pub interval: Option<Duration>,
 }
 
 impl Manager {
-    /// Looks for a manager and its watchdog.
+    /// Reads `NOTIFY_SOCKET` and the watchdog's timeout from the environment.
     pub fn find() -> Manager {
         let there = env::var_os("NOTIFY_SOCKET").is_some();
         let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 3);
@@ -107,21 +119,21 @@ impl Manager {
         Manager { interval: there.then_some(interval.max(Duration::from_millis(10))) }
     }
 
-    /// Tells it something.
+    /// Sends a message to the manager, if there is one.
     pub fn tell(&self, state: &[NotifyState<'_>]) {
         if self.interval.is_some()
             && let Err(error) = sd_notify::notify(state)
         {
-            warn!("the service manager was not told: {error}");
+            warn!("cannot notify the service manager: {error}");
         }
     }
 }
 
-/// Raises the soft limit of descriptors to the hard one, and says how many there may be.
+/// Raises the soft limit of open descriptors to the hard limit. Returns the limit that is then in force.
 #[allow(unsafe_code)]
 pub fn raise_descriptors() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls only read or write the structure they are given, which lives here.
+    // SAFETY: both calls only read or write the structure they are given, which is on this stack.
     unsafe {
         if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
             return 1024;
@@ -134,14 +146,14 @@ pub fn raise_descriptors() -> u64 {
     limit.rlim_cur
 }
 
-/// The admin token: the configured one, or one made now and said in the log or, under a service manager, written where
-/// only the operator can read it.
+/// The admin token: the configured one, else a random one. A random one is written to `admin.token` in the runtime
+/// directory under a service manager, and to the log otherwise.
 pub fn admin_token(config: &Config) -> String {
     if let Some(token) = &config.admin_token {
         return token.expose().to_owned();
     }
     let token = to_hex(&random::<16>());
-    // Of several directories the first (`systemd.exec(5)`, `RuntimeDirectory=`).
+    // The first of several directories (`systemd.exec(5)`, `RuntimeDirectory=`).
     let folders = env::var_os("RUNTIME_DIRECTORY").filter(|_| env::var_os("NOTIFY_SOCKET").is_some());
     let folder = folders.as_ref().and_then(|folders| env::split_paths(folders).next());
     if let Some(path) = folder.map(|folder| folder.join("admin.token")) {
@@ -150,28 +162,28 @@ pub fn admin_token(config: &Config) -> String {
                 info!("the admin token is in {}", path.display());
                 return token;
             }
-            Err(error) => warn!("the admin token could not be written to {}: {error}", path.display()),
+            Err(error) => warn!("cannot write the admin token to {}: {error}", path.display()),
         }
     }
-    let said = format!("the admin token is {token} (set [admin] token to choose it)");
-    // Whatever the level: who does not see it cannot use it.
+    let line = format!("the admin token is {token} (set [admin] token to choose it)");
+    // Printed at every log level: the log is the only place where this token can be read.
     if log::max_level() < log::LevelFilter::Info {
-        eprintln!("{said}");
+        logger::print(&line);
     } else {
-        info!("{said}");
+        info!("{line}");
     }
     token
 }
 
 fn write_token(path: &Path, token: &str) -> io::Result<()> {
-    // Anew each time, so that an old file's looser mode does not stay.
+    // A new file, so that it does not keep the mode of an old one.
     let _ = fs::remove_file(path);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{token}")
 }
 
-/// This machine's address as others see it: the one from which it would reach the internet. Nothing is sent; without a
-/// way out it is the loopback address.
+/// The address of the interface with the default route, or the loopback address without a route. Sends nothing:
+/// connecting a UDP socket only chooses its local address.
 pub fn server_ip() -> String {
     let route = || {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
@@ -181,12 +193,12 @@ pub fn server_ip() -> String {
     route().map_or_else(|_: io::Error| "127.0.0.1".into(), |address| address.ip().to_string())
 }
 
-/// Bytes nobody can guess.
+/// Random bytes from the kernel.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the kernel has random numbers");
+    getrandom::fill(&mut bytes).expect("the kernel provides random numbers");
     bytes
 }
 
-/// How often the status line is renewed.
+/// The longest interval between two status messages.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);

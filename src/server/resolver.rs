@@ -1,4 +1,4 @@
-//! Finding a server by its name, on a thread of its own: the system's resolver may take seconds.
+//! Name resolution on a thread of its own, because the system's resolver may take seconds.
 
 use core::time::Duration;
 use std::{
@@ -12,24 +12,24 @@ use mio::Waker;
 
 use crate::clock::Time;
 
-/// What a search ends with.
+/// The result of a look-up.
 type Found = io::Result<Vec<SocketAddr>>;
 
-/// Where a server is, as far as it is known.
+/// The known addresses of one server.
 #[derive(Default)]
 pub struct Resolver {
-    /// Its addresses, which of these is tried next, and until when they are believed.
+    /// Its addresses, the index of the one to try next, and when they expire.
     found: Vec<SocketAddr>,
     next: usize,
     fresh_until: Time,
-    /// A search for it, and how long anybody waits for that; nobody does any more if it took too long.
+    /// The look-up in progress, and the deadline for its result; no deadline once that has passed.
     finding: Option<(Arc<OnceLock<Found>>, Option<Time>)>,
-    /// Why it was not found, and until when nobody looks again.
+    /// Why the last look-up failed, and when the next one may start.
     lost: Option<(String, Time)>,
 }
 
 impl Resolver {
-    /// Where to connect; nothing while the name is being found, at the end of which `waker` is called.
+    /// The address to connect to; none while a look-up is in progress, which wakes the loop through `waker` when it ends.
     pub fn find(
         &mut self,
         host: &str,
@@ -62,10 +62,10 @@ impl Resolver {
                     self.lost = Some((why.clone(), now.after(LOST)));
                     return Some(Err(io::Error::other(why)));
                 }
-                // It may still be found; until then nobody waits longer.
+                // The thread cannot be stopped, and may still find the address for a later call.
                 None if until.is_none_or(|until| now >= until) => {
                     *until = None;
-                    return Some(Err(io::Error::new(ErrorKind::TimedOut, format!("{host} is not found"))));
+                    return Some(Err(io::Error::new(ErrorKind::TimedOut, format!("the look-up of {host} timed out"))));
                 }
                 None => return None,
             }
@@ -92,12 +92,12 @@ impl Resolver {
         }
     }
 
-    /// Until when somebody waits for a search, if there is one.
+    /// The deadline of the look-up in progress, if there is one.
     pub fn finding_until(&self) -> Option<Time> {
         self.finding.as_ref().and_then(|(_, until)| *until)
     }
 
-    /// Nobody is at the address that was found: perhaps another of its addresses answers, or it has moved.
+    /// Moves on after a failed connection: to the next address, or to a new look-up after the last one.
     pub fn try_next(&mut self) {
         self.next += 1;
         if self.next >= self.found.len() {
@@ -106,10 +106,11 @@ impl Resolver {
     }
 }
 
-/// How long a name's addresses are believed.
+/// How long addresses are used without another look-up.
 const FRESH: Duration = Duration::from_secs(60);
-/// How long nobody looks for a name that was not found.
+/// How long a failed look-up is not repeated.
 const LOST: Duration = Duration::from_secs(1);
+/// Bytes of stack of the look-up's thread.
 const STACK: usize = 256 * 1024;
 
 #[cfg(test)]
@@ -120,9 +121,9 @@ mod tests {
         Time::from_micros(seconds * 1_000_000)
     }
 
-    /// A search that takes longer than anybody waits is no deadline any more, and may still find something.
+    /// A look-up that timed out no longer has a deadline, but its result is used when it arrives.
     #[test]
-    fn a_search_that_takes_long() {
+    fn a_slow_look_up() {
         let finding = Arc::new(OnceLock::new());
         let mut resolver = Resolver { finding: Some((finding.clone(), Some(at(5)))), ..Resolver::default() };
         let find = |resolver: &mut Resolver, now| {

@@ -25,7 +25,7 @@ pub fn listeners(options: &Options, config: &Config) -> Result<Vec<Listener>, Fa
     }
     let few = listeners.len() <= CONNS - LISTENERS;
     if listeners.is_empty() || !few {
-        let why = format!("there must be 1 to {} addresses to listen on, not {}", CONNS - LISTENERS, listeners.len());
+        let why = format!("listen: expected 1 to {} addresses, not {}", CONNS - LISTENERS, listeners.len());
         return Err(Fatal::Config(BadConfig(vec![why])));
     }
     Ok(listeners)

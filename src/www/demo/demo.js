@@ -1,14 +1,14 @@
-/* What the demo pages share: the bar on top, English or Chinese, the state of the connection, small helpers.
-   Runs in any browser since 2018. */
+/* Shared by the demo pages: the bar at the top, the choice of language, the state of the connection, and helpers.
+   For browsers since 2018. */
 var Demo = (function () {
   'use strict';
-  // Public keys, of the built-in demo setting. A real page gets its signature from its backend and never sees a key.
+  // The public keys of the built-in demo setting. A real page gets its signature from its backend and never sees a key.
   var KEYS = { demo: 'try4dfs%#fs!#$2334ds(%B)', remote_debug: '5iwdf$%sdfss!#$2334ds(%B)' };
   var PAGES = [['two', 'Two people', '双人聊天'], ['chat', 'Chat', '群聊'], ['message', 'Rooms', '房间'], ['monitor', 'Windows', '窗口'],
     ['remote_debug', 'Debugged page', '被调试页'], ['remote_debug_show', 'Viewer', '调试台']];
   var root = document.documentElement, query = new URLSearchParams(location.search), chip, banner, bar;
 
-  // A lone surrogate is no text: neither UTF-8 nor JSON can carry it.
+  // Replaces lone surrogates, which UTF-8 and JSON cannot carry.
   function clean(text) {
     return String(text).replace(/[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]/g, function (c) { return c.length > 1 ? c : '\ufffd'; });
   }
@@ -16,14 +16,14 @@ var Demo = (function () {
   function param(name, max, otherwise) {
     return clean((query.get(name) || '').slice(0, max || 64)).trim() || otherwise || '';
   }
-  // Everything that came from others goes in as text.
+  // Text of others is inserted as text, never as HTML.
   function el(parent, tag, cls, text) {
     var e = document.createElement(tag);
     if (cls) e.className = cls;
     if (text !== undefined) e.textContent = text;
     return parent ? parent.appendChild(e) : e;
   }
-  // Both languages; the style sheet hides one.
+  // Inserts both languages; the style sheet hides one.
   function both(parent, en, zh) {
     parent.textContent = '';
     el(parent, 'span', '', en).lang = 'en';
@@ -34,8 +34,8 @@ var Demo = (function () {
   function setLang(to, keep) {
     root.className = to;
     root.lang = to === 'zh' ? 'zh-CN' : 'en';
-    if (keep) try { localStorage.setItem('relay-demo lang', to); } catch (e) { /* not kept */ }
-    // Attributes have no second element to hide: data-placeholder="English|中文".
+    if (keep) try { localStorage.setItem('relay-demo lang', to); } catch (e) { /* no storage */ }
+    // An attribute has both languages in one value: data-t-placeholder="English|中文".
     ['placeholder', 'aria-label', 'title', 'label', 'data-empty'].forEach(function (name) {
       var key = 'data-t-' + name;
       [].forEach.call(document.querySelectorAll('[' + key + ']'), function (e) {
@@ -78,7 +78,7 @@ var Demo = (function () {
     chip.className = 'state ' + cls;
     both(chip, en, zh);
   }
-  /** A line below the bar that must be seen; nothing hides it. */
+  /** Shows a warning below the bar, or removes it. */
   function warn(en, zh, detail) {
     if (banner) banner.parentNode.removeChild(banner);
     banner = null;
@@ -91,7 +91,7 @@ var Demo = (function () {
     return banner;
   }
 
-  /** Connects by XIN_NODE. login: source, rooms, userid, username, more (query), url, sign; the rest are callbacks. */
+  /** Connects with XIN_NODE. `login` has source, rooms, userid, username, more (query), url, sign, and callbacks. */
   function connect(login) {
     var source = login.source || 'demo', rooms = clean(login.rooms), id = Math.random().toString(36).slice(2, 8), url, more = '', k;
     for (k in login.more) more += '&' + k + '=' + enc(login.more[k]);
@@ -107,13 +107,13 @@ var Demo = (function () {
         if (login.connected) login.connected(socket);
       },
       disconnected_callback: function (why) {
-        if (why === 'io server disconnect') ended('The relay has ended this session.', 'relay 结束了此会话。');
+        if (why === 'io server disconnect') ended('The relay ended this session.', 'relay 结束了此会话。');
         else state('', 'reconnecting…', '重连中…');
       },
       sys_error_callback: function (why) {
         warn('The relay says:', 'relay 说：', String(why));
         if (login.error) login.error(why);
-        setTimeout(function () { if (!XIN_NODE.connected()) state('off', 'refused or not reachable', '被拒绝或无法访问'); }, 0);
+        setTimeout(function () { if (!XIN_NODE.connected()) state('off', 'refused or unreachable', '被拒绝或无法访问'); }, 0);
       },
       reconnect_attempt_failed_callback: function () { ended('The relay does not answer.', 'relay 没有应答。'); }
     });
@@ -124,17 +124,17 @@ var Demo = (function () {
     }
     return login;
   }
-  /** What this source's md5 signature of a notification is. */
+  /** The md5 signature of a notification. */
   function sign(source, room, data) { return md5(source + room + data + KEYS[source]); }
 
-  /** Any value as one line of text. */
+  /** Any value as text. */
   function text(value) {
     if (typeof value === 'string') return value;
     try { return JSON.stringify(value); } catch (e) { return String(value); }
   }
   function clock(at) { return new Date(at || Date.now()).toTimeString().slice(0, 8); }
   function near(list) { return list.scrollHeight - list.scrollTop - list.clientHeight < 60; }
-  /** Adds to a list that shows its end and keeps `max` entries. */
+  /** Appends to a list of at most `max` entries, and keeps it scrolled to its end. */
   function append(list, entry, max) {
     var stay = near(list);
     list.appendChild(entry);
@@ -147,9 +147,9 @@ var Demo = (function () {
     return h;
   }
   function byId(id) { return document.getElementById(id); }
-  // Enter that ends an input method's composition is not a message.
+  // Enter that ends a composition of an input method does not send.
   function composing(e) { return e.isComposing || e.keyCode === 229; }
-  /** Copies text, also on plain http, where there is no clipboard API; done(ok). */
+  /** Copies text, also over plain http, which has no clipboard API. Calls done(ok). */
   function copy(value, done) {
     function old() {
       var area = el(document.body, 'textarea'), ok = false;
@@ -162,7 +162,7 @@ var Demo = (function () {
     if (navigator.clipboard) navigator.clipboard.writeText(value).then(function () { done(true); }, old); else old();
   }
 
-  header(); // this script is the first thing in the body
+  header(); // the script is the first element of the body
   document.addEventListener('DOMContentLoaded', function () { setLang(lang()); });
   return { el: el, both: both, clean: clean, enc: enc, param: param, lang: lang, state: state, warn: warn, connect: connect, sign: sign, text: text,
     clock: clock, near: near, append: append, hue: hue, id: byId, composing: composing, copy: copy };

@@ -1,16 +1,16 @@
-/* relay's md5(text): lower-case hex of the text's UTF-8 (RFC 1321), for pages that sign by themselves. */
+/* md5(text): the MD5 (RFC 1321) of the text in UTF-8, as lower-case hex. For pages that make their own signatures. */
 var md5 = (function () {
   'use strict';
   var SHIFTS = [7, 12, 17, 22, 5, 9, 14, 20, 4, 11, 16, 23, 6, 10, 15, 21], SINES = [], i;
   for (i = 0; i < 64; i++) SINES[i] = Math.floor(Math.abs(Math.sin(i + 1)) * 0x100000000) | 0;
 
-  /** One character for each byte. A lone surrogate has no UTF-8: it becomes U+FFFD, as TextEncoder would have it. */
+  /** UTF-8 as one character for each byte. A lone surrogate becomes U+FFFD, as with TextEncoder. */
   function utf8(text) {
     text = text.replace(/[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]/g, function (c) { return c.length > 1 ? c : '\ufffd'; });
     return unescape(encodeURIComponent(text));
   }
 
-  /** The message as little-endian words: its bytes, a bit, zeros, and its length in bits at the end of a block of 16. */
+  /** The padded message as little-endian words: its bytes, a 1 bit, zeros, and at the end of a block its length in bits. */
   function padded(bytes) {
     var length = bytes.length, end = ((length + 8 >> 6) + 1) * 16, words = [], i;
     for (i = 0; i < end; i++) words[i] = 0;

@@ -1,93 +1,93 @@
-// Types of relay's scripts for pages: node_im.min.js (XIN_NODE, NODE_IM) and md5.js.
+// Types of relay's browser scripts: node_im.min.js (XIN_NODE, NODE_IM) and md5.js.
 
-/** The client. The documents call it XIN_NODE, the old file NODE_IM: it is one object. */
+/** The client. XIN_NODE and NODE_IM are two names of one object. */
 declare var XIN_NODE: NodeIm.Client;
 /** The client, the same object as XIN_NODE. */
 declare var NODE_IM: NodeIm.Client;
 
-/** Lower-case hex of the MD5 of the text's UTF-8. What is no string is made one by String(). */
+/** The MD5 of the text in UTF-8, as lower-case hex. Other values are converted with String(). */
 declare function md5(text: unknown): string;
 
 declare namespace NodeIm {
   interface Client {
     /**
-     * Connects and stays connected: it comes back by itself after a loss.
+     * Connects, and reconnects when the connection is lost.
      *
-     * @param url Where the relay is and who connects, say
-     *   `https://host?source=…&room_ids=…&sign=…&userid=…&username=…&ext_info=…`. The query is passed on as it is, so its
-     *   values must be escaped. Without a host it is the page's own; a path is ignored (see `Config.path`).
-     * @returns The client; or false, and nothing is done, while an earlier session lives.
+     * @param url The relay and the login:
+     *   `https://host?source=…&room_ids=…&sign=…&userid=…&username=…&ext_info=…`. The query is forwarded verbatim, so its
+     *   values must be escaped. The host defaults to the page's; a path is ignored (see `Config.path`).
+     * @returns The client, or false, without any effect, if the previous session has not ended.
      */
     init(url: string, config?: Config): Client | false;
     /**
-     * Sends a message to rooms: anything that JSON can hold, except null and "". While there is no connection it waits for
-     * one, with at most 99 others; of more the oldest are dropped.
+     * Sends a message to rooms: any JSON value except null and "". While disconnected, up to 100 messages are queued; when
+     * the queue is full, the oldest is dropped.
      *
-     * @param room_ids A room, several with commas between them, or an array.
-     * @returns false if it was neither sent nor kept: before `init` and after the end; and, said by `sys_error_callback`
-     *   too, if it has no JSON or is bigger than the relay takes.
+     * @param room_ids One room, several separated by commas, or an array.
+     * @returns false if the message was neither sent nor queued: before `init`, after the session has ended, or, reported to
+     *   `sys_error_callback` too, if it cannot be encoded as JSON or is larger than the relay accepts.
      */
     send_msg(data: unknown, room_ids: string | readonly string[]): boolean;
-    /** Whether there is a connection now. */
+    /** Whether the client is connected and logged in. */
     connected(): boolean;
-    /** Ends the session for good; then `init` may be called again. */
+    /** Ends the session. After that, `init` may be called again. */
     close(): void;
-    /** The session's socket; null before the first `init`. Each `init` makes another. */
+    /** The session's socket; null before the first `init`. Each `init` creates a new one. */
     readonly socket_local: Socket | null;
-    /** Whether a message of source `remote_debug` is being handled right now: what is logged meanwhile is not sent there. */
+    /** Whether a message of source `remote_debug` is being handled. The remote console sends nothing meanwhile. */
     readonly debugging: boolean;
   }
 
   interface Config {
-    /** A message came. */
+    /** Called for each message. */
     receive_message_callback?: (message: Message) => void;
-    /** A connection is there, the first or another. */
+    /** Called after each connect, the first and every reconnect. */
     connected_callback?: (socket: Socket) => void;
-    /** The relay refused something: the login, which ends the session, or a message, which does not. Its words. */
+    /** Called with the relay's reason when it refuses the login, which ends the session, or a message, which does not. */
     sys_error_callback?: (err: string) => void;
-    /** How many attempts in a row to connect again may fail before the session ends; 10. */
+    /** Consecutive failed attempts to reconnect after which the session ends; 10 by default. */
     max_attemptNumber?: number;
-    /** That many have failed, and the session has ended. */
+    /** Called when that many attempts have failed and the session has ended. */
     reconnect_attempt_failed_callback?: () => void;
     /**
-     * The connection is gone. After 'io server disconnect' and 'io client disconnect' (`close`) it stays so; otherwise it
-     * is opened again.
+     * Called when the connection is lost. The client reconnects, except after 'io server disconnect' and
+     * 'io client disconnect' (`close`).
      */
     disconnected_callback?: (reason: string) => void;
-    /** The relay asks the page to load itself again; without this callback the page does. */
+    /** Called when the relay asks the page to reload; by default, the page reloads. */
     refresh_page_callback?: () => void;
-    /** Where the relay speaks Socket.IO; `/socket.io/`. */
+    /** The path of the relay's Socket.IO endpoint; `/socket.io/` by default. */
     path?: string;
   }
 
-  /** What a member of a room receives. */
+  /** A message, as the members of a room receive it. */
   interface Message {
     source: string;
-    /** What was sent: a string if it came by a form of /api/notify. Binary is in it as ArrayBuffer. */
+    /** The data that was sent: a string if it was posted to /api/notify as a form. Binary values are ArrayBuffers. */
     data: any;
     room_id: string;
     from_sys: boolean;
-    /** One per message, never used twice. */
+    /** Unique for each message. */
     id: string;
     filename?: string;
   }
 
-  /** What pages use of a socket of socket.io. */
+  /** The part of socket.io's socket that the client supports. */
   interface Socket {
-    /** The session's name at the relay, while connected. */
+    /** The session's id at the relay, while connected. */
     readonly id: string | undefined;
     readonly connected: boolean;
-    /** Sends an event. A function as the last argument gets the relay's answer. Without a connection it waits for one. */
+    /** Sends an event. A function as the last argument is called with the acknowledgement. Queued while disconnected. */
     emit(event: string, ...args: unknown[]): this;
     on(event: 'connect' | 'refreshPage' | 'reconnect_failed', fn: () => void): this;
     on(event: 'disconnect' | 'sys_error', fn: (why: string) => void): this;
     on(event: 'connect_error', fn: (error: Error) => void): this;
     on(event: 'newMsg', fn: (message: Message) => void): this;
-    /** Any other event. If the relay wants an answer, the last argument is a function that gives it. */
+    /** Any other event. If the relay asks for an acknowledgement, the last argument is a function that sends it. */
     on(event: string, fn: (...args: any[]) => void): this;
-    /** Takes one handler away, or all of an event. */
+    /** Removes one handler of an event, or all of them. */
     off(event: string, fn?: (...args: any[]) => void): this;
-    /** The same as the client's `close()`. */
+    /** Ends the session, as the client's `close()` does. */
     disconnect(): this;
   }
 }

@@ -1,21 +1,21 @@
-/* relay's browser client: XIN_NODE, also called NODE_IM. Speaks Socket.IO 5 over Engine.IO 4, by WebSocket or, where none
-   can be opened, by polling. Its types and what each function does: node_im.d.ts.
+/* relay's browser client: XIN_NODE, also called NODE_IM. It uses Socket.IO protocol 5 over Engine.IO protocol 4, by
+   WebSocket, or by polling where no WebSocket can be opened. node_im.d.ts documents the interface.
 
-   Nothing but `var`s at the top level, and the first one keeps what is there. So a page that has the script twice has one
-   client; and a script that puts all of this into a function of its own, after `var module;`, has a private client there. */
+   The top level has only `var`s, and the first one keeps an existing client: a page that loads the script twice has one
+   client. A script that wraps this file in a function, after `var module;`, has a private client. */
 var NODE_IM = NODE_IM || (function () {
   'use strict';
   var OPEN_PATIENCE = 5000, LOGIN_PATIENCE = 20000, GRACE = 2000; // milliseconds
   var BACKOFF = 1000, BACKOFF_MOST = 5000, QUEUE_MOST = 100, SEPARATOR = '\x1e';
   var RESERVED = /^(connect|connect_error|disconnect|disconnecting|newListener|removeListener)$/;
 
-  /** Calls what belongs to the page. Its mistakes are for window.onerror, not for us to stumble over. */
+  /** Calls a function of the page. An exception goes to window.onerror and does not interrupt the client. */
   function call(fn, args) {
     if (typeof fn !== 'function') return;
     try { fn.apply(null, args); } catch (e) { setTimeout(function () { throw e; }, 0); }
   }
 
-  /** Bytes of a text in UTF-8; each half of a surrogate pair counts two. */
+  /** The length of a text in UTF-8, in bytes; each half of a surrogate pair counts as two. */
   function size(text) {
     for (var sum = 0, i = 0, c; i < text.length; i++) {
       c = text.charCodeAt(i);
@@ -30,7 +30,7 @@ var NODE_IM = NODE_IM || (function () {
     return array.buffer;
   }
 
-  /** Puts attachments where their placeholders are. */
+  /** Replaces placeholders by their attachments. */
   function fill(value, attachments) {
     if (!value || typeof value !== 'object') return value;
     if (value._placeholder === true) return attachments[value.num];
@@ -38,14 +38,14 @@ var NODE_IM = NODE_IM || (function () {
     return value;
   }
 
-  /** Where the relay is: a function that gives a transport's address. */
+  /** Parses the url of `init`: returns a function from a transport's name to its address. */
   function locator(url, path) {
     url = String(url || '');
-    if (/^[\w.-]+:\d+([\/?#]|$)/.test(url)) url = '//' + url; // just host and port
+    if (/^[\w.-]+:\d+([\/?#]|$)/.test(url)) url = '//' + url; // only host and port
     var parts = /^(?:(\w+:)?\/\/([^\/?#]*))?[^?#]*\??([^#]*)/.exec(url);
     var rest = (/^(https|wss):$/i.test(parts[1] || location.protocol) ? 's' : '') + '://' + (parts[2] || location.host) +
       path.replace(/^\/?(.*?)\/?$/, '/$1/');
-    // As it is, for it is signed. Only what is not ASCII is escaped here, since a page in GBK would escape it as GBK.
+    // Unchanged, because it is signed. Only non-ASCII is escaped: a page in GBK would escape it as GBK.
     var query = parts[3].replace(/[\ud800-\udbff][\udc00-\udfff]|[^ -~]/g, function (c) {
       try { return encodeURIComponent(c); } catch (e) { return '%EF%BF%BD'; }
     });
@@ -54,8 +54,8 @@ var NODE_IM = NODE_IM || (function () {
     };
   }
 
-  /* A transport calls onpacket(text or ArrayBuffer) and, once, onclose(); not any more after close(politely). Its owner
-     tells it `sid` and `max` (bytes of a body) when they are known. */
+  /* A transport calls onpacket(text or ArrayBuffer), and onclose() once; neither is called after close(politely). Its owner
+     sets `sid` and `max` (bytes of a body) when the handshake has them. */
 
   function webSocket(address, onpacket, onclose) {
     var socket = new WebSocket(address('websocket'));
@@ -83,23 +83,23 @@ var NODE_IM = NODE_IM || (function () {
         stopped = true;
         leaving = politely && self.sid;
         if (!leaving) return abort();
-        // What the page sent before is still posted, in order, and then the goodbye.
+        // Packets that wait are still posted, in order, before the disconnect.
         outbox.push('41', '1');
         write();
       },
-      /** The page goes away: this request may outlive it. */
+      /** Disconnects while the page unloads; a beacon may be sent after that. */
       beacon: function () { if (navigator.sendBeacon) navigator.sendBeacon(target(), '1'); }
     };
 
     function target() {
-      // No cache between here and the relay may think that it knows the answer.
+      // Unique, so that no cache answers.
       return address('polling') + '&t=' + Date.now().toString(36) + '.' + count++ + (self.sid ? '&sid=' + self.sid : '');
     }
     function request(method, body, done) {
       var xhr = new XMLHttpRequest();
       xhr.open(method, target(), true);
       if (body) {
-        // A type that pages of other origins may send without asking first.
+        // A type that needs no CORS preflight.
         xhr.setRequestHeader('Content-Type', 'text/plain;charset=UTF-8');
         xhr.timeout = LOGIN_PATIENCE;
       }
@@ -129,7 +129,7 @@ var NODE_IM = NODE_IM || (function () {
         if (!stopped) read();
       });
     }
-    // One request at a time, or packets might overtake each other; each takes as many packets as fit.
+    // One request at a time keeps packets in order; each carries as many as fit.
     function write() {
       if (post || !outbox.length) return;
       var body = outbox.shift(), sum = size(body);
@@ -143,7 +143,7 @@ var NODE_IM = NODE_IM || (function () {
     return self;
   }
 
-  /** One life, from init to its end: connects, and connects again. `ended` is called before anybody is told of the end. */
+  /** One session from init to its end: connects and reconnects. `ended` is called before the callbacks that report the end. */
   function live(url, config, ended) {
     var address = locator(url, config.path || '/socket.io/');
     var most = config.max_attemptNumber === undefined ? 10 : config.max_attemptNumber;
@@ -151,7 +151,7 @@ var NODE_IM = NODE_IM || (function () {
     var kind, link, opened, timer, waiting, attempts = 0, socketWorked = false, pollingWorks = false;
     var heard, silence, assembling;
     var socket = { id: undefined, connected: false, emit: emit, on: on, off: off, disconnect: close };
-    // What the page gave to init, by the event it is for.
+    // The callbacks of the page's config, by event.
     var callbacks = {
       connect: function () { call(config.connected_callback, [socket]); },
       disconnect: config.disconnected_callback,
@@ -190,7 +190,7 @@ var NODE_IM = NODE_IM || (function () {
       arm(kind === webSocket ? OPEN_PATIENCE : LOGIN_PATIENCE, function () { lost('timeout'); });
       try {
         link = kind(address, received, function () { lost('transport close'); });
-      } catch (e) { // there is none in this browser, or it is not allowed
+      } catch (e) { // not supported by this browser, or not allowed
         lost(String(e));
       }
     }
@@ -205,7 +205,7 @@ var NODE_IM = NODE_IM || (function () {
       waiting = assembling = null;
       if (link) link.close(politely);
       link = null;
-      // Answers to what was sent will not come; those to what is still queued will.
+      // Acknowledgements of sent events are lost; those of queued events can still arrive.
       if (socket.connected) acks = {};
       socket.connected = false;
       socket.id = undefined;
@@ -215,12 +215,12 @@ var NODE_IM = NODE_IM || (function () {
       if (over) return;
       drop(false);
       if (kind === webSocket && !opened) return open(polling);
-      // Polling that fails now is no reason to do without a WebSocket the next time.
+      // After polling failed, try a WebSocket again.
       if (!was) pollingWorks = false;
       if (was) fire('disconnect', [why]); else fire('connect_error', [new Error(why)]);
       if (over) return;
       if (attempts >= most) return end(false, 'reconnect_failed');
-      // Half to one and a half times as long: the pages of a relay that restarts do not come back all at once.
+      // Half to one and a half times as long, so that the pages of a restarted relay do not reconnect all at once.
       waiting = setTimeout(function () {
         attempts++;
         connect();
@@ -237,8 +237,8 @@ var NODE_IM = NODE_IM || (function () {
       if (!over) end(true, socket.connected && 'disconnect', ['io client disconnect']);
       return socket;
     }
-    /** Silence is death, since the relay pings. But a page that slept or was busy may get its timers before what arrived
-        meanwhile: so the first look never decides. */
+    /** Detects a dead connection: the relay pings, so silence means that it is gone. After sleep, a page's timers may run
+        before the packets that arrived meanwhile, so only a second check decides. */
     function watch(delay, decide) {
       arm(delay, function () {
         var rest = heard + silence - Date.now();
@@ -247,12 +247,12 @@ var NODE_IM = NODE_IM || (function () {
         else lost('ping timeout');
       });
     }
-    /** The page woke up, or its network did. Attempts for this reason are not counted. */
+    /** Reconnects at once when the page or its network wakes up. Such attempts are not counted. */
     function wake() {
       if (waiting) connect(); else if (socket.connected) watch(GRACE, true);
     }
 
-    /* What comes in */
+    /* Incoming packets */
 
     function received(packet) {
       heard = Date.now();
@@ -265,9 +265,9 @@ var NODE_IM = NODE_IM || (function () {
           case '2': return link.send('3' + rest);
           case '4': return parse(rest);
           case '6': return; // a noop
-          case 'b': return attachment(bytes(rest)); // as polling carries it
+          case 'b': return attachment(bytes(rest)); // base64, as in polling
         }
-        // Not the relay: a hotel's login page, say, which must not be polled without end.
+        // Not a relay, but for example a captive portal: do not poll it for ever.
         throw new Error('no packet');
       } catch (e) {
         lost('parse error');
@@ -281,7 +281,7 @@ var NODE_IM = NODE_IM || (function () {
       arm(LOGIN_PATIENCE, function () { lost('timeout'); });
       link.send('40');
     }
-    /** A packet of Socket.IO: type, number of attachments and a dash, id of an acknowledgement, JSON. */
+    /** A Socket.IO packet: type, number of attachments with a dash, acknowledgement id, JSON. */
     function parse(text) {
       var head = /^(\d)(?:(\d+)-)?(\d*)/.exec(text), json = text.slice(head[0].length);
       var packet = { type: head[1], id: head[3], data: json && JSON.parse(json), wanted: +head[2] || 0, attachments: [] };
@@ -314,7 +314,7 @@ var NODE_IM = NODE_IM || (function () {
     function joined(id) {
       attempts = 0;
       if (kind === webSocket) socketWorked = true;
-      // A WebSocket that worked on this page failed now for another reason than that it cannot be opened here.
+      // If a WebSocket worked before on this page, it can be opened here and failed for another reason.
       pollingWorks = kind === polling && !socketWorked;
       socket.id = id;
       socket.connected = true;
@@ -323,24 +323,24 @@ var NODE_IM = NODE_IM || (function () {
       if (socket.connected) fire('connect', []);
     }
     function event(name, args) {
-      // Tells node_im_remote_debug.js that what the page logs now is about what it logged.
+      // While this is set, node_im_remote_debug.js does not send what the page logs: it would loop.
       api.debugging = name === 'newMsg' && !!args[0] && args[0].source === 'remote_debug';
       fire(name, args);
       api.debugging = false;
     }
 
-    /* What goes out */
+    /* Outgoing packets */
 
     function write(head, data) {
       if (over) return false;
       try { data = JSON.stringify(data); } catch (e) { return complain(String(e)); }
       if (socket.connected) return transmit(head + data);
-      // Too many: the oldest goes, for what is newer is nearer to what the page means now.
+      // When the queue is full, the oldest packet is dropped.
       if (queue.push(head + data) > QUEUE_MOST) queue.shift();
       return true;
     }
     function transmit(packet) {
-      // The relay would close the connection.
+      // The relay closes the connection on a larger packet.
       if (packet.length * 3 > link.max && size(packet) > link.max) return complain('the message is bigger than ' + link.max + ' bytes');
       link.send(packet);
       return true;

@@ -1,16 +1,16 @@
-/* Remote debugging: one script tag, and what the page logs is also shown by the viewer (demo/remote_debug_show.html).
+/* Remote debugging: with one script tag, the viewer (demo/remote_debug_show.html) also shows what the page logs.
 
    <script src="https://RELAY/js/node_im_remote_debug.js" data-url data-source data-room data-sign data-user></script>
 
-   This is the source; the file that is served has a private node_im in front of it, the NODE_IM below. Nothing in here
-   may throw into the page or log: a line of its own would come back and make another. */
+   The served file is this source behind a private copy of node_im, which is NODE_IM below. Nothing here may throw into
+   the page, or log: a line of its own would be sent, shown, and cause another one. */
 (function () {
   'use strict';
   if (window.NODE_IM_REMOTE_DEBUG) return;
   var script = document.currentScript || document.querySelector('script[src*="node_im_remote_debug"]');
   var given = (script && script.dataset) || {}, file = (script && script.src) || '';
   var source = given.source || 'remote_debug', room = given.room || 'console-log';
-  // The public demo key's signature, for the two names above.
+  // Made with the public demo key, for the default source and room.
   var sign = given.sign || '5b092ffd2f7bcd3eddc9a7655600a998';
   var DEPTH = 5, KEYS = 100, BYTES = 50, TEXT = 10000, STACK = 4000, HTML = 500, RECORD = 60000; // a record's limits
   var QUEUE = 200, RATE = 50, BURST = 150;                                                      // lines, a second, at once
@@ -21,22 +21,22 @@
     try {
       id = id || sessionStorage.getItem(key) || random();
       sessionStorage.setItem(key, id);
-    } catch (e) { /* no storage: another name after a reload */ }
+    } catch (e) { /* no storage: the name changes with each reload */ }
     return id || random();
   }
   var user = whoIsIt(), session = random() + random();
   window.NODE_IM_REMOTE_DEBUG = { user: user, session: session, room: room };
 
-  // --- Any value as JSON. What JSON has no word for is {"$": kind, …}; an object with a key "$" is {"$":"Object","props":…}.
-  var left = 0, around = []; // bytes that the record may still have; the objects that the value is in
+  // --- Any value as JSON. Values that JSON lacks become {"$": kind, …}; an object with a key "$" becomes {"$":"Object","props":…}.
+  var left = 0, around = []; // bytes left for the record; the objects around the current value
   var toString = Object.prototype.toString;
   function getter(proto, name) {
     try { return Object.getOwnPropertyDescriptor(proto, name).get; } catch (e) { return null; }
   }
-  // Native getters tell a node from what only looks like one, also across frames, and call nobody's code.
+  // A native getter recognizes real nodes, also of other frames, without calling code of the page.
   var nodeType = getter(window.Node && Node.prototype, 'nodeType');
 
-  // Text that fits: at most `max` characters and into the record; no lone surrogate, JSON cannot carry it.
+  // Cuts a text to `max` characters and to the rest of the record, and replaces lone surrogates, which JSON cannot carry.
   function text(s, max) {
     var i = 0, end = Math.min(s.length, max), c;
     for (; i < end && left > 0; i++) {
@@ -82,7 +82,7 @@
     try {
       kind = toString.call(v).slice(8, -1);
       known = special(v, kind, depth);
-    } catch (e) { /* it is not what it says it is */ }
+    } catch (e) { /* not what its tag claims */ }
     try {
       return known || object(v, kind, depth);
     } catch (e) { // a proxy that throws or was revoked, a window of another origin
@@ -98,7 +98,7 @@
     for (var out = [], i = 0; i < length && i < max && left > 0; i++) out.push(member(v, i, depth));
     return out;
   }
-  /** Copies the members into `out`, and says how many were left out. */
+  /** Copies the members into `out`. Returns how many were left out. */
   function members(v, out, depth) {
     var keys = Object.keys(v), i = 0;
     for (; i < keys.length && i < KEYS && left > 0; i++) out[text(keys[i], 200)] = member(v, keys[i], depth);
@@ -161,7 +161,7 @@
     if (type === 9) return '#document ' + text(String(node.URL), 300);
     if (type !== 1) return text(node.nodeName + (node.nodeValue ? ' ' + node.nodeValue : ''), HTML);
     if (node.getElementsByTagName('*').length < 200) return text(node.outerHTML, HTML);
-    // Half the page is too much to write down for the sake of its first characters.
+    // Serializing half a page for its first characters costs too much.
     var out = '<' + node.localName, i, a = node.attributes;
     for (i = 0; i < a.length && out.length < HTML; i++) out += ' ' + a[i].name + '="' + a[i].value.slice(0, HTML) + '"';
     return text(out + '>…', HTML);
@@ -170,7 +170,7 @@
   // --- Lines.
   var queue = [], seq = 0, dropped = 0, tokens = BURST, filled = Date.now(), busy = false, timer = 0;
 
-  // Whoever shows remote lines and logs while at it would otherwise hear of his own lines for ever.
+  // A page that shows remote lines and logs while doing so would otherwise loop.
   function quiet() {
     return busy || NODE_IM.debugging || !!(window.NODE_IM && window.NODE_IM.debugging);
   }
@@ -185,12 +185,12 @@
   }
   function line(level, args, stack) {
     if (quiet()) return;
-    busy = true; // a getter of the page may log in its turn
+    busy = true; // a getter of the page may itself log
     try {
       seq++;
       if (!refill()) {
         dropped++;
-        // Should this have been the last line for long, the viewer hears of what is missing all the same.
+        // If no other line follows soon, report the dropped ones with an empty line.
         if (!timer) timer = setTimeout(function () { timer = 0; if (dropped) line('debug', []); }, 1500);
         return;
       }
@@ -203,7 +203,7 @@
       if (dropped) record.dropped = dropped;
       dropped = 0;
       if (NODE_IM.connected()) NODE_IM.send_msg(record, room); else keep(record);
-    } catch (e) { /* the page goes on */ } finally { busy = false; }
+    } catch (e) { /* never interrupt the page */ } finally { busy = false; }
   }
   function keep(record) {
     queue.push(record);
@@ -215,7 +215,7 @@
     while (queue.length && NODE_IM.connected()) NODE_IM.send_msg(queue.shift(), room);
   }
 
-  // Where console.error was called: the stack without its first line and this file.
+  // The stack of a console.error call, without its first line and the frames of this file.
   function calledFrom() {
     return String(new Error().stack || '').split('\n').filter(function (frame, i) {
       return frame && frame !== 'Error' && (file ? frame.indexOf(file) < 0 : i > 2);
@@ -243,7 +243,7 @@
   }, true);
   window.addEventListener('unhandledrejection', function (event) { line('error', ['Unhandled rejection', event.reason]); });
 
-  // --- The connection: of its own, whatever the page connects to.
+  // --- The connection, separate from any of the page's own.
   function origin() {
     try { return new URL(file).origin; } catch (e) { return location.origin; }
   }
@@ -251,12 +251,12 @@
     var url = given.url || origin(), enc = encodeURIComponent;
     NODE_IM.init(url + (url.indexOf('?') < 0 ? '?' : '&') + 'source=' + enc(source) + '&room_ids=' + enc(room) + '&sign=' + enc(sign) +
       '&userid=' + enc(user) + '&username=' + enc(user), {
-      max_attemptNumber: 1e9, // a page may be open for days
+      max_attemptNumber: 1e9, // a page may stay open for days
       connected_callback: flush,
       receive_message_callback: function () {},
       sys_error_callback: function () {},
-      refresh_page_callback: function () {} // that is for the page's own connection
+      refresh_page_callback: function () {} // reloading is up to the page's own connection
     });
   }
-  try { start(); } catch (e) { /* the page works on without */ }
+  try { start(); } catch (e) { /* the page works without remote debugging */ }
 }());
