@@ -391,6 +391,7 @@ fn quoted_texts_are_in_the_code() {
         "## Close codes",
         "## Configuration errors",
         "## Log lines",
+        "## Protocol errors",
         "## Command line",
     ] {
         for row in rows(section(&page, heading)) {
