@@ -17,13 +17,14 @@ use std::{
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
     thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Deserializer, Value, json};
 use support::{
     Client, KEY, Relay, TOKEN, login,
     redis::{Redis, wait_linked, wait_siblings, wait_until},
-    temp_file, wait_for,
+    temp_file,
 };
 
 /// The addresses and files that the pages show, which a test cannot use.
@@ -250,7 +251,7 @@ impl World {
         // Text that begins so is a message, and must arrive.
         let arrived = || {
             for message in messages(&block.text) {
-                wait_for(&format!("{message:?} of {place}"), || heard.lock().unwrap().contains(message).then_some(()));
+                wait_long(&format!("{message:?} of {place}"), || heard.lock().unwrap().contains(message).then_some(()));
             }
             heard.lock().unwrap().clear();
         };
@@ -337,7 +338,7 @@ impl World {
     fn serve(&mut self, program: &str, file: &str) {
         self.servers.push(self.spawn(program, &[file]));
         let port = self.backend;
-        wait_for("the backend", || TcpStream::connect(("127.0.0.1", port)).ok());
+        wait_long("the backend", || TcpStream::connect(("127.0.0.1", port)).ok());
     }
 
     /// Runs what a page would do, with every generation of the client.
@@ -351,7 +352,7 @@ impl World {
             let printed = collect(running.0.stdout.take().unwrap());
             let errors = collect(running.0.stderr.take().unwrap());
             // It is a member itself.
-            wait_for(&format!("{} with {version}", block.place), || {
+            wait_long(&format!("{} with {version}", block.place), || {
                 let errors = errors.lock().unwrap();
                 assert_eq!(*errors, "", "{} with {version}", block.place);
                 printed.lock().unwrap().contains("chat_room").then_some(())
@@ -370,9 +371,9 @@ impl World {
         let mut running = self.spawn(&program, &flags);
         let console = collect(running.0.stderr.take().unwrap());
         arrived();
-        // It tells its own processes to end, which a signal to the script that started it would not.
+        // A browser that is asked to end ends its own processes too.
         let _ = Command::new("kill").arg(running.0.id().to_string()).status();
-        drop(running);
+        wait_long("the browser's end", || running.0.try_wait().unwrap());
         let console = console.lock().unwrap();
         let wrong = |line: &&str| line.contains("CONSOLE") && (line.contains("ncaught") || line.contains("ERROR"));
         console.lines().filter(wrong).fold(String::new(), |all, line| all + line + "\n")
@@ -406,7 +407,7 @@ impl World {
         let child = command.stdout(Stdio::null()).spawn();
         let mut running = Running(child.unwrap_or_else(|error| panic!("{program}: {error} (tests/run installs it)")));
         let log = collect(running.0.stderr.take().unwrap());
-        wait_for(program, || {
+        wait_long(program, || {
             let ended = running.0.try_wait().unwrap();
             assert!(ended.is_none(), "{}: {program} ended: {}", block.place, log.lock().unwrap());
             TcpStream::connect(("127.0.0.1", port)).ok()
@@ -416,7 +417,7 @@ impl World {
         let curl = |path: &str, more: &[&str]| {
             let mut command = self.command("curl");
             command
-                .args(["-sk", "-N", "--max-time", "10", "--interface", "127.0.0.2", "--resolve", &resolve])
+                .args(["-sk", "-N", "--max-time", "60", "--interface", "127.0.0.2", "--resolve", &resolve])
                 .args(more);
             command.arg(format!("https://{PROXY}:{port}{path}")).stdout(Stdio::piped());
             command
@@ -437,14 +438,14 @@ impl World {
         let mut member = Running(curl(&path, &headers).spawn().unwrap());
         let received = collect(member.0.stdout.take().unwrap());
         let has = |text: &str| {
-            wait_for(&format!("{text} through {}", block.place), || {
+            wait_long(&format!("{text} through {}", block.place), || {
                 // The frame's header is no text; what follows it is.
                 received.lock().unwrap().contains(text).then_some(())
             });
         };
         // curl keeps the headers until something follows them.
         // It also shows that relay believes the proxy.
-        wait_for(&format!("a member through {}", block.place), || {
+        wait_long(&format!("a member through {}", block.place), || {
             let online = self.relay.admin("/api/online?source=demo&userid=behind");
             online.body.contains("127.0.0.2").then_some(())
         });
@@ -531,7 +532,13 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.servers.clear();
-        let _ = fs::remove_dir_all(&self.directory);
+        // A browser's last processes may still write to their profile.
+        for _ in 0..50 {
+            if fs::remove_dir_all(&self.directory).is_ok() || !self.directory.exists() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -580,6 +587,18 @@ fn listen(mut member: Client, heard: &Mutex<String>) {
         if let tungstenite::Message::Text(text) = message {
             heard.lock().unwrap().push_str(&text);
         }
+    }
+}
+
+/// Asks until there is an answer, with patience for a browser on a busy machine.
+fn wait_long<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
