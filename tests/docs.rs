@@ -27,7 +27,7 @@ use support::{
     temp_file,
 };
 
-/// The addresses and files that the pages show, which a test cannot use.
+/// Addresses and files in the pages that [`World::adapt`] replaces.
 const RELAY: &str = "127.0.0.1:4000";
 const REDIS: &str = "redis://user:password@redis.lan:6379/0";
 const TOKEN_FILE: &str = "/run/relay/admin.token";
@@ -35,9 +35,9 @@ const MESSAGE_LOG: &str = "/var/log/relay";
 const DATE: &str = "2026-11-21";
 const PROXY: &str = "relay.example.org";
 
-/// README's first minute.
+/// Longest README, in lines.
 const README_LINES: usize = 200;
-/// What `sh no_run` is for. Everything else must run.
+/// Commands that a `sh no_run` block may have: they build, install or take too long. All others must run.
 const NOT_RUN: [&str; 12] = [
     "CREDENTIALS_DIRECTORY=",
     "apt ",
@@ -52,7 +52,7 @@ const NOT_RUN: [&str; 12] = [
     "target/release/",
     "tests/",
 ];
-/// Each generation of socket.io-client that tests/clients has.
+/// Versions of socket.io-client in tests/clients.
 const SOCKET_IO: [&str; 4] = ["2.0", "2.5", "3.1", "4.8"];
 
 fn root() -> &'static Path {
@@ -114,15 +114,15 @@ fn parse<'a>(name: &str, text: &'a str) -> (Vec<Block>, Vec<(usize, &'a str)>) {
     (blocks, prose)
 }
 
-/// What the examples of a page run against.
+/// Everything that the examples of one page need: relay, Redis and a directory.
 struct World {
     relay: Relay,
     redis: Redis,
-    /// Where a hooks backend of the page listens.
+    /// Port for a hooks backend that the page starts.
     backend: u16,
     directory: PathBuf,
     today: String,
-    /// What has arrived in the rooms that examples send to.
+    /// Messages received in the rooms that examples send to.
     heard: Arc<Mutex<String>>,
     servers: Vec<Running>,
 }
@@ -162,7 +162,7 @@ impl World {
         command.arg("--config").arg(&file);
         let relay = Relay::spawn(command, file);
         wait_linked(&relay);
-        // The tools of the command line, which would look for a relay at the usual address.
+        // The command-line tools connect to 127.0.0.1:4000 by default; point them at this relay.
         let wrapper = directory.join("bin/relay");
         let script = format!(
             "#!/bin/bash\ncase \"$1 $*\" in\n*--url*) ;;\n\"notify \"*|\"listen \"*) set -- \"$@\" --url http://{} ;;\nesac\nexec {} \"$@\"\n",
@@ -187,7 +187,7 @@ impl World {
         World { relay, redis, backend, directory, today, heard, servers: Vec::new() }
     }
 
-    /// What a reader would run on the machine that the page is about.
+    /// Replaces addresses, files and dates of the page by those of this test.
     fn adapt(&self, text: &str) -> String {
         text.replace(RELAY, &self.relay.addr.to_string())
             .replace("127.0.0.1:8080", &format!("127.0.0.1:{}", self.backend))
@@ -227,7 +227,7 @@ impl World {
         Running(command.spawn().unwrap_or_else(|error| panic!("{program}: {error} (tests/run installs it)")))
     }
 
-    /// Runs a program that must succeed; what it printed.
+    /// Runs a program that must succeed, and returns its output.
     fn run(&self, block: &Block, program: &str, args: &[&str]) -> String {
         let output = self.command(program).args(args).output();
         let output = output.unwrap_or_else(|error| panic!("{program}: {error} (tests/run installs it)"));
@@ -248,7 +248,7 @@ impl World {
     fn example(&mut self, block: &Block) {
         let (text, place) = (self.adapt(&block.text), &block.place);
         let heard = self.heard.clone();
-        // Text that begins so is a message, and must arrive.
+        // Quoted text that begins with "hello" is a message, and must arrive.
         let arrived = || {
             for message in messages(&block.text) {
                 wait_long(&format!("{message:?} of {place}"), || heard.lock().unwrap().contains(message).then_some(()));
@@ -307,7 +307,7 @@ impl World {
             }
             ("toml", false) => {
                 let text = block.text.replace(REDIS, &self.redis.url());
-                // Files that it names, as a reader has them.
+                // Key files that the block names must exist.
                 for name in text.lines().filter_map(|line| line.split_once("_file = \"")?.1.split('"').next()) {
                     if !name.starts_with('/') {
                         fs::write(self.directory.join(name), "a secret of thirty-two characters").unwrap();
@@ -341,7 +341,7 @@ impl World {
         wait_long("the backend", || TcpStream::connect(("127.0.0.1", port)).ok());
     }
 
-    /// Runs what a page would do, with every generation of the client.
+    /// Runs an example of Socket.IO with each version of the client.
     fn socket_io(&self, block: &Block, text: &str, arrived: &impl Fn()) {
         install_clients();
         for version in SOCKET_IO {
@@ -351,7 +351,7 @@ impl World {
             let mut running = self.spawn("node", &[&file]);
             let printed = collect(running.0.stdout.take().unwrap());
             let errors = collect(running.0.stderr.take().unwrap());
-            // It is a member itself.
+            // The example is a member of the room: it prints its own message.
             wait_long(&format!("{} with {version}", block.place), || {
                 let errors = errors.lock().unwrap();
                 assert_eq!(*errors, "", "{} with {version}", block.place);
@@ -361,7 +361,7 @@ impl World {
         }
     }
 
-    /// Opens a page in a browser until what it sends has arrived; the errors on its console.
+    /// Opens a page in a browser, waits for its messages, and returns the errors on its console.
     fn browse(&self, file: &Path, arrived: &impl Fn()) -> String {
         let profile = format!("--user-data-dir={}", self.path("profile"));
         let address = format!("file://{}", file.display());
@@ -379,7 +379,7 @@ impl World {
         console.lines().filter(wrong).fold(String::new(), |all, line| all + line + "\n")
     }
 
-    /// A drop-in for relay.service.
+    /// Verifies a drop-in for relay.service.
     fn drop_in(&self, block: &Block) {
         let unit = page("relay.service").replace("/usr/bin/relay ", &format!("{} ", env!("CARGO_BIN_EXE_relay")));
         let text = block.text.replace("/usr/bin/relay ", &format!("{} ", env!("CARGO_BIN_EXE_relay")));
@@ -391,7 +391,7 @@ impl World {
         fs::remove_dir_all(folder).unwrap();
     }
 
-    /// Puts a proxy in front of relay, and does through it what clients do.
+    /// Runs a proxy in front of relay; requests, polls and opens a WebSocket through it.
     fn proxy(&self, block: &Block) {
         self.certificate();
         let port = free_port();
@@ -413,7 +413,7 @@ impl World {
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
         let resolve = format!("{PROXY}:{port}:127.0.0.1");
-        // From an address that is not the proxy's, so that relay shows whom it believed.
+        // The client has another address than the proxy, to see that relay takes it from X-Forwarded-For.
         let curl = |path: &str, more: &[&str]| {
             let mut command = self.command("curl");
             command
@@ -439,12 +439,12 @@ impl World {
         let received = collect(member.0.stdout.take().unwrap());
         let has = |text: &str| {
             wait_long(&format!("{text} through {}", block.place), || {
-                // The frame's header is no text; what follows it is.
+                // The output is frames: a header, then the text.
                 received.lock().unwrap().contains(text).then_some(())
             });
         };
         // curl keeps the headers until something follows them.
-        // It also shows that relay believes the proxy.
+        // The list has the address from X-Forwarded-For.
         wait_long(&format!("a member through {}", block.place), || {
             let online = self.relay.admin("/api/online?source=demo&userid=behind");
             online.body.contains("127.0.0.2").then_some(())
@@ -454,7 +454,7 @@ impl World {
         has("through the proxy");
     }
 
-    /// A certificate where the configurations expect one.
+    /// Makes a self-signed certificate with the file names of the configurations.
     fn certificate(&self) {
         let (key, crt) = (self.path("relay.key"), self.path("relay.crt"));
         let subject = format!("/CN={PROXY}");
@@ -470,7 +470,7 @@ impl World {
         .unwrap();
     }
 
-    /// The block with the addresses of this test, and what its program needs besides; its arguments.
+    /// Completes the block to a configuration that the proxy runs with, and returns its file and the arguments.
     fn proxy_configuration(&self, block: &Block, port: u16) -> (PathBuf, &'static [&'static str]) {
         let directory = self.directory.display();
         let text = self.adapt(&block.text).replace("/etc/ssl/", &format!("{directory}/"));
@@ -479,7 +479,7 @@ impl World {
             "nginx" => {
                 let mut text = text.replace("listen 443", &format!("listen {listen}"));
                 if !text.contains("server {") {
-                    // A part of one.
+                    // The block is part of a server.
                     let rest = if text.contains("location / {") { "" } else { "location / {\n" };
                     let pass = format!(
                         "proxy_pass http://{}; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;\n\
@@ -552,7 +552,7 @@ fn succeeded(what: &str, output: &Output) -> String {
     text
 }
 
-/// An answer without its numbers, which are those of the day.
+/// Replaces each number by 0: counts and times differ in each run.
 fn shape(answer: &str) -> String {
     let mut text = String::new();
     for char in answer.chars() {
@@ -563,7 +563,7 @@ fn shape(answer: &str) -> String {
     text
 }
 
-/// What a program prints, as it comes.
+/// Collects the output of a program in the background.
 fn collect(output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     let all = Arc::new(Mutex::new(String::new()));
     let (sink, mut output) = (all.clone(), BufReader::new(output));
@@ -580,7 +580,7 @@ fn collect(output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     all
 }
 
-/// Keeps everything that arrives, until the relay ends.
+/// Stores all messages of a member until the relay ends.
 fn listen(mut member: Client, heard: &Mutex<String>) {
     member.socket.get_ref().set_read_timeout(None).unwrap();
     while let Ok(message) = member.socket.read() {
@@ -602,7 +602,7 @@ fn wait_long<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Text in quotes that begins with "hello".
+/// Finds quoted text that begins with "hello".
 fn messages(text: &str) -> Vec<&str> {
     let starts = text.match_indices("hello").filter(|(at, _)| *at > 0);
     starts
@@ -613,7 +613,7 @@ fn messages(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The npm packages of tests/clients, by their lock file.
+/// Installs the npm packages of tests/clients, unless they are there.
 fn install_clients() {
     let folder = root().join("tests/clients");
     if !folder.join("node_modules").exists() {
@@ -636,10 +636,10 @@ fn every_example_runs() {
     }
 }
 
-/// The anchor that GitHub and others make of a heading.
+/// The anchor of a heading, by GitHub's rules.
 fn anchor(heading: &str) -> String {
     let mut text = heading.trim_start_matches('#').trim().replace('`', "");
-    // Of a link only what is shown.
+    // A link counts with its text only.
     while let Some((before, rest)) = text.split_once("](") {
         let (shown, rest) = (before.replace('[', ""), rest.split_once(')').map_or("", |(_, rest)| rest).to_owned());
         text = shown + &rest;
@@ -706,7 +706,7 @@ fn the_readme_is_for_a_minute() {
 }
 
 #[test]
-fn a_page_begins_with_what_it_is_good_for() {
+fn a_guide_begins_with_its_purpose() {
     for (name, text) in pages() {
         if name.starts_with("docs/") {
             let first = text.lines().nth(2).unwrap_or_default();
@@ -715,7 +715,7 @@ fn a_page_begins_with_what_it_is_good_for() {
     }
 }
 
-/// Wherever a page shows a limit in a table, it is the limit of the code.
+/// Tables of limits have the defaults and units of the code.
 #[test]
 fn limits() {
     let mut shown = 0;
@@ -737,7 +737,7 @@ fn limits() {
     assert_eq!(shown, 5, "README has five of the limits");
 }
 
-/// The page for operators explains every number that relay has.
+/// docs/operations.md explains every metric, and no other.
 #[test]
 fn metrics() {
     let (relay, text) = (Relay::start(""), page("docs/operations.md"));
@@ -752,7 +752,7 @@ fn metrics() {
     }
 }
 
-/// The rights that docs/cluster.md names are all that a relay's user of Redis needs: for messages, lists, and who died.
+/// The rights in docs/cluster.md suffice for messages, presence lists, and the clean-up after a dead relay.
 #[test]
 fn the_rights_of_a_user_of_redis() {
     let text = page("docs/cluster.md");
@@ -775,7 +775,7 @@ fn the_rights_of_a_user_of_redis() {
     }
     let sessions = || relay.admin("/api/online?source=demo").json()["sessions"].clone();
     wait_until(json!(2), sessions);
-    // It dies without a word, and what it left is taken out.
+    // Kill the other relay: its sessions leave the lists.
     drop((sibling, there));
     wait_siblings(&relay, 0);
     wait_until(json!(1), sessions);
@@ -784,7 +784,7 @@ fn the_rights_of_a_user_of_redis() {
     assert!(!relay.log().concat().contains("NOPERM"), "{:?}", relay.log());
 }
 
-/// The tests of the tests.
+/// The helpers of this file.
 #[test]
 fn how_pages_are_read() {
     let (blocks, prose) = parse("x", "a\n```sh no_run\ncargo b\n```\n- b\n  ```json\n  {}\n  ```\n");
