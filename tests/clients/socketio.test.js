@@ -200,10 +200,10 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
   })
 })
 
-describe('what README shows', () => {
+describe('what docs/clients.md shows', () => {
   for (const version of ['2.5', '4.8']) test(`to a page with ${version}`, async () => {
-    const readme = fs.readFileSync(require('node:path').join(__dirname, '../../README.md'), 'utf8')
-    const shown = readme.split('```js\n').map(block => block.split('```')[0]).filter(block => block.includes("'newMsg'"))
+    const text = fs.readFileSync(require('node:path').join(__dirname, '../../docs/clients.md'), 'utf8')
+    const shown = text.split('```js\n').map(block => block.split('```')[0]).filter(block => block.includes("'newMsg'"))
     assert.equal(shown.length, 1)
     const relay = await start()
     const [messages, answers] = [[], []]
@@ -215,7 +215,7 @@ describe('what README shows', () => {
     await until('an answer', () => answers.length)
     await relay.notify('chat_room', 'from a backend')
     await until('the messages', () => messages.length === 2)
-    assert.deepEqual(messages.map(([room, data]) => [room, data]), [['chat_room', { text: 'hello' }], ['chat_room', 'from a backend']])
+    assert.deepEqual(messages.map(([room, data]) => [room, data]), [['chat_room', { text: 'hello from Socket.IO' }], ['chat_room', 'from a backend']])
     assert.deepEqual(answers, [[{ code: 1, msg: '', data: { id: messages[0][2] } }]])
     socket.close()
     await relay.stop()
