@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 /// Modules by floor; a module may import from its own and lower floors. On floor 2, `http` serves `websocket` (its
 /// upgrade is a request), and on floor 3 the routes know the hub.
-const FLOORS: [(&str, u32); 22] = [
+const FLOORS: [(&str, u32); 21] = [
     ("clock", 1),
     ("config", 1),
     ("frame", 1),
@@ -25,7 +25,6 @@ const FLOORS: [(&str, u32); 22] = [
     ("hub", 3),
     ("api", 3),
     ("server", 4),
-    ("bench", 5),
     ("cli", 5),
     ("fuzzing", 5),
 ];

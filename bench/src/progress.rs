@@ -1,33 +1,33 @@
-//! The line that says how far a run is, for who watches it.
+//! The progress line on the terminal.
 
 use std::{
     io::{self, IsTerminal, Write},
     time::{Duration, Instant},
 };
 
-/// A line on standard error, redrawn a few times a second; nothing if that is no terminal.
+/// A line on standard error, redrawn four times a second. Prints nothing if standard error is not a terminal.
 #[derive(Debug)]
 pub struct Progress {
-    watched: bool,
+    enabled: bool,
     last: Option<Instant>,
 }
 
 impl Progress {
-    /// A line that is not there yet.
+    /// A progress line that is not shown yet.
     pub fn new() -> Progress {
-        Progress { watched: io::stderr().is_terminal(), last: None }
+        Progress { enabled: io::stderr().is_terminal(), last: None }
     }
 
-    /// Shows what `text` says, if it is time to.
+    /// Redraws the line with `text` if the last redraw was long enough ago.
     pub fn show(&mut self, text: impl FnOnce() -> String) {
         let due = self.last.is_none_or(|last| last.elapsed() > INTERVAL);
-        if self.watched && due {
+        if self.enabled && due {
             self.last = Some(Instant::now());
             let _ = write!(io::stderr(), "\r\x1b[K{}", text());
         }
     }
 
-    /// Takes the line away.
+    /// Erases the line.
     pub fn clear(&mut self) {
         if self.last.take().is_some() {
             let _ = write!(io::stderr(), "\r\x1b[K");

@@ -7,23 +7,23 @@ use lexopt::{
     Parser, ValueExt,
 };
 
-use super::{member::Kind, script::SMALLEST};
+use crate::{member::Kind, workload::MIN_SIZE};
 
-/// What is measured.
+/// The measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Messages to the members of rooms.
     FanOut,
-    /// Sessions that do nothing.
+    /// Idle sessions.
     Idle,
-    /// Notifications to a room in which nobody is.
+    /// Notifications to an empty room.
     Ingest,
     /// Logins.
     Connect,
 }
 
 impl Mode {
-    /// As the command line names it.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Mode::FanOut => "fan-out",
@@ -38,106 +38,106 @@ impl Mode {
     }
 }
 
-/// Which relay is measured.
+/// The relay to measure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Relay {
-    /// One that runs.
+    /// A running relay.
     Running {
         /// `HOST:PORT` or `unix:PATH`.
         address: String,
-        /// Its process, for the figures of the server.
+        /// Its process id, for CPU time and memory.
         pid: Option<u32>,
-        /// The host that is one's own though it is not this machine.
+        /// A host that the user owns although it is not this machine.
         owned: Option<String>,
     },
-    /// One of our own; the program, if not the one beside this.
+    /// A relay that is started for the run: its program, unless it is the one beside relay-bench.
     Started(Option<PathBuf>),
 }
 
 /// When messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
-    /// When fewer than so many are in flight (of each connection, with `ingest`).
+    /// As soon as fewer than this many are in flight (on each connection, with `ingest`).
     Window(usize),
-    /// So many a second, whatever comes back.
+    /// This many per second, regardless of responses.
     Rate(f64),
 }
 
-/// A run that was asked for.
+/// The options of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// What is measured.
+    /// The measurement.
     pub mode: Mode,
-    /// Where.
+    /// The relay to measure.
     pub relay: Relay,
-    /// What members speak.
+    /// The protocol of the members.
     pub client: Kind,
-    /// How many there are; with `connect`, how many logins in all.
+    /// The number of members; with `connect`, of logins.
     pub members: Option<usize>,
-    /// How many are in the rooms before the logins that are measured, and stay.
+    /// The number of members that are in the rooms while `connect` measures logins.
     pub present: usize,
-    /// How many rooms they are in.
+    /// The number of rooms.
     pub rooms: usize,
-    /// Bytes of a message's data.
+    /// The size of a message's data in bytes.
     pub size: usize,
-    /// How many messages; without it time is the bound.
+    /// The number of messages; without it, time is the limit.
     pub messages: Option<u64>,
-    /// How long messages are sent, sessions watched, logins made.
+    /// How long to send messages, watch sessions or log clients in.
     pub seconds: Option<Duration>,
     /// When messages are sent.
     pub pace: Pace,
-    /// Backends.
+    /// The number of backends.
     pub connections: usize,
-    /// Logins at the same time.
+    /// The number of concurrent logins.
     pub concurrency: usize,
-    /// The source.
+    /// The source to publish to.
     pub source: String,
-    /// Its key.
+    /// The signing key of the source.
     pub key: String,
     /// Whether the report is JSON.
     pub json: bool,
-    /// How long all of it may take.
+    /// The maximum duration of the run.
     pub timeout: Duration,
-    /// After how long without anything what is owed counts as lost.
+    /// How long nothing may arrive before outstanding deliveries count as lost.
     pub stall: Duration,
 }
 
-/// What the command line says.
+/// The command on the command line.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Asked {
-    /// A run.
+pub enum Command {
+    /// Measure.
     Run(Box<Options>),
-    /// A text.
-    Say(String),
+    /// Print a text: help or version.
+    Print(String),
 }
 
-/// Reads a command line; the error says what is wrong with it.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, lexopt::Error> {
+/// Parses a command line.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
     let mut parser = Parser::from_args(args);
-    let mut given = Given::default();
+    let mut arguments = Arguments::default();
     while let Some(argument) = parser.next()? {
         let name = match argument {
-            Long("help") | Short('h') => return Ok(Asked::Say(HELP.into())),
+            Long("help") | Short('h') => return Ok(Command::Print(HELP.into())),
             Long("version") | Short('V') => {
-                return Ok(Asked::Say(format!("relay-bench {}\n", env!("CARGO_PKG_VERSION"))));
+                return Ok(Command::Print(format!("relay-bench {}\n", env!("CARGO_PKG_VERSION"))));
             }
             Long(name) => name.to_owned(),
-            Value(word) if given.mode.is_none() => {
+            Value(word) if arguments.mode.is_none() => {
                 let word = word.string()?;
-                given.mode = Some(Mode::from_name(&word).ok_or_else(|| format!("there is no mode {word:?}"))?);
+                arguments.mode = Some(Mode::from_name(&word).ok_or_else(|| format!("unknown mode {word:?}: expected fan-out, idle, ingest or connect"))?);
                 continue;
             }
             other => return Err(other.unexpected()),
         };
-        given.option(&name, &mut parser)?;
+        arguments.option(&name, &mut parser)?;
     }
-    Ok(Asked::Run(Box::new(given.finish()?)))
+    Ok(Command::Run(Box::new(arguments.finish()?)))
 }
 
 #[derive(Default)]
-struct Given {
+struct Arguments {
     mode: Option<Mode>,
-    /// Every option that was given, to see whether it belongs to the mode.
+    /// The name of every option given, to check it against the mode.
     names: Vec<String>,
     address: Option<String>,
     pid: Option<u32>,
@@ -161,7 +161,7 @@ struct Given {
     stall: Option<Duration>,
 }
 
-impl Given {
+impl Arguments {
     fn option(&mut self, name: &str, parser: &mut Parser) -> Result<(), lexopt::Error> {
         match name {
             "addr" => self.address = Some(parser.value()?.string()?),
@@ -172,7 +172,7 @@ impl Given {
                 let wanted = parser.value()?.string()?;
                 let kind = Kind::ALL.iter().find(|(name, _)| *name == wanted);
                 let names = || Kind::ALL.map(|(name, _)| name).join(", ");
-                self.client = Some(kind.ok_or_else(|| format!("--client is one of {}, not {wanted:?}", names()))?.1);
+                self.client = Some(kind.ok_or_else(|| format!("--client: expected one of {}, not {wanted:?}", names()))?.1);
             }
             "members" => self.members = Some(number(name, parser, 1_000_000)?),
             "present" => self.present = Some(number(name, parser, 1_000_000)?),
@@ -185,7 +185,7 @@ impl Given {
             "rate" => {
                 let rate: f64 = parser.value()?.parse()?;
                 let right = (0.01..=10_000_000.0).contains(&rate);
-                self.rate = Some(if right { rate } else { return Err("--rate is 0.01 to 10000000 a second".into()) });
+                self.rate = Some(if right { rate } else { return Err("--rate: expected a number from 0.01 to 10000000 (messages per second)".into()) });
             }
             "seconds" => self.seconds = Some(seconds(name, parser)?),
             "timeout" => self.timeout = Some(seconds(name, parser)?),
@@ -193,15 +193,15 @@ impl Given {
             "source" => self.source = Some(parser.value()?.string()?),
             "key" => self.key = Some(parser.value()?.string()?),
             "json" => self.json = true,
-            _ => return Err(format!("there is no option --{name}").into()),
+            _ => return Err(format!("unknown option --{name}").into()),
         }
         self.names.push(name.into());
         Ok(())
     }
 
     fn finish(self) -> Result<Options, lexopt::Error> {
-        let mode = self.mode.ok_or("measure what: fan-out, idle, ingest or connect?")?;
-        let own: &[&str] = match mode {
+        let mode = self.mode.ok_or("missing mode: expected fan-out, idle, ingest or connect")?;
+        let allowed: &[&str] = match mode {
             Mode::FanOut => {
                 &["client", "members", "rooms", "size", "messages", "window", "rate", "connections", "concurrency"]
             }
@@ -210,13 +210,13 @@ impl Given {
             Mode::Connect => &["client", "members", "present", "rooms", "concurrency"],
         };
         for name in self.names {
-            if !own.contains(&name.as_str()) && !COMMON.contains(&name.as_str()) {
-                return Err(format!("--{name} does not belong to {}", mode.name()).into());
+            if !allowed.contains(&name.as_str()) && !COMMON.contains(&name.as_str()) {
+                return Err(format!("--{name} is not an option of {}", mode.name()).into());
             }
         }
         let relay = match self.start {
             Some(_) if self.address.is_some() || self.pid.is_some() || self.owned.is_some() => {
-                return Err("--start starts a relay of its own: no --addr, --pid or --i-own-this-host with it".into());
+                return Err("--start cannot be combined with --addr, --pid or --i-own-this-host".into());
             }
             Some(path) => Relay::Started(path),
             None => Relay::Running {
@@ -226,19 +226,19 @@ impl Given {
             },
         };
         let pace = match (self.window, self.rate) {
-            (Some(_), Some(_)) => return Err("--window waits for what was sent, --rate does not: one of them".into()),
+            (Some(_), Some(_)) => return Err("--window and --rate cannot be combined".into()),
             (window, None) => Pace::Window(window.unwrap_or(1)),
             (None, Some(rate)) => Pace::Rate(rate),
         };
         let size = self.size.unwrap_or(128);
-        if size < SMALLEST {
-            return Err(format!("--size must be at least {SMALLEST}: what is checked has to fit").into());
+        if size < MIN_SIZE {
+            return Err(format!("--size must be at least {MIN_SIZE}: a message contains the id of the run and its own number").into());
         }
-        let counted = self.messages.is_some() || (mode == Mode::Connect && self.members.is_some());
-        let seconds = self.seconds.or((!counted).then_some(Duration::from_secs(5)));
+        let limited = self.messages.is_some() || (mode == Mode::Connect && self.members.is_some());
+        let seconds = self.seconds.or((!limited).then_some(Duration::from_secs(5)));
         let timeout = self.timeout.unwrap_or(Duration::from_secs(120));
         if seconds.is_some_and(|seconds| seconds >= timeout) {
-            return Err("--seconds must be less than --timeout".into());
+            return Err(format!("--seconds must be less than --timeout ({} s)", timeout.as_secs_f64()).into());
         }
         Ok(Options {
             mode,
@@ -262,19 +262,19 @@ impl Given {
     }
 }
 
-fn number(name: &str, parser: &mut Parser, most: usize) -> Result<usize, lexopt::Error> {
+fn number(name: &str, parser: &mut Parser, max: usize) -> Result<usize, lexopt::Error> {
     let number: usize = parser.value()?.parse()?;
-    let right = (1..=most).contains(&number);
-    right.then_some(number).ok_or_else(|| format!("--{name} is a number from 1 to {most}").into())
+    let right = (1..=max).contains(&number);
+    right.then_some(number).ok_or_else(|| format!("--{name}: expected a number from 1 to {max}").into())
 }
 
 fn seconds(name: &str, parser: &mut Parser) -> Result<Duration, lexopt::Error> {
     let seconds: f64 = parser.value()?.parse()?;
     let right = (0.01..=86_400.0).contains(&seconds);
-    right.then(|| Duration::from_secs_f64(seconds)).ok_or_else(|| format!("--{name} is 0.01 to 86400 seconds").into())
+    right.then(|| Duration::from_secs_f64(seconds)).ok_or_else(|| format!("--{name}: expected 0.01 to 86400 (seconds)").into())
 }
 
-/// A path may follow, if it is neither an option nor a mode.
+/// The optional value of `--start`: the next word, unless it is an option or a mode.
 fn path(parser: &mut Parser) -> Result<Option<PathBuf>, lexopt::Error> {
     if let Some(path) = parser.optional_value() {
         return Ok(Some(path.into()));
@@ -285,56 +285,68 @@ fn path(parser: &mut Parser) -> Result<Option<PathBuf>, lexopt::Error> {
     Ok(parser.try_raw_args().and_then(|mut words| words.next_if(is_path)).map(PathBuf::from))
 }
 
-/// The options of every mode.
+/// The options that every mode has.
 const COMMON: [&str; 10] =
     ["addr", "pid", "i-own-this-host", "start", "source", "key", "json", "seconds", "timeout", "stall"];
-/// The demo setting's, which is everybody's.
+/// The public key of the built-in demo configuration.
 const DEMO_KEY: &str = "try4dfs%#fs!#$2334ds(%B)";
 
 const HELP: &str = "\
 relay-bench fan-out|idle|ingest|connect [OPTIONS]
 
-Measures a relay: one thread makes the load and checks each delivery. 'relay bench' is the same.
+Makes a load for relay from one thread, checks every delivery, and reports latency, CPU time and memory.
+'relay bench' is the same command.
 
-  fan-out                 members in rooms get notifications: deliveries/s, latency, CPU per delivery
-  idle                    sessions that have sent and got a message each: bytes and CPU they take
-  ingest                  notifications to a room in which nobody is: accepted/s, latency, CPU each
-  connect                 logins one after the other, closed once they are in: logins/s, CPU each
+Modes:
+  fan-out                 publish notifications to the members of rooms: deliveries/s, latency, CPU per
+                          delivery
+  idle                    open sessions that each send and receive one message, then do nothing: memory
+                          per session, CPU
+  ingest                  publish notifications to an empty room: accepted/s, latency, CPU per notification
+  connect                 log clients in and disconnect them: logins/s, latency, CPU per login
 
-Which relay:
-  --addr HOST:PORT        one that runs, also unix:PATH (127.0.0.1:4000); only on this machine
-  --pid PID               its process, for its CPU and memory
-  --i-own-this-host HOST  the HOST of --addr may be another machine: it is yours
-  --start [PATH]          start one for the run, on a free port, without a limit of messages; PATH is
-                          the program (the relay beside this program, else in PATH)
-  --source NAME, --key KEY
-                          a source and its key (the demo setting's)
-How much:
-  --client KIND           ws: plain WebSocket (default); sio4, sio3: Socket.IO 3.x/4.x and 1.x/2.x over
-                          a WebSocket; polling4, polling3: the same over HTTP long polling
-  --members N             clients (1000); with connect: logins in all
-  --present N             connect: clients that are in the rooms before that, and stay (1)
-  --rooms N               rooms they are spread over (1; with idle 100)
-  --size BYTES            a message's data (128; at least 20)
-  --messages N            messages in all
-  --seconds S             how long messages are sent, sessions watched, logins made (5, unless a number
-                          is given: then the number, or whichever comes first)
-  --window N              closed loop: N messages in flight, in ingest N on each connection (1); latency
-                          counts from a message's send
-  --rate N                open loop: N messages a second, come what may; latency counts from when a
-                          message was due, so that what a stall delays is not left out
-  --connections N         backends that publish, each on a connection of its own (1; with ingest 16)
-  --concurrency N         logins at the same time (32)
-The rest:
-  --json                  one JSON object in place of the table; keys name their units
-  --stall S               seconds without anything after which what is owed is lost (5)
-  --timeout S             seconds after which a run ends whatever happens (120)
+Server:
+  --addr HOST:PORT        the relay to load, or unix:PATH (default 127.0.0.1:4000); it must be on this
+                          machine
+  --pid PID               its process; without it CPU time and memory are unknown
+  --i-own-this-host HOST  allow another machine in --addr: you confirm that you own HOST
+  --start [PATH]          start a relay for the run, on a free port and without a limit of the message
+                          rate; PATH is the program (default: relay beside relay-bench, else in $PATH)
+  --source NAME           the source to publish to (default demo)
+  --key KEY               its signing key (default: the key of the built-in demo configuration)
 
-A delivery must come once, in the order of its publisher, in its room, with every byte of its data.
-CPU is the relay's own, user and system, as the scheduler counts it; memory is what is resident.
-Exit codes: 0, 1 (something lost, doubled, out of order, damaged, refused or never answered; or the run
-failed), 2 (bad command line, not this machine, too few descriptors).
+Load:
+  --client KIND           ws: plain WebSocket (default)
+                          sio4, sio3: Socket.IO 3.x/4.x and 1.x/2.x over a WebSocket
+                          polling4, polling3: Socket.IO over HTTP long polling
+  --members N             number of clients (default 1000); with connect, number of logins
+  --present N             connect: clients that are in the rooms all the time (default 1)
+  --rooms N               number of rooms; clients are spread evenly (default 1, idle 100)
+  --size BYTES            size of a message's data (default 128, at least 20)
+  --messages N            number of messages
+  --seconds S             duration of sending, watching or logging in (default 5; without limit if the
+                          number of messages or logins is given); with both, the first limit ends the run
+  --window N              closed loop: keep N messages in flight, with ingest N on each connection
+                          (default 1); latency counts from sending
+  --rate N                open loop: send N messages per second regardless of responses; latency counts
+                          from the scheduled time, so that it includes the delay that a stall causes
+  --connections N         number of backends, each with its own connection (default 1, ingest 16)
+  --concurrency N         number of concurrent logins (default 32)
 
+Output and limits:
+  --json                  print one JSON object instead of a table; keys name their units
+  --stall S               count outstanding deliveries as lost after S seconds without data (default 5)
+  --timeout S             end the run with an error after S seconds (default 120)
+
+A delivery must arrive exactly once, in the order of its publisher, in its room, with the exact data.
+CPU time is relay's user and system time as the scheduler accounts it; memory is resident memory.
+
+Exit codes:
+  0  success
+  1  deliveries or responses were lost, duplicated, out of order, damaged or refused, or the run failed
+  2  bad command line, a server on another machine, or too few file descriptors
+
+Examples:
   relay bench fan-out --start --members 1000 --window 32
   relay bench fan-out --start --client polling4 --members 200 --rate 100 --seconds 10
   relay bench idle --addr 127.0.0.1:4000 --pid $(pidof relay) --members 10000
@@ -347,19 +359,19 @@ mod tests {
     use super::*;
     use crate::engineio::Revision;
 
-    fn asked(line: &str) -> Result<Asked, String> {
+    fn command(line: &str) -> Result<Command, String> {
         parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
     }
 
     fn options(line: &str) -> Options {
-        match asked(line) {
-            Ok(Asked::Run(options)) => *options,
+        match command(line) {
+            Ok(Command::Run(options)) => *options,
             other => panic!("{line}: {other:?}"),
         }
     }
 
     #[test]
-    fn what_is_asked_for() {
+    fn options_and_defaults() {
         let plain = options("fan-out");
         assert_eq!(plain.relay, Relay::Running { address: "127.0.0.1:4000".into(), pid: None, owned: None });
         assert_eq!((plain.pace, plain.members, plain.rooms, plain.size), (Pace::Window(1), Some(1000), 1, 128));
@@ -373,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_of_ones_own() {
+    fn start_takes_an_optional_path() {
         for line in ["--start idle", "idle --start", "idle --start --json"] {
             assert_eq!(options(line).relay, Relay::Started(None), "{line}");
         }
@@ -383,12 +395,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong() {
+    fn errors() {
         for (line, why) in [
-            ("", "measure what"),
-            ("fanout", "there is no mode"),
+            ("", "missing mode"),
+            ("fanout", "unknown mode"),
             ("fan-out idle", "idle"),
-            ("fan-out --frob", "there is no option --frob"),
+            ("fan-out --frob", "unknown option --frob"),
             ("fan-out -x", "-x"),
             ("fan-out --members", "missing"),
             ("fan-out --members 0", "1 to 1000000"),
@@ -396,24 +408,24 @@ mod tests {
             ("fan-out --client tcp", "ws, sio4, sio3, polling4, polling3"),
             ("fan-out --rate 0", "--rate"),
             ("fan-out --rate nan", "--rate"),
-            ("fan-out --window 1 --rate 1", "one of them"),
+            ("fan-out --window 1 --rate 1", "cannot be combined"),
             ("fan-out --size 19", "at least 20"),
             ("fan-out --seconds 120", "less than --timeout"),
             ("fan-out --seconds inf", "seconds"),
-            ("ingest --members 5", "--members does not belong to ingest"),
-            ("idle --present 5", "--present does not belong to idle"),
-            ("connect --window 5", "--window does not belong to connect"),
-            ("idle --start --addr 127.0.0.1:1", "--start starts"),
+            ("ingest --members 5", "--members is not an option of ingest"),
+            ("idle --present 5", "--present is not an option of idle"),
+            ("connect --window 5", "--window is not an option of connect"),
+            ("idle --start --addr 127.0.0.1:1", "--start cannot be combined"),
         ] {
-            let error = asked(line).expect_err(line);
+            let error = command(line).expect_err(line);
             assert!(error.contains(why), "{line}: {error}");
         }
     }
 
     #[test]
-    fn texts() {
+    fn help_and_version() {
         for (line, text) in [("--help", "--i-own-this-host"), ("fan-out -h", "Exit codes"), ("-V", "relay-bench ")] {
-            assert!(matches!(asked(line), Ok(Asked::Say(said)) if said.contains(text)), "{line}");
+            assert!(matches!(command(line), Ok(Command::Print(printed)) if printed.contains(text)), "{line}");
         }
         assert!(HELP.lines().all(|line| line.chars().count() <= 110));
     }

@@ -1,26 +1,28 @@
 //! WebSocket frames as a client reads and writes them (RFC 6455 section 5).
 
-/// A kind of frame.
+use crate::error::ConnectionError;
+
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
     /// UTF-8 text.
     Text,
-    /// Bytes.
+    /// Binary data.
     Binary,
     /// The closing handshake.
     Close,
-    /// "Are you there?"
+    /// A ping.
     Ping,
-    /// The answer.
+    /// The answer to a ping.
     Pong,
 }
 
-/// What is done with a frame; the error ends the connection.
-pub type Handler<'a> = dyn FnMut(Opcode, &[u8]) -> Result<(), String> + 'a;
+/// Handles a frame. An error ends the connection.
+pub type Handler<'a> = dyn FnMut(Opcode, &[u8]) -> Result<(), ConnectionError> + 'a;
 
-/// Hands each whole frame of `bytes` to `handle` until it fails; how many bytes they were. What is left over is the
-/// beginning of a frame. The error says what no server may send; relay sends no frame in fragments.
-pub fn take(bytes: &[u8], handle: &mut Handler<'_>) -> Result<usize, String> {
+/// Calls `handle` with each complete frame in `bytes` until it fails, and returns how many bytes these were; the rest is the
+/// beginning of another frame. Fails if a server must not send such a frame. Fragments are not supported: relay sends none.
+pub fn parse(bytes: &[u8], handle: &mut Handler<'_>) -> Result<usize, ConnectionError> {
     let mut at = 0;
     while let [first, second, rest @ ..] = &bytes[at..] {
         let opcode = match first {
@@ -29,17 +31,17 @@ pub fn take(bytes: &[u8], handle: &mut Handler<'_>) -> Result<usize, String> {
             0x88 => Opcode::Close,
             0x89 => Opcode::Ping,
             0x8a => Opcode::Pong,
-            _ => return Err(format!("a frame begins with {first:#04x}")),
+            _ => return Err(ConnectionError::malformed(format!("invalid first byte of a frame: {first:#04x}"))),
         };
         let (head, length) = match (second, rest) {
             (0..126, _) => (2, usize::from(*second)),
             (126, [high, low, ..]) => (4, usize::from(u16::from_be_bytes([*high, *low]))),
             (127, [a, b, c, d, e, f, g, h, ..]) => {
                 let length = u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]);
-                (10, usize::try_from(length).map_err(|_| format!("a frame of {length} bytes"))?)
+                (10, usize::try_from(length).map_err(|_| ConnectionError::TooLong(usize::MAX))?)
             }
             (126 | 127, _) => break,
-            _ => return Err("a server's frame is masked".into()),
+            _ => return Err(ConnectionError::malformed("a frame of the server is masked")),
         };
         let Some(payload) = bytes[at + head..].get(..length) else { break };
         handle(opcode, payload)?;
@@ -48,7 +50,7 @@ pub fn take(bytes: &[u8], handle: &mut Handler<'_>) -> Result<usize, String> {
     Ok(at)
 }
 
-/// Appends a frame as a client sends it. The mask is zero, which a server cannot tell from any other.
+/// Appends a frame as a client sends it. The masking key is zero: valid, and the payload needs no second pass.
 pub fn push(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.push(match opcode {
         Opcode::Text => 0x81,
@@ -76,7 +78,7 @@ pub fn push(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
 mod tests {
     use super::*;
 
-    /// A client's frame as a server would send it.
+    /// A frame as a server sends it.
     fn unmasked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
         let mut frame = Vec::new();
         push(&mut frame, opcode, payload);
@@ -86,9 +88,9 @@ mod tests {
         frame
     }
 
-    fn taken(bytes: &[u8]) -> (usize, Vec<(Opcode, Vec<u8>)>) {
+    fn parsed(bytes: &[u8]) -> (usize, Vec<(Opcode, Vec<u8>)>) {
         let mut frames = Vec::new();
-        let used = take(bytes, &mut |opcode, payload| {
+        let used = parse(bytes, &mut |opcode, payload| {
             frames.push((opcode, payload.to_vec()));
             Ok(())
         });
@@ -112,22 +114,22 @@ mod tests {
             bytes.extend(unmasked(*opcode, payload));
             ends.push(bytes.len());
         }
-        // Within the long one a few cuts say what all would.
-        let dull = ends[3] + 20..ends[4] - 20;
-        for cut in (0..=bytes.len()).filter(|cut| !dull.contains(cut) || cut % 5000 == 0) {
-            let (used, mut frames) = taken(&bytes[..cut]);
+        // Within the long payload a few cuts are enough.
+        let sampled = ends[3] + 20..ends[4] - 20;
+        for cut in (0..=bytes.len()).filter(|cut| !sampled.contains(cut) || cut % 5000 == 0) {
+            let (used, mut frames) = parsed(&bytes[..cut]);
             assert_eq!(used, ends.iter().copied().filter(|end| *end <= cut).max().unwrap_or(0), "{cut}");
-            let (more, rest) = taken(&bytes[used..]);
+            let (more, rest) = parsed(&bytes[used..]);
             frames.extend(rest);
             assert_eq!((used + more, frames.as_slice()), (bytes.len(), payloads.as_slice()), "{cut}");
         }
     }
 
     #[test]
-    fn what_no_server_sends() {
+    fn invalid_frames() {
         for bytes in [&b"\x81\x80\0\0\0\0"[..], b"\x01\x01x", b"\x80\x01x", b"\xc1\x01x", b"HTTP"] {
-            assert!(take(bytes, &mut |_, _| Ok(())).is_err(), "{bytes:?}");
+            assert!(parse(bytes, &mut |_, _| Ok(())).is_err(), "{bytes:?}");
         }
-        assert_eq!(take(b"\x81\x01x\x81\x01y", &mut |_, _| Err("no".into())), Err("no".into()));
+        assert!(parse(b"\x81\x01x\x81\x01y", &mut |_, _| Err(ConnectionError::Closed)).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! A connection of the load: what has come but is not whole, and what the socket has not taken yet.
+//! A non-blocking connection with its buffers: received bytes that are incomplete, and bytes to send.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -7,6 +7,8 @@ use mio::{
     event::Source,
     net::{TcpStream, UnixStream},
 };
+
+use crate::error::ConnectionError;
 
 /// A socket.
 #[derive(Debug)]
@@ -18,7 +20,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// A TCP socket that sends small pieces at once.
+    /// A TCP socket with `TCP_NODELAY`.
     pub fn tcp(stream: TcpStream) -> io::Result<Stream> {
         stream.set_nodelay(true)?;
         Ok(Stream::Tcp(stream))
@@ -39,82 +41,84 @@ impl Stream {
     }
 }
 
-/// A connection that is being opened, or open.
+/// A connection, open or being opened.
 #[derive(Debug)]
-pub struct Link {
+pub struct Connection {
     stream: Stream,
+    /// Received bytes of an incomplete response or frame.
     rest: Vec<u8>,
+    /// Bytes that the socket has not accepted yet.
     out: Vec<u8>,
 }
 
-impl Link {
-    /// A connection whose events have that token.
-    pub fn new(mut stream: Stream, registry: &Registry, token: Token) -> io::Result<Link> {
+impl Connection {
+    /// Registers a socket; its events carry `token`.
+    pub fn new(mut stream: Stream, registry: &Registry, token: Token) -> io::Result<Connection> {
         let source: &mut dyn Source = match &mut stream {
             Stream::Tcp(stream) => stream,
             Stream::Unix(stream) => stream,
         };
         registry.register(source, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Link { stream, rest: Vec::new(), out: Vec::new() })
+        Ok(Connection { stream, rest: Vec::new(), out: Vec::new() })
     }
 
-    /// Queues bytes; [`Link::flush`] sends them.
+    /// Queues bytes; [`Connection::flush`] sends them.
     pub fn push(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
 
-    /// How many bytes the socket has not taken.
+    /// The number of bytes that the socket has not accepted yet.
     pub fn backlog(&self) -> usize {
         self.out.len()
     }
 
-    /// Writes what the socket takes; the rest goes when it is writable again.
-    pub fn flush(&mut self) -> Result<(), String> {
+    /// Writes what the socket accepts. The rest is sent when it is writable again.
+    pub fn flush(&mut self) -> Result<(), ConnectionError> {
         let mut sent = 0;
         while sent < self.out.len() {
             match self.stream.write(&self.out[sent..]) {
                 Ok(length) => sent += length,
-                // The last is what a socket says that is still being connected.
+                // A socket that is still connecting reports NotConnected.
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(error.into()),
             }
         }
         self.out.drain(..sent);
         Ok(())
     }
 
-    /// Reads what is there and hands it to `take`, together with what was left over; `take` says how many of the bytes it
-    /// has used. Whether there may be more, which no event tells of: who never stops sending must not keep the run from its
-    /// end. The error says why the connection is over.
+    /// Reads what is available and calls `parse` with it, preceded by what `parse` left over the last time; `parse` returns
+    /// how many bytes it used. Returns `true` if there may be more to read, for which no event arrives: the number of reads is
+    /// bounded, so that a server that never stops sending cannot keep a run from ending.
     pub fn read(
         &mut self,
         buffer: &mut [u8],
-        take: &mut dyn FnMut(&[u8]) -> Result<usize, String>,
-    ) -> Result<bool, String> {
+        parse: &mut dyn FnMut(&[u8]) -> Result<usize, ConnectionError>,
+    ) -> Result<bool, ConnectionError> {
         for _ in 0..READS {
             let length = match self.stream.read(buffer) {
-                Ok(0) => return Err("closed by the server".into()),
+                Ok(0) => return Err(ConnectionError::Closed),
                 Ok(length) => length,
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
                     return Ok(false);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(error.into()),
             };
-            // Mostly what comes is whole and is used where it lies.
+            // Mostly everything is complete, and is parsed without a copy.
             if self.rest.is_empty() {
-                let used = take(&buffer[..length])?;
+                let used = parse(&buffer[..length])?;
                 self.rest.extend_from_slice(&buffer[used..length]);
             } else {
                 self.rest.extend_from_slice(&buffer[..length]);
-                let used = take(&self.rest)?;
+                let used = parse(&self.rest)?;
                 self.rest.drain(..used);
             }
-            if self.rest.len() > MOST_REST {
-                return Err(format!("{} bytes and no end of what began", self.rest.len()));
+            if self.rest.len() > MAX_REST {
+                return Err(ConnectionError::TooLong(self.rest.len()));
             }
-            // A short read took all there was, and what comes later is a new event (epoll(7), question 9).
+            // A short read emptied the socket; later bytes cause another event (epoll(7), question 9).
             if length < buffer.len() {
                 return Ok(false);
             }
@@ -123,7 +127,8 @@ impl Link {
     }
 }
 
-/// How often a socket is read in a row.
+/// The maximum number of reads in a row.
 const READS: usize = 16;
-/// Bytes of what is not whole. Nothing is: a message has a million at most, and a poll's answer what a slow client may owe.
-const MOST_REST: usize = 32 << 20;
+/// The maximum length of an incomplete response or frame, in bytes: far above a message (1 MB) and above a poll's response,
+/// which relay bounds by the client's `unsent` limit.
+const MAX_REST: usize = 32 << 20;
