@@ -305,8 +305,9 @@ impl Driver {
     }
 
     fn serve_member(&mut self, number: usize, writable: bool) -> Result<(), Error> {
-        let Driver { members, ledger, workload, kind, buffer, joined, acknowledged, begin, last_received, unread, .. } =
-            self;
+        let Driver {
+            members, ledger, workload, kind, buffer, joined, acknowledged, begin, last_received, unread, ..
+        } = self;
         let Some(member) = &mut members[number] else { return Ok(()) };
         let (room, form, started) = (ledger.room(number), kind.form(), member.started);
         let mut now = 0;

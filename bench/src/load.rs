@@ -197,7 +197,9 @@ impl Member {
                 _ => {
                     let wrong = || {
                         let text = printable(payload);
-                        ConnectionError::malformed(format!("lost, duplicated or out of order: message {next} is {text}"))
+                        ConnectionError::malformed(format!(
+                            "lost, duplicated or out of order: message {next} is {text}"
+                        ))
                     };
                     let expected = all.get(*next).ok_or_else(wrong)?;
                     if payload.get(*place..*place + expected.len()) != Some(expected) {

@@ -163,7 +163,9 @@ fn exchange_messages(run: &mut Run, first: usize) -> Result<(), Error> {
     let done = |driver: &Driver| driver.acknowledged >= expected && driver.pending_posts() == 0;
     if !driver.run_until(run.options.stall, &done)? || driver.acknowledged != expected {
         let acknowledged = driver.acknowledged;
-        return Err(Error::Failed(format!("relay acknowledged {acknowledged} messages of clients instead of {expected}")));
+        return Err(Error::Failed(format!(
+            "relay acknowledged {acknowledged} messages of clients instead of {expected}"
+        )));
     }
     for _ in 0..run.options.rooms {
         driver.publish(driver.now())?;

@@ -124,7 +124,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             Long(name) => name.to_owned(),
             Value(word) if arguments.mode.is_none() => {
                 let word = word.string()?;
-                arguments.mode = Some(Mode::from_name(&word).ok_or_else(|| format!("unknown mode {word:?}: expected fan-out, idle, ingest or connect"))?);
+                arguments.mode = Some(
+                    Mode::from_name(&word)
+                        .ok_or_else(|| format!("unknown mode {word:?}: expected fan-out, idle, ingest or connect"))?,
+                );
                 continue;
             }
             other => return Err(other.unexpected()),
@@ -172,7 +175,8 @@ impl Arguments {
                 let wanted = parser.value()?.string()?;
                 let kind = Kind::ALL.iter().find(|(name, _)| *name == wanted);
                 let names = || Kind::ALL.map(|(name, _)| name).join(", ");
-                self.client = Some(kind.ok_or_else(|| format!("--client: expected one of {}, not {wanted:?}", names()))?.1);
+                self.client =
+                    Some(kind.ok_or_else(|| format!("--client: expected one of {}, not {wanted:?}", names()))?.1);
             }
             "members" => self.members = Some(number(name, parser, 1_000_000)?),
             "present" => self.present = Some(number(name, parser, 1_000_000)?),
@@ -185,7 +189,11 @@ impl Arguments {
             "rate" => {
                 let rate: f64 = parser.value()?.parse()?;
                 let right = (0.01..=10_000_000.0).contains(&rate);
-                self.rate = Some(if right { rate } else { return Err("--rate: expected a number from 0.01 to 10000000 (messages per second)".into()) });
+                self.rate = Some(if right {
+                    rate
+                } else {
+                    return Err("--rate: expected a number from 0.01 to 10000000 (messages per second)".into());
+                });
             }
             "seconds" => self.seconds = Some(seconds(name, parser)?),
             "timeout" => self.timeout = Some(seconds(name, parser)?),
@@ -232,7 +240,10 @@ impl Arguments {
         };
         let size = self.size.unwrap_or(128);
         if size < MIN_SIZE {
-            return Err(format!("--size must be at least {MIN_SIZE}: a message contains the id of the run and its own number").into());
+            return Err(format!(
+                "--size must be at least {MIN_SIZE}: a message contains the id of the run and its own number"
+            )
+            .into());
         }
         let limited = self.messages.is_some() || (mode == Mode::Connect && self.members.is_some());
         let seconds = self.seconds.or((!limited).then_some(Duration::from_secs(5)));
@@ -271,7 +282,9 @@ fn number(name: &str, parser: &mut Parser, max: usize) -> Result<usize, lexopt::
 fn seconds(name: &str, parser: &mut Parser) -> Result<Duration, lexopt::Error> {
     let seconds: f64 = parser.value()?.parse()?;
     let right = (0.01..=86_400.0).contains(&seconds);
-    right.then(|| Duration::from_secs_f64(seconds)).ok_or_else(|| format!("--{name}: expected 0.01 to 86400 (seconds)").into())
+    right
+        .then(|| Duration::from_secs_f64(seconds))
+        .ok_or_else(|| format!("--{name}: expected 0.01 to 86400 (seconds)").into())
 }
 
 /// The optional value of `--start`: the next word, unless it is an option or a mode.
