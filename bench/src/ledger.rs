@@ -221,8 +221,10 @@ impl Ledger {
         self.faults.lost = self.due - self.delivered;
         let lost = self.faults.lost;
         if lost > 0 {
-            let first = self.messages.iter().position(|message| message.outstanding > 0).unwrap_or(0);
-            self.faults.add_example(|| format!("{lost} deliveries never arrived; the first is of message {first}"));
+            // Deliveries to members that left are not outstanding.
+            let first = self.messages.iter().position(|message| message.outstanding > 0);
+            let first = first.map_or(String::new(), |first| format!("; the first is of message {first}"));
+            self.faults.add_example(|| format!("{lost} deliveries never arrived{first}"));
         }
     }
 

@@ -146,8 +146,9 @@ fn every_kind_of_fault_is_found() {
         let mut found = FAULTS.map(|key| json[key].as_u64().unwrap_or_else(|| panic!("{key} in {json}")));
         assert_eq!(json["deliveries"], json["owed"].as_u64().unwrap() - found[0], "{fault:?}: {json}");
         if [Fault::Close, Fault::HangUp].contains(&fault) {
-            // Messages in flight are lost for this member; the others continue.
-            assert!(found[0] <= 3 && json["owed"].as_u64().unwrap() >= 45, "{json}");
+            // The member loses the messages in flight, at most one window; the others continue. All four can be messages after the
+            // faulty one if the end of the connection arrives later than that message.
+            assert!(found[0] <= 4 && json["owed"].as_u64().unwrap() >= 45, "{json}");
             found[0] = 0;
         }
         assert_eq!(found, counts, "{fault:?}: {json}");
