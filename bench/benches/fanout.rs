@@ -1,4 +1,4 @@
-//! What relay costs, beside what the kernel alone costs for the same work in the same run: `cargo bench --bench fanout`.
+//! Measures the CPU time and memory of relay, beside the kernel's share of the same work: `cargo bench --bench fanout`.
 //!
 //! A fan-out is 1,000 clients in one room and notifications of 128 bytes over HTTP, one at a time or 32 in flight. Every
 //! delivery is checked for loss, order and content. The lower bound is `relay_bench::floor`. Wall-clock time is noisy, so the

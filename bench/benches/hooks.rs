@@ -1,4 +1,4 @@
-//! What hooks cost, and what a backend that hangs costs other clients: `cargo bench --bench hooks`.
+//! Measures the cost of hooks, and the effect of a hanging backend on other clients: `cargo bench --bench hooks`.
 //!
 //! Part one: 20 clients cause 10,000 calls at 2,000 per second to a backend that answers at once. No call may be lost, and the
 //! calls of each client must arrive in order. Part two: 1,000 plain WebSocket clients of another namespace get a notification

@@ -9,7 +9,7 @@ pub enum Error {
     Usage(String),
     /// The operating system reported an error. Exit code 1.
     Io {
-        /// What failed.
+        /// The operation or the file that failed.
         what: String,
         /// The error.
         error: io::Error,

@@ -48,7 +48,7 @@ impl Kind {
     }
 }
 
-/// What happened to a member.
+/// An event of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// It joined its room.

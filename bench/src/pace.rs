@@ -9,7 +9,7 @@ use crate::{
     options::{Mode, Pace},
 };
 
-/// What sending and delivering took.
+/// The duration and the cost of sending and delivering the messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
     /// Seconds from the first message sent to the last byte received.

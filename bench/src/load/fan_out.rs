@@ -36,7 +36,7 @@ pub struct FanOut<'a> {
     pub size: usize,
 }
 
-/// What a fan-out cost.
+/// The cost of a fan-out.
 #[derive(Clone, Copy, Debug)]
 pub struct FanOutCost {
     /// The number of deliveries.

@@ -25,7 +25,7 @@ pub struct Idle<'a> {
     pub warm_up: usize,
 }
 
-/// What idle clients cost.
+/// The cost of idle clients.
 #[derive(Clone, Copy, Debug)]
 pub struct IdleCost {
     /// How long the connects took.
