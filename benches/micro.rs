@@ -1,6 +1,7 @@
-//! The pure parts, without a socket: `cargo bench --bench micro`, or with a part of a name behind `--`.
+//! Measures parts of relay without sockets: `cargo bench --bench micro`; `cargo bench --bench micro -- publish` runs those whose
+//! name contains `publish`.
 //!
-//! Seconds of a small machine are noisy; `tests/bench/instructions` counts what the whole daemon does.
+//! Wall-clock time is noisy on a small machine. `tests/bench/instructions` counts the instructions of the whole daemon instead.
 #![allow(missing_docs)]
 
 use core::ops::ControlFlow;
@@ -8,15 +9,16 @@ use std::io;
 
 use divan::{Bencher, black_box, counter::ItemsCount};
 use relay::{
-    api::{self, Context, Outcome, Site, admin::Guesses},
+    api::{self, Context, Outcome, Site, guesses::Guesses},
     clock::Now,
     config::{Config, DEMO_KEYS},
     engineio::{Revision, packet::Packet, payload},
     frame::{Opcode, Turn},
     http::{Exchange, Request},
-    hub::{Data, Form, Hub, Login, MessageId, broadcast::Message},
+    hub::{Hub, login::Login},
     key::{ClientKey, ConnKey, Handle, Key},
     limits::Limits,
+    message::{Data, Form, Message, MessageId},
     names::Rooms,
     outbox::Outbox,
     sign::{Policy, Scheme, Signature, Subject, to_hex},
@@ -25,8 +27,8 @@ use relay::{
 
 const SIZE: usize = 128;
 const MEMBERS: usize = 10_000;
-/// In a sample of what takes less than the clock can tell. (Left alone, divan takes the first call, which is a cold one, for
-/// a measure of all.)
+/// Calls per sample of a function that is too fast for the clock. Without it, divan derives the number from the first call,
+/// which is slow because caches are cold.
 const CALLS: u32 = 100;
 const KEY: &[u8] = DEMO_KEYS[0].1.as_bytes();
 const NOW: Now = Now { time: relay::clock::Time::START, unix: 1_795_000_000, utc_offset: 0 };
@@ -39,7 +41,7 @@ fn text() -> String {
     "x".repeat(SIZE)
 }
 
-/// A message of 128 bytes, for members of each form.
+/// Encodes a message of 128 bytes in each form.
 #[divan::bench(sample_size = CALLS, args = [Form::Json, Form::Text, Form::SocketIo3, Form::SocketIo4])]
 fn encode(bencher: Bencher, form: Form) {
     let text = text();
@@ -53,7 +55,7 @@ fn encode(bencher: Bencher, form: Form) {
     });
 }
 
-/// A message in 10,000 outboxes, each written with one call.
+/// Queues messages in 10,000 outboxes and writes each outbox with one call.
 #[divan::bench(args = [1, 32])]
 fn outboxes(bencher: Bencher, messages: usize) {
     let text = text();
@@ -91,7 +93,7 @@ fn hub(members: usize) -> Hub {
             referer: "",
             user_agent: "",
         };
-        hub.admit("/", &login, "", conn(), NOW).expect("the login is right");
+        hub.admit("/", &login, "", conn(), NOW).expect("a valid login");
     }
     hub
 }
@@ -100,12 +102,12 @@ fn conn() -> ConnKey {
     ConnKey::wrap(Key::from_bits(1 << 32).expect("the generation is one"))
 }
 
-/// The same with all the hub does: room, members, who is to be flushed.
+/// Publishes to 10,000 members of a room: looks up the room, queues the message for each member, flushes.
 #[divan::bench(args = [1, 32])]
 fn publish(bencher: Bencher, messages: usize) {
     let text = text();
     let mut hub = hub(MEMBERS);
-    let tenant = hub.state.tenant("demo").expect("the demo setting has it");
+    let tenant = hub.state.tenant("demo").expect("the demo configuration has this source");
     let rooms = Rooms::parse("bench", 128, 0).expect("a room");
     let mut flushing: Vec<ClientKey> = Vec::new();
     bencher.counter(ItemsCount::new(MEMBERS * messages)).bench_local(|| {
@@ -128,7 +130,7 @@ enum Body {
     Json,
 }
 
-/// A notification from the bytes of its request to those of its answer: HTTP, fields, signature; nobody is in the room.
+/// Handles a notification to an empty room, from the bytes of the request to the bytes of the response: HTTP, fields, signature.
 #[divan::bench(sample_size = CALLS, args = [Body::Form, Body::Json])]
 fn notify(bencher: Bencher, body: Body) {
     let text = text();
@@ -152,7 +154,8 @@ fn notify(bencher: Bencher, body: Body) {
     let mut written = Vec::new();
     bencher.bench_local(|| {
         let mut fresh = black_box(&bytes[..]);
-        let request: Request<'_> = exchange.poll_request(&mut fresh, &limits, NOW).unwrap().expect("a whole request");
+        let request: Request<'_> =
+            exchange.poll_request(&mut fresh, &limits, NOW).unwrap().expect("a complete request");
         let mut cx = Context {
             hub: &mut hub,
             site: &site,
@@ -173,7 +176,7 @@ fn notify(bencher: Bencher, body: Body) {
     assert!(String::from_utf8_lossy(&written).contains("\"code\":1"));
 }
 
-/// The signature of a notification.
+/// Verifies the signature of a notification.
 #[divan::bench(sample_size = CALLS, args = Scheme::ALL)]
 fn verify(bencher: Bencher, scheme: Scheme) {
     let text = text();
@@ -189,16 +192,16 @@ fn verify(bencher: Bencher, scheme: Scheme) {
     bencher.bench_local(|| black_box(&subject).verify(black_box(&signature), &policy));
 }
 
-/// What a client posts: fifteen events and one of bytes, of 128 bytes each.
-#[divan::bench(sample_size = CALLS, args = ["3 of text", "3 of bytes", "4"])]
+/// Decodes an Engine.IO payload: fifteen events and one binary packet, 128 bytes each.
+#[divan::bench(sample_size = CALLS, args = ["revision 3, text", "revision 3, binary", "revision 4"])]
 fn payload_decode(bencher: Bencher, encoding: &str) {
     let event = format!("2[\"postMsg\",\"{}\",\"bench\"]", text());
     let bytes = [7; SIZE];
     let mut packets = vec![Packet::Text(&event); 15];
     packets.push(Packet::Binary(bytes[..].into()));
     let (revision, bytes) = match encoding {
-        "3 of text" => (Revision::V3, false),
-        "3 of bytes" => (Revision::V3, true),
+        "revision 3, text" => (Revision::V3, false),
+        "revision 3, binary" => (Revision::V3, true),
         _ => (Revision::V4, false),
     };
     let (body, binary) = payload::encode(&packets, revision, bytes);
@@ -214,7 +217,7 @@ fn payload_decode(bencher: Bencher, encoding: &str) {
     });
 }
 
-/// Messages of one read.
+/// Decodes the WebSocket messages of one read.
 #[divan::bench(sample_size = CALLS, args = [1, 16], consts = [16, 128, 8000])]
 fn websocket_decode<const SIZE: usize>(bencher: Bencher, messages: usize) {
     let mask = [0x37, 0xfa, 0x21, 0x3d];

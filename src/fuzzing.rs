@@ -1,7 +1,7 @@
-//! What fuzzers call: one function for each parser that reads what strangers send, with what must hold for any bytes.
+//! Entry points for fuzzers: one function for each parser of untrusted input, which asserts what must hold for any bytes.
 //!
-//! They are ordinary functions, so that they compile with every build; `tests/fuzz.rs` runs them on seeded mutations, and
-//! `fuzz/` holds a cargo-fuzz target of three lines for each.
+//! Only with the feature `fuzzing`. `tests/fuzz.rs` runs the functions on seeded mutations of valid input, and `fuzz/` has a
+//! cargo-fuzz target for each.
 
 use core::ops::ControlFlow;
 
@@ -28,10 +28,10 @@ use crate::{
     websocket::peer::Peer,
 };
 
-/// Takes bytes of any kind, and panics if something that must hold does not.
+/// Takes any bytes, and panics if an assertion fails.
 pub type Target = fn(&[u8]);
 
-/// Every target by its name.
+/// Every target, with its name.
 pub const TARGETS: [(&str, Target); 10] = [
     ("config", config_file),
     ("http", http_exchange),
@@ -45,29 +45,30 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("published", redis_message),
 ];
 
-/// A configuration is read or refused; problems have a place within the text.
+/// A configuration is accepted or refused, and every problem has a position within the text.
 pub fn config_file(bytes: &[u8]) {
     let Ok(text) = core::str::from_utf8(bytes) else { return };
-    if let Err(problems) = config::parse(text, &mut |_| Err(String::from("not here"))) {
+    if let Err(problems) = config::parse(text, &mut |_| Err(String::from("no files"))) {
         assert!(!problems.is_empty());
         let lines = text.lines().count() + 1;
         assert!(problems.iter().all(|problem| (1..=lines).contains(&problem.line) && problem.column >= 1));
     }
 }
 
-/// Requests are the same wherever their bytes are cut; only nonsense may be noticed later when it comes in pieces. The
-/// first byte says where to cut.
+/// Requests do not depend on where their bytes are cut. Only a malformed request may be detected later if it arrives in pieces.
+/// The first byte is the position of the cut.
 pub fn http_exchange(bytes: &[u8]) {
     let Some((cut, bytes)) = bytes.split_first() else { return };
     let cut = (*cut as usize).min(bytes.len());
     let (one, other) = bytes.split_at(cut);
-    let (whole, refused) = converse(&[bytes]);
-    let (pieces, refused_pieces) = converse(&[one, other]);
+    let (whole, refused) = serve_requests(&[bytes]);
+    let (pieces, refused_pieces) = serve_requests(&[one, other]);
     assert_eq!(whole, pieces);
     assert!(refused || !refused_pieces);
 }
 
-fn converse(pieces: &[&[u8]]) -> (Vec<(String, Vec<u8>)>, bool) {
+/// Refuses every request with 404. Returns the requests, and whether the connection is closing.
+fn serve_requests(pieces: &[&[u8]]) -> (Vec<(String, Vec<u8>)>, bool) {
     let limits = Limits { request_head: 512, request_headers: 8, body: 256, ..Limits::default() };
     let mut exchange = Exchange::new(Now::default(), &limits);
     let mut seen = Vec::new();
@@ -92,7 +93,7 @@ fn converse(pieces: &[&[u8]]) -> (Vec<(String, Vec<u8>)>, bool) {
     (seen, exchange.is_closing())
 }
 
-/// A chunked body is the same wherever it is cut, and never longer than allowed.
+/// A chunked body does not depend on where its bytes are cut, and never exceeds the limit.
 pub fn chunked_body(bytes: &[u8]) {
     let decode = |step: usize| {
         let mut chunked = Chunked::default();
@@ -112,7 +113,7 @@ pub fn chunked_body(bytes: &[u8]) {
     assert!(whole.ok().flatten().is_none_or(|body| body.len() <= 100));
 }
 
-/// Messages are the same wherever the bytes are cut, and none is larger than allowed.
+/// Messages do not depend on where the bytes are cut.
 pub fn websocket_peer(bytes: &[u8]) {
     let receive = |step: usize| {
         let (mut peer, mut events) = (Peer::default(), Vec::new());
@@ -135,7 +136,7 @@ pub fn websocket_peer(bytes: &[u8]) {
     assert_eq!(whole, receive(7));
 }
 
-/// Whatever a client says, the hub goes on, and the client is told or heard.
+/// No event of a plain WebSocket client makes the hub panic or lose track of its sessions and rooms.
 pub fn client_event(bytes: &[u8]) {
     let mut config = config::Config::demo();
     config.limits.message_rate = 0;
@@ -156,7 +157,7 @@ pub fn client_event(bytes: &[u8]) {
         user_agent: "",
     };
     let conn = ConnKey::wrap(Key::from_bits(1 << 32).expect("the generation is one"));
-    let (client, _) = hub.admit("/", &login, "", conn, Now::default()).expect("the login is right");
+    let (client, _) = hub.admit("/", &login, "", conn, Now::default()).expect("a valid login");
     match core::str::from_utf8(bytes) {
         Ok(text) => events::handle_message(&mut hub, client, Incoming::Text(text), Now::default()),
         Err(_) => events::handle_message(&mut hub, client, Incoming::Binary(bytes), Now::default()),
@@ -166,7 +167,7 @@ pub fn client_event(bytes: &[u8]) {
     let mut written = Vec::new();
     hub.state.poll_dirty(&mut Vec::new());
     hub.state.flush(client, |_, outbox, turn, scratch| {
-        outbox.write_to(&mut written, turn, scratch).expect("memory takes everything");
+        outbox.write_to(&mut written, turn, scratch).expect("a buffer accepts everything");
     });
     hub.state.end_turn();
     assert_eq!(hub.state.session_count(), 1);
@@ -174,45 +175,45 @@ pub fn client_event(bytes: &[u8]) {
     assert_eq!((hub.state.session_count(), hub.state.room_count()), (0, 0));
 }
 
-/// What waits for a client goes nowhere.
-fn forget_waiting(hub: &mut Hub, client: ClientKey) {
+/// Discards the output of a client.
+fn discard_output(hub: &mut Hub, client: ClientKey) {
     hub.state.flush(client, |_, outbox, turn, scratch| {
-        outbox.write_to(&mut std::io::sink(), turn, scratch).expect("a sink takes everything");
+        outbox.write_to(&mut std::io::sink(), turn, scratch).expect("a sink accepts everything");
     });
 }
 
-/// Packets of a body survive being written and read again. The first byte chooses among the encodings.
+/// The packets of an Engine.IO payload survive encoding and decoding. The first byte selects the encoding.
 pub fn engineio_payload(bytes: &[u8]) {
     let Some((choice, body)) = bytes.split_first() else { return };
     let (revision, binary) =
         [(Revision::V4, false), (Revision::V3, false), (Revision::V3, true)][usize::from(choice % 3)];
-    let read = |body: &[u8], binary: bool, packets: &mut Vec<Vec<u8>>| {
+    let decode = |body: &[u8], binary: bool, packets: &mut Vec<Vec<u8>>| {
         payload::decode(body, revision, binary, &mut |packet| {
             packets.push(payload::encode(&[packet], Revision::V4, true).0);
             ControlFlow::Continue(())
         })
     };
     let mut packets = Vec::new();
-    let _ = read(body, binary, &mut packets);
-    // Each is a body of revision 4 with one packet: that encoding keeps whatever there is.
+    let _ = decode(body, binary, &mut packets);
+    // `decode` stores each packet as a revision 4 payload of its own, which can hold any packet.
     for one in &packets {
         let mut again = None;
         let decoded = payload::decode(one, Revision::V4, false, &mut |packet| {
             let (body, bytes) = payload::encode(&[packet], revision, binary);
             let mut packets = Vec::new();
-            read(&body, bytes, &mut packets).expect("what was written can be read");
+            decode(&body, bytes, &mut packets).expect("decodes what it encoded");
             again = Some(packets);
             ControlFlow::Continue(())
         });
-        // A text with the separator in it is one packet in revision 3 and several in revision 4.
+        // A text that contains the separator is one packet in revision 3 but several in revision 4.
         if !one.contains(&0x1e) {
-            decoded.expect("what was written can be read");
+            decoded.expect("decodes what it encoded");
             assert_eq!(again.as_deref(), Some(core::slice::from_ref(one)));
         }
     }
 }
 
-/// A packet is written as it was read, and its placeholders lie within it.
+/// A Socket.IO packet survives encoding and decoding, and its placeholders are JSON values within its data.
 pub fn socketio_packet(bytes: &[u8]) {
     let Ok(text) = core::str::from_utf8(bytes) else { return };
     let Ok(packet) = socketio::Packet::parse(text) else { return };
@@ -220,13 +221,13 @@ pub fn socketio_packet(bytes: &[u8]) {
     socketio::packet::head(&mut out, packet.kind.with(1), packet.attachments, packet.namespace, packet.id);
     out.extend_from_slice(packet.data.as_bytes());
     if packet.query.is_empty() {
-        let again = String::from_utf8(out).expect("made of text");
-        let again = socketio::Packet::parse(&again).expect("what was written can be read");
+        let again = String::from_utf8(out).expect("valid UTF-8");
+        let again = socketio::Packet::parse(&again).expect("decodes what it encoded");
         assert_eq!((again.id, again.data, again.namespace), (packet.id, packet.data, packet.namespace));
     }
     if let Some(event) = packet.event() {
         let list = event.list();
-        assert_eq!(serde_json::from_str::<Vec<&RawValue>>(&list).expect("a list").len(), event.args.len());
+        assert_eq!(serde_json::from_str::<Vec<&RawValue>>(&list).expect("a JSON array").len(), event.args.len());
     }
     let places = placeholder::find(packet.data);
     assert!(places.iter().all(|(place, _)| serde_json::from_str::<&RawValue>(&packet.data[place.clone()]).is_ok()));
@@ -235,11 +236,11 @@ pub fn socketio_packet(bytes: &[u8]) {
         out.extend_from_slice(number.to_string().as_bytes())
     });
     if !packet.data.is_empty() {
-        serde_json::from_slice::<&RawValue>(&replaced).expect("still JSON");
+        serde_json::from_slice::<&RawValue>(&replaced).expect("valid JSON after the replacement");
     }
 }
 
-/// Replies are the same wherever their bytes are cut, and no string is longer than allowed.
+/// Redis replies do not depend on where their bytes are cut, and no string exceeds the limit.
 pub fn redis_reply(bytes: &[u8]) {
     let read = |step: usize| {
         let (mut reader, mut replies) = (redis::Reader::new(20), Vec::new());
@@ -261,7 +262,7 @@ pub fn redis_reply(bytes: &[u8]) {
     assert!(whole.0.iter().all(short));
 }
 
-/// Whatever is published, the hub goes on, and who is here stays. The first byte chooses the channel.
+/// No message from Redis makes the hub panic or lose a session. The first byte selects the channel.
 pub fn redis_message(bytes: &[u8]) {
     let Some((choice, bytes)) = bytes.split_first() else { return };
     let mut config = config::Config::demo();
@@ -276,22 +277,22 @@ pub fn redis_message(bytes: &[u8]) {
     let opening = Opening { revision: Revision::V4, base64: false, query, ip: None, referer: "", user_agent: "" };
     let conn = ConnKey::wrap(Key::from_bits(1 << 32).expect("the generation is one"));
     let client = open(&mut hub, &opening, Some(conn), now);
-    handle_packet(&mut hub, client, &engineio::Packet::Text("0/web,"), now).expect("a right CONNECT");
+    handle_packet(&mut hub, client, &engineio::Packet::Text("0/web,"), now).expect("a valid CONNECT");
     assert_eq!(hub.state.session_count(), 1);
     let channel = if choice & 1 == 0 { Channel::Commands } else { Channel::Messages };
     events::cluster::handle_publication(&mut hub, &channel, bytes, now);
     for out in hub.cluster.take_publications() {
-        serde_json::from_slice::<&RawValue>(&out.payload).expect("what is published is JSON");
+        serde_json::from_slice::<&RawValue>(&out.payload).expect("published messages are JSON");
     }
     hub.state.poll_dirty(&mut Vec::new());
-    forget_waiting(&mut hub, client);
+    discard_output(&mut hub, client);
     hub.state.end_turn();
     hub.remove(client, true);
     assert_eq!((hub.state.session_count(), hub.state.room_count()), (0, 0));
 }
 
-/// Whatever a Socket.IO client says, the hub goes on. The first byte chooses revision and transport; over a WebSocket
-/// messages end with a line, those that begin with 255 are binary.
+/// Nothing that a Socket.IO client sends makes the hub panic or lose track of its sessions and rooms. The first byte selects
+/// revision and transport. For a WebSocket each line is a message; one that is not UTF-8 is binary, without a leading byte 255.
 pub fn socketio_client(bytes: &[u8]) {
     let Some((choice, bytes)) = bytes.split_first() else { return };
     let revision = if choice & 1 == 0 { Revision::V3 } else { Revision::V4 };
@@ -308,7 +309,7 @@ pub fn socketio_client(bytes: &[u8]) {
     let now = Now::default();
     let client = open(&mut hub, &opening, websocket.then_some(conn), now);
     if revision == Revision::V4 {
-        handle_packet(&mut hub, client, &engineio::Packet::Text("0"), now).expect("a right CONNECT");
+        handle_packet(&mut hub, client, &engineio::Packet::Text("0"), now).expect("a valid CONNECT");
     }
     if websocket {
         for message in bytes.split(|byte| *byte == b'\n') {
@@ -325,7 +326,7 @@ pub fn socketio_client(bytes: &[u8]) {
     }
     hub.state.poll_dirty(&mut Vec::new());
     if websocket {
-        forget_waiting(&mut hub, client);
+        discard_output(&mut hub, client);
     } else {
         while hub.state.compose(client).is_some() {}
     }

@@ -1,7 +1,7 @@
 //! relay: backends POST signed notifications; pages and apps hold a connection, sit in rooms, and get them at once.
 //!
-//! One process, one thread, one event loop. This library is the whole program ([`cli::run`] is `main`) and its load generator
-//! ([`bench::run`]), so that tests and fuzzers reach every part of them. **A pure middle and a thin world**: everything relay
+//! One process, one thread, one event loop. This library is the whole program ([`cli::run`] is `main`), so that tests and
+//! fuzzers reach every part of it. **A pure middle and a thin world**: everything relay
 //! *means* is ordinary data without a socket, a clock or a file ([`hub`]); everything it *touches* is in [`server`], whose
 //! `run` is the loop.
 //!
@@ -11,7 +11,7 @@
 //!
 //! | floor | modules | what |
 //! |---|---|---|
-//! | 5 | [`cli`], [`bench`](mod@bench) | the process: arguments, exit codes, `sign`, `notify`, `listen`; the load generator, a program of its own |
+//! | 5 | [`cli`] | the process: arguments, exit codes, `sign`, `notify`, `listen` |
 //! | 4 | [`server`] | the world: mio, sockets, files, signals, the time |
 //! | 3 | [`hub`], [`api`], [`hooks`], [`siblings`] | the meaning; HTTP endpoints as functions of hub and request; the queue before the backend; the link to other relays |
 //! | 2 | [`http`], [`websocket`], [`engineio`], [`socketio`], [`redis`] | protocols: bytes to values and back, one state machine a connection |
@@ -50,7 +50,6 @@
 
 pub mod acks;
 pub mod api;
-pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
@@ -58,6 +57,7 @@ pub mod config;
 pub mod engineio;
 pub mod events;
 pub mod frame;
+#[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod health;
 pub mod hooks;

@@ -1,17 +1,18 @@
-//! The fuzz targets on seeded mutations of real inputs: a few seconds of what `fuzz/` does for hours.
+//! Runs the fuzz targets for a few seconds on seeded mutations of valid input. `fuzz/` runs them for as long as you like.
 #![allow(missing_docs)]
 
 use relay::fuzzing::TARGETS;
 
-/// A generator whose every run is the same (xorshift).
-struct Dice(u64);
+/// A pseudo-random generator with a fixed seed (xorshift).
+struct Random(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+impl Random {
+    /// A number below `bound`; 0 if `bound` is 0.
+    fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        (self.0 % sides.max(1) as u64) as usize
+        (self.0 % bound.max(1) as u64) as usize
     }
 }
 
@@ -60,28 +61,28 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             b"\x00{\"do\":\"refresh\",\"to\":\"prefixed\",\"name\":\"demor\",\"seq\":2,\"node\":\"x\"}",
             b"\x00{\"do\":\"find\",\"source\":\"demo\",\"nsp\":\"/app\",\"name\":\"7\",\"re\":9,\"node\":\"x\"}",
         ],
-        other => panic!("no seeds for {other}"),
+        other => panic!("no seeds for the target {other}"),
     };
     texts.iter().map(|text| text.to_vec()).collect()
 }
 
 #[test]
-fn mutations_of_real_inputs() {
+fn mutations_of_valid_input() {
     for (name, target) in TARGETS {
         let seeds = seeds(name);
-        let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
         for _ in 0..ROUNDS {
-            let mut bytes = seeds[dice.roll(seeds.len())].clone();
-            for _ in 0..=dice.roll(4) {
-                let at = dice.roll(bytes.len());
-                match dice.roll(6) {
-                    0 => bytes[at] ^= 1 << dice.roll(8),
-                    1 => bytes[at] = dice.roll(256) as u8,
-                    2 => bytes.insert(at, b"\r\n\0,;:{[\"\\ 0"[dice.roll(12)]),
+            let mut bytes = seeds[random.below(seeds.len())].clone();
+            for _ in 0..=random.below(4) {
+                let at = random.below(bytes.len());
+                match random.below(6) {
+                    0 => bytes[at] ^= 1 << random.below(8),
+                    1 => bytes[at] = random.below(256) as u8,
+                    2 => bytes.insert(at, b"\r\n\0,;:{[\"\\ 0"[random.below(12)]),
                     3 => drop(bytes.remove(at)),
                     4 => bytes.truncate(at.max(1)),
                     _ => {
-                        let end = at + dice.roll(bytes.len() - at);
+                        let end = at + random.below(bytes.len() - at);
                         bytes.extend_from_within(at..end);
                     }
                 }

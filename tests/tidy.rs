@@ -25,7 +25,7 @@ const FLOORS: [&[&str]; 14] = [
     &["events"],
     &["api"],
     &["server"],
-    &["bench", "bin", "cli", "fuzzing"],
+    &["cli", "fuzzing"],
 ];
 
 /// Imports between modules of one floor: a WebSocket begins as an HTTP request.

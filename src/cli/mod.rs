@@ -9,14 +9,13 @@ mod notify;
 mod sign;
 mod terminal;
 
-use core::{ffi::c_char, ptr};
 use std::{
     env,
     ffi::OsString,
-    io::{self, Write},
-    os::unix::ffi::OsStringExt,
-    path::PathBuf,
-    process::ExitCode,
+    io::{self, ErrorKind, Write},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{self, ExitCode},
 };
 
 use lexopt::{Arg::Long, Parser};
@@ -156,29 +155,23 @@ fn check(origin: &Origin) -> ExitCode {
     }
 }
 
-/// Becomes `relay-bench`, a program of its own so that the daemon does not carry it: the one beside this program, else the
-/// one in `PATH`. By the system's own call: `std::process::Command` would make the daemon larger by 26 KiB.
-#[allow(unsafe_code)]
-#[cold]
+/// Replaces this process by `relay-bench`, a program of its own: the one beside relay, otherwise the one in `PATH`.
 fn bench(args: Vec<OsString>) -> ExitCode {
-    let mut beside = env::current_exe().unwrap_or_default();
-    beside.set_file_name("relay-bench");
-    // What the system gave as arguments has no NUL. They are not freed: this program ends here, one way or the other.
-    let mut pointers: Vec<*const c_char> = Vec::new();
-    for word in [beside.into_os_string()].into_iter().chain(args) {
-        let mut bytes = word.into_vec();
-        bytes.push(0);
-        pointers.push(bytes.leak().as_ptr().cast());
+    let exec = |program: &Path| process::Command::new(program).args(&args).exec();
+    let mut looked = String::new();
+    let mut error = io::Error::from(ErrorKind::NotFound);
+    if let Ok(own) = env::current_exe() {
+        let beside = own.with_file_name("relay-bench");
+        error = exec(&beside);
+        looked = format!("at {} and ", beside.display());
     }
-    pointers.push(ptr::null());
-    // SAFETY: the words end with NUL and are never freed, and the list ends with a null pointer.
-    unsafe {
-        libc::execv(pointers[0], pointers.as_ptr());
-        libc::execvp(c"relay-bench".as_ptr(), pointers.as_ptr());
+    if error.kind() == ErrorKind::NotFound {
+        error = exec(Path::new("relay-bench"));
     }
     eprintln!(
-        "relay: relay-bench: {}\nIt is a program of its own: 'cargo build --release' makes it; put it beside relay or in PATH.",
-        io::Error::last_os_error()
+        "relay: cannot run relay-bench: {error} (looked {looked}in PATH)\n'relay bench' needs this second program. \
+         'cargo build --release --package relay-bench' builds target/release/relay-bench; copy it to the directory of relay or \
+         to a directory in PATH."
     );
     ExitCode::from(error::FAILED)
 }

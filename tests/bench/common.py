@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: servers to measure, the loads, and how figures are told."""
+"""Shared by compare and goals: the servers to measure, the loads, and the formatting of results."""
 
 import json
 import os
@@ -18,12 +18,12 @@ import time
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 TARGET = os.path.abspath(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")))
 PEERS = os.path.join(ROOT, "tests/bench/peers")
-# The load: whatever takes these arguments and prints such an object can stand in its place.
+# bench/examples/load. Any program with the same arguments and output can replace it.
 LOAD = os.path.join(TARGET, "release/examples/load")
 BENCH = os.path.join(TARGET, "release/relay-bench")
 RELAY = os.path.join(TARGET, "release/relay")
 DEMO_KEY = "try4dfs%#fs!#$2334ds(%B)"
-# No load takes longer; the slowest takes a third of it.
+# The time-out of a load, three times as long as the slowest one takes.
 LOAD_SECONDS = 45
 START_SECONDS = 20
 
@@ -36,19 +36,20 @@ token = "t"
 
 
 class Failed(Exception):
-    """Why something could not be measured."""
+    """A measurement failed."""
 
 
 class Target:
-    """A server to measure, and how the load speaks with it."""
+    """A server to measure, and the options of its load."""
 
     def __init__(self, key, name, command, load=(), messages=(300, 2000)):
         self.key = key
         self.name = name
-        # From a folder of its own to a command line.
+        # A function from the server's temporary directory to its command line.
         self.command = command
         self.load = list(load)
-        # How many, one at a time and 32 in flight: about two seconds, and the cost of each does not depend on it.
+        # The number of messages, one at a time and 32 in flight. They take about two seconds; the cost of a message does not
+        # depend on their number.
         self.messages = messages
 
 
@@ -67,7 +68,7 @@ SOCKETIO = ["--speaks", "socketio4"]
 
 
 class Server:
-    """A target that runs, with a folder of its own; ended by `stop`."""
+    """A running target with a temporary directory. `stop` ends it."""
 
     def __init__(self, target, settle=0.5):
         self.target = target
@@ -76,30 +77,30 @@ class Server:
         command, self.addr = command if isinstance(command, tuple) else (command, None)
         environment = {**os.environ, "NODE_ENV": "production"}
         environment.pop("RELAY_CONFIG", None)
-        self.said = []
+        self.log = []
         begin = time.monotonic()
         self.child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
         )
         try:
-            # Who never says that it listens is not waited for.
-            patience = threading.Timer(START_SECONDS, self.child.kill)
-            patience.daemon = True
-            patience.start()
+            # A server that does not log its address in time is killed.
+            watchdog = threading.Timer(START_SECONDS, self.child.kill)
+            watchdog.daemon = True
+            watchdog.start()
             if self.addr is None:
                 for line in self.child.stderr:
-                    self.said.append(line)
+                    self.log.append(line)
                     found = re.search(r"listening on (\S+)", line)
                     if found:
                         self.addr = found[1]
                         break
-            patience.cancel()
-            # From before the fork, which is some of it.
+            watchdog.cancel()
+            # From before the fork, which is a part of it.
             self.start_seconds = time.monotonic() - begin
-            threading.Thread(target=lambda: self.said.extend(self.child.stderr), daemon=True).start()
+            threading.Thread(target=lambda: self.log.extend(self.child.stderr), daemon=True).start()
             if self.addr is None or not self.answers():
-                raise Failed(f"{target.name} does not start: {''.join(self.said)}")
-            # What it still does after it listens is not for the first measurement.
+                raise Failed(f"{target.name} does not start: {''.join(self.log)}")
+            # The rest of its start-up must not count in the first measurement.
             time.sleep(settle)
         except BaseException:
             self.stop()
@@ -116,7 +117,7 @@ class Server:
         return False
 
     def pids(self):
-        """It and its children, as nginx has them."""
+        """The process ids of the server and its children (nginx has workers)."""
         pids = [self.child.pid]
         for pid in pids:
             with open(f"/proc/{pid}/task/{pid}/children") as file:
@@ -124,17 +125,17 @@ class Server:
         return pids
 
     def resident(self):
-        """Bytes."""
+        """Resident memory in bytes."""
         with open(f"/proc/{self.child.pid}/status") as file:
             return int(re.search(r"VmRSS:\s*(\d+)", file.read())[1]) * 1024
 
     def load(self, job, *options):
-        """What tests/bench/load.rs found."""
+        """Runs bench/examples/load and returns its result."""
         where = ["--addr", self.addr, "--pids", ",".join(map(str, self.pids()))]
         return self.run(job, [LOAD, job, *where, *self.target.load, *map(str, options)], LOAD_SECONDS)
 
     def bench(self, mode, *options, seconds=LOAD_SECONDS):
-        """What `relay-bench` found."""
+        """Runs relay-bench and returns its report."""
         where = ["--addr", self.addr, "--pid", str(self.child.pid), "--timeout", str(seconds), "--json"]
         return self.run(mode, [BENCH, mode, *where, *map(str, options)], seconds + 10)
 
@@ -142,9 +143,9 @@ class Server:
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
         except subprocess.TimeoutExpired:
-            raise Failed(f"{self.target.name}, {job}: not done within {seconds} s") from None
+            raise Failed(f"{self.target.name}, {job}: timed out after {seconds} s") from None
         if done.returncode != 0:
-            raise Failed(f"{self.target.name}, {job}: {done.stdout}{done.stderr}{''.join(self.said)}")
+            raise Failed(f"{self.target.name}, {job}: {done.stdout}{done.stderr}{''.join(self.log)}")
         return json.loads(done.stdout)
 
     def stop(self):
@@ -158,23 +159,23 @@ class Server:
 
 
 def prepare(clients, *products):
-    """Allows for so many clients, builds what is measured and measured with, and makes being ended end the servers too."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
+    """Raises the limit of descriptors for so many clients, builds the products, and makes SIGTERM stop the servers."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard < clients + 1000:
-        sys.exit(f"{clients} clients need as many descriptors, and {hard} are allowed: ulimit -Hn")
-    # Apart, so that no feature of a library that only the load wants gets into relay.
+        sys.exit(f"{clients} clients need {clients + 1000} file descriptors, but the hard limit is {hard}: raise 'ulimit -Hn'")
+    # One cargo call each: in one call, a feature that the load enables in a library would also be enabled in relay.
     for product in products:
         subprocess.run(["cargo", "build", "--quiet", "--locked", "--release", *product], cwd=ROOT, check=True)
 
 
 def peers_missing():
-    """Why no server of tests/bench/peers can run, if so."""
+    """The reason why the servers of tests/bench/peers cannot run, if there is one."""
     if not shutil.which("node"):
-        return "there is no node"
+        return "node is not installed"
     if not os.path.exists(os.path.join(PEERS, "node_modules")):
-        return "npm ci was not run in tests/bench/peers"
+        return "the npm packages are missing: run npm ci in tests/bench/peers"
     return None
 
 
@@ -209,7 +210,7 @@ def machine():
 
 
 def in_turn(number, things):
-    """Forwards and backwards, so that a machine that grows slower does so for all."""
+    """Forwards in even rounds, backwards in odd ones, so that a drift of the machine's speed affects all alike."""
     return things if number % 2 == 0 else things[::-1]
 
 

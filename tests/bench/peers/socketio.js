@@ -1,5 +1,5 @@
 'use strict'
-// socket.io 4 with its default engine, ws, and its default adapter, which encodes a broadcast once; clients may poll.
+// socket.io 4 with its defaults: the engine ws, and the in-memory adapter, which encodes a broadcast once. Polling is enabled.
 
 const { Server } = require('socket.io')
 const { listen, mayConnect, server } = require('./backend')

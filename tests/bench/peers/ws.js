@@ -1,5 +1,6 @@
 'use strict'
-// ws as somebody uses it who has read its source: no compression, one frame for everybody, written as it is.
+// ws without compression. A frame is encoded once and written to every client's socket directly, which is the fastest way
+// that the library allows.
 
 const { WebSocketServer, Sender } = require('ws')
 const { listen, mayConnect, server } = require('./backend')

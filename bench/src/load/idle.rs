@@ -1,0 +1,79 @@
+//! The cost of idle clients.
+
+use std::{
+    io::Read,
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{ACCOUNTING, Dialect, Member, SETTLE, Usage};
+use crate::{error::Error, process::Process};
+
+/// Clients in 100 rooms that do nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Idle<'a> {
+    /// Where the clients connect.
+    pub addr: SocketAddr,
+    /// How they talk to the server.
+    pub dialect: &'a Dialect,
+    /// The processes whose CPU time and memory count.
+    pub processes: &'a [Process],
+    /// The number of clients.
+    pub members: usize,
+    /// The number of clients before them that are not counted: they make tables and allocators grow.
+    pub warm_up: usize,
+}
+
+/// The cost of idle clients.
+#[derive(Clone, Copy, Debug)]
+pub struct IdleCost {
+    /// How long the connects took.
+    pub seconds: f64,
+    /// Resident memory before the first client, in bytes.
+    pub resident_at_start: u64,
+    /// Resident memory with all clients, in bytes.
+    pub resident: u64,
+    /// CPU time of a connect in nanoseconds.
+    pub cpu_per_connect: f64,
+    /// Resident memory of a client in bytes.
+    pub bytes_per_client: f64,
+}
+
+impl Idle<'_> {
+    /// Connects the clients. Calls `step` with `ready` before and `done` after the measured connects.
+    pub fn run(&self, step: &mut dyn FnMut(&str)) -> Result<IdleCost, Error> {
+        let start = Usage::of(self.processes)?;
+        let connect = |number| Member::connect(self.addr, self.dialect, &idle_room(number), number);
+        let _warm_up = (0..self.warm_up).map(connect).collect::<Result<Vec<_>, Error>>()?;
+        thread::sleep(SETTLE);
+        step("ready");
+        let (before, begin) = (Usage::of(self.processes)?, Instant::now());
+        let members = (0..self.members).map(connect).collect::<Result<Vec<_>, Error>>()?;
+        let seconds = begin.elapsed().as_secs_f64();
+        thread::sleep(ACCOUNTING);
+        let connected = Usage::of(self.processes)?;
+        step("done");
+        // Time for a garbage collector to run and for buffers to be freed.
+        thread::sleep(Duration::from_secs(1));
+        let after = Usage::of(self.processes)?;
+        for (number, member) in members.iter().enumerate() {
+            if let Ok(0) = (&member.stream).read(&mut [0; 1024]) {
+                return Err(Error::Failed(format!("client {number}: closed by the server")));
+            }
+        }
+        let count = self.members.max(1) as f64;
+        Ok(IdleCost {
+            seconds,
+            resident_at_start: start.resident,
+            resident: after.resident,
+            cpu_per_connect: (connected.cpu - before.cpu) as f64 / count,
+            bytes_per_client: (after.resident as f64 - before.resident as f64) / count,
+        })
+    }
+}
+
+/// The room of an idle client: one of 100.
+pub fn idle_room(number: usize) -> String {
+    format!("room-{}", number % 100)
+}
