@@ -123,9 +123,9 @@ fn every_key_has_a_row() {
     let mut known = BTreeSet::new();
     for (prefix, text, key) in &sections {
         let said = check(&format!("{text}\n{unknown} = 1\n"));
-        let line = said.lines().find(|line| line.contains(&format!("unknown key {key}: known are ")));
+        let line = said.lines().find(|line| line.contains(&format!("unknown key {key}: known keys are ")));
         let line = line.unwrap_or_else(|| panic!("{said}"));
-        let names = line.split("known are ").nth(1).unwrap().split(", ");
+        let names = line.split("known keys are ").nth(1).unwrap().split(", ");
         known.extend(
             names.filter(|name| !prefix.is_empty() || !tables.contains(name)).map(|name| format!("{prefix}{name}")),
         );
@@ -234,7 +234,7 @@ fn what_a_reload_applies() {
     let log = relay.log();
     let said: BTreeSet<&str> = log
         .iter()
-        .filter_map(|line| line.split_once(" is not re-read"))
+        .filter_map(|line| line.split_once(" changed: it takes effect after a restart"))
         .map(|(before, _)| before.rsplit(' ').next().unwrap())
         .collect();
     assert_eq!(said, BTreeSet::from(["listen", "[message_log]", "[admin]", "socketio.client_js"]));
