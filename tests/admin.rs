@@ -97,7 +97,7 @@ fn guessing_is_slow() {
         let config = support::temp_file("guess.toml");
         let text = Relay::configuration("trusted_proxies = [\"127.0.0.1\"]\n").replace(TOKEN, token);
         std::fs::write(&config, text).unwrap();
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_relay"));
+        let mut command = std::process::Command::new(support::binary());
         command.arg("--config").arg(&config);
         let relay = Relay::spawn(command, config);
         let from = |ip: &str, token: &str| {

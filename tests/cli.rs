@@ -397,9 +397,9 @@ fn listen_on_the_command_line_replaces_the_configuration_s() {
     let mut command = relay(&["serve", "--listen", "127.0.0.1:0", "--listen=localhost:0"]);
     command.arg("--config").arg(&config);
     let relay = Relay::spawn(command, config);
-    assert!(relay.addresses.len() >= 2, "{:?}", relay.addresses);
+    let addresses = relay.addresses(2);
     assert!(TcpStream::connect(free).is_err());
-    for address in &relay.addresses {
+    for address in &addresses {
         assert!(!address.ends_with(":0"), "the real port is named: {address}");
         let mut stream = TcpStream::connect(address).unwrap();
         assert_eq!(healthz(&mut stream).status, 200);
@@ -423,7 +423,7 @@ fn a_unix_socket() {
     let path = temp_file("socket");
     let address = format!("unix:{}", text(&path));
     let mut first = Relay::start(&format!("listen = [\"{address}\"]"));
-    assert_eq!(first.addresses, [address.as_str()]);
+    assert_eq!(first.addresses(1), [address.as_str()]);
     let ask = || healthz(&mut UnixStream::connect(&path).unwrap()).status;
     assert_eq!(ask(), 200);
     let run = run(&["notify", "room", "x", "--url", &address, "--key", KEY]);
@@ -551,13 +551,13 @@ os.environ.update(LISTEN_PID=str(os.getpid() + int(sys.argv[2])), LISTEN_FDS='2'
 os.execv(sys.argv[3], sys.argv[3:])";
     let wrapped = |offset: &str| {
         let mut command = Command::new("python3");
-        clean(&mut command).args(["-c", script]).arg(&path).arg(offset).arg(env!("CARGO_BIN_EXE_relay"));
+        clean(&mut command).args(["-c", script]).arg(&path).arg(offset).arg(support::binary());
         command.arg("serve").arg("--config").arg(&config);
         command
     };
     let mut relay = Relay::spawn(wrapped("0"), config.clone());
-    assert_eq!(relay.addresses.len(), 2);
-    assert_eq!(relay.addresses[1], format!("unix:{}", text(&path)));
+    let addresses = relay.addresses(2);
+    assert_eq!((addresses.len(), &addresses[1]), (2, &format!("unix:{}", text(&path))));
     assert_eq!(relay.get("/healthz").status, 200);
     assert_eq!(healthz(&mut UnixStream::connect(&path).unwrap()).status, 200);
     let mut client = relay.connect("room");
@@ -595,17 +595,17 @@ fn the_service_manager_is_told() {
         }
     };
     let mut relay = Relay::start_with("shutdown_timeout = 60", |command| {
-        clean(command).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
+        clean(command).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "4000000");
     });
     let first = next();
     assert!(first.lines().any(|line| line == "READY=1"), "{first:?}");
     assert!(first.lines().any(|line| line.starts_with("STATUS=")), "{first:?}");
 
-    // Well within the watchdog's time, however long nothing else happens.
+    // Within the watchdog's time, although nothing else happens. The service manager would measure the same.
     let mut last = Instant::now();
-    for _ in 0..8 {
+    for _ in 0..3 {
         wait_state("WATCHDOG=1");
-        assert!(last.elapsed() < Duration::from_millis(350), "{:?}", last.elapsed());
+        assert!(last.elapsed() < Duration::from_secs(4), "{:?}", last.elapsed());
         last = Instant::now();
     }
     let client = relay.connect("a,b");
@@ -781,7 +781,7 @@ fn a_token_that_cannot_be_written_is_said() {
 
 /// A command without anything from around the tests.
 fn relay(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    let mut command = Command::new(support::binary());
     clean(&mut command).args(args);
     command
 }

@@ -16,7 +16,7 @@ use support::{Relay, temp_file};
 fn start() -> (Relay, BufReader<ChildStderr>) {
     let config = temp_file("relay.toml");
     std::fs::write(&config, Relay::configuration("[log]\nlevel = \"debug\"")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    let mut command = Command::new(support::binary());
     let mut child = command.arg("--config").arg(&config).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     let addr = loop {

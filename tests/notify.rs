@@ -764,8 +764,10 @@ fn the_answer_comes_when_members_have_the_message() {
     for turn in 0..20 {
         let data = turn.to_string();
         relay.notify("room", &data);
+        // The turn of the answer is over: members must not have to wait for anything else.
+        relay.fence();
         for member in &mut members {
-            member.socket.get_ref().set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            member.socket.get_ref().set_read_timeout(Some(Duration::from_millis(1))).unwrap();
             assert_eq!(member.data(), data);
         }
     }

@@ -199,14 +199,15 @@ fn the_log_s_level() {
     let before = relay.log().len();
     fs::write(&relay.config, Relay::configuration("[log]\nlevel = \"warn\"")).unwrap();
     relay.signal(SIGHUP);
-    thread::sleep(support::SILENCE);
+    relay.fence();
     reload_badly(&relay, "listen = 3");
-    let quiet = relay.log();
-    assert!(quiet[before..].iter().any(|line| line.contains("ERROR")));
     drop(relay.connect("room"));
-    thread::sleep(support::SILENCE);
-    let later = relay.log().len();
-    assert_eq!(later, quiet.len(), "{:?}", relay.log());
+    wait_for("it to be gone", || (relay.stat("/sessions") == 0).then_some(()));
+    // Lines come in order: after this one, those of the connection would be there.
+    reload_badly(&relay, "listen = 4");
+    let log = relay.log();
+    assert!(log[before..].iter().any(|line| line.contains("ERROR")), "{log:?}");
+    assert!(!log[before..].iter().any(|line| line.contains("INFO") || line.contains("DEBUG")), "{log:?}");
 }
 
 // What cannot be taken.
@@ -263,7 +264,7 @@ fn a_missing_file_keeps_the_old_settings() {
 /// Without a file there is nothing to read, and it goes on.
 #[test]
 fn the_demo_setting_stays() {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_relay"));
+    let mut command = std::process::Command::new(support::binary());
     command.args(["--listen", "127.0.0.1:0"]).env_remove("RELAY_CONFIG");
     let relay = Relay::spawn(command, support::temp_file("none"));
     let mut client = relay.connect("room");
@@ -298,7 +299,7 @@ fn demo_keys_are_not_brought_in_by_the_back_door() {
     let good = "listen = [\"0.0.0.0:0\"]\n[sources.demo]\nsign_key = \"k\"\n";
     let config = support::temp_file("relay.toml");
     fs::write(&config, good).unwrap();
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_relay"));
+    let mut command = std::process::Command::new(support::binary());
     command.arg("--config").arg(&config);
     let relay = Relay::spawn(command, config);
     write_and_signal(&relay, &good.replace("\"k\"", &format!("\"{KEY}\"")), "the old one stays");

@@ -575,7 +575,7 @@ fn what_cannot_be_configured() {
     ] {
         let file = temp_file("bad.toml");
         fs::File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_relay")).args(["check", "--config"]).arg(&file).output().unwrap();
+        let output = Command::new(support::binary()).args(["check", "--config"]).arg(&file).output().unwrap();
         assert_eq!(output.status.code(), Some(78), "{text}");
         let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
         assert!(said.contains(why), "{why} not in {said}");
@@ -586,7 +586,7 @@ fn what_cannot_be_configured() {
 /// The demo setting has the pair of document 000.
 #[test]
 fn the_demo_setting_pairs_pages_and_apps() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    let mut command = Command::new(support::binary());
     command.args(["--listen", "127.0.0.1:0"]).env_remove("RELAY_CONFIG");
     let relay = Relay::spawn(command, temp_file("none"));
     let mut page = Member::enter(&relay, 4, "/web", "");

@@ -20,7 +20,7 @@ const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 
-/// Longer than any test waits: whoever needs it all has failed.
+/// Longer than a test waits for the end: a relay that ends only when this is over has failed.
 const LONG: &str = "shutdown_timeout = 60";
 
 #[test]
@@ -42,10 +42,8 @@ fn clients_are_told_to_come_back() {
 #[test]
 fn without_clients_it_ends_at_once() {
     let mut relay = Relay::start(LONG);
-    let begin = Instant::now();
     relay.signal(SIGTERM);
     assert_eq!(relay.wait(), 0);
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
 }
 
 /// Who comes while the last ones leave is refused by the kernel, so that a balancer goes elsewhere; and the port is free
@@ -55,8 +53,8 @@ fn the_port_is_free_at_once() {
     let mut relay = Relay::start(&format!("listen = [\"127.0.0.1:0\", \"[::1]:0\"]\n{LONG}"));
     let stays = relay.connect("room");
     stop(&relay, SIGTERM);
-    for address in &relay.addresses {
-        let error = TcpStream::connect(address).expect_err("nobody listens any more");
+    for address in relay.addresses(2) {
+        let error = TcpStream::connect(&address).expect_err("nobody listens any more");
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{address}");
     }
     let mut next = again(&relay);
@@ -100,7 +98,6 @@ fn idle_connections_are_closed_without_a_word() {
     assert_eq!(read_answer(&mut used, false).status, 200);
     let mut fresh = relay.tcp();
     wait_for("both to be there", || (relay.stat("/connections") == 3).then_some(()));
-    let begin = Instant::now();
     relay.signal(SIGTERM);
     for stream in [&mut used, &mut fresh] {
         let mut text = String::new();
@@ -108,7 +105,6 @@ fn idle_connections_are_closed_without_a_word() {
         assert_eq!(text, "");
     }
     assert_eq!(relay.wait(), 0);
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
 }
 
 /// Whether its head or its body is half there, a request that has begun is answered, and the connection ends.
@@ -199,9 +195,7 @@ fn it_ends_in_time() {
     let begin = Instant::now();
     relay.signal(SIGTERM);
     assert_eq!(relay.wait(), 0);
-    let took = begin.elapsed();
-    assert!(took > Duration::from_millis(600), "they had no time: {took:?}");
-    assert!(took < Duration::from_millis(1500), "{took:?}");
+    assert!(begin.elapsed() >= Duration::from_millis(690), "they had no time: {:?}", begin.elapsed());
     assert_eq!(silent.close_code(), 1001);
 }
 
@@ -211,10 +205,8 @@ fn no_time_at_all() {
     let mut relay = Relay::start("shutdown_timeout = 0");
     let mut client = relay.connect("room");
     relay.notify("room", "last");
-    let begin = Instant::now();
     relay.signal(SIGTERM);
     assert_eq!(relay.wait(), 0);
-    assert!(begin.elapsed() < Duration::from_secs(1));
     assert_eq!(client.data(), "last");
     assert_eq!(client.close_code(), 1001);
 }
@@ -235,8 +227,10 @@ fn nobody_hears_that_others_leave() {
         assert!(matches!(client.next(), Message::Close(Some(frame)) if u16::from(frame.code) == 1001));
     }
     assert!(first.socket.read().is_err());
+    // The relay answers no questions any more: its open descriptors say that it has noticed.
+    let before = relay.descriptors();
     drop((first, third));
-    thread::sleep(Duration::from_millis(100));
+    wait_for("both to be gone", || (relay.descriptors() <= before - 1).then_some(()));
     let mut rest = Vec::new();
     assert_eq!(stays.data(), "hello");
     assert!(matches!(stays.next(), Message::Close(Some(frame)) if u16::from(frame.code) == 1001));
@@ -259,10 +253,8 @@ fn the_second_signal_is_the_end() {
         relay.signal(SIGHUP);
         thread::sleep(Duration::from_millis(100));
         assert!(relay.child.try_wait().unwrap().is_none(), "it waits for its client");
-        let begin = Instant::now();
         relay.signal(second);
         assert_eq!(relay.wait(), 0);
-        assert!(begin.elapsed() < Duration::from_secs(1));
     }
 }
 
@@ -272,15 +264,14 @@ fn the_second_signal_is_the_end() {
 fn stop(relay: &Relay, signal: i32) {
     relay.signal(signal);
     relay.wait_log("stopping: ");
-    // The line comes first, and the listeners are closed in the same turn.
-    thread::sleep(Duration::from_millis(20));
+    wait_for("the listeners to close", || TcpStream::connect(relay.addr).is_err().then_some(()));
 }
 
 /// A second relay on the same port.
 fn again(relay: &Relay) -> Relay {
     let config = support::temp_file("again.toml");
     std::fs::write(&config, Relay::configuration(LONG)).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    let mut command = Command::new(support::binary());
     command.arg("--config").arg(&config).arg("--listen").arg(relay.addr.to_string());
     let next = Relay::spawn(command, config);
     assert_eq!(next.addr, relay.addr);

@@ -15,8 +15,8 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use engineio::{
-    INTERVAL, PATIENT, Polling, SLACK, TEXT, TIMEOUT, UPGRADE, bytes, example, frame, joined, json, patience, patient,
-    payload, send_bytes, send_part, send_together, websocket,
+    INTERVAL, PATIENT, Polling, SILENT, SLACK, TEXT, TIMEOUT, UPGRADE, bytes, example, frame, joined, json, patience,
+    patient, payload, send_bytes, send_part, send_together, websocket,
 };
 use serde_json::Value;
 use support::{Answer, Client, Relay, read_answer, send_request, temp_file, wait_for};
@@ -109,11 +109,12 @@ fn pings_over_polling() {
 #[test]
 fn pings_over_a_websocket() {
     let relay = example(SLACK, "");
+    let mut begin = Instant::now();
     let mut socket = joined(&relay);
     for _ in 0..4 {
-        let begin = Instant::now();
         assert_eq!(socket.text(), "2");
         assert!(begin.elapsed() >= INTERVAL / 2, "{:?}", begin.elapsed());
+        begin = Instant::now();
         socket.send("3");
     }
 }
@@ -121,21 +122,19 @@ fn pings_over_a_websocket() {
 /// However long an answer may take, the next ping comes an interval after it.
 #[test]
 fn a_longer_timeout_does_not_delay_the_next_ping() {
-    let relay = example(&[("ping_timeout = 0.2", "ping_timeout = 5")], "");
+    // Longer than a test waits for a packet.
+    let relay = example(&[("ping_timeout = 0.2", "ping_timeout = 60"), PATIENT[2]], "");
     let mut socket = joined(&relay);
-    let begin = Instant::now();
     for _ in 0..3 {
         assert_eq!(socket.text(), "2");
         socket.send("3");
     }
-    let elapsed = begin.elapsed();
-    assert!(elapsed < INTERVAL * 3 + Duration::from_secs(1), "three pings took {elapsed:?}");
 }
 
-/// The suite sleeps just that long.
+/// As in the protocol's own test suite, which waits exactly that long.
 #[test]
 fn who_does_not_poll_is_gone_at_interval_and_timeout() {
-    let relay = example(&[], "");
+    let relay = example(SILENT, "");
     let session = Polling::fresh(&relay);
     thread::sleep(INTERVAL + TIMEOUT);
     session.assert_gone();
@@ -145,7 +144,7 @@ fn who_does_not_poll_is_gone_at_interval_and_timeout() {
 /// Who polls but answers no ping.
 #[test]
 fn a_poll_that_waits_hears_of_the_end() {
-    let relay = example(&[], "");
+    let relay = example(SILENT, "");
     let begin = Instant::now();
     let session = Polling::fresh(&relay);
     assert_eq!(session.poll(), ["2"]);
@@ -156,7 +155,7 @@ fn a_poll_that_waits_hears_of_the_end() {
 
 #[test]
 fn a_websocket_that_answers_no_ping_is_closed() {
-    let relay = example(&[], "");
+    let relay = example(SILENT, "");
     let begin = Instant::now();
     let mut socket = joined(&relay);
     assert_eq!(socket.text(), "2");
@@ -164,8 +163,7 @@ fn a_websocket_that_answers_no_ping_is_closed() {
     socket.send("42[\"message\"]");
     assert_eq!(socket.text(), "42[\"message-back\"]");
     assert_eq!(socket.close_code(), 1008);
-    let elapsed = begin.elapsed();
-    assert!(elapsed >= INTERVAL + TIMEOUT && elapsed < (INTERVAL + TIMEOUT) * 2, "{elapsed:?}");
+    assert!(begin.elapsed() >= INTERVAL + TIMEOUT, "{:?}", begin.elapsed());
     assert_eq!(relay.stat("/sessions"), 0);
 }
 
@@ -390,7 +388,8 @@ fn a_post_behind_a_poll_on_one_connection() {
 /// A poll waits for as long as the session lives, whatever HTTP's own patience; and the connection serves on.
 #[test]
 fn a_poll_outlasts_the_deadlines_of_http() {
-    let relay = example(SLACK, "[limits]\nrequest_timeout = 0.05\nkeep_alive = 0.05");
+    let slow = [("ping_interval = 0.3", "ping_interval = 2"), SLACK[0], SLACK[1]];
+    let relay = example(&slow, "[limits]\nrequest_timeout = 1\nkeep_alive = 1");
     let session = Polling::joined(&relay);
     let mut stream = relay.tcp();
     send_request(&mut stream, "GET", &session.target, &[], b"");
@@ -703,8 +702,7 @@ fn a_probe_that_does_not_go_on_is_closed() {
             Ok(other) => panic!("{other:?}"),
         }
     }
-    let elapsed = begin.elapsed();
-    assert!(elapsed >= Duration::from_millis(9900) && elapsed < Duration::from_secs(15), "{elapsed:?}");
+    assert!(begin.elapsed() >= Duration::from_millis(9900), "{:?}", begin.elapsed());
     assert_eq!(sessions[1].poll(), ["42[\"message-back\",\"queued\"]"]);
     for session in sessions {
         session.post(&["42[\"message\",\"on\"]"]);
@@ -739,7 +737,7 @@ fn a_post_in_flight_during_the_upgrade() {
 /// The heartbeat goes on over the new transport, also if the ping was asked for on the old one.
 #[test]
 fn a_ping_across_the_upgrade() {
-    let relay = example(SLACK, "");
+    let relay = example(SILENT, "");
     let session = Polling::joined(&relay);
     assert_eq!(session.poll(), ["2"]);
     let mut socket = session.probe();
@@ -747,9 +745,7 @@ fn a_ping_across_the_upgrade() {
     assert_eq!(socket.text(), "2");
     socket.send("3");
     assert_eq!(socket.text(), "2");
-    let begin = Instant::now();
     assert_eq!(socket.close_code(), 1008);
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
 }
 
 // Namespaces.
@@ -808,24 +804,28 @@ fn what_is_no_handshake_closes_the_connection() {
 /// Who never joins a namespace is closed after `connect_timeout`, though it answers pings.
 #[test]
 fn who_joins_no_namespace_is_gone() {
-    let relay = example(SLACK, "");
+    let relay = example(&[SLACK[0], ("connect_timeout = 1", "connect_timeout = 2")], "");
     let begin = Instant::now();
     let (mut silent, _) = websocket(&relay, "EIO=4");
     let (mut refused, _) = websocket(&relay, "EIO=4");
     refused.send("40/random");
     let session = Polling::fresh(&relay);
-    for ping in 0..3 {
-        assert_eq!(session.poll(), ["2"], "{ping}");
-        session.post(&["3"]);
+    let mut pings = 0;
+    loop {
+        // The session may end between two requests.
+        let answer = relay.get(&session.target);
+        if answer.body != "2" {
+            assert!(answer.body == "1" || answer.status == 400, "{answer:?}");
+            break;
+        }
+        pings += 1;
+        session.try_post(b"3", &[]);
     }
-    assert_eq!(session.poll(), ["1"]);
-    let elapsed = begin.elapsed();
-    assert!(elapsed >= Duration::from_secs(1) && elapsed < Duration::from_secs(2), "{elapsed:?}");
+    assert!(pings > 0 && begin.elapsed() >= Duration::from_secs(2), "{pings} pings in {:?}", begin.elapsed());
     session.assert_gone();
     for socket in [&mut silent, &mut refused] {
         assert_eq!(socket.close_code(), 1008);
     }
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
 }
 
 /// Packets to nowhere are no way to stay.
@@ -834,14 +834,13 @@ fn attachments_do_not_prolong_a_stay_in_no_namespace() {
     let relay = example(&[PATIENT[0], PATIENT[1]], "");
     let (mut unfinished, _) = websocket(&relay, "EIO=4");
     unfinished.send("451-[\"message\",{\"_placeholder\":true,\"num\":0}]");
-    let begin = Instant::now();
     let (mut busy, _) = websocket(&relay, "EIO=4");
-    while begin.elapsed() < Duration::from_millis(1500) {
+    wait_for("both to be closed", || {
         let _ = busy.socket.write(Message::text("451-[\"message\",{\"_placeholder\":true,\"num\":0}]"));
         let _ = busy.socket.send(Message::binary(&b"x"[..]));
         thread::sleep(Duration::from_millis(100));
-    }
-    assert_eq!(relay.counter("ping_timeouts"), 2, "both are closed");
+        (relay.counter("ping_timeouts") == 2).then_some(())
+    });
 }
 
 #[test]
