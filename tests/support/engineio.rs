@@ -283,3 +283,10 @@ pub const UPGRADE: [(&str, &str); 4] = [
     ("Sec-WebSocket-Version", "13"),
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
+
+/// Asserts that Engine.IO refuses a request with this code.
+pub fn assert_refused(answer: &Answer, code: u8, message: &str) {
+    let body = format!("{{\"code\":{code},\"message\":\"{message}\"}}");
+    assert_eq!((answer.status, answer.header("content-type")), (400, "application/json"), "{answer:?}");
+    assert_eq!(answer.body, body);
+}
