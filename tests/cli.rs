@@ -1,4 +1,5 @@
-//! docs/protocol.md, Running: the command line, exit codes, what `check` says, the tools, and the addresses that relay listens on.
+//! docs/protocol.md, Running: the command line, exit codes, what `check` says, the tools, and the addresses that relay
+//! listens on.
 #![allow(missing_docs)]
 
 #[path = "support/cli.rs"]
@@ -7,7 +8,7 @@ mod support;
 
 use std::{
     fs,
-    io::{BufRead, Read, Write},
+    io::Write,
     net::{TcpListener, TcpStream},
     os::unix::{fs::FileTypeExt, net::UnixStream},
     path::Path,
@@ -44,7 +45,7 @@ fn version_and_help() {
         assert!(run.out.contains(text), "{args:?}: {}", run.out);
         assert!(run.out.lines().all(|line| line.chars().count() <= 110), "{args:?} fits a terminal");
     }
-    // The exit codes are no secret.
+    // The help names the exit codes.
     let help = run(&["--help"]).out;
     assert!(["0", "1 (", "2 (", "78 ("].iter().all(|code| help.contains(code)), "{help}");
 }
@@ -88,7 +89,7 @@ fn a_good_configuration() {
     assert_eq!(self::run(&["check", "--config", shipped]).code, 0);
 }
 
-/// All problems at once, each with its place and what would be right; `serve` says the same.
+/// All problems at once, each with its position and the cure. `serve` reports the same.
 #[test]
 fn a_bad_configuration() {
     let cases = [
@@ -163,7 +164,7 @@ fn other_bad_configurations() {
     }
 }
 
-/// Also keys that were mistyped where a secret belongs, which are the first that one writes.
+/// Mistyped keys beside a secret, too: secrets are what one writes first.
 #[test]
 fn a_mistyped_secret() {
     for (content, hint) in [
@@ -177,7 +178,7 @@ fn a_mistyped_secret() {
     }
 }
 
-/// Not only what the text alone shows has a place in it.
+/// Problems that only the whole configuration shows have a position, too.
 #[test]
 fn every_problem_has_its_line() {
     for content in [
@@ -193,7 +194,7 @@ fn every_problem_has_its_line() {
     }
 }
 
-/// With nowhere to listen at it does not start, unless the command line or systemd says where.
+/// Without an address to listen on it does not start, unless the command line or systemd gives one.
 #[test]
 fn nowhere_to_listen() {
     let file = write("empty.toml", "listen = []\n[sources.a]\nsign_key = \"k\"");
@@ -254,7 +255,7 @@ fn hmac_signatures() {
     let sign = hmac(KEY, "notify\ndemo\nroom\n1700000000\n三");
     assert_eq!(out, format!("sign_type=hmac-sha256&ts=1700000000&sign={sign}\n"));
 
-    // With the time of now it lets one in.
+    // With the current time the signature is accepted.
     let relay = Relay::start("");
     let fields = run(&["sign", "connect", "room", "--userid", "7"]);
     let query = format!("/ws?source=demo&room_ids=room&userid=7&{}", fields.trim());
@@ -336,7 +337,7 @@ fn listen_prints_a_line_for_each_message() {
     assert_eq!(listener.wait_lines(4)[3], "room\tas it came");
 }
 
-/// It comes back after an end of whatever kind, and gives up when it is refused.
+/// It reconnects however the connection ended, and gives up when it is refused.
 #[test]
 fn listen_comes_back() {
     let mut relay = Relay::start("shutdown_timeout = 1");
@@ -357,7 +358,7 @@ fn listen_comes_back() {
     listener.wait_err_times("listening to room", 3);
     relay.notify("room", "the last");
     assert_eq!(listener.wait_lines(3)[2], "room\tthe last");
-    // A new key, and it is not let in any more.
+    // With another key, its login is refused.
     relay.signal(SIGKILL);
     relay.child.wait().unwrap();
     let config = write("other.toml", &Relay::configuration("").replace(KEY, "another key"));
@@ -426,13 +427,13 @@ fn a_unix_socket() {
     assert_eq!(ear.wait_lines(1), ["room\thello"]);
     drop(ear);
 
-    // In use: the second does not start, and takes nothing away.
+    // While a relay listens there, a second one does not start and leaves the file alone.
     let config = write("relay.toml", &Relay::configuration(&format!("listen = [\"{address}\"]")));
     let run = self::run(&["--config", text(&config)]);
     assert!(run.code == 1 && run.err.contains(text(&path)) && run.err.contains("in use"), "{}", run.err);
     assert_eq!(ask(), 200);
 
-    // Left behind by one that was killed: replaced. Removed at a proper end.
+    // A file left by a killed relay is replaced. An ordinary end removes it.
     first.signal(SIGKILL);
     first.child.wait().unwrap();
     assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
@@ -445,7 +446,7 @@ fn a_unix_socket() {
     assert!(!path.exists());
 }
 
-/// A relay that is too busy to be asked is there all the same: nothing waits for it, and nothing is taken away.
+/// A relay whose accept queue is full still owns its socket: starting a second one neither waits nor removes the file.
 #[test]
 fn a_unix_socket_with_a_full_queue_is_in_use() {
     let path = temp_file("socket");
@@ -459,7 +460,7 @@ fn a_unix_socket_with_a_full_queue_is_in_use() {
     let _ = fs::remove_file(path);
 }
 
-/// Whatever else is there is not ours.
+/// Any other kind of file stays.
 #[test]
 fn a_file_in_the_place_of_a_socket_stays() {
     let path = write("precious", "precious");
@@ -501,7 +502,7 @@ fn the_demo_setting_is_loud() {
 }
 
 #[test]
-fn keys_that_everybody_knows_stay_on_this_machine() {
+fn demo_keys_need_loopback() {
     let demo = write("relay.toml", &format!("[sources.other]\nsign_key = \"{KEY}\""));
     let in_file = temp_file("demo.key");
     fs::write(&in_file, format!("{KEY}\n")).unwrap();

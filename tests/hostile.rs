@@ -1,5 +1,5 @@
-//! What strangers try: floods, amplification, fields of a megabyte. None of it costs anybody else a message, nor relay more
-//! than a bounded amount of memory and time (contract section 12).
+//! docs/protocol.md, Limits: floods, amplification and oversized fields from strangers. None of it costs another client
+//! a message, and all of it costs the relay a bounded amount of memory and time.
 #![allow(missing_docs)]
 
 #[path = "support/engineio.rs"]
@@ -41,9 +41,9 @@ fn reader(mut client: Client) -> thread::JoinHandle<(usize, Option<u16>)> {
 }
 
 #[test]
-fn coming_in_is_not_free() {
+fn logins_are_rate_limited() {
     let relay = Relay::start("");
-    // Each of these would have been read, parsed, checked and refused: 3.6 s of everybody's time.
+    // Without a limit, each of these is parsed, checked and refused: 3.6 s during which nobody else is served.
     let (poll, _) = Polling::open(&relay, &format!("EIO=4&{}", "a&".repeat(7500)));
     poll.try_post(vec!["40"; 25_000].join("\x1e").as_bytes(), &[]);
     poll.assert_gone();
@@ -56,9 +56,9 @@ fn coming_in_is_not_free() {
     assert!(relay.counter("logins_refused") <= 40);
 }
 
-/// Each leaving told the room that somebody quit.
+/// Each leave sends `user_quit` to the room.
 #[test]
-fn coming_and_going_counts_as_messages() {
+fn joining_and_leaving_counts_as_messages() {
     let relay = Relay::start("");
     let member = reader(relay.connect("room"));
     let (poll, _) = Polling::open(&relay, &format!("EIO=4&{}", login(&[("watch_quit", "1")])));
@@ -107,9 +107,9 @@ fn names_are_short() {
     }
 }
 
-/// 100 lines a second of a megabyte each, from who has no signature, pushed everybody else's lines out.
+/// 100 lines of a megabyte a second, from a client without a signature, would displace all other lines.
 #[test]
-fn what_strangers_say_is_cut_in_the_log() {
+fn log_lines_of_strangers_are_cut() {
     let folder = temp_file("hostile-log");
     let relay = Relay::start(&format!("\n[message_log]\ndir = \"{}\"\n", folder.display()));
     let long = "ü".repeat(100_000);
@@ -130,7 +130,7 @@ fn what_strangers_say_is_cut_in_the_log() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// Who reads is not slow, however much one message, one batch, or one turn brings.
+/// A client that reads is not slow, however much one message, one batch, or one turn brings.
 #[test]
 fn a_reader_gets_what_comes_at_once() {
     let relay = Relay::start("");
@@ -155,7 +155,7 @@ fn a_reader_gets_what_comes_at_once() {
     assert_eq!(relay.counter("slow_consumers"), 0);
 }
 
-/// A form names its rooms one by one: a body full of them, which nobody has signed, is put together once.
+/// A form may name its rooms one by one. An unsigned body full of them costs time proportional to its length.
 #[test]
 fn a_body_full_of_fields() {
     let relay = Relay::start("");
@@ -198,7 +198,7 @@ fn each_room_counts_as_a_message() {
     assert_eq!((messages, close), (taken * 100 + 1, None));
 }
 
-/// One POST of many messages to a room of many: nobody who reads is closed.
+/// One POST of many messages to a large room closes no client that reads.
 #[test]
 fn a_room_survives_a_burst() {
     let relay = Relay::start("[limits]\nmessage_rate = 0\n");
@@ -240,9 +240,9 @@ fn a_slow_reader_gets_all_of_its_last_answer() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// The token that is made at start is of no use to who is not told.
+/// A generated token is useless unless it is logged.
 #[test]
-fn a_made_token_is_said_at_every_level() {
+fn generated_token_is_logged_at_every_level() {
     for level in ["off", "error", "warn", "info"] {
         let config = temp_file("quiet.toml");
         let text = format!("listen = [\"127.0.0.1:0\"]\n[log]\nlevel = \"{level}\"\n[sources.a]\nsign_key = \"k\"\n");

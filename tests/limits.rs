@@ -1,4 +1,4 @@
-//! Contract section 12: every bound, what who reaches it sees, and that nobody else feels it.
+//! docs/protocol.md, Limits: every limit, what a client that reaches it sees, and that other clients are not affected.
 #![allow(missing_docs)]
 
 mod support;
@@ -26,8 +26,8 @@ use tungstenite::Message;
 
 // Connections.
 
-/// Those beyond the limit are told so, a few at a time; the others wait in the kernel's queue and cost nothing; who is
-/// taken when somebody has left is served, though some who were refused have not hung up yet.
+/// Connections beyond the limit get 503, a few at a time; the others wait in the kernel's queue and cost nothing. When
+/// a place becomes free, a waiting connection gets it, even while refused ones are still open.
 #[test]
 fn connections() {
     let relay = Relay::start("[limits]\nconnections = 3");
@@ -54,9 +54,9 @@ fn connections() {
     assert_eq!(relay.get("/healthz").status, 200);
 }
 
-/// Who was refused and does not hang up takes no place of those who may come.
+/// A refused connection that stays open does not count.
 #[test]
-fn the_refused_take_no_places() {
+fn refused_connections_do_not_count() {
     let relay = Relay::start("[limits]\nconnections = 2");
     let mut admin = relay.tcp();
     let client = relay.connect("room");
@@ -68,7 +68,7 @@ fn the_refused_take_no_places() {
     drop(refused);
 }
 
-/// A session that polls has a place, though it has no connection between two polls.
+/// A polling session counts as a connection, also between two polls.
 #[test]
 fn sessions_that_poll_take_places() {
     let relay = Relay::start("[limits]\nconnections = 4");
@@ -85,7 +85,7 @@ fn sessions_that_poll_take_places() {
     assert_eq!(open().status, 200);
 }
 
-/// With no number configured it is what the machine allows less 64.
+/// The default is RLIMIT_NOFILE less 64.
 #[test]
 fn connections_by_descriptors() {
     let relay = limited(80);
@@ -100,7 +100,7 @@ fn connections_by_descriptors() {
     assert_eq!(relay.get("/healthz").status, 200);
 }
 
-/// When descriptors run out all the same, accepting pauses, and goes on when there are some again.
+/// When descriptors run out all the same, accepting pauses until there are some again.
 #[test]
 fn no_descriptors() {
     let relay = limited(20);
@@ -109,7 +109,7 @@ fn no_descriptors() {
     relay.assert_idle("connections wait in the kernel's queue");
     let answered = waiting.into_iter().map(|mut stream| read_answer(&mut stream, false).status);
     assert!(answered.into_iter().all(|status| matches!(status, 200 | 503)));
-    // There is one place: who has it asks all questions.
+    // There is one place: all further requests use that connection.
     let mut admin = wait_for("a place", || {
         let mut stream = probe(&relay);
         (read_answer(&mut stream, false).status == 200).then_some(stream)
@@ -117,9 +117,9 @@ fn no_descriptors() {
     assert!(ask_stats(&mut admin)["counters"]["accept_pauses"].as_u64().unwrap() > 0);
 }
 
-/// Peers that are gone before relay sees them, whether they hung up or reset, leave nothing behind.
+/// Peers that closed or reset their connection before the relay read it leave nothing behind.
 #[test]
-fn who_leaves_while_relay_is_away_leaves_nothing_behind() {
+fn connections_that_end_while_relay_is_stopped_leave_nothing_behind() {
     let relay = Relay::start("");
     let mut admin = relay.tcp();
     ask_stats(&mut admin);
@@ -172,7 +172,7 @@ fn request_headers() {
     assert_refused(&relay.raw(request(11)), 431);
 }
 
-/// A head has its time as a whole: a byte now and then does not lengthen it.
+/// `request_timeout` is for the head as a whole: a byte now and then does not extend it.
 #[test]
 fn request_timeout() {
     let relay = Relay::start("[limits]\nrequest_timeout = 0.3");
@@ -198,7 +198,7 @@ fn request_timeout() {
     assert!(silent.is_empty() || silent.starts_with("HTTP/1.1 408 "), "who says nothing is let go: {silent}");
 }
 
-/// A second request has its time too, and it is not that of an idle connection.
+/// The second request on a connection has the same time, not that of an idle connection.
 #[test]
 fn request_timeout_of_the_second_request() {
     let relay = Relay::start("[limits]\nrequest_timeout = 0.3\nkeep_alive = 60");
@@ -211,10 +211,11 @@ fn request_timeout_of_the_second_request() {
     assert_refused(&text, 408);
 }
 
-/// A body may take longer than that, if it goes on coming.
+/// A body may take longer, as long as it keeps coming.
 #[test]
 fn a_body_may_be_slow_if_it_comes() {
-    // A sixth of the time between two pieces, so that a pause of the machine's own does not matter; the whole takes longer.
+    // A sixth of the time between two pieces, so that a pause of the machine's own does not matter; the whole takes
+    // longer.
     let (timeout, pause) = (Duration::from_secs(3), Duration::from_millis(500));
     let relay = Relay::start(&format!("[limits]\nrequest_timeout = {}", timeout.as_secs()));
     let (data, sign) = ("x".repeat(8), notify_sign("demo", "room", &"x".repeat(8), KEY));
@@ -234,7 +235,7 @@ fn a_body_may_be_slow_if_it_comes() {
     assert_eq!(read_answer(&mut stream, false).json()["code"], 1);
 }
 
-/// An idle connection is closed without a word; one that asks now and then is not, nor is a WebSocket.
+/// An idle connection is closed without an answer. One that is used now and then is not, nor is a WebSocket.
 #[test]
 fn keep_alive() {
     let relay = Relay::start("[limits]\nkeep_alive = 2");
@@ -263,7 +264,7 @@ fn body() {
     let relay = Relay::start("[limits]\nbody = 1024");
     let post =
         |more: &str| relay.raw(format!("POST /api/notify HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n{more}"));
-    // It is refused before it comes.
+    // Refused by its announced length.
     assert_refused(&post("Content-Length: 1025\r\n\r\n"), 413);
     assert_refused(&post(&format!("Content-Length: 1025\r\n\r\n{}", "a".repeat(1025))), 413);
     assert_refused(&post("Content-Length: 99999999999999999999999\r\n\r\n"), 413);
@@ -364,10 +365,10 @@ fn room_id() {
 // Unsent bytes.
 
 /// A peer that does not read costs its `unsent` and less than 256 KiB in the kernel; then it is closed and counted. The
-/// others get everything in order, and hear that it is gone. When it reads at last, what it gets is whole, without a
-/// gap, and ends with why.
+/// others get everything in order, and its `user_quit`. When it reads at last, it gets whole messages without a gap,
+/// and the close with its code.
 #[test]
-fn a_slow_consumer() {
+fn slow_reader_is_closed_with_1013() {
     const UNSENT: usize = 65536;
     let relay = Relay::start(&format!("[limits]\nunsent = {UNSENT}"));
     let mut good = relay.connect("room");
@@ -410,7 +411,7 @@ fn a_slow_consumer() {
     wait_for("its connection to end", || (relay.stat("/connections") == 2).then_some(()));
 }
 
-/// Also one that asks and never reads its answers.
+/// A client that never reads its acknowledgements, too.
 #[test]
 fn a_slow_consumer_of_acknowledgements() {
     let relay = Relay::start("[limits]\nunsent = 4096\nmessage_rate = 0");
@@ -484,7 +485,7 @@ fn message_rate() {
         assert_eq!(flooder.json(), json!({"event": "sys_error", "msg": "message rate limit exceeded!"}));
     }
     assert_eq!(relay.counter("rate_limited"), 15);
-    // An acknowledgement that was asked for says it too, and time earns a message.
+    // An acknowledgement carries the refusal, too, and after a while a message is allowed again.
     flooder.send(r#"{"event":"ping","ack":7}"#);
     let refused = json!({"event": "ack", "ack": 7, "code": 0, "msg": "message rate limit exceeded!", "data": ""});
     let allowed = json!({"event": "ack", "ack": 7, "code": 1, "msg": "", "data": ""});
@@ -499,7 +500,7 @@ fn message_rate() {
     assert_eq!(other.data(), "others have their own");
 }
 
-/// There is no frame in which a text client could be told.
+/// Text clients have no frame for an error, so they are closed.
 #[test]
 fn message_rate_of_text_clients() {
     let relay = Relay::start("[limits]\nmessage_rate = 1\nmessage_burst = 5");
@@ -547,7 +548,7 @@ fn a_flood_of_messages_delays_nobody() {
     flood.stop();
 }
 
-/// Nor does a client that pipelines requests.
+/// A client that pipelines requests does not, either.
 #[test]
 fn a_flood_of_requests_delays_nobody() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -559,9 +560,9 @@ fn a_flood_of_requests_delays_nobody() {
     flood.stop();
 }
 
-/// Crowds that come, speak and go leave nothing behind.
+/// Crowds that connect, send and leave do not make memory or descriptors grow.
 #[test]
-fn waves() {
+fn crowds_leave_nothing_behind() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let relay = Relay::start("");
     let mut admin = relay.tcp();
@@ -595,7 +596,7 @@ fn waves() {
 
 // Help.
 
-/// Held by what needs a processor or is measured: they would only disturb each other.
+/// Held by tests that need a whole processor.
 static ALONE: Mutex<()> = Mutex::new(());
 
 const SIGCONT: i32 = 18;
@@ -690,7 +691,7 @@ fn peak_rss(relay: &Relay) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// That status in the contract's shape, and the end of the connection.
+/// Asserts that an answer has this status and the shape of every refusal, and that the connection ends.
 fn assert_refused(text: &str, status: u16) {
     assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{status} was wanted: {text:?}");
     assert!(text.contains("\r\nConnection: close\r\n"), "{text}");
@@ -698,10 +699,10 @@ fn assert_refused(text: &str, status: u16) {
     assert_eq!((&body["code"], &body["data"]), (&json!(0), &json!("")), "{body}");
 }
 
-/// Asserts that a request gets its turn although another connection has much to read. While the relay is stopped, the kernel
-/// takes as many `parts` as it has room for, and then a question. Its answer counts the parts that were handled before it,
-/// which may be what a turn reads of one connection. Serving a connection until nothing is left would handle all of them.
-/// `counter` counts the parts, each of `length` bytes.
+/// Asserts that a request gets its turn although another connection has much to read. While the relay is stopped, the
+/// kernel takes as many `parts` as it has room for, and then a question. Its answer counts the parts that were handled
+/// before it, which may be what a turn reads of one connection. Serving a connection until nothing is left would handle
+/// all of them. `counter` counts the parts, each of `length` bytes.
 fn assert_turns(relay: &Relay, flooder: &TcpStream, parts: &[u8], length: usize, counter: &str) {
     let mut prober = relay.tcp();
     for round in 0..20 {

@@ -27,7 +27,7 @@ use support::{
 
 // Redis refuses.
 
-/// Nothing that this relay says anywhere has the secret in it.
+/// Asserts that neither logs nor pages contain the secret.
 fn keeps_secret(relay: &Relay, secret: &str) {
     let mut said = relay.log();
     said.extend(["/healthz", "/metrics", "/api/stats", "/api/log/sys"].map(|page| relay.admin(page).body));
@@ -44,7 +44,7 @@ fn a_wrong_password() {
     wait_reason(&relay, "refused: WRONGPASS");
     publish(&relay, "at home", 0..2);
     assert_eq!([member.data(), member.data()], ["at home 0", "at home 1"]);
-    // The client of this test has said the password already.
+    // The connection of this test is authenticated already.
     redis.ask(&["CONFIG", "SET", "requirepass", "second-secret"]);
     wait_linked(&relay);
     redis.ask(&["CONFIG", "SET", "requirepass", "third-secret"]);
@@ -66,9 +66,9 @@ fn no_password_where_one_is_wanted() {
     wait_reason(&relay, "refused: NOAUTH");
 }
 
-/// A server that does not know a command says it back with what stood behind it: of AUTH that is the password.
+/// A server that does not know a command repeats it with its arguments: for AUTH, that is the password.
 #[test]
-fn a_password_that_is_said_back() {
+fn echoed_password_is_not_logged() {
     let redis = Redis::start_with(&["--rename-command", "AUTH", ""]);
     let relay = relay_at(&format!("redis://:very-secret@127.0.0.1:{}", redis.port), "");
     wait_reason(&relay, "unknown command");
@@ -84,10 +84,10 @@ fn a_password_that_is_said_back() {
     keeps_secret(&relay, "very-sec");
 }
 
-/// A user who may not publish: the relay serves its members, says why, and goes on when he may.
-/// A question that Redis does not answer says nothing about siblings: nobody is taken for gone, and nothing is swept.
+/// A user without the right to publish: the relay serves its own members, reports the reason, and recovers when the
+/// right is granted. When Redis refuses a look-up, no other relay is declared dead and no record is removed.
 #[test]
-fn no_answer_is_no_death() {
+fn a_failed_command_does_not_declare_siblings_dead() {
     let redis = Redis::start();
     redis.ask(&["ACL", "SETUSER", "limited", "on", ">pw", "~*", "&*", "+@all"]);
     let url = format!("redis://limited:pw@127.0.0.1:{}", redis.port);
@@ -120,7 +120,7 @@ fn a_user_without_rights() {
     wait_reason(&relay, "it refuses commands: NOPERM");
     publish(&relay, "at home", 0..2);
     assert_eq!(read_to_words(&mut member, 2), ["at home 0", "at home 1"]);
-    // It is not well again because nothing is published for a while.
+    // It stays failing although nothing is published for a while.
     for _ in 0..50 {
         assert!(wait_failing(&relay).contains("NOPERM"));
         thread::sleep(Duration::from_millis(25));
@@ -133,12 +133,12 @@ fn a_user_without_rights() {
     let mut other = sibling.connect("room");
     publish(&relay, "again", 0..1);
     assert_eq!(read_to(&mut other, "again", 0), [0]);
-    // Rights over keys are for operators: messages go without.
+    // Messages need no rights over keys.
     redis.ask(&["ACL", "SETUSER", "limited", "resetkeys"]);
     wait_reason(&relay, "NOPERM");
     publish(&relay, "again", 1..2);
     assert_eq!(read_to(&mut other, "again", 1), [1]);
-    // Who may not subscribe is not linked.
+    // Without the right to subscribe there is no link.
     redis.ask(&["ACL", "SETUSER", "limited", "~*", "-subscribe"]);
     redis.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     wait_reason(&relay, "refused: NOPERM");
@@ -151,7 +151,7 @@ fn a_user_without_rights() {
     keeps_secret(&relay, "pw-of");
 }
 
-/// A subscriber that does not take what is published fast enough is thrown out: it comes back and counts what it missed.
+/// Redis drops a subscriber that reads too slowly: it reconnects and counts the messages that it missed.
 #[test]
 fn a_full_output_buffer() {
     let redis = Redis::start();
@@ -185,7 +185,7 @@ fn a_full_output_buffer() {
 
 // Something is in between.
 
-/// Something that listens where Redis is said to be; it ends with the test.
+/// A server in the place of Redis; it ends with the test.
 struct Proxy {
     port: u16,
     /// When each connection came.
@@ -216,7 +216,7 @@ impl Proxy {
         proxy
     }
 
-    /// In front of a server: what comes from it goes through `hand_on`, which says whether the connection stays.
+    /// In front of a server: `hand_on` gets the server's bytes and returns whether the connection stays.
     fn before(redis: &Redis, hand_on: impl Fn(&mut TcpStream, &[u8], usize) -> bool + Send + Sync + 'static) -> Proxy {
         let server = redis.port;
         Proxy::start(move |_, mut client| {
@@ -255,7 +255,7 @@ impl Drop for Proxy {
     }
 }
 
-/// The connection ends behind every byte of the introduction and of the first replies.
+/// The connection ends after each byte of the introduction and of the first replies.
 #[test]
 fn cut_behind_every_byte() {
     const ALL: usize = 240;
@@ -291,7 +291,7 @@ fn cut_behind_every_byte() {
     assert_eq!(read_to(&mut other, "whole", 0), [0]);
 }
 
-/// What comes byte by byte, and late, is understood all the same.
+/// Replies may come byte by byte, with pauses.
 #[test]
 fn one_byte_at_a_time() {
     let redis = Redis::start();
@@ -321,21 +321,21 @@ fn one_byte_at_a_time() {
     assert_eq!(relay.counter("redis_missed"), 0);
 }
 
-/// Who answers nonsense, or hangs up, or says nothing: relay tries again, less and less often, and costs nothing.
+/// Servers that answer nonsense, hang up or never answer: the relay retries with backoff and does not spin.
 #[test]
-fn servers_that_are_none() {
+fn broken_servers_are_retried_with_backoff() {
     let say = |text: &'static [u8]| {
         Proxy::start(move |_, mut client| {
             let _ = client.write_all(text);
             let _ = client.read(&mut [0; 1000]);
         })
     };
-    // Says so without having been asked, and goes on for as long as it is let.
+    // Sends without being asked, until the connection ends.
     let flood = Proxy::start(|_, mut client| while client.write_all(&[b'+'; 4096]).is_ok() {});
     let proxies = [
         ("closes", Proxy::start(|_, client| drop(client))),
         ("http", say(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")),
-        ("garbage", say(b"\x00\xff\x80garbage")),
+        ("invalid_messages_are_counted_and_ignored", say(b"\x00\xff\x80garbage")),
         ("error", say(b"-ERR go away\r\n")),
         ("resp3", say(b"%1\r\n+server\r\n+redis\r\n")),
         ("huge", say(b"$9223372036854775807\r\n")),
@@ -352,8 +352,8 @@ fn servers_that_are_none() {
     });
     let mut delays = Vec::new();
     for ((name, proxy), relay) in proxies.iter().zip(&relays) {
-        // Two connections, each after 0, 100, 200, 400, 800 ms and so on: less and less often, half as long or half again. So
-        // five attempts of each take at least half of 1500 ms.
+        // Two connections, each after 0, 100, 200, 400, 800 ms and so on: less and less often, half as long or half
+        // again. So five attempts of each take at least half of 1500 ms.
         wait_for(name, || (proxy.count() >= 10).then_some(()));
         let came = proxy.came.lock().unwrap();
         let tenth = came[9].duration_since(begin);
@@ -388,7 +388,7 @@ fn a_socket_file_and_a_database() {
     assert!(redis.hash(NODES).is_empty());
     redis.ask(&["SELECT", "3"]);
     wait_until((2, 2), || (redis.hash(ONLINE).len(), redis.hash(NODES).len()));
-    // The file goes and comes as a port does.
+    // A socket file that disappears is an outage like any other.
     fs::remove_file(path).unwrap();
     redis.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
     redis.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
@@ -400,7 +400,7 @@ fn a_socket_file_and_a_database() {
     assert_eq!(redis.ask(&["PING"]), Reply::Text("PONG".into()));
 }
 
-/// A Redis that stands still and a connection that takes no more: the relay waits, and does not spin.
+/// Redis is stopped and its socket full: the relay does not spin.
 #[test]
 fn a_full_connection() {
     let redis = Redis::start();

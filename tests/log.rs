@@ -1,4 +1,4 @@
-//! Contract section 2, logs: relay must not depend on who reads them.
+//! docs/protocol.md, Running: the log on standard error must never stop the relay, whatever reads it.
 #![allow(missing_docs)]
 
 mod support;

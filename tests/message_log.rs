@@ -1,4 +1,4 @@
-//! The message log (contract section 7): what is written, what is not, and that no disk holds up a client.
+//! docs/protocol.md, Message log: the lines and their files, and that a slow or full disk does not delay clients.
 #![allow(missing_docs)]
 
 mod support;
@@ -80,7 +80,7 @@ fn log(relay: &Relay, target: &str) -> Value {
 }
 
 #[test]
-fn what_is_written() {
+fn log_files_hold_messages_and_connections() {
     let folder = Folder::new();
     let mut relay = folder.relay("");
     let mut client = relay.connect_with(&[("room_ids", "room,b"), ("ext_info", "v2"), ("watch_quit", "1")]);
@@ -155,7 +155,7 @@ impl Leave for support::Client {
 }
 
 #[test]
-fn nobody_writes_a_line_of_his_own() {
+fn log_lines_cannot_be_forged() {
     let folder = Folder::new();
     let relay = folder.relay("");
     let evil = "x\n{\"event\":\"forged\"}\r\n\u{2028}\u{85}\0\"}\\";
@@ -175,7 +175,7 @@ fn nobody_writes_a_line_of_his_own() {
     );
     let errors = folder.lines("error.log", 2);
     assert_eq!([&errors[0]["username"], &errors[1]["source"]], [evil; 2]);
-    // The pages show it as it is, and it stays text.
+    // The pages show it escaped.
     for (page, lines) in [("/clientlog", 1), ("/readmsg?source=demo", 3), ("/errorlog", 2)] {
         let answer = relay.admin(page);
         assert_eq!(answer.body.matches("\r\n<br>{\"time\":").count(), lines, "{page}: {}", answer.body);
@@ -283,7 +283,7 @@ fn nothing_outside_of_the_folder_is_read() {
 }
 
 #[test]
-fn what_is_read() {
+fn log_pages_read_files() {
     let folder = Folder::new();
     let relay = folder.relay("");
     let today = folder.day();
@@ -392,7 +392,7 @@ fn files_rotate_by_size() {
     }
 }
 
-/// A file's name is covered by no signature, so it is anybody's who has seen one: it must not reach what was rotated.
+/// No signature covers `filename`, so a client can choose it: it must not name a rotated file.
 #[test]
 fn no_name_overwrites_what_was_rotated() {
     let folder = Folder::new();
@@ -652,7 +652,7 @@ fn pages_that_wait_for_the_disk_give_up() {
 }
 
 #[test]
-fn what_waits_is_written_before_the_end() {
+fn queued_lines_are_written_before_the_end() {
     let stuck = Stuck::new();
     let mut relay = stuck.relay("");
     for number in 0..1000 {
@@ -679,7 +679,7 @@ fn a_disk_that_does_not_answer_does_not_keep_relay_from_ending() {
     relay.wait_log("the disk did not take the last lines in time");
 }
 
-/// Many clients at once, all in the trail, none twice.
+/// Every connect and disconnect is in the file once.
 #[test]
 fn the_trail_is_complete() {
     let folder = Folder::new();

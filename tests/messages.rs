@@ -5,7 +5,7 @@
 mod raw;
 mod support;
 
-use std::{io::Read, net::Shutdown, time::Duration};
+use std::{net::Shutdown, time::Duration};
 
 use raw::*;
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ fn post_msg_reaches_each_room_in_the_order_listed() {
     assert_eq!(seven.data(), "a number names a room too");
 }
 
-/// The sender hears itself where it is a member, and only there.
+/// The sender gets its own message in the rooms that it is a member of.
 #[test]
 fn an_ack_says_the_id_or_why_not() {
     let relay = Relay::start("");
@@ -90,7 +90,7 @@ fn an_ack_says_the_id_or_why_not() {
         assert_eq!(client.text(), format!(r#"{{"event":"sys_error","msg":"{why}"}}"#), "{message}");
     }
     client.silence();
-    // The ack's name is the client's own affair.
+    // The client chooses the ack's value.
     for ack in ["-1", "1.50", r#""a\"b\u00e4""#] {
         client.send(&format!(r#"{{"event":"ping","ack":{ack}}}"#));
         assert_eq!(client.text(), format!(r#"{{"event":"ack","ack":{ack},"code":1,"msg":"","data":""}}"#));
@@ -161,7 +161,7 @@ fn join_and_leave_need_a_signature_and_change_the_rooms() {
 }
 
 #[test]
-fn what_is_no_message_is_told_so_and_the_connection_stays() {
+fn invalid_messages_get_sys_error_and_the_connection_stays() {
     let relay = Relay::start("");
     let mut client = relay.connect("room");
     for text in ["", " ", "hello", "[]", "[1,2]", "\"text\"", "1", "null", "true", "{", "{}}", r#"{"data":1}x"#] {
@@ -216,7 +216,7 @@ fn json_is_passed_on_untouched() {
 }
 
 #[test]
-fn who_watches_tells_its_rooms_that_it_quit() {
+fn watch_quit_sends_user_quit_to_the_rooms() {
     let relay = Relay::start("");
     let (mut one, mut text) = (relay.connect("a,b"), relay.connect_with(&[("format", "text"), ("room_ids", "b")]));
     let leaver = |username: &str, watch: &str| {

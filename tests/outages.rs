@@ -1,5 +1,5 @@
-//! docs/protocol.md, Redis: outages. Redis goes away, stops, forgets everything or was never there, and relays come and go. Members
-//! of a relay never notice, and other relays get what can be kept: once, and in order.
+//! docs/protocol.md, Redis: outages. Redis goes away, stops, forgets everything or was never there, and relays come and
+//! go. Members of a relay never notice, and other relays get what can be kept: once, and in order.
 #![allow(missing_docs)]
 
 #[path = "support/link.rs"]
@@ -22,7 +22,8 @@ use support::{
 
 // Redis goes and comes.
 
-/// Killed, and back empty: members of each relay notice nothing, siblings get everything late, once and in order.
+/// Redis is killed and comes back empty: members of each relay notice nothing, other relays get everything late, once
+/// and in order.
 #[test]
 fn an_outage() {
     let mut redis = Redis::start();
@@ -60,10 +61,10 @@ fn an_outage() {
     }
 }
 
-/// The same again and again, with outages of different lengths: relays come back at different times, and still nothing is
-/// published before siblings listen.
+/// Several outages of different lengths: relays come back at different times, and still nothing is
+/// published before the other relays listen.
 #[test]
-fn whoever_comes_back_first_waits_for_the_others() {
+fn relays_publish_only_when_the_others_are_back() {
     let mut redis = Redis::start();
     let relays: [Relay; 2] = redis.relays("");
     let mut members = relays.each_ref().map(|relay| relay.connect("room"));
@@ -85,9 +86,9 @@ fn whoever_comes_back_first_waits_for_the_others() {
     relays.iter().for_each(|relay| assert_eq!(relay.counter("redis_missed"), 0));
 }
 
-/// A sibling that died in the outage holds nobody up for long.
+/// A relay that died in the outage does not hold up the others for ever.
 #[test]
-fn who_does_not_come_back_is_not_waited_for() {
+fn a_relay_that_died_in_the_outage_is_not_waited_for() {
     let mut redis = Redis::start();
     let [one, two, mut three] = redis.relays("");
     let mut member = two.connect("room");
@@ -101,9 +102,10 @@ fn who_does_not_come_back_is_not_waited_for() {
     assert_eq!(two.counter("redis_missed"), 0);
 }
 
-/// Stopped for longer than relays wait for an answer, and then let go on: what it had been told before it hears twice.
+/// Redis is stopped for longer than relays wait for a reply: messages that it had already read are published twice, and
+/// delivered once.
 #[test]
-fn a_stall() {
+fn redis_stops_and_continues() {
     let redis = Redis::start();
     let relays: [Relay; 2] = redis.relays("");
     let mut members = relays.each_ref().map(|relay| relay.connect("room"));
@@ -133,7 +135,7 @@ fn a_stall() {
     relays.iter().for_each(|relay| assert_eq!(relay.counter("redis_dropped"), 0));
 }
 
-/// Who asks for what only Redis knows is told that it does not answer, and meanwhile nobody waits with him.
+/// Requests that need Redis are answered without it, and other requests do not wait meanwhile.
 #[test]
 fn questions_during_a_stall() {
     let redis = Redis::start();
@@ -160,8 +162,8 @@ fn questions_during_a_stall() {
     wait_for("an answer", || (relays[0].admin("/api/online?source=demo").json()["complete"] == true).then_some(()));
 }
 
-/// Redis ends connections again and again while messages flow: at home nothing is lost, at siblings nothing comes twice, and
-/// what they did not hear is counted.
+/// Redis ends connections again and again while messages flow: local members lose nothing, members of other relays get
+/// nothing twice, and what they miss is counted.
 #[test]
 fn connections_that_are_cut() {
     let redis = Redis::start();
@@ -199,7 +201,7 @@ fn connections_that_are_cut() {
         publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect::<Vec<usize>>()
     });
     relays.iter().for_each(wait_linked);
-    // After this all that was waiting is there.
+    // After these, all queued messages have arrived.
     let mut lasts = Vec::new();
     for at in 0..2 {
         for (index, name) in names(at).into_iter().enumerate() {
@@ -218,7 +220,7 @@ fn connections_that_are_cut() {
         }
         member.silence();
     }
-    // All that one relay said the other has heard or knows that it has not.
+    // Each relay has received or counted as missed everything that the other published.
     let missed: [u64; 2] = core::array::from_fn(|at| count("redis_missed")[at] - missed[at]);
     for at in 0..2 {
         let said: usize = lasts[2 * at..2 * at + 2].iter().map(|(_, last)| last + 1).sum();
@@ -227,9 +229,9 @@ fn connections_that_are_cut() {
     assert!(missed.iter().sum::<u64>() > 0, "the test cut nothing");
 }
 
-/// Redis forgets everything, or an old server starts and throws away who is there: it is told again.
+/// Redis loses all keys, or an old server starts and deletes them: relays write their records again.
 #[test]
-fn what_was_thrown_away_is_written_again() {
+fn deleted_records_are_written_again() {
     let redis = Redis::start();
     let relays: [Relay; 2] = redis.relays("");
     let mut members = relays.each_ref().map(|relay| relay.connect("room"));
@@ -242,7 +244,7 @@ fn what_was_thrown_away_is_written_again() {
     publish(&relays[0], "flushed", 0..1);
     members.iter_mut().for_each(|member| assert_eq!(read_to(member, "flushed", 0), [0]));
     relays.iter().for_each(|relay| wait_siblings(relay, 1));
-    // As the old server does it: the lists first, and then the word.
+    // As the old server does it: first the lists, then the announcement.
     redis.ask(&["DEL", ONLINE]);
     redis.ask(&["SET", "node.xin.com:xin_socket_connections", "0"]);
     redis.publish(r#"{"sys_info":true,"key":"system_start","server_ip":"10.0.0.9","time":"2026-11-20 20:52:3"}"#);
@@ -253,8 +255,8 @@ fn what_was_thrown_away_is_written_again() {
     relays.iter().for_each(|relay| assert_eq!(relay.counter("redis_missed"), 0));
 }
 
-/// Reads the commands that Redis got, and asserts that after `start` both relays write their members again before any relay's
-/// third heartbeat.
+/// Reads the commands that Redis got, and asserts that after `start` both relays write their members again before any
+/// relay's third heartbeat.
 fn assert_rewritten_soon(monitor: &mut Connection, start: &str) {
     let mut next = || monitor.next().expect("a command").text().unwrap_or_default().to_owned();
     while !next().contains(start) {}
@@ -290,11 +292,11 @@ fn away_at_the_start() {
 }
 
 #[test]
-fn a_name_that_nobody_has() {
+fn unknown_host_name() {
     let relay = relay_at("redis://no.such.host.invalid:6379", "");
     assert_eq!(health(&relay)["redis"]["status"], "failing");
     fails_calmly(&relay, "nameless");
-    // It is looked for every second or so, which nobody feels.
+    // The look-ups, one a second, delay nothing.
     for number in 0..60 {
         publish(&relay, "at home", number..number + 1);
         thread::sleep(Duration::from_millis(25));
@@ -302,13 +304,13 @@ fn a_name_that_nobody_has() {
 }
 
 #[test]
-fn a_name_that_is_found() {
+fn host_name_is_resolved() {
     let redis = Redis::start();
     let relay = relay_at(&format!("redis://localhost:{}", redis.port), "");
     wait_linked(&relay);
 }
 
-/// What waits is bounded: the oldest goes first, and is counted.
+/// The buffer is bounded: the oldest messages are dropped and counted.
 #[test]
 fn a_full_buffer() {
     let mut redis = Redis::start();
@@ -319,7 +321,7 @@ fn a_full_buffer() {
     publish(&relays[0], "much", 0..100);
     let dropped = relays[0].counter("redis_dropped");
     assert!((80..100).contains(&dropped), "{dropped}");
-    // What could never wait there pushes nothing else out.
+    // A message larger than the buffer displaces nothing else.
     relays[0].notify("room", &"x".repeat(5000));
     assert_eq!(relays[0].counter("redis_dropped"), dropped + 1);
     redis.run();
@@ -327,11 +329,11 @@ fn a_full_buffer() {
     assert_eq!(kept, (dropped as usize..100).collect::<Vec<_>>(), "the last ones");
 }
 
-/// What has waited for too long is not sent any more.
+/// Messages older than `buffer_age` are not sent.
 #[test]
 fn a_buffer_that_is_too_old() {
     let mut redis = Redis::start();
-    // What is young has five seconds to get through on a busy machine.
+    // Young messages have five seconds to get through on a busy machine.
     let relays: [Relay; 2] = redis.relays("buffer_age = 5");
     let mut member = relays[1].connect("room");
     redis.kill();
@@ -351,7 +353,7 @@ fn a_buffer_that_is_too_old() {
 
 // Relays come and go.
 
-/// Who dies is cleared up after; what is of others stays.
+/// The records of a dead relay are removed; those of others stay.
 #[test]
 fn a_relay_that_dies() {
     let redis = Redis::start();
@@ -372,7 +374,7 @@ fn a_relay_that_dies() {
     wait_siblings(&survivor, 0);
 }
 
-/// A relay that was only asleep writes itself down again.
+/// A relay that was only stopped writes its records again.
 #[test]
 fn a_relay_that_wakes_up() {
     let redis = Redis::start();
@@ -389,7 +391,7 @@ fn a_relay_that_wakes_up() {
     members.iter_mut().for_each(|member| assert_eq!(read_to(member, "awake", 0), [0]));
 }
 
-/// SIGHUP links a relay, links it elsewhere, and unlinks it; nobody is thrown out, and siblings go on listening to it.
+/// SIGHUP links a relay, links it elsewhere, and unlinks it; no session ends, and other relays keep receiving from it.
 #[test]
 fn a_link_that_is_configured_later() {
     let [one, two] = [Redis::start(), Redis::start()];
@@ -418,14 +420,14 @@ fn a_link_that_is_configured_later() {
         publish(&relay, "alone", 0..1);
         assert_eq!(read_to(&mut member, "alone", 0), [0]);
         members.iter_mut().for_each(Client::silence);
-        // Those it left take it for dead.
+        // The relays that it left declare it dead.
         wait_until([1, 1], || [&one, &two].map(|redis| redis.hash(ONLINE).len()));
     }
 }
 
-/// Who came while the list could not be written is in the next one.
+/// A session that connected while Redis did not answer is recorded at the next server.
 #[test]
-fn nobody_is_forgotten_when_the_link_is_configured_anew() {
+fn sessions_are_recorded_after_the_link_is_reconfigured() {
     let [one, two] = [Redis::start(), Redis::start()];
     let relay = one.relay("");
     one.signal(SIGSTOP);
@@ -439,9 +441,9 @@ fn nobody_is_forgotten_when_the_link_is_configured_anew() {
     one.signal(SIGCONT);
 }
 
-/// Who takes leave takes its records along.
+/// A relay that stops removes its records.
 #[test]
-fn taking_leave() {
+fn a_relay_that_stops_removes_its_records() {
     let redis = Redis::start();
     let linked = || {
         let relay = Relay::start(&format!("shutdown_timeout = 60\n{}", redis.section("")));
@@ -461,9 +463,9 @@ fn taking_leave() {
     assert_eq!(redis.ask(&["KEYS", "node.xin.com:relay_alive:*"]).array().unwrap().len(), 1);
 }
 
-/// And ends in time if Redis does not answer, or is gone.
+/// It stops in time if Redis does not answer, or is gone.
 #[test]
-fn taking_leave_of_nobody() {
+fn a_relay_stops_in_time_without_redis() {
     let mut redis = Redis::start();
     let linked = || {
         let relay = Relay::start(&format!("shutdown_timeout = 2\n{}", redis.section("")));

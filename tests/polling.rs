@@ -1,5 +1,5 @@
-//! docs/protocol.md, Socket.IO: sessions of Engine.IO 4 that poll. Requests and bodies, how polls and posts end a session, pages
-//! of other origins, and several paths.
+//! docs/protocol.md, Socket.IO: sessions of Engine.IO 4 that poll. Requests and bodies, how polls and posts end a
+//! session, pages of other origins, and several paths.
 #![allow(missing_docs)]
 
 #[path = "support/engineio.rs"]
@@ -28,7 +28,7 @@ fn a_close_packet_over_polling() {
     session.assert_gone();
 }
 
-/// What came before it in the body is handled, what comes behind it is not.
+/// Packets before it in the body are handled, packets behind it are not.
 #[test]
 fn a_close_packet_among_others() {
     let relay = patient();
@@ -60,7 +60,7 @@ fn a_poll_that_is_aborted_ends_the_session() {
     session.assert_gone();
 }
 
-/// A WebSocket on trial ends with its session: it has no deadline of its own any more.
+/// A probing WebSocket ends with its session.
 #[test]
 fn a_poll_that_is_aborted_takes_the_probe_with_it() {
     let relay = patient();
@@ -81,7 +81,7 @@ fn a_poll_that_is_aborted_takes_the_probe_with_it() {
     }
 }
 
-/// Also if the client had sent more behind it.
+/// Also if another request follows it.
 #[test]
 fn a_poll_that_is_aborted_with_a_request_behind_it_ends_the_session() {
     let relay = patient();

@@ -1,4 +1,4 @@
-//! Contract section 10: who is where, in the old server's keys, and what operators see of all relays together.
+//! docs/protocol.md, Redis: presence records in the old server's keys, and what operators see of all relays together.
 #![allow(missing_docs)]
 
 #[path = "support/engineio.rs"]
@@ -20,7 +20,7 @@ use support::{
 const ONLINE: &str = "node.xin.com:xin_socket_connections_demo";
 const TODAY: &str = "node.xin.com:xin_socket_connections_today_demo";
 
-/// A record as the old server wrote it (its study, section 4).
+/// A record as the old server wrote it.
 const OLD: &str = r#"{"socket_id":"Zk3OLDoldOLDoldAAAB","source":"demo","userid":"70","username":"old","room_ids":"r","referer":"http://page/","ext_info":"","watch_quit":"","server_ip":"10.0.0.2","time":"2026-11-20 20:52:3"}"#;
 
 fn records(redis: &Redis) -> Vec<Value> {
@@ -137,7 +137,7 @@ fn operators_see_all_relays() {
     wait_until(json!(4), || online(&relays[0], "")["sessions"].clone());
 }
 
-/// Alone, nothing of this is said.
+/// Without `[redis]`, answers have no fields about other relays.
 #[test]
 fn a_relay_that_is_alone() {
     let relay = Relay::start("");
@@ -148,7 +148,7 @@ fn a_relay_that_is_alone() {
     assert!(relay.get("/healthz").json().get("redis").is_none());
 }
 
-/// Redis is asked at most once in two seconds, and while it does not answer who asks is told what this relay knows.
+/// Redis is asked at most once in two seconds. While it does not answer, answers hold what this relay knows.
 #[test]
 fn answers_come_from_a_cache() {
     let redis = Redis::start();
@@ -174,7 +174,7 @@ fn answers_come_from_a_cache() {
     wait_until(json!(true), || online(&relay, "")["complete"].clone());
 }
 
-/// What others wrote there may be anything.
+/// Records of other programs may hold anything.
 #[test]
 fn strange_records() {
     let redis = Redis::start();
@@ -203,9 +203,9 @@ fn strange_records() {
     wait_linked(&relay);
 }
 
-/// A crowd is written in few batches and read in pieces; nobody waits for either.
+/// A crowd is written in few batches and read in pieces.
 #[test]
-fn a_crowd() {
+fn a_crowd_is_written_in_few_batches() {
     const CROWD: usize = 400;
     let redis = Redis::start();
     let relay = redis.relay("");
@@ -255,7 +255,7 @@ fn today_is_today() {
     assert_eq!(redis.ask(&["GET", "node.xin.com:relay_today:demo"]).text(), Some(&*date));
 }
 
-/// Several relays of several prefixes and channels do not meet.
+/// Relays with different prefixes and channels do not meet.
 #[test]
 fn other_prefixes_and_channels() {
     let redis = Redis::start();
@@ -269,7 +269,7 @@ fn other_prefixes_and_channels() {
     there.silence();
 }
 
-/// What Redis refuses for a while is written when it takes it again.
+/// Refused writes are repeated when Redis accepts them again.
 #[test]
 fn writes_that_are_refused_for_a_while() {
     let redis = Redis::start();
@@ -290,9 +290,9 @@ fn writes_that_are_refused_for_a_while() {
     wait_until(vec![json!("comes"), json!("stays")], names);
 }
 
-/// Numbers that cannot be, and a relay without any source.
+/// Counts beyond the range of numbers, and a relay without any source.
 #[test]
-fn strange_numbers_and_none() {
+fn strange_numbers_and_no_sources() {
     let redis = Redis::start();
     for name in ["a", "b", "c"] {
         redis.ask(&["HSET", TODAY, name, "9223372036854775807"]);

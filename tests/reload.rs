@@ -1,5 +1,5 @@
-//! Contract section 2: SIGHUP re-reads sources, limits, origins and the log level, whole or not at all, and nobody who is
-//! not meant feels it.
+//! docs/protocol.md, Running: SIGHUP re-reads sources, limits, origins and the log level, whole or not at all, without
+//! affecting other sessions.
 #![allow(missing_docs)]
 
 mod support;
@@ -38,7 +38,7 @@ fn a_source_that_is_added_can_be_used() {
     assert_eq!(old.data(), "still here");
 }
 
-/// Its sessions end and learn why; the others' do not. Added again, it begins empty.
+/// Its sessions end with the reason; those of other sources stay. Added again, it begins empty.
 #[test]
 fn a_source_that_is_removed_is_gone() {
     let more = "[sources.fresh]\nsign_key = \"k\"";
@@ -64,7 +64,7 @@ fn a_source_that_is_removed_is_gone() {
     assert_eq!(back.data(), "again");
 }
 
-/// Sessions that are there stay; from then on only the new key counts, for joining too.
+/// Existing sessions stay; from then on only the new key is valid, for joining, too.
 #[test]
 fn a_key_that_changes() {
     let relay = Relay::start("[sources.fresh]\nsign_key = \"old\"");
@@ -287,7 +287,7 @@ fn a_change_of_listen_waits_for_a_restart() {
 }
 
 #[test]
-fn nothing_is_said_of_a_restart_when_listen_stays() {
+fn unchanged_listen_logs_no_restart() {
     let relay = Relay::start("");
     reload(&relay, "[sources.fresh]\nsign_key = \"k\"");
     assert!(!relay.log().iter().any(|line| line.contains("WARN") || line.contains("restart")), "{:?}", relay.log());
@@ -295,7 +295,7 @@ fn nothing_is_said_of_a_restart_when_listen_stays() {
 
 /// The demo keys are public: a new file cannot bring them to a port that others reach.
 #[test]
-fn demo_keys_are_not_brought_in_by_the_back_door() {
+fn a_reload_cannot_expose_demo_keys() {
     let good = "listen = [\"0.0.0.0:0\"]\n[sources.demo]\nsign_key = \"k\"\n";
     let config = support::temp_file("relay.toml");
     fs::write(&config, good).unwrap();
@@ -367,7 +367,7 @@ fn reload(relay: &Relay, more: &str) {
     write_and_signal(relay, &Relay::configuration(more), "configuration re-read");
 }
 
-/// The same with one that must be refused.
+/// Writes a configuration that must be refused.
 fn reload_badly(relay: &Relay, more: &str) {
     write_and_signal(relay, &Relay::configuration(more), "the old one stays");
 }

@@ -16,7 +16,7 @@ use tungstenite::Message;
 
 const QUIT: &str = r#"{"key":"user_quit","msg":"mary退出群聊","username":"mary"}"#;
 
-/// However a session ends, who watches its rooms hears of it once, and nothing of it stays.
+/// However a session ends, its rooms get one `user_quit`, and nothing is left of it.
 #[test]
 fn every_end_is_an_end() {
     let relay = Relay::start(
@@ -89,9 +89,9 @@ fn every_end_is_an_end() {
     });
 }
 
-/// Without `watch_quit` nobody is told.
+/// Without `watch_quit` there is no `user_quit`.
 #[test]
-fn who_does_not_say_so_leaves_quietly() {
+fn client_without_watch_quit_leaves_quietly() {
     let relay = Relay::start("");
     let mut watcher = Member::room(&relay, (4, true), "room");
     for kind in KINDS {
@@ -101,9 +101,9 @@ fn who_does_not_say_so_leaves_quietly() {
     watcher.nothing();
 }
 
-/// Who was refused keeps its connection no longer than one that never asked.
+/// A refused client is closed after `connect_timeout`, like one that never asked.
 #[test]
-fn who_was_refused_is_closed_after_a_while() {
+fn refused_client_is_closed_after_connect_timeout() {
     let relay = Relay::start("[socketio]\nconnect_timeout = 2");
     for kind in KINDS {
         let mut member = Member::open(&relay, kind, "source=nobody");
@@ -130,7 +130,7 @@ fn watch_quit_in_auth() {
     assert_eq!(watcher.data().to_string(), QUIT);
 }
 
-/// A client that polls too seldom is dropped when more waits for it than may; the others do not feel it.
+/// A client that polls too seldom is dropped when its queue is full; others are not affected.
 #[test]
 fn a_slow_client_that_polls() {
     const UNSENT: usize = 65536;
@@ -176,7 +176,7 @@ fn a_client_that_posts_and_never_polls() {
     assert_eq!(relay.stat("/sessions"), 0);
 }
 
-/// A message larger than all that may wait still reaches who polls.
+/// A message larger than `unsent` reaches a client that polls.
 #[test]
 fn a_message_larger_than_unsent() {
     let relay = Relay::start("[limits]\nunsent = 4096");
@@ -257,7 +257,7 @@ fn a_source_that_is_removed_in_one_of_two_namespaces() {
 
 /// WebSockets are closed and polls end with a noop, so that clients come back; a DISCONNECT would tell them not to.
 #[test]
-fn at_shutdown_clients_are_told_to_come_back() {
+fn shutdown_closes_every_transport() {
     let mut relay = Relay::start("shutdown_timeout = 60");
     let mut streams = Vec::new();
     let mut sockets = Vec::new();
@@ -308,7 +308,7 @@ fn at_shutdown_clients_are_told_to_come_back() {
 
 /// Sessions without a connection keep no relay from ending.
 #[test]
-fn at_shutdown_nobody_waits_for_who_does_not_poll() {
+fn shutdown_does_not_wait_for_sessions_without_a_poll() {
     let mut relay = Relay::start("shutdown_timeout = 60");
     for revision in [3, 4] {
         Member::room(&relay, (revision, false), "room");
@@ -317,8 +317,8 @@ fn at_shutdown_nobody_waits_for_who_does_not_poll() {
     assert_eq!(relay.wait(), 0);
 }
 
-/// A poll is aborted and a message comes for it, both while relay is away: the message must not be answered into the poll
-/// that is gone, which would leave the session behind.
+/// A poll is aborted and a message arrives for it, both while the relay is stopped: the message must not be answered
+/// into the poll that is gone, which would leave the session behind.
 #[test]
 fn a_message_for_an_aborted_poll_does_not_hide_its_end() {
     let relay = Relay::start("");

@@ -1,5 +1,5 @@
-//! Contract section 2: how relay ends. Nobody new, everybody is told to come back, what was queued and asked is
-//! delivered, and it is over within `shutdown_timeout`.
+//! docs/protocol.md, Running: how relay stops. It accepts nobody, closes clients with 1001, delivers queued messages
+//! and answers, and is done within `shutdown_timeout`.
 #![allow(missing_docs)]
 
 mod support;
@@ -24,7 +24,7 @@ const SIGTERM: i32 = 15;
 const LONG: &str = "shutdown_timeout = 60";
 
 #[test]
-fn clients_are_told_to_come_back() {
+fn clients_get_close_1001() {
     for signal in [SIGTERM, SIGINT] {
         let mut relay = Relay::start(LONG);
         let mut clients = [relay.connect("a"), relay.connect("b"), relay.connect_with(&[("format", "text")])];
@@ -46,7 +46,7 @@ fn without_clients_it_ends_at_once() {
     assert_eq!(relay.wait(), 0);
 }
 
-/// Who comes while the last ones leave is refused by the kernel, so that a balancer goes elsewhere; and the port is free
+/// While the last clients leave, the kernel refuses connections, so that a load balancer goes elsewhere; the port is free
 /// for the next relay already.
 #[test]
 fn the_port_is_free_at_once() {
@@ -73,7 +73,7 @@ fn the_port_is_free_at_once() {
 
 /// A slow reader gets all that was queued before, in order, and then the close.
 #[test]
-fn what_was_queued_comes_first() {
+fn queued_messages_come_before_the_close() {
     let mut relay = Relay::start(LONG);
     let mut slow = small_client(&relay);
     let data = |number: usize| format!("{number:03} {}", "x".repeat(10_000));
@@ -155,7 +155,7 @@ fn the_last_answer_says_that_it_is_the_last() {
 
 /// A login that had begun is not let in, or is told at once to come back: either way nothing waits for it.
 #[test]
-fn nobody_logs_in_any_more() {
+fn no_logins_during_shutdown() {
     let mut relay = Relay::start(LONG);
     let mut request = Vec::new();
     let headers = [
@@ -199,7 +199,7 @@ fn it_ends_in_time() {
     assert_eq!(silent.close_code(), 1001);
 }
 
-/// With no time at all they are still told.
+/// With no time at all, clients still get the close.
 #[test]
 fn no_time_at_all() {
     let mut relay = Relay::start("shutdown_timeout = 0");
@@ -211,9 +211,9 @@ fn no_time_at_all() {
     assert_eq!(client.close_code(), 1001);
 }
 
-/// They all leave at once and come back at once: nobody needs to hear of it.
+/// All clients leave at once and come back at once, so `user_quit` is not sent.
 #[test]
-fn nobody_hears_that_others_leave() {
+fn no_user_quit_during_shutdown() {
     let mut relay = Relay::start(LONG);
     let quitters = [("userid", "1"), ("watch_quit", "1")];
     let (mut first, mut second, third) =
@@ -243,7 +243,7 @@ fn nobody_hears_that_others_leave() {
     assert_eq!(relay.wait(), 0);
 }
 
-/// Who is impatient asks twice. A reload in between changes nothing.
+/// The second signal ends relay at once. A reload in between changes nothing.
 #[test]
 fn the_second_signal_is_the_end() {
     for (first, second) in [(SIGTERM, SIGTERM), (SIGINT, SIGINT), (SIGTERM, SIGINT)] {
@@ -260,7 +260,7 @@ fn the_second_signal_is_the_end() {
 
 // Help.
 
-/// Signals, and waits until the relay has taken notice.
+/// Sends a signal and waits until the relay has stopped listening.
 fn stop(relay: &Relay, signal: i32) {
     relay.signal(signal);
     relay.wait_log("stopping: ");

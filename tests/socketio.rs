@@ -1,5 +1,5 @@
-//! docs/protocol.md, Logins, Socket.IO and Namespaces: logins, messages and notifications, for clients of all generations and
-//! transports at once.
+//! docs/protocol.md, Logins, Socket.IO and Namespaces: logins, messages and notifications, for clients of all
+//! generations and transports at once.
 #![allow(missing_docs)]
 
 #[path = "support/engineio.rs"]
@@ -19,7 +19,7 @@ use tungstenite::Message;
 
 // Who may connect.
 
-/// Every refusal reaches each generation in the way it can hear.
+/// Each generation gets a refusal in its own form.
 #[test]
 fn refusals_have_their_texts() {
     let relay = Relay::start("");
@@ -43,7 +43,7 @@ fn refusals_have_their_texts() {
                 assert_eq!(member.text(), "41");
             } else {
                 assert_eq!(member.text(), format!("44{{\"message\":\"{text}\"}}"));
-                // By CONNECT's payload it is the same.
+                // The same in CONNECT's payload.
                 let auth: Value = fields.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
                 member.send(&[&format!("40{auth}")]);
                 assert_eq!(member.text(), format!("44{{\"message\":\"{text}\"}}"));
@@ -54,9 +54,9 @@ fn refusals_have_their_texts() {
     assert_eq!((relay.stat("/sessions"), relay.counter("logins")), (0, 0));
 }
 
-/// Who was refused may try again on the same connection.
+/// A refused client may try again on the same connection.
 #[test]
-fn a_second_login() {
+fn refused_client_may_try_again() {
     let relay = Relay::start("");
     for kind in KINDS {
         let mut member = Member::open(&relay, kind, &login(&[("sign", "wrong")]));
@@ -203,7 +203,7 @@ fn a_notification_of_json_to_several_rooms() {
 
 /// What waits between two polls comes in order, sixteen at a time, once.
 #[test]
-fn many_notifications_to_who_polls() {
+fn many_notifications_to_a_polling_client() {
     let relay = Relay::start("");
     for revision in [3, 4] {
         let mut member = Member::room(&relay, (revision, false), "room");
@@ -250,9 +250,9 @@ fn post_msg() {
     }
 }
 
-/// Who speaks plain WebSocket is in the same rooms.
+/// Plain WebSocket clients are in the same rooms.
 #[test]
-fn what_plain_websockets_say_reaches_everybody() {
+fn messages_of_plain_websockets_reach_everybody() {
     let relay = Relay::start("");
     let (mut plain, mut text) = (relay.connect("room"), relay.connect_with(&[("format", "text")]));
     let mut all = members(&relay, "room");
@@ -289,7 +289,7 @@ fn post_msg_to_several_rooms_in_their_order() {
 }
 
 #[test]
-fn what_post_msg_refuses() {
+fn post_msg_refusals() {
     let relay = Relay::start("");
     let cases = [
         (vec![], "data can not be null!"),

@@ -1,6 +1,6 @@
-//! docs/protocol.md, Socket.IO: what clients of Socket.IO 3.x and 4.x see (Engine.IO 4, Socket.IO protocol 5). Every case of the
-//! protocol's own test suite and what it leaves out, against the example configuration. The transports have files of their
-//! own: polling.rs and upgrade.rs.
+//! docs/protocol.md, Socket.IO: what clients of Socket.IO 3.x and 4.x see (Engine.IO 4, Socket.IO protocol 5). Every
+//! case of the protocol's own test suite and what it leaves out, against the example configuration. The transports have
+//! files of their own: polling.rs and upgrade.rs.
 #![allow(missing_docs)]
 
 #[path = "support/engineio.rs"]
@@ -8,7 +8,6 @@ mod engineio;
 mod support;
 
 use std::{
-    io::Write,
     thread,
     time::{Duration, Instant},
 };
@@ -43,7 +42,7 @@ fn an_open_packet_has_exactly_its_keys() {
 }
 
 #[test]
-fn what_opens_no_session() {
+fn invalid_handshakes_open_no_session() {
     let relay = patient();
     let version = (5, "Unsupported protocol version");
     let transport = (0, "Transport unknown");
@@ -61,7 +60,7 @@ fn what_opens_no_session() {
     ] {
         let answer = relay.get(&format!("/socket.io/?{query}"));
         assert_refused(&answer, code, message);
-        // A WebSocket hears the same before the upgrade.
+        // A WebSocket gets the same refusal before the upgrade.
         let query = query.replace("polling", "websocket");
         let answer = Client::open(relay.tcp(), &format!("/socket.io/?{query}")).unwrap_err();
         assert_refused(&answer, code, message);
@@ -125,7 +124,7 @@ fn a_longer_timeout_does_not_delay_the_next_ping() {
 
 /// As in the protocol's own test suite, which waits exactly that long.
 #[test]
-fn who_does_not_poll_is_gone_at_interval_and_timeout() {
+fn session_without_polls_ends_after_interval_and_timeout() {
     let relay = example(SILENT, "");
     let session = Polling::fresh(&relay);
     thread::sleep(INTERVAL + TIMEOUT);
@@ -133,9 +132,9 @@ fn who_does_not_poll_is_gone_at_interval_and_timeout() {
     assert_eq!(relay.counter("ping_timeouts"), 1);
 }
 
-/// Who polls but answers no ping.
+/// A client that polls but answers no ping.
 #[test]
-fn a_poll_that_waits_hears_of_the_end() {
+fn pending_poll_gets_the_close_packet() {
     let relay = example(SILENT, "");
     let begin = Instant::now();
     let session = Polling::fresh(&relay);
@@ -187,7 +186,7 @@ fn joining_namespaces() {
         ("40/custom,", "40/custom,", "42/custom,[\"auth\",{}]"),
         ("40/custom", "40/custom,", "42/custom,[\"auth\",{}]"),
         ("40/custom,{\"token\":\"abc\"}", "40/custom,", "42/custom,[\"auth\",{\"token\":\"abc\"}]"),
-        // To the letter.
+        // Forwarded verbatim.
         ("40{\"b\" : 1e400,\"a\":[ ]}", "40", "42[\"auth\",{\"b\" : 1e400,\"a\":[ ]}]"),
     ] {
         let (mut socket, open) = websocket(&relay, "EIO=4");
@@ -214,13 +213,13 @@ fn an_unknown_namespace() {
     }
     socket.send("40/Custom,");
     assert_eq!(socket.text(), "44/Custom,{\"message\":\"Invalid namespace\"}");
-    // The connection is none the worse.
+    // The connection still works.
     socket.send("40/custom,");
     assert!(socket.text().starts_with("40/custom,{\"sid\":"));
 }
 
 #[test]
-fn what_is_no_handshake_closes_the_connection() {
+fn invalid_connect_packets_close_the_connection() {
     let relay = patient();
     for packet in ["4abc", "4", "40abc", "40[]", "40\"x\"", "abc", "47"] {
         let (mut socket, _) = websocket(&relay, "EIO=4");
@@ -229,9 +228,9 @@ fn what_is_no_handshake_closes_the_connection() {
     }
 }
 
-/// Who never joins a namespace is closed after `connect_timeout`, though it answers pings.
+/// A client that never joins a namespace is closed after `connect_timeout`, though it answers pings.
 #[test]
-fn who_joins_no_namespace_is_gone() {
+fn client_without_a_namespace_is_closed_after_connect_timeout() {
     let relay = example(&[SLACK[0], ("connect_timeout = 1", "connect_timeout = 2")], "");
     let begin = Instant::now();
     let (mut silent, _) = websocket(&relay, "EIO=4");
@@ -256,7 +255,7 @@ fn who_joins_no_namespace_is_gone() {
     }
 }
 
-/// Packets to nowhere are no way to stay.
+/// Packets outside of a namespace do not extend the time.
 #[test]
 fn attachments_do_not_prolong_a_stay_in_no_namespace() {
     let relay = example(&[PATIENT[0], PATIENT[1]], "");
@@ -368,7 +367,7 @@ fn binary_messages_and_acknowledgements() {
     assert_eq!(bytes(&mut socket), b"");
 }
 
-/// JSON is passed on as it was written, also what no number type holds.
+/// JSON is forwarded verbatim, including numbers that no type can hold.
 #[test]
 fn json_is_not_touched() {
     let relay = patient();
@@ -417,7 +416,7 @@ fn large_messages() {
 }
 
 #[test]
-fn what_is_no_packet_closes_the_connection() {
+fn invalid_packets_close_the_connection() {
     let relay = patient();
     let mut before = relay.counter("protocol_errors");
     for packet in [
@@ -475,7 +474,7 @@ fn attachments_that_do_not_fit() {
         send_bytes(socket, b"one");
         send_bytes(socket, b"two");
     });
-    // A heartbeat among them is none of their business.
+    // A heartbeat among them is allowed.
     let mut socket = joined(&relay);
     socket.send("451-[\"message\",{\"_placeholder\":true,\"num\":0}]");
     socket.send("3");
@@ -505,7 +504,7 @@ fn a_hundred_attachments_and_no_more() {
     assert_eq!(socket.close_code(), 1002);
 }
 
-/// As in engine.io. The Socket.IO client for Arduino says so first thing over a WebSocket of its own.
+/// As in engine.io. The Socket.IO client for Arduino sends one first on a direct WebSocket.
 #[test]
 fn an_upgrade_packet_that_changes_nothing_is_ignored() {
     let relay = patient();

@@ -1,4 +1,5 @@
-//! docs/protocol.md, Running: sockets and notifications of the service manager, the forms of the log, and the admin token.
+//! docs/protocol.md, Running: sockets and notifications of the service manager, the forms of the log, and the admin
+//! token.
 #![allow(missing_docs)]
 
 #[path = "support/cli.rs"]
@@ -7,7 +8,7 @@ mod support;
 
 use std::{
     fs,
-    io::{BufRead, Read},
+    io::Read,
     os::unix::{
         fs::PermissionsExt,
         net::{UnixDatagram, UnixStream},
@@ -23,7 +24,7 @@ use support::{PATIENCE, Relay, SILENCE, connect_sign, temp_file, wait_for};
 
 // systemd.
 
-/// Sockets that the service manager opened are used in place of the configuration's; the file of one is not ours.
+/// Sockets of the service manager replace the configured addresses; relay does not remove their files.
 #[test]
 fn inherited_sockets() {
     let path = temp_file("socket");
@@ -62,7 +63,7 @@ os.execv(sys.argv[3], sys.argv[3:])";
 }
 
 #[test]
-fn the_service_manager_is_told() {
+fn service_manager_gets_its_notifications() {
     let path = temp_file("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -118,7 +119,7 @@ fn the_service_manager_is_told() {
     let _ = fs::remove_file(path);
 }
 
-/// A manager that does not listen any more ends nothing.
+/// A missing notification socket is ignored.
 #[test]
 fn a_service_manager_that_is_gone() {
     let path = temp_file("notify");
@@ -192,7 +193,7 @@ fn the_log_s_level() {
 // The admin token.
 
 #[test]
-fn a_token_is_made_and_said() {
+fn generated_token_is_logged() {
     let tokens: Vec<String> = (0..2)
         .map(|_| {
             let relay = Relay::spawn(relay(&["--listen", "127.0.0.1:0"]), temp_file("none"));
@@ -208,9 +209,9 @@ fn a_token_is_made_and_said() {
     assert_ne!(tokens[0], tokens[1]);
 }
 
-/// A token of one's own is nobody else's business.
+/// A configured token is not logged.
 #[test]
-fn a_token_that_was_chosen_is_not_said() {
+fn configured_token_is_not_logged() {
     let relay = Relay::start("");
     assert_eq!(stats(&relay, support::TOKEN), 200);
     assert!(!relay.log().join("\n").contains(support::TOKEN));
@@ -232,7 +233,7 @@ fn of_several_runtime_directories_the_token_lies_in_the_first() {
 fn assert_token_in(folder: &Path, variable: &str) {
     let socket = temp_file("notify");
     let file = folder.join("admin.token");
-    // What an earlier one left behind may be open to everybody.
+    // A file that an earlier relay left behind may be readable by everybody.
     fs::create_dir(folder).unwrap();
     fs::write(&file, "old").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
@@ -251,7 +252,7 @@ fn assert_token_in(folder: &Path, variable: &str) {
 
 /// It must be somewhere.
 #[test]
-fn a_token_that_cannot_be_written_is_said() {
+fn token_that_cannot_be_written_is_logged() {
     let socket = temp_file("notify");
     let _manager = UnixDatagram::bind(&socket).unwrap();
     let mut command = relay(&["--listen", "127.0.0.1:0"]);

@@ -135,7 +135,7 @@ fn pings_of_the_websocket_itself() {
     }
 }
 
-/// What ends a session ends it also right behind the upgrade, with the same words.
+/// Errors right behind the upgrade end the session with the usual codes.
 #[test]
 fn an_end_right_behind_the_upgrade() {
     let relay = patient();
@@ -287,7 +287,7 @@ fn a_probe_that_does_not_go_on_is_closed() {
 }
 
 /// A post that began before the upgrade and ends behind the probe is taken; one that ends behind the upgrade is refused
-/// and harms nobody.
+/// and changes nothing.
 #[test]
 fn a_post_in_flight_during_the_upgrade() {
     let relay = patient();

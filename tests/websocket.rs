@@ -6,7 +6,7 @@ mod raw;
 mod support;
 
 use std::{
-    io::{Read, Write},
+    io::Write,
     net::Shutdown,
     thread,
     time::{Duration, Instant},
@@ -57,7 +57,7 @@ fn header_names_and_tokens_may_be_of_any_case_and_in_a_list() {
     assert_eq!(read_answer(&mut stream, false).status, 101);
 }
 
-/// What is wrong is said before anything is upgraded, and the connection serves the next request, here the right one.
+/// A wrong handshake is refused before the upgrade, and the connection serves the next request.
 #[test]
 fn a_handshake_that_is_wrong_is_refused() {
     let relay = Relay::start("");
@@ -124,7 +124,7 @@ fn a_wrong_method_is_not_told_that_it_would_be_right() {
 }
 
 #[test]
-fn who_asks_for_no_upgrade_is_told_to() {
+fn request_without_upgrade_gets_426() {
     let relay = Relay::start("");
     for headers in [&[][..], &UPGRADE[..1], &UPGRADE[1..], &[("Connection", "close"), ("Upgrade", "h2c")]] {
         let answer = relay.request("GET", &format!("/ws?{}", login(&[])), headers, b"");
@@ -202,7 +202,7 @@ fn frames_may_come_with_the_upgrade_whatever_the_cut() {
     }
 }
 
-/// A body nobody wanted is not taken for frames.
+/// A request's body is not parsed as frames.
 #[test]
 fn an_upgrade_may_have_a_body() {
     let relay = Relay::start("");
@@ -318,8 +318,8 @@ fn a_ping_gets_its_pong() {
     }
 }
 
-/// What broke the protocol is told by its code; what came before it counts, what comes after it does not; nobody else
-/// feels it; and the peer's answer ends the connection.
+/// A protocol error closes the connection with its code. Frames before it are handled, frames after it are not; no
+/// other client is affected; and the peer's close ends the connection.
 #[test]
 fn protocol_errors_have_their_codes() {
     let relay = Relay::start("[limits]\nmessage = 1000");
@@ -387,7 +387,7 @@ fn protocol_errors_have_their_codes() {
         if came != *code {
             wrong.push(format!("{name} ends with {came}, not {code}"));
         }
-        // Who has said close does not say it again.
+        // A peer that has sent a close does not send another one.
         if bytes[0] & 0x0f != CLOSE & 0x0f {
             raw.send(&close_frame(came));
         }
@@ -399,10 +399,10 @@ fn protocol_errors_have_their_codes() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Who is in the middle of sending too much reads why, instead of a reset, whatever the bytes look like that are still
+/// A peer that is still sending a message that is too large reads the close instead of a reset, whatever bytes are still
 /// on their way.
 #[test]
-fn who_sends_too_much_still_reads_why() {
+fn sender_of_too_much_still_reads_1009() {
     let relay = Relay::start("");
     // As if all of the payload were frames that close, and as if it were none.
     let closes: Vec<u8> = frame(CLOSE, b"").into_iter().cycle().take(8_000_000).collect();
@@ -462,7 +462,7 @@ fn a_close_may_come_within_a_fragmented_message() {
     assert!(raw.try_frame().is_none());
 }
 
-/// Who says no more is gone, what it said before counts, and it sees the end.
+/// A peer that has shut down its side is gone; its earlier messages are handled, and it sees the end.
 #[test]
 fn a_half_closed_socket_is_a_session_s_end() {
     let relay = Relay::start("");
@@ -476,9 +476,9 @@ fn a_half_closed_socket_is_a_session_s_end() {
     wait_for("its end", || (relay.stat("/sessions") == 1).then_some(()));
 }
 
-/// Peers that are killed in the middle of a frame, by reset or not, take nothing from the others.
+/// A peer killed in the middle of a frame, by reset or not, loses no message of others.
 #[test]
-fn who_is_killed_in_the_middle_of_a_frame_loses_nothing_for_the_others() {
+fn a_client_killed_within_a_frame_does_not_affect_others() {
     let relay = Relay::start("[limits]\nmessage_rate = 0");
     let (mut sender, mut member) = (relay.connect("elsewhere"), relay.connect("room"));
     let message = |text: &str| frame(TEXT, format!(r#"{{"data":"{text}","room_ids":"room"}}"#).as_bytes());
@@ -543,7 +543,7 @@ fn each_sender_s_messages_keep_their_order() {
 // Signs of life.
 
 #[test]
-fn who_answers_pings_stays() {
+fn client_that_answers_pings_stays() {
     let relay = Relay::start("[websocket]\nping_interval = 0.1\nping_timeout = 20");
     let begin = Instant::now();
     let mut raw = Raw::open(&relay, &[("format", "text")]);
@@ -564,7 +564,7 @@ fn who_answers_pings_stays() {
 }
 
 #[test]
-fn who_does_not_answer_a_ping_is_gone() {
+fn client_that_answers_no_ping_is_dropped() {
     let relay = Relay::start("[websocket]\nping_interval = 0.2\nping_timeout = 0.2");
     let begin = Instant::now();
     let mut raw = Raw::open(&relay, &[("watch_quit", "1")]);
@@ -578,9 +578,9 @@ fn who_does_not_answer_a_ping_is_gone() {
     assert_eq!((relay.counter("ping_timeouts"), relay.stat("/sessions")), (1, 0));
 }
 
-/// That it is sent messages is no sign of life.
+/// Received messages are not a sign of life.
 #[test]
-fn who_hears_but_says_nothing_is_gone_too() {
+fn client_that_only_receives_is_dropped() {
     let relay = Relay::start("[websocket]\nping_interval = 0.1\nping_timeout = 0.1");
     let raw = Raw::open(&relay, &[]);
     let begin = Instant::now();
@@ -591,7 +591,7 @@ fn who_hears_but_says_nothing_is_gone_too() {
     drop(raw);
 }
 
-/// A backend's message reaches who connects with either path and form while HTTP goes on beside it.
+/// A notification reaches clients of both paths while HTTP goes on beside it.
 #[test]
 fn a_notification_reaches_clients_on_both_paths() {
     let relay = Relay::start("");

@@ -17,7 +17,7 @@ pub const SIGHUP: i32 = 1;
 pub const SIGKILL: i32 = 9;
 pub const SIGTERM: i32 = 15;
 
-/// A command without anything from around the tests.
+/// A command without the environment of the tests.
 pub fn relay(args: &[&str]) -> Command {
     let mut command = Command::new(support::binary());
     clean(&mut command).args(args);
@@ -41,7 +41,7 @@ pub fn clean(command: &mut Command) -> &mut Command {
     command
 }
 
-/// What a command said, and how it ended.
+/// What a command wrote, and its exit code.
 pub struct Run {
     pub code: i32,
     pub out: String,
@@ -52,7 +52,7 @@ pub fn run(args: &[&str]) -> Run {
     run_command(&mut relay(args))
 }
 
-/// One that does not end is killed and fails.
+/// Runs a command to its end; one that does not end is killed and fails the test.
 pub fn run_command(command: &mut Command) -> Run {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be run");
@@ -75,7 +75,7 @@ pub fn run_command(command: &mut Command) -> Run {
     }
 }
 
-/// What another program makes of an input.
+/// The output of another program for this input.
 pub fn filter(program: &str, args: &[&str], input: &str) -> String {
     let mut child =
         Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect(program);
@@ -118,7 +118,7 @@ pub struct Listener {
 
 impl Listener {
     pub fn start(relay: &Relay, args: &[&str]) -> Listener {
-        // Options that come later count.
+        // Later options win.
         let url = format!("http://{}", relay.addr);
         Listener::spawn(self::relay(&[&["listen", "--url", &url, "--key", KEY], args].concat()))
     }

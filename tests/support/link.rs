@@ -1,4 +1,4 @@
-//! What the tests of the link to Redis have in common.
+//! Helpers for the tests of the link to Redis.
 #![allow(dead_code, missing_docs)]
 
 use std::{fs, time::Duration};
@@ -15,18 +15,18 @@ pub const SIGSTOP: i32 = 19;
 /// How long the relay may sleep during a request, whatever Redis does. Waiting for Redis would take 600 ms.
 pub const BRISK: Duration = Duration::from_millis(250);
 
-/// The hash of who is in source `demo`.
+/// The hash of sessions of source `demo`.
 pub const ONLINE: &str = "node.xin.com:xin_socket_connections_demo";
 pub const NODES: &str = "node.xin.com:relay_nodes";
 
-/// What `/healthz` says, which is that relay serves clients, whatever Redis does.
+/// The answer of `/healthz`, which is 200 whatever Redis does.
 pub fn health(relay: &Relay) -> Value {
     let answer = relay.get("/healthz");
     assert_eq!(answer.status, 200);
     answer.json()
 }
 
-/// Waits until the link fails; why.
+/// Waits until the link fails, and returns the reason.
 pub fn wait_failing(relay: &Relay) -> String {
     wait_for("a failing link", || {
         let health = health(relay);
@@ -36,12 +36,12 @@ pub fn wait_failing(relay: &Relay) -> String {
     })
 }
 
-/// The same for a reason that has `text` in it.
+/// Waits until the link fails for a reason that contains `text`.
 pub fn wait_reason(relay: &Relay, text: &str) {
     wait_for(text, || health(relay)["redis"]["error"].as_str().is_some_and(|error| error.contains(text)).then_some(()));
 }
 
-/// A relay with this address of Redis, which need not be there.
+/// A relay with this address of Redis, which may be unreachable.
 pub fn relay_at(url: &str, more: &str) -> Relay {
     Relay::start(&section(url, more))
 }

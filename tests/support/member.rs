@@ -20,7 +20,7 @@ pub const KINDS: [(u8, bool); 4] = [(3, false), (3, true), (4, false), (4, true)
 
 /// A Socket.IO client of any kind.
 pub struct Member<'r> {
-    /// What its packets are told apart by in failures.
+    /// Names the client in failures.
     pub kind: (u8, bool),
     pub carrier: Carrier<'r>,
     pub came: VecDeque<String>,
@@ -95,7 +95,7 @@ impl<'r> Member<'r> {
         }
     }
 
-    /// Asks for an acknowledgement; its argument. Other packets that come before it are kept.
+    /// Asks for an acknowledgement and returns its argument. Packets that come before it are kept.
     pub fn ask(&mut self, packet: &str) -> Value {
         self.send(&[&packet.replacen("42", "4277", 1)]);
         let mut others = VecDeque::new();

@@ -1,8 +1,9 @@
 //! Starts the real binary on a free port and talks to it. Each test file covers one chapter of docs/protocol.md.
 //!
-//! Tests must pass on a machine that is busy with something else, so they wait for events and never for a time: upper limits
-//! are [`PATIENCE`], which passes only when the event never comes. Two helpers look at time all the same: [`Relay::assert_idle`]
-//! compares with a thread that spins, and [`asleep`] leaves out the time in which the kernel ran somebody else.
+//! Tests must pass on a machine that is busy with something else, so they wait for events and never for a time: upper
+//! limits are [`PATIENCE`], which passes only when the event never comes. Two helpers look at time all the same:
+//! [`Relay::assert_idle`] compares with a thread that spins, and [`asleep`] leaves out the time in which the kernel ran
+//! somebody else.
 #![allow(dead_code, missing_docs)]
 
 pub mod redis;
@@ -35,8 +36,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a test waits before it concludes that nothing comes. A slow machine cannot make this fail.
 pub const SILENCE: Duration = Duration::from_millis(200);
 
-/// The relay to test: `RELAY_BINARY` if it is set (tests/run tests the release build with it), else the one that cargo built
-/// for this test.
+/// The relay to test: `RELAY_BINARY` if it is set (tests/run tests the release build with it), else the one that cargo
+/// built for this test.
 pub fn binary() -> PathBuf {
     std::env::var_os("RELAY_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_relay").into(), PathBuf::from)
 }
@@ -155,8 +156,9 @@ impl Relay {
         cpu(self.pid())
     }
 
-    /// Asserts that the process does next to nothing while it has nothing to do. The measure is this thread, which spins until
-    /// it has had a fair share of a processor: a relay that spins gets about as much in that time, however busy the machine is.
+    /// Asserts that the process does next to nothing while it has nothing to do. The measure is this thread, which
+    /// spins until it has had a fair share of a processor: a relay that spins gets about as much in that time, however
+    /// busy the machine is.
     pub fn assert_idle(&self, what: &str) {
         const SHARE: Duration = Duration::from_millis(300);
         let (relay, own) = (self.cpu(), scheduled("thread-self").running);
@@ -168,8 +170,8 @@ impl Relay {
         );
     }
 
-    /// Returns once the relay has handled everything that reached it before this call, signals included: it is one thread, so
-    /// a request that comes later is answered later. (A signal wakes it; the turn after that handles it.)
+    /// Returns once the relay has handled everything that reached it before this call, signals included: it is one
+    /// thread, so a request that comes later is answered later. (A signal wakes it; the turn after that handles it.)
     pub fn fence(&self) {
         (0..2).for_each(|_| assert_eq!(self.get("/healthz").status, 200));
     }
@@ -225,7 +227,7 @@ impl Relay {
         self.request("POST", target, &[("Content-Type", "application/json")], body.as_bytes())
     }
 
-    /// A right notification of source `demo`, which must be accepted.
+    /// Posts a correctly signed notification of source `demo`, which must be accepted.
     pub fn notify(&self, room_id: &str, data: &str) {
         let answer = self.post_form(&[
             ("source", "demo"),
@@ -294,9 +296,9 @@ fn scheduled(thread: &str) -> Scheduled {
     Scheduled { running: numbers.next().unwrap_or_default(), waiting: numbers.next().unwrap_or_default() }
 }
 
-/// Runs `action` and returns how long it took, less the time in which the main threads of these processes or this thread ran
-/// or waited for a processor. What is left was spent asleep: a relay that waits for Redis or for a backend sleeps, one on a
-/// busy machine does not.
+/// Runs `action` and returns how long it took, less the time in which the main threads of these processes or this
+/// thread ran or waited for a processor. What is left was spent asleep: a relay that waits for Redis or for a backend
+/// sleeps, one on a busy machine does not.
 pub fn asleep(pids: &[u32], action: impl FnOnce()) -> Duration {
     let busy = || -> Duration {
         let threads = pids.iter().map(|pid| scheduled(&pid.to_string())).chain([scheduled("thread-self")]);
@@ -308,7 +310,7 @@ pub fn asleep(pids: &[u32], action: impl FnOnce()) -> Duration {
     elapsed.saturating_sub(busy() - before)
 }
 
-/// Asks until there is an answer; panics after `PATIENCE`.
+/// Calls `ask` until it returns something; panics after `PATIENCE`.
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
@@ -332,7 +334,7 @@ pub fn notify_sign(source: &str, room_id: &str, data: &str, key: &str) -> String
     to_hex(&Subject::Notify { source, room_id, data: data.as_bytes() }.md5(key.as_bytes()))
 }
 
-/// A login's query: what is not given is filled in, the signature right.
+/// The query of a correctly signed login with these fields; the others are filled in.
 pub fn login(fields: &[(&str, &str)]) -> String {
     let mut all: Vec<(&str, &str)> = fields.to_vec();
     let find =
@@ -349,7 +351,7 @@ pub fn login(fields: &[(&str, &str)]) -> String {
     form(&all)
 }
 
-/// What came back.
+/// An HTTP answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -408,7 +410,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Upgrades; the answer if it is refused.
+    /// Upgrades a connection; the error is the relay's answer.
     pub fn open(stream: TcpStream, path: &str) -> Result<Client, Answer> {
         match client(format!("ws://relay{path}"), stream) {
             Ok((socket, _)) => Ok(Client { socket }),
@@ -470,7 +472,7 @@ impl Client {
         }
     }
 
-    /// Asserts that nothing comes for a while.
+    /// Asserts that nothing comes for [`SILENCE`].
     pub fn silence(&mut self) {
         self.socket.get_ref().set_read_timeout(Some(SILENCE)).unwrap();
         match self.socket.read() {
