@@ -313,7 +313,9 @@ fn a_reload_cannot_expose_demo_keys() {
 /// is closed.
 #[test]
 fn fifty_reloads_lose_nothing() {
-    let relay = Relay::start("[limits]\nmessage_rate = 0");
+    // The members read at the end, and a slow machine takes long to reload: much may wait for them.
+    let limits = "[limits]\nmessage_rate = 0\nunsent = 100_000_000";
+    let relay = Relay::start(limits);
     let done = Arc::new(AtomicBool::new(false));
     let (mut by_post, mut by_client) = (relay.connect("posted"), relay.connect("sent"));
     let (mut backend, mut sender) = (relay.tcp(), relay.connect("elsewhere"));
@@ -341,8 +343,8 @@ fn fifty_reloads_lose_nothing() {
     });
     for number in 0..50 {
         match number % 3 {
-            0 => reload(&relay, &format!("[limits]\nmessage_rate = 0\nroom_id = {}", 100 + number)),
-            1 => reload(&relay, "[limits]\nmessage_rate = 0\n[sources.fresh]\nsign_key = \"k\""),
+            0 => reload(&relay, &format!("{limits}\nroom_id = {}", 100 + number)),
+            1 => reload(&relay, &format!("{limits}\n[sources.fresh]\nsign_key = \"k\"")),
             _ => reload_badly(&relay, "[limits]\nmessage_rate = \"many\""),
         }
     }

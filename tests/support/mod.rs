@@ -11,7 +11,7 @@ pub mod redis;
 use std::{
     collections::HashMap,
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -389,6 +389,7 @@ pub fn read_answer(stream: &mut impl Read, head_only: bool) -> Answer {
         let mut byte = [0];
         match stream.read(&mut byte) {
             Ok(1) => head.push(byte[0]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             other => panic!("{other:?} within {:?}", String::from_utf8_lossy(&head)),
         }
     }
@@ -401,6 +402,11 @@ pub fn read_answer(stream: &mut impl Read, head_only: bool) -> Answer {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
     Answer { status, headers, body: String::from_utf8(body).unwrap() }
+}
+
+/// Whether a signal interrupted a read: stopping and continuing a process does.
+fn interrupted(error: &tungstenite::Error) -> bool {
+    matches!(error, tungstenite::Error::Io(error) if error.kind() == ErrorKind::Interrupted)
 }
 
 /// A plain WebSocket client.
@@ -437,6 +443,7 @@ impl Client {
             match self.socket.read() {
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(message) => return message,
+                Err(error) if interrupted(&error) => {}
                 Err(error) => panic!("no message: {error}"),
             }
         }
@@ -467,6 +474,7 @@ impl Client {
             match self.socket.read() {
                 Ok(Message::Close(frame)) => return frame.map_or(1005, |frame| frame.code.into()),
                 Ok(_) => {}
+                Err(error) if interrupted(&error) => {}
                 Err(error) => panic!("no close: {error}"),
             }
         }

@@ -206,6 +206,7 @@ impl Connection {
             }
             let mut buffer = [0; 65536];
             match self.stream.read(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Ok(0) | Err(_) => return None,
                 Ok(length) => self.input.extend_from_slice(&buffer[..length]),
             }
