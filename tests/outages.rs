@@ -13,6 +13,7 @@ use std::{
 };
 
 use link::*;
+use relay::redis::Reply;
 use serde_json::Value;
 use support::{
     Client, Relay,
@@ -237,7 +238,7 @@ fn deleted_records_are_written_again() {
     let mut members = relays.each_ref().map(|relay| relay.connect("room"));
     wait_until(2, || redis.hash(ONLINE).len());
     let mut monitor = redis.connection();
-    monitor.send(&["MONITOR"]);
+    monitor.ask(&["MONITOR"]);
     redis.ask(&["FLUSHALL"]);
     assert_rewritten_soon(&mut monitor, "FLUSHALL");
     wait_until((2, 2), || (redis.hash(ONLINE).len(), redis.hash(NODES).len()));
@@ -258,7 +259,10 @@ fn deleted_records_are_written_again() {
 /// Reads the commands that Redis got, and asserts that after `start` both relays write their members again before any
 /// relay's third heartbeat.
 fn assert_rewritten_soon(monitor: &mut Connection, start: &str) {
-    let mut next = || monitor.next().expect("a command").text().unwrap_or_default().to_owned();
+    let mut next = || match monitor.next() {
+        Some(Reply::Text(command)) => command.to_string(),
+        other => panic!("{other:?} is not a command"),
+    };
     while !next().contains(start) {}
     let (mut written, mut heartbeats) = (0, 0);
     while written < 2 {
