@@ -101,9 +101,13 @@ pub fn read_all(member: &mut Client, lasts: &[(String, usize)]) -> Vec<Vec<usize
     found
 }
 
-/// Lines of the log about the link: each is a change.
-pub fn changes(relay: &Relay) -> Vec<String> {
-    relay.log().into_iter().filter(|line| line.contains("redis: ")).collect()
+/// Lines of the log about the link, of which each is a change. Waits until there are `count` of them: a line may come a moment
+/// later than the change.
+pub fn changes(relay: &Relay, count: usize) -> Vec<String> {
+    wait_for("changes in the log", || {
+        let lines: Vec<_> = relay.log().into_iter().filter(|line| line.contains("redis: ")).collect();
+        (lines.len() >= count).then_some(lines)
+    })
 }
 
 /// Waits until the link fails, and asserts that the relay does not spin and that its members do not notice.
