@@ -357,7 +357,7 @@ fn calls_of_a_session_come_in_order_and_sessions_take_turns() {
     }
     other.send("42/hook,7[\"x\",\"quick\"]");
     assert_eq!(other.text(), "43/hook,7[\"quick\"]");
-    assert_eq!(backend.calls("message").len(), 2, "what follows the slow call waits for it");
+    assert_eq!(backend.wait("message", 2).len(), 2, "what follows the slow call waits for it");
     drop(held);
     assert_eq!(one.text(), "43/hook,0[\"slow\"]");
     for number in 1..50 {
