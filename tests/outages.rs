@@ -352,7 +352,9 @@ fn a_buffer_that_is_too_old() {
     publish(&relays[0], "young", 0..10);
     reload(&relays[0], &again);
     assert_eq!(read_to(&mut member, "young", 9), (0..10).collect::<Vec<_>>());
-    assert_eq!(relays[0].counter("redis_dropped"), 10);
+    // And perhaps a greeting of its own, from an attempt to reconnect.
+    let dropped = relays[0].counter("redis_dropped");
+    assert!((10..=11).contains(&dropped), "{dropped}");
 }
 
 // Relays come and go.
