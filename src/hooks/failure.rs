@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn texts() {
-        let malformed = Malformed("this is not HTTP");
+        let malformed = Malformed::Syntax;
         for (trouble, text) in [
             (Trouble::NoConnection("Connection refused (os error 111)".into()), "Connection refused (os error 111)"),
             (Trouble::Stale, "the connection ended without a response"),
