@@ -1,5 +1,6 @@
-//! Contract section 10, what breaks: Redis away, stopped, emptied, unwilling or slow, and what is between it and relay.
-//! Members of a relay never feel it, and siblings get what they can get: once, and in order.
+//! Outages of Redis (docs/protocol.md, Redis): Redis is down, stopped, emptied, slow, or refuses commands, or the
+//! network between it and relay fails. The members of a relay never notice; other relays get what they can get, once
+//! and in order.
 #![allow(missing_docs)]
 
 mod support;
@@ -29,24 +30,24 @@ const SIGTERM: i32 = 15;
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
 
-/// How long a request may take, whatever Redis does: a machine that is busy with other tests is no reason to fail, waiting
-/// for Redis would take 600 ms.
+/// How long a request may take, whatever Redis does. A wait for Redis would take 600 ms; a machine that is busy with
+/// other tests stays below this.
 const BRISK: Duration = Duration::from_millis(250);
-/// Two heartbeats, and some.
+/// Two heartbeats, with a margin.
 const TWO_HEARTBEATS: Duration = Duration::from_millis(800);
 
-/// The hash of who is in source `demo`.
+/// The hash of the sessions of source `demo`.
 const ONLINE: &str = "node.xin.com:xin_socket_connections_demo";
 const NODES: &str = "node.xin.com:relay_nodes";
 
-/// What `/healthz` says, which is that relay serves clients, whatever Redis does.
+/// The body of `/healthz`, whose status is 200 whatever Redis does, because relay serves its clients.
 fn health(relay: &Relay) -> Value {
     let answer = relay.get("/healthz");
     assert_eq!(answer.status, 200);
     answer.json()
 }
 
-/// Waits until the link fails; why.
+/// Waits until the link fails. Returns why.
 fn wait_failing(relay: &Relay) -> String {
     wait_for("a failing link", || {
         let health = health(relay);
@@ -56,12 +57,12 @@ fn wait_failing(relay: &Relay) -> String {
     })
 }
 
-/// The same for a reason that has `text` in it.
+/// Waits until the link fails for a reason that contains `text`.
 fn wait_reason(relay: &Relay, text: &str) {
     wait_for(text, || health(relay)["redis"]["error"].as_str().is_some_and(|error| error.contains(text)).then_some(()));
 }
 
-/// A relay with this address of Redis, which need not be there.
+/// A relay with this address of Redis, where nothing needs to listen.
 fn relay_at(url: &str, more: &str) -> Relay {
     Relay::start(&section(url, more))
 }
@@ -70,7 +71,7 @@ fn section(url: &str, more: &str) -> String {
     format!("[redis]\nurl = \"{url}\"\nheartbeat = {HEARTBEAT}\n{more}\n")
 }
 
-/// Gives a running relay a new configuration.
+/// Reloads a running relay with a new configuration.
 fn reload(relay: &Relay, more: &str) {
     let count = || relay.log().iter().filter(|line| line.contains("configuration re-read")).count();
     let before = count();
@@ -81,7 +82,7 @@ fn reload(relay: &Relay, more: &str) {
     wait_for("configuration re-read", || (count() > before).then_some(()));
 }
 
-/// Publishes `NAME 0`, `NAME 1` and so on, none of which may take long.
+/// Publishes `NAME 0`, `NAME 1` and so on; each must be answered within [`BRISK`].
 fn publish(relay: &Relay, name: &str, numbers: core::ops::Range<usize>) {
     for number in numbers {
         let begin = Instant::now();
@@ -90,7 +91,8 @@ fn publish(relay: &Relay, name: &str, numbers: core::ops::Range<usize>) {
     }
 }
 
-/// Reads up to `NAME LAST` and returns the numbers of that name, which must come in order and once; other names are none.
+/// Reads up to `NAME LAST`. Returns the numbers of that name, which must arrive in order and once. Other names fail the
+/// test.
 fn read_to(member: &mut Client, name: &str, last: usize) -> Vec<usize> {
     let mut found = Vec::new();
     loop {
@@ -108,7 +110,7 @@ fn read_to(member: &mut Client, name: &str, last: usize) -> Vec<usize> {
     }
 }
 
-/// Messages up to `NAME LAST` of each name, whatever comes between them; each name's must come in order and once.
+/// Reads up to `NAME LAST` of each name, interleaved in any way. Each name's numbers must arrive in order and once.
 fn read_all(member: &mut Client, lasts: &[(String, usize)]) -> Vec<Vec<usize>> {
     let mut found = vec![Vec::new(); lasts.len()];
     while found.iter().zip(lasts).any(|(found, (_, last))| found.last() != Some(last)) {
@@ -122,19 +124,19 @@ fn read_all(member: &mut Client, lasts: &[(String, usize)]) -> Vec<Vec<usize>> {
     found
 }
 
-/// Lines of the log about the link: each is a change.
+/// Lines of the log about the link: one for each change.
 fn changes(relay: &Relay) -> Vec<String> {
     relay.log().into_iter().filter(|line| line.contains("redis: ")).collect()
 }
 
-/// Hundredths of a second of a core that a relay has used.
+/// The CPU time of a relay, in hundredths of a second.
 fn cpu(relay: &Relay) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", relay.pid())).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-/// Fails for a second, without spinning and without its members' noticing.
+/// Checks that a link that fails for a second uses no CPU and delays no member.
 fn fails_calmly(relay: &Relay, what: &str) {
     wait_failing(relay);
     let mut member = relay.connect("room");
@@ -146,9 +148,10 @@ fn fails_calmly(relay: &Relay, what: &str) {
     assert_eq!(read_to(&mut member, what, 2), [0, 1, 2]);
 }
 
-// Redis goes and comes.
+// Redis goes down and comes back.
 
-/// Killed, and back empty: members of each relay notice nothing, siblings get everything late, once and in order.
+/// Redis is killed and comes back empty: the members of each relay notice nothing, and other relays get everything
+/// late, once and in order.
 #[test]
 fn an_outage() {
     let mut redis = Redis::start();
@@ -180,16 +183,16 @@ fn an_outage() {
     for relay in &relays {
         let changes = changes(relay);
         assert_eq!(changes.len(), 3, "linked, lost, linked: {changes:?}");
-        assert!(changes[1].contains("siblings are not reached") && changes[2].contains("linked to"), "{changes:?}");
+        assert!(changes[1].contains("other relays are not reached") && changes[2].contains("linked to"), "{changes:?}");
         assert_eq!(health(relay)["status"], "ok");
         assert_eq!(relay.counter("redis_missed") + relay.counter("redis_dropped"), 0);
     }
 }
 
-/// The same again and again, with outages of different lengths: relays come back at different times, and still nothing is
-/// published before siblings listen.
+/// Outages of different lengths: relays reconnect at different times, and yet none publishes before the others are
+/// subscribed.
 #[test]
-fn whoever_comes_back_first_waits_for_the_others() {
+fn the_first_to_reconnect_waits_for_the_others() {
     let mut redis = Redis::start();
     let relays: [Relay; 2] = redis.relays("");
     let mut members = relays.each_ref().map(|relay| relay.connect("room"));
@@ -211,9 +214,9 @@ fn whoever_comes_back_first_waits_for_the_others() {
     relays.iter().for_each(|relay| assert_eq!(relay.counter("redis_missed"), 0));
 }
 
-/// A sibling that died in the outage holds nobody up for long.
+/// A relay that died during the outage does not delay the others for long.
 #[test]
-fn who_does_not_come_back_is_not_waited_for() {
+fn a_relay_that_does_not_come_back_delays_nothing() {
     let mut redis = Redis::start();
     let [one, two, mut three] = redis.relays("");
     let mut member = two.connect("room");
@@ -229,7 +232,8 @@ fn who_does_not_come_back_is_not_waited_for() {
     assert_eq!(two.counter("redis_missed"), 0);
 }
 
-/// Stopped for longer than relays wait for an answer, and then let go on: what it had been told before it hears twice.
+/// Redis is stopped for longer than relays wait for a reply, and then continued: it receives twice what was sent
+/// before.
 #[test]
 fn a_stall() {
     let redis = Redis::start();
@@ -237,7 +241,7 @@ fn a_stall() {
     let mut members = relays.each_ref().map(|relay| relay.connect("room"));
     redis.signal(SIGSTOP);
     let (begin, mut sent) = (Instant::now(), 0);
-    // Before relays notice, and after they did.
+    // Before the relays notice, and after that.
     while begin.elapsed() < Duration::from_millis(2500) {
         for (at, relay) in relays.iter().enumerate() {
             publish(relay, &at.to_string(), sent..sent + 1);
@@ -258,7 +262,7 @@ fn a_stall() {
     relays.iter().for_each(|relay| assert_eq!(relay.counter("redis_dropped"), 0));
 }
 
-/// Who asks for what only Redis knows is told that it does not answer, and meanwhile nobody waits with him.
+/// Pages that need Redis say that it does not answer, and while they wait nothing else does.
 #[test]
 fn questions_during_a_stall() {
     let redis = Redis::start();
@@ -286,8 +290,8 @@ fn questions_during_a_stall() {
     wait_for("an answer", || (relays[0].admin("/api/online?source=demo").json()["complete"] == true).then_some(()));
 }
 
-/// Redis ends connections again and again while messages flow: at home nothing is lost, at siblings nothing comes twice, and
-/// what they did not hear is counted.
+/// Redis closes connections again and again while messages flow: members of the publishing relay get everything, other
+/// relays get nothing twice, and what they miss is counted.
 #[test]
 fn connections_that_are_cut() {
     let redis = Redis::start();
@@ -325,7 +329,7 @@ fn connections_that_are_cut() {
         publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect::<Vec<usize>>()
     });
     relays.iter().for_each(wait_linked);
-    // After this all that was waiting is there.
+    // Everything that waited has arrived before this.
     let mut lasts = Vec::new();
     for at in 0..2 {
         for (index, name) in names(at).into_iter().enumerate() {
@@ -344,7 +348,7 @@ fn connections_that_are_cut() {
         }
         member.silence();
     }
-    // All that one relay said the other has heard or knows that it has not.
+    // The other relay has received each message or counted it as missed.
     let missed: [u64; 2] = core::array::from_fn(|at| count("redis_missed")[at] - missed[at]);
     for at in 0..2 {
         let said: usize = lasts[2 * at..2 * at + 2].iter().map(|(_, last)| last + 1).sum();
@@ -353,7 +357,7 @@ fn connections_that_are_cut() {
     assert!(missed.iter().sum::<u64>() > 0, "the test cut nothing");
 }
 
-/// Redis forgets everything, or an old server starts and throws away who is there: it is told again.
+/// Redis is emptied, or an old server starts and deletes all presence records: relays write them again.
 #[test]
 fn what_was_thrown_away_is_written_again() {
     let redis = Redis::start();
@@ -367,7 +371,7 @@ fn what_was_thrown_away_is_written_again() {
     publish(&relays[0], "flushed", 0..1);
     members.iter_mut().for_each(|member| assert_eq!(read_to(member, "flushed", 0), [0]));
     relays.iter().for_each(|relay| wait_siblings(relay, 1));
-    // As the old server does it: the lists first, and then the word.
+    // As the old server does it: it deletes the records first, and then publishes.
     redis.ask(&["DEL", ONLINE]);
     redis.ask(&["SET", "node.xin.com:xin_socket_connections", "0"]);
     redis.publish(r#"{"sys_info":true,"key":"system_start","server_ip":"10.0.0.9","time":"2026-11-20 20:52:3"}"#);
@@ -379,9 +383,9 @@ fn what_was_thrown_away_is_written_again() {
     relays.iter().for_each(|relay| assert_eq!(relay.counter("redis_missed"), 0));
 }
 
-// Redis does not want.
+// Redis refuses.
 
-/// Nothing that this relay says anywhere has the secret in it.
+/// Checks that neither the log nor any page of a relay contains the secret.
 fn keeps_secret(relay: &Relay, secret: &str) {
     let mut said = relay.log();
     said.extend(["/healthz", "/metrics", "/api/stats", "/api/log/sys"].map(|page| relay.admin(page).body));
@@ -398,7 +402,7 @@ fn a_wrong_password() {
     wait_reason(&relay, "refused: WRONGPASS");
     publish(&relay, "at home", 0..2);
     assert_eq!([member.data(), member.data()], ["at home 0", "at home 1"]);
-    // The client of this test has said the password already.
+    // The connection of this test is authenticated already.
     redis.ask(&["CONFIG", "SET", "requirepass", "second-secret"]);
     wait_linked(&relay);
     redis.ask(&["CONFIG", "SET", "requirepass", "third-secret"]);
@@ -414,15 +418,15 @@ fn a_wrong_password() {
 }
 
 #[test]
-fn no_password_where_one_is_wanted() {
+fn a_missing_password() {
     let redis = Redis::start_with(&["--requirepass", "secret"]);
     let relay = relay_at(&format!("redis://127.0.0.1:{}", redis.port), "");
     wait_reason(&relay, "refused: NOAUTH");
 }
 
-/// A server that does not know a command says it back with what stood behind it: of AUTH that is the password.
+/// A server that does not know a command repeats it with its arguments: those of AUTH are the password.
 #[test]
-fn a_password_that_is_said_back() {
+fn a_password_that_is_repeated() {
     let redis = Redis::start_with(&["--rename-command", "AUTH", ""]);
     let relay = relay_at(&format!("redis://:very-secret@127.0.0.1:{}", redis.port), "");
     wait_reason(&relay, "unknown command");
@@ -438,17 +442,17 @@ fn a_password_that_is_said_back() {
     keeps_secret(&relay, "very-sec");
 }
 
-/// A user who may not publish: the relay serves its members, says why, and goes on when he may.
-/// A question that Redis does not answer says nothing about siblings: nobody is taken for gone, and nothing is swept.
+/// While Redis refuses the commands that look for other relays, none of them is taken for dead, and no records are
+/// removed.
 #[test]
 fn no_answer_is_no_death() {
     let redis = Redis::start();
     redis.ask(&["ACL", "SETUSER", "limited", "on", ">pw", "~*", "&*", "+@all"]);
     let url = format!("redis://limited:pw@127.0.0.1:{}", redis.port);
-    let (relay, sibling) = (relay_at(&url, ""), redis.relay(""));
+    let (relay, second) = (relay_at(&url, ""), redis.relay(""));
     wait_siblings(&relay, 1);
-    wait_siblings(&sibling, 1);
-    let _member = sibling.connect("room");
+    wait_siblings(&second, 1);
+    let _member = second.connect("room");
     let records = || redis.hash("node.xin.com:xin_socket_connections_demo").len();
     wait_until(1, records);
     for command in ["hgetall", "exists"] {
@@ -474,7 +478,7 @@ fn a_user_without_rights() {
     wait_reason(&relay, "it refuses commands: NOPERM");
     publish(&relay, "at home", 0..2);
     assert_eq!(read_to_words(&mut member, 2), ["at home 0", "at home 1"]);
-    // It is not well again because nothing is published for a while.
+    // That nothing is published for a while does not make the link work.
     for _ in 0..50 {
         assert!(wait_failing(&relay).contains("NOPERM"));
         thread::sleep(Duration::from_millis(25));
@@ -482,24 +486,24 @@ fn a_user_without_rights() {
     assert_eq!(changes(&relay).len(), 2, "linked, refused: {:?}", changes(&relay));
     redis.ask(&["ACL", "SETUSER", "limited", "+publish"]);
     wait_linked(&relay);
-    let sibling = redis.relay("");
+    let second = redis.relay("");
     wait_siblings(&relay, 1);
-    let mut other = sibling.connect("room");
+    let mut other = second.connect("room");
     publish(&relay, "again", 0..1);
     assert_eq!(read_to(&mut other, "again", 0), [0]);
-    // Rights over keys are for operators: messages go without.
+    // Permissions for keys matter for operators' pages only: messages need none.
     redis.ask(&["ACL", "SETUSER", "limited", "resetkeys"]);
     wait_reason(&relay, "NOPERM");
     publish(&relay, "again", 1..2);
     assert_eq!(read_to(&mut other, "again", 1), [1]);
-    // Who may not subscribe is not linked.
+    // Without the permission to subscribe there is no link.
     redis.ask(&["ACL", "SETUSER", "limited", "~*", "-subscribe"]);
     redis.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     wait_reason(&relay, "refused: NOPERM");
     redis.ask(&["ACL", "SETUSER", "limited", "+subscribe"]);
     wait_linked(&relay);
-    wait_linked(&sibling);
-    publish(&sibling, "back", 0..1);
+    wait_linked(&second);
+    publish(&second, "back", 0..1);
     read_to_words(&mut member, 2);
     assert_eq!(read_to(&mut member, "back", 0), [0]);
     keeps_secret(&relay, "pw-of");
@@ -509,7 +513,7 @@ fn read_to_words(member: &mut Client, count: usize) -> Vec<String> {
     (0..count).map(|_| member.data().as_str().unwrap().to_owned()).collect()
 }
 
-/// A subscriber that does not take what is published fast enough is thrown out: it comes back and counts what it missed.
+/// Redis disconnects a subscriber that reads too slowly. The relay reconnects and counts what it missed.
 #[test]
 fn a_full_output_buffer() {
     let redis = Redis::start();
@@ -541,18 +545,18 @@ fn a_full_output_buffer() {
     assert_eq!(missed + heard, relays[0].counter("redis_published") - before[0]);
 }
 
-// What is between.
+// The network between.
 
-/// Something that listens where Redis is said to be; it ends with the test.
+/// A listener in place of Redis. It ends with the test.
 struct Proxy {
     port: u16,
-    /// When each connection came.
+    /// When each connection was accepted.
     came: Arc<Mutex<Vec<Instant>>>,
     over: Arc<AtomicBool>,
 }
 
 impl Proxy {
-    /// Each connection gets a thread, and its number.
+    /// Calls `serve` in a thread of its own for each connection, with the connection's number.
     fn start(serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -574,7 +578,8 @@ impl Proxy {
         proxy
     }
 
-    /// In front of a server: what comes from it goes through `hand_on`, which says whether the connection stays.
+    /// A proxy in front of a server. `hand_on` passes on what the server sends, and returns whether the connection
+    /// stays open.
     fn before(redis: &Redis, hand_on: impl Fn(&mut TcpStream, &[u8], usize) -> bool + Send + Sync + 'static) -> Proxy {
         let server = redis.port;
         Proxy::start(move |_, mut client| {
@@ -613,7 +618,7 @@ impl Drop for Proxy {
     }
 }
 
-/// The connection ends behind every byte of the introduction and of the first replies.
+/// The connection ends after each byte of the handshake and of the first replies.
 #[test]
 fn cut_behind_every_byte() {
     const ALL: usize = 240;
@@ -629,7 +634,7 @@ fn cut_behind_every_byte() {
     for length in 0..ALL {
         most.store(length, Ordering::Relaxed);
         let before = proxy.count();
-        // Another heartbeat is another link, which begins at once.
+        // With another heartbeat the link reconnects at once.
         reload(
             &relay,
             &format!("[redis]\nurl = \"{}\"\nheartbeat = {}", proxy.url(), 0.3 + (length % 2) as f64 / 100.0),
@@ -642,14 +647,14 @@ fn cut_behind_every_byte() {
     }
     most.store(usize::MAX, Ordering::Relaxed);
     wait_linked(&relay);
-    let sibling = redis.relay("");
-    let mut other = sibling.connect("room");
+    let second = redis.relay("");
+    let mut other = second.connect("room");
     wait_siblings(&relay, 1);
     publish(&relay, "whole", 0..1);
     assert_eq!(read_to(&mut other, "whole", 0), [0]);
 }
 
-/// What comes byte by byte, and late, is understood all the same.
+/// Replies may arrive late and byte by byte.
 #[test]
 fn one_byte_at_a_time() {
     let redis = Redis::start();
@@ -666,12 +671,12 @@ fn one_byte_at_a_time() {
     });
     let relay = relay_at(&proxy.url(), "");
     wait_linked(&relay);
-    let sibling = redis.relay("");
-    let mut members = [relay.connect("room"), sibling.connect("room")];
+    let second = redis.relay("");
+    let mut members = [relay.connect("room"), second.connect("room")];
     wait_siblings(&relay, 1);
-    wait_siblings(&sibling, 1);
+    wait_siblings(&second, 1);
     publish(&relay, "one", 0..20);
-    publish(&sibling, "two", 0..20);
+    publish(&second, "two", 0..20);
     for member in &mut members {
         let found = read_all(member, &[("one".into(), 19), ("two".into(), 19)]);
         assert!(found.iter().all(|found| found.len() == 20), "{found:?}");
@@ -679,7 +684,8 @@ fn one_byte_at_a_time() {
     assert_eq!(relay.counter("redis_missed"), 0);
 }
 
-/// Who answers nonsense, or hangs up, or says nothing: relay tries again, less and less often, and costs nothing.
+/// The server answers nonsense, closes the connection, or sends nothing: relay tries again, less and less often, and
+/// uses no CPU.
 #[test]
 fn servers_that_are_none() {
     let say = |text: &'static [u8]| {
@@ -688,7 +694,7 @@ fn servers_that_are_none() {
             let _ = client.read(&mut [0; 1000]);
         })
     };
-    // Says so without having been asked, and goes on for as long as it is let.
+    // Sends without having been asked, for as long as it can.
     let flood = Proxy::start(|_, mut client| while client.write_all(&[b'+'; 4096]).is_ok() {});
     let proxies = [
         ("closes", Proxy::start(|_, client| drop(client))),
@@ -712,7 +718,7 @@ fn servers_that_are_none() {
     let mut delays = Vec::new();
     for ((name, proxy), relay) in proxies.iter().zip(&relays) {
         let came = proxy.came.lock().unwrap();
-        // Two connections, each after 0, 100, 200, 400, 800 ms and so on: less and less often, half as long or half again.
+        // Two connections, each after 0, 100, 200, 400, 800 ms and so on, times 0.5 to 1.5.
         assert!((6..=16).contains(&came.len()), "{name}: {} connections", came.len());
         let early = came.iter().filter(|at| at.duration_since(came[0]) < Duration::from_secs(1)).count();
         assert!(*name == "silent" || early * 2 >= came.len(), "{name}: {early} of {} in a second", came.len());
@@ -725,7 +731,7 @@ fn servers_that_are_none() {
     assert!(delays.len() > 3, "they do not all come at the same time: {delays:?}");
 }
 
-// Redis is not there at all.
+// Redis does not exist.
 
 #[test]
 fn away_at_the_start() {
@@ -752,7 +758,7 @@ fn a_name_that_nobody_has() {
     assert!(begin.elapsed() < Duration::from_secs(1));
     assert_eq!(health(&relay)["redis"]["status"], "failing");
     fails_calmly(&relay, "nameless");
-    // It is looked for every second or so, which nobody feels.
+    // The name is looked up about once a second, which delays nothing.
     for number in 0..60 {
         publish(&relay, "at home", number..number + 1);
         thread::sleep(Duration::from_millis(25));
@@ -766,7 +772,7 @@ fn a_name_that_is_found() {
     wait_linked(&relay);
 }
 
-/// What waits is bounded: the oldest goes first, and is counted.
+/// The send queue is bounded: the oldest publications are dropped first, and counted.
 #[test]
 fn a_full_buffer() {
     let mut redis = Redis::start();
@@ -777,7 +783,7 @@ fn a_full_buffer() {
     publish(&relays[0], "much", 0..100);
     let dropped = relays[0].counter("redis_dropped");
     assert!((80..100).contains(&dropped), "{dropped}");
-    // What could never wait there pushes nothing else out.
+    // A publication that is larger than the queue drops nothing else.
     relays[0].notify("room", &"x".repeat(5000));
     assert_eq!(relays[0].counter("redis_dropped"), dropped + 1);
     redis.run();
@@ -785,7 +791,7 @@ fn a_full_buffer() {
     assert_eq!(kept, (dropped as usize..100).collect::<Vec<_>>(), "the last ones");
 }
 
-/// What has waited for too long is not sent any more.
+/// Publications that have waited too long are not sent.
 #[test]
 fn a_buffer_that_is_too_old() {
     let mut redis = Redis::start();
@@ -796,7 +802,7 @@ fn a_buffer_that_is_too_old() {
     publish(&relays[0], "old", 0..10);
     thread::sleep(Duration::from_millis(1100));
     redis.run();
-    // With another heartbeat they come back at once: the young ones are not to grow old meanwhile.
+    // With another heartbeat the relays reconnect at once, before the new publications are too old.
     let again = redis.section("buffer_age = 1").replace(HEARTBEAT, "0.31");
     reload(&relays[1], &again);
     wait_linked(&relays[1]);
@@ -806,9 +812,9 @@ fn a_buffer_that_is_too_old() {
     assert_eq!(relays[0].counter("redis_dropped"), 10);
 }
 
-// Relays come and go.
+// Relays start and stop.
 
-/// Who dies is cleared up after; what is of others stays.
+/// The records of a relay that died are removed; those of others stay.
 #[test]
 fn a_relay_that_dies() {
     let redis = Redis::start();
@@ -830,7 +836,7 @@ fn a_relay_that_dies() {
     wait_siblings(&survivor, 0);
 }
 
-/// A relay that was only asleep writes itself down again.
+/// A relay that was only suspended writes its records again.
 #[test]
 fn a_relay_that_wakes_up() {
     let redis = Redis::start();
@@ -847,7 +853,8 @@ fn a_relay_that_wakes_up() {
     members.iter_mut().for_each(|member| assert_eq!(read_to(member, "awake", 0), [0]));
 }
 
-/// SIGHUP links a relay, links it elsewhere, and unlinks it; nobody is thrown out, and siblings go on listening to it.
+/// SIGHUP links a relay, links it to another Redis, and unlinks it. No client is disconnected, and other relays still
+/// receive its messages.
 #[test]
 fn a_link_that_is_configured_later() {
     let [one, two] = [Redis::start(), Redis::start()];
@@ -876,12 +883,12 @@ fn a_link_that_is_configured_later() {
         publish(&relay, "alone", 0..1);
         assert_eq!(read_to(&mut member, "alone", 0), [0]);
         members.iter_mut().for_each(Client::silence);
-        // Those it left take it for dead.
+        // The relays that it left take it for dead.
         wait_until([1, 1], || [&one, &two].map(|redis| redis.hash(ONLINE).len()));
     }
 }
 
-/// Who came while the list could not be written is in the next one.
+/// Sessions that began while Redis was away are written when it is back.
 #[test]
 fn nobody_is_forgotten_when_the_link_is_configured_anew() {
     let [one, two] = [Redis::start(), Redis::start()];
@@ -897,7 +904,7 @@ fn nobody_is_forgotten_when_the_link_is_configured_anew() {
     one.signal(SIGCONT);
 }
 
-/// Who takes leave takes its records along.
+/// A relay that stops removes its records.
 #[test]
 fn taking_leave() {
     let redis = Redis::start();
@@ -921,7 +928,7 @@ fn taking_leave() {
     assert_eq!(redis.ask(&["KEYS", "node.xin.com:relay_alive:*"]).array().unwrap().len(), 1);
 }
 
-/// And ends in time if Redis does not answer, or is gone.
+/// A relay stops in time even if Redis does not answer, or is down.
 #[test]
 fn taking_leave_of_nobody() {
     let mut redis = Redis::start();
@@ -945,7 +952,7 @@ fn taking_leave_of_nobody() {
     assert!(begin.elapsed() < Duration::from_millis(2300), "{:?}", begin.elapsed());
 }
 
-/// The other ways to Redis.
+/// Unix sockets, passwords and databases.
 #[test]
 fn a_socket_file_and_a_database() {
     let path = support::temp_file("redis.sock");
@@ -964,19 +971,19 @@ fn a_socket_file_and_a_database() {
     assert!(redis.hash(NODES).is_empty());
     redis.ask(&["SELECT", "3"]);
     wait_until((2, 2), || (redis.hash(ONLINE).len(), redis.hash(NODES).len()));
-    // The file goes and comes as a port does.
+    // A Unix socket may disappear and come back, too.
     fs::remove_file(path).unwrap();
     redis.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
     redis.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     wait_reason(&relays[0], "No such file");
     wait_linked(&relays[1]);
-    // A database that is not there.
+    // A database that does not exist.
     let relay = relay_at(&format!("redis://:p%40ss@127.0.0.1:{}/99", redis.port), "");
     wait_reason(&relay, "refused: ERR DB index is out of range");
     assert_eq!(redis.ask(&["PING"]), Reply::Text("PONG".into()));
 }
 
-/// A Redis that stands still and a connection that takes no more: the relay waits, and does not spin.
+/// Redis is suspended and the connection accepts no more bytes: the relay waits without using CPU.
 #[test]
 fn a_full_connection() {
     let redis = Redis::start();

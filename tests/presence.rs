@@ -1,4 +1,5 @@
-//! Contract section 10: who is where, in the old server's keys, and what operators see of all relays together.
+//! Presence records in Redis, in the old server's keys, and what operators see of all relays together
+//! (docs/protocol.md, Redis).
 #![allow(missing_docs)]
 
 mod support;
@@ -15,7 +16,7 @@ use support::{
 const ONLINE: &str = "node.xin.com:xin_socket_connections_demo";
 const TODAY: &str = "node.xin.com:xin_socket_connections_today_demo";
 
-/// A record as the old server wrote it (its study, section 4).
+/// A record as the old server wrote it.
 const OLD: &str = r#"{"socket_id":"Zk3OLDoldOLDoldAAAB","source":"demo","userid":"70","username":"old","room_ids":"r","referer":"http://page/","ext_info":"","watch_quit":"","server_ip":"10.0.0.2","time":"2026-11-20 20:52:3"}"#;
 
 fn records(redis: &Redis) -> Vec<Value> {
@@ -41,7 +42,7 @@ fn records_are_the_old_server_s_and_more() {
     let (field, record) = redis.hash(ONLINE).remove(0);
     let parsed: Value = serde_json::from_str(&record).unwrap();
     let (ip, time) = (parsed["server_ip"].as_str().unwrap(), parsed["time"].as_str().unwrap());
-    // Up to time: the old server's fields in its order, all of them strings.
+    // Up to `time`: the old server's fields in its order, all of them strings.
     let old = format!(
         r#"{{"socket_id":"{field}","source":"demo","userid":"7","username":"张\"三","room_ids":"a,b","ext_info":"{{}}","watch_quit":"1","server_ip":"{ip}","time":"{time}","#
     );
@@ -82,7 +83,7 @@ fn a_record_changes_with_its_session() {
     wait_until("y".to_owned(), || field("room_ids"));
 }
 
-/// Every page that counts people counts those of all relays, and of old servers.
+/// All pages that count sessions or users count those of all relays and old servers.
 #[test]
 fn operators_see_all_relays() {
     let redis = Redis::start();
@@ -95,7 +96,7 @@ fn operators_see_all_relays() {
     redis.ask(&["HINCRBY", TODAY, "old", "3"]);
     wait_until(5, || records(&redis).len());
     for relay in &relays {
-        // An answer may be two seconds old.
+        // Answers are used for two seconds.
         wait_until(json!(5), || online(relay, "")["sessions"].clone());
         let all = online(relay, "");
         assert_eq!((&all["relays"], &all["complete"], &all["users"]), (&json!(2), &json!(true), &json!(4)));
@@ -132,7 +133,7 @@ fn operators_see_all_relays() {
     wait_until(json!(4), || online(&relays[0], "")["sessions"].clone());
 }
 
-/// Alone, nothing of this is said.
+/// Without Redis, pages and `/healthz` lack these fields.
 #[test]
 fn a_relay_that_is_alone() {
     let relay = Relay::start("");
@@ -143,7 +144,7 @@ fn a_relay_that_is_alone() {
     assert!(relay.get("/healthz").json().get("redis").is_none());
 }
 
-/// Redis is asked at most once in two seconds, and while it does not answer who asks is told what this relay knows.
+/// Redis is read at most once in two seconds. While it does not answer, pages show what this relay knows.
 #[test]
 fn answers_come_from_a_cache() {
     let redis = Redis::start();
@@ -157,7 +158,7 @@ fn answers_come_from_a_cache() {
     let calls =
         info.text().unwrap().split("cmdstat_hscan:calls=").nth(1).unwrap().split(',').next().unwrap().to_owned();
     let calls: u64 = calls.parse().unwrap();
-    // (One more may be of a relay that looks through its own records.)
+    // One more may be a relay that reviews its own records.
     assert!((1..=3 + begin.elapsed().as_secs()).contains(&calls), "{calls} calls");
     assert_eq!(relay.request("HEAD", "/api/online?source=demo&token=test-token", &[], b"").status, 200);
     redis.signal(19);
@@ -172,7 +173,7 @@ fn answers_come_from_a_cache() {
     wait_until(json!(true), || online(&relay, "")["complete"].clone());
 }
 
-/// What others wrote there may be anything.
+/// Records of others may contain anything.
 #[test]
 fn strange_records() {
     let redis = Redis::start();
@@ -189,7 +190,7 @@ fn strange_records() {
     let page = relay.admin("/online?source=demo").body;
     assert!(!page.contains("<b>") && page.contains("&lt;b&gt;"));
     assert_eq!(relay.admin("/api/today?source=demo").json()["names"], json!({"a": 0}));
-    // Not even of that kind.
+    // Not even a hash.
     redis.ask(&["DEL", ONLINE]);
     redis.ask(&["SET", ONLINE, "a string"]);
     wait_until(json!(false), || online(&relay, "")["complete"].clone());
@@ -201,7 +202,7 @@ fn strange_records() {
     wait_linked(&relay);
 }
 
-/// A crowd is written in few batches and read in pieces; nobody waits for either.
+/// Many sessions are written in few batches and read in parts; neither delays other clients.
 #[test]
 fn a_crowd() {
     const CROWD: usize = 400;
@@ -227,7 +228,7 @@ fn a_crowd() {
     wait_until(10_000, || redis.ask(&["HLEN", ONLINE]).integer().unwrap());
 }
 
-/// Today's logins begin anew each day; what an old server counted today stays when a relay starts beside it.
+/// Counts of logins begin anew each day. When a relay starts, today's counts of an old server stay.
 #[test]
 fn today_is_today() {
     let redis = Redis::start();
@@ -243,7 +244,7 @@ fn today_is_today() {
     assert_eq!(redis.ask(&["GET", "node.xin.com:relay_today:demo"]).text(), Some(&*date));
 }
 
-/// Several relays of several prefixes and channels do not meet.
+/// Relays with other prefixes and channels are separate clusters.
 #[test]
 fn other_prefixes_and_channels() {
     let redis = Redis::start();
@@ -257,7 +258,7 @@ fn other_prefixes_and_channels() {
     there.silence();
 }
 
-/// What Redis refuses for a while is written when it takes it again.
+/// Records that Redis refuses are written once it accepts them.
 #[test]
 fn writes_that_are_refused_for_a_while() {
     let redis = Redis::start();
@@ -278,7 +279,7 @@ fn writes_that_are_refused_for_a_while() {
     wait_until(vec![json!("comes"), json!("stays")], names);
 }
 
-/// Numbers that cannot be, and a relay without any source.
+/// Impossible numbers, and a relay without any source.
 #[test]
 fn strange_numbers_and_none() {
     let redis = Redis::start();

@@ -73,6 +73,8 @@ impl Hooks {
         if self.url != config.url {
             self.url.clone_from(&config.url);
             self.dispatcher.reset(self.url.is_some());
+            // Another backend that has not been called yet does not "answer again".
+            self.failing = false;
         }
     }
 

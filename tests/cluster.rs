@@ -1,5 +1,5 @@
-//! Contract section 10: several relays as one over Redis, beside old servers and backends that publish there. Messages,
-//! commands, and the wire. (Who is where is in `presence.rs`, what breaks in `outages.rs`.)
+//! Several relays as one over Redis, beside old servers and backends that publish there (docs/protocol.md, Redis):
+//! messages, commands, and their bytes. (`presence.rs` tests the presence records, `outages.rs` what breaks.)
 #![allow(missing_docs)]
 
 #[path = "support/engineio.rs"]
@@ -19,9 +19,9 @@ use support::{
     redis::{Redis, wait_linked, wait_until},
 };
 
-/// A Socket.IO client of today in a namespace.
+/// A Socket.IO v5 client in a namespace.
 struct SocketIo {
-    /// The namespace with its comma, as packets have it.
+    /// The namespace with its comma, as in packets.
     nsp: String,
     socket: Client,
 }
@@ -44,13 +44,13 @@ impl SocketIo {
         SocketIo { nsp: nsp.into(), socket }
     }
 
-    /// Sends an event with these arguments; asks for an acknowledgement under a number.
+    /// Sends an event with these arguments. With a `number` it asks for an acknowledgement.
     fn post(&mut self, name: &str, args: &str, number: &str) {
         self.socket.send(&format!("42{}{number}[\"{name}\",{args}]", self.nsp));
     }
 
-    /// The next event, its arguments, and the number under which it may be acknowledged. With bytes it comes in several
-    /// packets.
+    /// The next event's name, its arguments, and the number of the acknowledgement that it asks for. An event with
+    /// bytes has several packets.
     fn asking(&mut self) -> (String, Vec<Value>, String) {
         let text = self.socket.text();
         let text = text.strip_prefix("451-").map_or_else(|| text.clone(), |rest| format!("42{rest}"));
@@ -72,7 +72,7 @@ fn emit(relay: &Relay, body: &Value) -> Value {
     relay.post_json("/api/emit", &body.to_string()).json()
 }
 
-fn steer(relay: &Relay, target: &str, body: &Value) -> Value {
+fn control(relay: &Relay, target: &str, body: &Value) -> Value {
     let headers = [("Authorization", &*format!("Bearer {TOKEN}")), ("Content-Type", "application/json")];
     relay.request("POST", target, &headers, body.to_string().as_bytes()).json()
 }
@@ -94,7 +94,7 @@ fn a_message_reaches_every_relay_once() {
     assert!(ids.iter().all(|others| *others == ids[0]), "a message has the same id everywhere: {ids:?}");
     members[2].send(r#"{"event":"postMsg","room_id":"r1","data":{"b":1.0,"a":[2]}}"#);
     for member in &mut members {
-        assert!(member.text().contains(r#""data":{"b":1.0,"a":[2]}"#), "to the letter");
+        assert!(member.text().contains(r#""data":{"b":1.0,"a":[2]}"#), "verbatim");
     }
     members.iter_mut().for_each(Client::silence);
     let counts = relays.each_ref().map(|relay| (relay.counter("redis_published"), relay.counter("redis_refused")));
@@ -102,7 +102,7 @@ fn a_message_reaches_every_relay_once() {
     assert!(relays.iter().all(|relay| relay.counter("redis_missed") == 0));
 }
 
-/// Ten publishers on each of two relays at once: each member of both gets each message once, each publisher's in order.
+/// Ten publishers at each of two relays: every member gets each message once, and those of each publisher in order.
 #[test]
 fn exactly_once_and_in_order_under_load() {
     const PUBLISHERS: usize = 10;
@@ -145,14 +145,14 @@ fn exactly_once_and_in_order_under_load() {
     });
     for relay in &relays {
         assert_eq!(relay.counter("redis_missed") + relay.counter("redis_refused") + relay.counter("redis_dropped"), 0);
-        // And a greeting, if it was there to hear it.
+        // The other relay's greeting may have come, too.
         assert!([0, 1].contains(&(relay.counter("redis_received") as usize - PUBLISHERS * EACH)));
     }
 }
 
-/// The payloads of the old server's study: what it publishes is understood, and what relays publish is what it reads.
+/// Relays decode what the old server publishes, and publish what it can read.
 #[test]
-fn the_wire_of_the_old_server() {
+fn the_format_of_the_old_server() {
     let redis = Redis::start();
     let relay = redis.relay("");
     let mut wire = redis.connection().subscribe("xin_common_chat");
@@ -181,7 +181,7 @@ fn the_wire_of_the_old_server() {
     assert_eq!(old, format!(r#"{{"source":"demo","data":{quit},"room_id":"r1","from_sys":true"#));
     member.event();
 
-    // From the old server: notify, postMsg and quit, as section 4 of its study has them.
+    // As the old server publishes notifications, `postMsg` and `watch_quit`.
     let say = |message: &str| redis.publish(message);
     say(r#"{"source":"demo","data":"text","room_id":"r1,r2","filename":"","from_sys":true,"ip":"10.0.0.2"}"#);
     for room in ["r1", "r2"] {
@@ -197,7 +197,7 @@ fn the_wire_of_the_old_server() {
     member.socket.silence();
 }
 
-/// Backends that publish straight to Redis: the signature covers what JavaScript makes of the data.
+/// Backends publish to Redis directly. The signature covers the data as JavaScript converts it to text, or verbatim.
 #[test]
 fn backends_on_redis() {
     let redis = Redis::start();
@@ -241,9 +241,10 @@ fn backends_on_redis() {
     member.silence();
 }
 
-/// `trust_from_sys = false`: from_sys is no signature; with `secret` relays go on hearing each other.
+/// With `trust_from_sys = false`, `from_sys` does not replace a signature. Relays with a common `secret` still trust
+/// each other.
 #[test]
-fn from_sys_is_believed_only_if_that_is_configured() {
+fn from_sys_counts_only_if_that_is_configured() {
     let redis = Redis::start();
     let careful: [Relay; 2] = redis.relays("trust_from_sys = false\nsecret = \"between us\"");
     let trusting = redis.relay("");
@@ -259,15 +260,15 @@ fn from_sys_is_believed_only_if_that_is_configured() {
         data.sort();
         assert_eq!(data, ["signed by a backend", "signed by a relay"]);
     }
-    // Commands too: of one without the secret, and of one with it.
-    steer(&trusting, "/api/disconnect", &json!({"userid": "u"}));
+    // The same goes for commands, from a relay without the secret and from one with it.
+    control(&trusting, "/api/disconnect", &json!({"userid": "u"}));
     redis.ask(&["PUBLISH", "xin_common_chat:relay", r#"{"do":"disconnect","userid":"u","node":"x"}"#]);
     members.iter_mut().for_each(Client::silence);
-    assert_eq!(steer(&careful[0], "/api/disconnect", &json!({"userid": "u"}))["data"]["sessions"], 1);
+    assert_eq!(control(&careful[0], "/api/disconnect", &json!({"userid": "u"}))["data"]["sessions"], 1);
     members.iter_mut().for_each(|member| assert_eq!(member.close_code(), 1008));
 }
 
-/// What is no message is counted, and nobody is hurt.
+/// Malformed publications are counted, and harm nothing.
 #[test]
 fn garbage() {
     let redis = Redis::start();
@@ -301,7 +302,7 @@ fn garbage() {
     let mut raw = redis.connection();
     raw.send(&["PUBLISH", "xin_common_chat", &message(&deep(127))]);
     raw.next();
-    assert!(member.text().contains("[[[[["), "not everything deep is too deep");
+    assert!(member.text().contains("[[[[["), "127 levels are accepted");
     wait_until(garbage.len() as u64, || relay.counter("redis_refused"));
     for command in
         ["", "{}", r#"{"do":"emit"}"#, r#"{"do":"emit","node":"x"}"#, r#"{"do":"refresh","node":"x","to":"?"}"#]
@@ -315,7 +316,7 @@ fn garbage() {
     member.silence();
 }
 
-/// `sys_info` is a line of a sibling's log: nothing that it names is opened, no client sees it.
+/// `sys_info` is a line of an old server's log. The file that it names is not opened, and no client gets it.
 #[test]
 fn sys_info() {
     let redis = Redis::start();
@@ -345,14 +346,14 @@ fn sys_info() {
 }
 
 #[test]
-fn refreshes_and_disconnects_reach_siblings() {
+fn refreshes_and_disconnects_reach_other_relays() {
     let redis = Redis::start();
     let relays: [Relay; 2] = redis.relays("");
     let mut here = relays[0].connect_with(&[("room_ids", "r"), ("userid", "u")]);
     let mut there = relays[1].connect_with(&[("room_ids", "r"), ("userid", "u")]);
     let mut other = relays[1].connect_with(&[("room_ids", "other"), ("userid", "v")]);
     let refresh = json!({"event": "refreshPage"});
-    steer(&relays[0], "/api/refresh", &json!({"source": "demo", "room_id": "r"}));
+    control(&relays[0], "/api/refresh", &json!({"source": "demo", "room_id": "r"}));
     assert_eq!((here.json(), there.json()), (refresh.clone(), refresh.clone()));
     other.silence();
     relays[0].admin("/refreshpage?room=demor");
@@ -361,20 +362,20 @@ fn refreshes_and_disconnects_reach_siblings() {
     assert_eq!([&mut here, &mut there, &mut other].map(|member| member.json()), [&refresh; 3].map(Clone::clone));
     let list = relays[1].admin("/api/online?source=demo&userid=v").json();
     let socket_id = list["list"][0]["socket_id"].as_str().unwrap().to_owned();
-    steer(&relays[0], "/api/refresh", &json!({"socket_id": socket_id, "source": "other"}));
+    control(&relays[0], "/api/refresh", &json!({"socket_id": socket_id, "source": "other"}));
     other.silence();
-    steer(&relays[0], "/api/refresh", &json!({"socket_id": socket_id}));
+    control(&relays[0], "/api/refresh", &json!({"socket_id": socket_id}));
     assert_eq!(other.json(), refresh);
-    steer(&relays[0], "/api/disconnect", &json!({"userid": "u", "source": "other"}));
+    control(&relays[0], "/api/disconnect", &json!({"userid": "u", "source": "other"}));
     there.silence();
-    steer(&relays[0], "/api/disconnect", &json!({"userid": "u"}));
+    control(&relays[0], "/api/disconnect", &json!({"userid": "u"}));
     assert_eq!((here.close_code(), there.close_code()), (1008, 1008));
-    steer(&relays[0], "/api/disconnect", &json!({"socket_id": socket_id}));
+    control(&relays[0], "/api/disconnect", &json!({"socket_id": socket_id}));
     assert_eq!(other.close_code(), 1008);
 }
 
 #[test]
-fn events_of_backends_reach_siblings() {
+fn events_of_backends_reach_other_relays() {
     let redis = Redis::start();
     let relays: [Relay; 2] = redis.relays("[namespaces.\"/x\"]\nauth = \"open\"\nsource = \"demo\"\n");
     let mut plain = relays[1].connect_with(&[("room_ids", "r"), ("userid", "u")]);
@@ -405,7 +406,7 @@ const PAIR: &str = "[namespaces.\"/web\"]\nauth = \"open\"\nsource = \"demo\"\nj
     forward = [\"call_up\"]\n[[namespaces.\"/web\".rules]]\nevent = \"draw\"\nsend = \"others\"\n\
     [[namespaces.\"/web\".rules]]\nevent = \"tell\"\nsend = \"namespace\"\n";
 
-/// Rules and pairing: who is at another relay is there.
+/// Rules and pairing find users at other relays.
 #[test]
 fn rules_and_pairs_span_relays() {
     let redis = Redis::start();
@@ -442,7 +443,7 @@ fn rules_and_pairs_span_relays() {
     app.socket.silence();
 }
 
-/// Bytes stay bytes on their way.
+/// Bytes arrive as bytes.
 #[test]
 fn bytes() {
     let redis = Redis::start();
@@ -456,12 +457,12 @@ fn bytes() {
     assert_eq!(there.next(), tungstenite::Message::binary(vec![0u8, 255]));
     assert_eq!(socket.event().1[0]["data"], json!({"_placeholder": true, "num": 0}));
     assert_eq!(attachment(&mut socket.socket), [0, 255]);
-    // What only looks like bytes does not become any.
+    // JSON that only looks like bytes stays JSON.
     relays[0].notify("r", r#"{"_base64":"AP8="}"#);
     assert_eq!(there.text(), r#"{"_base64":"AP8="}"#);
 }
 
-/// A relay joins and goes: the others know, and what is of no use to it is not sent for it.
+/// The other relays learn when a relay joins and when it stops.
 #[test]
 fn coming_and_going() {
     let redis = Redis::start();
@@ -478,8 +479,8 @@ fn coming_and_going() {
     relays[0].wait_log("redis: linked to redis://127.0.0.1");
 }
 
-/// Numbers and names in a message are believed of relays only: nobody mutes one by them, and a backend may have fields of
-/// those names.
+/// `seq` and `node` count in publications of relays only: nobody else can make relays ignore a relay's messages, and a
+/// backend's messages may have fields of these names.
 #[test]
 fn nobody_mutes_a_relay() {
     let redis = Redis::start();
@@ -506,7 +507,7 @@ fn nobody_mutes_a_relay() {
     }
 }
 
-/// What a client writes to look like bytes costs siblings nothing, and stays what it is.
+/// JSON that only looks like bytes stays JSON, and costs other relays little.
 #[test]
 fn what_only_looks_like_bytes() {
     let redis = Redis::start();
@@ -527,7 +528,7 @@ fn what_only_looks_like_bytes() {
     assert!(begin.elapsed() < Duration::from_secs(5), "it took 20 s: {:?}", begin.elapsed());
 }
 
-/// A message whose JSON is larger than what may wait reaches siblings while Redis is well.
+/// While Redis works, a message that is larger than `redis.buffer` reaches other relays.
 #[test]
 fn larger_than_the_buffer() {
     let redis = Redis::start();
@@ -539,8 +540,8 @@ fn larger_than_the_buffer() {
     assert_eq!(there.data(), "next");
 }
 
-/// A relay that hears much for nobody of its own looks at it now and then, and hears what is for somebody all the same: all
-/// of it, in its order, and soon.
+/// A relay that receives many messages for none of its members reads them only every 20 ms. Messages for its members
+/// still arrive: all of them, in order, and soon.
 #[test]
 fn a_busy_channel_for_others() {
     let redis = Redis::start();
@@ -559,7 +560,7 @@ fn a_busy_channel_for_others() {
         }
         assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
     }
-    // It is told that Redis is gone, too.
+    // It also notices that Redis is gone.
     (0..150).for_each(|_| relays[0].notify("nobody", "x"));
     let connects = relays[1].counter("redis_connects");
     redis.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
