@@ -20,7 +20,7 @@
 //! Look-ups: [`user_lookups`] asks other relays for a user; [`scans`] reads for operators' pages what
 //! [`cached_lookups`] then keeps for two seconds.
 //!
-//! [`membership`] is the door to all of this. What it and [`connections`] share is in [`context`].
+//! [`membership`] has the methods of [`Cluster`]. What these and [`connections`] share is in [`context`].
 
 mod cached_lookups;
 mod channel;
