@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn invalid_addresses() {
         for address in ["4000", "http://localhost:1", "192.0.2.1:4000", "unix:"] {
-            assert!(matches!(Target::find(address, None), Err(Error::Usage(_))), "{address}");
+            assert!(matches!(Target::find(address, None), Err(Error::Usage(_) | Error::Address(_))), "{address}");
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     command::{Command, IncomingEvent, Recipients, RefreshTarget},
     fields::{flag, number, text},
     incoming_message::decode_message,
+    refused::Refused,
     seal::Opened,
     shared::Context,
 };
@@ -17,25 +18,22 @@ use crate::{
     state::TenantId,
 };
 
-/// Why a publication is refused.
-pub type Refused = Cow<'static, str>;
-
 /// The command in a publication; `None` if there is nothing left to do. Refused publications are counted and logged.
 pub fn decode<'a>(cx: &mut Context<'_>, channel: &Channel, payload: &'a [u8]) -> Option<Command<'a>> {
     let (text, authentic) = match cx.shared.publisher.open(channel, payload, cx.state.now.unix)? {
         Opened::Own => return None,
         Opened::Foreign(text, authentic) => (text, authentic),
         Opened::NotText => {
-            cx.refuse("the message is not UTF-8", "");
+            cx.refuse(&Refused::NotText, "");
             return None;
         }
     };
     if is_too_deep(text) {
-        cx.refuse("the message is nested more than 128 levels deep", text);
+        cx.refuse(&Refused::TooDeep, text);
         return None;
     }
     let Ok(fields) = serde_json::from_str::<Object<'a>>(text) else {
-        cx.refuse("the message is not a JSON object", text);
+        cx.refuse(&Refused::NotObject, text);
         return None;
     };
     cx.shared.answers += u64::from(matches!(channel, Channel::Relay(_)));
@@ -43,8 +41,8 @@ pub fn decode<'a>(cx: &mut Context<'_>, channel: &Channel, payload: &'a [u8]) ->
         Channel::Messages => decode_message(cx, &fields, authentic),
         Channel::Commands | Channel::Relay(_) => decode_command(cx, &fields, authentic),
     };
-    result.unwrap_or_else(|why| {
-        cx.refuse(&why, text);
+    result.unwrap_or_else(|refused| {
+        cx.refuse(&refused, text);
         None
     })
 }
@@ -67,11 +65,11 @@ fn decode_command<'a>(
 ) -> Result<Option<Command<'a>>, Refused> {
     let trusted = if cx.shared.publisher.signs() { authentic } else { cx.shared.trust };
     if !trusted {
-        return Err("the command is not signed with redis.secret".into());
+        return Err(Refused::Unsigned);
     }
     let node = text(fields, "node");
     if node.is_empty() || node.len() > LONGEST_NODE {
-        return Err(format!("the command's node must have 1 to {LONGEST_NODE} bytes").into());
+        return Err(Refused::Node(LONGEST_NODE));
     }
     if !is_new(cx, fields) {
         return Ok(None);
@@ -96,7 +94,7 @@ fn decode_command<'a>(
                 ("room", Some(tenant)) => RefreshTarget::Room(tenant, name),
                 ("session", _) => RefreshTarget::Session(tenant, name),
                 ("prefixed", _) => RefreshTarget::Prefixed(name),
-                (to, _) => return Err(format!("unknown target of refresh: {to:?}").into()),
+                (to, _) => return Err(Refused::RefreshTarget(to.into())),
             };
             return Ok(Some(Command::Refresh(target)));
         }
@@ -144,10 +142,10 @@ fn decode_event<'a>(
     let names = names.unwrap_or_default();
     let list = fields.get("args").map_or("[]", |raw| raw.get());
     if name.is_empty() || is_reserved(&name) {
-        return Err(format!("the event's name is empty or reserved: {name:?}").into());
+        return Err(Refused::EventName(name.into()));
     }
     if !list.starts_with('[') {
-        return Err("the event's args must be an array".into());
+        return Err(Refused::Args);
     }
     let (Some(namespace), Some(tenant)) = (cx.state.find_namespace(&namespace), tenant) else {
         report_found(cx, &node, fields, 0);
@@ -160,7 +158,7 @@ fn decode_event<'a>(
         "all" => Recipients::Namespace,
         "session" => Recipients::Session(first(names)),
         "user" => Recipients::User(first(names)),
-        to => return Err(format!("unknown recipients of an event: {to:?}").into()),
+        to => return Err(Refused::Recipients(to.into())),
     };
     Ok(Some(Command::Event(IncomingEvent {
         node,
@@ -187,7 +185,7 @@ pub fn unpack_if(binary: bool, json: &str) -> Result<(Cow<'_, str>, Vec<Vec<u8>>
     if !binary {
         return Ok((json.into(), Vec::new()));
     }
-    let (json, attachments) = unpack(json, MOST_ATTACHMENTS).ok_or("a placeholder without its attachment")?;
+    let (json, attachments) = unpack(json, MOST_ATTACHMENTS).ok_or(Refused::Attachment)?;
     Ok((json.into(), attachments))
 }
 

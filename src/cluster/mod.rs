@@ -27,6 +27,7 @@ mod publish;
 mod publisher;
 mod record_writer;
 mod records;
+mod refused;
 mod remote_sessions;
 mod scans;
 mod seal;

@@ -1,7 +1,8 @@
 //! What this relay publishes to the cluster and knows of it, apart from the connections.
 
 use super::{
-    cached_lookups::CachedLookups, nodes::Nodes, publisher::Publisher, records::Records, user_lookups::UserLookups,
+    cached_lookups::CachedLookups, nodes::Nodes, publisher::Publisher, records::Records, refused::Refused,
+    user_lookups::UserLookups,
 };
 use crate::{health::Health, message_log::MessageLog, state::State};
 
@@ -30,8 +31,8 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Counts a publication that is refused, and records it in the message log.
-    pub fn refuse(&mut self, why: &str, text: &str) {
+    pub fn refuse(&mut self, reason: &Refused, text: &str) {
         self.state.stats.redis_refused += 1;
-        self.log.error("redis", why, |line| line.cut("message", text));
+        self.log.error("redis", &reason.to_string(), |line| line.cut("message", text));
     }
 }

@@ -305,7 +305,7 @@ mod tests {
             .fold(String::new(), |all, line| all + line + "\n");
         assert_eq!(config(&bare).unwrap(), Config::default());
 
-        let mut read_file = |_: &Path| Err(String::new());
+        let mut read_file = |_: &Path| Err(ErrorKind::NotFound.into());
         let mut reader = Reader::new("", &mut read_file);
         read(&mut reader);
         let (mut section, mut named) = (String::new(), Vec::new());
