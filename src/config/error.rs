@@ -30,15 +30,15 @@ impl fmt::Display for ValueError {
             ValueError::UnixPath(length) => {
                 return write!(f, "the path of a unix socket must have 1 to {MAX_UNIX_PATH} bytes, not {length}");
             }
-            ValueError::Address(found) => ("host:port, [v6]:port or unix:PATH", found),
-            ValueError::Network(found) => ("an address, address/prefix or \"unix\"", found),
-            ValueError::Backend(found) => ("http://host:port/path or http://unix:/SOCKET:/path", found),
-            ValueError::Origin(found) => ("\"*\" or an origin like \"https://example.org\"", found),
-            ValueError::Path(found) => (A_PATH, found),
-            ValueError::Scheme(found) => ("\"md5\" or \"hmac-sha256\"", found),
-            ValueError::HookEvent(found) => ("\"connect\", \"disconnect\" or \"message\"", found),
+            ValueError::Address(found) => ("expected host:port, [v6]:port or unix:PATH", found),
+            ValueError::Network(found) => ("expected an address, address/prefix or \"unix\"", found),
+            ValueError::Backend(found) => ("expected http://host:port/path or http://unix:/SOCKET:/path", found),
+            ValueError::Origin(found) => ("expected \"*\" or an origin like \"https://example.org\"", found),
+            ValueError::Path(found) => return write!(f, "expected {A_PATH}, not {found:?}"),
+            ValueError::Scheme(found) => ("expected \"md5\" or \"hmac-sha256\"", found),
+            ValueError::HookEvent(found) => ("expected \"connect\", \"disconnect\" or \"message\"", found),
         };
-        write!(f, "expected {expected}, not {found:?}")
+        write!(f, "{expected}, not {found:?}")
     }
 }
 
