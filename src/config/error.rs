@@ -135,6 +135,20 @@ mod tests {
     }
 
     #[test]
+    fn redis_urls_are_refused_without_the_password() {
+        for (error, text) in [
+            (RedisUrlError::Form, "expected redis://[user:pass@]host:port/db or unix:/path?db=0"),
+            (RedisUrlError::Tls, "TLS is not supported: use stunnel or a VPN, and redis:// with its address"),
+            (RedisUrlError::UserWithoutPassword, "a user needs a password: redis://user:pass@host:port"),
+            (RedisUrlError::Parameter, "the only parameter is db="),
+            (RedisUrlError::UnixPath, "the path of a unix socket must begin with / and have at most 107 bytes"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+        assert!(RedisUrlError::Database.to_string().starts_with("the database must be a number"));
+    }
+
+    #[test]
     fn a_file_is_refused_with_the_reason() {
         let missing = FileError::Read(io::Error::new(io::ErrorKind::NotFound, "no such file"));
         assert_eq!(missing.to_string(), "no such file");
