@@ -121,7 +121,7 @@ impl Order {
                 for (name, value) in fields {
                     let value = match value.get() {
                         "true" => "true".into(),
-                        _ => text_or_number(value).map_err(|why| Reply::refusal(400, why))?,
+                        _ => text_or_number(value)?,
                     };
                     self.pairs.push((name.into_owned(), value.into_owned()));
                 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     context::Context,
     gate::gate,
-    notify::{Body, body, text_or_number},
+    notify::{Body, FieldError, body, text_or_number},
 };
 use crate::{
     http::{Fields, Reply, Request},
@@ -105,11 +105,11 @@ impl<'a> Order<'a> {
         match self {
             Order::Form(fields) => match fields.all(name).nth(1) {
                 None => Ok(fields.get(name).into()),
-                Some(_) => Err(Reply::refusal(400, "a field is given twice")),
+                Some(_) => Err(FieldError::Repeated.into()),
             },
             Order::Json(fields) => match fields.get(name) {
                 None => Ok("".into()),
-                Some(raw) => text_or_number(raw).map_err(|why| Reply::refusal(400, why)),
+                Some(raw) => text_or_number(raw).map_err(Reply::from),
             },
         }
     }

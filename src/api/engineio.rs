@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{
     engineio::{Error, Revision, engine::Polled},
-    events::socketio::{self, Opening},
+    events::{
+        socketio::{self, Opening},
+        violation::Violation,
+    },
     http::{self, Head, Reply, Request},
     json::quote,
     key::ClientKey,
@@ -30,23 +33,23 @@ pub fn request(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     }
     let answered = match allowed {
         true => handle(request, cx, origin),
-        false => Err(Error::Forbidden),
+        false => Err(Error::Forbidden.into()),
     };
-    answered.unwrap_or_else(|error| cors(refusal(error), origin).into())
+    answered.unwrap_or_else(|violation| cors(refusal(violation), origin).into())
 }
 
-fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<Outcome, Error> {
+fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<Outcome, Violation> {
     let head = &request.head;
     let fields = head.fields();
     let revision = match fields.get("EIO") {
         "3" => Revision::V3,
         "4" => Revision::V4,
-        _ => return Err(Error::UnsupportedVersion),
+        _ => return Err(Error::UnsupportedVersion.into()),
     };
     let websocket = match fields.get("transport") {
         "polling" => false,
         "websocket" => true,
-        _ => return Err(Error::UnknownTransport),
+        _ => return Err(Error::UnknownTransport.into()),
     };
     let sid = fields.get("sid");
     let client = match sid {
@@ -54,7 +57,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
         sid => Some(cx.hub.state.find_engine(sid).ok_or(Error::UnknownSid)?),
     };
     if client.is_none() && head.method != "GET" {
-        return Err(Error::BadHandshakeMethod);
+        return Err(Error::BadHandshakeMethod.into());
     }
     if cx.stopping {
         return Ok(Reply::refusal(503, "relay is stopping, come back").with("Retry-After", "1").into());
@@ -67,7 +70,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
         (None, false) => {
             // Before a session is opened for it: JSONP is not spoken.
             if !fields.get("j").is_empty() {
-                return Err(Error::BadRequest("JSONP polling is not spoken here"));
+                return Err(Error::Jsonp.into());
             }
             let client = open(head, cx, revision, !fields.get("b64").is_empty(), false);
             let _ = cx.hub.state.poll(client, cx.conn)?;
@@ -77,7 +80,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
             let response = match handshake::accept(head) {
                 Ok(response) => response,
                 // What engine.io says of a WebSocket's request that is none.
-                Err(handshake::Error::NoUpgrade) => return Err(Error::BadRequest("an upgrade was to be asked for")),
+                Err(handshake::Error::NoUpgrade) => return Err(Error::NoUpgrade.into()),
                 Err(error) => return Ok(Reply::from(error).into()),
             };
             let Some(client) = client else {
@@ -99,7 +102,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
                 socketio::post_packets(cx.hub, client, request.body, binary, cx.now)?;
                 Ok(cors(Reply::new(200, "text/html", &b"ok"[..]).with("Cache-Control", "no-store"), origin).into())
             }
-            _ => Err(Error::BadRequest("a session is polled with GET and posted to with POST")),
+            _ => Err(Error::Method.into()),
         },
     }
 }
@@ -131,9 +134,10 @@ pub fn noop(revision: Revision) -> Vec<u8> {
     }
 }
 
-fn refusal(error: Error) -> Reply {
-    let body = format!("{{\"code\":{},\"message\":{}}}", error.code(), quote(error.message()));
-    Reply::new(error.status(), "application/json", body.into_bytes()).with("Cache-Control", "no-store")
+fn refusal(violation: Violation) -> Reply {
+    let message = quote(&violation.to_string());
+    let body = format!("{{\"code\":{},\"message\":{message}}}", violation.code());
+    Reply::new(violation.status(), "application/json", body.into_bytes()).with("Cache-Control", "no-store")
 }
 
 /// Says that the page may read the answer, also if it sends cookies, which older clients always ask to.

@@ -1,5 +1,6 @@
 //! Backends: `POST /api/notify` and its batch (contract section 6).
 
+use core::{error, fmt};
 use std::{borrow::Cow, collections::BTreeMap};
 
 use memchr::memchr;
@@ -22,14 +23,14 @@ pub fn single(request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
             let fields = Fields::parse(bytes);
             match Notification::from_form(&fields) {
                 Ok(notification) => notification.publish(&request.head, cx),
-                Err(why) => return Reply::refusal(400, why),
+                Err(error) => return error.into(),
             }
         }
         Ok(Body::Json(bytes)) => {
             match serde_json::from_slice::<Object<'_>>(bytes).map(|fields| Notification::from_json(&fields)) {
                 Ok(Ok(notification)) => notification.publish(&request.head, cx),
-                Ok(Err(why)) => return Reply::refusal(400, why),
-                Err(_) => return Reply::refusal(400, NOT_AN_OBJECT),
+                Ok(Err(error)) => return error.into(),
+                Err(_) => return FieldError::NotObject.into(),
             }
         }
         Err(reply) => return reply,
@@ -63,8 +64,8 @@ pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
         let outcome =
             match serde_json::from_str::<Object<'_>>(message.get()).map(|fields| Notification::from_json(&fields)) {
                 Ok(Ok(notification)) => notification.publish(&request.head, cx).map_err(Refusal::text),
-                Ok(Err(why)) => Err(why.into()),
-                Err(_) => Err(NOT_AN_OBJECT.into()),
+                Ok(Err(error)) => Err(error.to_string().into()),
+                Err(_) => Err(FieldError::NotObject.to_string().into()),
             };
         if !results.is_empty() {
             results.push(',');
@@ -108,7 +109,7 @@ enum Payload<'a> {
 type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 impl<'a> Notification<'a> {
-    fn from_form(fields: &'a Fields<'_>) -> Result<Notification<'a>, &'static str> {
+    fn from_form(fields: &'a Fields<'_>) -> Result<Notification<'a>, FieldError> {
         let [mut source, mut data, mut sign, mut sign_type, mut ts, mut filename] = [None; 6];
         let mut room_id: Option<Cow<'_, str>> = None;
         for (name, value) in fields.iter() {
@@ -129,7 +130,7 @@ impl<'a> Notification<'a> {
                 _ => continue,
             };
             if field.replace(value).is_some() {
-                return Err("a field is given twice");
+                return Err(FieldError::Repeated);
             }
         }
         let said = |field: Option<&'a str>| field.unwrap_or_default().into();
@@ -144,11 +145,11 @@ impl<'a> Notification<'a> {
         })
     }
 
-    fn from_json(fields: &Object<'a>) -> Result<Notification<'a>, &'static str> {
+    fn from_json(fields: &Object<'a>) -> Result<Notification<'a>, FieldError> {
         let field = |name: &str| fields.get(name).map_or(Ok(Cow::Borrowed("")), |raw| text_or_number(raw));
         let room_id = match fields.get("room_id") {
             Some(raw) if raw.get().starts_with('[') => {
-                let list = serde_json::from_str::<Vec<&RawValue>>(raw.get()).map_err(|_| NOT_TEXT)?;
+                let list = serde_json::from_str::<Vec<&RawValue>>(raw.get()).map_err(|_| FieldError::NotText)?;
                 list.into_iter().map(text_or_number).collect::<Result<Vec<_>, _>>()?.join(",").into()
             }
             _ => field("room_id")?,
@@ -156,7 +157,7 @@ impl<'a> Notification<'a> {
         let data = match fields.get("data").map(|raw| raw.get()) {
             None | Some("null" | "\"\"") => Payload::Missing,
             Some(text) if text.starts_with('"') => {
-                Payload::String(text, serde_json::from_str(text).map_err(|_| NOT_TEXT)?)
+                Payload::String(text, serde_json::from_str(text).map_err(|_| FieldError::NotText)?)
             }
             Some(text) => Payload::Json(text),
         };
@@ -265,14 +266,43 @@ pub fn body<'a>(request: &Request<'a>) -> Result<Body<'a>, Reply> {
     }
 }
 
+/// Why the fields of a request are refused. `Display` is the `msg` of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldError {
+    /// A form repeats a field other than `room_id`.
+    Repeated,
+    /// A field is neither a string nor a number.
+    NotText,
+    /// The notification is not a JSON object.
+    NotObject,
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FieldError::Repeated => "a field is given twice",
+            FieldError::NotText => "a field that must be text is none",
+            FieldError::NotObject => "a notification is a JSON object",
+        })
+    }
+}
+
+impl error::Error for FieldError {}
+
+impl From<FieldError> for Reply {
+    fn from(error: FieldError) -> Reply {
+        Reply::refusal(400, &error.to_string())
+    }
+}
+
 /// A string's value, a number's text, nothing for null.
-pub fn text_or_number(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
+pub fn text_or_number(raw: &RawValue) -> Result<Cow<'_, str>, FieldError> {
     let text = raw.get();
     match text.as_bytes().first() {
-        Some(b'"') => serde_json::from_str::<String>(text).map(Cow::Owned).map_err(|_| NOT_TEXT),
+        Some(b'"') => serde_json::from_str::<String>(text).map(Cow::Owned).map_err(|_| FieldError::NotText),
         Some(b'-' | b'0'..=b'9') => Ok(text.into()),
         Some(b'n') => Ok("".into()),
-        _ => Err(NOT_TEXT),
+        _ => Err(FieldError::NotText),
     }
 }
 
@@ -280,5 +310,24 @@ pub fn text_or_number(raw: &RawValue) -> Result<Cow<'_, str>, &'static str> {
 /// would bring an answer of thirty times its size.
 const MOST_MESSAGES: usize = 10_000;
 const SUCCESS: &str = "{\"code\":1,\"msg\":\"message notify successed!\",\"data\":\"\"}";
-const NOT_AN_OBJECT: &str = "a notification is a JSON object";
-const NOT_TEXT: &str = "a field that must be text is none";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backends_see_these_texts() {
+        for (error, text) in [
+            (FieldError::Repeated, "a field is given twice"),
+            (FieldError::NotText, "a field that must be text is none"),
+            (FieldError::NotObject, "a notification is a JSON object"),
+        ] {
+            let reply = Reply::from(error);
+            let body = format!("{{\"code\":0,\"msg\":\"{text}\",\"data\":\"\"}}");
+            assert_eq!((reply.status, &*reply.body), (400, body.as_bytes()));
+        }
+        let raw = |json: &'static str| serde_json::from_str::<&RawValue>(json).expect("valid JSON");
+        assert_eq!(text_or_number(raw("[1]")), Err(FieldError::NotText));
+        assert_eq!(text_or_number(raw("-1.5")), Ok("-1.5".into()));
+    }
+}

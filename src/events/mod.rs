@@ -14,5 +14,6 @@ pub mod rules;
 pub mod socketio;
 pub mod timeout;
 pub mod users;
+pub mod violation;
 
 pub use self::{client::handle_message, incoming::Incoming, timeout::handle_timeout};

@@ -12,6 +12,7 @@ use super::{
     incoming::Incoming,
     requests::{change_rooms, post_data},
     rules::apply_rule,
+    violation::Violation,
 };
 use crate::{
     clock::Now,
@@ -91,15 +92,15 @@ pub fn open(hub: &mut Hub, opening: &Opening<'_>, websocket: Option<ConnKey>, no
 }
 
 /// Handles the packets of a POST. After an error the session is closed.
-pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, now: Now) -> Result<(), Error> {
+pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, now: Now) -> Result<(), Violation> {
     let engine = hub.state.engine_mut(key).ok_or(Error::UnknownSid)?;
     let revision = engine.revision;
     if !engine.takes_posts() {
-        return Err(Error::BadRequest("the session has another transport"));
+        return Err(Error::OtherTransport.into());
     }
     if body.len() as u64 > hub.config().socketio.max_payload {
         hub.state.close(key, Close::TOO_BIG);
-        return Err(Error::TooLarge);
+        return Err(Error::TooLarge.into());
     }
     let mut outcome = Ok(());
     let decoded = payload::decode(body, revision, binary, &mut |packet| {
@@ -111,7 +112,7 @@ pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, no
             core::ops::ControlFlow::Continue(())
         }
     });
-    let outcome = outcome.and(decoded);
+    let outcome = outcome.and(decoded.map_err(Violation::from));
     if outcome.is_err() {
         hub.state.close(key, Close::PROTOCOL);
     }
@@ -125,15 +126,16 @@ pub fn handle_frame(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now: N
         Incoming::Text(text) => Packet::from_text(text),
         Incoming::Binary(bytes) => Packet::from_binary(bytes, revision),
     };
-    if let Err(error) = packet.and_then(|packet| handle_packet(hub, key, &packet, now)) {
+    let packet = packet.map_err(Violation::from);
+    if let Err(violation) = packet.and_then(|packet| handle_packet(hub, key, &packet, now)) {
         hub.state.stats.protocol_errors += 1;
-        debug!("client {key:?} broke the protocol: {}", error.message());
-        hub.state.close(key, if error == Error::TooLarge { Close::TOO_BIG } else { Close::PROTOCOL });
+        debug!("client {key:?} broke the protocol: {violation}");
+        hub.state.close(key, violation.close());
     }
 }
 
 /// Handles a packet, however it came. After an error the session must be closed.
-pub fn handle_packet(hub: &mut Hub, key: ClientKey, packet: &Packet<'_>, now: Now) -> Result<(), Error> {
+pub fn handle_packet(hub: &mut Hub, key: ClientKey, packet: &Packet<'_>, now: Now) -> Result<(), Violation> {
     let timing = hub.state.timing();
     let Some(engine) = hub.state.engine_mut(key) else { return Ok(()) };
     match engine.handle_packet(packet, &timing, now.time)? {
@@ -152,24 +154,24 @@ pub fn handle_packet(hub: &mut Hub, key: ClientKey, packet: &Packet<'_>, now: No
     Ok(())
 }
 
-fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<(), Error> {
+fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<(), Violation> {
     let (most, timing) = (hub.config().limits.message as usize, hub.state.timing());
     let Some(socket) = hub.state.socket_mut(key) else { return Ok(()) };
     if socket.assembly.is_some() {
-        return Err(Error::Malformed("attachments were to come"));
+        return Err(Violation::AttachmentsMissing);
     }
     if text.len() > most {
-        return Err(Error::TooLarge);
+        return Err(Error::TooLarge.into());
     }
-    let packet = socketio::Packet::parse(text).map_err(|error| Error::Malformed(error.message()))?;
+    let packet = socketio::Packet::parse(text)?;
     if packet.attachments == 0 {
         return handle_whole(hub, key, &packet, &[], now);
     }
     if packet.attachments > MOST_ATTACHMENTS || !placeholder::are_right(packet.data, packet.attachments) {
-        return Err(Error::Malformed("illegal attachments"));
+        return Err(Violation::Attachments);
     }
     if text.len() > most {
-        return Err(Error::TooLarge);
+        return Err(Error::TooLarge.into());
     }
     let assembly =
         Assembly { packet: text.into(), wanted: packet.attachments, size: text.len(), ..Assembly::default() };
@@ -182,13 +184,13 @@ fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<()
     Ok(())
 }
 
-fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> Result<(), Error> {
+fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> Result<(), Violation> {
     let (most, timing) = (hub.config().limits.message as usize, hub.state.timing());
     let Some(socket) = hub.state.socket_mut(key) else { return Ok(()) };
-    let assembly = socket.assembly.as_mut().ok_or(Error::Malformed("bytes that belong to no packet"))?;
+    let assembly = socket.assembly.as_mut().ok_or(Violation::StrayAttachment)?;
     assembly.size += bytes.len();
     if assembly.size > most {
-        return Err(Error::TooLarge);
+        return Err(Error::TooLarge.into());
     }
     assembly.attachments.push(bytes.into());
     if assembly.attachments.len() < assembly.wanted {
@@ -199,7 +201,7 @@ fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> R
         socket.engine.set_state(connected, false, &timing, now.time);
     }
     let Some(assembly) = socket.assembly.take() else { return Ok(()) };
-    let packet = socketio::Packet::parse(&assembly.packet).map_err(|error| Error::Malformed(error.message()))?;
+    let packet = socketio::Packet::parse(&assembly.packet)?;
     handle_whole(hub, key, &packet, &assembly.attachments, now)
 }
 
@@ -209,7 +211,7 @@ fn handle_whole(
     packet: &socketio::Packet<'_>,
     attachments: &[Vec<u8>],
     now: Now,
-) -> Result<(), Error> {
+) -> Result<(), Violation> {
     let namespace = hub.state.find_namespace(packet.namespace);
     let Some(socket) = hub.state.socket_mut(key) else { return Ok(()) };
     let found = namespace.and_then(|namespace| socket.sessions.iter().find(|(known, _)| *known == namespace)).copied();
@@ -219,12 +221,12 @@ fn handle_whole(
         client.moves = client.moves.saturating_add(1);
         if client.moves > FREE_MOVES && !hub.state.take_rate(key, MOVE_COST, now) {
             hub.state.stats.rate_limited += 1;
-            return Err(Error::Malformed("too many packets of that type"));
+            return Err(Violation::TooManyMoves);
         }
     }
     match (packet.kind, found) {
         (Kind::Connect, None) => connect(hub, key, packet.namespace, packet.query, packet.data, now),
-        (Kind::Connect, Some(_)) => return Err(Error::Malformed("the namespace was joined already")),
+        (Kind::Connect, Some(_)) => return Err(Violation::Connected),
         (Kind::Disconnect, Some((_, session))) => {
             hub.leave_session(session, true);
             hub.state.drop_session(key, session, now);

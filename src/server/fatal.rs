@@ -19,11 +19,18 @@ pub enum Fatal {
 impl fmt::Display for Fatal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fatal::Config(BadConfig(lines)) => f.write_str(&lines.join("\n")),
+            Fatal::Config(error) => error.fmt(f),
             Fatal::Io(what, error) => write!(f, "{what}: {error}"),
             Fatal::Listen(address, error) => write!(f, "listening on {address}: {error}"),
         }
     }
 }
 
-impl error::Error for Fatal {}
+impl error::Error for Fatal {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Fatal::Config(error) => Some(error),
+            Fatal::Io(_, error) | Fatal::Listen(_, error) => Some(error),
+        }
+    }
+}

@@ -36,9 +36,9 @@ impl Server {
     fn handle_log_done(&mut self, done: Done) {
         match done {
             Done::Appended(result) => {
-                let failure = result.err().map(|(lost, reason)| {
-                    self.hub.log.lose(lost);
-                    reason
+                let failure = result.err().map(|error| {
+                    self.hub.log.lose(error.lost);
+                    error.to_string()
                 });
                 self.judge_disk(failure);
             }

@@ -1,5 +1,6 @@
 //! Why something was refused: the contract's texts, which clients know by heart, live here and nowhere else.
 
+use core::{error, fmt};
 use std::borrow::Cow;
 
 use crate::names::NameError;
@@ -95,6 +96,37 @@ impl Refusal {
             NameError::Missing => missing,
             NameError::TooLong(most) => Refusal::RoomTooLong(most),
             NameError::TooMany(most) => Refusal::RoomsTooMany(most),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_compare_these_texts() {
+        for (refusal, text) in [
+            (Refusal::ConnectSignMissing, "cilent connect sign can not be null!"),
+            (Refusal::ConnectSignWrong, "sign verify failed!"),
+            (Refusal::DataMissing, "data can not be null!"),
+            (Refusal::NotLoggedIn, "未登录"),
+            (Refusal::NotifySignMissing, "sign can not be null!"),
+            (Refusal::NotifySignWrong, "api notify sign verify failed!"),
+            (Refusal::RoomMissing, "room_id can not be null!"),
+            (Refusal::RoomTooLong(256), "room_id can not be longer than 256 bytes!"),
+            (Refusal::SourceMissing, "source can not be null!"),
+            (Refusal::SourceUnknown, "this source can not be configured!"),
+        ] {
+            assert_eq!(refusal.to_string(), text);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The folder of the message log: all that touches the disk.
 
+use core::fmt;
 use std::{
+    error,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
@@ -18,6 +20,28 @@ use crate::{
     },
 };
 
+/// Lines could not be written. `Display` is the reason.
+#[derive(Debug)]
+pub struct AppendError {
+    /// The number of lines.
+    pub lost: u64,
+    /// The file of the first of them, below the folder.
+    path: String,
+    error: io::Error,
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.error)
+    }
+}
+
+impl error::Error for AppendError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
 /// The log's folder, as the thread sees it.
 pub struct Folder {
     /// Where it is.
@@ -29,17 +53,18 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Appends to every file. Returns how many lines could not be written, and why.
-    pub fn append_all(&self, files: &Appends) -> Result<(), (u64, String)> {
-        let mut failed: Option<(u64, String)> = None;
+    /// Appends to every file. Fails with the first error, and the number of lines that all errors together lost.
+    pub fn append_all(&self, files: &Appends) -> Result<(), AppendError> {
+        let mut failed: Option<AppendError> = None;
         for (path, lines) in files {
             let mut rest = &lines[..];
             while !rest.is_empty() {
                 match self.append(path, rest) {
                     Ok(written) => rest = &rest[written..],
                     Err(error) => {
-                        let (lost, _) = failed.get_or_insert_with(|| (0, format!("{path}: {error}")));
-                        *lost += rest.iter().filter(|byte| **byte == b'\n').count() as u64;
+                        let failed =
+                            failed.get_or_insert_with(|| AppendError { lost: 0, path: path.clone().into(), error });
+                        failed.lost += rest.iter().filter(|byte| **byte == b'\n').count() as u64;
                         break;
                     }
                 }

@@ -12,7 +12,7 @@ use std::{
 
 use mio::Waker;
 
-use super::folder::Folder;
+use super::folder::{AppendError, Folder};
 use crate::{
     api::page::Page,
     clock::Time,
@@ -47,8 +47,8 @@ enum Job {
 
 /// Something that the thread has done.
 pub enum Done {
-    /// Lines were written, or so many were not, for that reason.
-    Appended(Result<(), (u64, String)>),
+    /// Lines were written, or some of them were not.
+    Appended(Result<(), AppendError>),
     /// A page was read for a connection.
     Read(ConnKey, Reply),
 }
