@@ -18,15 +18,15 @@ use crate::{
 
 impl Server {
     pub(super) fn can_accept(&self) -> bool {
-        self.stopping.is_none() && (!self.is_full() || self.refused < TURNED_AWAY)
+        self.stopping.is_none() && (!self.is_full() || self.refused < MAX_REFUSED)
     }
 
     /// Whether all places are taken. Who was refused and has not hung up yet takes none.
     pub(super) fn is_full(&self) -> bool {
-        (self.conns.len() - self.refused) as u64 >= self.most_connections()
+        (self.conns.len() - self.refused) as u64 >= self.max_connections()
     }
 
-    pub(super) fn most_connections(&self) -> u64 {
+    pub(super) fn max_connections(&self) -> u64 {
         match self.hub.config().limits.connections {
             0 => self.descriptors,
             configured => configured.min(self.descriptors),
@@ -45,14 +45,14 @@ impl Server {
                     break;
                 }
                 match self.listeners[index].accept() {
-                    Ok(Accepted::Socket(socket, peer)) => self.accepted(socket, peer),
+                    Ok(Accepted::Socket(socket, peer)) => self.add_conn(socket, peer),
                     Ok(Accepted::Nobody) => break,
                     Ok(Accepted::Exhausted) => {
                         self.hub.state.stats.accept_pauses += 1;
                         // Each descriptor that is freed is taken at once, and the next try may fail again.
-                        if self.complain_after <= self.now.time {
+                        if self.warn_after <= self.now.time {
                             warn!("no descriptor for one more connection: accepting pauses");
-                            self.complain_after = self.now.time.after(COMPLAINT_PAUSE);
+                            self.warn_after = self.now.time.after(WARNING_INTERVAL);
                         }
                         self.accept_after = self.now.time.after(ACCEPT_PAUSE);
                         return;
@@ -67,7 +67,7 @@ impl Server {
         }
     }
 
-    pub(super) fn accepted(&mut self, socket: Socket, peer: Option<IpAddr>) {
+    pub(super) fn add_conn(&mut self, socket: Socket, peer: Option<IpAddr>) {
         let refused = self.is_full();
         let mut exchange = Exchange::new(self.now, &self.hub.config().limits);
         exchange.peer = peer;
@@ -83,7 +83,7 @@ impl Server {
         self.refused += usize::from(refused);
         if let Err(error) = conn.socket.register(self.poll.registry(), Token(CONNS + key.key().index())) {
             error!("a connection could not be watched: {error}");
-            return self.doom(key);
+            return self.drop_conn(key);
         }
         if refused {
             self.replied.push(key);
@@ -97,6 +97,6 @@ const ACCEPT_BUDGET: usize = 64;
 /// How long accepting rests when there was no descriptor, unless a connection ends before.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the log says so at most.
-const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections beyond the limit that are open at once only to be told so.
-const TURNED_AWAY: usize = 16;
+const MAX_REFUSED: usize = 16;

@@ -28,8 +28,8 @@ use crate::{
 impl Server {
     /// When something about the link must be done if nothing happens before.
     pub(super) fn cluster_deadline(&self) -> Time {
-        let doze = self.cluster.doze.unwrap_or(Time::NEVER);
-        doze.min(match self.cluster.resolver.finding_until() {
+        let poll = self.cluster.paused_until.unwrap_or(Time::NEVER);
+        poll.min(match self.cluster.resolver.finding_until() {
             // While the name is being resolved no connection can be opened; one that is established goes on.
             Some(until) => self.hub.cluster.deadline(false).min(until),
             None => self.hub.cluster.deadline(true),
@@ -39,12 +39,12 @@ impl Server {
     /// Takes the configuration of the link.
     pub(super) fn configure_cluster(&mut self) {
         let config = self.hub.config().clone();
-        let longest = longest(&config.limits);
-        if events::cluster::configure(&mut self.hub, &config.redis, longest) {
+        let max_publication = max_publication(&config.limits);
+        if events::cluster::configure(&mut self.hub, &config.redis, max_publication) {
             let waiting = core::mem::take(&mut self.cluster.waiting);
             self.cluster = Links { waiting, ..Links::default() };
         }
-        warn_of_distrust(&config);
+        warn_if_untrusted(&config);
     }
 
     /// Something happened on a connection to Redis.
@@ -60,33 +60,33 @@ impl Server {
         }
         link.hung_up |= event.is_read_closed() || event.is_error();
         // Who has more to read than a turn's budget is read from when the next turn begins.
-        if (event.is_readable() || link.hung_up) && !self.cluster.again[role as usize] {
+        if (event.is_readable() || link.hung_up) && !self.cluster.read_scheduled[role as usize] {
             self.read_link(role);
-            self.start_doze(role);
+            self.pause_subscription(role);
         }
         self.write_link(role);
     }
 
     /// Of a busy channel on which nothing is for anybody here each message would wake the loop for nothing, which costs ten
     /// times what the message does. Then the subscription is looked at every 20 ms until something is for somebody again.
-    fn start_doze(&mut self, role: Role) {
-        let bored = self.cluster.unwanted >= UNWANTED && !self.cluster.again[role as usize];
+    fn pause_subscription(&mut self, role: Role) {
+        let idle = self.cluster.unwanted >= PAUSE_AFTER && !self.cluster.read_scheduled[role as usize];
         let link = self.cluster.links[role as usize].as_mut().filter(|link| !link.hung_up);
-        if let (Role::Subscriber, true, Some(link), None) = (role, bored, link, self.cluster.doze)
+        if let (Role::Subscriber, true, Some(link), None) = (role, idle, link, self.cluster.paused_until)
             && link.socket.deregister(self.poll.registry()).is_ok()
         {
-            self.cluster.doze = Some(self.now.time.after(DOZE));
+            self.cluster.paused_until = Some(self.now.time.after(PAUSE));
         }
     }
 
     /// Looks at the subscription; watches it again if there is nothing, or something for somebody.
-    fn end_doze(&mut self) {
-        self.cluster.doze = None;
+    fn poll_subscription(&mut self) {
+        self.cluster.paused_until = None;
         let before = self.hub.state.stats.redis_received;
         self.read_link(Role::Subscriber);
         let Some(link) = &mut self.cluster.links[Role::Subscriber as usize] else { return };
-        if self.cluster.unwanted >= UNWANTED && self.hub.state.stats.redis_received > before {
-            self.cluster.doze = Some(self.now.time.after(DOZE));
+        if self.cluster.unwanted >= PAUSE_AFTER && self.hub.state.stats.redis_received > before {
+            self.cluster.paused_until = Some(self.now.time.after(PAUSE));
             return;
         }
         self.cluster.unwanted = 0;
@@ -97,9 +97,9 @@ impl Server {
     }
 
     /// Reads on where a turn's budget was used up.
-    pub(super) fn read_cluster_again(&mut self) {
+    pub(super) fn read_scheduled_links(&mut self) {
         for role in ROLES {
-            if core::mem::take(&mut self.cluster.again[role as usize]) {
+            if core::mem::take(&mut self.cluster.read_scheduled[role as usize]) {
                 self.read_link(role);
             }
         }
@@ -113,7 +113,7 @@ impl Server {
                 Ok(0) => self.end_link(role, "it closed the connection", false),
                 Ok(length) => {
                     let mut input = &buffer[..length];
-                    let before = self.reach();
+                    let before = self.counters();
                     while !input.is_empty() {
                         if !events::cluster::handle_input(&mut self.hub, role, &mut input, self.now) {
                             break;
@@ -123,14 +123,14 @@ impl Server {
                         }
                     }
                     if role == Role::Subscriber {
-                        let (received, reached) = self.reach();
+                        let (received, reached) = self.counters();
                         let for_nobody = reached == before.1;
                         self.cluster.unwanted =
                             if for_nobody { self.cluster.unwanted + received - before.0 } else { 0 };
                     }
                     self.drop_links();
                     // A full buffer is a turn's budget, a part-full one means that the socket is empty.
-                    self.cluster.again[role as usize] = length == buffer.len();
+                    self.cluster.read_scheduled[role as usize] = length == buffer.len();
                     if length == buffer.len() || !more {
                         break;
                     }
@@ -144,7 +144,7 @@ impl Server {
     }
 
     /// What has come over Redis so far, and what of it was for somebody: queued for clients, or siblings' answers to them.
-    fn reach(&self) -> (u64, u64) {
+    fn counters(&self) -> (u64, u64) {
         let stats = &self.hub.state.stats;
         (stats.redis_received, stats.delivered + stats.emitted + self.hub.cluster.answers())
     }
@@ -165,8 +165,8 @@ impl Server {
         }
     }
 
-    fn end_link(&mut self, role: Role, why: &str, unconnected: bool) {
-        if unconnected {
+    fn end_link(&mut self, role: Role, why: &str, connect_failed: bool) {
+        if connect_failed {
             self.cluster.resolver.try_next();
         }
         self.hub.cluster.handle_end(role, why, &mut self.hub.state, &mut self.hub.log);
@@ -179,7 +179,7 @@ impl Server {
             if !self.hub.cluster.has_link(role) {
                 self.cluster.links[role as usize] = None;
                 if role == Role::Subscriber {
-                    (self.cluster.doze, self.cluster.unwanted) = (None, 0);
+                    (self.cluster.paused_until, self.cluster.unwanted) = (None, 0);
                 }
             }
         }
@@ -189,7 +189,7 @@ impl Server {
     pub(super) fn pump_cluster(&mut self) {
         for role in ROLES {
             if self.hub.cluster.wants_dial(role, self.now.time) {
-                self.dial(role);
+                self.connect_link(role);
             }
         }
         loop {
@@ -204,13 +204,13 @@ impl Server {
         }
     }
 
-    fn dial(&mut self, role: Role) {
+    fn connect_link(&mut self, role: Role) {
         let Some(url) = self.hub.cluster.url().cloned() else { return };
         let opened = match &url.place {
             Place::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
             Place::Tcp(host, port) => {
                 let (poll, made) = (&self.poll, &mut self.waker);
-                match self.cluster.resolver.find(host, *port, FINDING, self.now.time, &mut || waker(made, poll)) {
+                match self.cluster.resolver.find(host, *port, RESOLVE_TIMEOUT, self.now.time, &mut || waker(made, poll)) {
                     None => return,
                     Some(found) => found.and_then(TcpStream::connect).map(|stream| {
                         let _ = stream.set_nodelay(true);
@@ -236,8 +236,8 @@ impl Server {
 
     /// Does what time brings.
     pub(super) fn expire_cluster(&mut self) {
-        if self.cluster.doze.is_some_and(|until| until <= self.now.time) {
-            self.end_doze();
+        if self.cluster.paused_until.is_some_and(|until| until <= self.now.time) {
+            self.poll_subscription();
         }
         if self.hub.cluster.deadline(true) <= self.now.time {
             self.hub.cluster.handle_timeout(&mut self.hub.state, &mut self.hub.log);
@@ -280,12 +280,12 @@ fn role(index: usize) -> Role {
     if index == Role::Subscriber as usize { Role::Subscriber } else { Role::Publisher }
 }
 
-/// Bytes of the longest thing on a channel: control characters in a body are six in JSON.
-fn longest(limits: &Limits) -> u64 {
+/// Bytes of the max_publication thing on a channel: control characters in a body are six in JSON.
+fn max_publication(limits: &Limits) -> u64 {
     limits.body.max(limits.message).saturating_mul(6).saturating_add(64 * 1024)
 }
 
-fn warn_of_distrust(config: &Config) {
+fn warn_if_untrusted(config: &Config) {
     let redis = &config.redis;
     if redis.url.is_some() && !redis.trust_from_sys && redis.secret.is_none() {
         warn!("redis.trust_from_sys is false and there is no redis.secret: nothing that siblings publish is believed");
@@ -294,7 +294,7 @@ fn warn_of_distrust(config: &Config) {
 
 const ROLES: [Role; 2] = [Role::Subscriber, Role::Publisher];
 /// Messages in a row for nobody here, and how long none is looked at after that.
-const UNWANTED: u64 = 100;
-const DOZE: Duration = Duration::from_millis(20);
+const PAUSE_AFTER: u64 = 100;
+const PAUSE: Duration = Duration::from_millis(20);
 /// How long a search for the server's name may take.
-const FINDING: Duration = Duration::from_secs(5);
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);

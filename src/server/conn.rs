@@ -31,13 +31,13 @@ pub struct Conn {
     /// A write was not finished: the socket's becoming writable is awaited.
     pub blocked: bool,
     /// Reading was put off while the peer did not read its replies.
-    pub held: bool,
+    pub paused: bool,
     /// The peer will send no more: read until the end is seen, since there will be no other event.
     pub hung_up: bool,
     /// It stands in the list of those with more to read: once, or it would get as many turns' budgets as it stands there.
-    pub again: bool,
+    pub read_scheduled: bool,
     /// It is to be freed at the end of the turn.
-    pub doomed: bool,
+    pub dropped: bool,
     /// It was accepted only to be told that there is no place.
     pub refused: bool,
 }
@@ -119,10 +119,10 @@ impl Conn {
             state: State::Http(Box::new(exchange)),
             armed: Time::NEVER,
             blocked: false,
-            held: false,
+            paused: false,
             hung_up: false,
-            again: false,
-            doomed: false,
+            read_scheduled: false,
+            dropped: false,
             refused: false,
         }
     }

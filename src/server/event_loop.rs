@@ -68,21 +68,21 @@ pub struct Server {
     /// Accepting is put off until then, or until a connection ends.
     pub(super) accept_after: Time,
     /// Not to fill the log with it.
-    pub(super) complain_after: Time,
+    pub(super) warn_after: Time,
     /// Connections with more to read than they may in one turn.
-    pub(super) again: Vec<ConnKey>,
+    pub(super) scheduled_reads: Vec<ConnKey>,
     /// HTTP connections with something to write.
     pub(super) replied: Vec<ConnKey>,
     /// Connections to be freed at the end of the turn.
-    pub(super) doomed: Vec<ConnKey>,
+    pub(super) dropped: Vec<ConnKey>,
     /// Lent to every read.
     pub(super) buffer: Box<[u8]>,
     /// Lent to every flush.
     pub(super) flushing: Vec<ClientKey>,
     /// When the service manager wants to hear something.
-    pub(super) tick: Time,
+    pub(super) status_due: Time,
     /// Messages published when it was told last, and when.
-    pub(super) told: (u64, Time),
+    pub(super) last_status: (u64, Time),
     /// Relay takes its leave, and is gone by then.
     pub(super) stopping: Option<Time>,
 }
@@ -151,14 +151,14 @@ impl Server {
             engines: Timers::new(),
             descriptors,
             accept_after: Time::START,
-            complain_after: Time::START,
-            again: Vec::new(),
+            warn_after: Time::START,
+            scheduled_reads: Vec::new(),
             replied: Vec::new(),
-            doomed: Vec::new(),
+            dropped: Vec::new(),
             buffer: vec![0; READ_BUDGET].into(),
             flushing: Vec::new(),
-            tick: Time::NEVER,
-            told: (0, Time::START),
+            status_due: Time::NEVER,
+            last_status: (0, Time::START),
             stopping: None,
         };
         for (index, listener) in server.listeners.iter_mut().enumerate() {
@@ -177,7 +177,7 @@ impl Server {
     /// Turns until relay is told to stop and has taken its leave.
     pub fn run(mut self) -> Result<(), Fatal> {
         if let Some(interval) = self.manager.interval {
-            self.tick = self.now.time.after(interval);
+            self.status_due = self.now.time.after(interval);
         }
         self.manager.tell(&[NotifyState::Ready, NotifyState::Status("no session yet")]);
         let mut events = Events::with_capacity(1024);
@@ -190,11 +190,11 @@ impl Server {
                 _ => self.now = self.clock.now(),
             }
             self.hub.begin_turn(self.now);
-            self.read_cluster_again();
+            self.read_scheduled_links();
             for event in &events {
                 self.dispatch(event);
             }
-            self.read_again();
+            self.read_scheduled();
             self.accept();
             self.expire();
             self.finish_turn();
@@ -212,7 +212,7 @@ impl Server {
     /// How long there is nothing to do.
     fn wait(&self) -> Option<Duration> {
         let accepting = self.can_accept() && self.listeners.iter().any(|listener| listener.ready);
-        if !self.again.is_empty() || self.cluster.wants_turn() || (accepting && self.accept_after <= self.now.time) {
+        if !self.scheduled_reads.is_empty() || self.cluster.wants_turn() || (accepting && self.accept_after <= self.now.time) {
             return Some(Duration::ZERO);
         }
         let retry = if accepting { self.accept_after } else { Time::NEVER };
@@ -223,7 +223,7 @@ impl Server {
             .min(self.hub.deadline())
             .min(self.hooks_deadline())
             .min(self.cluster_deadline())
-            .min(self.tick)
+            .min(self.status_due)
             .min(self.message_log.as_ref().map_or(Time::NEVER, Writer::deadline))
             .min(retry)
             .min(self.stopping.unwrap_or(Time::NEVER));
@@ -234,7 +234,7 @@ impl Server {
         match event.token() {
             Token(tokens::SIGNALS) => self.handle_signals(),
             // It may be the message log's, or the name of the backend that was found, which is looked at in each turn.
-            Token(tokens::WAKER) => self.read_log_done(),
+            Token(tokens::WAKER) => self.handle_log_results(),
             Token(tokens::REDIS..) => self.handle_cluster(event),
             Token(tokens::HOOKS..) => self.handle_hooks(event),
             Token(token) if token < CONNS => {
@@ -247,10 +247,10 @@ impl Server {
                 let Some(conn) = self.conns.get_mut(key) else { return };
                 conn.hung_up |= event.is_read_closed();
                 if conn.hung_up
-                    && conn.held
+                    && conn.paused
                     && matches!(&conn.state, State::Http(exchange) if exchange.ends_with_peer())
                 {
-                    return self.doom(key);
+                    return self.drop_conn(key);
                 }
                 if conn.blocked && event.is_writable() {
                     conn.blocked = false;
@@ -260,18 +260,18 @@ impl Server {
                     }
                 }
                 // Who stands in the list is read from there.
-                if (event.is_readable() || event.is_read_closed() || event.is_error()) && !conn.again {
+                if (event.is_readable() || event.is_read_closed() || event.is_error()) && !conn.read_scheduled {
                     self.read(key);
                 }
             }
         }
     }
 
-    fn read_again(&mut self) {
-        for key in core::mem::take(&mut self.again) {
+    fn read_scheduled(&mut self) {
+        for key in core::mem::take(&mut self.scheduled_reads) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
-            conn.again = false;
-            if core::mem::take(&mut conn.held) {
+            conn.read_scheduled = false;
+            if core::mem::take(&mut conn.paused) {
                 self.handle_http(key, &[]);
             }
             self.read(key);
@@ -279,10 +279,10 @@ impl Server {
     }
 
     /// There is more to read, in the next turn.
-    pub(super) fn look_again(&mut self, key: ConnKey) {
-        if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.again) {
-            conn.again = true;
-            self.again.push(key);
+    pub(super) fn schedule_read(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.read_scheduled) {
+            conn.read_scheduled = true;
+            self.scheduled_reads.push(key);
         }
     }
 
@@ -291,7 +291,7 @@ impl Server {
     /// its end must be seen now, for there will be no other event.
     fn read(&mut self, key: ConnKey) {
         let mut buffer = core::mem::take(&mut self.buffer);
-        while let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed && !conn.held) {
+        while let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped && !conn.paused) {
             match conn.socket.read(&mut buffer) {
                 Ok(0) => {
                     self.handle_end(key);
@@ -304,7 +304,7 @@ impl Server {
                         self.carry_out();
                     }
                     if length == buffer.len() {
-                        self.look_again(key);
+                        self.schedule_read(key);
                         break;
                     }
                     if !more {
@@ -314,7 +314,7 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
-                    self.doom(key);
+                    self.drop_conn(key);
                     break;
                 }
             }
@@ -343,9 +343,9 @@ impl Server {
             }
             State::WebSocket(WebSocket { client, phase: Phase::Open | Phase::Pinged, .. }) => {
                 debug!("client {client:?} left without a closing handshake");
-                self.doom(key);
+                self.drop_conn(key);
             }
-            _ => self.doom(key),
+            _ => self.drop_conn(key),
         }
     }
 
@@ -359,7 +359,7 @@ impl Server {
                         self.hub.state.stats.bad_requests += 1;
                         self.replied.push(key);
                     }
-                    Timeout::Close => self.doom(key),
+                    Timeout::Close => self.drop_conn(key),
                 },
                 State::WebSocket(websocket) => match websocket.phase {
                     Phase::Open => {
@@ -370,27 +370,27 @@ impl Server {
                     Phase::Pinged => {
                         self.hub.state.stats.ping_timeouts += 1;
                         debug!("client {:?} answers no ping", websocket.client);
-                        self.doom(key);
+                        self.drop_conn(key);
                     }
-                    Phase::Closing | Phase::Broken | Phase::Closed => self.doom(key),
+                    Phase::Closing | Phase::Broken | Phase::Closed => self.drop_conn(key),
                 },
                 State::Probe(_) => {}
             }
-            if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) {
+            if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) {
                 self.timers.arm(key, conn);
             }
         }
         while let Some(client) = self.engines.poll_expired(&mut self.hub.state, self.now.time) {
             if let Expired::Probe(probe) = self.hub.state.expire_engine(client, self.now) {
-                self.doom(probe);
+                self.drop_conn(probe);
             }
             self.arm_engine(client);
         }
         events::handle_timeout(&mut self.hub, self.now);
         self.expire_hooks();
         self.expire_cluster();
-        if self.tick <= self.now.time {
-            self.tell_status();
+        if self.status_due <= self.now.time {
+            self.send_status();
         }
     }
 

@@ -40,28 +40,28 @@ impl Server {
 
     pub(super) fn carry_out(&mut self) {
         while let Some(effect) = self.hub.poll_effect() {
-            self.apply(effect);
+            self.carry_out_effect(effect);
         }
         self.flush();
     }
 
-    fn apply(&mut self, effect: Effect) {
+    fn carry_out_effect(&mut self, effect: Effect) {
         match effect {
             Effect::Close { client, close } => self.close(client, close, true),
-            Effect::Admit { client } => self.admit(client),
-            Effect::Refuse { client, why } => self.turn_away(client, Reply::refusal(401, &why)),
+            Effect::Admit { client } => self.complete_login(client),
+            Effect::Refuse { client, why } => self.refuse_login(client, Reply::refusal(401, &why)),
             Effect::Rearm { client } => self.arm_engine(client),
         }
     }
 
     pub(super) fn close(&mut self, client: ClientKey, close: Close, told: bool) {
-        if self.is_waiting(client) {
-            return self.turn_away(client, Reply::refusal(503, close.reason));
+        if self.is_login_pending(client) {
+            return self.refuse_login(client, Reply::refusal(503, close.reason));
         }
         self.hub.end(client, Some(close), told);
         if let Some(Transport::Probing(probing)) = self.hub.state.engine_mut(client).map(|engine| &engine.transport) {
             let probe = probing.probe;
-            self.doom(probe);
+            self.drop_conn(probe);
         }
         let Some(key) = self.hub.state.conn(client) else { return };
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -69,7 +69,7 @@ impl Server {
             if websocket.phase != Phase::Broken {
                 websocket.phase = Phase::Closing;
             }
-            websocket.deadline = self.now.time.after(CLOSE_PATIENCE);
+            websocket.deadline = self.now.time.after(CLOSE_TIMEOUT);
             self.timers.arm(key, conn);
         }
     }
@@ -79,9 +79,9 @@ impl Server {
         let mut flushing = core::mem::take(&mut self.flushing);
         self.hub.state.poll_dirty(&mut flushing);
         for client in &flushing {
-            let (conns, doomed) = (&mut self.conns, &mut self.doomed);
+            let (conns, dropped) = (&mut self.conns, &mut self.dropped);
             let carrier = self.hub.state.flush(*client, |key, outbox, turn, scratch| {
-                let Some(conn) = conns.get_mut(key).filter(|conn| !conn.doomed) else {
+                let Some(conn) = conns.get_mut(key).filter(|conn| !conn.dropped) else {
                     // Its frames end with the turn.
                     *outbox = Outbox::default();
                     return;
@@ -97,14 +97,14 @@ impl Server {
                     Err(_) => true,
                 };
                 if over {
-                    conn.doomed = true;
-                    doomed.push(key);
+                    conn.dropped = true;
+                    dropped.push(key);
                 }
             });
             match carrier {
                 Carrier::Socket(_) => continue,
                 // A poll that is gone takes nothing: its session ends with it.
-                Carrier::Poll(key) if self.conns.get_mut(key).is_none_or(|conn| conn.doomed) => {
+                Carrier::Poll(key) if self.conns.get_mut(key).is_none_or(|conn| conn.dropped) => {
                     self.hub.state.keep(*client)
                 }
                 Carrier::Poll(key) => {
@@ -122,14 +122,14 @@ impl Server {
         self.flushing = flushing;
         self.hub.state.end_turn();
         for key in core::mem::take(&mut self.replied) {
-            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else { continue };
+            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) else { continue };
             let exchange = match &mut conn.state {
                 State::Http(exchange) => exchange,
                 State::Probe(probe) => {
                     match probe.write_to(&mut conn.socket) {
                         Ok(Flushed::Blocked) => conn.blocked = true,
                         Ok(Flushed::All) => {}
-                        Err(_) => self.doom(key),
+                        Err(_) => self.drop_conn(key),
                     }
                     continue;
                 }
@@ -137,38 +137,38 @@ impl Server {
             };
             match exchange.write_to(&mut conn.socket, &self.hub.config().limits, self.now) {
                 Ok(Flushed::Blocked) => conn.blocked = true,
-                Ok(Flushed::All) if exchange.is_closing() && conn.hung_up => self.doom(key),
+                Ok(Flushed::All) if exchange.is_closing() && conn.hung_up => self.drop_conn(key),
                 Ok(Flushed::All) if exchange.is_closing() => {
                     // The peer may still be sending: a close now could reset the connection before it has read why.
                     conn.socket.shutdown();
                     self.timers.arm(key, conn);
                 }
                 Ok(Flushed::All) => {
-                    if conn.held {
-                        self.look_again(key);
+                    if conn.paused {
+                        self.schedule_read(key);
                     }
                 }
-                Err(_) => self.doom(key),
+                Err(_) => self.drop_conn(key),
             }
         }
     }
 
-    pub(super) fn doom(&mut self, key: ConnKey) {
-        if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) {
-            conn.doomed = true;
-            self.doomed.push(key);
+    pub(super) fn drop_conn(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) {
+            conn.dropped = true;
+            self.dropped.push(key);
         }
     }
 
     fn free(&mut self) {
-        while let Some(key) = self.doomed.pop() {
+        while let Some(key) = self.dropped.pop() {
             let Some(conn) = self.conns.remove(key) else { continue };
             if let Some(Transport::Probing(probing)) =
                 conn.owner().and_then(|client| self.hub.state.engine_mut(client)).map(|engine| &engine.transport)
                 && probing.probe != key
             {
                 let probe = probing.probe;
-                self.doom(probe);
+                self.drop_conn(probe);
             }
             self.refused -= usize::from(conn.refused);
             if let Some(client) = conn.owner() {
@@ -181,4 +181,4 @@ impl Server {
 }
 
 /// How long a peer gets to answer our close, or to take its answer.
-pub const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -120,7 +120,7 @@ impl Server {
                 let number = link.call.take();
                 if response.reusable && !link.old {
                     link.reused = true;
-                    link.idle_until = self.now.time.after(IDLE);
+                    link.idle_until = self.now.time.after(IDLE_TIMEOUT);
                 } else {
                     self.hooks.links[index] = None;
                 }
@@ -186,4 +186,4 @@ impl Server {
 }
 
 /// How long a connection waits for the next call: less than the 5 s after which Node's servers close it.
-const IDLE: Duration = Duration::from_secs(4);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);

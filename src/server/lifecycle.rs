@@ -79,15 +79,15 @@ impl Server {
             if let State::Http(exchange) = &mut conn.state
                 && exchange.is_idle()
             {
-                self.doom(key);
+                self.drop_conn(key);
             }
         }
     }
 
-    pub(super) fn tell_status(&mut self) {
+    pub(super) fn send_status(&mut self) {
         let Some(interval) = self.manager.interval else { return };
-        self.tick = self.now.time.after(interval);
-        let (published, since) = core::mem::replace(&mut self.told, (self.hub.state.stats.published, self.now.time));
+        self.status_due = self.now.time.after(interval);
+        let (published, since) = core::mem::replace(&mut self.last_status, (self.hub.state.stats.published, self.now.time));
         let seconds = self.now.time.since(since).as_secs_f64().max(0.001);
         let rate = (self.hub.state.stats.published - published) as f64 / seconds;
         let (sessions, rooms) = (self.hub.state.session_count(), self.hub.state.room_count());

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use log::{error, info};
 
-use self::writer::{Done, PATIENCE, Writer};
+use self::writer::{Done, WRITE_TIMEOUT, Writer};
 use super::event_loop::Server;
 use crate::{clock::Time, health::Health};
 
@@ -27,32 +27,32 @@ impl Server {
     }
 
     /// Takes what the thread has done.
-    pub(super) fn read_log_done(&mut self) {
+    pub(super) fn handle_log_results(&mut self) {
         while let Some(done) = self.message_log.as_mut().and_then(Writer::poll_done) {
-            self.handle_log_done(done);
+            self.handle_log_result(done);
         }
     }
 
-    fn handle_log_done(&mut self, done: Done) {
+    fn handle_log_result(&mut self, done: Done) {
         match done {
             Done::Appended(result) => {
                 let failure = result.err().map(|(lost, reason)| {
                     self.hub.log.lose(lost);
                     reason
                 });
-                self.judge_disk(failure);
+                self.update_log_health(failure);
             }
             Done::Read(conn, reply) => self.answer(conn, reply),
         }
     }
 
     /// Notes the disk's health, and logs each change once.
-    fn judge_disk(&mut self, failure: Option<String>) {
+    fn update_log_health(&mut self, failure: Option<String>) {
         let Some(writer) = &mut self.message_log else { return };
         let log = &mut self.hub.log;
         let more = log.lost() > core::mem::replace(&mut writer.lost, log.lost());
         let failure = failure.or_else(|| more.then(|| "the disk does not keep up".into()));
-        writer.retry = if failure.is_some() { self.now.time.after(RETRY) } else { Time::NEVER };
+        writer.retry = if failure.is_some() { self.now.time.after(RETRY_INTERVAL) } else { Time::NEVER };
         match (&log.health, failure) {
             (Health::Failing(_), None) => {
                 info!("message log: lines are written again; {} were lost since the start", log.lost());
@@ -79,11 +79,11 @@ impl Server {
             if self.hub.log.has_lines() {
                 writer.append(self.hub.log.take(), self.now.time);
             }
-        } else if !writer.late && writer.writing.is_some_and(|since| since.after(PATIENCE) <= self.now.time) {
+        } else if !writer.late && writer.writing.is_some_and(|since| since.after(WRITE_TIMEOUT) <= self.now.time) {
             writer.late = true;
-            self.judge_disk(Some(format!("the disk has not taken lines for {} s", PATIENCE.as_secs())));
+            self.update_log_health(Some(format!("the disk has not taken lines for {} s", WRITE_TIMEOUT.as_secs())));
         } else if self.hub.log.lost() > writer.lost && self.hub.log.health == Health::Fine {
-            self.judge_disk(None);
+            self.update_log_health(None);
         }
     }
 
@@ -91,7 +91,7 @@ impl Server {
     pub(super) fn finish_log(&mut self) {
         let Some(connections) = self.message_log.as_ref().map(|_| self.conns.len()) else { return };
         self.hub.log.system("stop", |line| line.shown("connections_left", connections));
-        let end = self.stopping.unwrap_or(self.now.time).max(self.now.time.after(LAST_WRITE));
+        let end = self.stopping.unwrap_or(self.now.time).max(self.now.time.after(MIN_FINAL_WRITE));
         loop {
             self.now = self.clock.now();
             self.write_log();
@@ -99,12 +99,12 @@ impl Server {
             let Some(done) = writer.wait_done(end.since(self.now.time)) else {
                 return error!("message log: the disk did not take the last lines in time");
             };
-            self.handle_log_done(done);
+            self.handle_log_result(done);
         }
     }
 }
 
 /// How long after a failure a line is written to see whether the disk has recovered.
-const RETRY: Duration = Duration::from_secs(30);
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 /// The least time for the last lines when the process ends.
-const LAST_WRITE: Duration = Duration::from_millis(500);
+const MIN_FINAL_WRITE: Duration = Duration::from_millis(500);

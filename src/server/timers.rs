@@ -96,7 +96,7 @@ impl Timed for Conn {
 impl Owner<ConnKey> for Slots<ConnKey, Conn> {
     type Timed = Conn;
     fn timed(&mut self, key: ConnKey) -> Option<&mut Conn> {
-        self.get_mut(key).filter(|conn| !conn.doomed)
+        self.get_mut(key).filter(|conn| !conn.dropped)
     }
 }
 

@@ -7,7 +7,7 @@ use log::debug;
 use super::{
     conn::{Phase, Probe, State, WebSocket},
     event_loop::Server,
-    flush::CLOSE_PATIENCE,
+    flush::CLOSE_TIMEOUT,
 };
 use crate::{
     api,
@@ -34,10 +34,10 @@ impl Server {
                 false => self.hub.state.send_raw(client, &output),
             }
             // Reading may have been put off while it was a request.
-            let held = core::mem::take(&mut conn.held);
+            let paused = core::mem::take(&mut conn.paused);
             self.timers.arm(key, conn);
-            if held {
-                self.look_again(key);
+            if paused {
+                self.schedule_read(key);
             }
             let early = [&input, fresh].concat();
             if !early.is_empty() {
@@ -48,7 +48,7 @@ impl Server {
 
     pub(super) fn handle_websocket(&mut self, key: ConnKey, bytes: &[u8]) {
         let Some(client) = self.conns.get_mut(key).and_then(|conn| conn.client()) else { return };
-        let largest = match self.hub.state.is_socketio(client) {
+        let max_message = match self.hub.state.is_socketio(client) {
             true => self.hub.config().socketio.max_payload,
             false => self.hub.config().limits.message,
         };
@@ -63,7 +63,7 @@ impl Server {
             websocket.phase = Phase::Open;
             websocket.deadline = deadline;
         }
-        let mut reading = websocket.peer.handle_input(bytes, largest);
+        let mut reading = websocket.peer.handle_input(bytes, max_message);
         let mut end = None;
         while let Some(event) = reading.poll_event() {
             match event {
@@ -91,7 +91,7 @@ impl Server {
                     self.hub.state.send_raw(client, &answer);
                 }
                 websocket.phase = Phase::Closed;
-                websocket.deadline = self.now.time.after(CLOSE_PATIENCE);
+                websocket.deadline = self.now.time.after(CLOSE_TIMEOUT);
                 self.hub.end(client, None, true);
                 self.hub.state.mark_dirty(client);
                 self.timers.arm(key, conn);
@@ -130,11 +130,11 @@ impl Server {
 
     /// A WebSocket on trial says `2probe` and, when it was answered, `5`; what stands behind that are packets already.
     pub(super) fn handle_probe(&mut self, key: ConnKey, bytes: &[u8]) {
-        let largest = self.hub.config().socketio.max_payload;
+        let max_message = self.hub.config().socketio.max_payload;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Probe(probe) = &mut conn.state else { return };
         let client = probe.client;
-        let mut reading = probe.peer.handle_input(bytes, largest);
+        let mut reading = probe.peer.handle_input(bytes, max_message);
         let (mut upgraded, mut over) = (false, false);
         let mut polls = Vec::new();
         let mut end = None;
@@ -169,7 +169,7 @@ impl Server {
             }
         }
         probe.output.extend(reading.poll_transmit().unwrap_or_default());
-        over |= !upgraded && probe.output.len() > MOST_PROBE_OUTPUT;
+        over |= !upgraded && probe.output.len() > MAX_PROBE_OUTPUT;
         reading.finish(&mut probe.peer);
         if upgraded {
             self.hub.state.put_first(client, &probe.output);
@@ -192,7 +192,7 @@ impl Server {
             self.replied.push(key);
         }
         if over {
-            self.doom(key);
+            self.drop_conn(key);
         }
         for poll in polls {
             let Some(revision) = self.hub.state.engine_mut(client).map(|engine| engine.revision) else { continue };
@@ -201,7 +201,7 @@ impl Server {
     }
 
     /// A login that waited is let in: its connection becomes a WebSocket.
-    pub(super) fn admit(&mut self, client: ClientKey) {
+    pub(super) fn complete_login(&mut self, client: ClientKey) {
         let Some(key) = self.hub.state.conn(client) else { return };
         let limits = self.hub.config().limits.clone();
         let parked = match self.conns.get_mut(key).map(|conn| &mut conn.state) {
@@ -214,7 +214,7 @@ impl Server {
     }
 
     /// A login that waited is refused.
-    pub(super) fn turn_away(&mut self, client: ClientKey, reply: Reply) {
+    pub(super) fn refuse_login(&mut self, client: ClientKey, reply: Reply) {
         let key = self.hub.state.conn(client);
         self.hub.remove(client, false);
         if let Some(key) = key {
@@ -223,7 +223,7 @@ impl Server {
     }
 
     /// Whether a client's login still waits.
-    pub(super) fn is_waiting(&self, client: ClientKey) -> bool {
+    pub(super) fn is_login_pending(&self, client: ClientKey) -> bool {
         let conn = self.hub.state.conn(client).and_then(|key| self.conns.get(key));
         matches!(conn.map(|conn| &conn.state), Some(State::Http(_)))
     }
@@ -245,4 +245,4 @@ impl Server {
 }
 
 /// Bytes that may wait for a WebSocket on trial: the answers to its upgrade, its probe and some pings.
-const MOST_PROBE_OUTPUT: usize = 4096;
+const MAX_PROBE_OUTPUT: usize = 4096;

@@ -15,11 +15,11 @@ pub struct Links {
     /// Resolves the name in `redis.url`.
     pub resolver: Resolver,
     /// Whether there may be more to read, by role.
-    pub again: [bool; 2],
+    pub read_scheduled: [bool; 2],
     /// Publications in a row that no client of this relay received.
     pub unwanted: u64,
     /// The subscription is not watched until then, because its publications concern no client of this relay.
-    pub doze: Option<Time>,
+    pub paused_until: Option<Time>,
     /// Requests that wait for a look-up in Redis.
     pub waiting: Vec<(ConnKey, View)>,
 }
@@ -37,6 +37,6 @@ pub struct Link {
 impl Links {
     /// Whether there is more to read.
     pub fn wants_turn(&self) -> bool {
-        self.again.contains(&true)
+        self.read_scheduled.contains(&true)
     }
 }

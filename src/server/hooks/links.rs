@@ -147,7 +147,7 @@ impl Link {
                 Ok(0) => return self.reader.handle_end().map(Some).map_err(Trouble::NotHttp),
                 // Bytes that answer no call.
                 Ok(_) if self.call.is_none() => return Err(Trouble::Stale),
-                Ok(length) => match self.reader.handle_input(&buffer[..length], LONGEST_ANSWER) {
+                Ok(length) => match self.reader.handle_input(&buffer[..length], MAX_RESPONSE) {
                     Ok(Some(response)) => {
                         // A call that is not written completely never will be.
                         let reusable = response.reusable && self.written == self.output.len();
@@ -176,5 +176,5 @@ impl Link {
 }
 
 /// Bytes of an answer.
-const LONGEST_ANSWER: u64 = 1_000_000;
+const MAX_RESPONSE: u64 = 1_000_000;
 const NO_RESPONSE: &str = "the connection ended without a response";

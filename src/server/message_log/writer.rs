@@ -105,7 +105,7 @@ impl Writer {
     /// When there is something to do if nothing happens before: a write has taken too long, the disk may have recovered, or
     /// the day may have changed.
     pub fn deadline(&self) -> Time {
-        let late = self.writing.filter(|_| !self.late).map_or(Time::NEVER, |since| since.after(PATIENCE));
+        let late = self.writing.filter(|_| !self.late).map_or(Time::NEVER, |since| since.after(WRITE_TIMEOUT));
         late.min(self.retry).min(self.retention.deadline())
     }
 
@@ -118,7 +118,7 @@ impl Writer {
 
     /// Reads a page for a connection. Returns false if too many pages are being read.
     pub fn read(&mut self, conn: ConnKey, page: Page) -> bool {
-        let taken = self.reading < MOST_READING && self.jobs.send(Job::Read(conn, page)).is_ok();
+        let taken = self.reading < MAX_READS && self.jobs.send(Job::Read(conn, page)).is_ok();
         self.reading += usize::from(taken);
         taken
     }
@@ -137,8 +137,8 @@ impl Writer {
     }
 
     /// Waits for a job to be done. Only for the end of the process: the loop never waits.
-    pub fn wait_done(&mut self, patience: Duration) -> Option<Done> {
-        let done = self.done.recv_timeout(patience).ok()?;
+    pub fn wait_done(&mut self, timeout: Duration) -> Option<Done> {
+        let done = self.done.recv_timeout(timeout).ok()?;
         Some(self.note(done))
     }
 
@@ -152,8 +152,8 @@ impl Writer {
 }
 
 /// How long a write may take before it is reported.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pages that may wait for the disk.
-const MOST_READING: usize = 16;
+const MAX_READS: usize = 16;
 /// Bytes of the thread's stack.
 const STACK: usize = 256 * 1024;
