@@ -676,7 +676,7 @@ fn a_disk_that_does_not_answer_does_not_keep_relay_from_ending() {
     relay.notify("room", "x");
     relay.signal(SIGTERM);
     assert_eq!(relay.wait(), 0);
-    relay.wait_log("the disk did not take the last lines in time");
+    relay.wait_log("the disk did not write them in time");
 }
 
 /// Every connect and disconnect is in the file once.

@@ -105,7 +105,9 @@ impl Params {
             let wrong = match () {
                 () if !known.contains(&&**name) => format!("unknown field {name:?}"),
                 () if value.is_empty() => format!("{name} is empty"),
-                () if params.pairs[..index].iter().any(|(before, _)| before == name) => format!("{name} is given twice"),
+                () if params.pairs[..index].iter().any(|(before, _)| before == name) => {
+                    format!("{name} is given twice")
+                }
                 () => continue,
             };
             return Err(Reply::refusal(400, &wrong));

@@ -78,7 +78,9 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
             let response = match handshake::accept(head) {
                 Ok(response) => response,
                 // engine.io answers this one in its own format.
-                Err(handshake::Error::NoUpgrade) => return Err(Error::BadRequest("transport=websocket needs an Upgrade header")),
+                Err(handshake::Error::NoUpgrade) => {
+                    return Err(Error::BadRequest("transport=websocket needs an Upgrade header"));
+                }
                 Err(error) => return Ok(Reply::from(error).into()),
             };
             let Some(client) = client else {

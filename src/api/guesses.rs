@@ -30,7 +30,8 @@ impl Guesses {
         }
         // At the limit, drop the address whose bucket is full again first.
         if self.refilled_at.len() >= MAX_ADDRESSES
-            && let Some(first) = self.refilled_at.iter().min_by_key(|(_, refilled_at)| **refilled_at).map(|(network, _)| *network)
+            && let Some(first) =
+                self.refilled_at.iter().min_by_key(|(_, refilled_at)| **refilled_at).map(|(network, _)| *network)
         {
             self.refilled_at.remove(&first);
         }

@@ -73,11 +73,12 @@ fn names<'a>(cx: &Snapshot<'a>, tenant: TenantId, others: Option<&'a RemoteSessi
 /// (docs/protocol.md, GET /api/users).
 pub fn users(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     listed(fields, cx.hub, |fields, source, tenant, (skip, most)| {
-        let namespace = Some(fields.get("nsp")).filter(|namespace| !namespace.is_empty());
+        let wanted = Some(fields.get("nsp")).filter(|nsp| !nsp.is_empty());
         let others = cx.others(source);
-        let mut users = lists::users(&cx.hub.state, tenant, namespace);
+        let mut users = lists::users(&cx.hub.state, tenant, wanted);
         for (userid, namespaces) in others.iter().flat_map(|remote| &remote.users) {
-            for (namespace, count) in namespaces.iter().filter(|(namespace, _)| namespace.is_none_or(|wanted| ***namespace == *wanted))
+            for (namespace, count) in
+                namespaces.iter().filter(|(name, _)| wanted.is_none_or(|wanted| ***name == *wanted))
             {
                 *users.entry(userid).or_default().entry(namespace).or_default() += count;
             }
@@ -94,7 +95,8 @@ pub fn users(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
             }
             let sessions: usize = namespaces.values().sum();
             let comma = if index > 0 { "," } else { "" };
-            write!(out, "{comma}{{\"userid\":{},\"sessions\":{sessions},", quote(userid)).expect("writing to memory succeeds");
+            write!(out, "{comma}{{\"userid\":{},\"sessions\":{sessions},", quote(userid))
+                .expect("writing to memory succeeds");
             object(&mut out, "nsp", namespaces.iter().map(|(namespace, count)| (*namespace, *count)));
             out.push('}');
         }

@@ -94,7 +94,11 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
     };
     gauge("uptime_seconds", "Time since the start.", &(cx.now.time.micros() / 1_000_000));
     gauge("connections", "Open connections of all kinds.", &cx.connections);
-    gauge("clients", "Clients with an outbox, whether they have joined a namespace or not.", &cx.hub.state.client_count());
+    gauge(
+        "clients",
+        "Clients with an outbox, whether they have joined a namespace or not.",
+        &cx.hub.state.client_count(),
+    );
     let failing = cx.hub.log.health.reason().is_some();
     gauge("message_log_failing", "1 while the message log cannot be written.", &u8::from(failing));
     let failing = cx.hub.hooks.health().reason().is_some();

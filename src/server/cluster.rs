@@ -1,5 +1,5 @@
-//! The sockets of the link to Redis (docs/cluster.md): opened when the link wants them, read within a turn's budget like all
-//! others, and written after the clients of this relay.
+//! The two connections to Redis (docs/cluster.md): opened when [`Cluster`](crate::cluster::Cluster) wants them, read within
+//! the same budget as clients, and written after the clients of this relay.
 
 pub mod links;
 
@@ -26,17 +26,17 @@ use crate::{
 };
 
 impl Server {
-    /// When something about the link must be done if nothing happens before.
+    /// When [`Server::expire_cluster`] or [`Server::pump_cluster`] is due if no event occurs before.
     pub(super) fn cluster_deadline(&self) -> Time {
         let poll = self.cluster.paused_until.unwrap_or(Time::NEVER);
         poll.min(match self.cluster.resolver.finding_until() {
-            // While the name is being resolved no connection can be opened; one that is established goes on.
+            // While the name is being resolved, no connection can be opened; an open one continues to work.
             Some(until) => self.hub.cluster.deadline(false).min(until),
             None => self.hub.cluster.deadline(true),
         })
     }
 
-    /// Takes the configuration of the link.
+    /// Applies `[redis]`. A changed address closes both connections.
     pub(super) fn configure_cluster(&mut self) {
         let config = self.hub.config().clone();
         let max_publication = max_publication(&config.limits);
@@ -47,7 +47,7 @@ impl Server {
         warn_if_untrusted(&config);
     }
 
-    /// Something happened on a connection to Redis.
+    /// Handles an event of a connection to Redis.
     pub(super) fn handle_cluster(&mut self, event: &Event) {
         let role = role(event.token().0 - tokens::REDIS);
         let Some(link) = &mut self.cluster.links[role as usize] else { return };
@@ -59,7 +59,7 @@ impl Server {
             }
         }
         link.hung_up |= event.is_read_closed() || event.is_error();
-        // Who has more to read than a turn's budget is read from when the next turn begins.
+        // A scheduled connection is read at the beginning of the next turn.
         if (event.is_readable() || link.hung_up) && !self.cluster.read_scheduled[role as usize] {
             self.read_link(role);
             self.pause_subscription(role);
@@ -67,8 +67,8 @@ impl Server {
         self.write_link(role);
     }
 
-    /// Of a busy channel on which nothing is for anybody here each message would wake the loop for nothing, which costs ten
-    /// times what the message does. Then the subscription is looked at every 20 ms until something is for somebody again.
+    /// Pauses events of the subscription if none of its last messages had a receiver here. Waking the event loop for each
+    /// message costs ten times as much as skipping the message, so the subscription is then polled every 20 ms.
     fn pause_subscription(&mut self, role: Role) {
         let idle = self.cluster.unwanted >= PAUSE_AFTER && !self.cluster.read_scheduled[role as usize];
         let link = self.cluster.links[role as usize].as_mut().filter(|link| !link.hung_up);
@@ -79,7 +79,7 @@ impl Server {
         }
     }
 
-    /// Looks at the subscription; watches it again if there is nothing, or something for somebody.
+    /// Polls the paused subscription. Its events resume if it is empty, or had a message with a receiver here.
     fn poll_subscription(&mut self) {
         self.cluster.paused_until = None;
         let before = self.hub.state.stats.redis_received;
@@ -96,7 +96,7 @@ impl Server {
         }
     }
 
-    /// Reads on where a turn's budget was used up.
+    /// Reads the connections that used up their budget in the last turn.
     pub(super) fn read_scheduled_links(&mut self) {
         for role in ROLES {
             if core::mem::take(&mut self.cluster.read_scheduled[role as usize]) {
@@ -110,7 +110,7 @@ impl Server {
         while let Some(link) = &mut self.cluster.links[role as usize] {
             let more = link.hung_up || matches!(link.socket, Socket::Unix(_));
             match link.socket.read(&mut buffer) {
-                Ok(0) => self.end_link(role, "it closed the connection", false),
+                Ok(0) => self.end_link(role, "Redis closed the connection", false),
                 Ok(length) => {
                     let mut input = &buffer[..length];
                     let before = self.counters();
@@ -124,12 +124,12 @@ impl Server {
                     }
                     if role == Role::Subscriber {
                         let (received, reached) = self.counters();
-                        let for_nobody = reached == before.1;
+                        let without_receiver = reached == before.1;
                         self.cluster.unwanted =
-                            if for_nobody { self.cluster.unwanted + received - before.0 } else { 0 };
+                            if without_receiver { self.cluster.unwanted + received - before.0 } else { 0 };
                     }
                     self.drop_links();
-                    // A full buffer is a turn's budget, a part-full one means that the socket is empty.
+                    // A full buffer is the budget of a turn. A partly filled one means that the socket is empty.
                     self.cluster.read_scheduled[role as usize] = length == buffer.len();
                     if length == buffer.len() || !more {
                         break;
@@ -143,12 +143,14 @@ impl Server {
         self.buffer = buffer;
     }
 
-    /// What has come over Redis so far, and what of it was for somebody: queued for clients, or siblings' answers to them.
+    /// Counts what was received over Redis, and what reached a receiver here: frames queued for clients, or answers from other
+    /// relays.
     fn counters(&self) -> (u64, u64) {
         let stats = &self.hub.state.stats;
         (stats.redis_received, stats.delivered + stats.emitted + self.hub.cluster.answers())
     }
 
+    /// Writes the output of a connection as far as the socket allows.
     fn write_link(&mut self, role: Role) {
         while let Some(link) = self.cluster.links[role as usize].as_mut().filter(|link| link.connected) {
             let output = self.hub.cluster.output(role);
@@ -156,7 +158,7 @@ impl Server {
                 break;
             }
             match link.socket.write(output) {
-                Ok(0) => self.end_link(role, "it takes nothing", false),
+                Ok(0) => self.end_link(role, "the socket accepts no bytes", false),
                 Ok(written) => self.hub.cluster.wrote(role, written),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -165,6 +167,7 @@ impl Server {
         }
     }
 
+    /// Reports that a connection ended or could not be opened.
     fn end_link(&mut self, role: Role, why: &str, connect_failed: bool) {
         if connect_failed {
             self.cluster.resolver.try_next();
@@ -173,7 +176,7 @@ impl Server {
         self.drop_links();
     }
 
-    /// Closes what the link has given up.
+    /// Closes the sockets of connections that [`Cluster`](crate::cluster::Cluster) has given up.
     fn drop_links(&mut self) {
         for role in ROLES {
             if !self.hub.cluster.has_link(role) {
@@ -185,7 +188,7 @@ impl Server {
         }
     }
 
-    /// Opens what the link wants open, and sends what it wants sent: behind everything for the members of this relay.
+    /// Opens the connections that are due, and sends what is queued. Called after the clients of this relay were flushed.
     pub(super) fn pump_cluster(&mut self) {
         for role in ROLES {
             if self.hub.cluster.wants_dial(role, self.now.time) {
@@ -197,20 +200,22 @@ impl Server {
             let before = self.hub.cluster.output(Role::Publisher).len();
             ROLES.into_iter().for_each(|role| self.write_link(role));
             let after = self.hub.cluster.output(Role::Publisher).len();
-            // What is left waits for the socket; what was written makes room for more.
+            // Written bytes make room for more. The rest waits until the socket is writable.
             if after > 0 || before == 0 {
                 break;
             }
         }
     }
 
+    /// Begins to connect, unless the name must be resolved first.
     fn connect_link(&mut self, role: Role) {
         let Some(url) = self.hub.cluster.url().cloned() else { return };
         let opened = match &url.place {
             Place::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
             Place::Tcp(host, port) => {
                 let (poll, made) = (&self.poll, &mut self.waker);
-                match self.cluster.resolver.find(host, *port, RESOLVE_TIMEOUT, self.now.time, &mut || waker(made, poll)) {
+                match self.cluster.resolver.find(host, *port, RESOLVE_TIMEOUT, self.now.time, &mut || waker(made, poll))
+                {
                     None => return,
                     Some(found) => found.and_then(TcpStream::connect).map(|stream| {
                         let _ = stream.set_nodelay(true);
@@ -225,7 +230,7 @@ impl Server {
         });
         self.hub.cluster.dialled(role, self.now.time);
         match registered {
-            // Its first event says that it is connected; a Unix socket is at once.
+            // The first event of a TCP socket reports that it is connected; Unix sockets connect at once.
             Ok(socket) => {
                 let connected = matches!(socket, Socket::Unix(_));
                 self.cluster.links[role as usize] = Some(Link { socket, connected, hung_up: false });
@@ -234,7 +239,7 @@ impl Server {
         }
     }
 
-    /// Does what time brings.
+    /// Handles deadlines that have passed.
     pub(super) fn expire_cluster(&mut self) {
         if self.cluster.paused_until.is_some_and(|until| until <= self.now.time) {
             self.poll_subscription();
@@ -245,12 +250,12 @@ impl Server {
         }
     }
 
-    /// A request waits until Redis has said what it is about.
+    /// Lets a request wait for its look-up in Redis.
     pub(super) fn await_lookup(&mut self, key: ConnKey, view: View) {
         self.cluster.waiting.push((key, view));
     }
 
-    /// Answers those whose answer is there; whether there were any.
+    /// Answers the requests whose look-up has ended. Returns whether there were any.
     pub(super) fn answer_lookups(&mut self) -> bool {
         let before = self.cluster.waiting.len();
         for (key, view) in core::mem::take(&mut self.cluster.waiting) {
@@ -265,12 +270,12 @@ impl Server {
         self.cluster.waiting.len() < before
     }
 
-    /// Relay takes its leave: siblings are told.
+    /// Announces the shutdown to other relays.
     pub(super) fn leave_cluster(&mut self) {
         self.hub.cluster.leave(&mut self.hub.state);
     }
 
-    /// Whether siblings know.
+    /// Whether the announcement was sent, or cannot be.
     pub(super) fn has_left_cluster(&self) -> bool {
         self.hub.cluster.is_done(&self.hub.state)
     }
@@ -280,7 +285,7 @@ fn role(index: usize) -> Role {
     if index == Role::Subscriber as usize { Role::Subscriber } else { Role::Publisher }
 }
 
-/// Bytes of the max_publication thing on a channel: control characters in a body are six in JSON.
+/// The size limit in bytes of a message on a channel: JSON needs six bytes for a control character.
 fn max_publication(limits: &Limits) -> u64 {
     limits.body.max(limits.message).saturating_mul(6).saturating_add(64 * 1024)
 }
@@ -288,13 +293,18 @@ fn max_publication(limits: &Limits) -> u64 {
 fn warn_if_untrusted(config: &Config) {
     let redis = &config.redis;
     if redis.url.is_some() && !redis.trust_from_sys && redis.secret.is_none() {
-        warn!("redis.trust_from_sys is false and there is no redis.secret: nothing that siblings publish is believed");
+        warn!(
+            "redis.trust_from_sys is false and there is no redis.secret: messages from other relays are \
+             rejected; set the same redis.secret on all relays"
+        );
     }
 }
 
+/// Both connections.
 const ROLES: [Role; 2] = [Role::Subscriber, Role::Publisher];
-/// Messages in a row for nobody here, and how long none is looked at after that.
+/// Messages in a row without a receiver here, after which the subscription is polled.
 const PAUSE_AFTER: u64 = 100;
+/// The interval of these polls.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long a search for the server's name may take.
+/// How long resolving the name in `redis.url` may take.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);

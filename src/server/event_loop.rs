@@ -1,4 +1,7 @@
-//! The event loop: waits, reads, handles, expires, carries out, writes, frees.
+//! The event loop. A turn is: wait, read, handle, expire, carry out effects, write, free.
+//!
+//! [`Server::run`] is one turn after the other. `dispatch`, `read` and `handle` take input; `expire` handles deadlines;
+//! `finish_turn` (in `flush.rs`) carries out effects, writes and frees.
 
 use core::time::Duration;
 use std::{
@@ -40,7 +43,7 @@ use crate::{
     message::MessageId,
 };
 
-/// Everything that relay touches.
+/// The sockets, clocks, files and timers, and the [`Hub`] that they serve.
 pub struct Server {
     pub(super) poll: Poll,
     pub(super) clock: Clock,
@@ -50,7 +53,7 @@ pub struct Server {
     pub(super) signals: Signals,
     pub(super) manager: Manager,
     pub(super) conns: Slots<ConnKey, Conn>,
-    /// How many of them were only accepted to be refused.
+    /// How many of them are over the limit, and only stay open to send the refusal.
     pub(super) refused: usize,
     pub(super) hub: Hub,
     pub(super) site: Site,
@@ -58,37 +61,39 @@ pub struct Server {
     pub(super) hooks: HookLinks,
     pub(super) cluster: RedisLinks,
     pub(super) waker: Option<Arc<Waker>>,
-    /// Wrong admin tokens.
+    /// Counts of wrong admin tokens.
     pub(super) guesses: Guesses,
     pub(super) timers: Timers<ConnKey>,
-    /// The deadlines of sessions of Engine.IO, which may be without a connection.
+    /// The deadlines of Engine.IO sessions, which may have no connection.
     pub(super) engines: Timers<ClientKey>,
-    /// How many connections the machine allows.
+    /// How many connections the descriptor limit allows.
     pub(super) descriptors: u64,
-    /// Accepting is put off until then, or until a connection ends.
+    /// Accepting is paused until then, or until a connection ends.
     pub(super) accept_after: Time,
-    /// Not to fill the log with it.
+    /// When the next warning about missing descriptors may be logged.
     pub(super) warn_after: Time,
-    /// Connections with more to read than they may in one turn.
+    /// Connections to read in the next turn although epoll reports no new edge.
     pub(super) scheduled_reads: Vec<ConnKey>,
-    /// HTTP connections with something to write.
+    /// HTTP connections and probes with something to write.
     pub(super) replied: Vec<ConnKey>,
-    /// Connections to be freed at the end of the turn.
+    /// Connections to close and free at the end of the turn.
     pub(super) dropped: Vec<ConnKey>,
-    /// Lent to every read.
+    /// The shared buffer of all reads.
     pub(super) buffer: Box<[u8]>,
-    /// Lent to every flush.
+    /// The clients to flush, kept for its capacity.
     pub(super) flushing: Vec<ClientKey>,
-    /// When the service manager wants to hear something.
+    /// When the next status message to the service manager is due.
     pub(super) status_due: Time,
-    /// Messages published when it was told last, and when.
+    /// The number of published messages at the last status message, and its time.
     pub(super) last_status: (u64, Time),
-    /// Relay takes its leave, and is gone by then.
+    /// The deadline of the shutdown, once it has begun.
     pub(super) stopping: Option<Time>,
 }
 
 impl Server {
-    /// Reads the configuration, opens the sockets, and is ready to run.
+    /// Reads the configuration and opens the listening sockets.
+    ///
+    /// Errors: the configuration is not usable, exposes a demo key, or the operating system refuses a socket.
     pub fn new(options: Options) -> Result<Server, Fatal> {
         let config = options.origin.load().map_err(Fatal::Config)?;
         logger::init(config.log_level);
@@ -103,7 +108,11 @@ impl Server {
             warn!("no [sources.NAME] is configured: nobody can connect or notify");
         }
         if config.limits.unsent < config.limits.message {
-            warn!("limits.unsent is below limits.message: two large messages at once close a client that reads well");
+            warn!(
+                "limits.unsent is below limits.message ({} and {} bytes): two large messages in a row close a client as a \
+                 slow consumer; raise limits.unsent",
+                config.limits.unsent, config.limits.message
+            );
         }
         let descriptors = process::raise_descriptors().saturating_sub(SPARE_DESCRIPTORS).max(1);
         let failed = |what: &'static str| move |error| Fatal::Io(what, error);
@@ -118,7 +127,7 @@ impl Server {
         if let Some(open) = startup::exposure(&config, &options, &listeners) {
             let why = format!(
                 "a source has a demo key, which everybody knows, and {open} can be reached from other machines: \
-                 use keys of your own, or say --allow-demo-keys"
+                 use keys of your own, or pass --allow-demo-keys"
             );
             return Err(Fatal::Config(BadConfig(vec![why])));
         }
@@ -174,12 +183,12 @@ impl Server {
         Ok(server)
     }
 
-    /// Turns until relay is told to stop and has taken its leave.
+    /// Runs until SIGTERM or SIGINT has shut relay down. Errors: waiting for events fails.
     pub fn run(mut self) -> Result<(), Fatal> {
         if let Some(interval) = self.manager.interval {
             self.status_due = self.now.time.after(interval);
         }
-        self.manager.tell(&[NotifyState::Ready, NotifyState::Status("no session yet")]);
+        self.manager.tell(&[NotifyState::Ready, NotifyState::Status("no sessions yet")]);
         let mut events = Events::with_capacity(1024);
         loop {
             let wait = self.wait();
@@ -209,10 +218,13 @@ impl Server {
         Ok(())
     }
 
-    /// How long there is nothing to do.
+    /// How long to wait for events: until the next deadline, or not at all if there is work left.
     fn wait(&self) -> Option<Duration> {
         let accepting = self.can_accept() && self.listeners.iter().any(|listener| listener.ready);
-        if !self.scheduled_reads.is_empty() || self.cluster.wants_turn() || (accepting && self.accept_after <= self.now.time) {
+        if !self.scheduled_reads.is_empty()
+            || self.cluster.wants_turn()
+            || (accepting && self.accept_after <= self.now.time)
+        {
             return Some(Duration::ZERO);
         }
         let retry = if accepting { self.accept_after } else { Time::NEVER };
@@ -233,7 +245,7 @@ impl Server {
     fn dispatch(&mut self, event: &Event) {
         match event.token() {
             Token(tokens::SIGNALS) => self.handle_signals(),
-            // It may be the message log's, or the name of the backend that was found, which is looked at in each turn.
+            // The waker also reports resolved names, which every turn checks.
             Token(tokens::WAKER) => self.handle_log_results(),
             Token(tokens::REDIS..) => self.handle_cluster(event),
             Token(tokens::HOOKS..) => self.handle_hooks(event),
@@ -259,7 +271,7 @@ impl Server {
                         None => self.replied.push(key),
                     }
                 }
-                // Who stands in the list is read from there.
+                // A scheduled connection is read once, by `read_scheduled`.
                 if (event.is_readable() || event.is_read_closed() || event.is_error()) && !conn.read_scheduled {
                     self.read(key);
                 }
@@ -267,6 +279,7 @@ impl Server {
         }
     }
 
+    /// Reads the connections that the last turn scheduled.
     fn read_scheduled(&mut self) {
         for key in core::mem::take(&mut self.scheduled_reads) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
@@ -278,7 +291,7 @@ impl Server {
         }
     }
 
-    /// There is more to read, in the next turn.
+    /// Reads a connection in the next turn, without waiting for an event.
     pub(super) fn schedule_read(&mut self, key: ConnKey) {
         if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.read_scheduled) {
             conn.read_scheduled = true;
@@ -286,9 +299,9 @@ impl Server {
         }
     }
 
-    /// Reads once into the shared buffer and hands on what came. A full buffer is a turn's budget: the rest waits for the
-    /// next turn, behind everybody else's. A part-full one means that the socket is empty, unless the peer hung up: then
-    /// its end must be seen now, for there will be no other event.
+    /// Reads a connection and handles what it received. A full buffer is the budget of a turn: the rest is read in the next
+    /// turn, after all other connections. A partly filled buffer means that the socket is empty. If the peer has hung up,
+    /// this reads on until the end, since epoll reports no further edge; Unix sockets return short reads at any time.
     fn read(&mut self, key: ConnKey) {
         let mut buffer = core::mem::take(&mut self.buffer);
         while let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped && !conn.paused) {
@@ -331,7 +344,7 @@ impl Server {
         }
     }
 
-    /// The peer sends no more. What it asked for in HTTP is still answered.
+    /// The peer has closed its sending side. HTTP requests that were received are still answered.
     fn handle_end(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         match &mut conn.state {
@@ -349,6 +362,7 @@ impl Server {
         }
     }
 
+    /// Handles all deadlines that have passed.
     fn expire(&mut self) {
         while let Some(key) = self.timers.poll_expired(&mut self.conns, self.now.time) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
@@ -369,7 +383,8 @@ impl Server {
                     }
                     Phase::Pinged => {
                         self.hub.state.stats.ping_timeouts += 1;
-                        debug!("client {:?} answers no ping", websocket.client);
+                        let timeout = self.hub.config().websocket.ping_timeout;
+                        debug!("client {:?} did not answer a ping in {timeout:?}", websocket.client);
                         self.drop_conn(key);
                     }
                     Phase::Closing | Phase::Broken | Phase::Closed => self.drop_conn(key),
@@ -394,7 +409,7 @@ impl Server {
         }
     }
 
-    /// Makes sure that an engine is looked at when its deadline comes.
+    /// Adds the deadline of an Engine.IO session to the timers.
     pub(super) fn arm_engine(&mut self, client: ClientKey) {
         if let Some(engine) = self.hub.state.engine_mut(client) {
             self.engines.arm(client, engine);
@@ -402,7 +417,7 @@ impl Server {
     }
 }
 
-/// Bytes one connection may bring in a turn. A flooder with no such bound delayed another client's probe by 1.5 s.
+/// Bytes that one connection may send in a turn. Without this limit, a client that floods relay delayed others by 1.5 s.
 const READ_BUDGET: usize = 64 * 1024;
-/// Descriptors that are not for connections.
+/// Descriptors that are reserved for files, listeners and connections to Redis and the backend.
 const SPARE_DESCRIPTORS: u64 = 64;

@@ -1,4 +1,4 @@
-//! The second half of a turn: effects are carried out, what was queued is written, what is over is freed.
+//! The second half of a turn: carrying out effects, writing what is queued, and freeing closed connections.
 
 use core::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::{
 };
 
 impl Server {
-    /// The second half of a turn: what was decided is done, what was queued is written, what is over is freed. Being
-    /// gone may be news for others, so it goes round until nothing is left to do.
+    /// The second half of a turn: carries out effects, writes, and frees. A disconnect can cause more work, so this repeats
+    /// until nothing is left.
     pub(super) fn finish_turn(&mut self) {
         loop {
             self.pump_hooks();
@@ -31,13 +31,14 @@ impl Server {
             }
         }
         self.pump_cluster();
-        // What Redis knows nothing of is answered at once.
+        // Look-ups that failed, for example because Redis is not connected, are answered in this turn.
         if self.answer_lookups() {
             self.carry_out();
             self.free();
         }
     }
 
+    /// Carries out all effects, then writes to all clients with queued frames.
     pub(super) fn carry_out(&mut self) {
         while let Some(effect) = self.hub.poll_effect() {
             self.carry_out_effect(effect);
@@ -54,11 +55,13 @@ impl Server {
         }
     }
 
-    pub(super) fn close(&mut self, client: ClientKey, close: Close, told: bool) {
+    /// Ends a client with a close frame, its rooms with a `user_quit` if `announce`. The connection ends after the closing
+    /// handshake, or after [`CLOSE_TIMEOUT`].
+    pub(super) fn close(&mut self, client: ClientKey, close: Close, announce: bool) {
         if self.is_login_pending(client) {
             return self.refuse_login(client, Reply::refusal(503, close.reason));
         }
-        self.hub.end(client, Some(close), told);
+        self.hub.end(client, Some(close), announce);
         if let Some(Transport::Probing(probing)) = self.hub.state.engine_mut(client).map(|engine| &engine.transport) {
             let probe = probing.probe;
             self.drop_conn(probe);
@@ -74,7 +77,7 @@ impl Server {
         }
     }
 
-    /// Writes once for every client and connection that has something to send.
+    /// Writes once to every client and connection that has something to send.
     fn flush(&mut self) {
         let mut flushing = core::mem::take(&mut self.flushing);
         self.hub.state.poll_dirty(&mut flushing);
@@ -82,7 +85,7 @@ impl Server {
             let (conns, dropped) = (&mut self.conns, &mut self.dropped);
             let carrier = self.hub.state.flush(*client, |key, outbox, turn, scratch| {
                 let Some(conn) = conns.get_mut(key).filter(|conn| !conn.dropped) else {
-                    // Its frames end with the turn.
+                    // The connection is gone, and the outbox must not outlive the turn's frames.
                     *outbox = Outbox::default();
                     return;
                 };
@@ -103,7 +106,7 @@ impl Server {
             });
             match carrier {
                 Carrier::Socket(_) => continue,
-                // A poll that is gone takes nothing: its session ends with it.
+                // The poll is gone and cannot be answered. The session ends when its connection is freed.
                 Carrier::Poll(key) if self.conns.get_mut(key).is_none_or(|conn| conn.dropped) => {
                     self.hub.state.keep(*client)
                 }
@@ -114,7 +117,7 @@ impl Server {
                 }
                 Carrier::Nothing => self.hub.state.keep(*client),
             }
-            // One that polls may be at its end.
+            // A polling session ends once its last packets are sent.
             if self.hub.state.is_over(*client) {
                 self.hub.remove(*client, false);
             }
@@ -139,7 +142,7 @@ impl Server {
                 Ok(Flushed::Blocked) => conn.blocked = true,
                 Ok(Flushed::All) if exchange.is_closing() && conn.hung_up => self.drop_conn(key),
                 Ok(Flushed::All) if exchange.is_closing() => {
-                    // The peer may still be sending: a close now could reset the connection before it has read why.
+                    // The peer may still be sending. Closing now could reset the connection before the peer has read the reply.
                     conn.socket.shutdown();
                     self.timers.arm(key, conn);
                 }
@@ -153,6 +156,7 @@ impl Server {
         }
     }
 
+    /// Closes and frees a connection at the end of the turn.
     pub(super) fn drop_conn(&mut self, key: ConnKey) {
         if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) {
             conn.dropped = true;
@@ -160,6 +164,7 @@ impl Server {
         }
     }
 
+    /// Frees the dropped connections, and ends the clients that depend on them.
     fn free(&mut self) {
         while let Some(key) = self.dropped.pop() {
             let Some(conn) = self.conns.remove(key) else { continue };
@@ -174,11 +179,11 @@ impl Server {
             if let Some(client) = conn.owner() {
                 self.hub.handle_end(client, key, self.stopping.is_none());
             }
-            // There is a descriptor again.
+            // A descriptor is free: accepting may continue.
             self.accept_after = Time::START;
         }
     }
 }
 
-/// How long a peer gets to answer our close, or to take its answer.
+/// How long a peer may take to answer our close frame, or to read the answer to its own.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

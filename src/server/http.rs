@@ -1,4 +1,4 @@
-//! HTTP connections: requests in, replies out, and requests that wait for something.
+//! HTTP connections: handling requests, and answering those that waited.
 
 use super::{conn::State, event_loop::Server};
 use crate::{
@@ -8,12 +8,13 @@ use crate::{
 };
 
 impl Server {
+    /// Handles bytes from an HTTP connection: every complete request, until one waits or changes the protocol.
     pub(super) fn handle_http(&mut self, key: ConnKey, bytes: &[u8]) {
         let (config, connections) = (self.hub.config().clone(), self.conns.len());
         let max_connections = self.max_connections() as usize;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
-        let (mut fresh, mut counting, peer) = (bytes, None, exchange.peer);
+        let (mut fresh, mut lookup, peer) = (bytes, None, exchange.peer);
         loop {
             if !exchange.wants_input() {
                 if !fresh.is_empty() || exchange.has_input() {
@@ -50,13 +51,15 @@ impl Server {
                     }
                     exchange.reply(&reply, self.now);
                 }
-                Outcome::AwaitDisk(page) => match self.message_log.as_mut().is_some_and(|writer| writer.read(key, page)) {
-                    true => exchange.park(Parked::Page, &config.limits, self.now),
-                    false => exchange.reply(&Reply::refusal(503, "too many wait for the disk"), self.now),
-                },
+                Outcome::AwaitDisk(page) => {
+                    match self.message_log.as_mut().is_some_and(|writer| writer.read(key, page)) {
+                        true => exchange.park(Parked::Page, &config.limits, self.now),
+                        false => exchange.reply(&Reply::refusal(503, "too many requests wait for the disk"), self.now),
+                    }
+                }
                 Outcome::AwaitLookup(view) => {
                     exchange.park(Parked::Page, &config.limits, self.now);
-                    counting = Some(view);
+                    lookup = Some(view);
                 }
                 Outcome::AwaitBackend { client, response } => {
                     exchange.park(Parked::Login { client, response }, &config.limits, self.now);
@@ -78,12 +81,12 @@ impl Server {
             self.replied.push(key);
         }
         self.timers.arm(key, conn);
-        if let Some(view) = counting {
+        if let Some(view) = lookup {
             self.await_lookup(key, view);
         }
     }
 
-    /// Answers a request that waits.
+    /// Replies to a parked request.
     pub(super) fn answer(&mut self, key: ConnKey, reply: Reply) {
         let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) else { return };
         let State::Http(exchange) = &mut conn.state else { return };

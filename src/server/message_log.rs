@@ -1,9 +1,10 @@
-//! The message log's files. A disk can be slow, full or gone, so a thread of its own touches it: the loop hands it lines and
-//! pages to read, and goes on. The thread exists only if there is a log.
+//! The files of the message log (docs/protocol.md, Message log format). A disk can be slow, full or gone, so only a thread of
+//! its own touches it: the event loop gives it lines to write and pages to read, and never waits. Without
+//! `message_log.dir` there is no thread.
 //!
 //! The thread opens a file for each write and closes it afterwards: files may be moved or deleted at any time, and the day
-//! may change. That costs some 10 µs a write. At most one write is being done, for all files together; the lines of the
-//! meantime wait in [`MessageLog`](crate::message_log::MessageLog), which is bounded.
+//! may change. That costs about 10 µs per write. At most one write is in progress, for all files together; lines that come
+//! meanwhile wait in [`MessageLog`](crate::message_log::MessageLog), which is bounded.
 
 pub mod folder;
 pub mod writer;
@@ -17,7 +18,7 @@ use super::event_loop::Server;
 use crate::{clock::Time, health::Health};
 
 impl Server {
-    /// The first line.
+    /// Logs the start, with version and addresses.
     pub(super) fn record_start(&mut self) {
         let listening: Vec<String> = self.listeners.iter().map(ToString::to_string).collect();
         self.hub.log.system("start", |line| {
@@ -26,7 +27,7 @@ impl Server {
         });
     }
 
-    /// Takes what the thread has done.
+    /// Handles the results of the thread's jobs.
     pub(super) fn handle_log_results(&mut self) {
         while let Some(done) = self.message_log.as_mut().and_then(Writer::poll_done) {
             self.handle_log_result(done);
@@ -46,7 +47,7 @@ impl Server {
         }
     }
 
-    /// Notes the disk's health, and logs each change once.
+    /// Updates the health of the message log, and logs each change once.
     fn update_log_health(&mut self, failure: Option<String>) {
         let Some(writer) = &mut self.message_log else { return };
         let log = &mut self.hub.log;
@@ -67,7 +68,7 @@ impl Server {
         }
     }
 
-    /// Hands over this turn's lines, unless the last ones are still being written.
+    /// Gives this turn's lines to the thread, unless the last write is still in progress.
     pub(super) fn write_log(&mut self) {
         let Some(writer) = &mut self.message_log else { return };
         writer.remove_old(self.now.day(), self.now.time);
@@ -81,13 +82,13 @@ impl Server {
             }
         } else if !writer.late && writer.writing.is_some_and(|since| since.after(WRITE_TIMEOUT) <= self.now.time) {
             writer.late = true;
-            self.update_log_health(Some(format!("the disk has not taken lines for {} s", WRITE_TIMEOUT.as_secs())));
+            self.update_log_health(Some(format!("a write has not finished within {} s", WRITE_TIMEOUT.as_secs())));
         } else if self.hub.log.lost() > writer.lost && self.hub.log.health == Health::Fine {
             self.update_log_health(None);
         }
     }
 
-    /// Writes the last line and all that wait. The process ends when they are written, or when its time is over.
+    /// Writes the last lines before the process ends. Waits for the disk up to the shutdown's deadline.
     pub(super) fn finish_log(&mut self) {
         let Some(connections) = self.message_log.as_ref().map(|_| self.conns.len()) else { return };
         self.hub.log.system("stop", |line| line.shown("connections_left", connections));
@@ -97,14 +98,14 @@ impl Server {
             self.write_log();
             let Some(writer) = self.message_log.as_mut().filter(|writer| writer.is_writing()) else { return };
             let Some(done) = writer.wait_done(end.since(self.now.time)) else {
-                return error!("message log: the disk did not take the last lines in time");
+                return error!("message log: the last lines were lost: the disk did not write them in time");
             };
             self.handle_log_result(done);
         }
     }
 }
 
-/// How long after a failure a line is written to see whether the disk has recovered.
+/// How long after a failure a line is written to test whether the disk has recovered.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
-/// The least time for the last lines when the process ends.
+/// The least time for writing the last lines when the process ends.
 const MIN_FINAL_WRITE: Duration = Duration::from_millis(500);

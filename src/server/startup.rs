@@ -1,4 +1,4 @@
-//! What relay listens on.
+//! Opening the listening sockets at start.
 
 use super::{
     fatal::Fatal,
@@ -9,7 +9,9 @@ use super::{
 };
 use crate::config::Config;
 
-/// Opens the listeners: those of the command line, else inherited sockets, else those of the configuration.
+/// Opens the listening sockets: those of `--listen`, else inherited ones, else those of the configuration.
+///
+/// Errors: an address cannot be bound, or there are no or too many addresses.
 pub fn listeners(options: &Options, config: &Config) -> Result<Vec<Listener>, Fatal> {
     let mut listeners = Vec::new();
     let mut addresses = &options.listen;
@@ -31,7 +33,8 @@ pub fn listeners(options: &Options, config: &Config) -> Result<Vec<Listener>, Fa
     Ok(listeners)
 }
 
-/// A listener that other machines can reach while a source has a demo key, unless `--allow-demo-keys` was given.
+/// The first listener that other machines can reach while a source has a public demo key. `None` if there is none, or with
+/// `--allow-demo-keys`.
 pub fn exposure<'a>(config: &Config, options: &Options, listeners: &'a [Listener]) -> Option<&'a Listener> {
     let risky = config.has_demo_keys() && !options.allow_demo_keys;
     listeners.iter().find(|listener| risky && !listener.is_local())

@@ -1,4 +1,4 @@
-//! Connections that became WebSockets: a client's own, and those on trial beside polling.
+//! WebSocket connections: upgrades, messages, closing, and probes that take over from polling.
 
 use core::time::Duration;
 
@@ -19,8 +19,8 @@ use crate::{
 };
 
 impl Server {
-    /// From here on the connection is a client's. Replies to requests before the upgrade go out first, and what came
-    /// behind it is already a message.
+    /// Turns an HTTP connection into the WebSocket of a client. Unsent replies to earlier requests are sent first, and input
+    /// behind the request is handled as frames.
     pub(super) fn upgrade(&mut self, key: ConnKey, client: ClientKey, response: Vec<u8>, fresh: &[u8]) {
         let deadline = self.ping_deadline(key, client);
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -28,12 +28,12 @@ impl Server {
         if let State::Http(exchange) = core::mem::replace(&mut conn.state, State::WebSocket(websocket)) {
             let (mut output, input) = exchange.into_parts();
             output.extend_from_slice(&response);
-            // Socket.IO has its handshake queued already, a namespace its welcome.
+            // The Socket.IO handshake, or the welcome of a namespace, may be queued; the 101 response must come before it.
             match self.hub.state.has_waiting(client) {
                 true => self.hub.state.put_first(client, &output),
                 false => self.hub.state.send_raw(client, &output),
             }
-            // Reading may have been put off while it was a request.
+            // Reading may have been paused while the request waited.
             let paused = core::mem::take(&mut conn.paused);
             self.timers.arm(key, conn);
             if paused {
@@ -46,6 +46,7 @@ impl Server {
         }
     }
 
+    /// Handles bytes from a client's WebSocket.
     pub(super) fn handle_websocket(&mut self, key: ConnKey, bytes: &[u8]) {
         let Some(client) = self.conns.get_mut(key).and_then(|conn| conn.client()) else { return };
         let max_message = match self.hub.state.is_socketio(client) {
@@ -102,7 +103,7 @@ impl Server {
                 debug!("client {client:?} broke the protocol: {error:?}");
                 self.hub.state.close(client, error.close());
             }
-            // We said close first, and this is the answer: all that is left is to free it.
+            // The answer to our own close frame.
             (Some(Ok(())), false) => {
                 websocket.phase = Phase::Closed;
                 self.hub.state.mark_dirty(client);
@@ -111,7 +112,7 @@ impl Server {
         }
     }
 
-    /// A WebSocket tries to take over from polling. Until it has, the client's messages go the old way.
+    /// Turns an HTTP connection into a probe (docs/protocol.md, Upgrade). Until the upgrade, the session uses polling.
     pub(super) fn begin_probe(&mut self, key: ConnKey, client: ClientKey, response: &[u8], fresh: &[u8]) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let probe = Probe { client, peer: Peer::default(), output: Vec::new(), answered: false };
@@ -128,7 +129,8 @@ impl Server {
         }
     }
 
-    /// A WebSocket on trial says `2probe` and, when it was answered, `5`; what stands behind that are packets already.
+    /// Handles bytes from a probe: it sends `2probe`, gets `3probe`, and sends `5` to upgrade. All frames after the `5` are
+    /// packets of the session.
     pub(super) fn handle_probe(&mut self, key: ConnKey, bytes: &[u8]) {
         let max_message = self.hub.config().socketio.max_payload;
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -146,7 +148,7 @@ impl Server {
                 Ok(Message::Binary(data)) if upgraded => {
                     events::handle_message(&mut self.hub, client, Incoming::Binary(&data), self.now);
                 }
-                // Once: what it is answered with waits here without a bound.
+                // Answered only once, because the output of a probe is not limited by an outbox.
                 Ok(Message::Text(text)) if &*text == "2probe" && !core::mem::replace(&mut probe.answered, true) => {
                     probe.output.extend_from_slice(b"\x81\x063probe");
                     polls.extend(self.hub.state.engine_mut(client).and_then(|engine| engine.answer_probe()));
@@ -200,7 +202,7 @@ impl Server {
         }
     }
 
-    /// A login that waited is let in: its connection becomes a WebSocket.
+    /// Completes a login that the backend has admitted: its connection becomes a WebSocket.
     pub(super) fn complete_login(&mut self, client: ClientKey) {
         let Some(key) = self.hub.state.conn(client) else { return };
         let limits = self.hub.config().limits.clone();
@@ -213,7 +215,7 @@ impl Server {
         }
     }
 
-    /// A login that waited is refused.
+    /// Refuses a login that waited for the backend.
     pub(super) fn refuse_login(&mut self, client: ClientKey, reply: Reply) {
         let key = self.hub.state.conn(client);
         self.hub.remove(client, false);
@@ -222,14 +224,14 @@ impl Server {
         }
     }
 
-    /// Whether a client's login still waits.
+    /// Whether a client's login waits for the backend.
     pub(super) fn is_login_pending(&self, client: ClientKey) -> bool {
         let conn = self.hub.state.conn(client).and_then(|key| self.conns.get(key));
         matches!(conn.map(|conn| &conn.state), Some(State::Http(_)))
     }
 
-    /// When to ping who was heard now: a tenth earlier or later, so that those who came together do not ping together.
-    /// Engine.IO has a heartbeat of its own.
+    /// When to ping a client that is active now: after the ping interval, plus or minus a random tenth, so that clients that
+    /// connected together are not pinged together. Engine.IO sessions have their own heartbeat.
     pub(super) fn ping_deadline(&self, key: ConnKey, client: ClientKey) -> Time {
         if self.hub.state.is_socketio(client) {
             return Time::NEVER;
@@ -244,5 +246,5 @@ impl Server {
     }
 }
 
-/// Bytes that may wait for a WebSocket on trial: the answers to its upgrade, its probe and some pings.
+/// The most unsent bytes of a probe: the 101 response, `3probe` and some pongs.
 const MAX_PROBE_OUTPUT: usize = 4096;
