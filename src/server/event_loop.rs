@@ -1,7 +1,6 @@
 //! The event loop. A turn is: wait, read, handle, expire, carry out effects, write, free.
 //!
-//! [`Server::run`] is one turn after the other. `dispatch`, `read` and `handle` take input; `expire` handles deadlines;
-//! `finish_turn` (in `flush.rs`) carries out effects, writes and frees.
+//! [`Server::run`] runs one turn after the other until relay has shut down. Effects, writes and freeing are in `flush.rs`.
 
 use core::time::Duration;
 use std::{
@@ -10,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use log::{debug, info, warn};
+use log::{debug, info};
 use mio::{Events, Poll, Token, Waker, event::Event};
 use sd_notify::NotifyState;
 
@@ -24,7 +23,7 @@ use super::{
     logger,
     message_log::writer::Writer,
     options::Options,
-    process::{self, BadConfig, Manager, Origin, Signals},
+    process::{self, BadConfig, Manager, Signals},
     startup,
     timers::Timers,
     tokens::{self, CONNS, LISTENERS},
@@ -33,7 +32,6 @@ use super::{
 use crate::{
     api::{Site, assets::Asset, guesses::Guesses},
     clock::{Now, Time},
-    config::Auth,
     engineio::engine::Expired,
     events,
     frame::Opcode,
@@ -97,23 +95,7 @@ impl Server {
     pub fn new(options: Options) -> Result<Server, Fatal> {
         let config = options.origin.load().map_err(Fatal::Config)?;
         logger::init(config.log_level);
-        match &options.origin {
-            Origin::File(path) => info!("relay {} with {}", env!("CARGO_PKG_VERSION"), path.display()),
-            Origin::Demo => warn!(
-                "relay {} with the BUILT-IN DEMO SETTING: its keys are public; write a configuration before others can reach it",
-                env!("CARGO_PKG_VERSION")
-            ),
-        }
-        if config.sources.is_empty() && config.namespaces.values().all(|namespace| namespace.auth != Auth::Open) {
-            warn!("no [sources.NAME] is configured: nobody can connect or notify");
-        }
-        if config.limits.unsent < config.limits.message {
-            warn!(
-                "limits.unsent is below limits.message ({} and {} bytes): two large messages in a row close a client as a \
-                 slow consumer; raise limits.unsent",
-                config.limits.unsent, config.limits.message
-            );
-        }
+        startup::log_configuration(&options.origin, &config);
         let descriptors = process::raise_descriptors().saturating_sub(SPARE_DESCRIPTORS).max(1);
         let failed = |what: &'static str| move |error| Fatal::Io(what, error);
         let poll = Poll::new().map_err(failed("epoll"))?;
@@ -190,36 +172,47 @@ impl Server {
         }
         self.manager.tell(&[NotifyState::Ready, NotifyState::Status("no sessions yet")]);
         let mut events = Events::with_capacity(1024);
-        loop {
-            let wait = self.wait();
-            match self.poll.poll(&mut events, wait) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    return Err(Fatal::Io("epoll", error));
-                }
-                _ => self.now = self.clock.now(),
-            }
-            self.hub.begin_turn(self.now);
-            self.read_scheduled_links();
-            for event in &events {
-                self.dispatch(event);
-            }
-            self.read_scheduled();
-            self.accept();
+        while !self.is_stopped() {
+            self.wait(&mut events).map_err(|error| Fatal::Io("epoll", error))?;
+            self.read_and_handle(&events);
             self.expire();
             self.finish_turn();
             self.write_log();
-            let idle = self.conns.is_empty() && self.hub.hooks.is_empty() && self.has_left_cluster();
-            if self.stopping.is_some_and(|deadline| idle || self.now.time >= deadline) {
-                break;
-            }
         }
         self.finish_log();
         info!("stopped with {} connections left", self.conns.len());
         Ok(())
     }
 
+    /// Waits for events, and reads the clocks once for the whole turn.
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let timeout = self.timeout();
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => self.now = self.clock.now(),
+        }
+        self.hub.begin_turn(self.now);
+        Ok(())
+    }
+
+    /// Reads whatever is readable, handles it, and accepts new connections.
+    fn read_and_handle(&mut self, events: &Events) {
+        self.read_scheduled_links();
+        for event in events {
+            self.dispatch(event);
+        }
+        self.read_scheduled();
+        self.accept();
+    }
+
+    /// Whether the shutdown is complete, or its deadline has passed.
+    fn is_stopped(&self) -> bool {
+        let idle = self.conns.is_empty() && self.hub.hooks.is_empty() && self.has_left_cluster();
+        self.stopping.is_some_and(|deadline| idle || self.now.time >= deadline)
+    }
+
     /// How long to wait for events: until the next deadline, or not at all if there is work left.
-    fn wait(&self) -> Option<Duration> {
+    fn timeout(&self) -> Option<Duration> {
         let accepting = self.can_accept() && self.listeners.iter().any(|listener| listener.ready);
         if !self.scheduled_reads.is_empty()
             || self.cluster.wants_turn()
@@ -242,6 +235,7 @@ impl Server {
         (next != Time::NEVER).then(|| next.since(self.now.time))
     }
 
+    /// Handles an event of epoll.
     fn dispatch(&mut self, event: &Event) {
         match event.token() {
             Token(tokens::SIGNALS) => self.handle_signals(),
@@ -335,6 +329,7 @@ impl Server {
         self.buffer = buffer;
     }
 
+    /// Handles bytes from a connection by its protocol.
     fn handle(&mut self, key: ConnKey, bytes: &[u8]) {
         match self.conns.get_mut(key).map(|conn| &conn.state) {
             Some(State::Http(_)) => self.handle_http(key, bytes),
@@ -364,6 +359,23 @@ impl Server {
 
     /// Handles all deadlines that have passed.
     fn expire(&mut self) {
+        self.expire_conns();
+        while let Some(client) = self.engines.poll_expired(&mut self.hub.state, self.now.time) {
+            if let Expired::Probe(probe) = self.hub.state.expire_engine(client, self.now) {
+                self.drop_conn(probe);
+            }
+            self.arm_engine(client);
+        }
+        events::handle_timeout(&mut self.hub, self.now);
+        self.expire_hooks();
+        self.expire_cluster();
+        if self.status_due <= self.now.time {
+            self.send_status();
+        }
+    }
+
+    /// Handles the deadlines of connections: request timeouts, pings, and closing handshakes.
+    fn expire_conns(&mut self) {
         while let Some(key) = self.timers.poll_expired(&mut self.conns, self.now.time) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
             match &mut conn.state {
@@ -394,18 +406,6 @@ impl Server {
             if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) {
                 self.timers.arm(key, conn);
             }
-        }
-        while let Some(client) = self.engines.poll_expired(&mut self.hub.state, self.now.time) {
-            if let Expired::Probe(probe) = self.hub.state.expire_engine(client, self.now) {
-                self.drop_conn(probe);
-            }
-            self.arm_engine(client);
-        }
-        events::handle_timeout(&mut self.hub, self.now);
-        self.expire_hooks();
-        self.expire_cluster();
-        if self.status_due <= self.now.time {
-            self.send_status();
         }
     }
 

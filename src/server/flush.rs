@@ -46,6 +46,7 @@ impl Server {
         self.flush();
     }
 
+    /// Carries out one effect.
     fn carry_out_effect(&mut self, effect: Effect) {
         match effect {
             Effect::Close { client, close } => self.close(client, close, true),
@@ -79,6 +80,13 @@ impl Server {
 
     /// Writes once to every client and connection that has something to send.
     fn flush(&mut self) {
+        self.flush_clients();
+        self.hub.state.end_turn();
+        self.flush_replies();
+    }
+
+    /// Writes to clients: to their WebSockets, or as the reply to their polls.
+    fn flush_clients(&mut self) {
         let mut flushing = core::mem::take(&mut self.flushing);
         self.hub.state.poll_dirty(&mut flushing);
         for client in &flushing {
@@ -123,7 +131,10 @@ impl Server {
             }
         }
         self.flushing = flushing;
-        self.hub.state.end_turn();
+    }
+
+    /// Writes HTTP replies and the output of probes.
+    fn flush_replies(&mut self) {
         for key in core::mem::take(&mut self.replied) {
             let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) else { continue };
             let exchange = match &mut conn.state {

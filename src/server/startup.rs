@@ -1,13 +1,36 @@
-//! Opening the listening sockets at start.
+//! Start: messages about the configuration, and the listening sockets.
+
+use log::{info, warn};
 
 use super::{
     fatal::Fatal,
     listener::Listener,
     options::Options,
-    process::BadConfig,
+    process::{BadConfig, Origin},
     tokens::{CONNS, LISTENERS},
 };
-use crate::config::Config;
+use crate::config::{Auth, Config};
+
+/// Logs where the configuration comes from, and warns about settings that hardly anybody wants.
+pub fn log_configuration(origin: &Origin, config: &Config) {
+    match origin {
+        Origin::File(path) => info!("relay {} with {}", env!("CARGO_PKG_VERSION"), path.display()),
+        Origin::Demo => warn!(
+            "relay {} with the BUILT-IN DEMO SETTING: its keys are public; write a configuration before others can reach it",
+            env!("CARGO_PKG_VERSION")
+        ),
+    }
+    if config.sources.is_empty() && config.namespaces.values().all(|namespace| namespace.auth != Auth::Open) {
+        warn!("no [sources.NAME] is configured: nobody can connect or notify");
+    }
+    if config.limits.unsent < config.limits.message {
+        warn!(
+            "limits.unsent is below limits.message ({} and {} bytes): two large messages in a row close a client as a slow \
+             consumer; raise limits.unsent",
+            config.limits.unsent, config.limits.message
+        );
+    }
+}
 
 /// Opens the listening sockets: those of `--listen`, else inherited ones, else those of the configuration.
 ///
