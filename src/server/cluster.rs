@@ -90,8 +90,8 @@ impl Server {
             return;
         }
         self.cluster.unwanted = 0;
-        let watched = link.socket.register(self.poll.registry(), Token(tokens::REDIS + Role::Subscriber as usize));
-        if let Err(error) = watched {
+        let registered = link.socket.register(self.poll.registry(), Token(tokens::REDIS + Role::Subscriber as usize));
+        if let Err(error) = registered {
             self.end_link(Role::Subscriber, &error.to_string(), false);
         }
     }
@@ -105,6 +105,7 @@ impl Server {
         }
     }
 
+    /// Reads a connection and handles what it received, up to the budget of a turn.
     fn read_link(&mut self, role: Role) {
         let mut buffer = core::mem::take(&mut self.buffer);
         while let Some(link) = &mut self.cluster.links[role as usize] {
