@@ -94,7 +94,7 @@ mod tests {
             (Trouble::NoConnection("Connection refused (os error 111)".into()), "Connection refused (os error 111)"),
             (Trouble::Stale, "the connection ended without a response"),
             (Trouble::Timeout, "no answer in time"),
-            (Trouble::NotHttp(malformed), "this is not HTTP"),
+            (Trouble::NotHttp(malformed), "not an HTTP response"),
         ] {
             assert_eq!((trouble.to_string(), Failure::from(trouble).to_string()), (text.into(), text.into()));
         }
