@@ -234,7 +234,7 @@ fn what_a_reload_applies() {
     let log = relay.log();
     let said: BTreeSet<&str> = log
         .iter()
-        .filter_map(|line| line.split_once(" is not re-read"))
+        .filter_map(|line| line.split_once(" changed: it takes effect after a restart"))
         .map(|(before, _)| before.rsplit(' ').next().unwrap())
         .collect();
     assert_eq!(said, BTreeSet::from(["listen", "[message_log]", "[admin]", "socketio.client_js"]));
