@@ -636,7 +636,7 @@ fn pages_that_wait_for_the_disk_give_up() {
     wait_for("all to wait", || {
         let answer = relay.admin("/clientlog");
         assert_eq!(answer.status, 503);
-        answer.body.contains("too many wait").then_some(())
+        answer.body.contains("too many requests wait").then_some(())
     });
     let mut client = relay.connect("room");
     relay.notify("room", "x");
