@@ -1,6 +1,6 @@
 //! The send queue of one client, with a limit on its bytes.
 //!
-//! (Longer than 450 lines, of which 150 are tests that stop the client at every byte.)
+//! Long because 150 lines of it are tests that stop the client at every byte.
 
 use core::{fmt, mem::take};
 use std::{

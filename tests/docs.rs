@@ -216,7 +216,8 @@ impl World {
         let mut command = Command::new(program);
         let path = std::env::var("PATH").unwrap_or_default();
         command.current_dir(&self.directory).stdin(Stdio::null());
-        command.env("PATH", format!("{}:{path}", self.path("bin"))).env("RELAY_CONFIG", &self.relay.config);
+        // Debian has the proxies in /usr/sbin, which is not in every user's path.
+        command.env("PATH", format!("{}:{path}:/usr/sbin", self.path("bin"))).env("RELAY_CONFIG", &self.relay.config);
         command.env("NODE_PATH", root().join("tests/clients/node_modules"));
         command
     }

@@ -1,7 +1,7 @@
-//! Relays and a Redis in one process, at virtual time, from a seed: connections are lost anywhere, bytes come in any
-//! pieces, Redis stands still, is emptied, or refuses to be reached. After all is calm again what must hold is checked:
-//! each relay got each message of the others at most once and in order, all of them if its subscription stood; what is
-//! missing was counted; and Redis knows exactly who is where.
+//! A seeded simulation of relays and a Redis in one process, at virtual time: connections break anywhere, bytes arrive
+//! in pieces of any size, Redis stalls, is emptied, or cannot be reached. At the end all faults stop, and the test
+//! checks that each relay got each message of the others at most once and in order, and all of them if its subscription
+//! lasted; that what is missing was counted; and that Redis has the records of exactly the sessions there are.
 #![allow(missing_docs)]
 
 use std::{
@@ -44,11 +44,11 @@ struct Peer {
     input: VecDeque<u8>,
     output: VecDeque<u8>,
     channels: BTreeSet<String>,
-    /// The relay has closed it: what it had sent is still read.
+    /// The relay has closed it. Redis still reads what it had sent.
     closed: bool,
 }
 
-/// As much of Redis as relays use.
+/// The part of Redis that relays use.
 #[derive(Default)]
 struct Redis {
     peers: BTreeMap<u64, Peer>,
@@ -68,7 +68,7 @@ impl Redis {
         self.last
     }
 
-    /// Reads up to so many bytes of a connection, and does what they say.
+    /// Reads up to that many bytes of a connection, and executes the commands in them.
     fn read(&mut self, id: u64, most: usize) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let count = peer.input.len().min(most);
@@ -168,7 +168,7 @@ impl Redis {
                 out.extend(pairs(self.hashes.get(*key)));
                 out
             }
-            other => panic!("no relay says {other:?}"),
+            other => panic!("a command that relays do not use: {other:?}"),
         }
     }
 }
@@ -191,14 +191,14 @@ fn pairs(hash: Option<&BTreeMap<String, String>>) -> Vec<u8> {
     out
 }
 
-/// A relay with one member who hears everything.
+/// A relay with one member, which gets every message.
 struct Node {
     hub: Hub,
     pipes: [Option<u64>; 2],
     member: ClientKey,
     clients: Vec<ClientKey>,
     conns: u32,
-    /// What the member heard, by who said it.
+    /// The numbers of the messages that the member got, by publisher.
     heard: BTreeMap<usize, Vec<usize>>,
     said: usize,
 }
@@ -250,7 +250,7 @@ impl Node {
         self.hub.admit("/", &login, "", conn, now).unwrap().0
     }
 
-    /// Writes what waits for the members, and remembers what the one heard.
+    /// Flushes the members, and records what the one got.
     fn flush(&mut self) {
         let mut dirty = Vec::new();
         self.hub.state.poll_dirty(&mut dirty);
@@ -281,9 +281,9 @@ struct World {
     redis: Redis,
     nodes: Vec<Node>,
     now: Now,
-    /// Redis stands still.
+    /// Redis does not respond.
     still: bool,
-    /// Nobody reaches it.
+    /// No connection to Redis succeeds.
     away: bool,
 }
 
@@ -300,7 +300,7 @@ impl World {
         self.redis.now = self.now.time.micros();
     }
 
-    /// A turn of everybody: pieces of any size move.
+    /// A turn of Redis and of every relay, in which pieces of any size move.
     fn turn(&mut self) {
         for index in 0..self.nodes.len() {
             self.turn_node(index);
@@ -379,7 +379,7 @@ impl World {
                 }
             }
             85..90 => {
-                // Lost from Redis's side, with all that was on its way to the relay.
+                // Redis closes it; what was on its way to the relay is lost.
                 let ids: Vec<u64> = self.redis.peers.keys().copied().collect();
                 if let Some(id) = ids.get(self.dice.roll(ids.len() * 3)) {
                     self.redis.peers.remove(id);
@@ -400,7 +400,7 @@ impl World {
         }
     }
 
-    /// A connection is lost from the network's side: what the relay had sent is still read.
+    /// The network breaks a connection. Redis still reads what the relay had sent.
     fn cut(&mut self, index: usize, role: Role) {
         let node = &mut self.nodes[index];
         if let Some(id) = node.pipes[role as usize].take()
@@ -427,10 +427,10 @@ impl World {
                 let heard = node.heard.get(&from).cloned().unwrap_or_default();
                 assert!(heard.windows(2).all(|two| two[0] < two[1]), "seed {seed}: {index} heard {heard:?} of {from}");
                 if from == index {
-                    assert_eq!(heard.len(), other.said, "seed {seed}: own members miss nothing");
+                    assert_eq!(heard.len(), other.said, "seed {seed}: members of the publishing relay miss nothing");
                 }
             }
-            // Who is here stands in Redis, once, and nobody else of this relay.
+            // Redis has one record of each session of this relay, and no others of it.
             let name = node.hub.cluster.node();
             let records = self.redis.hashes.get(&format!("{PREFIX}xin_socket_connections_demo"));
             let own = records.iter().flat_map(|hash| hash.values());
@@ -492,8 +492,8 @@ fn in_peace_nothing_is_missed() {
     }
 }
 
-/// What was sent and not confirmed is sent again, perhaps while Redis still reads it from the connection before: each
-/// message counts once, in its place.
+/// Publications that were not confirmed are sent again, perhaps while Redis still reads them from the earlier
+/// connection. Each message arrives once and in order.
 #[test]
 fn who_loses_what_it_publishes_with_sends_it_again() {
     for seed in 1..200 {
@@ -508,7 +508,7 @@ fn who_loses_what_it_publishes_with_sends_it_again() {
                     world.redis.peers.remove(&id);
                 }
             }
-            // (For less than what a relay takes for dead, so that subscriptions stand.)
+            // For less time than it takes relays to give up, so that subscriptions last.
             2 if !world.still => world.still = true,
             2 | 3 => world.still = false,
             _ => world.speak(),
@@ -519,7 +519,7 @@ fn who_loses_what_it_publishes_with_sends_it_again() {
 
 #[test]
 fn replies_are_read() {
-    // The fake answers in the protocol that the real one speaks.
+    // The replies are encoded as Redis does.
     let mut redis = Redis::default();
     let id = redis.connect((0, Role::Publisher));
     let words = ["HSET", "k", "f", "v"].map(str::to_owned);

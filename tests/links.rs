@@ -60,7 +60,7 @@ fn a_wrong_password() {
 }
 
 #[test]
-fn no_password_where_one_is_wanted() {
+fn a_missing_password() {
     let redis = Redis::start_with(&["--requirepass", "secret"]);
     let relay = relay_at(&format!("redis://127.0.0.1:{}", redis.port), "");
     wait_reason(&relay, "refused: NOAUTH");
@@ -189,13 +189,13 @@ fn a_full_output_buffer() {
 /// A server in the place of Redis; it ends with the test.
 struct Proxy {
     port: u16,
-    /// When each connection came.
+    /// When each connection was accepted.
     came: Arc<Mutex<Vec<Instant>>>,
     over: Arc<AtomicBool>,
 }
 
 impl Proxy {
-    /// Each connection gets a thread, and its number.
+    /// Calls `serve` in a thread of its own for each connection, with the connection's number.
     fn start(serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -272,7 +272,7 @@ fn cut_behind_every_byte() {
     for length in 0..ALL {
         most.store(length, Ordering::Relaxed);
         let before = proxy.count();
-        // Another heartbeat is another link, which begins at once.
+        // With another heartbeat the link reconnects at once.
         reload(
             &relay,
             &format!("[redis]\nurl = \"{}\"\nheartbeat = {}", proxy.url(), 0.3 + (length % 2) as f64 / 100.0),
@@ -370,7 +370,7 @@ fn broken_servers_are_retried_with_backoff() {
 
 // Other ways to Redis.
 
-/// The other ways to Redis.
+/// Unix sockets, passwords and databases.
 #[test]
 fn a_socket_file_and_a_database() {
     let path = support::temp_file("redis.sock");
@@ -395,7 +395,7 @@ fn a_socket_file_and_a_database() {
     redis.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     wait_reason(&relays[0], "No such file");
     wait_linked(&relays[1]);
-    // A database that is not there.
+    // A database that does not exist.
     let relay = relay_at(&format!("redis://:p%40ss@127.0.0.1:{}/99", redis.port), "");
     wait_reason(&relay, "refused: ERR DB index is out of range");
     assert_eq!(redis.ask(&["PING"]), Reply::Text("PONG".into()));

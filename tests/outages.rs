@@ -21,7 +21,7 @@ use support::{
     wait_for,
 };
 
-// Redis goes and comes.
+// Redis goes down and comes back.
 
 /// Redis is killed and comes back empty: members of each relay notice nothing, other relays get everything late, once
 /// and in order.
@@ -56,7 +56,7 @@ fn an_outage() {
     for relay in &relays {
         let changes = changes(relay, 3);
         assert_eq!(changes.len(), 3, "linked, lost, linked: {changes:?}");
-        assert!(changes[1].contains("siblings are not reached") && changes[2].contains("linked to"), "{changes:?}");
+        assert!(changes[1].contains("other relays are not reached") && changes[2].contains("linked to"), "{changes:?}");
         assert_eq!(health(relay)["status"], "ok");
         assert_eq!(relay.counter("redis_missed") + relay.counter("redis_dropped"), 0);
     }
@@ -277,7 +277,7 @@ fn assert_rewritten_soon(monitor: &mut Connection, start: &str) {
     }
 }
 
-// Redis is not there at all.
+// Redis does not exist.
 
 #[test]
 fn away_at_the_start() {
@@ -345,7 +345,7 @@ fn a_buffer_that_is_too_old() {
     publish(&relays[0], "old", 0..10);
     thread::sleep(Duration::from_millis(5100));
     redis.run();
-    // With another heartbeat they come back at once: the young ones are not to grow old meanwhile.
+    // With another heartbeat the relays reconnect at once, before the new publications are too old.
     let again = redis.section("buffer_age = 5").replace(HEARTBEAT, "0.31");
     reload(&relays[1], &again);
     wait_linked(&relays[1]);
@@ -357,7 +357,7 @@ fn a_buffer_that_is_too_old() {
     assert!((10..=11).contains(&dropped), "{dropped}");
 }
 
-// Relays come and go.
+// Relays start and stop.
 
 /// The records of a dead relay are removed; those of others stay.
 #[test]

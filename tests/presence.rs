@@ -46,7 +46,7 @@ fn records_are_the_old_server_s_and_more() {
     let (field, record) = redis.hash(ONLINE).remove(0);
     let parsed: Value = serde_json::from_str(&record).unwrap();
     let (ip, time) = (parsed["server_ip"].as_str().unwrap(), parsed["time"].as_str().unwrap());
-    // Up to time: the old server's fields in its order, all of them strings.
+    // Up to `time`: the old server's fields in its order, all of them strings.
     let old = format!(
         r#"{{"socket_id":"{field}","source":"demo","userid":"7","username":"张\"三","room_ids":"a,b","ext_info":"{{}}","watch_quit":"1","server_ip":"{ip}","time":"{time}","#
     );
@@ -87,7 +87,7 @@ fn a_record_changes_with_its_session() {
     wait_until("y".to_owned(), || field("room_ids"));
 }
 
-/// Every page that counts people counts those of all relays, and of old servers.
+/// All pages that count sessions or users count those of all relays and old servers.
 #[test]
 fn operators_see_all_relays() {
     let redis = Redis::start();
@@ -100,7 +100,7 @@ fn operators_see_all_relays() {
     redis.ask(&["HINCRBY", TODAY, "old", "3"]);
     wait_until(5, || records(&redis).len());
     for relay in &relays {
-        // An answer may be two seconds old.
+        // Answers are used for two seconds.
         wait_until(json!(5), || online(relay, "")["sessions"].clone());
         let all = online(relay, "");
         assert_eq!((&all["relays"], &all["complete"], &all["users"]), (&json!(2), &json!(true), &json!(4)));
@@ -162,7 +162,7 @@ fn answers_come_from_a_cache() {
     let calls =
         info.text().unwrap().split("cmdstat_hscan:calls=").nth(1).unwrap().split(',').next().unwrap().to_owned();
     let calls: u64 = calls.parse().unwrap();
-    // (One more may be of a relay that looks through its own records.)
+    // One more may be a relay that reviews its own records.
     assert!((1..=3 + begin.elapsed().as_secs()).contains(&calls), "{calls} calls");
     assert_eq!(relay.request("HEAD", "/api/online?source=demo&token=test-token", &[], b"").status, 200);
     redis.signal(19);
@@ -191,7 +191,7 @@ fn strange_records() {
     let page = relay.admin("/online?source=demo").body;
     assert!(!page.contains("<b>") && page.contains("&lt;b&gt;"));
     assert_eq!(relay.admin("/api/today?source=demo").json()["names"], json!({"a": 0}));
-    // Not even of that kind.
+    // Not even a hash.
     redis.ask(&["DEL", ONLINE]);
     redis.ask(&["SET", ONLINE, "a string"]);
     wait_until(json!(false), || online(&relay, "")["complete"].clone());
@@ -239,7 +239,7 @@ fn a_crowd_is_written_in_few_batches() {
     wait_until(10_000, || redis.ask(&["HLEN", ONLINE]).integer().unwrap());
 }
 
-/// Today's logins begin anew each day; what an old server counted today stays when a relay starts beside it.
+/// Counts of logins begin anew each day. When a relay starts, today's counts of an old server stay.
 #[test]
 fn today_is_today() {
     let redis = Redis::start();

@@ -123,9 +123,9 @@ fn every_key_has_a_row() {
     let mut known = BTreeSet::new();
     for (prefix, text, key) in &sections {
         let said = check(&format!("{text}\n{unknown} = 1\n"));
-        let line = said.lines().find(|line| line.contains(&format!("unknown key {key}: known are ")));
+        let line = said.lines().find(|line| line.contains(&format!("unknown key {key}: known keys are ")));
         let line = line.unwrap_or_else(|| panic!("{said}"));
-        let names = line.split("known are ").nth(1).unwrap().split(", ");
+        let names = line.split("known keys are ").nth(1).unwrap().split(", ");
         known.extend(
             names.filter(|name| !prefix.is_empty() || !tables.contains(name)).map(|name| format!("{prefix}{name}")),
         );

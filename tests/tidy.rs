@@ -349,3 +349,29 @@ fn the_hub_stays_small() {
     assert!(methods > 5, "the methods of Hub are not found any more");
     assert!(methods < 60, "Hub has {methods} methods that others call: a feature's own methods belong to its struct");
 }
+
+/// Words that were replaced by the field's own (CONTRIBUTING.md, Language). Names on a wire and texts of clients are no comments.
+#[test]
+fn comments_use_the_terms_of_the_field() {
+    const REPLACED: [&str; 9] = [
+        "contract section",
+        "(contract",
+        "siblings",
+        "/// The same, ",
+        "takes its leave",
+        "takes leave",
+        "passed on to the letter",
+        "is not spoken",
+        "whoever looks",
+    ];
+    let mut wrong = String::new();
+    for file in files() {
+        for (number, line) in file.text.lines().enumerate() {
+            let comment = line.find("//").map_or("", |at| &line[at..]);
+            for word in REPLACED.iter().filter(|word| comment.contains(**word) && !comment.contains("`")) {
+                writeln!(wrong, "src/{}:{}: `{word}`: say it in plain words", file.path, number + 1).unwrap();
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}

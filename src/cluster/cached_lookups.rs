@@ -1,5 +1,5 @@
-//! Look-ups of what all relays have together, for operators' pages: read from Redis on demand and used for two seconds. The
-//! loop does not wait: the page is answered when the answer is there.
+//! Look-ups of what all relays have together, for operators' pages: read from Redis on demand and used for two seconds.
+//! The event loop does not wait: the request is answered once Redis has answered.
 
 use core::time::Duration;
 use std::{
@@ -19,9 +19,9 @@ pub enum Topic {
     Today(Box<str>),
     /// The number of sessions of each source.
     Sessions,
-    /// Messages that came in, by server.
+    /// The number of messages received, by server.
     Messages,
-    /// Logins, by server.
+    /// The number of logins, by server.
     Logins,
 }
 
@@ -47,7 +47,7 @@ pub enum Seen<'a> {
     Known(&'a Answer),
 }
 
-/// What was read lately, and what is asked for.
+/// Recent answers, and the topics that are requested.
 #[derive(Debug, Default)]
 pub struct CachedLookups {
     on: bool,
@@ -81,12 +81,12 @@ impl CachedLookups {
         }
     }
 
-    /// Asks for a topic.
+    /// Requests a topic.
     pub fn ask(&mut self, topic: Topic) {
         self.wanted.insert(topic);
     }
 
-    /// The topics that were asked for.
+    /// Takes the topics that were requested.
     pub fn take_wanted(&mut self) -> BTreeSet<Topic> {
         mem::take(&mut self.wanted)
     }

@@ -7,12 +7,12 @@ pub enum Channel {
     Messages,
     /// Commands for all relays.
     Commands,
-    /// Answers for the one relay of this name.
+    /// Answers for the relay of this name.
     Relay(Box<str>),
 }
 
 impl Channel {
-    /// What signatures bind a publication on this channel to.
+    /// The text that signatures of publications on this channel cover, so that none is valid on another channel.
     pub fn place(&self) -> &str {
         match self {
             Channel::Messages => "messages",
@@ -21,7 +21,7 @@ impl Channel {
         }
     }
 
-    /// Its name in Redis; `main` is the configured `redis.channel`.
+    /// The channel's name in Redis. `main` is `redis.channel`.
     pub fn name(&self, main: &str) -> String {
         match self {
             Channel::Messages => main.to_owned(),
@@ -30,7 +30,7 @@ impl Channel {
         }
     }
 
-    /// The channel of that name, for the relay `node`, which subscribes to three of them.
+    /// The channel of that name, among the three to which the relay `node` subscribes.
     pub fn from_name(name: &[u8], main: &str, node: &str) -> Channel {
         match name.strip_prefix(main.as_bytes()) {
             Some(b"") => Channel::Messages,
@@ -40,7 +40,7 @@ impl Channel {
     }
 }
 
-/// What is appended to `redis.channel` for commands.
+/// The suffix of `redis.channel` for commands.
 const COMMANDS: &str = ":relay";
 
 #[cfg(test)]

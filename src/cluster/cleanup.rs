@@ -1,15 +1,15 @@
-//! Removing records that a dead relay left in Redis, or that this relay lost track of.
+//! Removes records that a dead relay left in Redis, and those of this relay that belong to no session.
 
 use std::{collections::VecDeque, mem};
 
-use super::{keys::Keys, scans::scan_parts, shared::Context, tag::Tag};
+use super::{context::Context, keys::Keys, scans::scan_parts, tag::Tag};
 use crate::{
     clock::Time,
     json::Object,
     redis::{Link, Reply},
 };
 
-/// The clean-ups that are to be done, one after the other.
+/// The clean-ups, which run one after the other.
 #[derive(Default)]
 pub struct Cleanup {
     keys: Keys,
@@ -17,7 +17,7 @@ pub struct Cleanup {
     own: Box<str>,
     jobs: VecDeque<Job>,
     scanning: bool,
-    /// The relay that is cleaned up after is alive again.
+    /// Whether the relay that is cleaned up after is alive again.
     revived: bool,
 }
 
@@ -29,7 +29,7 @@ struct Job {
 }
 
 impl Cleanup {
-    /// Takes a new configuration; `node` is this relay's name.
+    /// Applies a new configuration. `node` is this relay's name.
     pub fn configure(&mut self, keys: &Keys, node: &str) {
         self.keys = keys.clone();
         self.own = node.into();
@@ -41,7 +41,7 @@ impl Cleanup {
         self.scanning = false;
     }
 
-    /// Removes what a relay left in these sources; for this relay itself the records of sessions that are gone.
+    /// Removes the records of a relay in these sources; of this relay itself only those of sessions that have ended.
     pub fn start(&mut self, node: Box<str>, sources: Vec<Box<str>>, link: &mut Link<Tag>, now: Time) {
         self.jobs.push_back(Job { node, sources, cursor: b"0".to_vec() });
         self.proceed(link, now);
@@ -74,12 +74,12 @@ impl Cleanup {
         }
     }
 
-    /// Whether the dead relay's heartbeat key exists.
+    /// Handles the reply that says whether the dead relay's heartbeat key exists.
     pub fn handle_check(&mut self, reply: &Reply) {
         self.revived = *reply != Reply::Integer(0);
     }
 
-    /// A part of a hash.
+    /// Handles a part of a hash.
     pub fn handle_scan(&mut self, reply: Reply, link: &mut Link<Tag>, cx: &Context<'_>) {
         let now = cx.state.now.time;
         self.scanning = false;

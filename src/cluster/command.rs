@@ -9,8 +9,8 @@ use crate::{
     state::{NamespaceId, TenantId},
 };
 
-/// Something that another relay, an old server or a backend published, and that passed all checks. The caller carries it
-/// out for the clients of this relay only.
+/// What another relay, an old server or a backend published, after all checks. The caller executes it for the clients
+/// of this relay only.
 #[derive(Debug, PartialEq)]
 pub enum Command<'a> {
     /// Publish a message here.
@@ -22,20 +22,20 @@ pub enum Command<'a> {
     Refresh(RefreshTarget<'a>),
     /// End these sessions.
     Disconnect(Vec<SessionKey>),
-    /// A user look-up is answered.
+    /// A user look-up is over.
     UserLookup {
         /// The query.
         query: UserQuery,
         /// Whether another relay has the user.
         found: bool,
     },
-    /// A client of another relay acknowledged an event.
+    /// A client of another relay acknowledged an event of this relay.
     Ack {
         /// The number of the pending acknowledgement.
         number: u64,
-        /// The answer: a JSON array.
+        /// The arguments of the acknowledgement: a JSON array.
         list: Cow<'a, str>,
-        /// What belongs in place of its placeholders.
+        /// The bytes that its placeholders stand for.
         attachments: Vec<Vec<u8>>,
     },
 }
@@ -49,16 +49,16 @@ pub struct IncomingMessage<'a> {
     pub room_ids: String,
     /// The data: a JSON value.
     pub json: Cow<'a, str>,
-    /// What belongs in place of its placeholders.
+    /// The bytes that its placeholders stand for.
     pub attachments: Vec<Vec<u8>>,
-    /// The file of the message log that it names; empty if it names none, or one that it must not use.
+    /// The message log file that it names; empty if it names none, or one that it must not use.
     pub filename: Cow<'a, str>,
-    /// The id that a relay gave it. Other publishers give none.
+    /// The id, if a relay published it.
     pub id: Option<MessageId>,
 }
 
 impl IncomingMessage<'_> {
-    /// The rooms, in their order; one that is named twice appears twice.
+    /// The rooms, in order. A room that is named twice appears twice.
     pub fn rooms(&self) -> Vec<&str> {
         self.room_ids.split(',').filter(|room| !room.is_empty()).collect()
     }
@@ -75,9 +75,9 @@ impl IncomingMessage<'_> {
 /// An event for sessions in a namespace.
 #[derive(Debug, PartialEq)]
 pub struct IncomingEvent<'a> {
-    /// The relay that it comes from.
+    /// The relay that published it.
     pub node: Cow<'a, str>,
-    /// The number under which that relay wants to know how many sessions the event reached, and how they answer.
+    /// The number under which that relay wants a report of how many sessions the event reached.
     pub number: Option<u64>,
     /// Whether that relay wants the first acknowledgement.
     pub ack: bool,
@@ -91,7 +91,7 @@ pub struct IncomingEvent<'a> {
     pub name: Cow<'a, str>,
     /// The arguments, with commas between them.
     pub args: Cow<'a, str>,
-    /// What belongs in place of their placeholders.
+    /// The bytes that their placeholders stand for.
     pub attachments: Vec<Vec<u8>>,
     /// Whether it is dropped for clients that still have unsent data.
     pub volatile: bool,
@@ -111,7 +111,7 @@ pub enum Recipients {
     Rooms(Vec<String>),
     /// The sessions of a user.
     User(String),
-    /// One session by its name.
+    /// The session with this `socket_id`.
     Session(String),
     /// All sessions of the tenant in the namespace.
     Namespace,
@@ -126,7 +126,7 @@ pub enum Reach<'a> {
     Rooms(&'a [&'a str]),
 }
 
-/// The sessions that are to load their page again.
+/// The sessions whose clients should reload their page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefreshTarget<'a> {
     /// All.
@@ -137,7 +137,7 @@ pub enum RefreshTarget<'a> {
     Room(TenantId, Cow<'a, str>),
     /// One session, if it belongs to that tenant.
     Session(Option<TenantId>, Cow<'a, str>),
-    /// What node-socket-im called a room: a source's name followed by a room's; or a session's name. Several rooms may match:
-    /// `ab` + `c` and `a` + `bc`.
+    /// A room as node-socket-im names it, the source's name followed by the room's; or a `socket_id`. Several rooms may
+    /// match: `ab` + `c` and `a` + `bc`.
     Prefixed(Cow<'a, str>),
 }

@@ -1,14 +1,14 @@
-//! The two connections to Redis: when to open them and when to give them up, what is sent in which order, and what replies
+//! The two connections to Redis: when to open and when to drop them, what is sent in which order, and what replies
 //! mean. One connection subscribes, the other sends commands. The server moves the bytes.
 
 use core::time::Duration;
 
 use super::{
     channel::Channel,
+    context::{Context, Shared},
     hold::Hold,
     scans::Scans,
     send_queue::SendQueue,
-    shared::{Context, Shared},
     status::{LONGEST_WHY, Status},
     tag::Tag,
     upkeep::Upkeep,
@@ -27,7 +27,7 @@ pub struct Connections {
     settings: Option<Redis>,
     /// This relay's name.
     node: Box<str>,
-    /// Bytes of the longest publication that is kept.
+    /// The most bytes of a publication; longer ones are skipped.
     longest: u64,
     /// By [`Role`].
     ends: [Connection; 2],
@@ -49,7 +49,7 @@ struct Connection {
     ready: Option<Time>,
     retry: Time,
     backoff: Duration,
-    /// Why it ended.
+    /// Why the last one ended.
     why: Option<String>,
 }
 
@@ -63,15 +63,15 @@ pub enum Input {
         /// The publication.
         payload: Vec<u8>,
     },
-    /// The input is used up.
+    /// All input is handled.
     NeedMore,
-    /// The connection is given up.
+    /// The connection was dropped.
     Closed,
 }
 
 impl Connections {
-    /// Takes a new configuration. Returns whether both connections are given up because Redis, its channel, its keys or the
-    /// heartbeat are other ones.
+    /// Applies a new configuration. Returns whether both connections were dropped because the server, the channel, the
+    /// key prefix or the heartbeat changed.
     pub fn configure(&mut self, redis: &Redis, longest: u64, cx: &mut Context<'_>) -> bool {
         let identity =
             |redis: &Redis| (redis.url.clone(), redis.channel.clone(), redis.key_prefix.clone(), redis.heartbeat);
@@ -140,7 +140,7 @@ impl Connections {
         self.ends[role as usize].link.as_ref().map_or(&[], Link::output)
     }
 
-    /// So many of those bytes were written.
+    /// `count` bytes of the output were written.
     pub fn wrote(&mut self, role: Role, count: usize) {
         if let Some(link) = &mut self.ends[role as usize].link {
             link.wrote(count);
@@ -210,7 +210,7 @@ impl Connections {
         }
         let publication = matches!(tag, Tag::Publish(_));
         if let Reply::Error(why) = &reply {
-            // Redis starts, or fails over: until then it is as good as away.
+            // Redis is starting or failing over: until that is done, treat it as down.
             if ["LOADING", "MASTERDOWN", "TRYAGAIN"].iter().any(|word| why.starts_with(word)) {
                 return Err(Failure::Lost(why.clone()));
             }
@@ -269,8 +269,8 @@ impl Connections {
         cx.state.stats.redis_dropped += self.queue.take_dropped();
     }
 
-    /// When [`Connections::pump`] or [`Connections::handle_timeout`] has something to do, or, if it `dials`, a connection is
-    /// to be opened.
+    /// When to call [`Connections::pump`] and [`Connections::handle_timeout`] next. With `dials`, also when to open a
+    /// connection.
     pub fn deadline(&self, dials: bool) -> Time {
         if self.url().is_none() {
             return Time::NEVER;
@@ -285,7 +285,7 @@ impl Connections {
         next
     }
 
-    /// Handles what is due. Connections without an answer are given up: [`Connections::has_link`].
+    /// Handles what is due. Drops connections on which a reply is overdue.
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         if self.url().is_none() {
             return;
@@ -308,7 +308,7 @@ impl Connections {
         self.update_status(cx);
     }
 
-    /// Relay stops: its records are removed from Redis, and other relays are informed.
+    /// Relay stops: removes its records from Redis, and informs other relays.
     pub fn leave(&mut self, shared: &mut Shared, state: &mut State) {
         if !self.upkeep.is_stopping() {
             shared.publisher.bye(state);
@@ -316,7 +316,7 @@ impl Connections {
         }
     }
 
-    /// Whether everything is sent that can be sent after [`Connections::leave`].
+    /// Whether nothing is left to send after [`Connections::leave`], or nothing can be sent.
     pub fn is_done(&self, shared: &Shared, state: &State) -> bool {
         let ready = self.ends[Role::Publisher as usize].ready.is_some();
         self.url().is_none() || !ready || (self.queue.is_empty() && self.upkeep.has_stopped(shared, state))
@@ -330,7 +330,7 @@ impl Connections {
         let now = cx.state.now.time;
         let why = truncate(&failure.to_string(), LONGEST_WHY).to_owned();
         if let (Role::Publisher, Some(ready)) = (role, self.ends[role as usize].ready) {
-            // Shortly after a connection was made the list of relays is incomplete, and some may not be back yet.
+            // Shortly after connecting, the list of relays is incomplete, because some have not reconnected yet.
             let (before, since) = match self.lost {
                 Some((before, since)) if self.hold.is_some() => (before, since),
                 Some((before, _)) if now.since(ready) < self.heartbeat() * 2 => (before, now),
@@ -344,10 +344,10 @@ impl Connections {
         }
         self.failures += 1;
         let end = &mut self.ends[role as usize];
-        // Only a connection that lasted for a while shows that all is well.
+        // Only a connection that lasted for a while resets the pause.
         let lasted = end.ready.take().is_some_and(|since| now.since(since) > LAST_BACKOFF);
         end.backoff = if lasted { FIRST_BACKOFF } else { (end.backoff * 2).clamp(FIRST_BACKOFF, LAST_BACKOFF) };
-        // Relays that lost Redis at the same time should not come back at the same time.
+        // Relays that lost Redis at the same time should not reconnect at the same time.
         let seed = self.node.bytes().fold(self.failures, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let percent = 50 + (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 % 100;
         end.retry = now.after(end.backoff * percent / 100);
@@ -355,7 +355,7 @@ impl Connections {
         self.update_status(cx);
     }
 
-    /// Forgets a connection; what was not confirmed is kept for the next one.
+    /// Drops a connection. What Redis did not confirm is kept for the next one.
     fn drop_connection(&mut self, role: Role, cx: &mut Context<'_>) {
         self.ends[role as usize].link = None;
         if role == Role::Publisher {

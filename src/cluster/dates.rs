@@ -1,4 +1,5 @@
-//! The logins of the day: at midnight the counts in Redis begin anew, and the first relay to notice deletes the old ones.
+//! The date of the counts of logins in Redis: at midnight they begin anew, and the first relay to notice deletes the
+//! old ones.
 
 use std::collections::BTreeSet;
 
@@ -20,12 +21,12 @@ pub struct Dates {
 }
 
 impl Dates {
-    /// Takes a new configuration.
+    /// Applies a new configuration.
     pub fn configure(&mut self, keys: &Keys) {
         self.keys = keys.clone();
     }
 
-    /// Reads the date of new sources, and sets that of all when the day has changed.
+    /// Reads the date of new sources, and updates that of all others when the day has changed.
     pub fn look(&mut self, link: &mut Link<Tag>, state: &State) {
         let now = state.now;
         let date = now.local().date().to_string();

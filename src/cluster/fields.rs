@@ -1,8 +1,14 @@
-//! Fields of a publication.
+//! The fields of a publication.
 
 use std::borrow::Cow;
 
-use crate::json::{Object, scalar};
+use crate::{
+    json::{Object, scalar},
+    message::bytes::{self, MOST_ATTACHMENTS},
+};
+
+/// Why a publication is refused.
+pub type Refused = Cow<'static, str>;
 
 /// A string's value or a number's text; empty if there is no such field.
 pub fn text<'a>(fields: &Object<'a>, name: &str) -> Cow<'a, str> {
@@ -17,4 +23,13 @@ pub fn number(fields: &Object<'_>, name: &str) -> Option<u64> {
 /// Whether a field is `true`.
 pub fn flag(fields: &Object<'_>, name: &str) -> bool {
     fields.get(name).is_some_and(|raw| raw.get() == "true")
+}
+
+/// JSON and its attachments, which it has only if it is marked as `binary`.
+pub fn unpack(binary: bool, json: &str) -> Result<(Cow<'_, str>, Vec<Vec<u8>>), Refused> {
+    if !binary {
+        return Ok((json.into(), Vec::new()));
+    }
+    let (json, attachments) = bytes::unpack(json, MOST_ATTACHMENTS).ok_or("a placeholder without its attachment")?;
+    Ok((json.into(), attachments))
 }

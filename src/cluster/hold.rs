@@ -1,38 +1,39 @@
-//! After Redis was away, publications wait until the other relays, which lost it at the same time, are subscribed again.
+//! Delays publications after an outage of Redis until the other relays, which lost it at the same time, have subscribed
+//! again.
 
 use core::time::Duration;
 
 use crate::{clock::Time, redis::Reply};
 
-/// Holds publications back.
+/// A delay of all publications.
 pub struct Hold {
     /// How many relays must subscribe, this one included.
     subscribers: usize,
-    /// By then all of them have tried again.
+    /// When it ends at the latest: by then all of them have tried to reconnect.
     until: Time,
     /// When to count the subscribers; `None` while the answer is awaited, or if counting is not permitted.
     next_look: Option<Time>,
 }
 
 impl Hold {
-    /// Waits for `others` relays, and for `patience` at most.
+    /// Waits until `others` relays have subscribed, but not longer than `patience`.
     pub fn new(others: usize, patience: Duration, now: Time) -> Hold {
         // Redis needs a moment to see that old connections have ended.
         Hold { subscribers: others + 1, until: now.after(patience), next_look: Some(now.after(LOOK)) }
     }
 
-    /// Whether it has taken too long.
+    /// Whether it has lasted as long as it may.
     pub fn is_over(&self, now: Time) -> bool {
         self.until <= now
     }
 
-    /// Whether to count the subscribers now.
+    /// Whether to count the subscribers now. Returns true once for each count.
     pub fn take_look(&mut self, now: Time) -> bool {
         self.next_look.take_if(|look| *look <= now).is_some()
     }
 
-    /// The subscribers were counted. Returns whether all are there. If counting is not permitted, the hold ends with its
-    /// patience.
+    /// Handles the reply to a count. Returns whether all relays have subscribed. If Redis does not permit counting, the
+    /// hold lasts until its patience ends.
     pub fn handle_count(&mut self, reply: Reply, now: Time) -> bool {
         let count = reply.array().and_then(|parts| usize::try_from(parts.get(1)?.integer()?).ok());
         if count.is_some() {
@@ -41,7 +42,7 @@ impl Hold {
         count.is_some_and(|count| count >= self.subscribers)
     }
 
-    /// When to look again, or to give up.
+    /// When to count again, or to give up.
     pub fn deadline(&self) -> Time {
         self.until.min(self.next_look.unwrap_or(Time::NEVER))
     }

@@ -2,9 +2,8 @@
 
 use super::{
     command::{Command, IncomingMessage},
-    fields::{flag, text},
-    incoming::{Refused, is_new, unpack_if},
-    shared::Context,
+    context::Context,
+    fields::{Refused, flag, text, unpack},
 };
 use crate::{
     json::{Object, comma_list, javascript::js_text},
@@ -14,7 +13,8 @@ use crate::{
     state::{Refusal, State, TenantId},
 };
 
-/// Checks a message of a relay, an old server or a backend.
+/// Checks and decodes a message of a relay, an old server or a backend. `authentic` says whether it is signed with
+/// `redis.secret`.
 pub fn decode_message<'a>(
     cx: &mut Context<'_>,
     fields: &Object<'a>,
@@ -30,7 +30,7 @@ pub fn decode_message<'a>(
     let id = MessageId::parse(&text(fields, "id"));
     let of_relay = authentic || (from_sys && !signs);
     let of_relay = of_relay && id.is_some_and(|id| id.node() == text(fields, "node"));
-    if of_relay && !is_new(cx, fields) {
+    if of_relay && !cx.is_new(fields) {
         return Ok(None);
     }
     let state = &mut *cx.state;
@@ -46,7 +46,7 @@ pub fn decode_message<'a>(
         .len();
     let raw = fields.get("data").map(|raw| raw.get());
     let tenant = match from_sys {
-        // Sessions that were admitted without a signature are in sources that need not be configured.
+        // Sessions in open namespaces may have sources that are not configured.
         true => state.known_tenant(&source).ok_or_else(|| refused(Refusal::SourceUnknown))?,
         false => {
             let tenant = state.tenant(&source).map_err(refused)?;
@@ -59,9 +59,9 @@ pub fn decode_message<'a>(
         true => filename,
         false => "".into(),
     };
-    let (json, attachments) = unpack_if(flag(fields, "binary"), raw.unwrap_or("null"))?;
+    let (json, attachments) = unpack(flag(fields, "binary"), raw.unwrap_or("null"))?;
     let message = IncomingMessage { tenant, room_ids, json, attachments, filename, id };
-    // As JSON it may have six times the bytes that a relay counted before it published it.
+    // Escaped in JSON, data may have six times the bytes that the publishing relay counted.
     let most = if of_relay { 6 * MOST_SPREAD } else { MOST_SPREAD };
     if rooms > 1 && message.data().size() * rooms > most {
         return Err(refused(Refusal::TooWide));
@@ -70,7 +70,7 @@ pub fn decode_message<'a>(
     Ok(Some(Command::Message(message)))
 }
 
-/// Checks that the publisher of a message may publish for its source.
+/// Checks the signature of a message for its source.
 fn check_signature(
     state: &State,
     tenant: TenantId,
@@ -90,7 +90,7 @@ fn check_signature(
         return Err(Refusal::NotifySignMissing.text());
     }
     let signature = Signature::new(&sign, &sign_type, &ts);
-    // The data as node-socket-im converted it to text, or verbatim, as notifications sign it.
+    // The data as node-socket-im converts it to text, or verbatim, as notifications sign it.
     let signed = js_text(raw);
     let right = [&*signed, raw.unwrap_or_default()].into_iter().any(|data| {
         let subject = Subject::Notify { source, room_id, data: data.as_bytes() };
@@ -119,7 +119,7 @@ fn note_sys_info(cx: &mut Context<'_>, fields: &Object<'_>) {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{channel::Channel, incoming::decode, shared::Shared, testing},
+        super::{channel::Channel, context::Shared, incoming::decode, testing},
         *,
     };
     use crate::{message::Data, message_log::MessageLog, sign::to_hex};
@@ -240,7 +240,7 @@ mod tests {
         let wide = format!(r#"{{"source":"demo","room_id":"{rooms}","data":"{data}","from_sys":1}}"#);
         assert_eq!(relay.refused(&wide), Refusal::TooWide.text());
         let of_relay = wide.replace("}", r#","id":"1km9g41o7vkabc123","seq":1,"node":"abc123"}"#);
-        assert!(relay.decode(&of_relay).is_some(), "a relay has counted before it published");
+        assert!(relay.decode(&of_relay).is_some(), "the publishing relay has checked that");
     }
 
     #[test]

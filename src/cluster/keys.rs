@@ -1,4 +1,4 @@
-//! The names of keys in Redis: those of node-socket-im, and a few that only relays use, all behind one prefix.
+//! The names of keys in Redis: those of node-socket-im and a few that only relays use, all with one prefix.
 
 /// Makes the names of keys.
 #[derive(Clone, Debug, Default)]
@@ -7,7 +7,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Keys behind this prefix.
+    /// Keys with this prefix.
     pub fn new(prefix: &str) -> Keys {
         Keys { prefix: prefix.into() }
     }
@@ -17,22 +17,22 @@ impl Keys {
         format!("{}xin_socket_connections_{source}", self.prefix)
     }
 
-    /// A hash: today's logins of a source, by username.
+    /// A hash: the number of today's logins of a source, by username.
     pub fn today(&self, source: &str) -> String {
         format!("{}xin_socket_connections_today_{source}", self.prefix)
     }
 
-    /// A string: the date of those logins.
+    /// A string: the date of those counts.
     pub fn date(&self, source: &str) -> String {
         format!("{}relay_today:{source}", self.prefix)
     }
 
-    /// A hash: messages that came in, by the server's address.
+    /// A hash: the number of messages received, by the server's address.
     pub fn messages(&self) -> String {
         format!("{}xin_socket_message_location", self.prefix)
     }
 
-    /// A hash: logins, by the server's address.
+    /// A hash: the number of logins, by the server's address.
     pub fn logins(&self) -> String {
         format!("{}xin_socket_session_location", self.prefix)
     }
@@ -47,7 +47,7 @@ impl Keys {
         format!("{}relay_alive:{node}", self.prefix)
     }
 
-    /// A string that exists while another relay removes what the relay `node` left behind.
+    /// A string that exists while another relay removes the records of the dead relay `node`.
     pub fn cleanup(&self, node: &str) -> String {
         format!("{}relay_sweep:{node}", self.prefix)
     }

@@ -1,8 +1,14 @@
-//! Which other relays are alive: each renews a key that expires, and is dead once two looks in a row found no key.
+//! Which other relays are alive: each renews a heartbeat key that expires. A relay is dead once two checks in a row
+//! found no key.
 
 use std::{collections::BTreeSet, mem};
 
-use super::{keys::Keys, nodes::NodeInfo, shared::Context, tag::Tag};
+use super::{
+    context::Context,
+    keys::Keys,
+    nodes::{LONGEST_NAME, NodeInfo},
+    tag::Tag,
+};
 use crate::{
     clock::Time,
     json::Object,
@@ -18,14 +24,14 @@ pub struct Liveness {
     /// The relays whose keys are looked for, and those of them whose key was found.
     listed: Vec<NodeInfo>,
     alive: BTreeSet<Box<str>>,
-    /// Replies that have not come.
+    /// How many replies are missing.
     awaited: usize,
-    /// The relays without a key at the last look.
+    /// The relays without a key at the last check.
     silent: BTreeSet<Box<str>>,
 }
 
 impl Liveness {
-    /// Takes a new configuration; `node` is this relay's name.
+    /// Applies a new configuration. `node` is this relay's name.
     pub fn configure(&mut self, keys: &Keys, node: &str) {
         self.keys = keys.clone();
         self.own = node.into();
@@ -36,14 +42,14 @@ impl Liveness {
         self.awaited = 0;
     }
 
-    /// Reads the list of relays, unless the last look is still under way.
+    /// Reads the list of relays, unless the last check is not over.
     pub fn look(&mut self, link: &mut Link<Tag>, now: Time) {
         if self.awaited == 0 {
             link.command(&[b"HGETALL", self.keys.nodes().as_bytes()], Tag::Nodes, now);
         }
     }
 
-    /// The list of relays.
+    /// Handles the list of relays.
     pub fn handle_nodes(&mut self, reply: Reply, link: &mut Link<Tag>, cx: &mut Context<'_>) {
         let now = cx.state.now.time;
         // After an error the last list stays, and the next heartbeat asks again.
@@ -53,7 +59,7 @@ impl Liveness {
         cx.shared.nodes.greeted.clear();
         for pair in pairs.chunks_exact(2).take(MOST_NODES) {
             let (Some(node), Some(info)) = (pair[0].text(), pair[1].text()) else { continue };
-            if *node == *self.own || node.len() > LONGEST_NODE || info.len() > LONGEST_INFO {
+            if *node == *self.own || node.len() > LONGEST_NAME || info.len() > LONGEST_INFO {
                 continue;
             }
             self.listed.push(NodeInfo { node: node.into(), info: info.into() });
@@ -66,7 +72,7 @@ impl Liveness {
         }
     }
 
-    /// Whether a relay's key exists.
+    /// Handles the reply that says whether a relay's key exists.
     pub fn handle_key(&mut self, node: Box<str>, reply: &Reply, link: &mut Link<Tag>, cx: &mut Context<'_>) {
         // An error says nothing about the relay.
         if *reply != Reply::Integer(0) {
@@ -95,7 +101,7 @@ impl Liveness {
         }
     }
 
-    /// The sources in which a listed relay says that it has sessions; `None` if it is not listed.
+    /// The sources in a listed relay's description; `None` if the relay is not listed.
     pub fn sources_of(&self, node: &str) -> Option<Vec<Box<str>>> {
         self.listed.iter().find(|relay| *relay.node == *node).map(|relay| sources(&relay.info))
     }
@@ -108,13 +114,11 @@ fn sources(info: &str) -> Vec<Box<str>> {
     sources.unwrap_or_default().into_keys().map(|name| name.into()).collect()
 }
 
-/// Milliseconds that one relay has to clean up after another.
+/// How many milliseconds the lock for cleaning up after a relay lasts.
 const LOCKED: &[u8] = b"60000";
-/// Relays that are looked for.
+/// The most relays that are checked.
 const MOST_NODES: usize = 1024;
-/// Bytes of a relay's name.
-const LONGEST_NODE: usize = 64;
-/// Bytes of a relay's description.
+/// The most bytes of a relay's description.
 const LONGEST_INFO: usize = 1024 * 1024;
 
 #[cfg(test)]

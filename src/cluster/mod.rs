@@ -1,29 +1,44 @@
 //! Other relays over Redis (docs/cluster.md, docs/protocol.md: Redis). Relays with the same Redis act as one: a message
 //! reaches the members of its rooms at all of them, and operators see the sessions of all of them.
 //!
-//! [`Cluster`] publishes what other relays need to know, turns what they publish into [`Command`]s as data, maintains the
-//! presence records of this relay's sessions, and looks up what other relays have. It decides when to connect to Redis and
-//! what is sent on which connection; the server moves the bytes. Delivery at this relay never waits for Redis.
+//! [`Cluster`] publishes what other relays need to know, decodes what they publish into [`Command`]s, maintains the
+//! presence records of this relay's sessions, and looks up what other relays have. It decides when to connect to Redis
+//! and what is sent on which connection; the server moves the bytes. Delivery at this relay never waits for Redis.
 //!
-//! Outgoing: [`publisher`] numbers and seals, [`publish`] has the commands, [`send_queue`] keeps them until Redis confirms
-//! them. Incoming: [`connections`] yields publications, [`incoming`] checks and decodes them. State in Redis: [`upkeep`].
-//! What callers and connections work on together is [`shared`].
+//! From Redis to a client: [`connections`] yields the publications of the subscriber connection; [`incoming`] finds out
+//! where one comes from ([`seal`]) and has it decoded by [`incoming_message`] or [`incoming_command`], which check it;
+//! [`events::cluster`](crate::events::cluster) carries out the [`command`].
+//!
+//! From a client to Redis: [`publisher`] numbers and seals messages and the commands of [`outgoing_command`];
+//! [`send_queue`] keeps them until Redis confirms them. After an outage [`hold`] delays them until other relays are
+//! subscribed again.
+//!
+//! In Redis: [`upkeep`] has the timetable. [`records`] gathers changes of sessions and [`record_writer`] writes them;
+//! [`liveness`] finds out which relays are alive, [`cleanup`] removes the records of those that are not, and [`dates`]
+//! resets the counts of the day's logins. [`keys`] has the names.
+//!
+//! Look-ups: [`user_lookups`] asks other relays for a user; [`scans`] reads for operators' pages what
+//! [`cached_lookups`] then keeps for two seconds.
+//!
+//! [`membership`] has the methods of [`Cluster`]. What these and [`connections`] share is in [`context`].
 
 mod cached_lookups;
 mod channel;
 mod cleanup;
 mod command;
 mod connections;
+mod context;
 mod dates;
-mod facade;
 mod fields;
 mod hold;
 mod incoming;
+mod incoming_command;
 mod incoming_message;
 mod keys;
 mod liveness;
+mod membership;
 mod nodes;
-mod publish;
+mod outgoing_command;
 mod publisher;
 mod record_writer;
 mod records;
@@ -31,7 +46,6 @@ mod remote_sessions;
 mod scans;
 mod seal;
 mod send_queue;
-mod shared;
 mod status;
 mod tag;
 mod upkeep;
@@ -45,7 +59,7 @@ pub use self::{
     channel::Channel,
     command::{Command, IncomingEvent, IncomingMessage, Reach, Recipients, RefreshTarget},
     connections::Input,
-    facade::{Cluster, Reconfigured},
+    membership::{Cluster, Reconfigured},
     nodes::NodeInfo,
     publisher::Publication,
     remote_sessions::RemoteSessions,

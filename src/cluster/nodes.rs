@@ -25,8 +25,8 @@ pub struct NodeInfo {
 }
 
 impl Nodes {
-    /// Checks the number of a publication: how many are missing before it; `None` if it was received before. Zero stands
-    /// for no number.
+    /// Checks the number of a publication. Returns how many are missing before it, or `None` if it was received before.
+    /// Zero means that it has no number.
     pub fn receive(&mut self, node: &str, number: u64) -> Option<u64> {
         if number == 0 {
             return Some(0);
@@ -50,7 +50,7 @@ impl Nodes {
         Some(0)
     }
 
-    /// A relay greets; `last` is the number of its last publication. Returns how many of those never came.
+    /// A relay greets. `last` is the number of its last publication. Returns how many of its publications were missed.
     pub fn greet(&mut self, node: &str, last: u64) -> u64 {
         if self.greeted.len() >= MOST_NODES {
             return 0;
@@ -76,14 +76,21 @@ impl Nodes {
         self.listed.retain(|known| *known.node != *node);
     }
 
-    /// The connection is lost: nothing is known of the others until it is back.
+    /// The connection is lost: until it is back, no other relay counts as alive.
     pub fn disconnect(&mut self) {
         self.alive.clear();
         self.listed.clear();
     }
 }
 
-/// Relays whose numbers are remembered.
+/// Whether a relay can have that name.
+pub fn is_name(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len())
+}
+
+/// The most bytes of a relay's name.
+pub const LONGEST_NAME: usize = 64;
+/// The most relays whose numbers are remembered.
 const MOST_NODES: usize = 1024;
 
 #[cfg(test)]

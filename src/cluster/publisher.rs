@@ -1,4 +1,5 @@
-//! Publications of this relay: numbered, sealed, and kept until the connection to Redis takes them.
+//! The publications of this relay: numbers and seals them, and keeps them until
+//! [`Connections`](super::connections::Connections) takes them.
 
 use std::{io::Write, mem};
 
@@ -12,7 +13,7 @@ use crate::{
     state::State,
 };
 
-/// Publishes in the name of this relay. While the cluster is off it drops everything.
+/// Makes the publications of this relay. While the cluster is off it drops everything.
 #[derive(Default)]
 pub struct Publisher {
     seal: Option<Seal>,
@@ -22,26 +23,26 @@ pub struct Publisher {
     waiting: Vec<Publication>,
 }
 
-/// Something to be published.
+/// A message or command to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
     /// The channel.
     pub channel: Channel,
     /// A JSON object.
     pub payload: Vec<u8>,
-    /// Whether it is worthless if it comes late: it is not kept while Redis is away.
+    /// Whether it is useless later: it is dropped while there is no connection.
     pub volatile: bool,
 }
 
 impl Publisher {
-    /// Sets this relay's name and the address that it gives.
+    /// Sets this relay's name, and the IP address that it reports.
     pub fn introduce(&mut self, node: String, ip: &str) {
         self.node = node.into();
         self.ip = ip.into();
     }
 
-    /// Sets `redis.secret` and the seconds by which a signature's time may be off; `None` switches the cluster off. Numbers
-    /// go on, because other relays remember the last one.
+    /// Sets `redis.secret`, and by how many seconds a signature's time may be off. `None` switches the cluster off. The
+    /// numbering continues, because other relays remember the last number.
     pub fn configure(&mut self, settings: Option<(Option<&[u8]>, u64)>) {
         self.seal = settings.map(|(secret, window)| Seal::new(&self.node, secret, window));
         if self.seal.is_none() {
@@ -64,17 +65,17 @@ impl Publisher {
         &self.node
     }
 
-    /// The address that it gives.
+    /// The IP address that it reports.
     pub fn ip(&self) -> &str {
         &self.ip
     }
 
-    /// The publications that wait, oldest first.
+    /// Takes the publications, oldest first.
     pub fn take(&mut self) -> Vec<Publication> {
         mem::take(&mut self.waiting)
     }
 
-    /// Where a publication on a channel comes from; `None` if the cluster is off.
+    /// Finds out where a publication on a channel comes from; `None` if the cluster is off.
     pub fn open<'a>(&self, channel: &Channel, payload: &'a [u8], unix: u64) -> Option<Opened<'a>> {
         let place = match channel {
             Channel::Messages | Channel::Commands => channel.place(),
@@ -87,7 +88,7 @@ impl Publisher {
     fn publish(&mut self, state: &mut State, channel: Channel, mut payload: Vec<u8>, volatile: bool) {
         let Some(seal) = &self.seal else { return };
         state.stats.redis_published += 1;
-        // Numbers let every relay tell repetitions and gaps. A volatile publication is never sent a second time, and an
+        // By the numbers each relay detects repetitions and gaps. A volatile publication is never sent again, and an
         // answer for one relay would be a gap for all others.
         let number = match channel {
             Channel::Messages | Channel::Commands if !volatile => {
@@ -134,7 +135,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes that this relay is there, with the number of its last publication.
+    /// Publishes that this relay is alive, with the number of its last publication.
     pub fn hello(&mut self, state: &mut State) {
         let last = self.last_number;
         self.command(state, "hello", Channel::Commands, true, |line| line.shown("last", last));
@@ -146,15 +147,15 @@ impl Publisher {
         self.command(state, "bye", Channel::Commands, true, |line| line.shown("last", last));
     }
 
-    /// Publishes a command to itself, which has no effect, to see whether Redis permits publishing.
+    /// Publishes a command without effect to this relay itself, to find out whether Redis permits publishing.
     pub fn probe(&mut self, state: &mut State) {
         let own = Channel::Relay(self.node.clone());
         self.command(state, "try", own, true, |_| {});
     }
 }
 
-/// A message as node-socket-im wrote it, its keys in their order, then the id that relays add; without the last brace. Only
-/// messages of backends have the fields `filename` and `ip`.
+/// A message as node-socket-im wrote it, its keys in their order, then the id that relays add; without the last brace.
+/// Only messages of backends have the fields `filename` and `ip`.
 fn message(source: &str, rooms: &str, data: Data<'_>, backend: Option<(&str, &str)>, id: MessageId) -> Vec<u8> {
     let mut out = b"{\"source\":".to_vec();
     write_string(&mut out, source);

@@ -4,9 +4,9 @@ use core::time::Duration;
 use std::{collections::BTreeMap, mem};
 
 use super::{
+    context::Context,
     keys::Keys,
     records::{RecordBatch, Removed},
-    shared::Context,
     tag::Tag,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     redis::{Link, Reply},
 };
 
-/// Writes batches; the next one when the last one is confirmed.
+/// Writes batches, each after the last one was confirmed.
 #[derive(Default)]
 pub struct RecordWriter {
     /// Writes of the last batch that are not confirmed, and the records that it removes.
@@ -31,7 +31,7 @@ impl RecordWriter {
         self.next = now;
     }
 
-    /// The connection is lost. Returns the records that perhaps were not removed.
+    /// The connection is lost. Returns the records of which it is unknown whether they were removed.
     pub fn handle_end(&mut self) -> Vec<Removed> {
         self.unconfirmed = 0;
         mem::take(&mut self.removing)
@@ -47,7 +47,7 @@ impl RecordWriter {
         if self.is_idle() { self.next } else { Time::NEVER }
     }
 
-    /// Sends the next batch if it is due; when relay stops it is always due. Returns whether everything is written.
+    /// Sends the next batch if it is due; while relay stops it always is. Returns whether everything is written.
     pub fn pump(&mut self, keys: &Keys, link: &mut Link<Tag>, cx: &mut Context<'_>, stopping: bool) -> bool {
         let now = cx.state.now;
         if !self.is_idle() {
@@ -108,13 +108,13 @@ impl RecordWriter {
         self.removing = batch.removed;
     }
 
-    /// Counts writes outside of batches whose confirmation matters as well.
+    /// Counts writes outside of batches that must be confirmed as well.
     pub fn expect(&mut self, writes: usize) {
         self.unconfirmed += writes;
     }
 
-    /// A write is confirmed or refused. Returns whether the batch is over and must be repeated, in `pause`: Redis does not
-    /// say which records it refused.
+    /// Handles the reply to a write. Returns whether the batch is complete and some of it was refused. The next batch
+    /// then waits for `pause`, and all records must be written again, because it is unknown which ones were refused.
     pub fn handle_reply(&mut self, reply: &Reply, pause: Duration, cx: &mut Context<'_>) -> bool {
         self.unconfirmed = self.unconfirmed.saturating_sub(1);
         self.refused |= matches!(reply, Reply::Error(_));
@@ -131,9 +131,9 @@ impl RecordWriter {
     }
 }
 
-/// Seconds that a hash stays without a relay or server that writes to it, as with node-socket-im.
+/// Seconds until a hash expires that nobody writes to, as with node-socket-im.
 pub const EXPIRES: &[u8] = b"43200";
-/// Sessions in a batch: some 80 kB.
+/// The most sessions in a batch: about 80 kB.
 const BATCH: usize = 200;
-/// How long a first change waits for others.
+/// How long the first change waits for others.
 const GATHER: Duration = Duration::from_millis(50);

@@ -1,5 +1,5 @@
-//! Presence records: each session is a JSON object in its source's hash in Redis, as node-socket-im wrote it. Changes are
-//! gathered and written in batches; a session that changes twice before its record is written is written once.
+//! Presence records: each session is a JSON object in its source's hash in Redis, as node-socket-im wrote it. Changes
+//! are gathered and written in batches; a session that changes twice before its record is written is written once.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,7 +14,7 @@ use crate::{
     state::{State, TenantId, info::protocol, record::RecordState},
 };
 
-/// What is to be written to Redis. Sessions whose records changed are in [`State::changed`].
+/// Changes that are not written to Redis yet. Sessions whose records changed are in [`State::changed`].
 #[derive(Default)]
 pub struct Records {
     on: bool,
@@ -23,7 +23,7 @@ pub struct Records {
     logins_by_user: BTreeMap<(TenantId, Box<str>), u64>,
     logins: u64,
     messages: u64,
-    /// An old server started, and deletes all records when it does.
+    /// Whether an old server has started, which deletes all records when it starts.
     pub deleted_by_old_server: bool,
 }
 
@@ -41,7 +41,7 @@ pub struct RecordBatch {
     pub logins_by_user: Vec<(Rc<str>, Box<str>, u64)>,
     /// Logins at this relay.
     pub logins: u64,
-    /// Messages that came in at this relay.
+    /// Messages that this relay received.
     pub messages: u64,
 }
 
@@ -60,12 +60,12 @@ impl Records {
         !state.changed.is_empty() || !self.removed.is_empty() || self.logins > 0 || self.messages > 0
     }
 
-    /// Records that perhaps were not removed, to be removed again.
+    /// Removes records again of which it is unknown whether they were removed.
     pub fn remove_again(&mut self, removed: Vec<Removed>) {
         self.removed.extend(removed);
     }
 
-    /// Counts a message that came in here.
+    /// Counts a message that this relay received.
     pub fn count_message(&mut self) {
         self.messages += u64::from(self.on);
     }
@@ -90,7 +90,7 @@ impl Records {
         }
     }
 
-    /// The next changes, of at most `most` sessions.
+    /// Takes the next changes, of at most `most` sessions.
     pub fn take_batch(&mut self, state: &mut State, (node, ip): (&str, &str), most: usize, now: Now) -> RecordBatch {
         let mut batch = RecordBatch::default();
         while batch.written.len() < most
@@ -114,14 +114,14 @@ impl Records {
         batch
     }
 
-    /// The connection is ready: all records are to be written.
+    /// The connection is ready: all records must be written.
     pub fn connect(state: &mut State) {
         state.track_changes(true);
         Records::write_all(state);
     }
 
-    /// The connection is lost, and it is unknown whether `removed` were removed. Which records Redis has is remembered with
-    /// each session.
+    /// The connection is lost, and it is unknown whether `removed` were removed. Each session remembers whether Redis
+    /// has its record.
     pub fn disconnect(&mut self, state: &mut State, removed: Vec<Removed>) {
         state.track_changes(false);
         self.removed.extend(removed);
@@ -136,7 +136,7 @@ impl Records {
         }
     }
 
-    /// Redis may have lost our records: all are to be written again.
+    /// Queues all records: Redis may have lost them.
     pub fn write_all(state: &mut State) {
         for key in state.admitted().map(|(key, _)| key).collect::<Vec<_>>() {
             state.mark_changed(key);
@@ -173,7 +173,7 @@ fn record(state: &State, (node, ip): (&str, &str), key: SessionKey, now: Now) ->
     String::from_utf8(out).expect("made of text")
 }
 
-/// For each source the record of one session that Redis should have: a sample to check.
+/// For each source, one record that Redis should have: a sample to check.
 pub fn samples(state: &State) -> Vec<Removed> {
     let mut samples = vec![None; state.tenants.len()];
     for (key, session) in state.sessions.iter().filter(|(_, session)| session.record == RecordState::Written) {
@@ -183,7 +183,7 @@ pub fn samples(state: &State) -> Vec<Removed> {
     tenants.filter_map(|(tenant, key)| Some((tenant.name.clone(), state.sids.socket(key?).into()))).collect()
 }
 
-/// How many sessions these sources have at all relays, if Redis counts so many records.
+/// How many sessions each source has at all relays, given how many records Redis has of it.
 pub fn sessions_everywhere<'a>(state: &State, counted: impl Iterator<Item = (&'a str, u64)>) -> Vec<(&'a str, u64)> {
     // By tenant: the sessions here, and how many of them have a record.
     let mut counts = vec![(0, 0); state.tenants.len()];
@@ -199,7 +199,7 @@ pub fn sessions_everywhere<'a>(state: &State, counted: impl Iterator<Item = (&'a
     counted.filter_map(all).collect()
 }
 
-/// Usernames whose logins wait to be written.
+/// The most usernames whose logins wait to be written.
 const MOST_NAMES: usize = 10_000;
 
 #[cfg(test)]
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_redis_has_is_remembered_while_it_is_away() {
+    fn records_in_redis_are_remembered_during_an_outage() {
         let (mut state, mut records) = (testing::state(), Records::default());
         records.switch(true, &mut state);
         Records::connect(&mut state);

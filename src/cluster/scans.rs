@@ -1,13 +1,13 @@
-//! Reading look-ups from Redis, in parts, so that a large hash delays neither Redis nor the loop.
+//! Reads look-ups from Redis in parts, so that a large hash delays neither Redis nor the event loop.
 
 use core::time::Duration;
 use std::{collections::BTreeMap, mem};
 
 use super::{
     cached_lookups::{Answer, Topic},
+    context::{Context, Shared},
     keys::Keys,
     remote_sessions::RemoteSessions,
-    shared::{Context, Shared},
     tag::Tag,
 };
 use crate::{
@@ -25,7 +25,7 @@ pub struct Scans {
 }
 
 struct Scan {
-    /// Tells its replies from those to an earlier scan of the same topic.
+    /// Distinguishes its replies from those to an earlier scan of the same topic.
     number: u64,
     sessions: RemoteSessions,
     counts: BTreeMap<Box<str>, u64>,
@@ -35,7 +35,7 @@ struct Scan {
 }
 
 impl Scans {
-    /// Takes a new configuration.
+    /// Applies a new configuration.
     pub fn configure(&mut self, redis: &Redis) {
         self.keys = Keys::new(&redis.key_prefix);
     }
@@ -76,7 +76,7 @@ impl Scans {
         link.command(&[b"HSCAN", key.as_bytes(), cursor, b"COUNT", b"200"], Tag::Scan(topic.clone(), number), now);
     }
 
-    /// A part of a hash.
+    /// Handles a part of a hash.
     pub fn handle_part(
         &mut self,
         (topic, number): (Topic, u64),
@@ -109,7 +109,7 @@ impl Scans {
         }
     }
 
-    /// The number of records of a source.
+    /// Handles the number of records of a source.
     pub fn handle_count(&mut self, number: u64, index: usize, reply: &Reply, cx: &mut Context<'_>) {
         let Some(scan) = self.open.get_mut(&Topic::Sessions).filter(|scan| scan.number == number) else { return };
         let last = index + 1 == scan.sources.len();
@@ -171,7 +171,7 @@ pub fn scan_parts(reply: Reply) -> Option<(Vec<u8>, Vec<Reply>)> {
 
 /// How long a page waits for a look-up.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Names of a hash that are kept.
+/// The most names of a hash that are kept.
 const MOST_NAMES: usize = 1_000_000;
-/// The largest number that is kept: a million of them can be summed.
+/// The largest count: a million of these can be summed without overflow.
 const MOST_COUNTED: i64 = 1 << 40;

@@ -1,10 +1,10 @@
-//! How a publication ends: its number, the relay it comes from, and an HMAC if `redis.secret` is set.
+//! The last fields of a publication: its number, the relay it comes from, and an HMAC if `redis.secret` is set.
 
 use std::io::Write;
 
 use crate::sign::{hmac_hex, same_secret};
 
-/// Ends the publications of this relay, and finds out where others come from.
+/// Adds these fields to the publications of this relay, and checks those of others.
 pub struct Seal {
     /// `,"node":"…"`.
     own: Box<str>,
@@ -18,7 +18,7 @@ pub struct Seal {
 pub enum Opened<'a> {
     /// This relay.
     Own,
-    /// Another relay, an old server or a backend; and whether it is signed with `redis.secret`.
+    /// Another relay, an old server or a backend: the text, and whether it is signed with `redis.secret`.
     Foreign(&'a str, bool),
     /// Unknown: it is not UTF-8.
     NotText,
@@ -35,7 +35,7 @@ impl Seal {
         self.secret.is_some()
     }
 
-    /// Ends a JSON object that lacks its last brace. The signature binds it to `place` and to the time.
+    /// Completes a JSON object that lacks its last brace. The signature covers `place` and the time, too.
     pub fn close(&self, payload: &mut Vec<u8>, number: u64, place: &str, unix: u64) {
         if self.signs() {
             write!(payload, ",\"ts\":{unix}").expect("writing to memory succeeds");
@@ -48,7 +48,7 @@ impl Seal {
         payload.push(b'}');
     }
 
-    /// Where a publication comes from. Own ones are recognized by comparing their last bytes.
+    /// Finds out where a publication comes from. This relay's own are recognized by their last bytes.
     pub fn open<'a>(&self, payload: &'a [u8], place: &str, unix: u64) -> Opened<'a> {
         let Ok(text) = core::str::from_utf8(payload) else { return Opened::NotText };
         let (mut body, mut authentic) = (text.trim_ascii_end().strip_suffix('}').unwrap_or(text), false);

@@ -1,12 +1,12 @@
-//! Publications that wait until Redis confirms them, also while it is away. Bounded in bytes and in age: the oldest is
-//! dropped first, and counted.
+//! Publications that wait until Redis confirms them, also during an outage. The queue is bounded in bytes and age: the
+//! oldest publication is dropped first, and counted.
 
 use core::time::Duration;
 use std::collections::VecDeque;
 
 use crate::clock::Time;
 
-/// Encoded commands in their order.
+/// Encoded commands in order.
 #[derive(Default)]
 pub struct SendQueue {
     queue: VecDeque<Entry>,
@@ -16,7 +16,7 @@ pub struct SendQueue {
     last: u64,
     /// How many of them, from the front, were sent on this connection.
     sent: usize,
-    /// Commands that were sent and made room before they were confirmed: Redis may have received them.
+    /// Commands that were sent and then evicted before they were confirmed: Redis may have received them.
     evicted: u64,
     dropped: u64,
 }
@@ -29,13 +29,13 @@ struct Entry {
 }
 
 impl SendQueue {
-    /// Sets the bounds: bytes, and how long a command waits.
+    /// Sets the bounds: bytes, and how long a command may wait.
     pub fn configure(&mut self, most: usize, age: Duration) {
         (self.most, self.age) = (most, age);
     }
 
-    /// Queues a command. A `volatile` one is not sent on a later connection. One that is larger than the bound is queued only
-    /// if it can be sent at once (`sending`).
+    /// Queues a command. A `volatile` one is not sent on a later connection. A command that is larger than the bound is
+    /// queued only if it can be sent at once (`sending`).
     pub fn push(&mut self, command: Vec<u8>, volatile: bool, sending: bool, now: Time) {
         let large = command.len() + OVERHEAD > self.most;
         if large && !sending {
@@ -112,7 +112,7 @@ impl SendQueue {
     }
 }
 
-/// Bytes that a queued command costs beside its own.
+/// Bytes that a queued command takes in addition to its own.
 const OVERHEAD: usize = size_of::<Entry>();
 
 #[cfg(test)]
@@ -188,6 +188,6 @@ mod tests {
         queue.expire(at(11));
         assert_eq!((queue.take_dropped(), sent(&mut queue)), (2, vec![('c', 3)]));
         queue.expire(at(99));
-        assert!(!queue.is_empty(), "it is on its way");
+        assert!(!queue.is_empty(), "it was sent");
     }
 }

@@ -11,20 +11,20 @@ use crate::{clock::Time, config::RedisUrl, health::Health, message_log::MessageL
 pub struct Status {
     /// The last error that Redis answered, and when.
     error: Option<(String, Time)>,
-    /// Whether that was to a publication: the link does not work until one succeeds.
+    /// Whether that was the reply to a publication: the link does not work until one succeeds.
     mute: bool,
     health: Health,
 }
 
 impl Status {
-    /// The link is configured, and not tried yet; or it is off.
+    /// The link is configured and not connected yet, or it is off.
     pub fn reset(&mut self, on: bool) {
         let health = if on { Health::Failing(NOT_YET.into()) } else { Health::Off };
         *self = Status { health, ..Status::default() };
     }
 
-    /// Redis answered a command with an error. One to another command does not replace one to a publication, which is what
-    /// other relays notice.
+    /// Redis answered a command with an error. An error of another command does not replace that of a publication,
+    /// which matters more: other relays get nothing.
     pub fn handle_error(&mut self, why: &str, publishing: bool, now: Time) {
         if publishing || !self.mute {
             self.error = Some((truncate(why, LONGEST_WHY).to_owned(), now));
@@ -32,7 +32,7 @@ impl Status {
         }
     }
 
-    /// A publication succeeded. Returns whether that is news.
+    /// A publication succeeded. Returns whether the last one had failed.
     pub fn handle_published(&mut self) -> bool {
         let news = self.mute;
         if news {
@@ -41,12 +41,12 @@ impl Status {
         news
     }
 
-    /// The connection for commands is lost. The next one may have other permissions: its greeting will show.
+    /// The publisher connection is lost. The next one may have other permissions; its `hello` will show.
     pub fn handle_end(&mut self) {
         self.mute = false;
     }
 
-    /// Whether to try to publish again.
+    /// Whether to try to publish again: once per heartbeat after an error.
     pub fn wants_probe(&mut self, heartbeat: Duration, now: Time) -> bool {
         match &mut self.error {
             Some((_, since)) if self.mute && now.since(*since) >= heartbeat => {
@@ -79,7 +79,7 @@ impl Status {
                 log.system("redis", |line| line.text("state", "linked"));
             }
             (Health::Fine, Health::Failing(why)) => {
-                warn!("redis: {url}: {why}; members of this relay are served, siblings are not reached");
+                warn!("redis: {url}: {why}; clients of this relay are served, other relays are not reached");
                 log.system("redis", |line| line.text("state", why));
             }
             (Health::Failing(before), Health::Failing(why)) if before == NOT_YET && why != NOT_YET => {
@@ -91,8 +91,8 @@ impl Status {
         self.health = health;
     }
 
-    /// The health for operators' pages. An error of Redis may name users and keys, which belong in the log only; its first
-    /// word mostly says enough.
+    /// The health for operators' pages: of an error of Redis only the code, its first word, because the rest may name
+    /// users and keys, which belong in the log only.
     pub fn public(&self) -> Health {
         let brief = |why: &str| {
             let (what, said) = why.split_once(": ").filter(|(what, _)| what.contains("refuse"))?;
@@ -107,7 +107,7 @@ impl Status {
 }
 
 const NOT_YET: &str = "not connected yet";
-/// Bytes of a reason that are kept.
+/// The most bytes of a reason.
 pub const LONGEST_WHY: usize = 200;
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
-//! What this relay maintains in Redis: its heartbeat, its description, the records of its sessions, and order after relays
-//! that died.
+//! What this relay maintains in Redis: its heartbeat, its description and the records of its sessions; and when it
+//! checks other relays and cleans up after dead ones.
 //!
-//! Beside the keys of node-socket-im there are, behind the same prefix: `relay_nodes`, a hash of descriptions by relay;
-//! `relay_alive:NODE`, which expires unless its relay renews it; `relay_sweep:NODE`, a lock; and `relay_today:SOURCE`, the
-//! date of the counts of today's logins.
+//! In addition to the keys of node-socket-im there are, with the same prefix: `relay_nodes`, a hash of descriptions by
+//! relay; `relay_alive:NODE`, which expires unless its relay renews it; `relay_sweep:NODE`, a lock; and
+//! `relay_today:SOURCE`, the date of the counts of today's logins.
 
 use core::{mem, time::Duration};
 
 use super::{
     cleanup::Cleanup,
+    context::{Context, Shared},
     dates::Dates,
     keys::Keys,
     liveness::Liveness,
     record_writer::{EXPIRES, RecordWriter},
     records::{Records, samples},
-    shared::{Context, Shared},
     tag::Tag,
 };
 use crate::{
@@ -38,7 +38,7 @@ pub struct Upkeep {
     next_beat: Time,
     /// When the hashes' time to live is renewed.
     next_renewal: Time,
-    /// When our own records are compared with the sessions here.
+    /// When this relay's records are compared with its sessions.
     next_review: Time,
     /// When all records are written again.
     write_all: Option<Time>,
@@ -56,7 +56,7 @@ enum Stopping {
 }
 
 impl Upkeep {
-    /// Takes a new configuration; `node` is this relay's name.
+    /// Applies a new configuration. `node` is this relay's name.
     pub fn configure(&mut self, redis: &Redis, node: &str) {
         self.keys = Keys::new(&redis.key_prefix);
         self.node = node.into();
@@ -86,7 +86,7 @@ impl Upkeep {
         }
     }
 
-    /// When something is due.
+    /// When [`Upkeep::pump`] has something to do.
     pub fn deadline(&self) -> Time {
         self.next_beat.min(self.write_all.unwrap_or(Time::NEVER)).min(self.writer.deadline())
     }
@@ -95,7 +95,7 @@ impl Upkeep {
     pub fn pump(&mut self, link: &mut Link<Tag>, cx: &mut Context<'_>) {
         let now = cx.state.now.time;
         if mem::take(&mut cx.shared.records.deleted_by_old_server) {
-            // It deletes the records on one connection and says that it starts on another.
+            // It deletes the records on one connection and announces its start on another.
             self.write_all = Some(now.after(AFTER_START));
         }
         if self.write_all.take_if(|at| *at <= now).is_some() {
@@ -123,7 +123,7 @@ impl Upkeep {
         let now = cx.state.now.time;
         let (alive, nodes) = (self.keys.alive(&self.node), self.keys.nodes());
         let lifetime = (self.heartbeat * LIFETIME).as_millis().to_string();
-        // Only if it exists: otherwise Redis was emptied, or another relay took this one for dead.
+        // XX: only if the key exists. Otherwise Redis was emptied, or another relay took this one for dead.
         link.command(&[b"SET", alive.as_bytes(), b"1", b"PX", lifetime.as_bytes(), b"XX"], Tag::OwnKey, now);
         let info = describe(cx.shared, cx.state);
         link.command(&[b"HSET", nodes.as_bytes(), self.node.as_bytes(), info.as_bytes()], Tag::Write, now);
@@ -149,7 +149,7 @@ impl Upkeep {
         self.dates.look(link, cx.state);
     }
 
-    /// A reply to one of its commands.
+    /// Handles a reply to one of its commands.
     pub fn handle_reply(&mut self, tag: Tag, reply: Reply, link: &mut Link<Tag>, cx: &mut Context<'_>) {
         let now = cx.state.now;
         match tag {
@@ -201,7 +201,7 @@ impl Upkeep {
         self.stopping != Stopping::No
     }
 
-    /// Whether Redis has nothing of this relay any more.
+    /// Whether everything of this relay is removed from Redis.
     pub fn has_stopped(&self, shared: &Shared, state: &State) -> bool {
         self.stopping == Stopping::Announced && self.writer.is_idle() && !shared.records.has_changes(state)
     }
@@ -229,13 +229,13 @@ pub fn describe(shared: &Shared, state: &State) -> String {
     String::from_utf8(out).expect("made of text")
 }
 
-/// Heartbeats until a relay's key expires.
+/// After how many heartbeats a relay's key expires.
 const LIFETIME: u32 = 4;
-/// Heartbeats from the beginning of a connection until our own records are reviewed.
+/// How many heartbeats after the start of a connection this relay reviews its own records.
 const REVIEW: u32 = 5;
-/// How often the hashes' time to live is renewed, and our own records are reviewed.
+/// How often the hashes' time to live is renewed, and this relay's own records are reviewed.
 const RENEWAL: Duration = Duration::from_secs(600);
-/// From an old server's message that it starts until it has certainly deleted the records.
+/// How long after announcing its start an old server has certainly deleted the records.
 const AFTER_START: Duration = Duration::from_millis(1500);
 
 #[cfg(test)]

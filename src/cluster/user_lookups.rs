@@ -12,7 +12,7 @@ use crate::{clock::Time, key::SessionKey};
 /// What a session wants to know about a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserQuery {
-    /// An event was published for a user. Its sender is told if no relay has the user.
+    /// An event was published for a user. Its sender gets an error if no relay has the user.
     Reach {
         /// The sender.
         session: SessionKey,
@@ -96,9 +96,9 @@ impl UserLookups {
     }
 }
 
-/// Look-ups that may be open.
+/// The most look-ups that may be open.
 const MOST_LOOKUPS: usize = 10_000;
-/// How long other relays have for an answer: a second is long on a LAN.
+/// How long other relays may take to answer: a second is long on a LAN.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -105,8 +105,8 @@ impl Default for Answer<'_> {
 }
 
 impl<'a> Answer<'a> {
-    /// Reads the body of a response. Unknown fields are ignored, and a field that is `null` counts as missing, except for
-    /// `allow`, where it means no.
+    /// Reads the body of a response. Unknown fields are ignored, and a field that is `null` counts as missing, except
+    /// for `allow`, where it means no.
     pub fn parse(body: &'a [u8]) -> Result<Answer<'a>, AnswerError> {
         let text = core::str::from_utf8(body).map_err(|_| AnswerError::NotUtf8)?;
         let mut answer = Answer::default();

@@ -37,8 +37,8 @@ pub fn begin(state: &State, key: SessionKey, kind: Kind, rooms: &[&str]) -> Vec<
     body
 }
 
-/// Adds what a client said when it wanted to connect: the fields of its query, without the signature, and its auth payload,
-/// which is JSON or empty.
+/// Adds what a client said when it wanted to connect: the fields of its query, without the signature, and its auth
+/// payload, which is JSON or empty.
 pub fn add_login(body: &mut Vec<u8>, query: &str, auth: &str) {
     let fields = Fields::parse(query.as_bytes());
     let mut object = ObjectWriter::within(body);

@@ -5,8 +5,8 @@ use core::time::Duration;
 use super::failure::Failure;
 use crate::{clock::Time, health::Health};
 
-/// Closed while the backend answers. Open after too many failures: then one call at a time is sent after each pause, to see
-/// whether the backend has recovered.
+/// Closed while the backend answers. Open after too many failures: then one call at a time is sent after each pause, to
+/// see whether the backend has recovered.
 #[derive(Default)]
 pub struct Breaker {
     configured: bool,
@@ -18,7 +18,7 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// Forgets what is known of the backend: there is another one now, or none.
+    /// Forgets the backend's failures: another backend is configured now, or none.
     pub fn configure(&mut self, configured: bool) {
         self.configured = configured;
         self.close();

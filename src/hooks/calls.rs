@@ -51,7 +51,7 @@ pub struct Connecting {
     pub disconnect: Vec<u8>,
 }
 
-/// The calls to the backend: those that are being made, those in the queue, and who waits for which answer.
+/// The calls to the backend: new ones, those in the queue, and who waits for which answer.
 #[derive(Default)]
 pub struct Hooks {
     url: Option<Backend>,
@@ -65,7 +65,7 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Takes new settings. Calls in flight are still answered.
+    /// Applies new settings. Calls in flight are still answered.
     pub fn configure(&mut self, config: &config::Hooks) {
         self.dispatcher.configure(config.timeout, config.queue as usize);
         let is_wanted = |kind: &Kind| config.events.iter().any(|name| name == kind.name());
@@ -73,6 +73,8 @@ impl Hooks {
         if self.url != config.url {
             self.url.clone_from(&config.url);
             self.dispatcher.reset(self.url.is_some());
+            // Another backend that has not been called yet does not "answer again".
+            self.failing = false;
         }
     }
 
@@ -140,7 +142,7 @@ impl Hooks {
         }
     }
 
-    /// Tells the backend that a session has ended which it allowed to connect in the meantime. `body` is from
+    /// Tells the backend that a session, which it has just admitted, had already ended. `body` is
     /// [`Connecting::disconnect`].
     pub fn disconnect_late(&mut self, state: &mut State, lane: Lane, body: Vec<u8>) {
         if self.asks(state, lane.1, Kind::Disconnect) {
@@ -180,7 +182,7 @@ impl Hooks {
         self.waiting.remove(&number)
     }
 
-    /// Whether a call waits that only a connection is missing for.
+    /// Whether a call waits only for a connection.
     pub fn has_ready(&self) -> bool {
         self.dispatcher.has_ready()
     }
@@ -200,8 +202,8 @@ impl Hooks {
         self.dispatcher.handle_response(number, response, now)
     }
 
-    /// An attempt brought no response. Returns the calls that are over: perhaps none, as it is tried again, perhaps all that
-    /// wait, as the backend is down.
+    /// An attempt brought no response. Returns the calls that are over: none if the call is tried again, all that wait
+    /// if the backend is down.
     pub fn handle_trouble(&mut self, number: u64, trouble: Trouble, now: Time) -> Vec<Finished> {
         self.dispatcher.handle_trouble(number, trouble, now)
     }
@@ -216,7 +218,7 @@ impl Hooks {
         self.dispatcher.poll_expired(now)
     }
 
-    /// When the next call times out, in flight or waiting: all there is to do while nothing can be sent.
+    /// When the next call times out, in flight or waiting. Nothing else is due while no call can be sent.
     pub fn expiry(&self) -> Time {
         self.dispatcher.expiry()
     }

@@ -23,8 +23,8 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// The parsed answer. (A body that is not an answer has become a [`Failure`] already, except for a disconnect's, which
-    /// nobody reads.)
+    /// The parsed answer. (A body that is not an answer has become a [`Failure`] already, except for a disconnect's,
+    /// which nobody reads.)
     pub fn answer(&self) -> Result<Answer<'_>, &Failure> {
         let refusal = |_| Answer { allow: false, ..Answer::default() };
         self.result.as_ref().map(|body| Answer::parse(body).unwrap_or_else(refusal))
@@ -80,7 +80,7 @@ impl Dispatcher {
         self.most = most;
     }
 
-    /// Forgets what is known of the backend: there is another one now, or none.
+    /// Forgets the backend's failures: another backend is configured now, or none.
     pub fn reset(&mut self, configured: bool) {
         self.breaker.configure(configured);
     }
@@ -136,7 +136,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Whether a call waits that nothing but a free connection is missing for.
+    /// Whether a call waits only for a connection.
     pub fn has_ready(&self) -> bool {
         self.lanes.has_ready() && self.sent.len() < MOST_SENT && self.breaker.open_until().is_none()
     }
@@ -170,8 +170,8 @@ impl Dispatcher {
         Some(&entry.call)
     }
 
-    /// Takes the response to a call. Only 502 to 504 count as failures of the backend: other statuses say that it is alive
-    /// and refuses this call, and one client's calls must not open the breaker for all.
+    /// Takes the response to a call. Only 502 to 504 count as failures of the backend: other statuses say that it is
+    /// alive and refuses this call, and one client's calls must not open the breaker for all.
     pub fn handle_response(&mut self, number: u64, response: Response, now: Time) -> Vec<Finished> {
         match response.status {
             200..300 => match Answer::parse(&response.body) {

@@ -55,8 +55,8 @@ impl Error for Failure {}
 pub enum Trouble {
     /// There was no connection, so the backend has seen nothing of the call.
     NoConnection(String),
-    /// A connection that was kept from an earlier call ended before anything came back: most likely the backend had just
-    /// closed it, and has not seen the call.
+    /// A connection that was kept from an earlier call ended before anything came back: most likely the backend had
+    /// just closed it, and has not seen the call.
     Stale,
     /// The response did not come within `hooks.timeout`.
     Timeout,

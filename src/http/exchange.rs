@@ -4,7 +4,7 @@
 //! request with [`Exchange::reply`], or [parks](Exchange::park) it, before it polls the next one. A request that arrives in
 //! one read is not copied; only incomplete ones are buffered. Replies are collected in one buffer and written once a turn.
 //!
-//! (Longer than 450 lines, of which 130 are tests that cut a conversation at every byte.)
+//! Long because 130 lines of it are tests that cut a conversation at every byte.
 
 use core::{net::IpAddr, time::Duration};
 use std::io::{self, ErrorKind, Write};

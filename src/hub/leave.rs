@@ -20,7 +20,7 @@ impl Hub {
         }
     }
 
-    /// Ends a client's sessions, and makes `last` the last thing it is sent. `announce` says whether its rooms are announce that it
+    /// Ends a client's sessions, and makes `last` the last thing it is sent. `announce` says whether its rooms are told that it
     /// has left (`watch_quit`). The client stays until it is [removed](Hub::remove).
     pub fn end(&mut self, key: ClientKey, last: Option<Close>, announce: bool) {
         self.leave_all(key, announce);

@@ -102,7 +102,7 @@ impl MessageLog {
         if self.errors.0 != self.now.unix {
             self.errors = (self.now.unix, 0);
         }
-        // They must not displace messages.
+        // Errors must not displace messages.
         if !self.on || self.errors.1 >= MOST_ERRORS || self.bytes > MOST_WAITING / 2 {
             self.left_out += u64::from(self.on);
             return;

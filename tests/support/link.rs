@@ -50,7 +50,7 @@ pub fn section(url: &str, more: &str) -> String {
     format!("[redis]\nurl = \"{url}\"\nheartbeat = {HEARTBEAT}\n{more}\n")
 }
 
-/// Gives a running relay a new configuration.
+/// Reloads a running relay with a new configuration.
 pub fn reload(relay: &Relay, more: &str) {
     let count = || relay.log().iter().filter(|line| line.contains("configuration re-read")).count();
     let before = count();
@@ -69,7 +69,8 @@ pub fn publish(relay: &Relay, name: &str, numbers: core::ops::Range<usize>) {
     }
 }
 
-/// Reads up to `NAME LAST` and returns the numbers of that name, which must come in order and once; other names are none.
+/// Reads up to `NAME LAST`. Returns the numbers of that name, which must arrive in order and once. Other names fail the
+/// test.
 pub fn read_to(member: &mut Client, name: &str, last: usize) -> Vec<usize> {
     let mut found = Vec::new();
     loop {
@@ -87,7 +88,7 @@ pub fn read_to(member: &mut Client, name: &str, last: usize) -> Vec<usize> {
     }
 }
 
-/// Messages up to `NAME LAST` of each name, whatever comes between them; each name's must come in order and once.
+/// Reads up to `NAME LAST` of each name, interleaved in any way. Each name's numbers must arrive in order and once.
 pub fn read_all(member: &mut Client, lasts: &[(String, usize)]) -> Vec<Vec<usize>> {
     let mut found = vec![Vec::new(); lasts.len()];
     while found.iter().zip(lasts).any(|(found, (_, last))| found.last() != Some(last)) {
@@ -101,8 +102,8 @@ pub fn read_all(member: &mut Client, lasts: &[(String, usize)]) -> Vec<Vec<usize
     found
 }
 
-/// Lines of the log about the link, of which each is a change. Waits until there are `count` of them: a line may come a moment
-/// later than the change.
+/// Lines of the log about the link, of which each is a change. Waits until there are `count` of them: a line may come a
+/// moment later than the change.
 pub fn changes(relay: &Relay, count: usize) -> Vec<String> {
     wait_for("changes in the log", || {
         let lines: Vec<_> = relay.log().into_iter().filter(|line| line.contains("redis: ")).collect();

@@ -106,7 +106,7 @@ fn a_connect() {
     assert_eq!(connecting.rooms.iter().map(|room| &**room).collect::<Vec<_>>(), ["a", "b"]);
     assert!(hooks.take(finished.number).is_none() && hooks.is_empty());
 
-    // It has ended in the meantime.
+    // The session has ended in the meantime.
     let expected = common(&state, session, "disconnect", &json!(["a", "b"]));
     state.sessions.remove(session);
     hooks.disconnect_late(&mut state, connecting.lane, connecting.disconnect);
@@ -165,13 +165,14 @@ fn health_changes_are_reported_once() {
     assert_eq!(hooks.poll_health_change(), Some(&Health::Failing("no answer in time".into())));
     assert_eq!(hooks.poll_health_change(), None);
     assert_eq!((hooks.stats().sent, hooks.stats().failed), (5, 5));
-    // Calls fail at once, until there is another backend.
+    // Calls fail at once, until another backend is configured.
     assert!(hooks.message(&mut state, session, &event));
     assert_eq!(hooks.submit(at(1))[0].result, Err(Failure::Timeout));
     hooks.configure(&config(URL, &["connect"]).hooks);
     assert_eq!(hooks.poll_health_change(), None, "the URL stayed");
     hooks.configure(&config("http://127.0.0.1:10/", &["message"]).hooks);
-    assert_eq!(hooks.poll_health_change(), Some(&Health::Fine));
+    assert_eq!(hooks.health(), &Health::Fine);
+    assert_eq!(hooks.poll_health_change(), None, "the new backend has not answered anything yet");
     hooks.configure(&Config::demo().hooks);
     assert_eq!(hooks.health(), &Health::Off);
     assert_eq!(hooks.poll_health_change(), None);

@@ -64,7 +64,7 @@ fn lanes_keep_their_order_and_take_turns() {
     assert!(hooks.is_empty() && hooks.deadline() == Time::NEVER && hooks.lanes.is_empty());
 }
 
-/// A deadline that has passed and brings nothing about would keep the loop turning for nothing.
+/// A deadline that has passed although nothing can be done would make the event loop spin.
 #[test]
 fn no_deadline_without_something_to_do() {
     let mut hooks = dispatcher();
@@ -139,7 +139,7 @@ fn only_what_is_safe_is_tried_again() {
     assert_eq!(sent(&mut hooks, at(3199)), [0; 0]);
     assert_eq!(sent(&mut hooks, at(3200)), [1]);
 
-    // What the backend has not seen is safe.
+    // A call that the backend has not seen can be sent again.
     let mut hooks = dispatcher();
     hooks.submit(call(1, lane, Kind::Message), at(0)).unwrap();
     for (now, wait) in [(0, 200), (200, 400), (600, 800), (1400, 0)] {
@@ -150,7 +150,8 @@ fn only_what_is_safe_is_tried_again() {
             wait => assert_eq!((finished, hooks.deadline()), (vec![], at(now + wait))),
         }
     }
-    // Nor has it seen, most likely, what went into a connection that was just closed; but not twice.
+    // Most likely it has not seen a call on a connection that it had just closed, either. Such a call is sent again
+    // once.
     let mut hooks = dispatcher();
     hooks.submit(call(1, lane, Kind::Message), at(0)).unwrap();
     assert_eq!(sent(&mut hooks, at(0)), [1]);
@@ -185,7 +186,7 @@ fn a_backend_that_is_down_is_left_alone() {
     for number in 5..20 {
         hooks.handle_response(number, error.clone(), at(3));
     }
-    // One is sent after a while, and only one.
+    // After a pause one call is sent, and only one.
     let probe = hooks.deadline();
     assert!(probe > at(500), "{probe:?}");
     assert_eq!(sent(&mut hooks, at(400)), [0; 0]);
@@ -198,7 +199,7 @@ fn a_backend_that_is_down_is_left_alone() {
     assert!(hooks.is_empty() && hooks.lanes.is_empty());
 }
 
-/// A client that provokes errors does not close the backend for others.
+/// A client that provokes errors does not open the breaker for others.
 #[test]
 fn a_backend_that_says_no_is_alive() {
     let mut hooks = dispatcher();
@@ -239,7 +240,7 @@ fn bytes_are_bounded() {
     assert!((60..68).contains(&(taken + 4)), "{taken}");
 }
 
-/// With nobody leaving there would be no call to try it with: the next one is let through when it is time.
+/// While the breaker is open, no calls wait that could test the backend: once the pause is over, the next call does.
 #[test]
 fn a_backend_is_tried_again_by_whoever_comes() {
     let mut hooks = dispatcher();
@@ -256,7 +257,7 @@ fn a_backend_is_tried_again_by_whoever_comes() {
     assert_eq!(hooks.health(), &Health::Fine);
 }
 
-/// An answer that nobody can read is the backend's fault, but it is alive. A disconnect's is not read.
+/// A malformed answer fails the call, but shows that the backend is alive. The answer to a disconnect is not parsed.
 #[test]
 fn answers_must_make_sense() {
     let mut hooks = dispatcher();
@@ -285,7 +286,7 @@ fn a_response_that_is_not_http_counts_against_the_backend() {
     assert_eq!(hooks.health(), &Health::Failing("not an HTTP response".into()));
 }
 
-/// A shorter timeout counts for the next call; those that wait keep theirs.
+/// A shorter timeout applies to new calls; those that wait keep theirs.
 #[test]
 fn a_reload_leaves_nothing_behind() {
     let mut hooks = dispatcher();

@@ -17,7 +17,7 @@ use support::{
 
 /// A Socket.IO 4 client in a namespace.
 struct SocketIo {
-    /// The namespace with its comma, as packets have it.
+    /// The namespace with its comma, as in packets.
     nsp: String,
     socket: Client,
 }
@@ -40,13 +40,13 @@ impl SocketIo {
         SocketIo { nsp: nsp.into(), socket }
     }
 
-    /// Sends an event with these arguments; asks for an acknowledgement under a number.
+    /// Sends an event with these arguments. With a `number` it asks for an acknowledgement.
     fn post(&mut self, name: &str, args: &str, number: &str) {
         self.socket.send(&format!("42{}{number}[\"{name}\",{args}]", self.nsp));
     }
 
-    /// The next event, its arguments, and the number under which it may be acknowledged. With bytes it comes in several
-    /// packets.
+    /// The next event's name, its arguments, and the number of the acknowledgement that it asks for. An event with
+    /// bytes has several packets.
     fn asking(&mut self) -> (String, Vec<Value>, String) {
         let text = self.socket.text();
         let text = text.strip_prefix("451-").map_or_else(|| text.clone(), |rest| format!("42{rest}"));
@@ -68,7 +68,7 @@ fn emit(relay: &Relay, body: &Value) -> Value {
     relay.post_json("/api/emit", &body.to_string()).json()
 }
 
-fn steer(relay: &Relay, target: &str, body: &Value) -> Value {
+fn control(relay: &Relay, target: &str, body: &Value) -> Value {
     let headers = [("Authorization", &*format!("Bearer {TOKEN}")), ("Content-Type", "application/json")];
     relay.request("POST", target, &headers, body.to_string().as_bytes()).json()
 }
@@ -90,7 +90,7 @@ fn a_message_reaches_every_relay_once() {
     assert!(ids.iter().all(|others| *others == ids[0]), "a message has the same id everywhere: {ids:?}");
     members[2].send(r#"{"event":"postMsg","room_id":"r1","data":{"b":1.0,"a":[2]}}"#);
     for member in &mut members {
-        assert!(member.text().contains(r#""data":{"b":1.0,"a":[2]}"#), "to the letter");
+        assert!(member.text().contains(r#""data":{"b":1.0,"a":[2]}"#), "verbatim");
     }
     members.iter_mut().for_each(Client::silence);
     let counts = relays.each_ref().map(|relay| (relay.counter("redis_published"), relay.counter("redis_refused")));
@@ -98,7 +98,7 @@ fn a_message_reaches_every_relay_once() {
     assert!(relays.iter().all(|relay| relay.counter("redis_missed") == 0));
 }
 
-/// Ten publishers on each of two relays at once: each member of both gets each message once, each publisher's in order.
+/// Ten publishers at each of two relays: every member gets each message once, and those of each publisher in order.
 #[test]
 fn exactly_once_and_in_order_under_load() {
     const PUBLISHERS: usize = 10;
@@ -148,7 +148,7 @@ fn exactly_once_and_in_order_under_load() {
 
 /// The old server's payloads: relays read what it publishes, and it can read what they publish.
 #[test]
-fn the_wire_of_the_old_server() {
+fn the_format_of_the_old_server() {
     let redis = Redis::start();
     let relay = redis.relay("");
     let mut wire = redis.connection().subscribe("xin_common_chat");
@@ -193,7 +193,7 @@ fn the_wire_of_the_old_server() {
     member.socket.silence();
 }
 
-/// Backends that publish straight to Redis: the signature covers what JavaScript makes of the data.
+/// Backends publish to Redis directly. The signature covers the data as JavaScript converts it to text, or verbatim.
 #[test]
 fn backends_on_redis() {
     let redis = Redis::start();
@@ -239,7 +239,7 @@ fn backends_on_redis() {
 
 /// With `trust_from_sys = false`, from_sys is no signature; with `secret`, relays still accept each other's messages.
 #[test]
-fn from_sys_is_believed_only_if_that_is_configured() {
+fn from_sys_counts_only_if_that_is_configured() {
     let redis = Redis::start();
     let careful: [Relay; 2] = redis.relays("trust_from_sys = false\nsecret = \"between us\"");
     let trusting = redis.relay("");
@@ -256,10 +256,10 @@ fn from_sys_is_believed_only_if_that_is_configured() {
         assert_eq!(data, ["signed by a backend", "signed by a relay"]);
     }
     // Commands, too: from a relay without the secret, and from one with it.
-    steer(&trusting, "/api/disconnect", &json!({"userid": "u"}));
+    control(&trusting, "/api/disconnect", &json!({"userid": "u"}));
     redis.ask(&["PUBLISH", "xin_common_chat:relay", r#"{"do":"disconnect","userid":"u","node":"x"}"#]);
     members.iter_mut().for_each(Client::silence);
-    assert_eq!(steer(&careful[0], "/api/disconnect", &json!({"userid": "u"}))["data"]["sessions"], 1);
+    assert_eq!(control(&careful[0], "/api/disconnect", &json!({"userid": "u"}))["data"]["sessions"], 1);
     members.iter_mut().for_each(|member| assert_eq!(member.close_code(), 1008));
 }
 
@@ -297,7 +297,7 @@ fn invalid_messages_are_counted_and_ignored() {
     let mut raw = redis.connection();
     raw.send(&["PUBLISH", "xin_common_chat", &message(&deep(127))]);
     raw.next();
-    assert!(member.text().contains("[[[[["), "not everything deep is too deep");
+    assert!(member.text().contains("[[[[["), "127 levels are accepted");
     wait_until(invalid_messages_are_counted_and_ignored.len() as u64, || relay.counter("redis_refused"));
     for command in
         ["", "{}", r#"{"do":"emit"}"#, r#"{"do":"emit","node":"x"}"#, r#"{"do":"refresh","node":"x","to":"?"}"#]
@@ -341,14 +341,14 @@ fn sys_info() {
 }
 
 #[test]
-fn refreshes_and_disconnects_reach_siblings() {
+fn refreshes_and_disconnects_reach_other_relays() {
     let redis = Redis::start();
     let relays: [Relay; 2] = redis.relays("");
     let mut here = relays[0].connect_with(&[("room_ids", "r"), ("userid", "u")]);
     let mut there = relays[1].connect_with(&[("room_ids", "r"), ("userid", "u")]);
     let mut other = relays[1].connect_with(&[("room_ids", "other"), ("userid", "v")]);
     let refresh = json!({"event": "refreshPage"});
-    steer(&relays[0], "/api/refresh", &json!({"source": "demo", "room_id": "r"}));
+    control(&relays[0], "/api/refresh", &json!({"source": "demo", "room_id": "r"}));
     assert_eq!((here.json(), there.json()), (refresh.clone(), refresh.clone()));
     other.silence();
     relays[0].admin("/refreshpage?room=demor");
@@ -357,20 +357,20 @@ fn refreshes_and_disconnects_reach_siblings() {
     assert_eq!([&mut here, &mut there, &mut other].map(|member| member.json()), [&refresh; 3].map(Clone::clone));
     let list = relays[1].admin("/api/online?source=demo&userid=v").json();
     let socket_id = list["list"][0]["socket_id"].as_str().unwrap().to_owned();
-    steer(&relays[0], "/api/refresh", &json!({"socket_id": socket_id, "source": "other"}));
+    control(&relays[0], "/api/refresh", &json!({"socket_id": socket_id, "source": "other"}));
     other.silence();
-    steer(&relays[0], "/api/refresh", &json!({"socket_id": socket_id}));
+    control(&relays[0], "/api/refresh", &json!({"socket_id": socket_id}));
     assert_eq!(other.json(), refresh);
-    steer(&relays[0], "/api/disconnect", &json!({"userid": "u", "source": "other"}));
+    control(&relays[0], "/api/disconnect", &json!({"userid": "u", "source": "other"}));
     there.silence();
-    steer(&relays[0], "/api/disconnect", &json!({"userid": "u"}));
+    control(&relays[0], "/api/disconnect", &json!({"userid": "u"}));
     assert_eq!((here.close_code(), there.close_code()), (1008, 1008));
-    steer(&relays[0], "/api/disconnect", &json!({"socket_id": socket_id}));
+    control(&relays[0], "/api/disconnect", &json!({"socket_id": socket_id}));
     assert_eq!(other.close_code(), 1008);
 }
 
 #[test]
-fn events_of_backends_reach_siblings() {
+fn events_of_backends_reach_other_relays() {
     let redis = Redis::start();
     let relays: [Relay; 2] = redis.relays("[namespaces.\"/x\"]\nauth = \"open\"\nsource = \"demo\"\n");
     let mut plain = relays[1].connect_with(&[("room_ids", "r"), ("userid", "u")]);
@@ -438,7 +438,7 @@ fn rules_and_pairs_span_relays() {
     app.socket.silence();
 }
 
-/// Bytes stay bytes on their way.
+/// Bytes arrive as bytes.
 #[test]
 fn bytes() {
     let redis = Redis::start();
@@ -452,7 +452,7 @@ fn bytes() {
     assert_eq!(there.next(), tungstenite::Message::binary(vec![0u8, 255]));
     assert_eq!(socket.event().1[0]["data"], json!({"_placeholder": true, "num": 0}));
     assert_eq!(attachment(&mut socket.socket), [0, 255]);
-    // What only looks like bytes does not become any.
+    // JSON that only looks like bytes stays JSON.
     relays[0].notify("r", r#"{"_base64":"AP8="}"#);
     assert_eq!(there.text(), r#"{"_base64":"AP8="}"#);
 }

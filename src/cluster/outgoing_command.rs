@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Publisher {
-    /// `refresh`: pages are to be loaded again.
+    /// `refresh`: clients should reload their page.
     pub fn refresh(&mut self, state: &mut State, target: &RefreshTarget<'_>) {
         let name = |tenant: &TenantId| state.tenants[tenant.index()].name.clone();
         let (to, source, room) = match target {
@@ -29,7 +29,7 @@ impl Publisher {
         });
     }
 
-    /// `disconnect`: the sessions of a user, in one source or in all, or one session by its name, are to be ended.
+    /// `disconnect`: sessions should end: those of a user, in one source or in all, or the one with that `socket_id`.
     pub fn disconnect(&mut self, state: &mut State, tenant: Option<TenantId>, userid: &str, socket_id: &str) {
         let source = tenant.map(|tenant| state.tenants[tenant.index()].name.clone());
         self.command(state, "disconnect", Channel::Commands, false, |line| {
@@ -39,8 +39,8 @@ impl Publisher {
         });
     }
 
-    /// `emit`: an event for sessions. Other relays report under `number` how many it reached, and with `ack` the first
-    /// answer.
+    /// `emit`: an event for sessions. Other relays report under `number` how many sessions it reached, and with `ack`
+    /// the first acknowledgement.
     pub fn event(
         &mut self,
         state: &mut State,
@@ -93,7 +93,7 @@ impl Publisher {
         });
     }
 
-    /// `find`: whether other relays have sessions of a user.
+    /// `find`: asks whether other relays have sessions of a user.
     pub fn find(&mut self, state: &mut State, (tenant, namespace, userid): (TenantId, &str, &str), number: u64) {
         let source = state.tenants[tenant.index()].name.clone();
         self.command(state, "find", Channel::Commands, true, |line| {
@@ -104,7 +104,7 @@ impl Publisher {
         });
     }
 
-    /// `found`: how many sessions another relay's `find` or `emit` found here.
+    /// `found`: reports how many sessions another relay's `find` or `emit` found here.
     pub fn found(&mut self, state: &mut State, node: &str, number: u64, sessions: usize) {
         self.command(state, "found", Channel::Relay(node.into()), true, |line| {
             line.shown("re", number);
@@ -112,7 +112,7 @@ impl Publisher {
         });
     }
 
-    /// `ack`: the answer of a client here to another relay's event.
+    /// `ack`: a client's acknowledgement of another relay's event.
     pub fn ack(&mut self, state: &mut State, node: &str, number: u64, list: &str, attachments: &[Vec<u8>]) {
         self.command(state, "ack", Channel::Relay(node.into()), true, |line| {
             line.shown("re", number);

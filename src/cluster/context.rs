@@ -1,0 +1,54 @@
+//! The parts of a cluster that the connections and the callers of [`Cluster`](super::membership::Cluster) work on
+//! together.
+
+use super::{
+    cached_lookups::CachedLookups,
+    fields::{number, text},
+    nodes::{Nodes, is_name},
+    publisher::Publisher,
+    records::Records,
+    user_lookups::UserLookups,
+};
+use crate::{health::Health, json::Object, message_log::MessageLog, state::State};
+
+/// What this relay publishes to the cluster and knows of it, apart from the connections.
+#[derive(Default)]
+pub struct Shared {
+    pub publisher: Publisher,
+    pub nodes: Nodes,
+    pub records: Records,
+    pub cached: CachedLookups,
+    pub users: UserLookups,
+    /// Whether `from_sys` replaces a signature (`redis.trust_from_sys`).
+    pub trust: bool,
+    /// How many publications for this relay alone have come since the start.
+    pub answers: u64,
+    /// Whether the connections work, for operators' pages.
+    pub health: Health,
+}
+
+/// The shared parts, with the state and the message log.
+pub struct Context<'a> {
+    pub shared: &'a mut Shared,
+    pub state: &'a mut State,
+    pub log: &'a mut MessageLog,
+}
+
+impl Context<'_> {
+    /// Counts a publication that is refused, and records it in the message log.
+    pub fn refuse(&mut self, why: &str, text: &str) {
+        self.state.stats.redis_refused += 1;
+        self.log.error("redis", why, |line| line.cut("message", text));
+    }
+
+    /// Whether a relay's publication is received for the first time. Those that are missing before it are counted.
+    pub fn is_new(&mut self, fields: &Object<'_>) -> bool {
+        let (node, number) = (text(fields, "node"), number(fields, "seq").unwrap_or(0));
+        if !is_name(&node) {
+            return true;
+        }
+        let missed = self.shared.nodes.receive(&node, number);
+        self.state.stats.redis_missed = self.state.stats.redis_missed.saturating_add(missed.unwrap_or(0));
+        missed.is_some()
+    }
+}

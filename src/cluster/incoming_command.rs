@@ -1,0 +1,145 @@
+//! Commands of other relays.
+
+use std::borrow::Cow;
+
+use super::{
+    command::{Command, IncomingEvent, Recipients, RefreshTarget},
+    context::Context,
+    fields::{Refused, flag, number, text, unpack},
+    nodes::{LONGEST_NAME, is_name},
+};
+use crate::{
+    json::{Object, array_items},
+    names::is_reserved,
+    state::TenantId,
+};
+
+/// Checks and decodes a command of another relay. `authentic` says whether it is signed with `redis.secret`.
+pub fn decode_command<'a>(
+    cx: &mut Context<'_>,
+    fields: &Object<'a>,
+    authentic: bool,
+) -> Result<Option<Command<'a>>, Refused> {
+    let trusted = if cx.shared.publisher.signs() { authentic } else { cx.shared.trust };
+    if !trusted {
+        return Err("the command is not signed with redis.secret".into());
+    }
+    let node = text(fields, "node");
+    if !is_name(&node) {
+        return Err(format!("the command's node must have 1 to {LONGEST_NAME} bytes").into());
+    }
+    if !cx.is_new(fields) {
+        return Ok(None);
+    }
+    cx.state.stats.redis_received += 1;
+    let (command, source, name) = (text(fields, "do"), text(fields, "source"), text(fields, "name"));
+    let tenant = cx.state.known_tenant(&source);
+    // Other relays may have sources that this one lacks. `emit` and `find` are answered nevertheless.
+    if !source.is_empty() && tenant.is_none() && !["emit", "find"].contains(&&*command) {
+        return Ok(None);
+    }
+    match &*command {
+        "hello" => {
+            let missed = cx.shared.nodes.greet(&node, number(fields, "last").unwrap_or(0));
+            cx.state.stats.redis_missed = cx.state.stats.redis_missed.saturating_add(missed);
+        }
+        "bye" => cx.shared.nodes.remove(&node),
+        "refresh" => {
+            let target = match (&*text(fields, "to"), tenant) {
+                ("all", _) => RefreshTarget::All,
+                ("source", Some(tenant)) => RefreshTarget::Source(tenant),
+                ("room", Some(tenant)) => RefreshTarget::Room(tenant, name),
+                ("session", _) => RefreshTarget::Session(tenant, name),
+                ("prefixed", _) => RefreshTarget::Prefixed(name),
+                (to, _) => return Err(format!("unknown target of refresh: {to:?}").into()),
+            };
+            return Ok(Some(Command::Refresh(target)));
+        }
+        "disconnect" => return Ok(Some(decode_disconnect(cx, tenant, fields))),
+        "emit" => return decode_event(cx, tenant, node, fields),
+        "find" => {
+            let there = cx.state.find_namespace(&text(fields, "nsp")).zip(tenant);
+            let sessions =
+                there.map_or(0, |(namespace, tenant)| cx.state.user_sessions(tenant, namespace, &name).len());
+            report_found(cx, &node, fields, sessions);
+        }
+        "found" => {
+            let (number, sessions) = (number(fields, "re").unwrap_or(0), number(fields, "sessions").unwrap_or(0));
+            let answer = cx.shared.users.answer(number, &node, sessions > 0);
+            return Ok(answer.map(|(query, found)| Command::UserLookup { query, found }));
+        }
+        "ack" => return decode_ack(fields),
+        // Commands of later versions are ignored.
+        _ => {}
+    }
+    Ok(None)
+}
+
+fn decode_disconnect<'a>(cx: &Context<'_>, tenant: Option<TenantId>, fields: &Object<'_>) -> Command<'a> {
+    let (userid, socket_id) = (text(fields, "userid"), text(fields, "socket_id"));
+    let state = &cx.state;
+    Command::Disconnect(match (userid.is_empty(), socket_id.is_empty()) {
+        (false, _) => state.sessions_of_user(tenant, &userid),
+        (true, false) => {
+            let found = state.find_session(&socket_id);
+            found.filter(|key| tenant.is_none() || state.tenant_of(*key) == tenant).into_iter().collect()
+        }
+        (true, true) => Vec::new(),
+    })
+}
+
+fn decode_event<'a>(
+    cx: &mut Context<'_>,
+    tenant: Option<TenantId>,
+    node: Cow<'a, str>,
+    fields: &Object<'a>,
+) -> Result<Option<Command<'a>>, Refused> {
+    let (namespace, name) = (text(fields, "nsp"), text(fields, "event"));
+    let names: Option<Vec<String>> = fields.get("names").and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let names = names.unwrap_or_default();
+    let list = fields.get("args").map_or("[]", |raw| raw.get());
+    if name.is_empty() || is_reserved(&name) {
+        return Err(format!("the event's name is empty or reserved: {name:?}").into());
+    }
+    if !list.starts_with('[') {
+        return Err("the event's args must be an array".into());
+    }
+    let (Some(namespace), Some(tenant)) = (cx.state.find_namespace(&namespace), tenant) else {
+        report_found(cx, &node, fields, 0);
+        return Ok(None);
+    };
+    let (args, attachments) = unpack(flag(fields, "binary"), array_items(list))?;
+    let first = |names: Vec<String>| names.into_iter().next().unwrap_or_default();
+    let recipients = match &*text(fields, "to") {
+        "rooms" => Recipients::Rooms(names),
+        "all" => Recipients::Namespace,
+        "session" => Recipients::Session(first(names)),
+        "user" => Recipients::User(first(names)),
+        to => return Err(format!("unknown recipients of an event: {to:?}").into()),
+    };
+    Ok(Some(Command::Event(IncomingEvent {
+        node,
+        number: number(fields, "re"),
+        ack: flag(fields, "ack"),
+        tenant,
+        namespace,
+        recipients,
+        name,
+        args,
+        attachments,
+        volatile: flag(fields, "volatile"),
+    })))
+}
+
+fn decode_ack<'a>(fields: &Object<'a>) -> Result<Option<Command<'a>>, Refused> {
+    let list = fields.get("args").map(|raw| raw.get()).filter(|list| list.starts_with('[')).unwrap_or("[]");
+    let (list, attachments) = unpack(flag(fields, "binary"), list)?;
+    Ok(number(fields, "re").map(|number| Command::Ack { number, list, attachments }))
+}
+
+/// Reports how many sessions a command found, if that was asked for.
+fn report_found(cx: &mut Context<'_>, node: &str, fields: &Object<'_>, sessions: usize) {
+    if let Some(number) = number(fields, "re") {
+        cx.shared.publisher.found(cx.state, node, number, sessions);
+    }
+}

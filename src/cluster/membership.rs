@@ -1,0 +1,334 @@
+//! This relay's membership of the cluster: everything that the rest of relay calls.
+
+use super::{
+    cached_lookups::{Seen, Topic},
+    channel::Channel,
+    command::{Command, Reach, RefreshTarget},
+    connections::{Connections, Input},
+    context::{Context, Shared},
+    incoming,
+    nodes::{NodeInfo, Nodes},
+    publisher::Publication,
+    records, upkeep,
+    user_lookups::UserQuery,
+};
+use crate::{
+    clock::Time,
+    config::{Redis, RedisUrl},
+    health::Health,
+    key::SessionKey,
+    message::{Data, Event, MessageId, Target},
+    message_log::MessageLog,
+    redis::Role,
+    state::{State, TenantId},
+};
+
+/// The other relays, and the link to them. Without `redis.url` it does nothing.
+#[derive(Default)]
+pub struct Cluster {
+    shared: Shared,
+    connections: Connections,
+}
+
+/// What a new configuration changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reconfigured {
+    /// Whether the connections were dropped: close their sockets.
+    pub reconnect: bool,
+    /// Open user look-ups, which nobody will answer because the cluster was switched off.
+    pub failed_lookups: Vec<UserQuery>,
+}
+
+/// Configuration.
+impl Cluster {
+    /// Sets this relay's name, and the IP address that it reports to others. Call it before [`Cluster::configure`].
+    pub fn introduce(&mut self, node: String, ip: &str) {
+        self.shared.publisher.introduce(node, ip);
+    }
+
+    /// Applies a new configuration. Publications of more than `longest` bytes are skipped.
+    pub fn configure(&mut self, redis: &Redis, longest: u64, state: &mut State, log: &mut MessageLog) -> Reconfigured {
+        let shared = &mut self.shared;
+        let secret = redis.secret.as_ref().map(|secret| secret.expose().as_bytes());
+        let window = state.config().sign_window.as_secs();
+        let on = redis.url.is_some();
+        shared.publisher.configure(on.then_some((secret, window)));
+        shared.trust = redis.trust_from_sys;
+        let mut failed_lookups = Vec::new();
+        if !on {
+            failed_lookups = shared.users.take_all();
+            shared.nodes = Nodes::default();
+        }
+        let reconnect = self.connections.configure(redis, longest, &mut Context { shared, state, log });
+        Reconfigured { reconnect, failed_lookups }
+    }
+
+    /// Whether a Redis is configured.
+    pub fn is_on(&self) -> bool {
+        self.shared.cached.is_on()
+    }
+
+    /// This relay's name.
+    pub fn node(&self) -> &str {
+        self.shared.publisher.node()
+    }
+
+    /// The IP address that it reports to others.
+    pub fn ip(&self) -> &str {
+        self.shared.publisher.ip()
+    }
+}
+
+/// The connections to Redis, which the server opens, reads and writes.
+impl Cluster {
+    /// The server to connect to; `None` if the cluster is off.
+    pub fn url(&self) -> Option<&RedisUrl> {
+        self.connections.url()
+    }
+
+    /// Whether a connection should be opened now.
+    pub fn wants_dial(&self, role: Role, now: Time) -> bool {
+        self.connections.wants_dial(role, now)
+    }
+
+    /// A connection is being opened.
+    pub fn dialled(&mut self, role: Role, now: Time) {
+        self.connections.dialled(role, now);
+    }
+
+    /// Whether a connection is open, or being opened. Once it is neither, close its socket.
+    pub fn has_link(&self, role: Role) -> bool {
+        self.connections.has_link(role)
+    }
+
+    /// The bytes to be written to a connection.
+    pub fn output(&self, role: Role) -> &[u8] {
+        self.connections.output(role)
+    }
+
+    /// `count` bytes of the output were written.
+    pub fn wrote(&mut self, role: Role, count: usize) {
+        self.connections.wrote(role, count);
+    }
+
+    /// Handles input up to the next publication. Pass that to [`Cluster::decode`], and call this again until it returns
+    /// [`Input::NeedMore`].
+    pub fn poll_input(&mut self, role: Role, input: &mut &[u8], state: &mut State, log: &mut MessageLog) -> Input {
+        self.connections.poll_input(role, input, &mut Context { shared: &mut self.shared, state, log })
+    }
+
+    /// A connection has ended, or could not be opened.
+    pub fn handle_end(&mut self, role: Role, why: &str, state: &mut State, log: &mut MessageLog) {
+        self.connections.handle_end(role, why, &mut Context { shared: &mut self.shared, state, log });
+    }
+
+    /// When to call [`Cluster::handle_timeout`] and [`Cluster::pump`] next. With `dials`, also when to open a
+    /// connection.
+    pub fn deadline(&self, dials: bool) -> Time {
+        self.connections.deadline(dials)
+    }
+
+    /// Handles what is due. May drop connections: see [`Cluster::has_link`].
+    pub fn handle_timeout(&mut self, state: &mut State, log: &mut MessageLog) {
+        self.connections.handle_timeout(&mut Context { shared: &mut self.shared, state, log });
+    }
+
+    /// Encodes pending publications, writes and reads as [output](Cluster::output).
+    pub fn pump(&mut self, state: &mut State, log: &mut MessageLog) {
+        self.connections.pump(&mut Context { shared: &mut self.shared, state, log });
+    }
+
+    /// Relay stops: removes its records from Redis, and informs other relays.
+    pub fn leave(&mut self, state: &mut State) {
+        self.connections.leave(&mut self.shared, state);
+    }
+
+    /// Whether nothing is left to send after [`Cluster::leave`], or nothing can be sent.
+    pub fn is_done(&self, state: &State) -> bool {
+        self.connections.is_done(&self.shared, state)
+    }
+
+    /// The publications that wait for [`Cluster::pump`], for tests that need no connection.
+    pub fn take_publications(&mut self) -> Vec<Publication> {
+        self.shared.publisher.take()
+    }
+}
+
+/// Publications of other relays.
+impl Cluster {
+    /// Decodes a publication. Returns the command that it has for the clients of this relay, if there is one. Refused
+    /// publications are counted and recorded in the message log.
+    pub fn decode<'a>(
+        &mut self,
+        channel: &Channel,
+        payload: &'a [u8],
+        state: &mut State,
+        log: &mut MessageLog,
+    ) -> Option<Command<'a>> {
+        incoming::decode(&mut Context { shared: &mut self.shared, state, log }, channel, payload)
+    }
+
+    /// How many publications for this relay alone have come since the start: answers that a client waits for.
+    pub fn answers(&self) -> u64 {
+        self.shared.answers
+    }
+}
+
+/// Publications for other relays.
+impl Cluster {
+    /// Publishes a message. `filename` is the message log file that a backend's message names; a client's message has
+    /// none.
+    pub fn publish_message(
+        &mut self,
+        state: &mut State,
+        (tenant, rooms): (TenantId, &[&str]),
+        data: Data<'_>,
+        filename: Option<&str>,
+        id: MessageId,
+    ) {
+        let source = state.tenants[tenant.index()].name.clone();
+        self.shared.publisher.message(state, (&source, rooms), data, filename, id);
+    }
+
+    /// Publishes an event. Under `number` other relays report how many sessions it reached, and with `ack` the first
+    /// answer.
+    pub fn publish_event(
+        &mut self,
+        state: &mut State,
+        (tenant, namespace): (TenantId, &str),
+        reach: Reach<'_>,
+        event: &Event<'_>,
+        (number, ack): (Option<u64>, bool),
+    ) {
+        self.shared.publisher.event(state, (tenant, namespace), reach, event, (number, ack));
+    }
+
+    /// Publishes that clients should reload their page.
+    pub fn publish_refresh(&mut self, state: &mut State, target: &RefreshTarget<'_>) {
+        self.shared.publisher.refresh(state, target);
+    }
+
+    /// Publishes that sessions should end: those of a user, in one tenant or in all, or the one with that `socket_id`.
+    pub fn publish_disconnect(
+        &mut self,
+        state: &mut State,
+        tenant: Option<TenantId>,
+        userid: Option<&str>,
+        socket_id: Option<&str>,
+    ) {
+        let (userid, socket_id) = (userid.unwrap_or_default(), socket_id.unwrap_or_default());
+        self.shared.publisher.disconnect(state, tenant, userid, socket_id);
+    }
+
+    /// Sends another relay a client's answer to its event.
+    pub fn send_ack(&mut self, state: &mut State, node: &str, number: u64, list: &str, attachments: &[Vec<u8>]) {
+        self.shared.publisher.ack(state, node, number, list, attachments);
+    }
+
+    /// Reports to another relay how many sessions its event reached here.
+    pub fn send_found(&mut self, state: &mut State, node: &str, number: u64, sessions: usize) {
+        self.shared.publisher.found(state, node, number, sessions);
+    }
+}
+
+/// Presence records.
+impl Cluster {
+    /// A session was admitted: it gets a record.
+    pub fn session_started(&mut self, state: &mut State, key: SessionKey) {
+        self.shared.records.session_started(state, key);
+    }
+
+    /// A session is about to end: its record is removed. The state must still have the session.
+    pub fn session_ending(&mut self, state: &mut State, key: SessionKey) {
+        self.shared.records.session_ending(state, key);
+    }
+
+    /// Counts a message that a client or a backend sent to this relay.
+    pub fn count_message(&mut self) {
+        self.shared.records.count_message();
+    }
+}
+
+/// User look-ups.
+impl Cluster {
+    /// Whether other relays are alive.
+    pub fn has_nodes(&self) -> bool {
+        !self.shared.nodes.alive.is_empty()
+    }
+
+    /// Asks other relays whether they have a user. `event` is an event for that user, published with the question, and
+    /// whether its sender wants an acknowledgement. Returns the query if there are no other relays, or too many queries
+    /// are open.
+    pub fn find_user(
+        &mut self,
+        state: &mut State,
+        (tenant, namespace, userid): (TenantId, &str, &str),
+        query: UserQuery,
+        event: Option<(&Event<'_>, bool)>,
+    ) -> Result<(), UserQuery> {
+        let Shared { publisher, nodes, users, .. } = &mut self.shared;
+        if nodes.alive.is_empty() || userid.is_empty() {
+            return Err(query);
+        }
+        let number = users.open(query, nodes.alive.clone(), state.now.time)?;
+        match event {
+            Some((event, ack)) => {
+                let target = Target::User(userid);
+                publisher.event(state, (tenant, namespace), Reach::Target(&target), event, (Some(number), ack));
+            }
+            None => publisher.find(state, (tenant, namespace, userid), number),
+        }
+        Ok(())
+    }
+
+    /// The queries that were not answered within a second: the user was not found.
+    pub fn expired_queries(&mut self, now: Time) -> Vec<UserQuery> {
+        self.shared.users.expire(now)
+    }
+
+    /// When the next query expires.
+    pub fn query_deadline(&self) -> Time {
+        self.shared.users.deadline()
+    }
+}
+
+/// What operators see.
+impl Cluster {
+    /// What is known about a topic.
+    pub fn see(&self, topic: &Topic, now: Time) -> Seen<'_> {
+        self.shared.cached.see(topic, now)
+    }
+
+    /// Requests a topic from Redis. [`Cluster::see`] has the answer later.
+    pub fn ask(&mut self, topic: Topic) {
+        self.shared.cached.ask(topic);
+    }
+
+    /// The other relays that are alive.
+    pub fn nodes(&self) -> &[NodeInfo] {
+        &self.shared.nodes.listed
+    }
+
+    /// This relay's description, as other relays see it: a JSON object.
+    pub fn describe(&self, state: &State) -> String {
+        upkeep::describe(&self.shared, state)
+    }
+
+    /// How many sessions each source has at all relays, given how many records Redis has of it. Unknown sources are
+    /// left out.
+    pub fn sessions_everywhere<'a>(
+        &self,
+        state: &State,
+        counted: impl Iterator<Item = (&'a str, u64)>,
+    ) -> Vec<(&'a str, u64)> {
+        records::sessions_everywhere(state, counted)
+    }
+
+    /// Whether the link works.
+    pub fn health(&self) -> &Health {
+        &self.shared.health
+    }
+}
+
+#[cfg(test)]
+mod tests;
