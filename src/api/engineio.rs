@@ -1,4 +1,5 @@
-//! `/socket.io/`: requests of Engine.IO, which open a session, poll it, post to it, or begin a WebSocket for it.
+//! Engine.IO requests under `socketio.path`: handshakes, polls, posts and WebSocket upgrades (docs/protocol.md, Socket.IO and
+//! Engine.IO).
 
 use super::{
     access::{client_ip, origin_allowed},
@@ -17,7 +18,7 @@ use crate::{
     websocket::handshake,
 };
 
-/// A request under the path.
+/// Handles a request under `socketio.path`.
 pub fn request(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     let head = &request.head;
     let config = cx.hub.config().clone();
@@ -62,24 +63,24 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
     if cx.stopping {
         return Ok(Reply::refusal(503, "relay is stopping, come back").with("Retry-After", "1").into());
     }
-    // A session that polls has no connection of its own most of the time: it takes a place all the same.
-    if client.is_none() && cx.hub.state.client_count() >= cx.places {
+    // Sessions count against the limit for connections, because a polling session has no connection between two polls.
+    if client.is_none() && cx.hub.state.client_count() >= cx.max_connections {
         return Ok(cors(http::Error::Unavailable.into(), origin).into());
     }
     match (client, websocket) {
         (None, false) => {
-            // Before a session is opened for it: JSONP is not spoken.
+            // Checked before a session is opened.
             if !fields.get("j").is_empty() {
                 return Err(Error::Jsonp.into());
             }
             let client = open(head, cx, revision, !fields.get("b64").is_empty(), false);
             let _ = cx.hub.state.poll(client, cx.conn)?;
-            Ok(Outcome::Parked { client, origin: origin.into() })
+            Ok(Outcome::AwaitPackets { client, origin: origin.into() })
         }
         (client, true) => {
             let response = match handshake::accept(head) {
                 Ok(response) => response,
-                // What engine.io says of a WebSocket's request that is none.
+                // engine.io answers this one in its own format.
                 Err(handshake::Error::NoUpgrade) => return Err(Error::NoUpgrade.into()),
                 Err(error) => return Ok(Reply::from(error).into()),
             };
@@ -94,7 +95,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
         }
         (Some(client), false) => match head.method {
             "GET" => Ok(match cx.hub.state.poll(client, cx.conn)? {
-                Polled::Waits => Outcome::Parked { client, origin: origin.into() },
+                Polled::Waits => Outcome::AwaitPackets { client, origin: origin.into() },
                 Polled::Noop => cors(payload(noop(revision), false), origin).into(),
             }),
             "POST" => {
@@ -120,13 +121,13 @@ fn open(head: &Head<'_>, cx: &mut Context<'_>, revision: Revision, base64: bool,
     socketio::open(cx.hub, &opening, websocket.then_some(cx.conn), cx.now)
 }
 
-/// The answer to a poll.
+/// The reply to a poll, with the encoded packets.
 pub fn payload(body: Vec<u8>, binary: bool) -> Reply {
     let kind = if binary { "application/octet-stream" } else { "text/plain; charset=UTF-8" };
     Reply::new(200, kind, body).with("Cache-Control", "no-store")
 }
 
-/// A body with nothing but a noop.
+/// A payload with a single noop packet.
 pub fn noop(revision: Revision) -> Vec<u8> {
     match revision {
         Revision::V3 => b"1:6".into(),
@@ -140,7 +141,7 @@ fn refusal(violation: Violation) -> Reply {
     Reply::new(violation.status(), "application/json", body.into_bytes()).with("Cache-Control", "no-store")
 }
 
-/// Says that the page may read the answer, also if it sends cookies, which older clients always ask to.
+/// Lets a page of `origin` read the answer, with credentials: clients before 3.0 always send requests with credentials.
 pub fn cors(reply: Reply, origin: &str) -> Reply {
     if origin.is_empty() {
         return reply;

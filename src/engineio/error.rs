@@ -84,9 +84,9 @@ impl fmt::Display for Error {
             Error::Forbidden => "Forbidden",
             Error::UnsupportedVersion => "Unsupported protocol version",
             // relay's texts.
-            Error::Jsonp => "JSONP polling is not spoken here",
-            Error::NoUpgrade => "an upgrade was to be asked for",
-            Error::Method => "a session is polled with GET and posted to with POST",
+            Error::Jsonp => "JSONP polling is not supported",
+            Error::NoUpgrade => "transport=websocket needs an Upgrade header",
+            Error::Method => "use GET to poll a session and POST to send to it",
             Error::OtherTransport => "the session has another transport",
             Error::PollPending => "another poll is pending",
             Error::ProbePending => "another WebSocket is probing",
@@ -123,8 +123,8 @@ mod tests {
             (Error::Forbidden, 403, 4, "Forbidden"),
             (Error::UnsupportedVersion, 400, 5, "Unsupported protocol version"),
             (Error::TooLarge, 413, 3, "the packet is larger than maxPayload"),
-            (Error::Jsonp, 400, 3, "JSONP polling is not spoken here"),
-            (Error::NoUpgrade, 400, 3, "an upgrade was to be asked for"),
+            (Error::Jsonp, 400, 3, "JSONP polling is not supported"),
+            (Error::NoUpgrade, 400, 3, "transport=websocket needs an Upgrade header"),
             (Error::PollPending, 400, 3, "another poll is pending"),
             (Error::PacketType, 400, 3, "unknown packet type"),
         ] {
