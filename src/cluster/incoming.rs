@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     json::{Object, array_items, is_too_deep},
-    message::bytes::{MOST_ATTACHMENTS, unpack},
+    message::bytes::{MAX_ATTACHMENTS, unpack},
     names::is_reserved,
     state::TenantId,
 };
@@ -187,7 +187,7 @@ pub fn unpack_if(binary: bool, json: &str) -> Result<(Cow<'_, str>, Vec<Vec<u8>>
     if !binary {
         return Ok((json.into(), Vec::new()));
     }
-    let (json, attachments) = unpack(json, MOST_ATTACHMENTS).ok_or("a placeholder without its attachment")?;
+    let (json, attachments) = unpack(json, MAX_ATTACHMENTS).ok_or("a placeholder without its attachment")?;
     Ok((json.into(), attachments))
 }
 

@@ -1,4 +1,4 @@
-//! Publishing: to the members here, to the message log, and to other relays.
+//! Publishing to the members of this relay, to the message log, and to other relays.
 
 use smallvec::SmallVec;
 
@@ -12,28 +12,29 @@ use crate::{
     state::{TenantId, delivery::Receiver},
 };
 
-/// Where a message comes from.
+/// The origin of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A backend's HTTP request.
     Backend,
     /// A client.
     Session(SessionKey),
-    /// This relay: a session has ended.
+    /// This relay: a session with `watch_quit` has ended.
     Relay,
-    /// Redis: another relay, a node-socket-im server, or a backend that publishes there.
+    /// Redis: another relay, a node-socket-im server, or a backend that publishes to Redis.
     Cluster,
 }
 
 impl Hub {
-    /// Publishes a backend's message to rooms in their order. When this returns the message is in the outbox of every
-    /// member here, and the message log has it.
+    /// Publishes a backend's message to rooms, in their order, here and at other relays. On return it is in the outbox
+    /// of every member of this relay and in the message log's buffer.
     pub fn publish(&mut self, tenant: TenantId, rooms: &Rooms<'_>, data: Data<'_>, filename: &str) -> MessageId {
         let names: SmallVec<[&str; 2]> = rooms.iter().map(RoomId::as_str).collect();
         self.publish_from(Origin::Backend, tenant, &names, data, filename)
     }
 
-    /// Publishes a message of any origin but the cluster, here and at other relays.
+    /// Publishes a message here and at other relays. `origin` is not [`Origin::Cluster`]: such
+    /// messages stay here.
     pub(crate) fn publish_from(
         &mut self,
         origin: Origin,
@@ -52,7 +53,7 @@ impl Hub {
         id
     }
 
-    /// Publishes a message to the members of this relay and to its message log.
+    /// Publishes a message to the members of this relay and to its message log. `id` is the one in the first room.
     pub(crate) fn publish_here(
         &mut self,
         origin: Origin,
@@ -82,11 +83,11 @@ impl Hub {
         });
     }
 
-    /// Sends a backend's event to its target, here and at other relays; how many sessions of this relay get it.
+    /// Sends a backend's event to its target, here and at other relays. Returns how many sessions of this relay get it.
     pub fn emit(&mut self, tenant: TenantId, namespace: &str, target: &Target<'_>, event: &Event<'_>) -> usize {
         let Some(id) = self.state.find_namespace(namespace) else { return 0 };
         let reached = self.state.emit(tenant, id, target, event);
-        // A session that was found here is nowhere else.
+        // A session of this relay exists at no other.
         if reached == 0 || !matches!(target, Target::Session(_)) {
             self.cluster.publish_event(
                 &mut self.state,
@@ -99,8 +100,8 @@ impl Hub {
         reached
     }
 
-    /// [Emits](Hub::emit) an event whose arguments are as a backend writes them: bytes as `{"_base64":"…"}`, which clients of
-    /// Socket.IO get as bytes.
+    /// [Emits](Hub::emit) an event whose arguments have binary data as `{"_base64":"…"}`. Socket.IO clients get it as
+    /// attachments.
     pub fn emit_json(
         &mut self,
         tenant: TenantId,
@@ -113,8 +114,8 @@ impl Hub {
         self.emit(tenant, namespace, target, &Event { attachments: &attachments, ..Event::new(name, &args) })
     }
 
-    /// Sends `refreshPage` to sessions, here and at other relays; how many sessions of this relay get it. Text clients have
-    /// no frame for it.
+    /// Sends `refreshPage` to sessions, here and at other relays. Returns how many sessions of this relay get it. Text
+    /// clients are skipped: they have no frame for it.
     pub fn refresh(&mut self, target: &RefreshTarget<'_>) -> usize {
         let reached = self.refresh_here(target);
         if reached == 0 || !matches!(target, RefreshTarget::Session(..)) {
@@ -123,27 +124,28 @@ impl Hub {
         reached
     }
 
-    /// Sends `refreshPage` to sessions of this relay.
+    /// Sends `refreshPage` to sessions of this relay. Returns how many get it.
     pub(crate) fn refresh_here(&mut self, target: &RefreshTarget<'_>) -> usize {
         let mut receivers: Vec<Receiver> = Vec::new();
         match target {
             RefreshTarget::All | RefreshTarget::Source(_) => {
-                let meant = |tenant| match target {
+                let matches = |tenant| match target {
                     RefreshTarget::Source(source) => *source == tenant,
                     _ => true,
                 };
-                let sessions = self.state.admitted().filter(|(_, session)| meant(session.tenant));
+                let sessions = self.state.admitted().filter(|(_, session)| matches(session.tenant));
                 receivers.extend(sessions.map(|(_, session)| (session.client, session.namespace, session.form)));
             }
-            RefreshTarget::Room(tenant, room) => receivers = self.state.members(*tenant, room),
+            RefreshTarget::Room(tenant, room) => receivers = self.state.room_receivers(*tenant, room),
             RefreshTarget::Session(tenant, name) => {
-                let meant = |key: &SessionKey| tenant.is_none() || self.state.tenant_of(*key) == *tenant;
-                receivers.extend(self.state.find_session(name).filter(meant).and_then(|key| self.state.receiver(key)));
+                let matches = |key: &SessionKey| tenant.is_none() || self.state.tenant_of(*key) == *tenant;
+                receivers
+                    .extend(self.state.find_session(name).filter(matches).and_then(|key| self.state.receiver(key)));
             }
             RefreshTarget::Prefixed(name) => {
                 for tenant in self.state.tenant_ids() {
                     if let Some(room) = name.strip_prefix(&*self.state.tenants[tenant.index()].name) {
-                        receivers.extend(self.state.members(tenant, room));
+                        receivers.extend(self.state.room_receivers(tenant, room));
                     }
                 }
                 receivers.extend(self.state.find_session(name).and_then(|key| self.state.receiver(key)));

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-/// Appends a JSON string. Most need no escape, which a look at the whole finds out with half the instructions that going
-/// from escape to escape takes (a message of 128 bytes: 640 and 1,240).
+/// Appends a JSON string. Most need no escape, which a look at the whole finds out with half the instructions that
+/// going from escape to escape takes (a message of 128 bytes: 640 and 1,240).
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
     if !needs_escape(text.as_bytes()) {
         out.reserve(text.len() + 2);
@@ -14,9 +14,9 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("a string in memory is always serializable");
 }
 
-/// Whether a byte is a control character, a quotation mark or a backslash: eight at a time, since the release is built for
-/// size and no loop in it becomes one over vectors. (What is subtracted from a byte borrows from the next only where one is
-/// found.)
+/// Whether a byte is a control character, a quotation mark or a backslash: eight at a time, since the release is built
+/// for size and no loop in it becomes one over vectors. (What is subtracted from a byte borrows from the next only
+/// where one is found.)
 fn needs_escape(text: &[u8]) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let below = |word: u64, least: u8| word.wrapping_sub(ONES * u64::from(least)) & !word;
