@@ -1,4 +1,4 @@
-//! Looking and steering (contract section 7): who is here, the old server's pages, and the gate before all of it.
+//! docs/protocol.md, Operators: the JSON endpoints, the old server's pages, and the admin token.
 #![allow(missing_docs)]
 
 #[path = "support/engineio.rs"]
@@ -50,7 +50,7 @@ fn told(sessions: u64) -> Value {
 }
 
 #[test]
-fn nobody_looks_or_steers_without_the_token() {
+fn admin_endpoints_need_the_token() {
     let relay = Relay::start("");
     let mut witness = relay.connect("room");
     for page in PAGES {
@@ -90,14 +90,14 @@ fn the_token_may_stand_in_the_header_the_query_or_the_body() {
     assert_eq!(relay.get(&other).status, 401);
 }
 
-/// A short token might be guessed; a long one cannot, so nobody who guesses locks out who knows it.
+/// Wrong guesses lock out short tokens. A long token cannot be guessed, so it keeps working.
 #[test]
-fn guessing_is_slow() {
+fn token_guesses_are_locked_out() {
     for (token, locked) in [("short", true), ("a token of twenty-four..", false)] {
         let config = support::temp_file("guess.toml");
         let text = Relay::configuration("trusted_proxies = [\"127.0.0.1\"]\n").replace(TOKEN, token);
         std::fs::write(&config, text).unwrap();
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_relay"));
+        let mut command = std::process::Command::new(support::binary());
         command.arg("--config").arg(&config);
         let relay = Relay::spawn(command, config);
         let from = |ip: &str, token: &str| {
@@ -123,7 +123,7 @@ fn guessing_is_slow() {
     }
 }
 
-/// Without a trusted proxy nobody can put his guesses on somebody else.
+/// Without a trusted proxy, `X-Forwarded-For` does not move guesses to another address.
 #[test]
 fn a_forged_address_does_not_hide_a_guesser() {
     let relay = Relay::start("");
@@ -136,7 +136,7 @@ fn a_forged_address_does_not_hide_a_guesser() {
 }
 
 #[test]
-fn who_is_online() {
+fn online_lists_sessions() {
     let relay = Relay::start("trusted_proxies = [\"127.0.0.1\"]\n");
     let empty = json!({"source": "demo", "users": 0, "sessions": 0, "names": {}, "list": []});
     assert_eq!(relay.admin("/api/online?source=demo").json(), empty);
@@ -201,7 +201,7 @@ fn who_is_online() {
     assert_eq!(today["date"].as_str().unwrap().len(), 10);
 }
 
-/// Texts and order as the old server's, since people scrape them.
+/// Texts and order are the old server's, because scripts scrape them.
 #[test]
 fn the_old_pages() {
     let relay = Relay::start("");
@@ -287,7 +287,7 @@ fn pages_are_refreshed() {
     assert_eq!(post(&relay, "/api/refresh", &[("source", "other"), ("socket_id", socket_id)]), told(1));
     assert_eq!(other.json(), refresh);
     assert_eq!(post(&relay, "/api/refresh", &[("source", "demo"), ("socket_id", socket_id)]), told(0));
-    // Half an order is none: an empty variable in a script must not reload everybody.
+    // An incomplete request does nothing: an empty variable in a script must not reload every page.
     for slip in [
         &[][..],
         &[("source", "")],
@@ -414,7 +414,7 @@ fn metrics_for_prometheus() {
     assert_eq!(relay.get("/healthz").body, "{\"status\":\"ok\"}");
 }
 
-/// Made at start, said in the log, and no worse than a chosen one.
+/// Generated at start and logged; it works like a configured one.
 #[test]
 fn a_token_is_made_where_none_is_set() {
     let relay = Relay::start_with("", |command| {

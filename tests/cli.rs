@@ -1,33 +1,26 @@
-//! Contract section 2: the command line, exit codes, what `check` says, the tools, where relay listens, and how it gets
-//! on with systemd.
+//! docs/protocol.md, Running: the command line, exit codes, what `check` says, the tools, and the addresses that relay
+//! listens on.
 #![allow(missing_docs)]
 
+#[path = "support/cli.rs"]
+mod cli;
 mod support;
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::Write,
     net::{TcpListener, TcpStream},
-    os::unix::{
-        fs::{FileTypeExt, PermissionsExt},
-        net::{UnixDatagram, UnixStream},
-    },
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    os::unix::{fs::FileTypeExt, net::UnixStream},
+    path::Path,
+    process::Stdio,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use cli::*;
 use serde_json::{Value, json};
 use socket2::{Domain, SockAddr, Socket, Type};
-use support::{
-    Answer, KEY, PATIENCE, Relay, SILENCE, connect_sign, notify_sign, read_answer, send_request, temp_file, wait_for,
-};
-
-const SIGHUP: i32 = 1;
-const SIGKILL: i32 = 9;
-const SIGTERM: i32 = 15;
+use support::{KEY, Relay, connect_sign, notify_sign, temp_file};
 
 // Words and exit codes.
 
@@ -52,7 +45,7 @@ fn version_and_help() {
         assert!(run.out.contains(text), "{args:?}: {}", run.out);
         assert!(run.out.lines().all(|line| line.chars().count() <= 110), "{args:?} fits a terminal");
     }
-    // The exit codes are no secret.
+    // The help names the exit codes.
     let help = run(&["--help"]).out;
     assert!(["0", "1 (", "2 (", "78 ("].iter().all(|code| help.contains(code)), "{help}");
 }
@@ -96,7 +89,7 @@ fn a_good_configuration() {
     assert_eq!(self::run(&["check", "--config", shipped]).code, 0);
 }
 
-/// All problems at once, each with its place and what would be right; `serve` says the same.
+/// All problems at once, each with its position and the cure. `serve` reports the same.
 #[test]
 fn a_bad_configuration() {
     let cases = [
@@ -171,7 +164,7 @@ fn other_bad_configurations() {
     }
 }
 
-/// Also keys that were mistyped where a secret belongs, which are the first that one writes.
+/// Mistyped keys beside a secret, too: secrets are what one writes first.
 #[test]
 fn a_mistyped_secret() {
     for (content, hint) in [
@@ -185,7 +178,7 @@ fn a_mistyped_secret() {
     }
 }
 
-/// Not only what the text alone shows has a place in it.
+/// Problems that only the whole configuration shows have a position, too.
 #[test]
 fn every_problem_has_its_line() {
     for content in [
@@ -201,7 +194,7 @@ fn every_problem_has_its_line() {
     }
 }
 
-/// With nowhere to listen at it does not start, unless the command line or systemd says where.
+/// Without an address to listen on it does not start, unless the command line or systemd gives one.
 #[test]
 fn nowhere_to_listen() {
     let file = write("empty.toml", "listen = []\n[sources.a]\nsign_key = \"k\"");
@@ -262,7 +255,7 @@ fn hmac_signatures() {
     let sign = hmac(KEY, "notify\ndemo\nroom\n1700000000\n三");
     assert_eq!(out, format!("sign_type=hmac-sha256&ts=1700000000&sign={sign}\n"));
 
-    // With the time of now it lets one in.
+    // With the current time the signature is accepted.
     let relay = Relay::start("");
     let fields = run(&["sign", "connect", "room", "--userid", "7"]);
     let query = format!("/ws?source=demo&room_ids=room&userid=7&{}", fields.trim());
@@ -344,7 +337,7 @@ fn listen_prints_a_line_for_each_message() {
     assert_eq!(listener.wait_lines(4)[3], "room\tas it came");
 }
 
-/// It comes back after an end of whatever kind, and gives up when it is refused.
+/// It reconnects however the connection ended, and gives up when it is refused.
 #[test]
 fn listen_comes_back() {
     let mut relay = Relay::start("shutdown_timeout = 1");
@@ -365,7 +358,7 @@ fn listen_comes_back() {
     listener.wait_err_times("listening to room", 3);
     relay.notify("room", "the last");
     assert_eq!(listener.wait_lines(3)[2], "room\tthe last");
-    // A new key, and it is not let in any more.
+    // With another key, its login is refused.
     relay.signal(SIGKILL);
     relay.child.wait().unwrap();
     let config = write("other.toml", &Relay::configuration("").replace(KEY, "another key"));
@@ -397,9 +390,9 @@ fn listen_on_the_command_line_replaces_the_configuration_s() {
     let mut command = relay(&["serve", "--listen", "127.0.0.1:0", "--listen=localhost:0"]);
     command.arg("--config").arg(&config);
     let relay = Relay::spawn(command, config);
-    assert!(relay.addresses.len() >= 2, "{:?}", relay.addresses);
+    let addresses = relay.addresses(2);
     assert!(TcpStream::connect(free).is_err());
-    for address in &relay.addresses {
+    for address in &addresses {
         assert!(!address.ends_with(":0"), "the real port is named: {address}");
         let mut stream = TcpStream::connect(address).unwrap();
         assert_eq!(healthz(&mut stream).status, 200);
@@ -423,7 +416,7 @@ fn a_unix_socket() {
     let path = temp_file("socket");
     let address = format!("unix:{}", text(&path));
     let mut first = Relay::start(&format!("listen = [\"{address}\"]"));
-    assert_eq!(first.addresses, [address.as_str()]);
+    assert_eq!(first.addresses(1), [address.as_str()]);
     let ask = || healthz(&mut UnixStream::connect(&path).unwrap()).status;
     assert_eq!(ask(), 200);
     let run = run(&["notify", "room", "x", "--url", &address, "--key", KEY]);
@@ -434,13 +427,13 @@ fn a_unix_socket() {
     assert_eq!(ear.wait_lines(1), ["room\thello"]);
     drop(ear);
 
-    // In use: the second does not start, and takes nothing away.
+    // While a relay listens there, a second one does not start and leaves the file alone.
     let config = write("relay.toml", &Relay::configuration(&format!("listen = [\"{address}\"]")));
     let run = self::run(&["--config", text(&config)]);
     assert!(run.code == 1 && run.err.contains(text(&path)) && run.err.contains("in use"), "{}", run.err);
     assert_eq!(ask(), 200);
 
-    // Left behind by one that was killed: replaced. Removed at a proper end.
+    // A file left by a killed relay is replaced. An ordinary end removes it.
     first.signal(SIGKILL);
     first.child.wait().unwrap();
     assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
@@ -453,7 +446,7 @@ fn a_unix_socket() {
     assert!(!path.exists());
 }
 
-/// A relay that is too busy to be asked is there all the same: nothing waits for it, and nothing is taken away.
+/// A relay whose accept queue is full still owns its socket: starting a second one neither waits nor removes the file.
 #[test]
 fn a_unix_socket_with_a_full_queue_is_in_use() {
     let path = temp_file("socket");
@@ -467,7 +460,7 @@ fn a_unix_socket_with_a_full_queue_is_in_use() {
     let _ = fs::remove_file(path);
 }
 
-/// Whatever else is there is not ours.
+/// Any other kind of file stays.
 #[test]
 fn a_file_in_the_place_of_a_socket_stays() {
     let path = write("precious", "precious");
@@ -509,7 +502,7 @@ fn the_demo_setting_is_loud() {
 }
 
 #[test]
-fn keys_that_everybody_knows_stay_on_this_machine() {
+fn demo_keys_need_loopback() {
     let demo = write("relay.toml", &format!("[sources.other]\nsign_key = \"{KEY}\""));
     let in_file = temp_file("demo.key");
     fs::write(&in_file, format!("{KEY}\n")).unwrap();
@@ -532,404 +525,4 @@ fn keys_that_everybody_knows_stay_on_this_machine() {
     assert_eq!(healthz(&mut UnixStream::connect(&path).unwrap()).status, 200);
     drop(relay);
     let _ = fs::remove_file(path);
-}
-
-// systemd.
-
-/// Sockets that the service manager opened are used in place of the configuration's; the file of one is not ours.
-#[test]
-fn inherited_sockets() {
-    let path = temp_file("socket");
-    let config = write("relay.toml", &Relay::configuration("listen = [\"192.0.2.1:1\"]"));
-    let script = "\
-import os, socket, sys
-tcp = socket.socket(); tcp.bind(('127.0.0.1', 0)); tcp.listen(9)
-unix = socket.socket(socket.AF_UNIX); unix.bind(sys.argv[1]); unix.listen(9)
-for number, fd in enumerate([tcp.fileno(), unix.fileno()]): os.dup2(fd, 20 + number)
-for number in (0, 1): os.dup2(20 + number, 3 + number); os.close(20 + number)
-os.environ.update(LISTEN_PID=str(os.getpid() + int(sys.argv[2])), LISTEN_FDS='2', LISTEN_FDNAMES='a:b')
-os.execv(sys.argv[3], sys.argv[3:])";
-    let wrapped = |offset: &str| {
-        let mut command = Command::new("python3");
-        clean(&mut command).args(["-c", script]).arg(&path).arg(offset).arg(env!("CARGO_BIN_EXE_relay"));
-        command.arg("serve").arg("--config").arg(&config);
-        command
-    };
-    let mut relay = Relay::spawn(wrapped("0"), config.clone());
-    assert_eq!(relay.addresses.len(), 2);
-    assert_eq!(relay.addresses[1], format!("unix:{}", text(&path)));
-    assert_eq!(relay.get("/healthz").status, 200);
-    assert_eq!(healthz(&mut UnixStream::connect(&path).unwrap()).status, 200);
-    let mut client = relay.connect("room");
-    relay.notify("room", "hello");
-    assert_eq!(client.data(), "hello");
-    drop(client);
-    relay.signal(SIGTERM);
-    assert_eq!(relay.wait(), 0);
-    assert!(path.exists(), "systemd goes on listening at it");
-    // Meant for another process: they are not taken.
-    fs::remove_file(&path).unwrap();
-    let run = run_command(&mut wrapped("1"));
-    assert!(run.code == 1 && run.err.contains("192.0.2.1:1"), "{}", run.err);
-    let _ = fs::remove_file(path);
-}
-
-#[test]
-fn the_service_manager_is_told() {
-    let path = temp_file("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let next = || {
-        let mut buffer = [0; 4096];
-        let length = socket.recv(&mut buffer).unwrap();
-        String::from_utf8(buffer[..length].to_vec()).unwrap()
-    };
-    let wait_state = |wanted: &str| -> String {
-        let begin = Instant::now();
-        loop {
-            let state = next();
-            if state.lines().any(|line| line.starts_with(wanted)) {
-                return state;
-            }
-            assert!(begin.elapsed() < PATIENCE, "waited in vain for {wanted}");
-        }
-    };
-    let mut relay = Relay::start_with("shutdown_timeout = 60", |command| {
-        clean(command).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
-    });
-    let first = next();
-    assert!(first.lines().any(|line| line == "READY=1"), "{first:?}");
-    assert!(first.lines().any(|line| line.starts_with("STATUS=")), "{first:?}");
-
-    // Well within the watchdog's time, however long nothing else happens.
-    let mut last = Instant::now();
-    for _ in 0..8 {
-        wait_state("WATCHDOG=1");
-        assert!(last.elapsed() < Duration::from_millis(350), "{:?}", last.elapsed());
-        last = Instant::now();
-    }
-    let client = relay.connect("a,b");
-    wait_state("STATUS=1 sessions, 2 rooms, ");
-
-    for _ in 0..2 {
-        relay.signal(SIGHUP);
-        let reloading = wait_state("RELOADING=1");
-        let time = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).expect("a time");
-        assert!(time.parse::<u64>().unwrap() > 0);
-        wait_state("READY=1");
-    }
-    fs::write(&relay.config, "bad").unwrap();
-    relay.signal(SIGHUP);
-    wait_state("RELOADING=1");
-    wait_state("READY=1");
-
-    relay.signal(SIGTERM);
-    wait_state("STOPPING=1");
-    wait_state("WATCHDOG=1");
-    drop(client);
-    assert_eq!(relay.wait(), 0);
-    let _ = fs::remove_file(path);
-}
-
-/// A manager that does not listen any more ends nothing.
-#[test]
-fn a_service_manager_that_is_gone() {
-    let path = temp_file("notify");
-    let relay = Relay::start_with("", |command| {
-        clean(command).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
-    });
-    thread::sleep(SILENCE);
-    assert_eq!(relay.get("/healthz").status, 200);
-}
-
-#[test]
-fn the_journal_s_form() {
-    let file = "[sources.demo]\nsign_key = \"k\"\n[log]\nlevel = \"debug\"";
-    let config = write("relay.toml", file);
-    let mut command = relay(&["--listen", "127.0.0.1:0"]);
-    command.arg("--config").arg(&config).env("JOURNAL_STREAM", "8:12345");
-    let relay = Relay::spawn(command, config);
-    fs::write(&relay.config, "bad").unwrap();
-    relay.signal(SIGHUP);
-    relay.wait_log("the old one stays");
-    fs::write(&relay.config, format!("listen = [\"127.0.0.1:1\"]\n{file}")).unwrap();
-    relay.signal(SIGHUP);
-    relay.wait_log("restart");
-    let sign = connect_sign("demo", "room", "k");
-    drop(relay.connect_with(&[("sign", &sign)]));
-    relay.wait_log("without a closing handshake");
-    for (text, priority) in [
-        ("listening on", "<6>"),
-        ("the old one stays", "<3>"),
-        ("restart", "<4>"),
-        ("without a closing handshake", "<7>"),
-    ] {
-        let line = relay.wait_log(text);
-        assert!(line.starts_with(priority), "{line}");
-    }
-    for line in relay.log() {
-        assert!(line.starts_with('<') && !line.contains('\u{1b}') && !has_time(&line), "{line}");
-    }
-}
-
-#[test]
-fn the_log_s_form_elsewhere() {
-    let relay = Relay::start_with("", |command| {
-        clean(command);
-    });
-    for line in relay.log() {
-        assert!(has_time(&line) && !line.starts_with('<') && !line.contains('\u{1b}'), "{line}");
-    }
-}
-
-#[test]
-fn the_log_s_level() {
-    for (level, wanted) in [("off", &[][..]), ("error", &[]), ("warn", &["WARN"]), ("info", &["WARN", "INFO"])] {
-        // With a small `unsent` there is a warning, and its socket tells when relay is there.
-        let path = temp_file("socket");
-        let config = write("relay.toml", &format!("[limits]\nunsent = 4096\n[log]\nlevel = \"{level}\""));
-        let mut command = relay(&["--listen", &format!("unix:{}", text(&path))]);
-        command.arg("--config").arg(&config);
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        wait_for("the socket", || UnixStream::connect(&path).ok());
-        assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
-        let mut log = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        assert!(child.wait().unwrap().success());
-        for name in ["ERROR", "WARN", "INFO", "DEBUG"] {
-            assert_eq!(log.contains(name), wanted.contains(&name), "{level}: {log}");
-        }
-    }
-}
-
-// The admin token.
-
-#[test]
-fn a_token_is_made_and_said() {
-    let tokens: Vec<String> = (0..2)
-        .map(|_| {
-            let relay = Relay::spawn(relay(&["--listen", "127.0.0.1:0"]), temp_file("none"));
-            let line = relay.wait_log("admin token is ");
-            let token = line.split("admin token is ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
-            assert!(token.len() >= 32, "{line}");
-            assert_eq!(stats(&relay, &token), 200);
-            assert_ne!(stats(&relay, &"0".repeat(token.len())), 200);
-            assert_ne!(stats(&relay, ""), 200);
-            token
-        })
-        .collect();
-    assert_ne!(tokens[0], tokens[1]);
-}
-
-/// A token of one's own is nobody else's business.
-#[test]
-fn a_token_that_was_chosen_is_not_said() {
-    let relay = Relay::start("");
-    assert_eq!(stats(&relay, support::TOKEN), 200);
-    assert!(!relay.log().join("\n").contains(support::TOKEN));
-}
-
-#[test]
-fn under_systemd_the_token_lies_in_the_runtime_directory() {
-    let folder = temp_file("runtime");
-    assert_token_in(&folder, text(&folder));
-}
-
-/// systemd.exec(5): several are separated by colons.
-#[test]
-fn of_several_runtime_directories_the_token_lies_in_the_first() {
-    let folder = temp_file("runtime");
-    assert_token_in(&folder, &format!("{}:/run/relay-test-other", text(&folder)));
-}
-
-fn assert_token_in(folder: &Path, variable: &str) {
-    let socket = temp_file("notify");
-    let file = folder.join("admin.token");
-    // What an earlier one left behind may be open to everybody.
-    fs::create_dir(folder).unwrap();
-    fs::write(&file, "old").unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
-    let _manager = UnixDatagram::bind(&socket).unwrap();
-    let mut command = relay(&["--listen", "127.0.0.1:0"]);
-    command.env("NOTIFY_SOCKET", &socket).env("RUNTIME_DIRECTORY", variable);
-    let relay = Relay::spawn(command, temp_file("none"));
-    let token = fs::read_to_string(&file).unwrap();
-    assert_eq!(stats(&relay, token.trim()), 200, "{:?}", relay.log());
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    relay.wait_log(text(&file));
-    drop(relay);
-    fs::remove_dir_all(folder).unwrap();
-    let _ = fs::remove_file(&socket);
-}
-
-/// It must be somewhere.
-#[test]
-fn a_token_that_cannot_be_written_is_said() {
-    let socket = temp_file("notify");
-    let _manager = UnixDatagram::bind(&socket).unwrap();
-    let mut command = relay(&["--listen", "127.0.0.1:0"]);
-    command.env("NOTIFY_SOCKET", &socket).env("RUNTIME_DIRECTORY", "/nowhere/at/all");
-    let relay = Relay::spawn(command, temp_file("none"));
-    relay.wait_log("/nowhere/at/all");
-    let log = relay.log().join("\n");
-    let words = log.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() >= 32);
-    assert!(words.into_iter().any(|word| stats(&relay, word) == 200), "the token is nowhere: {log}");
-    let _ = fs::remove_file(&socket);
-}
-
-// Help.
-
-/// A command without anything from around the tests.
-fn relay(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
-    clean(&mut command).args(args);
-    command
-}
-
-fn clean(command: &mut Command) -> &mut Command {
-    for name in [
-        "RELAY_CONFIG",
-        "NOTIFY_SOCKET",
-        "JOURNAL_STREAM",
-        "RUNTIME_DIRECTORY",
-        "CREDENTIALS_DIRECTORY",
-        "WATCHDOG_USEC",
-        "WATCHDOG_PID",
-        "LISTEN_FDS",
-        "LISTEN_PID",
-    ] {
-        command.env_remove(name);
-    }
-    command
-}
-
-/// What a command said, and how it ended.
-struct Run {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn run(args: &[&str]) -> Run {
-    run_command(&mut relay(args))
-}
-
-/// One that does not end is killed and fails.
-fn run_command(command: &mut Command) -> Run {
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be run");
-    let begin = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if begin.elapsed() > PATIENCE {
-            child.kill().unwrap();
-            panic!("{command:?} does not end");
-        }
-        thread::sleep(Duration::from_millis(2));
-    };
-    let output = child.wait_with_output().unwrap();
-    Run {
-        code: status.code().unwrap_or(-1),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-/// What another program makes of an input.
-fn filter(program: &str, args: &[&str], input: &str) -> String {
-    let mut child =
-        Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect(program);
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
-}
-
-fn write(name: &str, content: &str) -> PathBuf {
-    let file = temp_file(name);
-    fs::write(&file, content).unwrap();
-    file
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn healthz(stream: &mut (impl Read + Write)) -> Answer {
-    send_request(stream, "GET", "/healthz", &[], b"");
-    read_answer(stream, false)
-}
-
-/// The status of a question that needs the token.
-fn stats(relay: &Relay, token: &str) -> u16 {
-    relay.request("GET", "/api/stats", &[("Authorization", &format!("Bearer {token}"))], b"").status
-}
-
-/// Whether a line begins with a date, after its priority.
-fn has_time(line: &str) -> bool {
-    let line = line.split_once('>').filter(|_| line.starts_with('<')).map_or(line, |(_, rest)| rest);
-    line.as_bytes().get(..5).is_some_and(|year| year[..4].iter().all(u8::is_ascii_digit) && year[4] == b'-')
-}
-
-/// A running `relay listen`; killed when dropped.
-struct Listener {
-    child: Child,
-    out: Arc<Mutex<Vec<String>>>,
-    err: Arc<Mutex<Vec<String>>>,
-}
-
-impl Listener {
-    fn start(relay: &Relay, args: &[&str]) -> Listener {
-        // Options that come later count.
-        let url = format!("http://{}", relay.addr);
-        Listener::spawn(self::relay(&[&["listen", "--url", &url, "--key", KEY], args].concat()))
-    }
-
-    fn spawn(mut command: Command) -> Listener {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be run");
-        let out = collect(child.stdout.take().unwrap());
-        let err = collect(child.stderr.take().unwrap());
-        Listener { child, out, err }
-    }
-
-    fn wait_lines(&self, count: usize) -> Vec<String> {
-        wait_for("lines", || Some(self.out.lock().unwrap().clone()).filter(|lines| lines.len() >= count))
-    }
-
-    fn wait_err(&self, text: &str) {
-        self.wait_err_times(text, 1);
-    }
-
-    fn wait_err_times(&self, text: &str, times: usize) {
-        wait_for(text, || {
-            let count = self.err.lock().unwrap().iter().filter(|line| line.contains(text)).count();
-            (count >= times).then_some(())
-        });
-    }
-
-    fn code(&mut self) -> i32 {
-        wait_for("the end", || self.child.try_wait().unwrap()).code().unwrap_or(-1)
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if thread::panicking() {
-            eprintln!("the listener said: {:?}", self.err.lock().unwrap());
-        }
-    }
-}
-
-fn collect(stream: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    let into = lines.clone();
-    thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            into.lock().unwrap().push(line);
-        }
-    });
-    lines
 }

@@ -1,4 +1,4 @@
-//! Contract section 3: who may connect, and what who may not is told.
+//! docs/protocol.md, Logins: parameters, signatures, and the texts of refusals.
 #![allow(missing_docs)]
 
 mod support;
@@ -94,7 +94,7 @@ fn rooms_of_two_sources_never_meet() {
     ab.silence();
 }
 
-/// Pages are asked where they come from; programs send no Origin and are not.
+/// `origins` applies to browsers; programs send no Origin header.
 #[test]
 fn origins() {
     let relay = Relay::start("origins = [\"https://Shop.example.org\"]");

@@ -1,5 +1,5 @@
-//! What strangers try: floods, amplification, fields of a megabyte. None of it costs anybody else a message, nor relay more
-//! than a bounded amount of memory and time (contract section 12).
+//! docs/protocol.md, Limits: floods, amplification and oversized fields from strangers. None of it costs another client
+//! a message, and all of it costs the relay a bounded amount of memory and time.
 #![allow(missing_docs)]
 
 #[path = "support/engineio.rs"]
@@ -11,13 +11,13 @@ use std::{
     io::{Read, Write},
     process::Command,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use engineio::{Polling, websocket};
 use serde_json::{Value, json};
 use socket2::SockRef;
-use support::{Client, FORM, KEY, Relay, TOKEN, login, notify_sign, send_request, temp_file, wait_for};
+use support::{Client, FORM, KEY, PATIENCE, Relay, TOKEN, login, notify_sign, send_request, temp_file, wait_for};
 
 /// Megabytes that the process has resident.
 fn resident(relay: &Relay) -> u64 {
@@ -41,9 +41,9 @@ fn reader(mut client: Client) -> thread::JoinHandle<(usize, Option<u16>)> {
 }
 
 #[test]
-fn coming_in_is_not_free() {
+fn logins_are_rate_limited() {
     let relay = Relay::start("");
-    // Each of these would have been read, parsed, checked and refused: 3.6 s of everybody's time.
+    // Without a limit, each of these is parsed, checked and refused: 3.6 s during which nobody else is served.
     let (poll, _) = Polling::open(&relay, &format!("EIO=4&{}", "a&".repeat(7500)));
     poll.try_post(vec!["40"; 25_000].join("\x1e").as_bytes(), &[]);
     poll.assert_gone();
@@ -56,9 +56,9 @@ fn coming_in_is_not_free() {
     assert!(relay.counter("logins_refused") <= 40);
 }
 
-/// Each leaving told the room that somebody quit.
+/// Each leave sends `user_quit` to the room.
 #[test]
-fn coming_and_going_counts_as_messages() {
+fn joining_and_leaving_counts_as_messages() {
     let relay = Relay::start("");
     let member = reader(relay.connect("room"));
     let (poll, _) = Polling::open(&relay, &format!("EIO=4&{}", login(&[("watch_quit", "1")])));
@@ -79,7 +79,7 @@ fn a_probe_is_answered_once() {
     for frame in [&b"\x81\x86\0\0\0\x002probe"[..], b"\x89\x84\0\0\0\0ping"] {
         let mut probe = Client::open(relay.tcp(), &target).unwrap();
         let stream = probe.socket.get_mut();
-        stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
         let flood = frame.repeat(5000);
         // Closed, and so at some point refused by the kernel; what was read by then is little.
         let sent = (0..2000).take_while(|_| stream.write_all(&flood).is_ok()).count();
@@ -107,9 +107,9 @@ fn names_are_short() {
     }
 }
 
-/// 100 lines a second of a megabyte each, from who has no signature, pushed everybody else's lines out.
+/// 100 lines of a megabyte a second, from a client without a signature, would displace all other lines.
 #[test]
-fn what_strangers_say_is_cut_in_the_log() {
+fn log_lines_of_strangers_are_cut() {
     let folder = temp_file("hostile-log");
     let relay = Relay::start(&format!("\n[message_log]\ndir = \"{}\"\n", folder.display()));
     let long = "ü".repeat(100_000);
@@ -130,7 +130,7 @@ fn what_strangers_say_is_cut_in_the_log() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// Who reads is not slow, however much one message, one batch, or one turn brings.
+/// A client that reads is not slow, however much one message, one batch, or one turn brings.
 #[test]
 fn a_reader_gets_what_comes_at_once() {
     let relay = Relay::start("");
@@ -155,24 +155,30 @@ fn a_reader_gets_what_comes_at_once() {
     assert_eq!(relay.counter("slow_consumers"), 0);
 }
 
-/// A form names its rooms one by one: a body full of them, which nobody has signed, is put together once.
+/// A form may name its rooms one by one. An unsigned body full of them costs time proportional to its length.
 #[test]
 fn a_body_full_of_fields() {
     let relay = Relay::start("");
-    let body = format!("source=demo&data=x&sign=y{}", "&room_id=aaaaaaa".repeat(60_000));
-    let begin = Instant::now();
-    for _ in 0..10 {
-        let answer = relay.request("POST", "/api/notify", &[("Content-Type", FORM)], body.as_bytes());
-        assert_eq!(answer.json()["code"], 0);
-    }
-    // A copy of the list for each field took 0.7 s a body.
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    // Processor time that so many bodies need, each with so many fields.
+    let price = |bodies: usize, fields: usize| {
+        let body = format!("source=demo&data=x&sign=y{}", "&room_id=aaaaaaa".repeat(fields));
+        let before = relay.cpu();
+        for _ in 0..bodies {
+            let answer = relay.request("POST", "/api/notify", &[("Content-Type", FORM)], body.as_bytes());
+            assert_eq!(answer.json()["code"], 0);
+        }
+        relay.cpu() - before
+    };
+    // A copy of the list for each field made it 16 times as much.
+    let (many, few) = (price(8, 60_000), price(128, 3750));
+    assert!(many < few * 6, "8 bodies of 60,000 fields: {many:?}, 128 bodies of 3,750: {few:?}");
 }
 
 /// A room named a hundred times made one message a hundred.
 #[test]
 fn each_room_counts_as_a_message() {
-    let relay = Relay::start("");
+    // Four messages to a hundred rooms at once, and the next one after 100 s.
+    let relay = Relay::start("[limits]\nmessage_rate = 1\nmessage_burst = 400");
     let member = reader(relay.connect("room"));
     let mut sender = relay.connect("other");
     let rooms = vec!["room"; 100].join(",");
@@ -183,7 +189,7 @@ fn each_room_counts_as_a_message() {
     let refusals = [json!("message is too large for so many rooms!"), json!("message rate limit exceeded!")];
     assert_eq!(send(&mut sender, &"x".repeat(45_000)), refusals[0]);
     let taken = (0..400).filter(|_| send(&mut sender, "x") == "").count();
-    assert!((3..=8).contains(&taken), "{taken} messages of a hundred");
+    assert!((3..=4).contains(&taken), "{taken} messages of a hundred");
     assert_eq!(send(&mut sender, "x"), refusals[1]);
     let mut text = relay.connect_with(&[("format", "text"), ("room_ids", "room")]);
     text.send("one room is one message");
@@ -192,7 +198,7 @@ fn each_room_counts_as_a_message() {
     assert_eq!((messages, close), (taken * 100 + 1, None));
 }
 
-/// One POST of many messages to a room of many: nobody who reads is closed.
+/// One POST of many messages to a large room closes no client that reads.
 #[test]
 fn a_room_survives_a_burst() {
     let relay = Relay::start("[limits]\nmessage_rate = 0\n");
@@ -234,14 +240,14 @@ fn a_slow_reader_gets_all_of_its_last_answer() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// The token that is made at start is of no use to who is not told.
+/// A generated token is useless unless it is logged.
 #[test]
-fn a_made_token_is_said_at_every_level() {
+fn generated_token_is_logged_at_every_level() {
     for level in ["off", "error", "warn", "info"] {
         let config = temp_file("quiet.toml");
         let text = format!("listen = [\"127.0.0.1:0\"]\n[log]\nlevel = \"{level}\"\n[sources.a]\nsign_key = \"k\"\n");
         fs::write(&config, text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+        let mut command = Command::new(support::binary());
         command.arg("--config").arg(&config).stderr(std::process::Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut first = [0; 4096];

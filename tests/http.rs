@@ -33,7 +33,7 @@ fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: relay\r\n\r\n")
 }
 
-/// Everything up to the end of the connection.
+/// Everything until the connection ends.
 fn rest(stream: &mut impl Read) -> String {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("the connection ends in order");
@@ -107,7 +107,7 @@ fn pipelined_requests_are_answered_in_their_order() {
     member.silence();
 }
 
-/// A peer that asks for 30 MB and does not read gets served when it reads, and is not read meanwhile.
+/// A peer that requests 30 MB and does not read is served when it reads; until then, nothing is read from it.
 #[test]
 fn a_burst_of_pipelined_requests_waits_for_a_slow_reader() {
     const BURST: usize = 2000;
@@ -126,7 +126,7 @@ fn a_burst_of_pipelined_requests_waits_for_a_slow_reader() {
             writer.write_all(&request).unwrap();
         }
     });
-    // It serves what the kernel has room for, then it stops: each look adds one request of its own and no other.
+    // It serves as much as the kernel takes and stops: then only the requests of this loop are counted.
     let mut last = 0;
     let served = wait_for("the relay to stop", || {
         thread::sleep(Duration::from_millis(20));
@@ -210,7 +210,7 @@ fn chunked_bodies_may_have_extensions_and_trailers() {
         body.chars().map(|c| format!("1\r\n{c}\r\n")).collect::<String>() + "0\r\n\r\n",
     ];
     for coded in &ways {
-        // The request behind it shows that exactly this was taken.
+        // The next request shows where this one ended.
         stream.write_all((head.clone() + coded + &get("/healthz")).as_bytes()).unwrap();
         assert_eq!(read_answer(&mut stream, false).body, SUCCESS, "{coded}");
         assert_eq!(read_answer(&mut stream, false).body, HEALTHY, "{coded}");
@@ -225,7 +225,7 @@ fn chunked_bodies_may_have_extensions_and_trailers() {
 }
 
 #[test]
-fn who_waits_for_a_100_gets_it() {
+fn expect_100_continue_is_answered() {
     let relay = Relay::start("");
     let body = notification_body("expected");
     let head = |length: usize, expect: &str| {
@@ -241,10 +241,10 @@ fn who_waits_for_a_100_gets_it() {
         stream.write_all(body.as_bytes()).unwrap();
         assert_eq!(read_answer(&mut stream, false).body, SUCCESS, "and after it the answer");
     }
-    // Who sends the body anyway needs no invitation.
+    // A client that sends the body at once gets no 100.
     stream.write_all((head(body.len(), "100-continue") + &body).as_bytes()).unwrap();
     assert_eq!(read_answer(&mut stream, false).body, SUCCESS);
-    // Who would send too much is told before it does.
+    // A body that is too large is refused before it is sent.
     stream.write_all(head(1_000_001, "100-continue").as_bytes()).unwrap();
     assert_refusal(&read_answer(&mut stream, false), 413);
     assert_eq!(rest(&mut stream), "");
@@ -291,7 +291,7 @@ fn http_1_0_closes_unless_it_asks_to_stay() {
 }
 
 #[test]
-fn who_says_no_more_still_gets_its_answers() {
+fn half_closed_connection_gets_its_answers() {
     let relay = Relay::start("");
     let mut stream = relay.tcp();
     stream.write_all(get("/healthz").as_bytes()).unwrap();
@@ -317,7 +317,7 @@ fn who_says_no_more_still_gets_its_answers() {
     assert_eq!(answers(&text), 1000);
     assert!(text.len() > 1000 * page);
 
-    // Who stops in the middle of a request asked for nothing; the connection ends, and nobody waits.
+    // An unfinished request is dropped and the connection ends.
     let mut stream = relay.tcp();
     stream.write_all(&notification("half")[..100]).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -420,7 +420,7 @@ fn traps_are_refused_and_end_the_connection() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Who calls with https is told at once, not when the time for a head is over.
+/// A TLS handshake is refused at once, not after `request_timeout`.
 #[test]
 fn a_tls_client_hello_is_refused_at_once() {
     let relay = Relay::start("[limits]\nrequest_timeout = 60");
@@ -431,7 +431,7 @@ fn a_tls_client_hello_is_refused_at_once() {
 }
 
 #[test]
-fn what_is_not_there_is_a_404() {
+fn unknown_paths_get_404() {
     let relay = Relay::start("");
     for target in ["/nowhere", "/api", "/api/", "/demo/../etc/passwd", "/%2e%2e/", "/healthz/x", "/%ff", "/a%00b"] {
         assert_refusal(&relay.get(target), 404);
@@ -441,7 +441,7 @@ fn what_is_not_there_is_a_404() {
 }
 
 #[test]
-fn a_wrong_method_is_told_the_right_ones() {
+fn wrong_method_gets_405_with_allow() {
     let relay = Relay::start("");
     for (method, target, allowed) in [
         ("POST", "/", "GET, HEAD, OPTIONS"),
@@ -465,7 +465,7 @@ fn a_wrong_method_is_told_the_right_ones() {
 
 /// Pages post here too, so browsers ask before they do (Fetch standard).
 #[test]
-fn everybody_s_pages_may_call_unless_origins_are_listed() {
+fn cors_allows_any_origin_unless_origins_are_listed() {
     let relay = Relay::start("");
     for target in ["/api/notify", "/api/notify/batch"] {
         let asked = [("Origin", "https://shop.example.org"), ("Access-Control-Request-Method", "POST")];
@@ -522,7 +522,7 @@ fn the_front_page_has_links_to_what_there_is() {
 }
 
 #[test]
-fn the_demo_is_sent_once_to_who_remembers_it() {
+fn demo_pages_are_cached_by_etag() {
     let relay = Relay::start("");
     let answer = relay.get("/demo/chat.html");
     assert_eq!((answer.status, answer.header("content-type")), (200, "text/html; charset=utf-8"));
@@ -578,7 +578,7 @@ fn targets_may_be_absolute() {
 }
 
 #[test]
-fn health_is_for_everybody() {
+fn healthz_needs_no_token() {
     let relay = Relay::start("");
     let answer = relay.request("GET", "/healthz", &[("Origin", "https://evil.example.org")], b"");
     assert_eq!((answer.status, answer.body.as_str()), (200, HEALTHY));
@@ -589,7 +589,7 @@ fn health_is_for_everybody() {
 
 /// A proxy on the same host makes every visitor look local, so being local opens nothing.
 #[test]
-fn the_stats_are_for_who_has_the_token() {
+fn stats_need_the_token() {
     let relay = Relay::start("trusted_proxies = [\"127.0.0.1\"]");
     let bearer = format!("Bearer {TOKEN}");
     let lower = format!("bearer {TOKEN}");

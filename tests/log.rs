@@ -22,7 +22,7 @@ const CONFIG: &str = "origins = [\"http://allowed.example\"]\n[log]\nlevel = \"d
 fn start() -> (Relay, BufReader<ChildStderr>) {
     let config = temp_file("relay.toml");
     fs::write(&config, Relay::configuration(CONFIG)).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    let mut command = Command::new(support::binary());
     let mut child = command.arg("--config").arg(&config).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     let addr = loop {
@@ -119,7 +119,7 @@ fn long_lines_for_a_sleeping_reader_are_cut_and_counted() {
 fn on_unix_socket() -> (Command, PathBuf) {
     let (config, socket) = (temp_file("relay.toml"), temp_file("socket"));
     fs::write(&config, Relay::configuration(CONFIG)).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    let mut command = Command::new(support::binary());
     command.arg("--config").arg(config).arg("--listen").arg(format!("unix:{}", socket.display()));
     (command, socket)
 }
@@ -146,7 +146,7 @@ fn a_full_disk_ends_nothing() {
     // Exit codes do not depend on it either.
     for (args, code) in [(&["--config", "/nowhere"][..], 78), (&["check", "--config", "/nowhere"], 78), (&["--no"], 2)]
     {
-        let status = Command::new(env!("CARGO_BIN_EXE_relay")).args(args).stderr(full()).status().unwrap();
+        let status = Command::new(support::binary()).args(args).stderr(full()).status().unwrap();
         assert_eq!(status.code(), Some(code), "{args:?}");
     }
 }

@@ -16,7 +16,7 @@ use support::{KEY, Relay, connect_sign, form, send_request};
 fn an_idle_relay() {
     let relay = Relay::start("");
     assert_eq!(relay.get("/healthz").status, 200);
-    let most = if cfg!(debug_assertions) { 8 } else { 3 };
+    let most = if cfg!(debug_assertions) { 10 } else { 4 };
     let rss = rss(&relay);
     assert!(rss < most * 1024 * 1024, "an idle relay has {rss} bytes");
 }

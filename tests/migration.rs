@@ -1,5 +1,5 @@
 //! From node-socket-im to relay: what its pages and backends rely on is kept, to the byte, and what was wrong with it is
-//! mended. The numbers are those of the record of the old server's defects; those that only Redis shows (3, 13, 21) are
+//! fixed. The numbers are those of the list of the old server's defects; those that need Redis (3, 13, 21) are
 //! tested with the link to siblings, and 11, 12 and 15 in `message_log.rs`.
 #![allow(missing_docs)]
 
@@ -161,7 +161,7 @@ fn a_burst_is_not_lost_and_nothing_comes_twice() {
 
 /// Defect 2: A message followed at once by a connect reached the room as that client's record.
 #[test]
-fn who_connects_is_nobodys_message() {
+fn a_login_is_not_a_message() {
     let relay = Relay::start("");
     let mut member = page(&relay, &[]);
     for round in 0..20 {
@@ -204,7 +204,7 @@ fn nothing_a_client_sends_ends_relay() {
     ] {
         let mut client = page(&relay, &[]);
         client.send(packet);
-        // Whoever came later is answered, so this was seen.
+        // A later request was answered, so this one was read.
         assert_eq!(relay.get("/healthz").status, 200, "{packet}");
     }
     let mut client = page(&relay, &[]);
@@ -212,14 +212,14 @@ fn nothing_a_client_sends_ends_relay() {
     assert_eq!(new_msg(&mut client)["data"], "fine");
 }
 
-/// Defects 5 and 19: An event called `disconnect` ran the server's own handler: the counter went down, the user vanished, and
-/// the room was told that he had quit, as often as wanted.
+/// Defects 5 and 19: An event called `disconnect` ran the server's own handler: the counter went down, the user
+/// vanished, and the room was told that he had quit, as often as wanted.
 #[test]
 fn a_client_cannot_pretend_to_leave() {
     let relay = Relay::start("");
     let mut watcher = page(&relay, &[("username", "watcher")]);
     for packet in ["42[\"disconnect\",\"transport close\"]", "42[\"disconnecting\"]", "42[\"connect\"]"] {
-        // Reserved names (Socket.IO, `RESERVED_EVENTS`): who sends them is not a client, and really goes.
+        // Reserved names (Socket.IO, `RESERVED_EVENTS`) end the connection.
         let mut client = page(&relay, &[("watch_quit", "1")]);
         send_together(&mut client, &[packet; 5]);
         while client.socket.read().is_ok() {}
@@ -238,7 +238,7 @@ fn a_client_cannot_pretend_to_leave() {
 
 /// Defects 6 and 7: A refused client saw nothing at all, and its connection stayed for ever; an unknown source was `{}`.
 #[test]
-fn who_is_refused_learns_why() {
+fn refused_client_gets_the_reason() {
     let relay = Relay::start("[socketio]\nconnect_timeout = 0.2\n");
     let sign = connect_sign("demo", "room", KEY);
     for (query, text) in [
@@ -279,8 +279,8 @@ fn sources_are_apart() {
     ab.silence();
 }
 
-/// Defect 9: md5 stays what it is, for the clients that cannot be changed; a source may demand better, and no signature is ever
-/// passed on.
+/// Defect 9: md5 stays what it is, for the clients that cannot be changed; a source may demand better, and no signature
+/// is ever passed on.
 #[test]
 fn signatures() {
     let relay = Relay::start("[sources.strict]\nsign_key = \"k\"\nsign = [\"hmac-sha256\"]\n");
@@ -293,9 +293,9 @@ fn signatures() {
     assert_eq!(relay.post_form(&fields).json()["msg"], "api notify sign verify failed!");
 }
 
-/// Defect 10: Everybody could look at everything, and reload every visitor's page.
+/// Defect 10: anybody could read everything, and reload every visitor's page.
 #[test]
-fn operators_pages_are_for_operators() {
+fn operator_pages_need_the_token() {
     let relay = Relay::start("");
     let mut client = page(&relay, &[]);
     for target in ["/refreshpage", "/online?source=demo", "/today?source=demo", "/clientlog", "/readmsg?source=demo"] {
@@ -306,7 +306,7 @@ fn operators_pages_are_for_operators() {
     assert_eq!(event(&mut client), json!(["refreshPage"]));
 }
 
-/// Defect 14: What visitors say of themselves became markup on the operators' pages.
+/// Defect 14: names of visitors became markup on the operators' pages.
 #[test]
 fn no_markup_comes_in() {
     let relay = Relay::start("");
@@ -395,7 +395,7 @@ fn pages_read_the_answer() {
 
 /// Defect 24: Rates and sizes had no bound. Rooms of one's own source may still be written to by who is no member.
 #[test]
-fn what_one_client_may_send() {
+fn rate_and_size_are_limited() {
     let relay = Relay::start("[limits]\nmessage_rate = 5\nmessage_burst = 5\nmessage = 2000\n");
     let (mut sender, mut member) = (page(&relay, &[("room_ids", "mine")]), page(&relay, &[("room_ids", "yours")]));
     (0..6).for_each(|number| sender.send(&post_msg(number, "yours")));

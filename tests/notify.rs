@@ -1,4 +1,4 @@
-//! Contract section 6: backends notify; every answer, every form of data, and every message once and in order.
+//! docs/protocol.md, Notifications: every answer, every form of data, and every message once and in order.
 #![allow(missing_docs)]
 
 mod support;
@@ -111,7 +111,7 @@ fn every_refusal_has_its_text_in_a_form_and_in_json() {
     assert_eq!(member.data(), "x");
 }
 
-/// Several faults at once are named in the contract's order.
+/// Of several faults, the first in the documented order is named.
 #[test]
 fn the_first_fault_is_named() {
     let relay = Relay::start("");
@@ -130,7 +130,7 @@ fn the_first_fault_is_named() {
 }
 
 #[test]
-fn what_is_no_notification_gets_a_status() {
+fn malformed_requests_get_a_status() {
     let relay = Relay::start("");
     let right = form(&[("source", "demo"), ("room_id", "room"), ("data", "x"), ("sign", &sign("room", "x"))]);
     for content_type in [
@@ -756,7 +756,7 @@ fn many_notifications_may_come_in_one_write() {
     member.silence();
 }
 
-/// `code` 1 means that members have it in their queues: who asks the moment the answer is there, finds it.
+/// `code` 1 means that the message is in the members' queues.
 #[test]
 fn the_answer_comes_when_members_have_the_message() {
     let relay = Relay::start("");
@@ -764,12 +764,14 @@ fn the_answer_comes_when_members_have_the_message() {
     for turn in 0..20 {
         let data = turn.to_string();
         relay.notify("room", &data);
+        // The turn of the answer is over: members must not have to wait for anything else.
+        relay.fence();
         for member in &mut members {
-            member.socket.get_ref().set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            member.socket.get_ref().set_read_timeout(Some(Duration::from_millis(1))).unwrap();
             assert_eq!(member.data(), data);
         }
     }
-    // So it is when the one who asked does not wait for the answer.
+    // Also when the backend does not wait for the answer.
     let mut hasty = relay.tcp();
     let body = form(&[("source", "demo"), ("room_id", "room"), ("data", "bye"), ("sign", &sign("room", "bye"))]);
     send_request(&mut hasty, "POST", "/api/notify", &[("Content-Type", FORM)], body.as_bytes());
@@ -780,7 +782,7 @@ fn the_answer_comes_when_members_have_the_message() {
     }
 }
 
-/// The example of the contract, byte by byte.
+/// The documented example, byte by byte.
 #[test]
 fn the_answer_s_bytes() {
     let relay = Relay::start("");

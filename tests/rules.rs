@@ -1,4 +1,4 @@
-//! Namespaces and rules (contract section 8): what an event from a client does, for clients of every kind at once.
+//! docs/protocol.md, Namespaces and rules: what an event from a client does, for clients of every kind at once.
 #![allow(missing_docs)]
 
 #[path = "support/engineio.rs"]
@@ -180,7 +180,7 @@ fn the_three_broadcasts_of_a_chat() {
     assert!(relay.counter("events") > 0 && relay.counter("emitted") > 0);
 }
 
-/// Who shares two rooms with the sender gets it once.
+/// A client that shares two rooms with the sender gets it once.
 #[test]
 fn several_rooms() {
     let relay = Relay::start(CHAT);
@@ -226,8 +226,8 @@ fn bytes_are_passed_on() {
     assert_eq!(bytes(&mut four.socket), [7]);
 }
 
-/// One attachment stands in one place, and nothing that is none looks like one: else a packet of a few kilobytes would become
-/// gigabytes, or throw every client out that gets it.
+/// One attachment stands in one place, and nothing that is none looks like one: else a packet of a few kilobytes would
+/// become gigabytes, or throw every client out that gets it.
 #[test]
 fn placeholders_are_right_or_refused() {
     let relay = Relay::start(CHAT);
@@ -349,7 +349,7 @@ fn pages_and_apps_of_a_user() {
     assert_eq!(web[2].ack(6), json!([{"code": 0, "msg": "未登录", "data": ""}]));
 }
 
-/// Where logins are signed nobody says he is somebody else.
+/// Where logins are signed, the login must match the signed userid.
 #[test]
 fn pairing_with_signatures() {
     let relay = Relay::start("[namespaces.\"/web\"]\npairing = \"/app\"\n[namespaces.\"/app\"]\npairing = \"/web\"\n");
@@ -375,7 +375,7 @@ fn an_answer_that_does_not_come() {
     assert_eq!(page.ack(3), json!([{"code": 0, "msg": "nobody answered!", "data": ""}]));
     app.acknowledge(number, &json!(["too late"]));
     page.silence();
-    // Nobody answers for others.
+    // A client cannot acknowledge for another one.
     let mut stranger = Member::enter(&relay, 4, "/app", "");
     page.send("call_up", &json!([2]), Some(4));
     let number = app.event().2.unwrap();
@@ -503,7 +503,7 @@ fn rules_change_with_a_reload() {
     let _ = relay.connect("room");
 }
 
-/// Who is behind gets what is newest later, and not all of it.
+/// Volatile events are dropped for clients that still have unsent data.
 #[test]
 fn volatile_events() {
     let relay = Relay::start(
@@ -556,7 +556,7 @@ fn plain_websockets_in_namespaces() {
 }
 
 #[test]
-fn what_cannot_be_configured() {
+fn invalid_rules_are_refused() {
     let rule = |text: &str| format!("[namespaces.\"/n\"]\nauth = \"open\"\n[[namespaces.\"/n\".rules]]\n{text}\n");
     for (text, why) in [
         (rule("event = \"x\"\nsend = \"others\"\nto = \"/n\""), "to needs send = \"user\""),
@@ -575,7 +575,7 @@ fn what_cannot_be_configured() {
     ] {
         let file = temp_file("bad.toml");
         fs::File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_relay")).args(["check", "--config"]).arg(&file).output().unwrap();
+        let output = Command::new(support::binary()).args(["check", "--config"]).arg(&file).output().unwrap();
         assert_eq!(output.status.code(), Some(78), "{text}");
         let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
         assert!(said.contains(why), "{why} not in {said}");
@@ -583,10 +583,10 @@ fn what_cannot_be_configured() {
     }
 }
 
-/// The demo setting has the pair of document 000.
+/// The demo setting pairs `/web` and `/app`.
 #[test]
 fn the_demo_setting_pairs_pages_and_apps() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    let mut command = Command::new(support::binary());
     command.args(["--listen", "127.0.0.1:0"]).env_remove("RELAY_CONFIG");
     let relay = Relay::spawn(command, temp_file("none"));
     let mut page = Member::enter(&relay, 4, "/web", "");

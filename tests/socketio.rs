@@ -1,162 +1,25 @@
-//! Contract sections 3, 4 and 8 with signed sources: what a login, a message, a notification and every end mean to
-//! clients of all generations and transports at once.
+//! docs/protocol.md, Logins, Socket.IO and Namespaces: logins, messages and notifications, for clients of all
+//! generations and transports at once.
 #![allow(missing_docs)]
 
 #[path = "support/engineio.rs"]
 mod engineio;
+#[path = "support/member.rs"]
+mod member;
 mod support;
 
-use std::{
-    collections::VecDeque,
-    fs,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use engineio::{Polling, bytes, json, read_bytes, send_bytes, websocket};
+use engineio::{bytes, json, read_bytes, send_bytes, websocket};
+use member::*;
 use relay::sign::{Subject, to_hex};
 use serde_json::{Value, json};
-use support::{Client, KEY, Relay, connect_sign, form, login, notify_sign, read_answer, send_request, wait_for};
+use support::{KEY, Relay, connect_sign, form, login, notify_sign, send_request};
 use tungstenite::Message;
-
-const SIGHUP: i32 = 1;
-const SIGTERM: i32 = 15;
-const SIGCONT: i32 = 18;
-const SIGSTOP: i32 = 19;
-
-/// Generation and whether over a WebSocket.
-const KINDS: [(u8, bool); 4] = [(3, false), (3, true), (4, false), (4, true)];
-
-/// A Socket.IO client of any kind.
-struct Member<'r> {
-    /// What its packets are told apart by in failures.
-    kind: (u8, bool),
-    carrier: Carrier<'r>,
-    came: VecDeque<String>,
-}
-
-enum Carrier<'r> {
-    Polling(Polling<'r>),
-    Socket(Box<Client>),
-}
-
-impl<'r> Member<'r> {
-    /// Opens a session with that query, and asks for `/` if the generation must.
-    fn open(relay: &'r Relay, kind: (u8, bool), query: &str) -> Member<'r> {
-        let query = format!("EIO={}&{query}", kind.0);
-        let (carrier, came) = match kind.1 {
-            true => (Carrier::Socket(websocket(relay, &query).0.into()), Vec::new()),
-            false => {
-                let (session, came) = Polling::open(relay, &query);
-                (Carrier::Polling(session), came)
-            }
-        };
-        let mut member = Member { kind, carrier, came: came.into() };
-        if kind.0 == 4 {
-            member.send(&["40"]);
-        }
-        member
-    }
-
-    /// A member of source `demo`.
-    fn join(relay: &'r Relay, kind: (u8, bool), fields: &[(&str, &str)]) -> Member<'r> {
-        let mut member = Member::open(relay, kind, &login(fields));
-        let answer = member.text();
-        match kind.0 {
-            3 => assert_eq!(answer, "40"),
-            _ => assert!(json(&answer, "40")["sid"].is_string(), "{answer}"),
-        }
-        member
-    }
-
-    fn room(relay: &'r Relay, kind: (u8, bool), room_ids: &str) -> Member<'r> {
-        Member::join(relay, kind, &[("room_ids", room_ids)])
-    }
-
-    /// The next packet.
-    fn text(&mut self) -> String {
-        while self.came.is_empty() {
-            match &mut self.carrier {
-                Carrier::Polling(session) => self.came.extend(session.poll()),
-                Carrier::Socket(socket) => self.came.push_back(socket.text()),
-            }
-        }
-        self.came.pop_front().unwrap()
-    }
-
-    /// The next `newMsg`.
-    fn message(&mut self) -> Value {
-        let text = self.text();
-        let list = json(&text, "42");
-        assert_eq!((&list[0], list.as_array().unwrap().len()), (&"newMsg".into(), 2), "{:?}: {text}", self.kind);
-        list[1].clone()
-    }
-
-    fn data(&mut self) -> Value {
-        self.message()["data"].clone()
-    }
-
-    /// Packets, by polling in one body.
-    fn send(&mut self, packets: &[&str]) {
-        match &mut self.carrier {
-            Carrier::Polling(session) => session.post(packets),
-            Carrier::Socket(socket) => engineio::send_together(socket, packets),
-        }
-    }
-
-    /// Asks for an acknowledgement; its argument. Other packets that come before it are kept.
-    fn ask(&mut self, packet: &str) -> Value {
-        self.send(&[&packet.replacen("42", "4277", 1)]);
-        let mut others = VecDeque::new();
-        loop {
-            let text = self.text();
-            if text.starts_with("4377") {
-                others.append(&mut self.came);
-                self.came = others;
-                let list = json(&text, "4377");
-                assert_eq!(list.as_array().unwrap().len(), 1);
-                return list[0].clone();
-            }
-            others.push_back(text);
-        }
-    }
-
-    /// Asserts that nothing comes before the answer to something.
-    fn nothing(&mut self) {
-        assert_eq!(self.ask("42[\"postMsg\"]")["code"], 0);
-        assert_eq!(self.came, [""; 0], "{:?}", self.kind);
-    }
-
-    fn sys_error(&mut self, text: &str) {
-        assert_eq!(self.text(), format!("42[\"sys_error\",\"{text}\"]"), "{:?}", self.kind);
-    }
-
-    fn socket(&mut self) -> &mut Client {
-        match &mut self.carrier {
-            Carrier::Socket(socket) => socket,
-            Carrier::Polling(_) => panic!("it polls"),
-        }
-    }
-
-    fn polling(&self) -> &Polling<'r> {
-        match &self.carrier {
-            Carrier::Polling(session) => session,
-            Carrier::Socket(_) => panic!("it has a WebSocket"),
-        }
-    }
-}
-
-fn members<'r>(relay: &'r Relay, room_ids: &str) -> Vec<Member<'r>> {
-    KINDS.into_iter().map(|kind| Member::room(relay, kind, room_ids)).collect()
-}
-
-/// An event with its arguments.
-fn event(name: &str, args: &[Value]) -> String {
-    format!("42{}", Value::Array([&[name.into()], args].concat()))
-}
 
 // Who may connect.
 
-/// Every refusal reaches each generation in the way it can hear.
+/// Each generation gets a refusal in its own form.
 #[test]
 fn refusals_have_their_texts() {
     let relay = Relay::start("");
@@ -180,7 +43,7 @@ fn refusals_have_their_texts() {
                 assert_eq!(member.text(), "41");
             } else {
                 assert_eq!(member.text(), format!("44{{\"message\":\"{text}\"}}"));
-                // By CONNECT's payload it is the same.
+                // The same in CONNECT's payload.
                 let auth: Value = fields.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
                 member.send(&[&format!("40{auth}")]);
                 assert_eq!(member.text(), format!("44{{\"message\":\"{text}\"}}"));
@@ -191,9 +54,9 @@ fn refusals_have_their_texts() {
     assert_eq!((relay.stat("/sessions"), relay.counter("logins")), (0, 0));
 }
 
-/// Who was refused may try again on the same connection.
+/// A refused client may try again on the same connection.
 #[test]
-fn a_second_login() {
+fn refused_client_may_try_again() {
     let relay = Relay::start("");
     for kind in KINDS {
         let mut member = Member::open(&relay, kind, &login(&[("sign", "wrong")]));
@@ -340,7 +203,7 @@ fn a_notification_of_json_to_several_rooms() {
 
 /// What waits between two polls comes in order, sixteen at a time, once.
 #[test]
-fn many_notifications_to_who_polls() {
+fn many_notifications_to_a_polling_client() {
     let relay = Relay::start("");
     for revision in [3, 4] {
         let mut member = Member::room(&relay, (revision, false), "room");
@@ -387,9 +250,9 @@ fn post_msg() {
     }
 }
 
-/// Who speaks plain WebSocket is in the same rooms.
+/// Plain WebSocket clients are in the same rooms.
 #[test]
-fn what_plain_websockets_say_reaches_everybody() {
+fn messages_of_plain_websockets_reach_everybody() {
     let relay = Relay::start("");
     let (mut plain, mut text) = (relay.connect("room"), relay.connect_with(&[("format", "text")]));
     let mut all = members(&relay, "room");
@@ -426,7 +289,7 @@ fn post_msg_to_several_rooms_in_their_order() {
 }
 
 #[test]
-fn what_post_msg_refuses() {
+fn post_msg_refusals() {
     let relay = Relay::start("");
     let cases = [
         (vec![], "data can not be null!"),
@@ -652,332 +515,4 @@ fn rooms_in_a_namespace_that_is_open() {
     member.nothing();
     // There, rooms are free; here they are signed.
     assert_eq!(member.ask("42[\"join\",\"free\"]")["code"], 0);
-}
-
-// Ends.
-
-const QUIT: &str = r#"{"key":"user_quit","msg":"mary退出群聊","username":"mary"}"#;
-
-/// However a session ends, who watches its rooms hears of it once, and nothing of it stays.
-#[test]
-fn every_end_is_an_end() {
-    let relay = Relay::start(
-        "[socketio]\nping_interval = 0.4\nping_timeout = 0.4\nconnect_timeout = 1\n[limits]\nmessage_rate = 0",
-    );
-    let mut watcher = relay.connect("room");
-    let join = |kind| Member::join(&relay, kind, &[("username", "mary"), ("watch_quit", "1")]);
-    let mut ended = |what: &str, kind: (u8, bool)| {
-        let data = watcher.data();
-        assert_eq!(data.to_string(), QUIT, "{what} {kind:?}");
-        wait_for(what, || (relay.stat("/sessions") == 1).then_some(()));
-        watcher.send(r#"{"event":"ping"}"#);
-        assert_eq!(watcher.json()["event"], "pong", "{what} {kind:?} was told twice");
-    };
-    for kind in KINDS {
-        let mut member = join(kind);
-        member.send(&["41"]);
-        ended("leaving", kind);
-        join(kind).send(&["1"]);
-        ended("a close packet", kind);
-        let member = join(kind);
-        match &member.carrier {
-            Carrier::Polling(session) => assert_eq!(session.try_post(b"x", &[]).status, 400),
-            Carrier::Socket(_) => {
-                let mut member = member;
-                member.send(&["x"]);
-                assert_eq!(member.socket().close_code(), 1002);
-            }
-        }
-        ended("a broken protocol", kind);
-        let silent = join(kind);
-        ended("silence", kind);
-        drop(silent);
-    }
-    for revision in [3, 4] {
-        let (polls, socket) = ((revision, false), (revision, true));
-        drop(join(socket));
-        ended("a lost connection", socket);
-        let mut member = join(socket);
-        member.socket().socket.close(None).unwrap();
-        assert_eq!(member.socket().close_code(), 1005);
-        ended("a closed WebSocket", socket);
-        let mut member = join(polls);
-        let session = member.polling();
-        drop(session.begin_poll());
-        ended("an aborted poll", polls);
-        member = join(polls);
-        let session = member.polling();
-        let mut poll = session.begin_poll();
-        assert_eq!(relay.get(&session.target).status, 400);
-        assert_eq!(session.end_poll(&mut poll), ["1"]);
-        ended("two polls", polls);
-        member = join(polls);
-        drop(member.polling().upgrade());
-        ended("a lost connection after an upgrade", polls);
-        member = join(polls);
-        let mut socket = member.polling().upgrade();
-        socket.send("1");
-        assert_eq!(socket.close_code(), 1000);
-        ended("a close packet after an upgrade", polls);
-        member = join(polls);
-        let silent = member.polling().upgrade();
-        ended("silence after an upgrade", polls);
-        drop(silent);
-    }
-    drop(watcher);
-    wait_for("nothing to be left", || {
-        let left = [relay.stat("/sessions"), relay.stat("/rooms"), relay.stat("/connections")];
-        (left == [0, 0, 1]).then_some(())
-    });
-}
-
-/// Without `watch_quit` nobody is told.
-#[test]
-fn who_does_not_say_so_leaves_quietly() {
-    let relay = Relay::start("");
-    let mut watcher = Member::room(&relay, (4, true), "room");
-    for kind in KINDS {
-        Member::room(&relay, kind, "room").send(&["1"]);
-    }
-    wait_for("them to be gone", || (relay.stat("/sessions") == 1).then_some(()));
-    watcher.nothing();
-}
-
-/// Who was refused keeps its connection no longer than one that never asked.
-#[test]
-fn who_was_refused_is_closed_after_a_while() {
-    let relay = Relay::start("[socketio]\nconnect_timeout = 0.3");
-    for kind in KINDS {
-        let mut member = Member::open(&relay, kind, "source=nobody");
-        if kind.1 {
-            assert_eq!(member.socket().close_code(), 1008);
-        } else {
-            let packets: Vec<_> = std::iter::from_fn(|| Some(member.text()).filter(|packet| packet != "1")).collect();
-            assert_eq!(packets.len(), if kind.0 == 3 { 3 } else { 1 }, "{packets:?}");
-            member.polling().assert_gone();
-        }
-    }
-    assert_eq!(relay.counter("ping_timeouts"), 4);
-}
-
-/// By CONNECT's payload too, where one is a number.
-#[test]
-fn watch_quit_in_auth() {
-    let relay = Relay::start("");
-    let mut watcher = relay.connect("room");
-    let (mut socket, _) = websocket(&relay, &format!("EIO=4&{}", login(&[])));
-    socket.send("40{\"watch_quit\":1,\"username\":\"mary\"}");
-    assert!(socket.text().starts_with("40{\"sid\":"));
-    drop(socket);
-    assert_eq!(watcher.data().to_string(), QUIT);
-}
-
-/// A client that polls too seldom is dropped when more waits for it than may; the others do not feel it.
-#[test]
-fn a_slow_client_that_polls() {
-    const UNSENT: usize = 65536;
-    let relay = Relay::start(&format!("[limits]\nunsent = {UNSENT}"));
-    for (round, revision) in [3, 4].into_iter().enumerate() {
-        let mut good = members(&relay, "room");
-        let slow = Member::join(&relay, (revision, false), &[("username", "mary"), ("watch_quit", "1")]);
-        let data = "x".repeat(8000);
-        let mut published = 0;
-        while relay.counter("slow_consumers") == round as u64 {
-            relay.notify("room", &data);
-            published += 1;
-            for member in &mut good {
-                assert_eq!(member.data(), data.as_str());
-            }
-            assert!(published < 100, "a client that never polls is never dropped");
-        }
-        let bytes = published * data.len();
-        assert!(bytes > UNSENT - 2 * data.len() && bytes < UNSENT + 4 * data.len(), "{bytes}");
-        for member in &mut good {
-            assert_eq!(member.data().to_string(), QUIT);
-        }
-        slow.polling().assert_gone();
-        assert_eq!(relay.stat("/sessions"), 4);
-        good.iter_mut().for_each(|member| member.send(&["1"]));
-        wait_for("the others to leave", || (relay.stat("/sessions") == 0).then_some(()));
-    }
-}
-
-/// Also one whose own acknowledgements pile up.
-#[test]
-fn a_client_that_posts_and_never_polls() {
-    let relay = Relay::start("[limits]\nunsent = 4096\nmessage_rate = 0");
-    let mut member = Member::room(&relay, (4, false), "room");
-    let data = event("postMsg", &["x".repeat(1000).into(), "room".into()]);
-    member.send(&[&data, &data, &data]);
-    let body = member.polling().encode(&[&data, &data]);
-    wait_for("it to be dropped", || {
-        member.polling().try_post(body.as_bytes(), &[]);
-        (relay.counter("slow_consumers") == 1).then_some(())
-    });
-    member.polling().assert_gone();
-    assert_eq!(relay.stat("/sessions"), 0);
-}
-
-/// A message larger than all that may wait still reaches who polls.
-#[test]
-fn a_message_larger_than_unsent() {
-    let relay = Relay::start("[limits]\nunsent = 4096");
-    let mut all = members(&relay, "room");
-    for letter in ["a", "b"] {
-        let data = letter.repeat(300_000);
-        relay.notify("room", &data);
-        for member in &mut all {
-            assert!(member.data() == data.as_str(), "{:?}", member.kind);
-        }
-    }
-    assert_eq!(relay.counter("slow_consumers"), 0);
-}
-
-/// Sessions of a source that is taken out end, and are told in the way after which clients stay away.
-#[test]
-fn a_source_that_is_removed() {
-    let fresh = "[sources.fresh]\nsign_key = \"k\"";
-    let relay = Relay::start(fresh);
-    let sign = connect_sign("fresh", "room", "k");
-    let mut gone: Vec<_> =
-        KINDS.into_iter().map(|kind| Member::join(&relay, kind, &[("source", "fresh"), ("sign", &sign)])).collect();
-    let mut stay = members(&relay, "room");
-    let polls: Vec<_> =
-        gone.iter().filter(|member| !member.kind.1).map(|member| member.polling().begin_poll()).collect();
-    fs::write(&relay.config, Relay::configuration("")).unwrap();
-    relay.signal(SIGHUP);
-    relay.wait_log("configuration re-read");
-    let mut polls = polls.into_iter();
-    for member in &mut gone {
-        match member.kind.1 {
-            true => assert_eq!(member.text(), "41"),
-            false => assert_eq!(member.polling().end_poll(&mut polls.next().unwrap()), ["41"]),
-        }
-    }
-    assert_eq!(relay.stat("/sessions"), 4);
-    for member in &mut gone {
-        member.send(&["40"]);
-        match member.kind.0 {
-            3 => {
-                assert_eq!(member.text(), "40");
-                member.sys_error("this source can not be configured!");
-                assert_eq!(member.text(), "41");
-            }
-            _ => assert_eq!(member.text(), "44{\"message\":\"this source can not be configured!\"}"),
-        }
-    }
-    relay.notify("room", "still here");
-    for member in &mut stay {
-        assert_eq!(member.data(), "still here");
-    }
-}
-
-/// Only the sessions of that source: those in other namespaces of the same connection stay.
-#[test]
-fn a_source_that_is_removed_in_one_of_two_namespaces() {
-    let web = "[namespaces.\"/web\"]";
-    let relay = Relay::start(&format!("[sources.fresh]\nsign_key = \"k\"\n{web}"));
-    let sign = connect_sign("fresh", "room", "k");
-    for kind in KINDS {
-        let mut member = Member::room(&relay, kind, "room");
-        match kind.0 {
-            3 => member.send(&[&format!("40/web?source=fresh&sign={sign}")]),
-            _ => member.send(&[&format!("40/web,{{\"source\":\"fresh\",\"sign\":\"{sign}\"}}")]),
-        }
-        assert!(member.text().starts_with("40/web,"));
-        assert_eq!(relay.stat("/sources/fresh/sessions"), 1);
-        fs::write(&relay.config, Relay::configuration(web)).unwrap();
-        relay.signal(SIGHUP);
-        assert_eq!(member.text(), "41/web,");
-        relay.notify("room", "still here");
-        assert_eq!(member.data(), "still here");
-        fs::write(&relay.config, Relay::configuration(&format!("[sources.fresh]\nsign_key = \"k\"\n{web}"))).unwrap();
-        relay.signal(SIGHUP);
-        wait_for("the source", || relay.admin("/api/stats").json()["sources"]["fresh"].is_object().then_some(()));
-    }
-}
-
-/// WebSockets are closed and polls end with a noop, so that clients come back; a DISCONNECT would tell them not to.
-#[test]
-fn at_shutdown_clients_are_told_to_come_back() {
-    let mut relay = Relay::start("shutdown_timeout = 60");
-    let mut streams = Vec::new();
-    let mut sockets = Vec::new();
-    {
-        let relay = &relay;
-        for revision in [3, 4] {
-            let polling = Member::room(relay, (revision, false), "room");
-            streams.push((revision, polling.polling().begin_poll()));
-            // Without a poll, and one whose WebSocket is on trial.
-            Member::room(relay, (revision, false), "room");
-            let probing = Member::room(relay, (revision, false), "room");
-            sockets.push((None, probing.polling().probe()));
-            let mut member = Member::room(relay, (revision, true), "room");
-            member.send(&[r#"42["postMsg","last","none"]"#]);
-            let Carrier::Socket(socket) = member.carrier else { unreachable!() };
-            sockets.push((Some(1001), *socket));
-            let upgraded = Member::room(relay, (revision, false), "room");
-            let mut socket = upgraded.polling().upgrade();
-            socket.send("42[\"postMsg\"]");
-            assert_eq!(socket.text(), "42[\"sys_error\",\"data can not be null!\"]");
-            sockets.push((Some(1001), socket));
-        }
-    }
-    assert_eq!(relay.stat("/sessions"), 10);
-    relay.signal(SIGTERM);
-    for (revision, stream) in &mut streams {
-        let answer = read_answer(stream, false);
-        assert_eq!((answer.status, answer.body.as_str()), (200, if *revision == 3 { "1:6" } else { "6" }));
-        assert_eq!(answer.header("connection"), "close");
-    }
-    for (code, socket) in &mut sockets {
-        match code {
-            Some(code) => {
-                let close = socket.next();
-                assert!(
-                    matches!(&close, Message::Close(Some(frame)) if u16::from(frame.code) == *code),
-                    "{close:?} is no close with {code}"
-                );
-                assert!(socket.socket.read().is_err());
-            }
-            None => assert!(!matches!(socket.socket.read(), Ok(Message::Text(_)))),
-        }
-    }
-    drop(streams);
-    assert_eq!(relay.wait(), 0);
-    relay.wait_log("stopped with 0 connections left");
-}
-
-/// Sessions without a connection keep no relay from ending.
-#[test]
-fn at_shutdown_nobody_waits_for_who_does_not_poll() {
-    let mut relay = Relay::start("shutdown_timeout = 60");
-    for revision in [3, 4] {
-        Member::room(&relay, (revision, false), "room");
-    }
-    let begin = std::time::Instant::now();
-    relay.signal(SIGTERM);
-    assert_eq!(relay.wait(), 0);
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
-}
-
-/// A poll is aborted and a message comes for it, both while relay is away: the message must not be answered into the poll
-/// that is gone, which would leave the session behind.
-#[test]
-fn a_message_for_an_aborted_poll_does_not_hide_its_end() {
-    let relay = Relay::start("");
-    let (session, _) = Polling::open(&relay, &format!("EIO=4&{}", login(&[("room_ids", "room")])));
-    session.post(&["40"]);
-    session.poll();
-    let poll = session.begin_poll();
-    wait_for("the session", || (relay.stat("/sessions") == 1).then_some(()));
-    let mut backend = relay.tcp();
-    relay.signal(SIGSTOP);
-    drop(poll);
-    let fields =
-        [("source", "demo"), ("room_id", "room"), ("data", "x"), ("sign", &*notify_sign("demo", "room", "x", KEY))];
-    send_request(&mut backend, "POST", "/api/notify", &[("Content-Type", support::FORM)], form(&fields).as_bytes());
-    relay.signal(SIGCONT);
-    assert_eq!(read_answer(&mut backend, false).json()["code"], 1);
-    wait_for("the session to end", || (relay.stat("/sessions") == 0).then_some(()));
 }

@@ -1,25 +1,22 @@
-//! Contract section 5 and RFC 6455: the upgrade, JSON and text clients, frames of every shape, and every way to end.
+//! docs/protocol.md, Plain WebSocket, and RFC 6455: the upgrade, frames of every shape, pings, and every way to end.
 #![allow(missing_docs)]
 
+#[path = "support/websocket.rs"]
+mod raw;
 mod support;
 
 use std::{
-    io::{Read, Write},
-    net::{Shutdown, TcpStream},
+    io::Write,
+    net::Shutdown,
     thread,
     time::{Duration, Instant},
 };
 
+use raw::*;
 use serde_json::{Value, json};
 use socket2::SockRef;
-use support::{
-    Answer, Client, FORM, KEY, PATIENCE, Relay, connect_sign, form, login, notify_sign, read_answer, send_request,
-    wait_for,
-};
-use tungstenite::{
-    Message,
-    protocol::{CloseFrame, frame::coding::CloseCode},
-};
+use support::{Client, FORM, KEY, PATIENCE, Relay, form, login, notify_sign, read_answer, send_request, wait_for};
+use tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 
 // The upgrade.
 
@@ -60,7 +57,7 @@ fn header_names_and_tokens_may_be_of_any_case_and_in_a_list() {
     assert_eq!(read_answer(&mut stream, false).status, 101);
 }
 
-/// What is wrong is said before anything is upgraded, and the connection serves the next request, here the right one.
+/// A wrong handshake is refused before the upgrade, and the connection serves the next request.
 #[test]
 fn a_handshake_that_is_wrong_is_refused() {
     let relay = Relay::start("");
@@ -127,7 +124,7 @@ fn a_wrong_method_is_not_told_that_it_would_be_right() {
 }
 
 #[test]
-fn who_asks_for_no_upgrade_is_told_to() {
+fn request_without_upgrade_gets_426() {
     let relay = Relay::start("");
     for headers in [&[][..], &UPGRADE[..1], &UPGRADE[1..], &[("Connection", "close"), ("Upgrade", "h2c")]] {
         let answer = relay.request("GET", &format!("/ws?{}", login(&[])), headers, b"");
@@ -205,7 +202,7 @@ fn frames_may_come_with_the_upgrade_whatever_the_cut() {
     }
 }
 
-/// A body nobody wanted is not taken for frames.
+/// A request's body is not parsed as frames.
 #[test]
 fn an_upgrade_may_have_a_body() {
     let relay = Relay::start("");
@@ -223,356 +220,6 @@ fn an_upgrade_may_have_a_body() {
             status => assert_eq!(status, 400, "{framing}"),
         }
     }
-}
-
-// JSON clients.
-
-#[test]
-fn a_new_msg_has_exactly_this_shape() {
-    let relay = Relay::start("");
-    let mut client = relay.connect("r\"\u{f6}\u{5f20}");
-    relay.notify("r\"\u{f6}\u{5f20}", "a \"quoted\" \\ \u{1f600}\n\u{1}/");
-    let text = client.text();
-    let id = serde_json::from_str::<Value>(&text).unwrap()["id"].as_str().expect("an id that is text").to_owned();
-    assert!(!id.is_empty());
-    let expected = format!(
-        "{{\"event\":\"newMsg\",\"source\":\"demo\",\"data\":\"a \\\"quoted\\\" \\\\ \u{1f600}\\n\\u0001/\",\"room_id\":\"r\\\"\u{f6}\u{5f20}\",\"id\":\"{id}\"}}"
-    );
-    assert_eq!(text, expected);
-}
-
-#[test]
-fn post_msg_reaches_each_room_in_the_order_listed() {
-    let relay = Relay::start("");
-    let mut member = relay.connect("a,b,c");
-    let mut sender = relay.connect("elsewhere");
-    for (message, rooms) in [
-        (r#"{"event":"postMsg","data":1,"room_ids":"b,a,c"}"#, &["b", "a", "c"][..]),
-        (r#"{"data":1,"room_ids":"c,b"}"#, &["c", "b"]),
-        (r#"{"data":1,"room_ids":["c","a","b"]}"#, &["c", "a", "b"]),
-        (r#"{"room_ids":["b,c","a"],"data":1}"#, &["b", "c", "a"]),
-        (r#"{"data":1,"room_ids":",a,,nobody-here,c,"}"#, &["a", "c"]),
-    ] {
-        sender.send(message);
-        for room in rooms {
-            let got = member.json();
-            assert_eq!((got["room_id"].as_str(), &got["data"]), (Some(*room), &json!(1)), "{message}");
-        }
-    }
-    member.silence();
-    sender.silence();
-    let mut seven = relay.connect("7");
-    sender.send(r#"{"data":"a number names a room too","room_ids":7}"#);
-    assert_eq!(seven.data(), "a number names a room too");
-}
-
-/// The sender hears itself where it is a member, and only there.
-#[test]
-fn an_ack_says_the_id_or_why_not() {
-    let relay = Relay::start("");
-    let mut client = relay.connect("room");
-    client.send(r#"{"event":"postMsg","data":"x","room_ids":"room","ack":17}"#);
-    let (one, two) = (client.text(), client.text());
-    let (message, ack) = if one.contains("newMsg") { (one, two) } else { (two, one) };
-    let id = serde_json::from_str::<Value>(&message).unwrap()["id"].as_str().unwrap().to_owned();
-    assert_eq!(ack, format!(r#"{{"event":"ack","ack":17,"code":1,"msg":"","data":{{"id":"{id}"}}}}"#));
-
-    for (message, why) in [
-        (r#"{"ack":0,"room_ids":"room"}"#, "data can not be null!"),
-        (r#"{"ack":0,"data":null,"room_ids":"room"}"#, "data can not be null!"),
-        (r#"{"ack":0,"data":"","room_ids":"room"}"#, "data can not be null!"),
-        (r#"{"ack":0,"data":"x"}"#, "room_id can not be null!"),
-        (r#"{"ack":0,"data":"x","room_ids":""}"#, "room_id can not be null!"),
-        (r#"{"ack":0,"data":"x","room_ids":",,"}"#, "room_id can not be null!"),
-        (r#"{"ack":0,"data":"x","room_ids":[]}"#, "room_id can not be null!"),
-        (r#"{"ack":0,"data":"x","room_ids":null}"#, "room_id can not be null!"),
-        (r#"{"ack":0,"data":"x","room_ids":{"room":1}}"#, "room_id can not be null!"),
-        (r#"{"ack":0,"event":"dance"}"#, "unknown event!"),
-    ] {
-        client.send(message);
-        assert_eq!(
-            client.text(),
-            format!(r#"{{"event":"ack","ack":0,"code":0,"msg":"{why}","data":""}}"#),
-            "{message}"
-        );
-        if why == "unknown event!" {
-            continue;
-        }
-        client.send(&message.replace(r#""ack":0,"#, ""));
-        assert_eq!(client.text(), format!(r#"{{"event":"sys_error","msg":"{why}"}}"#), "{message}");
-    }
-    client.silence();
-    // The ack's name is the client's own affair.
-    for ack in ["-1", "1.50", r#""a\"b\u00e4""#] {
-        client.send(&format!(r#"{{"event":"ping","ack":{ack}}}"#));
-        assert_eq!(client.text(), format!(r#"{{"event":"ack","ack":{ack},"code":1,"msg":"","data":""}}"#));
-    }
-}
-
-#[test]
-fn falsy_data_is_data() {
-    let relay = Relay::start("");
-    let mut client = relay.connect("room");
-    for data in [json!(false), json!(0), json!([]), json!({}), json!(" "), json!("null")] {
-        client.send(&json!({"data": data, "room_ids": "room"}).to_string());
-        assert_eq!(client.data(), data);
-    }
-}
-
-#[test]
-fn join_and_leave_need_a_signature_and_change_the_rooms() {
-    let relay = Relay::start("");
-    let mut client = relay.connect("first");
-    let change = |event: &str, rooms: &str, sign: &str| {
-        format!(r#"{{"event":"{event}","room_ids":"{rooms}","sign":"{sign}","ack":"{event}"}}"#)
-    };
-    let sign = connect_sign("demo", "a,b", KEY);
-    client.send(&change("join", "a,b", &sign));
-    assert_eq!(client.text(), r#"{"event":"ack","ack":"join","code":1,"msg":"","data":""}"#);
-    client.send(&change("join", "a,b", &sign));
-    assert_eq!(client.json()["code"], 1, "twice is once");
-    for room in ["a", "first", "b"] {
-        relay.notify(room, room);
-        assert_eq!(client.data(), room);
-    }
-    client.send(&change("leave", "a", &connect_sign("demo", "a", KEY).to_uppercase()));
-    assert_eq!(client.text(), r#"{"event":"ack","ack":"leave","code":1,"msg":"","data":""}"#);
-    relay.notify("a", "gone");
-    relay.notify("b", "still there");
-    assert_eq!(client.data(), "still there");
-    client.send(&change("leave", "nowhere", &connect_sign("demo", "nowhere", KEY)));
-    assert_eq!(client.json()["code"], 1, "who is not in a room has left it");
-
-    // As an array it is signed as the list it stands for; without an ack there is no answer.
-    client.send(&format!(r#"{{"event":"join","room_ids":["c","d"],"sign":"{}"}}"#, connect_sign("demo", "c,d", KEY)));
-    client.send(r#"{"event":"ping"}"#);
-    assert_eq!(client.text(), r#"{"event":"pong"}"#);
-    relay.notify("d", "in d");
-    assert_eq!(client.data(), "in d");
-
-    let before = relay.stat("/rooms");
-    for (rooms, sign, why) in [
-        ("e", "", "cilent connect sign can not be null!"),
-        ("e", sign.as_str(), "sign verify failed!"),
-        ("e", &connect_sign("other", "e", "other key"), "sign verify failed!"),
-        ("", &connect_sign("demo", "", KEY), "room_ids can not be null!"),
-        ("*", &connect_sign("demo", "*", KEY), "room_ids can not be null!"),
-        (",", &connect_sign("demo", ",", KEY), "room_ids can not be null!"),
-    ] {
-        for event in ["join", "leave"] {
-            client.send(&change(event, rooms, sign));
-            let refused = json!({"event": "ack", "ack": event, "code": 0, "msg": why, "data": ""});
-            assert_eq!(client.json(), refused, "{event} {rooms:?}");
-        }
-        client.send(&change("join", rooms, sign).replace(r#","ack":"join""#, ""));
-        assert_eq!(client.json(), json!({"event": "sys_error", "msg": why}));
-    }
-    assert_eq!(relay.stat("/rooms"), before);
-    relay.notify("e", "not for it");
-    client.silence();
-}
-
-#[test]
-fn what_is_no_message_is_told_so_and_the_connection_stays() {
-    let relay = Relay::start("");
-    let mut client = relay.connect("room");
-    for text in ["", " ", "hello", "[]", "[1,2]", "\"text\"", "1", "null", "true", "{", "{}}", r#"{"data":1}x"#] {
-        client.send(text);
-        assert_eq!(client.text(), r#"{"event":"sys_error","msg":"message must be a JSON object!"}"#, "{text:?}");
-    }
-    client.send("{}");
-    assert_eq!(client.text(), r#"{"event":"sys_error","msg":"data can not be null!"}"#);
-    for message in [&b"\x00\xff"[..], br#"{"data":"x","room_ids":"room"}"#, b""] {
-        client.socket.send(Message::binary(message.to_vec())).unwrap();
-        let error = client.json();
-        assert_eq!(error["event"], "sys_error", "{error}");
-        assert!(error["msg"].as_str().is_some_and(|why| why.contains("binary")), "{error}");
-    }
-    // An event without a rule does nothing.
-    client.send(r#"{"event":"dance","data":"x","room_ids":"room"}"#);
-    client.send(r#"{"event":"ping"}"#);
-    assert_eq!(client.text(), r#"{"event":"pong"}"#);
-    client.send(r#"{"data":"still here","room_ids":"room"}"#);
-    assert_eq!(client.data(), "still here");
-}
-
-/// Whatever a value looks like, members get the characters that were sent.
-#[test]
-fn json_is_passed_on_untouched() {
-    let relay = Relay::start("");
-    let mut client = relay.connect("room");
-    let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
-    for data in [
-        "1e400",
-        "-0",
-        "-0.0",
-        "12345678901234567890",
-        "123456789012345678901234567890.1234567890123456789",
-        "1.50",
-        "1E+2",
-        r#"{"b":1,"a":2,"b":3}"#,
-        r#"{ "b" : [ 1 ,2 ],  "a":{} }"#,
-        r#"{"__proto__":{"x":1},"constructor":null}"#,
-        "\"\u{1f600}\u{10ffff} \u{5f20}\u{4e09} \u{2028}\"",
-        r#""\ud83d\ude00 \u5f20 \u0000 \/ \b""#,
-        r#""\ud800""#,
-        "[\n\t1,\r\n2 ]",
-        "[null,true,false,\"\"]",
-        &deep,
-    ] {
-        client.send(&format!(r#"{{"event":"postMsg","data":{data},"room_ids":"room"}}"#));
-        let text = client.text();
-        let begin = format!(r#"{{"event":"newMsg","source":"demo","data":{data},"room_id":"room","id":""#);
-        assert!(text.starts_with(&begin), "{data}: {text}");
-    }
-}
-
-#[test]
-fn who_watches_tells_its_rooms_that_it_quit() {
-    let relay = Relay::start("");
-    let (mut one, mut text) = (relay.connect("a,b"), relay.connect_with(&[("format", "text"), ("room_ids", "b")]));
-    let leaver = |username: &str, watch: &str| {
-        Raw::open(&relay, &[("room_ids", "b,a"), ("username", username), ("watch_quit", watch)])
-    };
-    type Leave = fn(Raw);
-    let ways: [(&str, Leave); 5] = [
-        ("close", |mut raw| {
-            raw.send(&close_frame(1000));
-            raw.drain();
-        }),
-        ("half close", |mut raw| {
-            raw.stream.shutdown(Shutdown::Write).unwrap();
-            raw.drain();
-        }),
-        ("hang up", drop),
-        ("reset", |raw| SockRef::from(&raw.stream).set_linger(Some(Duration::ZERO)).unwrap()),
-        ("protocol error", |mut raw| {
-            raw.send(&[0xff; 20]);
-            assert_eq!(raw.close_code(), 1002);
-        }),
-    ];
-    for (name, leave) in ways {
-        let username = format!("\u{5f20}\"{name}");
-        leave(leaver(&username, "1"));
-        let data = json!({"username": username, "key": "user_quit", "msg": format!("{username}退出群聊")});
-        for room in ["b", "a"] {
-            let message = one.json();
-            assert_eq!((&message["room_id"], &message["data"]), (&json!(room), &data), "{name}");
-        }
-        assert_eq!(serde_json::from_str::<Value>(&text.text()).unwrap(), data, "{name}");
-    }
-    for watch in ["", "0"] {
-        drop(leaver("quiet", watch));
-    }
-    wait_for("the quiet ones to be gone", || (relay.stat("/sessions") == 2).then_some(()));
-    one.silence();
-    text.silence();
-}
-
-/// One post reaches members of every form, each in its own.
-#[test]
-fn every_form_gets_the_same_message() {
-    let relay = Relay::start("");
-    let mut json_client = relay.connect("room");
-    let mut text = relay.connect_with(&[("format", "text")]);
-    let mut others: Vec<Client> = (0..3).map(|_| relay.connect_with(&[("format", "text")])).collect();
-    for (sent, plain) in
-        [(r#""a\u00e4\n""#, "a\u{e4}\n"), ("[1, 2]", "[1, 2]"), (r#"{"b":1.0}"#, r#"{"b":1.0}"#), ("1.50", "1.50")]
-    {
-        json_client.send(&format!(r#"{{"data":{sent},"room_ids":"room"}}"#));
-        assert!(json_client.text().contains(&format!(r#""data":{sent},"#)));
-        for client in others.iter_mut().chain([&mut text]) {
-            assert_eq!(client.text(), plain);
-        }
-    }
-    text.send("line \"one\"\n\u{1f600}");
-    assert_eq!(json_client.data(), "line \"one\"\n\u{1f600}");
-    text.socket.send(Message::binary(vec![0, 255, b'x'])).unwrap();
-    assert_eq!(json_client.data(), json!({"_base64": "AP94"}));
-    relay.notify("room", "{\"a\":1}");
-    assert_eq!(json_client.data(), "{\"a\":1}", "a form's data is a string");
-    for client in others.iter_mut().chain([&mut text]) {
-        assert_eq!(client.text(), "line \"one\"\n\u{1f600}");
-        assert_eq!(client.next(), Message::binary(vec![0, 255, b'x']));
-        assert_eq!(client.text(), "{\"a\":1}");
-    }
-}
-
-// Text clients.
-
-#[test]
-fn a_text_client_speaks_to_all_its_rooms_and_hears_them() {
-    let relay = Relay::start("");
-    let open = |rooms: &str| relay.connect_with(&[("format", "text"), ("room_ids", rooms)]);
-    let (mut both, mut a, mut b, mut other) = (open("a,b"), open("a"), open("b"), open("c"));
-    let mut spy = relay.connect("a,b");
-    both.send("to both");
-    for room in ["a", "b"] {
-        let message = spy.json();
-        assert_eq!((&message["room_id"], &message["data"]), (&json!(room), &json!("to both")));
-    }
-    assert_eq!([both.text(), both.text(), a.text(), b.text()], ["to both"; 4]);
-    a.send("from a");
-    assert_eq!([both.text(), a.text()], ["from a"; 2]);
-    b.silence();
-    both.send("");
-    assert_eq!([both.text(), both.text(), a.text(), b.text()], [""; 4]);
-    // What would be an event for a JSON client is just text.
-    a.send(r#"{"event":"ping","ack":1}"#);
-    assert_eq!(a.text(), r#"{"event":"ping","ack":1}"#);
-    b.socket.send(Message::binary(Vec::new())).unwrap();
-    assert_eq!(b.next(), Message::binary(Vec::new()));
-    let binary: Vec<u8> = (0..=255).cycle().take(70_000).collect();
-    b.socket.send(Message::binary(binary.clone())).unwrap();
-    assert_eq!(b.next(), Message::binary(binary));
-    other.silence();
-}
-
-#[test]
-fn payloads_around_every_border_of_the_length_field() {
-    let relay = Relay::start("[limits]\nmessage_rate = 0");
-    let mut raw = Raw::open(&relay, &[("format", "text")]);
-    for length in [0, 1, 124, 125, 126, 127, 128, 4095, 4096, 4097, 65_534, 65_535, 65_536, 65_537, 999_999, 1_000_000]
-    {
-        let payload: Vec<u8> = (0..length).map(|place| b'a' + (place % 23) as u8).collect();
-        raw.send(&frame(TEXT, &payload));
-        let (first, came) = raw.frame();
-        assert!(first == TEXT && came == payload, "{length}");
-    }
-}
-
-#[test]
-fn a_message_of_65536_fragments() {
-    let relay = Relay::start("");
-    let mut raw = Raw::open(&relay, &[("format", "text")]);
-    let mut bytes = frame(0x02, b"0");
-    let mut expected = b"0".to_vec();
-    for number in 1..65_536_u32 {
-        let last = number == 65_535;
-        bytes.extend(frame(if last { 0x80 } else { 0x00 }, &[b'0' + (number % 10) as u8]));
-        expected.push(b'0' + (number % 10) as u8);
-    }
-    raw.send(&bytes);
-    let (first, payload) = raw.frame();
-    assert!(first == 0x82 && payload == expected, "{} bytes", payload.len());
-}
-
-#[test]
-fn a_message_of_16_mib_where_that_is_allowed() {
-    const LENGTH: usize = 16 << 20;
-    let relay = Relay::start(&format!("[limits]\nmessage = {LENGTH}\nunsent = {}", 2 * LENGTH));
-    let (mut raw, mut other) = (Raw::open(&relay, &[("format", "text")]), relay.connect_with(&[("format", "text")]));
-    other.socket.set_config(|config| {
-        *config = config.max_message_size(None).max_frame_size(None);
-    });
-    let payload: Vec<u8> = (0..LENGTH).map(|place| (place * 31 + place / 251) as u8).collect();
-    raw.send(&frame(0x82, &payload));
-    let (first, came) = raw.frame();
-    assert!(first == 0x82 && came == payload);
-    assert!(matches!(other.next(), Message::Binary(came) if came == payload));
-    // One byte more is too much.
-    raw.send(&frame(0x82, &[0; LENGTH + 1])[..14]);
-    assert_eq!(raw.close_code(), 1009);
 }
 
 // Frames.
@@ -671,8 +318,8 @@ fn a_ping_gets_its_pong() {
     }
 }
 
-/// What broke the protocol is told by its code; what came before it counts, what comes after it does not; nobody else
-/// feels it; and the peer's answer ends the connection.
+/// A protocol error closes the connection with its code. Frames before it are handled, frames after it are not; no
+/// other client is affected; and the peer's close ends the connection.
 #[test]
 fn protocol_errors_have_their_codes() {
     let relay = Relay::start("[limits]\nmessage = 1000");
@@ -740,7 +387,7 @@ fn protocol_errors_have_their_codes() {
         if came != *code {
             wrong.push(format!("{name} ends with {came}, not {code}"));
         }
-        // Who has said close does not say it again.
+        // A peer that has sent a close does not send another one.
         if bytes[0] & 0x0f != CLOSE & 0x0f {
             raw.send(&close_frame(came));
         }
@@ -752,10 +399,10 @@ fn protocol_errors_have_their_codes() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Who is in the middle of sending too much reads why, instead of a reset, whatever the bytes look like that are still
+/// A peer that is still sending a message that is too large reads the close instead of a reset, whatever bytes are still
 /// on their way.
 #[test]
-fn who_sends_too_much_still_reads_why() {
+fn sender_of_too_much_still_reads_1009() {
     let relay = Relay::start("");
     // As if all of the payload were frames that close, and as if it were none.
     let closes: Vec<u8> = frame(CLOSE, b"").into_iter().cycle().take(8_000_000).collect();
@@ -815,7 +462,7 @@ fn a_close_may_come_within_a_fragmented_message() {
     assert!(raw.try_frame().is_none());
 }
 
-/// Who says no more is gone, what it said before counts, and it sees the end.
+/// A peer that has shut down its side is gone; its earlier messages are handled, and it sees the end.
 #[test]
 fn a_half_closed_socket_is_a_session_s_end() {
     let relay = Relay::start("");
@@ -829,9 +476,9 @@ fn a_half_closed_socket_is_a_session_s_end() {
     wait_for("its end", || (relay.stat("/sessions") == 1).then_some(()));
 }
 
-/// Peers that are killed in the middle of a frame, by reset or not, take nothing from the others.
+/// A peer killed in the middle of a frame, by reset or not, loses no message of others.
 #[test]
-fn who_is_killed_in_the_middle_of_a_frame_loses_nothing_for_the_others() {
+fn a_client_killed_within_a_frame_does_not_affect_others() {
     let relay = Relay::start("[limits]\nmessage_rate = 0");
     let (mut sender, mut member) = (relay.connect("elsewhere"), relay.connect("room"));
     let message = |text: &str| frame(TEXT, format!(r#"{{"data":"{text}","room_ids":"room"}}"#).as_bytes());
@@ -896,14 +543,14 @@ fn each_sender_s_messages_keep_their_order() {
 // Signs of life.
 
 #[test]
-fn who_answers_pings_stays() {
-    let relay = Relay::start("[websocket]\nping_interval = 0.1\nping_timeout = 0.2");
-    let mut raw = Raw::open(&relay, &[("format", "text")]);
+fn client_that_answers_pings_stays() {
+    let relay = Relay::start("[websocket]\nping_interval = 0.5\nping_timeout = 2");
     let begin = Instant::now();
-    for number in 1..=6 {
+    let mut raw = Raw::open(&relay, &[("format", "text")]);
+    for number in 1..=4 {
         let (first, payload) = raw.frame();
         assert_eq!(first, PING, "nothing else was sent");
-        assert!(begin.elapsed() >= Duration::from_millis(90 * number), "ping {number} after {:?}", begin.elapsed());
+        assert!(begin.elapsed() >= Duration::from_millis(450 * number), "ping {number} after {:?}", begin.elapsed());
         raw.send(&frame(PONG, &payload));
     }
     raw.send(&frame(TEXT, b"still here"));
@@ -917,23 +564,23 @@ fn who_answers_pings_stays() {
 }
 
 #[test]
-fn who_does_not_answer_a_ping_is_gone() {
+fn client_that_answers_no_ping_is_dropped() {
     let relay = Relay::start("[websocket]\nping_interval = 0.2\nping_timeout = 0.2");
-    let mut raw = Raw::open(&relay, &[("watch_quit", "1")]);
     let begin = Instant::now();
+    let mut raw = Raw::open(&relay, &[("watch_quit", "1")]);
     let (first, _) = raw.frame();
     assert_eq!(first, PING);
     let pinged = begin.elapsed();
     let end = wait_end(&mut raw);
-    assert!(pinged >= Duration::from_millis(180), "pinged after {pinged:?}");
     let gone = begin.elapsed();
-    assert!(gone >= Duration::from_millis(380) && gone < Duration::from_secs(2), "gone after {gone:?} with {end:?}");
+    assert!(pinged >= Duration::from_millis(180), "pinged after {pinged:?}");
+    assert!(gone >= Duration::from_millis(380), "gone after {gone:?} with {end:?}");
     assert_eq!((relay.counter("ping_timeouts"), relay.stat("/sessions")), (1, 0));
 }
 
-/// That it is sent messages is no sign of life.
+/// Received messages are not a sign of life.
 #[test]
-fn who_hears_but_says_nothing_is_gone_too() {
+fn client_that_only_receives_is_dropped() {
     let relay = Relay::start("[websocket]\nping_interval = 0.1\nping_timeout = 0.1");
     let raw = Raw::open(&relay, &[]);
     let begin = Instant::now();
@@ -941,11 +588,10 @@ fn who_hears_but_says_nothing_is_gone_too() {
         relay.notify("room", "are you there?");
         assert!(begin.elapsed() < PATIENCE, "it is still here");
     }
-    assert!(begin.elapsed() < Duration::from_secs(2), "gone after {:?}", begin.elapsed());
     drop(raw);
 }
 
-/// A backend's message reaches who connects with either path and form while HTTP goes on beside it.
+/// A notification reaches clients of both paths while HTTP goes on beside it.
 #[test]
 fn a_notification_reaches_clients_on_both_paths() {
     let relay = Relay::start("");
@@ -959,134 +605,5 @@ fn a_notification_reaches_clients_on_both_paths() {
         send_request(&mut stream, "POST", "/api/notify", &[("Content-Type", FORM)], body.as_bytes());
         assert_eq!(read_answer(&mut stream, false).json()["code"], 1);
         assert_eq!((on_root.data(), on_ws.data()), (json!(data), json!(data)));
-    }
-}
-
-// Help.
-
-/// First bytes: final, and the opcode.
-const TEXT: u8 = 0x81;
-const CLOSE: u8 = 0x88;
-const PING: u8 = 0x89;
-const PONG: u8 = 0x8a;
-
-const UPGRADE: [(&str, &str); 4] = [
-    ("Connection", "Upgrade"),
-    ("Upgrade", "websocket"),
-    ("Sec-WebSocket-Version", "13"),
-    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-];
-
-/// A client's frame.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    masked(first, payload, [0x37, 0xfa, 0x21, 0x3d])
-}
-
-fn masked(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        length @ 0..126 => frame.push(0x80 | length as u8),
-        length @ 126..65536 => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&mask);
-    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    frame
-}
-
-fn close_frame(code: u16) -> Vec<u8> {
-    frame(CLOSE, &code.to_be_bytes())
-}
-
-fn assert_refusal(answer: &Answer) {
-    assert_eq!(answer.header("content-type"), "application/json", "{answer:?}");
-    let body = answer.json();
-    assert!(body["msg"].as_str().is_some_and(|why| !why.is_empty()), "{body}");
-    assert_eq!((&body["code"], &body["data"]), (&json!(0), &json!("")), "{body}");
-}
-
-/// Reads whatever comes until the connection ends, in order or not.
-fn wait_end(raw: &mut Raw) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    match raw.stream.read_to_end(&mut bytes) {
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("the connection does not end"),
-        _ => bytes,
-    }
-}
-
-/// A client that sends bytes and sees frames.
-struct Raw {
-    stream: TcpStream,
-}
-
-impl Raw {
-    fn open(relay: &Relay, fields: &[(&str, &str)]) -> Raw {
-        let mut stream = relay.tcp();
-        send_request(&mut stream, "GET", &format!("/ws?{}", login(fields)), &UPGRADE, b"");
-        let answer = read_answer(&mut stream, false);
-        assert_eq!(answer.status, 101, "{answer:?}");
-        Raw { stream }
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).unwrap();
-    }
-
-    /// The next frame's first byte and payload; nothing if the connection ended in order before it.
-    fn try_frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        let mut head = [0; 2];
-        match self.stream.read(&mut head[..1]) {
-            Ok(0) => return None,
-            Ok(_) => {}
-            Err(error) => panic!("no frame: {error}"),
-        }
-        self.stream.read_exact(&mut head[1..]).unwrap();
-        assert_eq!(head[1] & 0x80, 0, "a server's frames are not masked");
-        let length = match head[1] {
-            126 => {
-                let mut length = [0; 2];
-                self.stream.read_exact(&mut length).unwrap();
-                usize::from(u16::from_be_bytes(length))
-            }
-            127 => {
-                let mut length = [0; 8];
-                self.stream.read_exact(&mut length).unwrap();
-                u64::from_be_bytes(length) as usize
-            }
-            length => length.into(),
-        };
-        let mut payload = vec![0; length];
-        self.stream.read_exact(&mut payload).unwrap();
-        Some((head[0], payload))
-    }
-
-    fn frame(&mut self) -> (u8, Vec<u8>) {
-        self.try_frame().expect("a frame, not the end")
-    }
-
-    fn text(&mut self) -> String {
-        let (first, payload) = self.frame();
-        assert_eq!(first, TEXT, "{}", String::from_utf8_lossy(&payload));
-        String::from_utf8(payload).unwrap()
-    }
-
-    /// The code of the close that comes, whatever comes before it.
-    fn close_code(&mut self) -> u16 {
-        loop {
-            if let (CLOSE, payload) = self.frame() {
-                return payload.get(..2).map_or(1005, |code| u16::from_be_bytes([code[0], code[1]]));
-            }
-        }
-    }
-
-    /// Whole frames, then the end.
-    fn drain(&mut self) {
-        while self.try_frame().is_some() {}
     }
 }

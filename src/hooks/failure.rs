@@ -89,12 +89,12 @@ mod tests {
 
     #[test]
     fn texts() {
-        let malformed = Malformed("this is not HTTP");
+        let malformed = Malformed::Syntax;
         for (trouble, text) in [
             (Trouble::NoConnection("Connection refused (os error 111)".into()), "Connection refused (os error 111)"),
             (Trouble::Stale, "the connection ended without a response"),
             (Trouble::Timeout, "no answer in time"),
-            (Trouble::NotHttp(malformed), "this is not HTTP"),
+            (Trouble::NotHttp(malformed), "not an HTTP response"),
         ] {
             assert_eq!((trouble.to_string(), Failure::from(trouble).to_string()), (text.into(), text.into()));
         }

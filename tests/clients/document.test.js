@@ -35,7 +35,7 @@ async function run(program, name) {
   const file = path.join(folder, name)
   fs.writeFileSync(file, example(name))
   const env = { ...process.env, NODE_PATH: path.join(__dirname, 'node_modules'), NODE_NO_WARNINGS: '1' }
-  const { stdout } = await promisify(execFile)(program, [file], { env, timeout: 20000 })
+  const { stdout } = await promisify(execFile)(program, [file], { env, timeout: 60000 })
   fs.rmSync(folder, { recursive: true })
   return stdout
 }

@@ -37,7 +37,7 @@ async function serve(relay) {
 /** A socket of that generation of socket.io-client, which keeps what came: each event as [name, ...arguments]. */
 function open(version, url, options = {}) {
   const io = require(`socket.io-client-${version}`)
-  const socket = io(url, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 100, timeout: 5000, ...options })
+  const socket = io(url, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 100, timeout: 20000, ...options })
   socket.events = []
   const { onevent } = socket
   socket.onevent = packet => {

@@ -65,7 +65,7 @@ function login(room_ids, more = {}) {
 }
 
 /** Asks until there is an answer; fails after `patience` milliseconds. */
-async function until(what, ask, patience = 10000) {
+async function until(what, ask, patience = 30000) {
   const end = Date.now() + patience
   for (;;) {
     const answer = await ask()

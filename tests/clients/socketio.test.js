@@ -10,7 +10,7 @@ const TRANSPORTS = [['polling'], ['websocket'], ['polling', 'websocket']]
 const CONFIGURATION = `
 [socketio]
 ping_interval = 0.3
-ping_timeout = 0.2
+ping_timeout = 1.5
 [limits]
 message_rate = 0
 [namespaces."/custom"]
@@ -41,7 +41,7 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
   /** A socket that keeps what came, by event. */
   function open(room_ids, more = {}, { namespace = '/', ...options } = {}) {
     const socket = io(`${relay.url}${namespace}?${login(room_ids, more)}`, {
-      transports, forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 100, timeout: 2000, ...options
+      transports, forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 100, timeout: 20000, ...options
     })
     sockets.push(socket)
     socket.came = {}
@@ -165,7 +165,7 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
 
   test('silence longer than interval and timeout ends nothing', async () => {
     const socket = await connected('quiet')
-    await new Promise(resolve => setTimeout(resolve, 1200))
+    await new Promise(resolve => setTimeout(resolve, 2200))
     await relay.notify('quiet', 'good morning')
     await came(socket, 'newMsg')
     assert.deepEqual(socket.came.disconnect, [])

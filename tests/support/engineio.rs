@@ -1,4 +1,4 @@
-//! Clients of Engine.IO, as bare as a test wants them: requests and packets.
+//! Engine.IO clients that send and receive single requests and packets.
 #![allow(dead_code, missing_docs)]
 
 use std::{fs, io::Write, net::TcpStream, process::Command, time::Duration};
@@ -6,7 +6,7 @@ use std::{fs, io::Write, net::TcpStream, process::Command, time::Duration};
 use serde_json::Value;
 use tungstenite::Message;
 
-use crate::support::{Answer, Client, PATIENCE, Relay, TOKEN, read_answer, send_request, temp_file};
+use crate::support::{Answer, Client, PATIENCE, Relay, TOKEN, binary, read_answer, send_request, temp_file};
 
 /// The example configuration for the protocol's own test suite, on a free port, with `changes` to its text and `more`
 /// sections.
@@ -18,12 +18,12 @@ pub fn example(changes: &[(&str, &str)], more: &str) -> Relay {
     }
     let config = temp_file("conformance.toml");
     fs::write(&config, format!("{text}\n[admin]\ntoken = \"{TOKEN}\"\n{more}\n")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+    let mut command = Command::new(binary());
     command.arg("serve").arg("--config").arg(&config);
     Relay::spawn(command, config)
 }
 
-/// The same with the ordinary heartbeat, for tests that are not about time.
+/// The example with the default heartbeat, for tests that are not about time.
 pub fn patient() -> Relay {
     example(PATIENT, "")
 }
@@ -34,12 +34,15 @@ pub const PATIENT: &[(&str, &str)] = &[
     ("connect_timeout = 1", "connect_timeout = 45"),
 ];
 
-/// The example's pings, with more time to answer them.
-pub const SLACK: &[(&str, &str)] = &[("ping_timeout = 0.2", "ping_timeout = 0.3")];
+/// The example's pings, with as much time to answer them as a busy machine may need.
+pub const SLACK: &[(&str, &str)] = &[PATIENT[1], PATIENT[2]];
 
-/// What the example announces and keeps.
+/// The example's pings, for tests whose client falls silent at some point: until then it has [`TIMEOUT`] for each packet.
+pub const SILENT: &[(&str, &str)] = &[("ping_timeout = 0.2", "ping_timeout = 3"), PATIENT[2]];
+
+/// The example's interval, and the timeout of [`SILENT`].
 pub const INTERVAL: Duration = Duration::from_millis(300);
-pub const TIMEOUT: Duration = Duration::from_millis(200);
+pub const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A session that polls.
 pub struct Polling<'r> {
@@ -51,7 +54,7 @@ pub struct Polling<'r> {
 }
 
 impl<'r> Polling<'r> {
-    /// Opens a session with `query`, which names the revision; and what came with the open packet.
+    /// Opens a session with `query`, which names the revision. Returns it and the packets that came with the open packet.
     pub fn open(relay: &'r Relay, query: &str) -> (Polling<'r>, Vec<String>) {
         let old = query.contains("EIO=3");
         let target = format!("/socket.io/?{query}&transport=polling");
@@ -62,7 +65,7 @@ impl<'r> Polling<'r> {
         (Polling { relay, target: format!("{target}&sid={sid}"), sid, old }, packets)
     }
 
-    /// A session of revision 4 that is in no namespace.
+    /// A session of revision 4 that has joined no namespace.
     pub fn fresh(relay: &'r Relay) -> Polling<'r> {
         let (session, packets) = Polling::open(relay, "EIO=4");
         assert_eq!(packets, [""; 0]);
@@ -85,7 +88,7 @@ impl<'r> Polling<'r> {
         self.packets(&answer)
     }
 
-    /// Polls until so many packets have come.
+    /// Polls until `count` packets have come.
     pub fn collect(&self, count: usize) -> Vec<String> {
         let mut all = Vec::new();
         while all.len() < count {
@@ -95,16 +98,16 @@ impl<'r> Polling<'r> {
         all
     }
 
-    /// A poll that waits by the time this returns.
+    /// Starts a poll. The relay has read it when this returns.
     pub fn begin_poll(&self) -> TcpStream {
         let mut stream = self.relay.tcp();
         send_request(&mut stream, "GET", &self.target, &[], b"");
-        // Whoever came later was answered, so this one was seen.
+        // A later request was answered, so this one was read.
         assert_eq!(self.relay.get("/healthz").status, 200);
         stream
     }
 
-    /// The packets of a poll that was begun.
+    /// The packets that answer a poll.
     pub fn end_poll(&self, stream: &mut TcpStream) -> Vec<String> {
         let answer = read_answer(stream, false);
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -119,7 +122,7 @@ impl<'r> Polling<'r> {
         self.relay.request("POST", &self.target, headers, body)
     }
 
-    /// Posts packets, which must be taken.
+    /// Posts packets, which the relay must accept.
     pub fn post(&self, packets: &[&str]) {
         let answer = self.try_post(self.encode(packets).as_bytes(), &[("Content-Type", "text/plain;charset=UTF-8")]);
         assert_eq!((answer.status, answer.body.as_str()), (200, "ok"), "{packets:?}");
@@ -133,7 +136,7 @@ impl<'r> Polling<'r> {
         }
     }
 
-    /// A WebSocket that has probed.
+    /// Opens a WebSocket for the session and probes it.
     pub fn probe(&self) -> Client {
         let mut socket = self.websocket().expect("a WebSocket beside polling");
         socket.send("2probe");
@@ -141,12 +144,12 @@ impl<'r> Polling<'r> {
         socket
     }
 
-    /// A WebSocket for the session; the refusal if there is one.
+    /// Opens a WebSocket for the session; the error is the relay's answer.
     pub fn websocket(&self) -> Result<Client, Answer> {
         Client::open(self.relay.tcp(), &self.target.replace("transport=polling", "transport=websocket"))
     }
 
-    /// Changes to a WebSocket.
+    /// Upgrades to a WebSocket.
     pub fn upgrade(&self) -> Client {
         let mut socket = self.probe();
         socket.send("5");
@@ -196,7 +199,7 @@ pub fn sid(open: &str) -> String {
     open["sid"].as_str().expect("a sid").to_owned()
 }
 
-/// A WebSocket of its own, and the open packet.
+/// A session that begins with a WebSocket, and its open packet.
 pub fn websocket(relay: &Relay, query: &str) -> (Client, String) {
     let mut socket = Client::open(relay.tcp(), &format!("/socket.io/?{query}&transport=websocket")).unwrap();
     let open = socket.text();
@@ -212,7 +215,7 @@ pub fn joined(relay: &Relay) -> Client {
     socket
 }
 
-/// The bytes of the next message, which must be binary.
+/// The payload of the next message, which must be binary.
 pub fn bytes(socket: &mut Client) -> Vec<u8> {
     match socket.next() {
         Message::Binary(bytes) => bytes.to_vec(),
@@ -254,11 +257,12 @@ pub fn json(packet: &str, prefix: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {packet}"))
 }
 
-/// Sends the beginning of a request; the rest comes later.
+/// Sends a part of a request.
 pub fn send_part(stream: &mut TcpStream, part: &str) {
     stream.write_all(part.as_bytes()).unwrap();
 }
 
+/// Waits longer than usual for what the protocol allows only after a while.
 pub fn patience(socket: &Client, patience: Duration) {
     socket.socket.get_ref().set_read_timeout(Some(patience + PATIENCE)).unwrap();
 }
@@ -272,10 +276,17 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 pub const TEXT: u8 = 0x81;
 pub const PING: u8 = 0x89;
 
-/// What a request for a WebSocket has beside its target.
+/// The headers of a request for a WebSocket.
 pub const UPGRADE: [(&str, &str); 4] = [
     ("Connection", "Upgrade"),
     ("Upgrade", "websocket"),
     ("Sec-WebSocket-Version", "13"),
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
+
+/// Asserts that Engine.IO refuses a request with this code.
+pub fn assert_refused(answer: &Answer, code: u8, message: &str) {
+    let body = format!("{{\"code\":{code},\"message\":\"{message}\"}}");
+    assert_eq!((answer.status, answer.header("content-type")), (400, "application/json"), "{answer:?}");
+    assert_eq!(answer.body, body);
+}

@@ -1,4 +1,9 @@
-//! The real binary on a free port, and clients for it. Every test file is one chapter of the contract.
+//! Starts the real binary on a free port and talks to it. Each test file covers one chapter of docs/protocol.md.
+//!
+//! Tests must pass on a machine that is busy with something else, so they wait for events and never for a time: upper
+//! limits are [`PATIENCE`], which passes only when the event never comes. Two helpers look at time all the same:
+//! [`Relay::assert_idle`] compares with a thread that spins, and [`asleep`] leaves out the time in which the kernel ran
+//! somebody else.
 #![allow(dead_code, missing_docs)]
 
 pub mod redis;
@@ -6,7 +11,7 @@ pub mod redis;
 use std::{
     collections::HashMap,
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -26,17 +31,21 @@ use tungstenite::{Message, WebSocket, client::client};
 pub const KEY: &str = "try4dfs%#fs!#$2334ds(%B)";
 pub const TOKEN: &str = "test-token";
 
-/// How long a test waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a test waits to believe that nothing comes.
+/// How long a test waits for an event before it fails. No test passes or fails by a shorter time.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits before it concludes that nothing comes. A slow machine cannot make this fail.
 pub const SILENCE: Duration = Duration::from_millis(200);
+
+/// The relay to test: `RELAY_BINARY` if it is set (tests/run tests the release build with it), else the one that cargo
+/// built for this test.
+pub fn binary() -> PathBuf {
+    std::env::var_os("RELAY_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_relay").into(), PathBuf::from)
+}
 
 /// A running relay; killed when dropped.
 pub struct Relay {
     pub child: Child,
     pub addr: SocketAddr,
-    /// Every `listening on` address, as the log names it.
-    pub addresses: Vec<String>,
     pub config: PathBuf,
     log: Arc<Mutex<Vec<String>>>,
 }
@@ -51,7 +60,7 @@ impl Relay {
     pub fn start_with(more: &str, change: impl FnOnce(&mut Command)) -> Relay {
         let config = temp_file("relay.toml");
         fs::write(&config, Relay::configuration(more)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+        let mut command = Command::new(binary());
         command.arg("serve").arg("--config").arg(&config);
         change(&mut command);
         Relay::spawn(command, config)
@@ -71,7 +80,7 @@ impl Relay {
         )
     }
 
-    /// Runs a command that is a relay and waits until it listens. Panics with its log if it ends before.
+    /// Runs a command that starts a relay and waits until it listens. Panics with its log if it ends before.
     pub fn spawn(mut command: Command, config: PathBuf) -> Relay {
         let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -81,19 +90,15 @@ impl Relay {
                 lines.lock().unwrap().push(line);
             }
         });
-        let mut relay = Relay { child, addr: ([127, 0, 0, 1], 0).into(), addresses: Vec::new(), config, log };
-        // The first turn comes after the last "listening on": the relay answers from then on.
-        wait_for("listening on", || {
+        let mut relay = Relay { child, addr: ([127, 0, 0, 1], 0).into(), config, log };
+        let address = wait_for("listening on", || {
             if let Some(status) = relay.child.try_wait().unwrap() {
                 thread::sleep(Duration::from_millis(50));
                 panic!("relay ended with {status}:\n{}", relay.log().join("\n"));
             }
-            relay.log().iter().any(|line| line.contains("listening on")).then_some(())
+            relay.listening().into_iter().next()
         });
-        thread::sleep(Duration::from_millis(20));
-        relay.addresses =
-            relay.log().iter().filter_map(|line| Some(line.split_once("listening on ")?.1.to_owned())).collect();
-        if let Some(addr) = relay.addresses.iter().find_map(|text| text.parse().ok()) {
+        if let Ok(addr) = address.parse() {
             relay.addr = addr;
             if relay.addr.ip().is_unspecified() {
                 relay.addr.set_ip([127, 0, 0, 1].into());
@@ -102,9 +107,19 @@ impl Relay {
         relay
     }
 
+    /// The addresses that the log has named so far.
+    fn listening(&self) -> Vec<String> {
+        self.log().iter().filter_map(|line| Some(line.split_once("listening on ")?.1.to_owned())).collect()
+    }
+
+    /// Every address that the log names; waits until there are `count` of them.
+    pub fn addresses(&self, count: usize) -> Vec<String> {
+        wait_for("listening on", || Some(self.listening()).filter(|addresses| addresses.len() >= count))
+    }
+
     /// A relay whose log the test reads itself.
     pub fn adopt(child: Child, addr: SocketAddr, config: PathBuf) -> Relay {
-        Relay { child, addr, addresses: vec![addr.to_string()], config, log: Arc::default() }
+        Relay { child, addr, config, log: Arc::default() }
     }
 
     /// Every line of the log so far.
@@ -134,6 +149,31 @@ impl Relay {
     /// Open descriptors of the process.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// Processor time that all threads of the process have used.
+    pub fn cpu(&self) -> Duration {
+        cpu(self.pid())
+    }
+
+    /// Asserts that the process does next to nothing while it has nothing to do. The measure is this thread, which
+    /// spins until it has had a fair share of a processor: a relay that spins gets about as much in that time, however
+    /// busy the machine is.
+    pub fn assert_idle(&self, what: &str) {
+        const SHARE: Duration = Duration::from_millis(300);
+        let (relay, own) = (self.cpu(), scheduled("thread-self").running);
+        while scheduled("thread-self").running - own < SHARE {}
+        let used = self.cpu() - relay;
+        assert!(
+            used < SHARE / 5,
+            "{what}: the relay used {used:?} of processor time while a thread that spins got {SHARE:?}"
+        );
+    }
+
+    /// Returns once the relay has handled everything that reached it before this call, signals included: it is one
+    /// thread, so a request that comes later is answered later. (A signal wakes it; the turn after that handles it.)
+    pub fn fence(&self) {
+        (0..2).for_each(|_| assert_eq!(self.get("/healthz").status, 200));
     }
 
     pub fn tcp(&self) -> TcpStream {
@@ -187,7 +227,7 @@ impl Relay {
         self.request("POST", target, &[("Content-Type", "application/json")], body.as_bytes())
     }
 
-    /// A right notification of source `demo`, which must be accepted.
+    /// Posts a correctly signed notification of source `demo`, which must be accepted.
     pub fn notify(&self, room_id: &str, data: &str) {
         let answer = self.post_form(&[
             ("source", "demo"),
@@ -203,7 +243,7 @@ impl Relay {
         self.connect_with(&[("room_ids", room_ids)])
     }
 
-    /// The same with other fields of the query; `source`, `userid`, `username` and `sign` are filled in unless given.
+    /// A client whose query has these fields; `source`, `userid`, `username` and `sign` are filled in unless given.
     pub fn connect_with(&self, fields: &[(&str, &str)]) -> Client {
         let path = format!("/ws?{}", login(fields));
         Client::open(self.tcp(), &path).unwrap_or_else(|answer| panic!("refused: {answer:?}"))
@@ -228,14 +268,49 @@ impl Drop for Relay {
 
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A file name of this test's own.
+/// A file name that no other test uses, in the folder for temporary files (`TMPDIR`).
 pub fn temp_file(name: &str) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     std::env::temp_dir().join(format!("relay-test-{}-{count}-{name}", std::process::id()))
 }
 
-/// Asks until there is an answer; panics after `PATIENCE`.
+/// Processor time that all threads of a process have used.
+fn cpu(pid: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map_while(Result::ok);
+    tasks.map(|task| scheduled(&format!("{pid}/task/{}", task.file_name().display())).running).sum()
+}
+
+/// What the scheduler counts for a thread.
+#[derive(Clone, Copy)]
+struct Scheduled {
+    running: Duration,
+    /// It could have run, but another thread had the processor.
+    waiting: Duration,
+}
+
+fn scheduled(thread: &str) -> Scheduled {
+    // A thread may end between being listed and being looked at.
+    let text = fs::read_to_string(format!("/proc/{thread}/schedstat")).unwrap_or_default();
+    let mut numbers = text.split_whitespace().map(|number| Duration::from_nanos(number.parse().unwrap()));
+    Scheduled { running: numbers.next().unwrap_or_default(), waiting: numbers.next().unwrap_or_default() }
+}
+
+/// Runs `action` and returns how long it took, less the time in which the main threads of these processes or this
+/// thread ran or waited for a processor. What is left was spent asleep: a relay that waits for Redis or for a backend
+/// sleeps, one on a busy machine does not.
+pub fn asleep(pids: &[u32], action: impl FnOnce()) -> Duration {
+    let busy = || -> Duration {
+        let threads = pids.iter().map(|pid| scheduled(&pid.to_string())).chain([scheduled("thread-self")]);
+        threads.map(|thread| thread.running + thread.waiting).sum()
+    };
+    let (before, begin) = (busy(), Instant::now());
+    action();
+    let elapsed = begin.elapsed();
+    elapsed.saturating_sub(busy() - before)
+}
+
+/// Calls `ask` until it returns something; panics after `PATIENCE`.
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
@@ -259,7 +334,7 @@ pub fn notify_sign(source: &str, room_id: &str, data: &str, key: &str) -> String
     to_hex(&Subject::Notify { source, room_id, data: data.as_bytes() }.md5(key.as_bytes()))
 }
 
-/// A login's query: what is not given is filled in, the signature right.
+/// The query of a correctly signed login with these fields; the others are filled in.
 pub fn login(fields: &[(&str, &str)]) -> String {
     let mut all: Vec<(&str, &str)> = fields.to_vec();
     let find =
@@ -276,7 +351,7 @@ pub fn login(fields: &[(&str, &str)]) -> String {
     form(&all)
 }
 
-/// What came back.
+/// An HTTP answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -314,6 +389,7 @@ pub fn read_answer(stream: &mut impl Read, head_only: bool) -> Answer {
         let mut byte = [0];
         match stream.read(&mut byte) {
             Ok(1) => head.push(byte[0]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             other => panic!("{other:?} within {:?}", String::from_utf8_lossy(&head)),
         }
     }
@@ -328,6 +404,11 @@ pub fn read_answer(stream: &mut impl Read, head_only: bool) -> Answer {
     Answer { status, headers, body: String::from_utf8(body).unwrap() }
 }
 
+/// Whether a signal interrupted a read: stopping and continuing a process does.
+fn interrupted(error: &tungstenite::Error) -> bool {
+    matches!(error, tungstenite::Error::Io(error) if error.kind() == ErrorKind::Interrupted)
+}
+
 /// A plain WebSocket client.
 #[derive(Debug)]
 pub struct Client {
@@ -335,7 +416,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Upgrades; the answer if it is refused.
+    /// Upgrades a connection; the error is the relay's answer.
     pub fn open(stream: TcpStream, path: &str) -> Result<Client, Answer> {
         match client(format!("ws://relay{path}"), stream) {
             Ok((socket, _)) => Ok(Client { socket }),
@@ -362,6 +443,7 @@ impl Client {
             match self.socket.read() {
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
                 Ok(message) => return message,
+                Err(error) if interrupted(&error) => {}
                 Err(error) => panic!("no message: {error}"),
             }
         }
@@ -392,12 +474,13 @@ impl Client {
             match self.socket.read() {
                 Ok(Message::Close(frame)) => return frame.map_or(1005, |frame| frame.code.into()),
                 Ok(_) => {}
+                Err(error) if interrupted(&error) => {}
                 Err(error) => panic!("no close: {error}"),
             }
         }
     }
 
-    /// Asserts that nothing comes for a while.
+    /// Asserts that nothing comes for [`SILENCE`].
     pub fn silence(&mut self) {
         self.socket.get_ref().set_read_timeout(Some(SILENCE)).unwrap();
         match self.socket.read() {

@@ -1,4 +1,4 @@
-//! A real redis-server on a free port, and a client that says what it is told to.
+//! A real redis-server on a free port, and a client for it.
 
 use std::{
     io::{Read, Write},
@@ -13,7 +13,7 @@ use relay::redis::{Reader, Reply, resp};
 
 use super::{PATIENCE, Relay, SILENCE, wait_for};
 
-/// The relay's own heartbeat in these tests: seconds.
+/// The heartbeat of relays in these tests, in seconds.
 pub const HEARTBEAT: &str = "0.3";
 
 /// A running redis-server; killed when dropped.
@@ -21,7 +21,7 @@ pub struct Redis {
     pub port: u16,
     options: Vec<String>,
     child: Option<Child>,
-    /// What tests ask; Redis answers one at a time anyway.
+    /// The connection that [`Redis::ask`] uses.
     client: Mutex<Option<Connection>>,
     password: Option<String>,
 }
@@ -37,7 +37,7 @@ impl Redis {
             options.iter().position(|option| *option == "--requirepass").map(|at| options[at + 1].to_owned());
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let mut redis = Redis { port: 0, options, child: None, client: Mutex::default(), password };
-        // Others look for a free port at the same time.
+        // Another process may take the port before redis-server does.
         for _ in 0..5 {
             redis.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             if redis.try_run() {
@@ -49,13 +49,14 @@ impl Redis {
 
     /// Starts it, at the same port as before.
     pub fn run(&mut self) {
-        assert!(self.try_run(), "somebody else has port {}", self.port);
+        assert!(self.try_run(), "another process has port {}", self.port);
     }
 
     fn try_run(&mut self) -> bool {
         let mut child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .args(["--dir", "/tmp", "--daemonize", "no"])
+            .args(["--daemonize", "no", "--dir"])
+            .arg(std::env::temp_dir())
             .args(&self.options)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -70,7 +71,7 @@ impl Redis {
         runs
     }
 
-    /// The number of the process that answers there, if it is a redis-server of that password.
+    /// The process id that the server at the port reports, if it is a redis-server with that password.
     fn process(&self) -> Option<u32> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -81,7 +82,7 @@ impl Redis {
         text.split_once("process_id:")?.1.lines().next()?.parse().ok()
     }
 
-    /// Kills it: nothing is saved.
+    /// Kills it. Nothing is saved.
     pub fn kill(&mut self) {
         *self.client.lock().unwrap() = None;
         if let Some(mut child) = self.child.take() {
@@ -90,8 +91,12 @@ impl Redis {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     pub fn signal(&self, signal: i32) {
-        let pid = self.child.as_ref().unwrap().id().to_string();
+        let pid = self.pid().to_string();
         assert!(Command::new("kill").arg(format!("-{signal}")).arg(pid).status().unwrap().success());
     }
 
@@ -105,7 +110,7 @@ impl Redis {
         client.get_or_insert_with(|| self.connection()).ask(parts)
     }
 
-    /// A hash as pairs of text, sorted.
+    /// The fields and values of a hash, sorted.
     pub fn hash(&self, key: &str) -> Vec<(String, String)> {
         let list = self.ask(&["HGETALL", key]).array().unwrap();
         let text = |reply: &Reply| reply.text().unwrap().to_owned();
@@ -114,7 +119,7 @@ impl Redis {
         pairs
     }
 
-    /// Publishes on the channel of messages; to how many.
+    /// Publishes on the channel of messages and returns the number of subscribers.
     pub fn publish(&self, message: &str) -> i64 {
         self.ask(&["PUBLISH", "xin_common_chat", message]).integer().unwrap()
     }
@@ -124,19 +129,19 @@ impl Redis {
         format!("redis://{password}127.0.0.1:{}/0", self.port)
     }
 
-    /// The section of a relay that is linked here; `more` lines of it.
+    /// The `[redis]` section of a configuration that names this server, with `more` lines.
     pub fn section(&self, more: &str) -> String {
         format!("[redis]\nurl = \"{}\"\nheartbeat = {HEARTBEAT}\n{more}\n", self.url())
     }
 
-    /// A relay that is linked here, once it is.
+    /// A relay that is linked to this server.
     pub fn relay(&self, more: &str) -> Relay {
         let relay = Relay::start(&self.section(more));
         wait_linked(&relay);
         relay
     }
 
-    /// So many relays that know of each other.
+    /// Relays that know of each other.
     pub fn relays<const N: usize>(&self, more: &str) -> [Relay; N] {
         let relays = [(); N].map(|()| self.relay(more));
         relays.iter().for_each(|relay| wait_siblings(relay, N - 1));
@@ -150,12 +155,12 @@ impl Drop for Redis {
     }
 }
 
-/// Waits until both connections of a relay stand.
+/// Waits until both connections of a relay are up.
 pub fn wait_linked(relay: &Relay) {
     wait_for("the link", || (relay.get("/healthz").json()["redis"]["status"] == "ok").then_some(()));
 }
 
-/// Waits until a relay knows of so many others.
+/// Waits until a relay knows of `count` other relays.
 pub fn wait_siblings(relay: &Relay, count: usize) {
     wait_for("siblings", || (relay.get("/healthz").json()["redis"]["siblings"] == count).then_some(()));
 }
@@ -189,7 +194,7 @@ impl Connection {
         self.next().expect("a reply")
     }
 
-    /// The next reply; nothing if none comes in time.
+    /// The next reply, or nothing if none comes in time.
     pub fn next(&mut self) -> Option<Reply> {
         loop {
             let mut input = self.input.as_slice();
@@ -201,19 +206,20 @@ impl Connection {
             }
             let mut buffer = [0; 65536];
             match self.stream.read(&mut buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Ok(0) | Err(_) => return None,
                 Ok(length) => self.input.extend_from_slice(&buffer[..length]),
             }
         }
     }
 
-    /// What is published on a channel from now on.
+    /// Turns the connection into a subscriber.
     pub fn subscribe(mut self, channel: &str) -> Connection {
         self.ask(&["SUBSCRIBE", channel]);
         self
     }
 
-    /// The next thing that is published.
+    /// The next message.
     pub fn message(&mut self) -> String {
         let parts = self.next().and_then(Reply::array).expect("a message");
         assert_eq!(parts[0].text(), Some("message"));
@@ -228,7 +234,7 @@ impl Connection {
     }
 }
 
-/// Waits until `ask` says what is expected, which it is asked again and again.
+/// Calls `ask` until it returns what is expected; panics after `PATIENCE`.
 pub fn wait_until<T: PartialEq + core::fmt::Debug>(expected: T, mut ask: impl FnMut() -> T) {
     let begin = Instant::now();
     loop {

@@ -280,9 +280,9 @@ fn a_response_that_is_not_http_counts_against_the_backend() {
     for number in 0..5 {
         hooks.submit(call(number, lane, Kind::Message), at(0)).unwrap();
         sent(&mut hooks, at(0));
-        hooks.handle_trouble(number, Trouble::NotHttp(Malformed("this is not HTTP")), at(0));
+        hooks.handle_trouble(number, Trouble::NotHttp(Malformed::Syntax), at(0));
     }
-    assert_eq!(hooks.health(), &Health::Failing("this is not HTTP".into()));
+    assert_eq!(hooks.health(), &Health::Failing("not an HTTP response".into()));
 }
 
 /// A shorter timeout counts for the next call; those that wait keep theirs.

@@ -1,0 +1,124 @@
+//! Helpers for the tests of the link to Redis.
+#![allow(dead_code, missing_docs)]
+
+use std::{fs, time::Duration};
+
+use serde_json::Value;
+
+use crate::support::{Client, Relay, asleep, redis::HEARTBEAT, wait_for};
+
+pub const SIGHUP: i32 = 1;
+pub const SIGTERM: i32 = 15;
+pub const SIGCONT: i32 = 18;
+pub const SIGSTOP: i32 = 19;
+
+/// How long the relay may sleep during a request, whatever Redis does. Waiting for Redis would take 600 ms.
+pub const BRISK: Duration = Duration::from_millis(250);
+
+/// The hash of sessions of source `demo`.
+pub const ONLINE: &str = "node.xin.com:xin_socket_connections_demo";
+pub const NODES: &str = "node.xin.com:relay_nodes";
+
+/// The answer of `/healthz`, which is 200 whatever Redis does.
+pub fn health(relay: &Relay) -> Value {
+    let answer = relay.get("/healthz");
+    assert_eq!(answer.status, 200);
+    answer.json()
+}
+
+/// Waits until the link fails, and returns the reason.
+pub fn wait_failing(relay: &Relay) -> String {
+    wait_for("a failing link", || {
+        let health = health(relay);
+        let failing = health["redis"]["status"] == "failing";
+        assert_eq!(health["status"], if failing { "degraded" } else { "ok" });
+        failing.then(|| health["redis"]["error"].as_str().unwrap().to_owned())
+    })
+}
+
+/// Waits until the link fails for a reason that contains `text`.
+pub fn wait_reason(relay: &Relay, text: &str) {
+    wait_for(text, || health(relay)["redis"]["error"].as_str().is_some_and(|error| error.contains(text)).then_some(()));
+}
+
+/// A relay with this address of Redis, which may be unreachable.
+pub fn relay_at(url: &str, more: &str) -> Relay {
+    Relay::start(&section(url, more))
+}
+
+pub fn section(url: &str, more: &str) -> String {
+    format!("[redis]\nurl = \"{url}\"\nheartbeat = {HEARTBEAT}\n{more}\n")
+}
+
+/// Gives a running relay a new configuration.
+pub fn reload(relay: &Relay, more: &str) {
+    let count = || relay.log().iter().filter(|line| line.contains("configuration re-read")).count();
+    let before = count();
+    let new = relay.config.with_extension("new");
+    fs::write(&new, Relay::configuration(more)).unwrap();
+    fs::rename(&new, &relay.config).unwrap();
+    relay.signal(SIGHUP);
+    wait_for("configuration re-read", || (count() > before).then_some(()));
+}
+
+/// Publishes `NAME 0`, `NAME 1` and so on. The relay must not wait for anything during a request.
+pub fn publish(relay: &Relay, name: &str, numbers: core::ops::Range<usize>) {
+    for number in numbers {
+        let slept = asleep(&[relay.pid()], || relay.notify("room", &format!("{name} {number}")));
+        assert!(slept < BRISK, "{name} {number} took {slept:?}");
+    }
+}
+
+/// Reads up to `NAME LAST` and returns the numbers of that name, which must come in order and once; other names are none.
+pub fn read_to(member: &mut Client, name: &str, last: usize) -> Vec<usize> {
+    let mut found = Vec::new();
+    loop {
+        let data = member.data();
+        let text = data.as_str().unwrap();
+        let Some((from, number)) = text.split_once(' ').filter(|(from, _)| *from == name) else {
+            panic!("{text} and not {name}");
+        };
+        let number = number.parse().unwrap();
+        assert!(found.last().is_none_or(|last| *last < number), "{from} {number} after {found:?}");
+        found.push(number);
+        if number == last {
+            return found;
+        }
+    }
+}
+
+/// Messages up to `NAME LAST` of each name, whatever comes between them; each name's must come in order and once.
+pub fn read_all(member: &mut Client, lasts: &[(String, usize)]) -> Vec<Vec<usize>> {
+    let mut found = vec![Vec::new(); lasts.len()];
+    while found.iter().zip(lasts).any(|(found, (_, last))| found.last() != Some(last)) {
+        let data = member.data();
+        let (name, number) = data.as_str().unwrap().split_once(' ').unwrap();
+        let number: usize = number.parse().unwrap();
+        let at = lasts.iter().position(|(other, _)| other == name).unwrap_or_else(|| panic!("{data}"));
+        assert!(found[at].last().is_none_or(|last| *last < number), "{name} {number} after {:?}", found[at]);
+        found[at].push(number);
+    }
+    found
+}
+
+/// Lines of the log about the link, of which each is a change. Waits until there are `count` of them: a line may come a moment
+/// later than the change.
+pub fn changes(relay: &Relay, count: usize) -> Vec<String> {
+    wait_for("changes in the log", || {
+        let lines: Vec<_> = relay.log().into_iter().filter(|line| line.contains("redis: ")).collect();
+        (lines.len() >= count).then_some(lines)
+    })
+}
+
+/// Waits until the link fails, and asserts that the relay does not spin and that its members do not notice.
+pub fn fails_calmly(relay: &Relay, what: &str) {
+    wait_failing(relay);
+    let mut member = relay.connect("room");
+    relay.assert_idle(what);
+    publish(relay, what, 0..3);
+    assert_eq!(read_to(&mut member, what, 2), [0, 1, 2]);
+}
+
+pub fn read_to_words(member: &mut Client, count: usize) -> Vec<String> {
+    (0..count).map(|_| member.data().as_str().unwrap().to_owned()).collect()
+}
