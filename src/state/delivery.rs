@@ -295,3 +295,83 @@ fn encode(message: &Message<'_>, form: Form, turn: &mut Turn, batches: &mut Batc
     let batch = batches.of(form, turn);
     message.frames(form, turn, batch)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::testing::{CONFIG, Login, join, received, session, state};
+
+    fn member(state: &mut State, namespace: &str, form: Form) -> SessionKey {
+        session(state, Login { namespace, rooms: "room", form, ..Login::default() })
+    }
+
+    fn deliver(state: &mut State, data: &str) {
+        let (tenant, id) = (state.tenant("one").unwrap(), state.next_id());
+        state.deliver(tenant, "room", Data::Json(data), "", id);
+    }
+
+    #[test]
+    fn each_member_gets_its_form() {
+        let mut state = state(CONFIG);
+        let json = member(&mut state, "/", Form::Json);
+        let text = member(&mut state, "/", Form::Text);
+        let other = session(&mut state, Login { rooms: "other", ..Login::default() });
+        let chat = member(&mut state, "/chat", Form::SocketIo4);
+        deliver(&mut state, "\"hi\"");
+        let id = state.last_id;
+        let fields = |from_sys| format!(r#""source":"one","data":"hi","room_id":"room",{from_sys}"id":"{id}""#);
+        assert_eq!(received(&mut state, json), [format!(r#"{{"event":"newMsg",{}}}"#, fields(""))]);
+        assert_eq!(received(&mut state, text), ["hi"]);
+        assert!(received(&mut state, other).is_empty());
+        let packet = format!(r#"42/chat,["newMsg",{{{}}}]"#, fields("\"from_sys\":true,"));
+        assert_eq!(received(&mut state, chat), [packet]);
+        assert_eq!((state.stats.published, state.stats.delivered, state.dirty.len()), (1, 3, 3));
+    }
+
+    #[test]
+    fn a_slow_consumer_is_closed_and_others_are_not() {
+        let mut state = state(&format!("{CONFIG}\n[limits]\nunsent = 65536\n"));
+        let [slow, other] = [(); 2].map(|()| member(&mut state, "/", Form::Text));
+        let large = format!("\"{}\"", "x".repeat(40_000));
+        deliver(&mut state, &large);
+        assert!(state.needs_flush(), "an outbox is more than half full");
+        assert_eq!(received(&mut state, other).len(), 1);
+        deliver(&mut state, &large);
+        let client = state.sessions.get(slow).unwrap().client;
+        assert_eq!(state.effects, [Effect::Close { client, close: Close::SLOW }]);
+        assert_eq!((state.stats.slow_consumers, state.stats.delivered), (1, 3));
+        deliver(&mut state, "1");
+        assert_eq!(received(&mut state, other)[1], "1");
+        assert_eq!(state.effects.len(), 1, "closed once");
+    }
+
+    #[test]
+    fn volatile_events_skip_clients_with_unsent_data() {
+        let mut state = state(CONFIG);
+        let [behind, other] = [(); 2].map(|()| member(&mut state, "/", Form::Json));
+        let client = state.sessions.get(behind).unwrap().client;
+        state.send(client, Opcode::Text, b"unsent");
+        state.keep(client);
+        let receivers = [behind, other].map(|key| state.receiver(key).unwrap());
+        let event = Event { volatile: true, ..Event::new("e", "1") };
+        assert_eq!(state.emit_to(&receivers, &event), 1);
+        assert_eq!(state.stats.volatile_dropped, 1);
+        assert_eq!(state.emit_to(&receivers, &Event::new("e", "2")), 2);
+        assert_eq!(received(&mut state, other), [1, 2].map(|data| format!(r#"{{"event":"e","data":{data}}}"#)));
+        assert_eq!(received(&mut state, behind), ["unsent", r#"{"event":"e","data":2}"#]);
+    }
+
+    #[test]
+    fn rooms_get_an_event_once_and_without_the_sender() {
+        let mut state = state(CONFIG);
+        let [sender, both] = [(); 2].map(|()| member(&mut state, "/", Form::Json));
+        let text = member(&mut state, "/", Form::Text);
+        join(&mut state, both, "second");
+        let place = (state.tenant("one").unwrap(), 0);
+        let event = Event::new("e", "");
+        assert_eq!(state.emit_to_rooms(place, &["room"], Some(sender), &event), 1);
+        assert_eq!(state.emit_to_rooms(place, &["room", "second"], Some(sender), &event), 1);
+        assert_eq!(state.emit_to_rooms(place, &["room", "second"], None, &event), 2);
+        assert_eq!([both, sender, text].map(|key| received(&mut state, key).len()), [3, 1, 0]);
+    }
+}

@@ -178,3 +178,76 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::testing::{CONFIG, Login, received, session, state};
+    use crate::{
+        clock::Time,
+        engineio::{
+            Engine, Revision,
+            engine::{Timing, Transport},
+        },
+        message::{Data, Event, Form, Target},
+        state::socket::Socket,
+    };
+
+    #[test]
+    fn sessions_are_found_by_both_ids() {
+        let mut state = state(CONFIG);
+        let login = Login { namespace: "/chat", form: Form::SocketIo4, ..Login::default() };
+        let key = session(&mut state, login);
+        let client = state.sessions.get(key).unwrap().client;
+        let timing: Timing = state.timing();
+        let socket = Socket {
+            engine: Engine::new(Revision::V4, false, Transport::Polling(None), &timing, Time::START),
+            handshake: " ".into(),
+            agent: state.agents.intern("", ""),
+            sessions: [(state.sessions.get(key).unwrap().namespace, key)].into_iter().collect(),
+            assembly: None,
+        };
+        state.clients.get_mut(client).unwrap().socket = Some(socket.into());
+        let (socket_id, engine_id) = (state.sids.socket(key), state.sids.engine(client));
+        assert_eq!(state.find_session(&socket_id), Some(key));
+        assert_eq!(state.find_session(&format!("/chat#{engine_id}")), Some(key));
+        assert_eq!(state.find_session(&engine_id), None, "the client is not in the namespace /");
+        for wrong in ["", "#", "/chat#", &engine_id[1..]] {
+            assert_eq!(state.find_session(wrong), None, "{wrong}");
+        }
+        state.sessions.get_mut(key).unwrap().pending = true;
+        assert_eq!(state.find_session(&socket_id), None, "the backend has not admitted it");
+    }
+
+    #[test]
+    fn tenants_never_meet() {
+        let mut state = state(CONFIG);
+        let [one, two] =
+            ["one", "two"].map(|source| session(&mut state, Login { source, rooms: "room", ..Login::default() }));
+        let [first, second] = ["one", "two"].map(|source| state.tenant(source).unwrap());
+        let id = state.next_id();
+        state.deliver(first, "room", Data::Json("1"), "", id);
+        let event = Event::new("e", "");
+        let socket_id = state.sids.socket(two);
+        assert_eq!(state.emit(first, 0, &Target::Session(&socket_id), &event), 0);
+        for target in [Target::Room("room"), Target::User("7"), Target::Namespace] {
+            assert_eq!(state.emit(first, 0, &target, &event), 1, "{target:?}");
+        }
+        assert!(received(&mut state, two).is_empty());
+        assert_eq!(received(&mut state, one).len(), 4);
+        assert_eq!(state.user_sessions(second, 0, "7"), [two]);
+        assert_eq!(state.sessions_of_user(Some(first), "7"), [one]);
+        assert_eq!(state.room_receivers(second, "room"), [state.receiver(two).unwrap()]);
+    }
+
+    #[test]
+    fn a_file_of_another_source_is_refused() {
+        let mut state = state("[sources.a]\nsign_key = \"k\"\n[sources.a_b]\nsign_key = \"k\"\n");
+        let tenant = state.tenant("a").unwrap();
+        assert!(state.may_use_filename(tenant, "") && state.may_use_filename(tenant, "c_msg.log"));
+        assert!(!state.may_use_filename(tenant, "b_msg.log"), "it is the file msg.log of a_b");
+        assert_eq!(state.tenant(""), Err(Refusal::SourceMissing));
+        state.reload(crate::state::testing::config("[sources.a]\nsign_key = \"k\"\n"));
+        assert!(state.may_use_filename(tenant, "b_msg.log"));
+    }
+}

@@ -91,3 +91,63 @@ impl State {
         self.changed.push_back(key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        names::Rooms,
+        state::testing::{CONFIG, Login, join, session, state},
+    };
+
+    fn leave(state: &mut State, key: SessionKey, room: &str) {
+        Rooms::parse(room, 128, 0).unwrap().iter().for_each(|room| state.leave(key, room));
+    }
+
+    /// Sessions and rooms refer to each other by index: both sides must agree.
+    fn check(state: &State) {
+        let table = &state.tenants[0].rooms[0];
+        let mut memberships = 0;
+        for (key, session) in state.sessions.iter() {
+            for (slot, membership) in session.rooms.iter().enumerate() {
+                let member = table.room(membership.room).members[membership.place as usize];
+                assert_eq!((member.session, usize::from(member.slot)), (key, slot));
+                memberships += 1;
+            }
+        }
+        assert_eq!(table.iter().map(|room| room.members.len()).sum::<usize>(), memberships);
+    }
+
+    #[test]
+    fn joining_and_leaving_keep_places_right() {
+        let mut state = state(CONFIG);
+        let keys = [(); 3].map(|()| session(&mut state, Login { rooms: "a,b,c", ..Login::default() }));
+        join(&mut state, keys[0], "b,a");
+        assert_eq!(state.sessions.get(keys[0]).unwrap().rooms.len(), 3, "joined once");
+        check(&state);
+        for (key, room) in [(0, "a"), (1, "b"), (0, "never joined"), (2, "a"), (0, "c"), (1, "a")] {
+            leave(&mut state, keys[key], room);
+            check(&state);
+        }
+        let names = keys.map(|key| state.room_names(state.sessions.get(key).unwrap()).join(","));
+        assert_eq!(names, ["b", "c", "c,b"]);
+        assert_eq!(state.room_count(), 2, "a room without members is removed");
+    }
+
+    #[test]
+    fn a_removed_session_leaves_everything() {
+        let mut state = state(CONFIG);
+        let gone = session(&mut state, Login { rooms: "a,b", ..Login::default() });
+        let stays = session(&mut state, Login { rooms: "b,a", ..Login::default() });
+        let user = session(&mut state, Login { namespace: "/users", ..Login::default() });
+        state.remove_session(gone);
+        check(&state);
+        assert_eq!(state.room_names(state.sessions.get(stays).unwrap()).join(","), "b,a");
+        let (tenant, namespace) = (state.tenant("one").unwrap(), state.find_namespace("/users").unwrap());
+        assert_eq!(state.user_sessions(tenant, namespace, "7"), [user]);
+        state.remove_session(user);
+        assert_eq!(state.user_sessions(tenant, namespace, "7"), []);
+        state.remove_session(stays);
+        assert_eq!((state.session_count(), state.room_count(), state.agents.len()), (0, 0, 0));
+    }
+}

@@ -25,6 +25,8 @@ pub mod sid;
 pub mod socket;
 pub mod stats;
 pub mod tenant;
+#[cfg(test)]
+pub mod testing;
 pub mod transport;
 pub mod user_index;
 

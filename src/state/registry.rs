@@ -224,3 +224,49 @@ impl State {
         self.last_id
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{
+        refusal::Refusal,
+        testing::{CONFIG, Login, config, session, state},
+    };
+
+    #[test]
+    fn a_reload_returns_sessions_without_source_or_namespace() {
+        let mut state = state(CONFIG);
+        let stays = session(&mut state, Login::default());
+        let of_source = session(&mut state, Login { source: "two", ..Login::default() });
+        let of_namespace = session(&mut state, Login { namespace: "/chat", ..Login::default() });
+        assert_eq!(state.reload(config(CONFIG)), []);
+        let gone = state.reload(config("[sources.one]\nsign_key = \"other\"\n"));
+        assert_eq!(gone, [of_source, of_namespace]);
+        assert!(state.sessions.get(stays).is_some() && state.find_namespace("/chat").is_none());
+        assert_eq!(state.tenant("two"), Err(Refusal::SourceUnknown));
+        let two = state.any_tenant("two");
+        state.reload(config(CONFIG));
+        assert_eq!(state.tenant("two").ok(), two, "a tenant keeps its index");
+    }
+
+    #[test]
+    fn an_open_namespace_keeps_sessions_of_a_removed_source() {
+        let mut state = state(CONFIG);
+        let open = session(&mut state, Login { namespace: "/chat", ..Login::default() });
+        let only_chat = "[namespaces.\"/chat\"]\nauth = \"open\"\nsource = \"one\"\n";
+        assert_eq!(state.reload(config(only_chat)), []);
+        assert_eq!(state.source_names().iter().map(|name| &**name).collect::<Vec<_>>(), ["one"]);
+        assert_eq!(state.reload(config("")), [open]);
+    }
+
+    #[test]
+    fn a_user_index_is_built_for_rules() {
+        let mut state = state(CONFIG);
+        let key = session(&mut state, Login { namespace: "/chat", userid: "9", ..Login::default() });
+        let chat = state.find_namespace("/chat").unwrap();
+        assert!(state.namespaces[chat as usize].users.is_none());
+        state.reload(config(&CONFIG.replace("source = \"one\"", "source = \"one\"\npairing = \"/users\"")));
+        let tenant = state.tenant("one").unwrap();
+        assert_eq!(state.namespaces[chat as usize].users.as_ref().unwrap().sessions(tenant, "9"), [key]);
+    }
+}

@@ -122,3 +122,72 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::Time,
+        engineio::{Engine, engine::Transport},
+        state::{
+            socket::Socket,
+            testing::{CONFIG, Login, received, session, state},
+        },
+    };
+
+    /// Adds a Socket.IO client with one session.
+    fn socketio(state: &mut State, form: Form, revision: Revision) -> SessionKey {
+        let key = session(state, Login { namespace: "/chat", form, ..Login::default() });
+        let (client, timing) = (state.sessions.get(key).unwrap().client, state.timing());
+        let socket = Socket {
+            engine: Engine::new(revision, false, Transport::Polling(None), &timing, Time::START),
+            handshake: " ".into(),
+            agent: state.agents.intern("", ""),
+            sessions: Default::default(),
+            assembly: None,
+        };
+        state.clients.get_mut(client).unwrap().socket = Some(socket.into());
+        key
+    }
+
+    #[test]
+    fn acknowledgements_have_the_form_of_the_client() {
+        let mut state = state(CONFIG);
+        let [json, text] = [Form::Json, Form::Text].map(|form| session(&mut state, Login { form, ..Login::default() }));
+        let third = socketio(&mut state, Form::SocketIo3, Revision::V3);
+        let fourth = socketio(&mut state, Form::SocketIo4, Revision::V4);
+        for key in [json, text, third, fourth] {
+            state.acknowledge(key, "5", "[{\"a\": 1}]", &[]);
+        }
+        assert_eq!(received(&mut state, json), [r#"{"event":"ack","ack":5,"code":1,"msg":"","data":{"a": 1}}"#]);
+        assert!(received(&mut state, text).is_empty());
+        assert_eq!(received(&mut state, third), [r#"43/chat,5[{"a": 1}]"#]);
+        assert_eq!(received(&mut state, fourth), [r#"43/chat,5[{"a": 1}]"#]);
+    }
+
+    #[test]
+    fn attachments_follow_an_acknowledgement() {
+        let mut state = state(CONFIG);
+        let json = session(&mut state, Login::default());
+        let third = socketio(&mut state, Form::SocketIo3, Revision::V3);
+        for key in [json, third] {
+            state.acknowledge(key, "5", r#"[{"_placeholder":true,"num":0}]"#, &[b"xy".into()]);
+        }
+        let expected = r#"{"event":"ack","ack":5,"code":1,"msg":"","data":{"_base64":"eHk="}}"#;
+        assert_eq!(received(&mut state, json), [expected]);
+        assert_eq!(received(&mut state, third), [r#"461-/chat,5[{"_placeholder":true,"num":0}]"#, "\u{4}xy"]);
+    }
+
+    #[test]
+    fn refusals_have_the_form_of_the_revision() {
+        let mut state = state(CONFIG);
+        let third = socketio(&mut state, Form::SocketIo3, Revision::V3);
+        let fourth = socketio(&mut state, Form::SocketIo4, Revision::V4);
+        let [old, new] = [third, fourth].map(|key| state.sessions.get(key).unwrap().client);
+        state.refuse(old, Revision::V3, "/", "no");
+        state.refuse(old, Revision::V3, "/chat", "no");
+        state.refuse(new, Revision::V4, "/chat", "no");
+        assert_eq!(received(&mut state, third), ["40", r#"42["sys_error","no"]"#, "41", r#"44/chat,"no""#]);
+        assert_eq!(received(&mut state, fourth), [r#"44/chat,{"message":"no"}"#]);
+    }
+}
