@@ -2,8 +2,8 @@
 //!
 //! One process, one thread, one event loop. This library is the whole program ([`cli::run`] is `main`), so that tests,
 //! fuzzers and benchmarks reach every part of it. It has two halves: the pure modules have no socket, no clock and no
-//! file, and [`server`] has everything that touches the operating system. This page is the map. `docs/architecture.md` is
-//! the long form, with a glossary and a table of where to add what.
+//! file, and [`server`] has everything that touches the operating system. This page is the map. `docs/architecture.md`
+//! is the long form, with a glossary and a table of where to add what.
 //!
 //! # Floors
 //!

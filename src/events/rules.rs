@@ -105,3 +105,79 @@ fn ask_backend(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>) {
         answer_event(hub, key, client_event.ack, Err(Refusal::UnknownEvent));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::MessageId,
+        state::testing::{Login, config, received, session},
+    };
+
+    const CONFIG: &str = r#"
+[sources.one]
+sign_key = "key"
+[hooks]
+url = "http://127.0.0.1:9/"
+events = ["message"]
+[namespaces."/"]
+rules = [
+    { event = "others", send = "others" },
+    { event = "rooms", send = "rooms", as = "renamed" },
+    { event = "self", send = "self" },
+    { event = "namespace", send = "namespace" },
+    { event = "user", send = "user" },
+    { event = "hook", send = "hook" },
+    { event = "drop", send = "drop", ack = "echo" },
+]
+"#;
+
+    /// A hub with the sender, a member of the sender's room, and the user 8 in another room.
+    fn hub() -> (Hub, [SessionKey; 3]) {
+        let mut hub = Hub::new(config(CONFIG), MessageId::first(1000, 7), [0; 32]);
+        let sessions = [("6", "room"), ("7", "room"), ("8", "other")]
+            .map(|(userid, rooms)| session(&mut hub.state, Login { userid, rooms, ..Login::default() }));
+        (hub, sessions)
+    }
+
+    fn send(hub: &mut Hub, sender: SessionKey, name: &str, ack: Option<&str>) {
+        let event = ClientEvent { name, list: r#"[{"userId":"8"}]"#, attachments: &[], ack };
+        apply_rule(hub, sender, &event, Now::default());
+    }
+
+    #[test]
+    fn each_rule_has_its_receivers() {
+        let (mut hub, sessions) = hub();
+        for (event, name, receivers) in [
+            ("others", "others", [0, 1, 0]),
+            ("rooms", "renamed", [1, 1, 0]),
+            ("self", "self", [1, 0, 0]),
+            ("namespace", "namespace", [1, 1, 1]),
+            ("user", "user", [0, 0, 1]),
+            ("hook", "hook", [0, 0, 0]),
+            ("drop", "drop", [0, 0, 0]),
+        ] {
+            send(&mut hub, sessions[0], event, None);
+            let frames = sessions.map(|key| received(&mut hub.state, key));
+            assert_eq!(frames.each_ref().map(Vec::len), receivers, "{event}");
+            let expected = format!(r#"{{"event":"{name}","data":{{"userId":"8"}}}}"#);
+            assert!(frames.iter().flatten().all(|frame| *frame == expected), "{event}: {frames:?}");
+            assert_eq!(hub.hooks.has_calls(), ["hook", "drop"].contains(&event), "{event}");
+        }
+        assert_eq!((hub.state.stats.events, hub.state.stats.emitted), (7, 8));
+    }
+
+    #[test]
+    fn acknowledgements_follow_the_rule() {
+        let (mut hub, [sender, ..]) = hub();
+        for (event, expected) in [
+            ("drop", r#"{"event":"ack","ack":5,"code":1,"msg":"","data":{"userId":"8"}}"#),
+            ("unknown", r#"{"event":"ack","ack":5,"code":0,"msg":"unknown event!","data":""}"#),
+        ] {
+            send(&mut hub, sender, event, Some("5"));
+            assert_eq!(received(&mut hub.state, sender), [expected], "{event}");
+        }
+        send(&mut hub, sender, "others", Some("5"));
+        assert!(received(&mut hub.state, sender).is_empty(), "a rule without `ack` never answers");
+    }
+}

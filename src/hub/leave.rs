@@ -101,3 +101,59 @@ fn quit_message(username: &str) -> String {
     let text = quote(&format!("{username}退出群聊"));
     format!("{{\"username\":{},\"key\":\"user_quit\",\"msg\":{text}}}", quote(username))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::{Form, MessageId},
+        state::testing::{Login, config, received, session},
+    };
+
+    /// A hub, a session with `watch_quit`, and another member of its room.
+    fn hub() -> (Hub, SessionKey, SessionKey) {
+        let config = config("[sources.one]\nsign_key = \"key\"\n[message_log]\ndir = \"log\"\n");
+        let mut hub = Hub::new(config, MessageId::first(1000, 7), [0; 32]);
+        hub.begin_turn(Now { unix: 1_795_219_200, ..Now::default() });
+        let [leaving, other] =
+            [(); 2].map(|()| session(&mut hub.state, Login { rooms: "room", form: Form::Text, ..Login::default() }));
+        hub.state.sessions.get_mut(leaving).unwrap().watch_quit = true;
+        (hub, leaving, other)
+    }
+
+    fn client(hub: &Hub, key: SessionKey) -> ClientKey {
+        hub.state.sessions.get(key).unwrap().client
+    }
+
+    #[test]
+    fn the_end_of_a_session_is_logged_and_announced() {
+        let (mut hub, leaving, other) = hub();
+        hub.remove(client(&hub, leaving), true);
+        assert_eq!(received(&mut hub.state, other), [quit_message("")]);
+        assert_eq!((hub.state.session_count(), hub.state.client_count()), (1, 1));
+        let files = hub.log.take();
+        let lines: Vec<String> = files.values().map(|lines| String::from_utf8(lines.clone()).unwrap()).collect();
+        assert!(lines.iter().any(|line| line.contains("\"disconnect\"") && line.contains("\"seconds\"")), "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains("user_quit")), "{lines:?}");
+    }
+
+    #[test]
+    fn nothing_is_announced_when_relay_stops() {
+        let (mut hub, leaving, other) = hub();
+        let key = client(&hub, leaving);
+        hub.end(key, Some(Close::GOING_AWAY), false);
+        assert!(received(&mut hub.state, other).is_empty());
+        assert_eq!((hub.state.session_count(), hub.state.client_count()), (1, 2), "the client gets its close frame");
+        assert!(hub.state.has_waiting(key) && hub.state.is_ending(key));
+        hub.remove(key, false);
+        assert_eq!(hub.state.client_count(), 1);
+    }
+
+    #[test]
+    fn a_pending_session_ends_without_a_trace() {
+        let (mut hub, leaving, other) = hub();
+        hub.state.sessions.get_mut(leaving).unwrap().pending = true;
+        hub.remove(client(&hub, leaving), true);
+        assert!(received(&mut hub.state, other).is_empty() && hub.log.take().is_empty());
+    }
+}

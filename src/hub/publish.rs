@@ -154,3 +154,63 @@ impl Hub {
         self.state.emit_to(&receivers, &Event::new("refreshPage", ""))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::Now,
+        message::Form,
+        state::testing::{Login, config, received, session},
+    };
+
+    const CONFIG: &str = r#"
+[sources.one]
+sign_key = "key"
+[message_log]
+dir = "log"
+[redis]
+url = "redis://127.0.0.1:6379"
+"#;
+
+    /// A hub that writes a message log and publishes to other relays.
+    fn hub() -> Hub {
+        let config = config(CONFIG);
+        let mut hub = Hub::new(config.clone(), MessageId::first(1000, 7), [0; 32]);
+        hub.begin_turn(Now { unix: 1_795_219_200, ..Now::default() });
+        hub.cluster.configure(&config.redis, 1000, &mut hub.state, &mut hub.log);
+        hub.log.take();
+        hub
+    }
+
+    #[test]
+    fn a_message_reaches_members_log_and_cluster() {
+        let mut hub = hub();
+        let member = session(&mut hub.state, Login { rooms: "a,b", form: Form::Text, ..Login::default() });
+        let tenant = hub.state.tenant("one").unwrap();
+        let rooms = Rooms::parse("a,b", 128, 0).unwrap();
+        let id = hub.publish(tenant, &rooms, Data::Json("[1]"), "");
+        assert_eq!(received(&mut hub.state, member), ["[1]", "[1]"]);
+        assert_eq!((hub.state.stats.published, hub.state.stats.redis_published), (2, 1));
+        let lines: Vec<u8> = hub.log.take().into_values().flatten().collect();
+        let lines = String::from_utf8(lines).unwrap();
+        assert_eq!(lines.lines().count(), 1, "{lines}");
+        assert!(lines.contains(&format!("\"id\":\"{id}\"")) && lines.contains("\"room_id\":\"a,b\""), "{lines}");
+    }
+
+    #[test]
+    fn an_event_for_a_session_of_this_relay_stays_here() {
+        let mut hub = hub();
+        let key = session(&mut hub.state, Login { rooms: "a", ..Login::default() });
+        let (tenant, socket_id) = (hub.state.tenant("one").unwrap(), hub.state.sids.socket(key));
+        let event = Event::new("e", "");
+        assert_eq!(hub.emit(tenant, "/", &Target::Session(&socket_id), &event), 1);
+        assert_eq!(hub.state.stats.redis_published, 0);
+        assert_eq!(hub.emit(tenant, "/", &Target::Room("a"), &event), 1);
+        assert_eq!(hub.emit(tenant, "/", &Target::Session("unknown"), &event), 0);
+        assert_eq!(hub.refresh(&RefreshTarget::Source(tenant)), 1);
+        assert_eq!(hub.state.stats.redis_published, 3);
+        assert_eq!(hub.emit(tenant, "/unknown", &Target::Namespace, &event), 0);
+        assert_eq!(received(&mut hub.state, key).len(), 3);
+    }
+}

@@ -35,12 +35,17 @@ pub fn state(text: &str) -> State {
     state
 }
 
-/// A login for [`session`]; `rooms` are separated by commas.
+/// The properties of a session that [`session`] adds.
 pub struct Login<'a> {
+    /// The name of the source.
     pub source: &'a str,
+    /// The name of the namespace.
     pub namespace: &'a str,
+    /// The id of the user.
     pub userid: &'a str,
+    /// Room ids, separated by commas.
     pub rooms: &'a str,
+    /// The form in which it receives messages.
     pub form: Form,
 }
 
