@@ -227,7 +227,6 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::state::{
         refusal::Refusal,
         testing::{CONFIG, Login, config, session, state},
