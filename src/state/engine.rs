@@ -65,7 +65,7 @@ impl State {
         self.sessions.get(session).is_some_and(|session| session.pending)
     }
 
-    /// Counts a refused login. Closes the client after [`MAX_REFUSALS`], so that a broken client starts over.
+    /// Counts a refused login. Closes the client after ten, so that a broken client starts over.
     pub fn count_refusal(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
         client.refusals += 1;
