@@ -10,7 +10,7 @@ use super::{access::client_ip, context::Context};
 use crate::{
     http::{Error, Fields, Framing, Head, Reply, Request},
     json::quote,
-    message::{Data, new_msg::MOST_SPREAD},
+    message::{Data, new_msg::MAX_COPIES_SIZE},
     names::{Rooms, is_file_safe},
     sign::{Signature, Subject},
     state::Refusal,
@@ -220,10 +220,10 @@ impl<'a> Notification<'a> {
         if !filename.is_empty() && !is_file_safe(filename) {
             return Err(Refusal::FilenameUnsafe);
         }
-        if !cx.hub.state.may_name(tenant, filename) {
+        if !cx.hub.state.may_use_filename(tenant, filename) {
             return Err(Refusal::FilenameTaken);
         }
-        if rooms.iter().len() > 1 && data.size() * rooms.iter().len() > MOST_SPREAD {
+        if rooms.iter().len() > 1 && data.size() * rooms.iter().len() > MAX_COPIES_SIZE {
             return Err(Refusal::TooWide);
         }
         cx.hub.publish(tenant, &rooms, data, filename);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     json::{Object, comma_list, javascript::js_text},
-    message::{MessageId, new_msg::MOST_SPREAD},
+    message::{MessageId, new_msg::MAX_COPIES_SIZE},
     names::{Rooms, is_file_safe},
     sign::{Signature, Subject},
     state::{Refusal, State, TenantId},
@@ -55,14 +55,14 @@ pub fn decode_message<'a>(
         }
     };
     let filename = text(fields, "filename");
-    let filename = match is_file_safe(&filename) && state.may_name(tenant, &filename) {
+    let filename = match is_file_safe(&filename) && state.may_use_filename(tenant, &filename) {
         true => filename,
         false => "".into(),
     };
     let (json, attachments) = unpack(flag(fields, "binary"), raw.unwrap_or("null"))?;
     let message = IncomingMessage { tenant, room_ids, json, attachments, filename, id };
     // Escaped in JSON, data may have six times the bytes that the publishing relay counted.
-    let most = if of_relay { 6 * MOST_SPREAD } else { MOST_SPREAD };
+    let most = if of_relay { 6 * MAX_COPIES_SIZE } else { MAX_COPIES_SIZE };
     if rooms > 1 && message.data().size() * rooms > most {
         return Err(Refusal::TooWide.into());
     }
@@ -185,7 +185,7 @@ mod tests {
         let text = r#"{"source":"demo","data":{"_base64":"AP8="},"room_id":["r",7],"from_sys":1,"binary":true,"filename":"../x"}"#;
         let message = relay.decode(text).unwrap();
         assert_eq!((message.rooms(), &*message.filename, message.id), (vec!["r", "7"], "", None));
-        assert_eq!(message.data().bare(), Some(&[0, 255][..]));
+        assert_eq!(message.data().only_bytes(), Some(&[0, 255][..]));
         let other = r#"{"source":"demo","room_id":"r","from_sys":1,"filename":"x_msg.log"}"#;
         let message = relay.decode(other).unwrap();
         assert_eq!((&*message.filename, message.data()), ("", Data::Json("null")), "the file belongs to demo_x");

@@ -119,7 +119,7 @@ impl Server {
                         if !events::cluster::handle_input(&mut self.hub, role, &mut input, self.now) {
                             break;
                         }
-                        if self.hub.state.is_pressed() {
+                        if self.hub.state.needs_flush() {
                             self.carry_out();
                         }
                     }

@@ -307,7 +307,7 @@ impl Server {
                 Ok(length) => {
                     let more = conn.hung_up || matches!(conn.socket, Socket::Unix(_));
                     self.handle(key, &buffer[..length]);
-                    if self.hub.state.is_pressed() {
+                    if self.hub.state.needs_flush() {
                         self.carry_out();
                     }
                     if length == buffer.len() {
