@@ -563,6 +563,18 @@ fn client_that_answers_pings_stays() {
     assert_eq!(relay.counter("ping_timeouts"), 0);
 }
 
+/// The deadline moves nearer when a pong arrives, if the time-out is longer than the interval.
+#[test]
+fn pings_go_on_when_the_timeout_is_longer_than_the_interval() {
+    let relay = Relay::start("[websocket]\nping_interval = 0.2\nping_timeout = 600");
+    let mut raw = Raw::open(&relay, &[]);
+    for _ in 0..3 {
+        let (first, payload) = raw.frame();
+        assert_eq!(first, PING);
+        raw.send(&frame(PONG, &payload));
+    }
+}
+
 #[test]
 fn client_that_answers_no_ping_is_dropped() {
     let relay = Relay::start("[websocket]\nping_interval = 0.2\nping_timeout = 0.2");

@@ -10,7 +10,7 @@ use crate::{
     key::{ClientKey, SessionKey},
     message::{Event, Form, Target, bytes::unpack_arguments},
     names::Rooms,
-    state::{Effect, Session, identity::Identity},
+    state::{Effect, Refusal, Session, identity::Identity},
     text::truncate,
     websocket::Close,
 };
@@ -56,7 +56,9 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
     let client = session.client;
     if !allowed {
         let why = match &answer {
-            Ok(answer) => answer.error.as_deref().unwrap_or("not allowed!").to_owned(),
+            Ok(answer) => {
+                answer.error.as_deref().map_or_else(|| Refusal::NotAllowed.text().into_owned(), str::to_owned)
+            }
             Err(failure) => failure.refusal().text().into_owned(),
         };
         return refuse(hub, client, key, &why, now);
@@ -93,11 +95,20 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
 
 /// Refuses a pending session, and writes the refusal to `error.log`.
 fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, now: Now) {
-    let Some(namespace) = hub.state.sessions.get(key).map(|session| session.namespace) else { return };
-    let namespace = hub.state.namespaces[namespace as usize].name.clone();
-    hub.state.remove_session(key);
+    let Some(session) = hub.state.sessions.get(key) else { return };
+    let namespace = hub.state.namespaces[session.namespace as usize].name.clone();
     hub.state.stats.logins_refused += 1;
-    hub.log.error("connect", why, |line| line.cut("nsp", &namespace));
+    hub.log.error("connect", why, |line| {
+        let identity = &session.identity;
+        line.text("source", &hub.state.tenants[session.tenant.index()].name);
+        line.cut("nsp", &namespace);
+        line.cut("userid", identity.userid());
+        line.cut("username", identity.username());
+        if let Some(ip) = identity.ip() {
+            line.shown("ip", ip);
+        }
+    });
+    hub.state.remove_session(key);
     if !hub.state.is_socketio(client) {
         hub.state.effects.push_back(Effect::Refuse { client, why: why.into() });
         return;

@@ -60,6 +60,7 @@ impl Server {
             return;
         }
         let open = matches!(websocket.phase, Phase::Open | Phase::Pinged);
+        let pinged = websocket.phase == Phase::Pinged;
         if open {
             websocket.phase = Phase::Open;
             websocket.deadline = deadline;
@@ -85,6 +86,10 @@ impl Server {
             (None, true) => {
                 if let Some(answer) = answer {
                     self.hub.state.send_raw(client, &answer);
+                }
+                // After a ping the deadline was that of its time-out; the next ping can be due before that.
+                if pinged {
+                    self.timers.arm(key, conn);
                 }
             }
             (Some(Ok(())), true) => {

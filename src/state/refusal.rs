@@ -17,6 +17,8 @@ pub enum Refusal {
     BinaryNotJson,
     /// A login, join or leave without a signature.
     ConnectSignMissing,
+    /// The backend refuses a login and says no reason.
+    NotAllowed,
     /// A message whose copies for all its rooms are too large together.
     TooWide,
     /// A login, join or leave with a wrong signature.
@@ -74,6 +76,7 @@ impl Refusal {
             Refusal::FilenameUnsafe => "filename can only have 1 to 64 of A-Z a-z 0-9 . _ -!",
             Refusal::NamespaceUnknown => "Invalid namespace",
             Refusal::NoAnswer => "nobody answered!",
+            Refusal::NotAllowed => "not allowed!",
             Refusal::NotLoggedIn => "未登录",
             Refusal::NotJson => "message must be a JSON object!",
             Refusal::NotifySignMissing => "sign can not be null!",
