@@ -164,7 +164,7 @@ fn notify(bencher: Bencher, body: Body) {
             peer: None,
             now: NOW,
             connections: 1,
-            places: 1000,
+            max_connections: 1000,
             stopping: false,
         };
         let Outcome::Reply(reply) = api::route(&request, &mut cx) else { panic!("a reply") };

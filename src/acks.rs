@@ -1,4 +1,5 @@
-//! Acknowledgements that are awaited: an event went to others, and the first of them that answers answers its sender.
+//! Acknowledgements that senders wait for: a client sent an event with an acknowledgement, relay forwarded the event,
+//! and the first receiver that acknowledges it answers the sender (docs/protocol.md, Rules, `ack = "peer"`).
 
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
@@ -7,91 +8,98 @@ use smallvec::SmallVec;
 
 use crate::{clock::Time, key::SessionKey};
 
-/// What is awaited, by the number under which receivers were asked.
+/// The acknowledgements that senders wait for, by number. Receivers get the number with the event.
 #[derive(Default)]
 pub struct PendingAcks {
     last: u64,
-    open: HashMap<u64, PendingAck>,
-    /// In the order of their deadlines, since all have the same patience.
-    due: VecDeque<(Time, u64)>,
+    pending: HashMap<u64, PendingAck>,
+    /// In the order of their deadlines, which is the order of registration.
+    deadlines: VecDeque<(Time, u64)>,
 }
 
-/// Who wants to know, and who may answer.
+/// An acknowledgement that a sender waits for.
 pub struct PendingAck {
     /// The sender.
     pub requester: Requester,
+    /// The sessions of this relay that may answer.
     receivers: SmallVec<[SessionKey; 2]>,
-    /// Whether a sibling's clients were asked too.
+    /// Whether sessions of other relays may answer.
     remote: bool,
 }
 
-/// Who wants to know.
+/// The sender of an event that asks for an acknowledgement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Requester {
-    /// A session, and its own name for the acknowledgement.
+    /// A session of this relay, and its id of the acknowledgement.
     Session(SessionKey, Box<str>),
-    /// A session of another relay, and the number under which that one acks.
+    /// Another relay by its node name, and its number of the acknowledgement.
     Node(Box<str>, u64),
 }
 
 impl PendingAcks {
-    /// PendingAcks these; the number to ack under. Nothing if too much is awaited already.
-    pub fn open(&mut self, requester: Requester, receivers: &[SessionKey], remote: bool, now: Time) -> Option<u64> {
-        if self.open.len() >= MOST_ASKS {
+    /// Registers an acknowledgement that one of `receivers`, or with `remote` a session of another relay, may answer
+    /// within 10 s. Returns its number, or `None` if 100,000 are pending.
+    pub fn register(&mut self, requester: Requester, receivers: &[SessionKey], remote: bool, now: Time) -> Option<u64> {
+        if self.pending.len() >= MAX_PENDING {
             return None;
         }
         self.last += 1;
-        self.open.insert(self.last, PendingAck { requester, receivers: receivers.into(), remote });
-        self.due.push_back((now.after(PATIENCE), self.last));
+        self.pending.insert(self.last, PendingAck { requester, receivers: receivers.into(), remote });
+        self.deadlines.push_back((now.after(TIMEOUT), self.last));
         Some(self.last)
     }
 
-    /// Somebody answers. Only the first counts, and only of those who were asked.
-    pub fn answered(&mut self, number: u64, by: SessionKey) -> Option<PendingAck> {
-        self.open.get(&number).filter(|ack| ack.receivers.contains(&by))?;
+    /// Takes an acknowledgement that a session of this relay answers. `None` if it is not pending, or if the session is
+    /// not one of its receivers.
+    pub fn resolve(&mut self, number: u64, session: SessionKey) -> Option<PendingAck> {
+        self.pending.get(&number).filter(|pending| pending.receivers.contains(&session))?;
         self.cancel(number)
     }
 
-    /// A client of a sibling answers.
-    pub fn answered_remotely(&mut self, number: u64) -> Option<PendingAck> {
-        self.open.get(&number).filter(|ack| ack.remote)?;
+    /// Takes an acknowledgement that a session of another relay answers. `None` if it is not pending, or was not sent
+    /// there.
+    pub fn resolve_remote(&mut self, number: u64) -> Option<PendingAck> {
+        self.pending.get(&number).filter(|pending| pending.remote)?;
         self.cancel(number)
     }
 
-    /// Nobody is asked any more.
+    /// Takes an acknowledgement that nobody should answer any more.
     pub fn cancel(&mut self, number: u64) -> Option<PendingAck> {
-        let ack = self.open.remove(&number);
-        self.sweep();
-        ack
+        let cancelled = self.pending.remove(&number);
+        self.drop_stale_deadlines();
+        cancelled
     }
 
-    /// When the next one gives up.
+    /// The earliest deadline.
     pub fn deadline(&self) -> Time {
-        self.due.front().map_or(Time::NEVER, |(due, _)| *due)
+        self.deadlines.front().map_or(Time::NEVER, |(deadline, _)| *deadline)
     }
 
-    /// Those nobody has answered in time.
+    /// Takes the acknowledgements whose deadline has passed.
     pub fn expired(&mut self, now: Time) -> Vec<PendingAck> {
         let mut expired = Vec::new();
-        while let Some((_, number)) = self.due.pop_front_if(|(due, _)| *due <= now) {
-            expired.extend(self.open.remove(&number));
+        while let Some((deadline, number)) = self.deadlines.front().copied()
+            && deadline <= now
+        {
+            self.deadlines.pop_front();
+            expired.extend(self.pending.remove(&number));
         }
-        self.sweep();
+        self.drop_stale_deadlines();
         expired
     }
 
-    /// Drops deadlines of what was answered.
-    fn sweep(&mut self) {
-        while self.due.front().is_some_and(|(_, number)| !self.open.contains_key(number)) {
-            self.due.pop_front();
+    /// Drops deadlines at the front whose acknowledgements are no longer pending.
+    fn drop_stale_deadlines(&mut self) {
+        while self.deadlines.front().is_some_and(|(_, number)| !self.pending.contains_key(number)) {
+            self.deadlines.pop_front();
         }
     }
 }
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How many may be awaited: some 10 MB.
-const MOST_ASKS: usize = 100_000;
+/// Time that receivers have to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Most pending acknowledgements: some 10 MB.
+const MAX_PENDING: usize = 100_000;
 
 #[cfg(test)]
 mod tests {
@@ -99,29 +107,29 @@ mod tests {
     use crate::key::Slots;
 
     #[test]
-    fn the_first_who_was_asked() {
+    fn only_the_first_receiver_answers() {
         let mut slots: Slots<SessionKey, ()> = Slots::new();
         let [sender, one, two, other] = [(); 4].map(|()| slots.insert(()));
         let at = |seconds: u64| Time::from_micros(seconds * 1_000_000);
         let mut acks = PendingAcks::default();
-        let by = |id: &str| Requester::Session(sender, id.into());
-        let first = acks.open(by("7"), &[one, two], false, at(1)).unwrap();
-        let second = acks.open(by("8"), &[one], true, at(2)).unwrap();
+        let requester = |id: &str| Requester::Session(sender, id.into());
+        let first = acks.register(requester("7"), &[one, two], false, at(1)).unwrap();
+        let second = acks.register(requester("8"), &[one], true, at(2)).unwrap();
         assert_eq!(acks.deadline(), at(11));
-        assert!(acks.answered(first, other).is_none(), "it was not asked");
-        assert!(acks.answered(99, one).is_none());
-        assert!(acks.answered_remotely(first).is_none(), "no sibling was asked");
-        assert_eq!(acks.answered(first, two).unwrap().requester, by("7"));
-        assert!(acks.answered(first, one).is_none(), "it was answered");
-        assert_eq!(acks.deadline(), at(12), "what was answered is not waited for");
+        assert!(acks.resolve(first, other).is_none(), "not a receiver");
+        assert!(acks.resolve(99, one).is_none());
+        assert!(acks.resolve_remote(first).is_none(), "not sent to other relays");
+        assert_eq!(acks.resolve(first, two).unwrap().requester, requester("7"));
+        assert!(acks.resolve(first, one).is_none(), "answered already");
+        assert_eq!(acks.deadline(), at(12), "the first deadline is dropped");
         assert!(acks.expired(at(11)).is_empty());
         let expired = acks.expired(at(12));
-        assert_eq!((expired.len(), &expired[0].requester), (1, &by("8")));
-        assert!(acks.answered(second, one).is_none(), "too late");
+        assert_eq!((expired.len(), &expired[0].requester), (1, &requester("8")));
+        assert!(acks.resolve(second, one).is_none(), "too late");
         assert_eq!(acks.deadline(), Time::NEVER);
-        let third = acks.open(by("9"), &[], true, at(20)).unwrap();
-        assert_eq!(acks.answered_remotely(third).unwrap().requester, by("9"));
-        let fourth = acks.open(by("9"), &[], true, at(20)).unwrap();
-        assert!(acks.cancel(fourth).is_some() && acks.answered_remotely(fourth).is_none());
+        let third = acks.register(requester("9"), &[], true, at(20)).unwrap();
+        assert_eq!(acks.resolve_remote(third).unwrap().requester, requester("9"));
+        let fourth = acks.register(requester("9"), &[], true, at(20)).unwrap();
+        assert!(acks.cancel(fourth).is_some() && acks.resolve_remote(fourth).is_none());
     }
 }

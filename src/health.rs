@@ -1,19 +1,19 @@
-//! Whether something that relay depends on works.
+//! The health of something that relay depends on.
 
-/// The state of the disk, the backend, or the link to Redis.
+/// The health of the message log's disk, of the backend, or of the connections to Redis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
-    /// It is not configured, or was not tried yet.
+    /// Not configured, or not tried yet.
     #[default]
     Off,
-    /// It works.
+    /// The last attempt succeeded.
     Fine,
-    /// It does not work, for this reason.
+    /// The last attempt failed, for this reason.
     Failing(String),
 }
 
 impl Health {
-    /// Why it does not work, if it does not.
+    /// The reason of a failure.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Health::Failing(reason) => Some(reason),

@@ -1,8 +1,8 @@
-//! Text that is cut to a length.
+//! Truncation of text.
 
-/// The beginning of `text`: at most `most` bytes, and no character in halves.
-pub fn truncate(text: &str, most: usize) -> &str {
-    let mut end = most.min(text.len());
+/// The longest prefix of `text` that has at most `max` bytes and ends at a character boundary.
+pub fn truncate(text: &str, max: usize) -> &str {
+    let mut end = max.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -15,6 +15,6 @@ mod tests {
 
     #[test]
     fn characters_stay_whole() {
-        assert_eq!([0, 1, 2, 3, 9].map(|most| truncate("aüb", most)), ["", "a", "a", "aü", "aüb"]);
+        assert_eq!([0, 1, 2, 3, 9].map(|max| truncate("aüb", max)), ["", "a", "a", "aü", "aüb"]);
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    io::ErrorKind,
     rc::Rc,
 };
 
@@ -207,7 +208,7 @@ impl Node {
     fn new(number: usize) -> Node {
         let mut config = Config::default();
         let text = format!("[sources.demo]\nsign_key = \"{KEY}\"\n");
-        config.sources = relay::config::parse(&text, &mut |_| Err(String::new())).unwrap().sources;
+        config.sources = relay::config::parse(&text, &mut |_| Err(ErrorKind::NotFound.into())).unwrap().sources;
         config.redis.url = Some(RedisUrl::parse("redis://h").unwrap());
         config.redis.heartbeat = std::time::Duration::from_secs(1);
         config.limits.unsent = 1 << 30;

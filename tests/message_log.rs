@@ -636,7 +636,7 @@ fn pages_that_wait_for_the_disk_give_up() {
     wait_for("all to wait", || {
         let answer = relay.admin("/clientlog");
         assert_eq!(answer.status, 503);
-        answer.body.contains("too many wait").then_some(())
+        answer.body.contains("too many requests wait").then_some(())
     });
     let mut client = relay.connect("room");
     relay.notify("room", "x");
@@ -676,7 +676,7 @@ fn a_disk_that_does_not_answer_does_not_keep_relay_from_ending() {
     relay.notify("room", "x");
     relay.signal(SIGTERM);
     assert_eq!(relay.wait(), 0);
-    relay.wait_log("the disk did not take the last lines in time");
+    relay.wait_log("the disk did not write them in time");
 }
 
 /// Every connect and disconnect is in the file once.

@@ -259,7 +259,7 @@ impl World {
             }
             _ => self.turn(),
         }
-        if self.hub.state.is_pressed() {
+        if self.hub.state.needs_flush() {
             self.turn();
         }
     }

@@ -77,7 +77,7 @@ fn invalid_handshakes_open_no_session() {
     let answer = relay.get("/socket.io/?EIO=4&transport=websocket");
     assert_eq!((answer.status, &answer.json()["code"]), (400, &3.into()), "no upgrade was asked for");
     let answer = relay.get("/socket.io/?EIO=4&transport=polling&j=0");
-    assert_eq!((answer.status, &answer.json()["code"]), (400, &3.into()), "JSONP is not spoken");
+    assert_eq!((answer.status, &answer.json()["code"]), (400, &3.into()), "JSONP is not supported");
     assert_eq!(relay.get("/socket.io").status, 400, "the slash at the end does not matter");
     assert_eq!(relay.get("/socket.iox/?EIO=4&transport=polling").status, 404);
     // Nothing of that left a session behind.

@@ -2,11 +2,15 @@
 
 use std::{error, fmt, io, process::ExitCode};
 
+use relay::config::ValueError;
+
 /// Why a run ended without a report.
 #[derive(Debug)]
 pub enum Error {
     /// The request cannot be met or is not allowed. Exit code 2.
     Usage(String),
+    /// The value of `--addr` is not an address. Exit code 2.
+    Address(ValueError),
     /// The operating system reported an error. Exit code 1.
     Io {
         /// The operation or the file that failed.
@@ -28,7 +32,7 @@ impl Error {
     /// The exit code of the program.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Error::Usage(_) => ExitCode::from(BAD_COMMAND_LINE),
+            Error::Usage(_) | Error::Address(_) => ExitCode::from(BAD_COMMAND_LINE),
             Error::Io { .. } | Error::Failed(_) => ExitCode::from(FAILED),
         }
     }
@@ -38,6 +42,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Usage(text) | Error::Failed(text) => f.write_str(text),
+            Error::Address(error) => error.fmt(f),
             Error::Io { what, error } => write!(f, "{what}: {error}"),
         }
     }
@@ -47,6 +52,7 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Error::Io { error, .. } => Some(error),
+            Error::Address(error) => Some(error),
             Error::Usage(_) | Error::Failed(_) => None,
         }
     }

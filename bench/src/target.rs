@@ -33,7 +33,7 @@ impl Target {
     /// host is `owned`, because a load on somebody else's server is an attack; nothing is sent before this check. Fails if
     /// nothing accepts a connection there.
     pub fn find(address: &str, owned: Option<&str>) -> Result<Target, Error> {
-        let host = match Address::parse(address).map_err(Error::Usage)? {
+        let host = match Address::parse(address).map_err(Error::Address)? {
             Address::Unix(path) => return Ok(Target { endpoint: Endpoint::Unix(path), host: "localhost".into() }),
             Address::Tcp(host) => host,
         };
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn invalid_addresses() {
         for address in ["4000", "http://localhost:1", "192.0.2.1:4000", "unix:"] {
-            assert!(matches!(Target::find(address, None), Err(Error::Usage(_))), "{address}");
+            assert!(matches!(Target::find(address, None), Err(Error::Usage(_) | Error::Address(_))), "{address}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Who calls: the page's origin, and the client's address behind proxies (docs/protocol.md, Connections and HTTP).
+//! Checks of the origin of a page, and the address of a client behind proxies (docs/protocol.md, Origins and CORS, and
+//! Proxies and addresses).
 
 use core::net::IpAddr;
 
@@ -7,7 +8,7 @@ use crate::{
     http::{Head, Reply},
 };
 
-/// Says which pages may read the answer (Fetch standard, CORS protocol).
+/// Adds the header that lets pages of the allowed origins read the answer (Fetch standard, CORS protocol).
 pub fn cors(reply: Reply, head: &Head<'_>, config: &Config) -> Reply {
     const ALLOW: &str = "Access-Control-Allow-Origin";
     if config.origins.iter().any(|origin| origin == "*") {
@@ -20,13 +21,14 @@ pub fn cors(reply: Reply, head: &Head<'_>, config: &Config) -> Reply {
     }
 }
 
-/// Whether a page of that origin may call. What sends no Origin is no page.
+/// Whether pages of this origin may send requests. An empty origin is allowed: only browsers send `Origin`.
 pub fn origin_allowed(origin: &str, config: &Config) -> bool {
     let listed = |known: &String| known == "*" || known.eq_ignore_ascii_case(origin);
     origin.is_empty() || config.origins.iter().any(listed)
 }
 
-/// Who is really at the other end: the last address of `X-Forwarded-For` that no trusted proxy wrote down for another.
+/// The client's address: the last entry of `X-Forwarded-For` that is not itself a trusted proxy, or `peer` if the peer is
+/// not trusted. An entry that is not an address ends the search. `None` is a peer on a Unix socket.
 pub fn client_ip(peer: Option<IpAddr>, head: &Head<'_>, trusted: &[Network]) -> Option<IpAddr> {
     let mut client = peer;
     for hop in head.forwarded_for.rsplit(',') {
@@ -55,7 +57,7 @@ mod tests {
         };
         assert_eq!(client("10.0.0.1", "1.1.1.1, 2.2.2.2"), ip("2.2.2.2"));
         assert_eq!(client("10.0.0.1", "1.1.1.1, 10.3.3.3"), ip("1.1.1.1"));
-        assert_eq!(client("9.9.9.9", "1.1.1.1"), ip("9.9.9.9"), "who is not trusted can say what it likes");
+        assert_eq!(client("9.9.9.9", "1.1.1.1"), ip("9.9.9.9"), "the header of an untrusted peer is ignored");
         assert_eq!(client("unix", "1.1.1.1"), ip("1.1.1.1"));
         assert_eq!(client("10.0.0.1", "1.1.1.1, evil"), ip("10.0.0.1"));
         assert_eq!(client("10.0.0.1", ""), ip("10.0.0.1"));

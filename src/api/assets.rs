@@ -1,15 +1,16 @@
-//! What relay serves to pages, from the binary: client scripts, the demo, the front page (contract section 11).
+//! The files that are built into the binary: client scripts, demo pages and the front page (docs/protocol.md, Scripts and
+//! demo pages).
 
 use std::borrow::Cow;
 
 use crate::{http::Reply, sign::to_hex};
 
-/// A file for browsers.
+/// A static file.
 pub struct Asset {
     path: &'static str,
     content_type: &'static str,
     body: Cow<'static, [u8]>,
-    /// A hash of the body.
+    /// A hash of the body, for the entity tag.
     tag: u64,
 }
 
@@ -18,14 +19,14 @@ impl Asset {
         Asset { path, content_type, body: Cow::Borrowed(body), tag: hash(body) }
     }
 
-    /// A script that the configuration names.
+    /// A script that is read at start: `socketio.client_js`.
     pub fn script(body: Vec<u8>) -> Asset {
         let tag = hash(&body);
         Asset { path: "", content_type: JAVASCRIPT, body: body.into(), tag }
     }
 
-    /// The file, or that the browser has it already. A browser asks each time (RFC 9111 section 5.2.2.4): scripts change
-    /// with the relay that they talk to.
+    /// The file, or 304 if `If-None-Match` lists its entity tag. Browsers must revalidate each time (RFC 9111 section
+    /// 5.2.2.4), because a script must match the version of relay that it talks to.
     pub fn reply(&self, if_none_match: &str) -> Reply {
         let etag = format!("\"{}\"", to_hex(&self.tag.to_be_bytes()));
         let listed = |tag: &str| tag == "*" || tag.trim_start_matches("W/") == etag;
@@ -37,18 +38,19 @@ impl Asset {
             reply.with("ETag", etag).with("Cache-Control", "no-cache").with("X-Content-Type-Options", "nosniff");
         match self.content_type {
             HTML => reply,
-            // Pages of any origin load them, also those that check a hash or are isolated (Fetch standard).
+            // Pages of any origin load scripts, including pages that check integrity hashes or are cross-origin isolated
+            // (Fetch standard).
             _ => reply.with("Access-Control-Allow-Origin", "*").with("Cross-Origin-Resource-Policy", "cross-origin"),
         }
     }
 }
 
-/// The file at that path.
+/// The file at this path, in any case.
 pub fn find(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.path.eq_ignore_ascii_case(path))
 }
 
-/// FNV-1a: small enough for the compiler to run, so that a start need not read every page of the binary.
+/// FNV-1a, at compile time: hashing at start would read the whole binary into memory.
 const fn hash(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     let mut index = 0;
@@ -61,7 +63,7 @@ const fn hash(bytes: &[u8]) -> u64 {
 
 macro_rules! assets {
     ($($path:literal $content_type:ident $file:literal)*) => {
-        /// Everything, by its path without a slash at the end.
+        /// All built-in files. Paths have no trailing slash.
         static ASSETS: &[Asset] = &[
             $({
                 const BODY: &[u8] = include_bytes!(concat!("../www/", $file));

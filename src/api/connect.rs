@@ -1,4 +1,4 @@
-//! Logging in: the same parameters in the query, whatever the transport (contract section 3).
+//! Logins of plain WebSockets (docs/protocol.md, Logins, and Plain WebSocket).
 
 use log::debug;
 
@@ -15,7 +15,7 @@ use crate::{
     websocket::handshake,
 };
 
-/// `GET /ws?…` with an upgrade: 101, or why not, before anything is upgraded.
+/// `GET /ws?…` with an upgrade. Returns the encoded 101 response, or a refusal, which is an ordinary HTTP reply.
 pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     let response = match handshake::accept(head) {
         Ok(response) => response,
@@ -26,7 +26,7 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     }
     let config = cx.hub.config().clone();
     if !origin_allowed(head.origin, &config) {
-        debug!("upgrade refused to origin {:?}", head.origin);
+        debug!("upgrade refused to origin {:?}: it is not in origins", head.origin);
         return Reply::refusal(403, "this origin is not allowed").into();
     }
     let fields = head.fields();
@@ -57,11 +57,11 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     };
     match cx.hub.admit(namespace, &login, head.query, cx.conn, cx.now) {
         Ok((client, true)) => {
-            debug!("{} waits for the backend", Peer(&login));
-            Outcome::Ask { client, response }
+            debug!("{} waits for the backend to admit it", Peer(&login));
+            Outcome::AwaitBackend { client, response }
         }
         Ok((client, false)) => {
-            debug!("{} came to {:?} of {}", Peer(&login), login.room_ids, login.source);
+            debug!("{} connected to rooms {:?} of source {:?}", Peer(&login), login.room_ids, login.source);
             Outcome::Upgrade { client, response }
         }
         Err(refusal) => {
@@ -71,7 +71,7 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     }
 }
 
-/// A login as the log shows it: escaped, since it is whatever somebody typed.
+/// A login in a log line. Names are escaped: clients choose them.
 struct Peer<'a>(&'a Login<'a>);
 
 impl core::fmt::Display for Peer<'_> {

@@ -1,38 +1,38 @@
-//! What the endpoints work on.
+//! What HTTP endpoints read and change.
 
 use core::net::IpAddr;
 
 use super::{assets::Asset, guesses::Guesses};
 use crate::{clock::Now, hub::Hub, key::ConnKey};
 
-/// What a route may know and change.
+/// The context of a request.
 pub struct Context<'a> {
-    /// The meaning.
+    /// Clients, rooms and features.
     pub hub: &'a mut Hub,
-    /// What does not change while relay runs.
+    /// Values that are fixed at start.
     pub site: &'a Site,
-    /// Wrong admin tokens.
+    /// Counts of wrong admin tokens.
     pub guesses: &'a mut Guesses,
-    /// The connection the request came on.
+    /// The connection that carries the request.
     pub conn: ConnKey,
-    /// The address of who is at its other end; none for a Unix socket.
+    /// The address of its peer; `None` for a Unix socket.
     pub peer: Option<IpAddr>,
-    /// The clocks.
+    /// The time of this turn.
     pub now: Now,
-    /// How many connections there are.
+    /// The number of open connections.
     pub connections: usize,
-    /// How many there may be, and how many clients.
-    pub places: usize,
-    /// Whether relay is taking its leave.
+    /// The limit for connections, which also limits the number of clients.
+    pub max_connections: usize,
+    /// Whether relay is shutting down.
     pub stopping: bool,
 }
 
-/// What does not change while relay runs.
+/// Values that are fixed at start.
 pub struct Site {
-    /// What operators show.
+    /// The token that operators' endpoints require.
     pub admin_token: String,
-    /// This machine's address, as the old pages name it.
+    /// This machine's address, which `server_ip` in records and the old pages show.
     pub server_ip: String,
-    /// The client bundle that is served beside Socket.IO.
+    /// The Socket.IO client that is served beside `socketio.path`, if one is configured.
     pub client_js: Option<Asset>,
 }

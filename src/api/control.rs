@@ -1,4 +1,4 @@
-//! Steering: pages are told to load themselves again, sessions are ended (contract section 7).
+//! Operators' commands: reload pages and end sessions (docs/protocol.md, POST /api/refresh, and POST /api/disconnect).
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -18,40 +18,41 @@ use crate::{
     websocket::Close,
 };
 
-/// `POST /api/refresh`: `refreshPage` for a room (`source` and `room_id`), a source, a session (`socket_id`), or with
-/// `all=1` for everybody.
+/// `POST /api/refresh`: sends `refreshPage` to a room (`source` and `room_id`), a source, a session (`socket_id`), or with
+/// `all=1` to all sessions.
 pub fn refresh(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
-    let order = Order::read(request, cx, &["source", "room_id", "room", "socket_id", "all"])?;
-    let source = order.source(cx)?;
-    let room = order.get("room_id").or(order.get("room"));
-    let target = match (source, room, order.get("socket_id"), order.get("all")) {
+    let params = Params::read(request, cx, &["source", "room_id", "room", "socket_id", "all"])?;
+    let source = params.source(cx)?;
+    let room = params.get("room_id").or(params.get("room"));
+    let target = match (source, room, params.get("socket_id"), params.get("all")) {
         (None, None, None, Some("1" | "true")) => Target::All,
         (source, None, Some(socket_id), None) => Target::Session(source, socket_id.into()),
         (Some(source), None, None, None) => Target::Source(source),
         (Some(source), Some(room), None, None) => Target::Room(source, room.into()),
         (None, Some(_), None, None) => return Err(Reply::refusal(400, "source can not be null!")),
-        _ => return Err(Reply::refusal(400, "say whom: source and room_id, source, socket_id, or all=1")),
+        _ => return Err(Reply::refusal(400, "give source and room_id, source alone, socket_id, or all=1")),
     };
-    let told = cx.hub.refresh(&target);
-    Ok(done(told))
+    let sessions = cx.hub.refresh(&target);
+    Ok(done(sessions))
 }
 
-/// `POST /api/disconnect`: ends the sessions of a user (`userid`, of one `source` or of all), or one (`socket_id`).
+/// `POST /api/disconnect`: ends the sessions of a user (`userid`, in one `source` or in all), or one session (`socket_id`).
+/// Sessions that are not found here may be on other nodes, so the command is published.
 pub fn disconnect(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
-    let order = Order::read(request, cx, &["source", "userid", "socket_id"])?;
-    let source = order.source(cx)?;
-    let sessions: Vec<SessionKey> = match (order.get("userid"), order.get("socket_id")) {
-        (None, Some(socket_id)) => order.session(socket_id, source, cx).into_iter().collect(),
+    let params = Params::read(request, cx, &["source", "userid", "socket_id"])?;
+    let source = params.source(cx)?;
+    let sessions: Vec<SessionKey> = match (params.get("userid"), params.get("socket_id")) {
+        (None, Some(socket_id)) => params.session(socket_id, source, cx).into_iter().collect(),
         (Some(userid), None) => cx.hub.state.sessions_of_user(source, userid),
         (None, None) => return Err(Reply::refusal(400, "userid or socket_id can not be null!")),
         (Some(_), Some(_)) => {
-            return Err(Reply::refusal(400, "userid and socket_id are both given: one would be right"));
+            return Err(Reply::refusal(400, "give userid or socket_id, not both"));
         }
     };
     let found =
-        !sessions.is_empty() || order.get("socket_id").is_some_and(|name| cx.hub.state.find_session(name).is_some());
-    if !found || order.get("userid").is_some() {
-        cx.hub.cluster.publish_disconnect(&mut cx.hub.state, source, order.get("userid"), order.get("socket_id"));
+        !sessions.is_empty() || params.get("socket_id").is_some_and(|name| cx.hub.state.find_session(name).is_some());
+    if !found || params.get("userid").is_some() {
+        cx.hub.cluster.publish_disconnect(&mut cx.hub.state, source, params.get("userid"), params.get("socket_id"));
     }
     for session in &sessions {
         cx.hub.expel(*session, Close::OPERATOR, cx.now);
@@ -59,12 +60,12 @@ pub fn disconnect(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, 
     Ok(done(sessions.len()))
 }
 
-/// `GET /refreshpage`: the old server's page. `room` is a source's and a room's name in one, or a session's name; or with
-/// `source` just the room's. Without it everybody is told.
+/// `GET /refreshpage`: node-socket-im's page (docs/protocol.md, Old pages). `room` is source and room id in one word, or a
+/// session's id; with `source` it is a room id. Without either, all sessions get `refreshPage`.
 pub fn refresh_page(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
     let fields = head.fields();
     let room = fields.all("room").next();
-    // Empty and beside a room it means nothing; alone it is somebody's slip, and not everybody.
+    // `source=` with a room counts as absent. Alone it is refused as an unknown source: it must not refresh all sessions.
     let source = fields.all("source").next().filter(|source| !source.is_empty() || room.is_none());
     let tenant = source.and_then(|source| cx.hub.state.known_tenant(source));
     let target = match (source, tenant, room) {
@@ -85,31 +86,33 @@ fn done(sessions: usize) -> Reply {
     Reply::json(200, body.into_bytes()).with("Cache-Control", "no-store")
 }
 
-/// What an operator wants: fields of the query, and of a body that is a form or JSON. Each must be known, be said once,
-/// and say something: half an order would be another one.
-struct Order {
+/// The parameters of a command: the fields of the query, and of a body that is a form or JSON. Unknown, repeated and empty
+/// fields are refused: a command that ignored one could reach more sessions than intended.
+struct Params {
     pairs: Vec<(String, String)>,
 }
 
-impl Order {
-    /// Reads it, and lets nobody pass without the token, which may be one of the fields.
-    fn read(request: &Request<'_>, cx: &mut Context<'_>, known: &[&str]) -> Result<Order, Reply> {
-        let mut order = Order { pairs: owned(&request.head.fields()) };
+impl Params {
+    /// Reads the parameters and checks the admin token, which may be one of them.
+    fn read(request: &Request<'_>, cx: &mut Context<'_>, known: &[&str]) -> Result<Params, Reply> {
+        let mut params = Params { pairs: owned(&request.head.fields()) };
         let empty = request.head.framing == Framing::Absent || request.body.is_empty();
-        let read = if empty { Ok(()) } else { order.read_body(request) };
-        // A wrong body is not discussed with strangers.
-        gate(&request.head, order.get("token").unwrap_or_default(), cx)?;
+        let read = if empty { Ok(()) } else { params.read_body(request) };
+        // The token is checked first: only operators learn what is wrong with the body.
+        gate(&request.head, params.get("token").unwrap_or_default(), cx)?;
         read?;
-        for (index, (name, value)) in order.pairs.iter().enumerate().filter(|(_, (name, _))| name != "token") {
+        for (index, (name, value)) in params.pairs.iter().enumerate().filter(|(_, (name, _))| name != "token") {
             let wrong = match () {
-                () if !known.contains(&&**name) => format!("there is no field {name:?}"),
+                () if !known.contains(&&**name) => format!("unknown field {name:?}"),
                 () if value.is_empty() => format!("{name} is empty"),
-                () if order.pairs[..index].iter().any(|(before, _)| before == name) => format!("{name} is given twice"),
+                () if params.pairs[..index].iter().any(|(before, _)| before == name) => {
+                    format!("{name} is given twice")
+                }
                 () => continue,
             };
             return Err(Reply::refusal(400, &wrong));
         }
-        Ok(order)
+        Ok(params)
     }
 
     fn read_body(&mut self, request: &Request<'_>) -> Result<(), Reply> {
@@ -121,7 +124,7 @@ impl Order {
                 for (name, value) in fields {
                     let value = match value.get() {
                         "true" => "true".into(),
-                        _ => text_or_number(value).map_err(|why| Reply::refusal(400, why))?,
+                        _ => text_or_number(value)?,
                     };
                     self.pairs.push((name.into_owned(), value.into_owned()));
                 }
@@ -140,7 +143,7 @@ impl Order {
         cx.hub.state.known_tenant(source).map(Some).ok_or_else(unknown)
     }
 
-    /// The session of that name, if it is the source's.
+    /// The session with this id, if it belongs to `source` or no source is given.
     fn session(&self, socket_id: &str, source: Option<TenantId>, cx: &Context<'_>) -> Option<SessionKey> {
         let found = cx.hub.state.find_session(socket_id)?;
         (source.is_none() || cx.hub.state.tenant_of(found) == source).then_some(found)

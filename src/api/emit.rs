@@ -1,5 +1,5 @@
-//! `POST /api/emit`: any event, from a backend to a user, a room, a socket or everybody in a namespace (contract
-//! section 8).
+//! `POST /api/emit`: a backend sends an event to a user, a room, a session or a whole namespace (docs/protocol.md, POST
+//! /api/emit).
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{
     context::Context,
     gate::gate,
-    notify::{Body, body, text_or_number},
+    notify::{Body, FieldError, body, text_or_number},
 };
 use crate::{
     http::{Fields, Reply, Request},
@@ -19,29 +19,29 @@ use crate::{
     state::Refusal,
 };
 
-/// Answers how many sessions get it. Signed as a notification is, or sent with the admin token.
+/// Sends an event. The answer has the number of sessions here that get it. The request carries a signature or the admin token.
 pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
-    let order = Order::read(request)?;
+    let params = Params::read(request)?;
     let refused = |refusal: Refusal| Reply::refusal(200, &refusal.text());
     let missing = |name: &str| Reply::refusal(200, &format!("{name} can not be null!"));
-    let event = order.text("event")?;
+    let event = params.text("event")?;
     if event.is_empty() {
         return Err(missing("event"));
     }
     if is_reserved(&event) {
         return Err(Reply::refusal(200, "this event's name belongs to Socket.IO!"));
     }
-    let source = order.text("source")?;
+    let source = params.text("source")?;
     if source.is_empty() {
         return Err(refused(Refusal::SourceMissing));
     }
-    let nsp = match order.text("nsp")? {
+    let nsp = match params.text("nsp")? {
         nsp if nsp.is_empty() => "/".into(),
         nsp => nsp,
     };
     let mut named = Vec::new();
     for kind in KINDS {
-        let to = order.text(kind)?;
+        let to = params.text(kind)?;
         if !to.is_empty() {
             named.push((kind, to));
         }
@@ -52,16 +52,16 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
         _ => return Err(Reply::refusal(400, "room_id, userid and socket_id: one of them would be right")),
     };
     let tenant = cx.hub.state.known_tenant(&source).ok_or_else(|| refused(Refusal::SourceUnknown))?;
-    let (signed, args) = order.arguments()?;
-    let sign = order.text("sign")?;
+    let (signed, args) = params.arguments()?;
+    let sign = params.text("sign")?;
     if sign.is_empty() {
-        let token = order.text("token")?;
+        let token = params.text("token")?;
         if token.is_empty() && request.head.authorization.is_empty() && request.head.fields().get("token").is_empty() {
             return Err(refused(Refusal::NotifySignMissing));
         }
         gate(&request.head, &token, cx)?;
     } else {
-        let (sign_type, ts) = (order.text("sign_type")?, order.text("ts")?);
+        let (sign_type, ts) = (params.text("sign_type")?, params.text("ts")?);
         let subject = Subject::Emit { source: &source, nsp: &nsp, kind, to, event: &event, data: signed.as_bytes() };
         let tenant = cx.hub.state.tenant(&source).map_err(refused)?;
         if !cx.hub.state.verify(tenant, &subject, &Signature::new(&sign, &sign_type, &ts), cx.now) {
@@ -83,47 +83,47 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
     Ok(Reply::json(200, body.into_bytes()).with("Cache-Control", "no-store"))
 }
 
-/// The fields of an order, of which `data` and `args` may be any JSON.
-enum Order<'a> {
+/// The fields of a request. In JSON, `data` and `args` may be any value.
+enum Params<'a> {
     Form(Box<Fields<'a>>),
     Json(Object<'a>),
 }
 
-impl<'a> Order<'a> {
-    fn read(request: &Request<'a>) -> Result<Order<'a>, Reply> {
+impl<'a> Params<'a> {
+    fn read(request: &Request<'a>) -> Result<Params<'a>, Reply> {
         match body(request)? {
-            Body::Form(bytes) => Ok(Order::Form(Fields::parse(bytes).into())),
+            Body::Form(bytes) => Ok(Params::Form(Fields::parse(bytes).into())),
             Body::Json(bytes) => match serde_json::from_slice(bytes) {
-                Ok(fields) => Ok(Order::Json(fields)),
+                Ok(fields) => Ok(Params::Json(fields)),
                 Err(_) => Err(Reply::refusal(400, "the body must be a JSON object")),
             },
         }
     }
 
-    /// A field that is text.
+    /// A text field; empty if it is missing.
     fn text(&self, name: &str) -> Result<Cow<'_, str>, Reply> {
         match self {
-            Order::Form(fields) => match fields.all(name).nth(1) {
+            Params::Form(fields) => match fields.all(name).nth(1) {
                 None => Ok(fields.get(name).into()),
-                Some(_) => Err(Reply::refusal(400, "a field is given twice")),
+                Some(_) => Err(FieldError::Repeated.into()),
             },
-            Order::Json(fields) => match fields.get(name) {
+            Params::Json(fields) => match fields.get(name) {
                 None => Ok("".into()),
-                Some(raw) => text_or_number(raw).map_err(|why| Reply::refusal(400, why)),
+                Some(raw) => text_or_number(raw).map_err(Reply::from),
             },
         }
     }
 
-    /// What is signed of the arguments, and the arguments with commas between them: `args` is a list of them, `data` is
-    /// the only one, and without either there is none.
+    /// The text that is signed, and the arguments as JSON values with commas between them: those in the array `args`, or
+    /// `data` as the only argument, or none.
     fn arguments(&self) -> Result<(String, String), Reply> {
         match self {
-            Order::Form(fields) => match (fields.get("args"), fields.get("data")) {
+            Params::Form(fields) => match (fields.get("args"), fields.get("data")) {
                 ("", "") => Ok((String::new(), String::new())),
                 ("", data) => Ok((data.to_owned(), quote(data))),
                 (list, _) => Ok((list.to_owned(), inner(list)?)),
             },
-            Order::Json(fields) => match (fields.get("args"), fields.get("data")) {
+            Params::Json(fields) => match (fields.get("args"), fields.get("data")) {
                 (None, None) => Ok((String::new(), String::new())),
                 (Some(list), _) => Ok((list.get().to_owned(), inner(list.get())?)),
                 (None, Some(data)) => {
@@ -135,7 +135,7 @@ impl<'a> Order<'a> {
     }
 }
 
-/// What stands in a JSON array.
+/// The text between the brackets of a JSON array.
 fn inner(list: &str) -> Result<String, Reply> {
     match serde_json::from_str::<Vec<&RawValue>>(list) {
         Ok(_) => Ok(array_items(list).to_owned()),
@@ -143,5 +143,5 @@ fn inner(list: &str) -> Result<String, Reply> {
     }
 }
 
-/// The fields that name whom.
+/// The fields that choose the receivers; at most one is given.
 const KINDS: [&str; 3] = ["room_id", "userid", "socket_id"];

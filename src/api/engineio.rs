@@ -1,4 +1,5 @@
-//! `/socket.io/`: requests of Engine.IO, which open a session, poll it, post to it, or begin a WebSocket for it.
+//! Engine.IO requests under `socketio.path`: handshakes, polls, posts and WebSocket upgrades (docs/protocol.md, Socket.IO and
+//! Engine.IO).
 
 use super::{
     access::{client_ip, origin_allowed},
@@ -7,14 +8,17 @@ use super::{
 };
 use crate::{
     engineio::{Error, Revision, engine::Polled},
-    events::socketio::{self, Opening},
+    events::{
+        socketio::{self, Opening},
+        violation::Violation,
+    },
     http::{self, Head, Reply, Request},
     json::quote,
     key::ClientKey,
     websocket::handshake,
 };
 
-/// A request under the path.
+/// Handles a request under `socketio.path`.
 pub fn request(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     let head = &request.head;
     let config = cx.hub.config().clone();
@@ -30,23 +34,23 @@ pub fn request(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     }
     let answered = match allowed {
         true => handle(request, cx, origin),
-        false => Err(Error::Forbidden),
+        false => Err(Error::Forbidden.into()),
     };
-    answered.unwrap_or_else(|error| cors(refusal(error), origin).into())
+    answered.unwrap_or_else(|violation| cors(refusal(violation), origin).into())
 }
 
-fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<Outcome, Error> {
+fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<Outcome, Violation> {
     let head = &request.head;
     let fields = head.fields();
     let revision = match fields.get("EIO") {
         "3" => Revision::V3,
         "4" => Revision::V4,
-        _ => return Err(Error::UnsupportedVersion),
+        _ => return Err(Error::UnsupportedVersion.into()),
     };
     let websocket = match fields.get("transport") {
         "polling" => false,
         "websocket" => true,
-        _ => return Err(Error::UnknownTransport),
+        _ => return Err(Error::UnknownTransport.into()),
     };
     let sid = fields.get("sid");
     let client = match sid {
@@ -54,30 +58,30 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
         sid => Some(cx.hub.state.find_engine(sid).ok_or(Error::UnknownSid)?),
     };
     if client.is_none() && head.method != "GET" {
-        return Err(Error::BadHandshakeMethod);
+        return Err(Error::BadHandshakeMethod.into());
     }
     if cx.stopping {
         return Ok(Reply::refusal(503, "relay is stopping, come back").with("Retry-After", "1").into());
     }
-    // A session that polls has no connection of its own most of the time: it takes a place all the same.
-    if client.is_none() && cx.hub.state.client_count() >= cx.places {
+    // Sessions count against the limit for connections, because a polling session has no connection between two polls.
+    if client.is_none() && cx.hub.state.client_count() >= cx.max_connections {
         return Ok(cors(http::Error::Unavailable.into(), origin).into());
     }
     match (client, websocket) {
         (None, false) => {
-            // Before a session is opened for it: JSONP is not spoken.
+            // Checked before a session is opened.
             if !fields.get("j").is_empty() {
-                return Err(Error::BadRequest("JSONP polling is not spoken here"));
+                return Err(Error::Jsonp.into());
             }
             let client = open(head, cx, revision, !fields.get("b64").is_empty(), false);
             let _ = cx.hub.state.poll(client, cx.conn)?;
-            Ok(Outcome::Parked { client, origin: origin.into() })
+            Ok(Outcome::AwaitPackets { client, origin: origin.into() })
         }
         (client, true) => {
             let response = match handshake::accept(head) {
                 Ok(response) => response,
-                // What engine.io says of a WebSocket's request that is none.
-                Err(handshake::Error::NoUpgrade) => return Err(Error::BadRequest("an upgrade was to be asked for")),
+                // engine.io answers this one in its own format.
+                Err(handshake::Error::NoUpgrade) => return Err(Error::NoUpgrade.into()),
                 Err(error) => return Ok(Reply::from(error).into()),
             };
             let Some(client) = client else {
@@ -91,7 +95,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
         }
         (Some(client), false) => match head.method {
             "GET" => Ok(match cx.hub.state.poll(client, cx.conn)? {
-                Polled::Waits => Outcome::Parked { client, origin: origin.into() },
+                Polled::Waits => Outcome::AwaitPackets { client, origin: origin.into() },
                 Polled::Noop => cors(payload(noop(revision), false), origin).into(),
             }),
             "POST" => {
@@ -99,7 +103,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
                 socketio::post_packets(cx.hub, client, request.body, binary, cx.now)?;
                 Ok(cors(Reply::new(200, "text/html", &b"ok"[..]).with("Cache-Control", "no-store"), origin).into())
             }
-            _ => Err(Error::BadRequest("a session is polled with GET and posted to with POST")),
+            _ => Err(Error::Method.into()),
         },
     }
 }
@@ -117,13 +121,13 @@ fn open(head: &Head<'_>, cx: &mut Context<'_>, revision: Revision, base64: bool,
     socketio::open(cx.hub, &opening, websocket.then_some(cx.conn), cx.now)
 }
 
-/// The answer to a poll.
+/// The reply to a poll, with the encoded packets.
 pub fn payload(body: Vec<u8>, binary: bool) -> Reply {
     let kind = if binary { "application/octet-stream" } else { "text/plain; charset=UTF-8" };
     Reply::new(200, kind, body).with("Cache-Control", "no-store")
 }
 
-/// A body with nothing but a noop.
+/// A payload with a single noop packet.
 pub fn noop(revision: Revision) -> Vec<u8> {
     match revision {
         Revision::V3 => b"1:6".into(),
@@ -131,12 +135,13 @@ pub fn noop(revision: Revision) -> Vec<u8> {
     }
 }
 
-fn refusal(error: Error) -> Reply {
-    let body = format!("{{\"code\":{},\"message\":{}}}", error.code(), quote(error.message()));
-    Reply::new(error.status(), "application/json", body.into_bytes()).with("Cache-Control", "no-store")
+fn refusal(violation: Violation) -> Reply {
+    let message = quote(&violation.to_string());
+    let body = format!("{{\"code\":{},\"message\":{message}}}", violation.code());
+    Reply::new(violation.status(), "application/json", body.into_bytes()).with("Cache-Control", "no-store")
 }
 
-/// Says that the page may read the answer, also if it sends cookies, which older clients always ask to.
+/// Lets a page of `origin` read the answer, with credentials: clients before 3.0 always send requests with credentials.
 pub fn cors(reply: Reply, origin: &str) -> Reply {
     if origin.is_empty() {
         return reply;

@@ -1,4 +1,4 @@
-//! Wrong admin tokens, counted by address.
+//! Rate limiting of wrong admin tokens, by client address.
 
 use core::{
     net::{IpAddr, Ipv6Addr},
@@ -8,40 +8,42 @@ use std::collections::HashMap;
 
 use crate::clock::Time;
 
-/// Who guessed admin tokens wrong. While an address must wait, a short token is refused there though it be right. Each address may do so ten times, and then once in six seconds: a program that tries
-/// words gets through 14,400 a day.
+/// The token buckets of addresses that sent wrong admin tokens. Each address may send ten wrong tokens, then one every six
+/// seconds, which is 14,400 a day. During a lock-out even a correct short token is refused.
 #[derive(Default)]
 pub struct Guesses {
-    /// By address: when all its wrong guesses will be forgiven.
-    forgiven: HashMap<Ipv6Addr, Time>,
+    /// By address: when its bucket is full again.
+    refilled_at: HashMap<Ipv6Addr, Time>,
 }
 
 impl Guesses {
-    /// How long an address must wait before it may show a token again; nothing if it need not.
-    pub fn wait(&self, who: Ipv6Addr, now: Time) -> Option<Duration> {
-        let over = self.forgiven.get(&who)?.since(now).checked_sub(EACH * (BURST - 1))?;
+    /// How long an address must wait until its next token is checked; `None` if it need not wait.
+    pub fn wait(&self, network: Ipv6Addr, now: Time) -> Option<Duration> {
+        let over = self.refilled_at.get(&network)?.since(now).checked_sub(REFILL_INTERVAL * (BURST - 1))?;
         (!over.is_zero()).then_some(over)
     }
 
-    /// One more wrong token; whether it was the last that the address had.
-    pub fn wrong(&mut self, who: Ipv6Addr, now: Time) -> bool {
-        if self.forgiven.len() >= MOST_GUESSERS {
-            self.forgiven.retain(|_, forgiven| *forgiven > now);
+    /// Counts a wrong token. Returns whether the address must wait from now on.
+    pub fn record(&mut self, network: Ipv6Addr, now: Time) -> bool {
+        if self.refilled_at.len() >= MAX_ADDRESSES {
+            self.refilled_at.retain(|_, refilled_at| *refilled_at > now);
         }
-        // With so many guessers at once the one to be forgiven first is forgotten.
-        if self.forgiven.len() >= MOST_GUESSERS
-            && let Some(first) = self.forgiven.iter().min_by_key(|(_, forgiven)| **forgiven).map(|(who, _)| *who)
+        // At the limit, drop the address whose bucket is full again first.
+        if self.refilled_at.len() >= MAX_ADDRESSES
+            && let Some(first) =
+                self.refilled_at.iter().min_by_key(|(_, refilled_at)| **refilled_at).map(|(network, _)| *network)
         {
-            self.forgiven.remove(&first);
+            self.refilled_at.remove(&first);
         }
-        let forgiven = self.forgiven.entry(who).or_insert(now);
-        *forgiven = (*forgiven).max(now).after(EACH);
-        self.wait(who, now).is_some()
+        let refilled_at = self.refilled_at.entry(network).or_insert(now);
+        *refilled_at = (*refilled_at).max(now).after(REFILL_INTERVAL);
+        self.wait(network, now).is_some()
     }
 }
 
-/// Whose guesses are counted together: an address of version 4, or a network of version 6, which one customer has.
-pub fn guesser(ip: Option<IpAddr>) -> Ipv6Addr {
+/// The key under which an address is counted: the address itself for IPv4, its /64 network for IPv6, because one customer
+/// usually has a whole /64. Unix sockets share one key.
+pub fn client_network(ip: Option<IpAddr>) -> Ipv6Addr {
     match ip {
         Some(IpAddr::V4(ip)) => ip.to_ipv6_mapped(),
         Some(IpAddr::V6(ip)) => Ipv6Addr::from(u128::from(ip) >> 64 << 64),
@@ -49,19 +51,19 @@ pub fn guesser(ip: Option<IpAddr>) -> Ipv6Addr {
     }
 }
 
-/// Wrong tokens an address has.
+/// Wrong tokens that an address may send before it must wait.
 pub const BURST: u32 = 10;
-/// How long it takes to get one back.
-const EACH: Duration = Duration::from_secs(6);
-/// Addresses whose guesses are remembered.
-const MOST_GUESSERS: usize = 1024;
+/// How long it takes until an address may send one more.
+const REFILL_INTERVAL: Duration = Duration::from_secs(6);
+/// The most addresses that are remembered.
+const MAX_ADDRESSES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn ip(text: &str) -> Ipv6Addr {
-        guesser(text.parse().ok())
+        client_network(text.parse().ok())
     }
 
     fn at(seconds: u64) -> Time {
@@ -71,37 +73,37 @@ mod tests {
     #[test]
     fn guesses_are_slowed() {
         let mut guesses = Guesses::default();
-        let who = ip("192.0.2.1");
-        let locked: Vec<_> = (0..10).map(|_| guesses.wrong(who, at(100))).collect();
-        assert_eq!(locked.iter().filter(|locked| **locked).count(), 1, "the tenth is the last");
-        assert_eq!(guesses.wait(who, at(100)), Some(Duration::from_secs(6)));
-        assert_eq!(guesses.wait(who, at(105)), Some(Duration::from_secs(1)));
-        assert_eq!(guesses.wait(who, at(106)), None);
-        assert!(guesses.wrong(who, at(106)), "one more, and again a wait");
+        let network = ip("192.0.2.1");
+        let locked: Vec<_> = (0..10).map(|_| guesses.record(network, at(100))).collect();
+        assert_eq!(locked.iter().filter(|locked| **locked).count(), 1, "only the tenth begins a lock-out");
+        assert_eq!(guesses.wait(network, at(100)), Some(Duration::from_secs(6)));
+        assert_eq!(guesses.wait(network, at(105)), Some(Duration::from_secs(1)));
+        assert_eq!(guesses.wait(network, at(106)), None);
+        assert!(guesses.record(network, at(106)), "the next wrong token begins another lock-out");
         assert_eq!(guesses.wait(ip("192.0.2.2"), at(106)), None, "others do not wait");
-        assert_eq!(guesses.wait(who, at(200)), None);
+        assert_eq!(guesses.wait(network, at(200)), None);
     }
 
     #[test]
     fn networks_of_version_6() {
         assert_eq!(ip("2001:db8:1:2:3::4"), ip("2001:db8:1:2:ffff::"));
         assert_ne!(ip("2001:db8:1:2::"), ip("2001:db8:1:3::"));
-        assert_ne!(guesser(None), ip("0.0.0.0"));
+        assert_ne!(client_network(None), ip("0.0.0.0"));
     }
 
     #[test]
     fn guessers_are_bounded() {
         let mut guesses = Guesses::default();
-        let held = ip("192.0.2.1");
+        let locked = ip("192.0.2.1");
         for _ in 0..10 {
-            guesses.wrong(held, at(1));
+            guesses.record(locked, at(1));
         }
         for number in 0..100_000u128 {
-            guesses.wrong(Ipv6Addr::from(number << 64 | 1 << 127), at(1));
+            guesses.record(Ipv6Addr::from(number << 64 | 1 << 127), at(1));
         }
-        assert_eq!(guesses.forgiven.len(), MOST_GUESSERS);
-        assert!(guesses.wait(held, at(1)).is_some(), "who has guessed most is remembered longest");
-        guesses.wrong(held, at(1000));
-        assert_eq!(guesses.forgiven.len(), 1, "the rest is forgiven");
+        assert_eq!(guesses.refilled_at.len(), MAX_ADDRESSES);
+        assert!(guesses.wait(locked, at(1)).is_some(), "the address with the most wrong tokens is kept");
+        guesses.record(locked, at(1000));
+        assert_eq!(guesses.refilled_at.len(), 1, "full buckets are dropped");
     }
 }

@@ -1,10 +1,10 @@
-//! The old server's pages: small, everything escaped, and of use to nobody but who asked.
+//! The HTML pages that node-socket-im had (docs/protocol.md, Old pages).
 
 use std::borrow::Cow;
 
 use crate::http::Reply;
 
-/// A page with that body, which is HTML already.
+/// A page with this body, which must be HTML. Scripts, frames and caching are forbidden.
 pub fn page(body: String) -> Reply {
     Reply::new(200, "text/html; charset=utf-8", body.into_bytes())
         .with("Cache-Control", "no-store")
@@ -16,7 +16,8 @@ pub fn page(body: String) -> Reply {
         .with("X-Content-Type-Options", "nosniff")
 }
 
-/// Text as HTML shows it, within an element: quotes stay, so that who scrapes a JSON record can read it.
+/// Escapes text for the content of an element, not for attributes: quotes stay, so that scripts that scrape the pages can
+/// parse the JSON records in them.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(['&', '<', '>']) {
         return text.into();

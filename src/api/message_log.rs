@@ -1,6 +1,6 @@
-//! Reading the message log: the end of a file, as JSON or as node-socket-im's page (docs/protocol.md, Message log).
+//! Reading the message log: the end of a file, as JSON or as HTML (docs/protocol.md, GET /api/log/…, and Old pages).
 //!
-//! The request is checked here. Reading takes a disk, so the server's thread does it, as the [`Page`] says.
+//! The request is checked here. The message log's thread reads the file, as the returned [`Page`] says.
 
 use super::{
     context::Context,
@@ -20,12 +20,12 @@ use crate::{
 pub enum File {
     /// `client.log`, `sys.log` or `error.log`.
     Of(&'static str),
-    /// A source's messages, or a file that messages named.
+    /// The messages of a source, or those with a `filename`.
     Messages,
 }
 
-/// `/clientlog`, `/readsysmsg`, `/errorlog` and `/readmsg?source=[&filename=]`: node-socket-im's pages, which take
-/// `date=2026-11-21` and `bytes=`, too.
+/// `/clientlog`, `/readsysmsg`, `/errorlog` and `/readmsg?source=[&filename=]`: node-socket-im's pages. They also take
+/// `date=2026-11-21` and `bytes=`.
 pub fn html(head: &Head<'_>, file: File, cx: &Context<'_>) -> Outcome {
     let fields = head.fields();
     if file == File::Messages && fields.get("source").is_empty() {
@@ -34,7 +34,7 @@ pub fn html(head: &Head<'_>, file: File, cx: &Context<'_>) -> Outcome {
     read(&fields, file, false, cx).unwrap_or_else(Outcome::from)
 }
 
-/// `GET /api/log/client`, `sys`, `error` and `messages`: these files as JSON.
+/// `GET /api/log/client`, `sys`, `error` and `messages`: the end of a file as JSON.
 pub fn json(head: &Head<'_>, file: File, cx: &Context<'_>) -> Outcome {
     read(&head.fields(), file, true, cx).unwrap_or_else(Outcome::from)
 }
@@ -48,7 +48,7 @@ fn read(fields: &Fields<'_>, file: File, json: bool, cx: &Context<'_>) -> Result
         File::Messages => {
             let (source, filename) = (fields.get("source"), fields.get("filename").trim());
             if !is_file_safe(source) || !(filename.is_empty() || is_file_safe(filename)) {
-                return Err(Reply::refusal(400, "source and filename have 1 to 64 of A-Z a-z 0-9 . _ -"));
+                return Err(Reply::refusal(400, "source and filename must be 1 to 64 of A-Z a-z 0-9 . _ -"));
             }
             file::messages(source, filename)
         }
@@ -59,15 +59,16 @@ fn read(fields: &Fields<'_>, file: File, json: bool, cx: &Context<'_>) -> Result
     };
     let bytes = match fields.get("bytes") {
         "" => Some(DEFAULT_BYTES),
-        bytes => bytes.parse().ok().filter(|bytes| (1..=MOST_BYTES).contains(bytes)),
+        bytes => bytes.parse().ok().filter(|bytes| (1..=MAX_BYTES).contains(bytes)),
     };
     match (date, bytes) {
-        (Some(date), Some(bytes)) => Ok(Outcome::Read(Page { path: file::path(date, &name), bytes, json })),
-        (None, _) => Err(Reply::refusal(400, "date is like 2026-11-21")),
-        (_, None) => Err(Reply::refusal(400, "bytes is 1 to 1048576")),
+        (Some(date), Some(bytes)) => Ok(Outcome::AwaitDisk(Page { path: file::path(date, &name), bytes, json })),
+        (None, _) => Err(Reply::refusal(400, "date must be YYYY-MM-DD, such as 2026-11-21")),
+        (_, None) => Err(Reply::refusal(400, "bytes must be 1 to 1048576")),
     }
 }
 
-/// Bytes that are read without `bytes=`, and the most.
+/// Bytes that are read if the request has no `bytes=`.
 const DEFAULT_BYTES: u64 = 256 * 1024;
-const MOST_BYTES: u64 = 1024 * 1024;
+/// The most that `bytes=` may ask for.
+const MAX_BYTES: u64 = 1024 * 1024;

@@ -1,4 +1,6 @@
-//! What relay answers over HTTP: the table of routes, methods, CORS, and the gate before what only operators may see.
+//! HTTP endpoints, as functions of a request and the [`Context`] (docs/protocol.md, Connections and HTTP).
+//!
+//! [`route`] chooses the endpoint. Its [`Outcome`] is a reply, or says what the request waits for.
 
 pub mod access;
 pub mod assets;

@@ -1,4 +1,5 @@
-//! Who is here: as JSON, and as the pages the old server had, whose texts people scrape (contract section 7).
+//! Lists of sessions, users, logins and rooms: as JSON, and as the pages of node-socket-im, whose texts scripts scrape
+//! (docs/protocol.md, Lists, and Old pages).
 
 use core::fmt::Write;
 use std::{borrow::Cow, collections::BTreeMap};
@@ -17,8 +18,8 @@ use crate::{
     state::{SessionInfo, TenantId},
 };
 
-/// `GET /api/online?source=`: users with their numbers of sessions, and the sessions themselves: `limit` of them after
-/// `offset` (fewer if they are long), those of `userid` only if one is given. Those of this relay come first.
+/// `GET /api/online?source=`: usernames with their numbers of sessions, and up to `limit` sessions after `offset`, those of
+/// this relay first. With `userid=`, only the sessions of this user are listed. The list ends early at 4 MiB.
 pub fn online(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     listed(fields, cx.hub, |fields, source, tenant, (skip, most)| {
         let userid = Some(fields.get("userid")).filter(|userid| !userid.is_empty());
@@ -35,21 +36,21 @@ pub fn online(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
         out.push_str(",\"list\":[");
         let mut count = 0;
         let mut add = |out: &mut String, record: &str| {
-            if out.len() <= LONGEST && count < most {
+            if out.len() <= MAX_LIST_BYTES && count < most {
                 out.push_str(if count > 0 { "," } else { "" });
                 out.push_str(record);
                 count += 1;
             }
         };
         let mut passed = 0;
-        for visitor in lists::sessions(&cx.hub.state, tenant, userid, 0, skip + most) {
+        for info in lists::sessions(&cx.hub.state, tenant, userid, 0, skip + most) {
             if passed >= skip {
-                add(&mut out, &record(&visitor, source, cx));
+                add(&mut out, &record(&info, source, cx));
             }
             passed += 1;
         }
-        let his = |record: &&(Box<str>, Box<str>)| userid.is_none_or(|userid| *record.0 == *userid);
-        let records = others.iter().flat_map(|remote| &remote.list).filter(his);
+        let wanted = |record: &&(Box<str>, Box<str>)| userid.is_none_or(|userid| *record.0 == *userid);
+        let records = others.iter().flat_map(|remote| &remote.list).filter(wanted);
         for (_, record) in records.skip(skip.saturating_sub(passed)).take(most) {
             add(&mut out, record);
         }
@@ -57,7 +58,7 @@ pub fn online(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     })
 }
 
-/// How many sessions each username has, at all relays.
+/// The number of sessions of each username, on all relays.
 fn names<'a>(cx: &Snapshot<'a>, tenant: TenantId, others: Option<&'a RemoteSessions>) -> Vec<(&'a str, usize)> {
     let mut names = lists::online(&cx.hub.state, tenant);
     if let Some(remote) = others {
@@ -68,16 +69,18 @@ fn names<'a>(cx: &Snapshot<'a>, tenant: TenantId, others: Option<&'a RemoteSessi
     names.into_iter().collect()
 }
 
-/// `GET /api/users?source=`: who is here by `userid`, with the sessions in each namespace; in one only with `nsp=`.
+/// `GET /api/users?source=`: users by `userid`, with their number of sessions in each namespace, or only in `nsp=`
+/// (docs/protocol.md, GET /api/users).
 pub fn users(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     listed(fields, cx.hub, |fields, source, tenant, (skip, most)| {
-        let namespace = Some(fields.get("nsp")).filter(|namespace| !namespace.is_empty());
+        let wanted = Some(fields.get("nsp")).filter(|nsp| !nsp.is_empty());
         let others = cx.others(source);
-        let mut users = lists::users(&cx.hub.state, tenant, namespace);
-        for (userid, spaces) in others.iter().flat_map(|remote| &remote.users) {
-            for (space, count) in spaces.iter().filter(|(space, _)| namespace.is_none_or(|wanted| ***space == *wanted))
+        let mut users = lists::users(&cx.hub.state, tenant, wanted);
+        for (userid, namespaces) in others.iter().flat_map(|remote| &remote.users) {
+            for (namespace, count) in
+                namespaces.iter().filter(|(name, _)| wanted.is_none_or(|wanted| ***name == *wanted))
             {
-                *users.entry(userid).or_default().entry(space).or_default() += count;
+                *users.entry(userid).or_default().entry(namespace).or_default() += count;
             }
         }
         let mut out = format!(
@@ -86,21 +89,22 @@ pub fn users(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
             cx.completeness(others.is_some_and(|remote| !remote.partial)),
             users.len()
         );
-        for (index, (userid, spaces)) in users.iter().skip(skip).take(most).enumerate() {
-            if out.len() > LONGEST {
+        for (index, (userid, namespaces)) in users.iter().skip(skip).take(most).enumerate() {
+            if out.len() > MAX_LIST_BYTES {
                 break;
             }
-            let sessions: usize = spaces.values().sum();
+            let sessions: usize = namespaces.values().sum();
             let comma = if index > 0 { "," } else { "" };
-            write!(out, "{comma}{{\"userid\":{},\"sessions\":{sessions},", quote(userid)).expect("it is memory");
-            object(&mut out, "nsp", spaces.iter().map(|(space, count)| (*space, *count)));
+            write!(out, "{comma}{{\"userid\":{},\"sessions\":{sessions},", quote(userid))
+                .expect("writing to memory succeeds");
+            object(&mut out, "nsp", namespaces.iter().map(|(namespace, count)| (*namespace, *count)));
             out.push('}');
         }
         out + "]}"
     })
 }
 
-/// `GET /api/today?source=`: usernames with their logins since midnight, local time.
+/// `GET /api/today?source=`: usernames with their number of logins since midnight, local time.
 pub fn today(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     listed(fields, cx.hub, |_, source, tenant, (skip, most)| {
         let (names, sessions, complete) = logins(cx, source, tenant);
@@ -116,8 +120,8 @@ pub fn today(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     })
 }
 
-/// Today's logins at all relays by username, how many there were, and whether all are known. What Redis has lost this relay
-/// may still know of its own.
+/// Today's logins on all relays: by username, their total, and whether the counts of other relays are included. Where this
+/// relay has counted more than Redis has, for example because Redis lost data, its own count is used.
 fn logins<'a>(cx: &Snapshot<'a>, source: &str, tenant: TenantId) -> (Vec<(&'a str, u64)>, u64, bool) {
     let (own, sessions) = cx.hub.presence.today(tenant, cx.now);
     let own = own.into_iter().map(|(name, count)| (name, u64::from(count)));
@@ -136,7 +140,7 @@ fn logins<'a>(cx: &Snapshot<'a>, source: &str, tenant: TenantId) -> (Vec<(&'a st
     }
 }
 
-/// `GET /api/rooms?source=`: rooms with their numbers of members, the fullest first.
+/// `GET /api/rooms?source=`: rooms of this relay with their number of members, the largest first.
 pub fn rooms(head: &Head<'_>, cx: &Context<'_>) -> Reply {
     listed(&head.fields(), cx.hub, |_, source, tenant, (skip, most)| {
         let rooms = lists::rooms(&cx.hub.state, tenant);
@@ -146,7 +150,7 @@ pub fn rooms(head: &Head<'_>, cx: &Context<'_>) -> Reply {
     })
 }
 
-/// A list of one source's, with bounds.
+/// Checks `source`, `offset` and `limit`, and replies with what `list` makes of them.
 fn listed(
     fields: &Fields<'_>,
     hub: &Hub,
@@ -157,27 +161,27 @@ fn listed(
         "" => Some(default),
         text => text.parse().ok(),
     };
-    let reply = match (source, hub.state.known_tenant(source), number("offset", 0), number("limit", USUAL)) {
+    let reply = match (source, hub.state.known_tenant(source), number("offset", 0), number("limit", DEFAULT_LIMIT)) {
         ("", ..) => Reply::refusal(400, "source can not be null!"),
         (_, None, ..) => Reply::refusal(404, "this source can not be configured!"),
-        (_, Some(tenant), Some(skip), Some(most @ 0..=MOST)) => {
+        (_, Some(tenant), Some(skip), Some(most @ 0..=MAX_LIMIT)) => {
             Reply::json(200, list(fields, source, tenant, (skip, most)).into_bytes())
         }
-        _ => Reply::refusal(400, "limit is 0 to 10000, offset a whole number"),
+        _ => Reply::refusal(400, "limit must be 0 to 10000, and offset a whole number"),
     };
     reply.with("Cache-Control", "no-store")
 }
 
-/// A session as JSON, with the names that the old server used, and what it lacked.
-fn record(visitor: &SessionInfo<'_>, source: &str, cx: &Snapshot<'_>) -> String {
+/// A session as JSON: node-socket-im's fields and relay's own (docs/protocol.md, Lists).
+fn record(info: &SessionInfo<'_>, source: &str, cx: &Snapshot<'_>) -> String {
     let mut out = vec![b'{'];
     let mut line = ObjectWriter::within(&mut out);
     line.text("source", source);
-    visitor.write(&mut line);
+    info.write(&mut line);
     line.text("server_ip", &cx.site.server_ip);
-    line.shown("time", cx.now.local_at(visitor.session.identity.since()));
+    line.shown("time", cx.now.local_at(info.session.identity.since()));
     out.push(b'}');
-    String::from_utf8(out).expect("made of strings")
+    String::from_utf8(out).expect("ObjectWriter writes UTF-8")
 }
 
 fn object<N: core::fmt::Display>(out: &mut String, name: &str, names: impl Iterator<Item = (impl AsRef<str>, N)>) {
@@ -185,7 +189,7 @@ fn object<N: core::fmt::Display>(out: &mut String, name: &str, names: impl Itera
     write!(out, "\"{name}\":{{{}}}", items.join(",")).expect("writing to memory succeeds");
 }
 
-/// `GET /online?source=`: the old server's page. Sessions beyond 10,000, or 4 MB of them, are counted, not shown.
+/// `GET /online?source=`: node-socket-im's page. All sessions are counted, but at most 10,000 or 4 MiB of them are shown.
 pub fn online_page(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     let Some(source) = fields.all("source").next() else { return page(ASK_SOURCE.into()) };
     let tenant = cx.hub.state.known_tenant(source);
@@ -197,11 +201,11 @@ pub fn online_page(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
         write!(body, "{}:{count}<br>", escape(name)).expect("writing to memory succeeds");
     }
     body.push_str("<br>");
-    let here = tenant.into_iter().flat_map(|tenant| lists::sessions(&cx.hub.state, tenant, None, 0, MOST));
-    let here = here.map(|visitor| Cow::Owned(record(&visitor, source, cx)));
+    let here = tenant.into_iter().flat_map(|tenant| lists::sessions(&cx.hub.state, tenant, None, 0, MAX_LIMIT));
+    let here = here.map(|info| Cow::Owned(record(&info, source, cx)));
     let there = others.iter().flat_map(|remote| &remote.list).map(|(_, record)| Cow::Borrowed(&**record));
-    for record in here.chain(there).take(MOST) {
-        if body.len() > LONGEST {
+    for record in here.chain(there).take(MAX_LIMIT) {
+        if body.len() > MAX_LIST_BYTES {
             break;
         }
         write!(body, "{}<br>", escape(&record)).expect("writing to memory succeeds");
@@ -209,7 +213,7 @@ pub fn online_page(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     page(body)
 }
 
-/// `GET /today?source=`: the old server's page.
+/// `GET /today?source=`: node-socket-im's page.
 pub fn today_page(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     let source = fields.get("source");
     if source.is_empty() {
@@ -225,13 +229,13 @@ pub fn today_page(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     page(body)
 }
 
-/// `GET /read_connections`: the old server's page.
+/// `GET /read_connections`: node-socket-im's page.
 pub fn connections_page(cx: &Snapshot<'_>) -> Reply {
     let sessions = everywhere(cx).map_or(cx.hub.state.session_count() as u64, |(sessions, _)| sessions);
     page(format!("<p>总连接数：{sessions}</p>"))
 }
 
-/// Sessions at all relays, and of each source; nothing if that is not known.
+/// The number of sessions on all relays, in total and by source; `None` if Redis has not answered.
 pub fn everywhere<'a>(cx: &Snapshot<'a>) -> Option<(u64, Vec<(&'a str, u64)>)> {
     let counts = cx.counts(&Topic::Sessions)?;
     let sources =
@@ -239,13 +243,13 @@ pub fn everywhere<'a>(cx: &Snapshot<'a>) -> Option<(u64, Vec<(&'a str, u64)>)> {
     Some((sources.iter().map(|(_, sessions)| sessions).sum(), sources))
 }
 
-/// `GET /readmsglocation`: messages that came in at each server, since the start or, when linked, since Redis counts them.
+/// `GET /readmsglocation`: the number of messages that each server received, since its start, or as counted in Redis.
 pub fn messages_page(cx: &Snapshot<'_>) -> Reply {
     let own = cx.hub.state.stats.notifies + cx.hub.state.stats.posted;
     page(format!("当前消息分布：<br>{}", by_server(cx, &Topic::Messages, own)))
 }
 
-/// `GET /sessionlocation`: logins at each server.
+/// `GET /sessionlocation`: the number of logins at each server.
 pub fn sessions_page(cx: &Snapshot<'_>) -> Reply {
     page(format!("当前会话分布：<br>{}", by_server(cx, &Topic::Logins, cx.hub.state.stats.logins)))
 }
@@ -257,18 +261,19 @@ fn by_server(cx: &Snapshot<'_>, topic: &Topic, own: u64) -> String {
     }
 }
 
-/// What the old server said to who did not name a source.
+/// The text of a page that needs `source=` ("give a source to query"), as node-socket-im wrote it.
 pub const ASK_SOURCE: &str = "请指定source查询！";
-/// How many a list has that nobody gave a limit, and the most it may have.
-const USUAL: usize = 1000;
-const MOST: usize = 10_000;
-/// Bytes after which a list ends, whatever else there would be: it is made while everybody waits.
-const LONGEST: usize = 4 * 1024 * 1024;
+/// Entries of a list if the request has no `limit=`.
+const DEFAULT_LIMIT: usize = 1000;
+/// The most that `limit=` may ask for.
+const MAX_LIMIT: usize = 10_000;
+/// Bytes after which a list ends, because the event loop stands still while it is built.
+const MAX_LIST_BYTES: usize = 4 * 1024 * 1024;
 
-/// The names that a page shows: the first, up to so many bytes.
+/// The names that a page shows: the first [`MAX_LIST_BYTES`] of them.
 fn shown<'a, N>(names: &'a [(&'a str, N)]) -> impl Iterator<Item = &'a (&'a str, N)> {
     names.iter().scan(0, |bytes, name| {
         *bytes += name.0.len() + 16;
-        (*bytes <= LONGEST).then_some(name)
+        (*bytes <= MAX_LIST_BYTES).then_some(name)
     })
 }

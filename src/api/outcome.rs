@@ -1,42 +1,43 @@
-//! What becomes of a request.
+//! How a request goes on.
 
 use super::{page::Page, view::View};
 use crate::{http::Reply, key::ClientKey};
 
-/// What becomes of a request.
+/// How a request goes on: with a reply, with another protocol, or with a wait.
 pub enum Outcome {
-    /// It is answered.
+    /// Send this reply.
     Reply(Reply),
-    /// The connection is a WebSocket from here on, once `response` is out.
+    /// Send `response`; then the connection is a WebSocket.
     Upgrade {
-        /// Who was let in.
+        /// The client that was admitted.
         client: ClientKey,
-        /// The bytes of the 101.
+        /// The encoded 101 response.
         response: Vec<u8>,
     },
-    /// The same, if the backend lets it in: until then it waits.
-    Ask {
-        /// Who wants in.
+    /// Wait until the backend admits or refuses the client, with `Effect::Admit` or `Effect::Refuse`. Then upgrade as with
+    /// [`Outcome::Upgrade`], or reply.
+    AwaitBackend {
+        /// The client that wants to log in.
         client: ClientKey,
-        /// The bytes of the 101.
+        /// The encoded 101 response.
         response: Vec<u8>,
     },
-    /// It waits for what Redis knows of siblings.
-    Count(View),
-    /// It waits for a page of the message log.
-    Read(Page),
-    /// It is a poll that waits for packets.
-    Parked {
-        /// For whom.
+    /// Wait until Redis has answered the look-up for this view.
+    AwaitLookup(View),
+    /// Wait until the message log's thread has read this page.
+    AwaitDisk(Page),
+    /// Wait until there are packets for an Engine.IO poll.
+    AwaitPackets {
+        /// The client that polls.
         client: ClientKey,
-        /// The page that may read the answer; nothing if no page asked.
+        /// The `Origin` of the page that may read the answer; empty if the request has none.
         origin: Box<str>,
     },
-    /// The connection is a WebSocket that tries to take over from polling, once `response` is out.
+    /// Send `response`; then the connection is a WebSocket that probes, to take over from polling.
     Probe {
-        /// From whose.
+        /// The client that polls until then.
         client: ClientKey,
-        /// The bytes of the 101.
+        /// The encoded 101 response.
         response: Vec<u8>,
     },
 }

@@ -8,19 +8,19 @@ use serde_json::value::RawValue;
 use super::html::{escape, page};
 use crate::{http::Reply, message_log::Tail};
 
-/// What is to be read, and how it is shown.
+/// A request for the end of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The file, within the log's folder.
+    /// The path of the file, relative to `message_log.dir`.
     pub path: String,
-    /// How many bytes of its end.
+    /// How many bytes of its end to read.
     pub bytes: u64,
-    /// Whether the reply is JSON.
+    /// Whether the reply is JSON; else it is HTML.
     pub json: bool,
 }
 
 impl Page {
-    /// The reply with the end of the file. A file that does not exist is empty: nothing was logged yet.
+    /// The reply with the end of the file. A file that does not exist counts as empty: nothing has been logged yet.
     pub fn reply(&self, tail: io::Result<Tail>) -> Reply {
         let tail = match tail {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Tail::default(),
@@ -30,7 +30,7 @@ impl Page {
         let text = String::from_utf8_lossy(&tail.text);
         match self.json {
             true => {
-                // Somebody else may have written into the file.
+                // Other programs may have written lines that are not JSON.
                 let is_json = |line: &&str| serde_json::from_str::<&RawValue>(line).is_ok();
                 let lines: Vec<&str> = text.lines().filter(is_json).collect();
                 let body = format!(
@@ -47,7 +47,7 @@ impl Page {
     }
 }
 
-/// A page with a line break before each line, as node-socket-im wrote it.
+/// An HTML page with `<br>` before each line, as node-socket-im wrote it.
 pub fn html_page(text: &str, before: &str) -> Reply {
     let mut body = String::from(before);
     for line in text.lines() {

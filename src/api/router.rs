@@ -1,4 +1,4 @@
-//! The table of paths and methods.
+//! Routing: chooses an endpoint by path and method (docs/protocol.md, Paths).
 
 use super::{
     access::cors,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::http::{Head, Reply, Request};
 
-/// Answers a request.
+/// Handles a request.
 pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     let head = &request.head;
     let path = head.path();
@@ -34,7 +34,7 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         () if is("/api/notify/batch") => cors(post(head, || notify::batch(request, cx)), head, &config),
         () if is("/healthz") => get(head, || status::healthz(cx)),
         () if is("/demo") && !head.path().ends_with('/') => get(head, || {
-            // Its links are relative, for relays behind a proxy's path.
+            // Links of the page are relative, so that relay works under a path of a proxy.
             Reply::new(301, "text/plain", &b""[..]).with("Location", "demo/")
         }),
         () if is("/api/emit") => {
@@ -47,87 +47,90 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         () if cx.site.client_js.is_some() && config.socketio.paths.iter().any(|known| is_client_js(path, known)) => {
             get(head, || cx.site.client_js.as_ref().map_or_else(not_found, |script| script.reply(head.if_none_match)))
         }
-        () if let Some(page) = Operators::find(path) => match head.method {
-            "GET" | "HEAD" => match gate::gate(head, "", cx) {
-                Ok(()) => return page.answer(head, cx),
+        () => match (OperatorRoute::find(path), assets::find(path)) {
+            (Some(route), _) if matches!(head.method, "GET" | "HEAD") => match gate::gate(head, "", cx) {
+                Ok(()) => return route.answer(head, cx),
                 Err(refusal) => refusal,
             },
-            _ => get(head, not_found),
-        },
-        () => match assets::find(path) {
-            Some(asset) => get(head, || asset.reply(head.if_none_match)),
-            None => not_found(),
+            (Some(_), _) => get(head, not_found),
+            (None, Some(asset)) => get(head, || asset.reply(head.if_none_match)),
+            (None, None) => not_found(),
         },
     };
     reply.into()
 }
 
-/// What only operators see, by its path.
+/// A GET endpoint that needs the admin token.
 #[derive(Clone, Copy)]
-enum Operators {
-    Look(fn(&Head<'_>, &Context<'_>) -> Reply),
+enum OperatorRoute {
+    /// Reads the state of this relay.
+    Read(fn(&Head<'_>, &Context<'_>) -> Reply),
+    /// Shows what all relays have; may wait for Redis.
     View(Kind),
+    /// Changes something.
     Control(fn(&Head<'_>, &mut Context<'_>) -> Reply),
+    /// Shows a file of the message log as HTML.
     LogHtml(File),
+    /// Shows a file of the message log as JSON.
     LogJson(File),
 }
 
-impl Operators {
-    fn find(path: &str) -> Option<Operators> {
-        OPERATORS.iter().find(|(known, _)| path.eq_ignore_ascii_case(known)).map(|(_, page)| *page)
+impl OperatorRoute {
+    fn find(path: &str) -> Option<OperatorRoute> {
+        OPERATOR_ROUTES.iter().find(|(known, _)| path.eq_ignore_ascii_case(known)).map(|(_, route)| *route)
     }
 
     fn answer(self, head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         match self {
-            Operators::Look(page) => page(head, cx).into(),
-            Operators::View(kind) => {
+            OperatorRoute::Read(page) => page(head, cx).into(),
+            OperatorRoute::View(kind) => {
                 let view = View::new(kind, head, cx.hub);
                 if view.must_wait(cx.hub, cx.now) {
-                    return Outcome::Count(view);
+                    return Outcome::AwaitLookup(view);
                 }
                 let snapshot = Snapshot { hub: cx.hub, site: cx.site, now: cx.now, connections: cx.connections };
                 view.render(&snapshot).into()
             }
-            Operators::Control(page) => page(head, cx).into(),
-            Operators::LogHtml(file) => message_log::html(head, file, cx),
-            Operators::LogJson(file) => message_log::json(head, file, cx),
+            OperatorRoute::Control(page) => page(head, cx).into(),
+            OperatorRoute::LogHtml(file) => message_log::html(head, file, cx),
+            OperatorRoute::LogJson(file) => message_log::json(head, file, cx),
         }
     }
 }
 
-const OPERATORS: &[(&str, Operators)] = &[
-    ("/api/stats", Operators::View(Kind::Stats)),
-    ("/metrics", Operators::Look(|_, cx| status::metrics(cx))),
-    ("/api/online", Operators::View(Kind::Online)),
-    ("/api/users", Operators::View(Kind::Users)),
-    ("/api/today", Operators::View(Kind::Today)),
-    ("/api/rooms", Operators::Look(online::rooms)),
-    ("/api/log/client", Operators::LogJson(File::Of("client.log"))),
-    ("/api/log/sys", Operators::LogJson(File::Of("sys.log"))),
-    ("/api/log/error", Operators::LogJson(File::Of("error.log"))),
-    ("/api/log/messages", Operators::LogJson(File::Messages)),
-    ("/online", Operators::View(Kind::OnlinePage)),
-    ("/today", Operators::View(Kind::TodayPage)),
-    ("/read_connections", Operators::View(Kind::ConnectionsPage)),
-    ("/readmsglocation", Operators::View(Kind::MessagesPage)),
-    ("/sessionlocation", Operators::View(Kind::SessionsPage)),
-    ("/readmsg", Operators::LogHtml(File::Messages)),
-    ("/clientlog", Operators::LogHtml(File::Of("client.log"))),
-    ("/readsysmsg", Operators::LogHtml(File::Of("sys.log"))),
-    ("/errorlog", Operators::LogHtml(File::Of("error.log"))),
-    ("/refreshpage", Operators::Control(control::refresh_page)),
+const OPERATOR_ROUTES: &[(&str, OperatorRoute)] = &[
+    ("/api/stats", OperatorRoute::View(Kind::Stats)),
+    ("/metrics", OperatorRoute::Read(|_, cx| status::metrics(cx))),
+    ("/api/online", OperatorRoute::View(Kind::Online)),
+    ("/api/users", OperatorRoute::View(Kind::Users)),
+    ("/api/today", OperatorRoute::View(Kind::Today)),
+    ("/api/rooms", OperatorRoute::Read(online::rooms)),
+    ("/api/log/client", OperatorRoute::LogJson(File::Of("client.log"))),
+    ("/api/log/sys", OperatorRoute::LogJson(File::Of("sys.log"))),
+    ("/api/log/error", OperatorRoute::LogJson(File::Of("error.log"))),
+    ("/api/log/messages", OperatorRoute::LogJson(File::Messages)),
+    ("/online", OperatorRoute::View(Kind::OnlinePage)),
+    ("/today", OperatorRoute::View(Kind::TodayPage)),
+    ("/read_connections", OperatorRoute::View(Kind::ConnectionsPage)),
+    ("/readmsglocation", OperatorRoute::View(Kind::MessagesPage)),
+    ("/sessionlocation", OperatorRoute::View(Kind::SessionsPage)),
+    ("/readmsg", OperatorRoute::LogHtml(File::Messages)),
+    ("/clientlog", OperatorRoute::LogHtml(File::Of("client.log"))),
+    ("/readsysmsg", OperatorRoute::LogHtml(File::Of("sys.log"))),
+    ("/errorlog", OperatorRoute::LogHtml(File::Of("error.log"))),
+    ("/refreshpage", OperatorRoute::Control(control::refresh_page)),
 ];
 
 fn not_found() -> Reply {
     Reply::refusal(404, "not found")
 }
 
-/// Whether that is the client bundle beside a path of Socket.IO.
+/// Whether this is the path of `socketio.client_js`: `socket.io.js` below a path of Socket.IO.
 fn is_client_js(path: &str, known: &str) -> bool {
     path.strip_prefix(normal(known)).is_some_and(|rest| rest == "/socket.io.js")
 }
 
-/// The path that paths are compared with: one slash at the end does not matter, nor does the case.
+/// The path without one trailing slash. Paths are compared in this form, ignoring case.
 fn normal(path: &str) -> &str {
     match path.strip_suffix('/') {
         None | Some("") => path,

@@ -1,4 +1,4 @@
-//! What the operators' lists are made of.
+//! What operators' lists are built from: the state of this relay, and look-ups in Redis.
 
 use std::collections::BTreeMap;
 
@@ -9,20 +9,20 @@ use crate::{
     hub::Hub,
 };
 
-/// What a page may know.
+/// The data for a list or page.
 pub struct Snapshot<'a> {
-    /// The meaning.
+    /// Clients, rooms and features.
     pub hub: &'a Hub,
-    /// What does not change while relay runs.
+    /// Values that are fixed at start.
     pub site: &'a Site,
-    /// The clocks.
+    /// The time of this turn.
     pub now: Now,
-    /// How many connections there are.
+    /// The number of open connections.
     pub connections: usize,
 }
 
 impl<'a> Snapshot<'a> {
-    /// What Redis says; nothing if this relay is alone, or Redis does not answer.
+    /// The result of a look-up; `None` without a cluster, or if Redis has not answered.
     pub fn seen(&self, topic: &Topic) -> Option<&'a Answer> {
         match self.hub.cluster.see(topic, self.now.time) {
             Seen::Known(answer) => Some(answer),
@@ -30,7 +30,7 @@ impl<'a> Snapshot<'a> {
         }
     }
 
-    /// The sessions of a source that are not here.
+    /// The sessions of a source on other relays.
     pub fn others(&self, source: &str) -> Option<&'a RemoteSessions> {
         match self.seen(&Topic::Online(source.into())) {
             Some(Answer::Sessions(sessions)) => Some(sessions),
@@ -38,7 +38,7 @@ impl<'a> Snapshot<'a> {
         }
     }
 
-    /// Numbers by name.
+    /// A look-up whose result is counts by name.
     pub fn counts(&self, topic: &Topic) -> Option<&'a BTreeMap<Box<str>, u64>> {
         match self.seen(topic) {
             Some(Answer::Counts(counts)) => Some(counts),
@@ -46,7 +46,7 @@ impl<'a> Snapshot<'a> {
         }
     }
 
-    /// What JSON says of whether siblings are in it: nothing if this relay is alone.
+    /// The JSON members that say how many relays there are and whether all are included; empty without a cluster.
     pub fn completeness(&self, complete: bool) -> String {
         if !self.hub.cluster.is_on() {
             return String::new();

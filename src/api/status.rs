@@ -1,5 +1,5 @@
 //! The state of relay for load balancers, monitoring and operators: `/healthz`, `/metrics`, `/api/stats`
-//! (docs/protocol.md, Operators' HTTP API, Metrics).
+//! (docs/protocol.md, GET /healthz, GET /api/stats, and Metrics).
 
 use core::fmt::{Display, Write};
 
@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use super::{context::Context, online, snapshot::Snapshot};
 use crate::{health::Health, http::Reply, hub::Hub, json::quote};
 
-/// `GET /healthz`: 200 while clients are served, 503 while relay takes its leave. What does not keep clients from being
-/// served makes it `degraded`, not dead.
+/// `GET /healthz`: 200 while relay serves clients, 503 while it shuts down. A failing message log, backend or cluster makes
+/// the status `degraded`, still with 200, because clients are served.
 pub fn healthz(cx: &Context<'_>) -> Reply {
     let hub = &cx.hub;
     let (mut state, mut parts) = ("ok", String::new());
@@ -39,7 +39,7 @@ pub fn healthz(cx: &Context<'_>) -> Reply {
     Reply::json(status, format!("{{\"status\":\"{state}\"{parts}}}").into_bytes()).with("Cache-Control", "no-store")
 }
 
-/// `GET /api/stats`: what there is now, and counters since the start.
+/// `GET /api/stats`: current numbers, and counters since the start.
 pub fn stats(cx: &Snapshot<'_>) -> Reply {
     let sources: Vec<_> = cx
         .hub
@@ -62,7 +62,7 @@ pub fn stats(cx: &Snapshot<'_>) -> Reply {
     Reply::json(200, body.into_bytes()).with("Cache-Control", "no-store")
 }
 
-/// What `/api/stats` says of all relays: nothing if this one is alone.
+/// The JSON members about all relays of the cluster; empty without a cluster.
 fn relays(cx: &Snapshot<'_>) -> String {
     let hub = cx.hub;
     if !hub.cluster.is_on() {
@@ -85,7 +85,7 @@ fn counters(hub: &Hub) -> impl Iterator<Item = (&'static str, u64)> {
     hub.state.stats.iter().chain([("message_log_lost", hub.log.lost())])
 }
 
-/// `GET /metrics`: the same for Prometheus (text exposition format 0.0.4).
+/// `GET /metrics`: numbers and counters for Prometheus (text exposition format 0.0.4).
 pub fn metrics(cx: &Context<'_>) -> Reply {
     let mut text = String::new();
     let head = |name: &str, kind: &str, help: &str| format!("# HELP relay_{name} {help}\n# TYPE relay_{name} {kind}\n");
@@ -93,31 +93,35 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
         writeln!(text, "{}relay_{name} {value}", head(name, "gauge", help)).expect("writing to memory succeeds");
     };
     gauge("uptime_seconds", "Time since the start.", &(cx.now.time.micros() / 1_000_000));
-    gauge("connections", "Connections of all kinds.", &cx.connections);
-    gauge("clients", "Peers with an outbox, whether in a namespace or not.", &cx.hub.state.client_count());
+    gauge("connections", "Open connections of all kinds.", &cx.connections);
+    gauge(
+        "clients",
+        "Clients with an outbox, whether they have joined a namespace or not.",
+        &cx.hub.state.client_count(),
+    );
     let failing = cx.hub.log.health.reason().is_some();
-    gauge("message_log_failing", "Whether the message log cannot be written.", &u8::from(failing));
+    gauge("message_log_failing", "1 while the message log cannot be written.", &u8::from(failing));
     let failing = cx.hub.hooks.health().reason().is_some();
-    gauge("hooks_failing", "Whether the business backend does not answer.", &u8::from(failing));
+    gauge("hooks_failing", "1 while the backend does not answer hooks.", &u8::from(failing));
     let failing = cx.hub.cluster.health().reason().is_some();
-    gauge("redis_failing", "Whether the link to siblings is not whole.", &u8::from(failing));
-    gauge("redis_siblings", "Other relays that live.", &cx.hub.cluster.nodes().len());
+    gauge("redis_failing", "1 while a connection to Redis is lost or refused.", &u8::from(failing));
+    gauge("redis_siblings", "Other relays in the cluster that are alive.", &cx.hub.cluster.nodes().len());
     for (name, kind) in
-        [("sessions", "Clients in a namespace, by source."), ("rooms", "Rooms with members, by source.")]
+        [("sessions", "Sessions (clients in a namespace), by source."), ("rooms", "Rooms with members, by source.")]
     {
         text.push_str(&head(name, "gauge", kind));
         for (source, sessions, rooms) in cx.hub.state.tenants() {
-            // A source's name has nothing that a label would have to escape.
+            // Names of sources have no characters that labels must escape.
             let value = if name == "rooms" { rooms } else { sessions };
             writeln!(text, "relay_{name}{{source=\"{source}\"}} {value}").expect("writing to memory succeeds");
         }
     }
     for (name, count) in counters(cx.hub) {
         let name = format!("{name}_total");
-        let help = head(&name, "counter", "Since the start; see README.");
+        let help = head(&name, "counter", "Since the start; see docs/protocol.md, Metrics.");
         writeln!(text, "{help}relay_{name} {count}").expect("writing to memory succeeds");
     }
-    text.push_str(&head("build_info", "gauge", "Always 1, with the version."));
+    text.push_str(&head("build_info", "gauge", "Always 1; the label has the version."));
     writeln!(text, "relay_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))
         .expect("writing to memory succeeds");
     Reply::new(200, "text/plain; version=0.0.4; charset=utf-8", text.into_bytes()).with("Cache-Control", "no-store")

@@ -1,5 +1,5 @@
-//! What operators look at that siblings have a part in: answered at once if this relay is alone or knows, else when Redis
-//! has said (contract sections 7 and 10).
+//! Lists that include other relays (docs/protocol.md, Lists, and Old pages). Without a cluster, or with a fresh look-up, they
+//! are answered at once; else they wait for Redis.
 
 use super::{online, snapshot::Snapshot, status};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     hub::Hub,
 };
 
-/// Which page.
+/// An endpoint that shows a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `GET /api/online`
@@ -32,17 +32,17 @@ pub enum Kind {
     SessionsPage,
 }
 
-/// A page that somebody asked for.
+/// A request for a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     kind: Kind,
     query: Box<str>,
-    /// What is to be known for it; nothing if this relay knows all that is asked.
+    /// The look-up that it needs; `None` if this relay has all that is asked for.
     topic: Option<Topic>,
 }
 
 impl View {
-    /// The page that a request asks for.
+    /// The list that a request asks for.
     pub fn new(kind: Kind, head: &Head<'_>, hub: &Hub) -> View {
         let fields = head.fields();
         let source = || hub.state.known_tenant(fields.get("source")).map(|_| fields.get("source").into());
@@ -56,7 +56,7 @@ impl View {
         View { kind, query: head.query.into(), topic: topic.filter(|_| hub.cluster.is_on()) }
     }
 
-    /// Whether Redis has to be asked first; then it will be.
+    /// Whether the list must wait for a look-up, which is then started.
     pub fn must_wait(&self, hub: &mut Hub, now: Now) -> bool {
         let Some(topic) = &self.topic else { return false };
         let wait = matches!(hub.cluster.see(topic, now.time), Seen::Pending);
@@ -66,7 +66,7 @@ impl View {
         wait
     }
 
-    /// The page.
+    /// Builds the reply.
     pub fn render(&self, cx: &Snapshot<'_>) -> Reply {
         let fields = Fields::parse(self.query.as_bytes());
         match self.kind {

@@ -2,7 +2,7 @@
 
 use std::{error, fmt, io};
 
-use crate::server::process::BadConfig;
+use crate::{config::ValueError, server::process::BadConfig};
 
 /// Exit code: failed while running.
 pub const FAILED: u8 = 1;
@@ -17,7 +17,7 @@ pub enum UsageError {
     /// An option or argument that the command does not have, or an option without its value.
     Argument(lexopt::Error),
     /// An address that relay cannot listen on.
-    Address(String),
+    Address(ValueError),
     /// The first word is not a command.
     UnknownCommand(String),
     /// `relay sign` without `connect` or `notify`.
@@ -32,7 +32,7 @@ impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             UsageError::Argument(error) => error.fmt(f),
-            UsageError::Address(why) => f.write_str(why),
+            UsageError::Address(error) => error.fmt(f),
             UsageError::UnknownCommand(name) => write!(f, "unknown command {name:?}"),
             UsageError::MissingSubject => f.write_str("missing argument: connect or notify"),
             UsageError::MissingRooms => f.write_str("missing argument: ROOMS"),
@@ -45,6 +45,7 @@ impl error::Error for UsageError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             UsageError::Argument(error) => Some(error),
+            UsageError::Address(error) => Some(error),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use super::{
     channel::Channel,
     context::{Context, Shared},
     hold::Hold,
+    refused::Refused,
     scans::Scans,
     send_queue::SendQueue,
     status::{LONGEST_WHY, Status},
@@ -167,7 +168,7 @@ impl Connections {
                     return Input::Publication { channel, payload };
                 }
                 Event::Message { payload: Reply::TooLong(bytes), .. } => {
-                    cx.refuse(&format!("the message has {bytes} bytes; at most {} are accepted", self.longest), "");
+                    cx.refuse(&Refused::TooLong { bytes, longest: self.longest }, "");
                 }
                 Event::Message { .. } => {}
                 Event::Reply(tag, reply) => {

@@ -7,6 +7,7 @@ use super::{
     nodes::{Nodes, is_name},
     publisher::Publisher,
     records::Records,
+    refused::Refused,
     user_lookups::UserLookups,
 };
 use crate::{health::Health, json::Object, message_log::MessageLog, state::State};
@@ -36,9 +37,9 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Counts a publication that is refused, and records it in the message log.
-    pub fn refuse(&mut self, why: &str, text: &str) {
+    pub fn refuse(&mut self, why: &Refused, text: &str) {
         self.state.stats.redis_refused += 1;
-        self.log.error("redis", why, |line| line.cut("message", text));
+        self.log.error("redis", &why.to_string(), |line| line.cut("message", text));
     }
 
     /// Whether a relay's publication is received for the first time. Those that are missing before it are counted.

@@ -2,13 +2,11 @@
 
 use std::borrow::Cow;
 
+use super::refused::Refused;
 use crate::{
     json::{Object, scalar},
-    message::bytes::{self, MOST_ATTACHMENTS},
+    message::bytes::{self, MAX_ATTACHMENTS},
 };
-
-/// Why a publication is refused.
-pub type Refused = Cow<'static, str>;
 
 /// A string's value or a number's text; empty if there is no such field.
 pub fn text<'a>(fields: &Object<'a>, name: &str) -> Cow<'a, str> {
@@ -30,6 +28,6 @@ pub fn unpack(binary: bool, json: &str) -> Result<(Cow<'_, str>, Vec<Vec<u8>>), 
     if !binary {
         return Ok((json.into(), Vec::new()));
     }
-    let (json, attachments) = bytes::unpack(json, MOST_ATTACHMENTS).ok_or("a placeholder without its attachment")?;
+    let (json, attachments) = bytes::unpack(json, MAX_ATTACHMENTS).ok_or(Refused::Attachment)?;
     Ok((json.into(), attachments))
 }

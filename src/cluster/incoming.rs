@@ -2,7 +2,7 @@
 
 use super::{
     channel::Channel, command::Command, context::Context, incoming_command::decode_command,
-    incoming_message::decode_message, seal::Opened,
+    incoming_message::decode_message, refused::Refused, seal::Opened,
 };
 use crate::json::{Object, is_too_deep};
 
@@ -13,16 +13,16 @@ pub fn decode<'a>(cx: &mut Context<'_>, channel: &Channel, payload: &'a [u8]) ->
         Opened::Own => return None,
         Opened::Foreign(text, authentic) => (text, authentic),
         Opened::NotText => {
-            cx.refuse("the message is not UTF-8", "");
+            cx.refuse(&Refused::NotText, "");
             return None;
         }
     };
     if is_too_deep(text) {
-        cx.refuse("the message is nested more than 128 levels deep", text);
+        cx.refuse(&Refused::TooDeep, text);
         return None;
     }
     let Ok(fields) = serde_json::from_str::<Object<'a>>(text) else {
-        cx.refuse("the message is not a JSON object", text);
+        cx.refuse(&Refused::NotObject, text);
         return None;
     };
     cx.shared.answers += u64::from(matches!(channel, Channel::Relay(_)));

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use super::{
     command::{Command, IncomingEvent, Recipients, RefreshTarget},
     context::Context,
-    fields::{Refused, flag, number, text, unpack},
+    fields::{flag, number, text, unpack},
     nodes::{LONGEST_NAME, is_name},
+    refused::Refused,
 };
 use crate::{
     json::{Object, array_items},
@@ -22,11 +23,11 @@ pub fn decode_command<'a>(
 ) -> Result<Option<Command<'a>>, Refused> {
     let trusted = if cx.shared.publisher.signs() { authentic } else { cx.shared.trust };
     if !trusted {
-        return Err("the command is not signed with redis.secret".into());
+        return Err(Refused::Unsigned);
     }
     let node = text(fields, "node");
     if !is_name(&node) {
-        return Err(format!("the command's node must have 1 to {LONGEST_NAME} bytes").into());
+        return Err(Refused::Node(LONGEST_NAME));
     }
     if !cx.is_new(fields) {
         return Ok(None);
@@ -51,7 +52,7 @@ pub fn decode_command<'a>(
                 ("room", Some(tenant)) => RefreshTarget::Room(tenant, name),
                 ("session", _) => RefreshTarget::Session(tenant, name),
                 ("prefixed", _) => RefreshTarget::Prefixed(name),
-                (to, _) => return Err(format!("unknown target of refresh: {to:?}").into()),
+                (to, _) => return Err(Refused::RefreshTarget(to.into())),
             };
             return Ok(Some(Command::Refresh(target)));
         }
@@ -99,10 +100,10 @@ fn decode_event<'a>(
     let names = names.unwrap_or_default();
     let list = fields.get("args").map_or("[]", |raw| raw.get());
     if name.is_empty() || is_reserved(&name) {
-        return Err(format!("the event's name is empty or reserved: {name:?}").into());
+        return Err(Refused::EventName(name.into_owned()));
     }
     if !list.starts_with('[') {
-        return Err("the event's args must be an array".into());
+        return Err(Refused::Args);
     }
     let (Some(namespace), Some(tenant)) = (cx.state.find_namespace(&namespace), tenant) else {
         report_found(cx, &node, fields, 0);
@@ -115,7 +116,7 @@ fn decode_event<'a>(
         "all" => Recipients::Namespace,
         "session" => Recipients::Session(first(names)),
         "user" => Recipients::User(first(names)),
-        to => return Err(format!("unknown recipients of an event: {to:?}").into()),
+        to => return Err(Refused::Recipients(to.into())),
     };
     Ok(Some(Command::Event(IncomingEvent {
         node,

@@ -3,11 +3,12 @@
 use super::{
     command::{Command, IncomingMessage},
     context::Context,
-    fields::{Refused, flag, text, unpack},
+    fields::{flag, text, unpack},
+    refused::Refused,
 };
 use crate::{
     json::{Object, comma_list, javascript::js_text},
-    message::{MessageId, new_msg::MOST_SPREAD},
+    message::{MessageId, new_msg::MAX_COPIES_SIZE},
     names::{Rooms, is_file_safe},
     sign::{Signature, Subject},
     state::{Refusal, State, TenantId},
@@ -34,37 +35,36 @@ pub fn decode_message<'a>(
         return Ok(None);
     }
     let state = &mut *cx.state;
-    let refused = |refusal: Refusal| refusal.text();
     let source = text(fields, "source");
     let room_ids = fields.get("room_id").map_or_else(String::new, |raw| comma_list(raw));
     if source.is_empty() {
-        return Err(refused(Refusal::SourceMissing));
+        return Err(Refusal::SourceMissing.into());
     }
     let rooms = Rooms::parse(&room_ids, state.config().limits.room_id as usize, 0)
-        .map_err(|error| refused(Refusal::from_name(error, Refusal::RoomMissing)))?
+        .map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?
         .iter()
         .len();
     let raw = fields.get("data").map(|raw| raw.get());
     let tenant = match from_sys {
         // Sessions in open namespaces may have sources that are not configured.
-        true => state.known_tenant(&source).ok_or_else(|| refused(Refusal::SourceUnknown))?,
+        true => state.known_tenant(&source).ok_or(Refusal::SourceUnknown)?,
         false => {
-            let tenant = state.tenant(&source).map_err(refused)?;
+            let tenant = state.tenant(&source)?;
             check_signature(state, tenant, fields, (&source, &room_ids, raw))?;
             tenant
         }
     };
     let filename = text(fields, "filename");
-    let filename = match is_file_safe(&filename) && state.may_name(tenant, &filename) {
+    let filename = match is_file_safe(&filename) && state.may_use_filename(tenant, &filename) {
         true => filename,
         false => "".into(),
     };
     let (json, attachments) = unpack(flag(fields, "binary"), raw.unwrap_or("null"))?;
     let message = IncomingMessage { tenant, room_ids, json, attachments, filename, id };
     // Escaped in JSON, data may have six times the bytes that the publishing relay counted.
-    let most = if of_relay { 6 * MOST_SPREAD } else { MOST_SPREAD };
+    let most = if of_relay { 6 * MAX_COPIES_SIZE } else { MAX_COPIES_SIZE };
     if rooms > 1 && message.data().size() * rooms > most {
-        return Err(refused(Refusal::TooWide));
+        return Err(Refusal::TooWide.into());
     }
     state.stats.redis_received += 1;
     Ok(Some(Command::Message(message)))
@@ -84,10 +84,10 @@ fn check_signature(
     }
     let (sign, sign_type, ts) = (text(fields, "sign"), text(fields, "sign_type"), text(fields, "ts"));
     if sign.is_empty() && from_sys {
-        return Err("from_sys does not replace a signature, because redis.trust_from_sys is false".into());
+        return Err(Refused::FromSys);
     }
     if sign.is_empty() {
-        return Err(Refusal::NotifySignMissing.text());
+        return Err(Refusal::NotifySignMissing.into());
     }
     let signature = Signature::new(&sign, &sign_type, &ts);
     // The data as node-socket-im converts it to text, or verbatim, as notifications sign it.
@@ -98,7 +98,7 @@ fn check_signature(
     });
     match right {
         true => Ok(()),
-        false => Err(Refusal::NotifySignWrong.text()),
+        false => Err(Refusal::NotifySignWrong.into()),
     }
 }
 
@@ -185,7 +185,7 @@ mod tests {
         let text = r#"{"source":"demo","data":{"_base64":"AP8="},"room_id":["r",7],"from_sys":1,"binary":true,"filename":"../x"}"#;
         let message = relay.decode(text).unwrap();
         assert_eq!((message.rooms(), &*message.filename, message.id), (vec!["r", "7"], "", None));
-        assert_eq!(message.data().bare(), Some(&[0, 255][..]));
+        assert_eq!(message.data().only_bytes(), Some(&[0, 255][..]));
         let other = r#"{"source":"demo","room_id":"r","from_sys":1,"filename":"x_msg.log"}"#;
         let message = relay.decode(other).unwrap();
         assert_eq!((&*message.filename, message.data()), ("", Data::Json("null")), "the file belongs to demo_x");

@@ -42,6 +42,7 @@ mod outgoing_command;
 mod publisher;
 mod record_writer;
 mod records;
+mod refused;
 mod remote_sessions;
 mod scans;
 mod seal;

@@ -20,7 +20,8 @@ pub fn state() -> State {
         "[sources.demo]\nsign_key = \"{KEY}\"\n[sources.demo_x]\nsign_key = \"{KEY}\"\n\
          [namespaces.\"/open\"]\nauth = \"open\"\nsource = \"open\"\n"
     );
-    let config: Config = parse(&text, &mut |_| Err(String::new())).expect("a right configuration");
+    let config: Config =
+        parse(&text, &mut |_| Err(std::io::ErrorKind::NotFound.into())).expect("a right configuration");
     let mut state = State::new(MessageId::first(1000, 7), [0; 32]);
     state.reload(Rc::new(config));
     state

@@ -1,9 +1,9 @@
 //! Addresses: where to listen, the backend, and networks of trusted proxies.
-//!
-//! The `parse` functions fail with a message that says what is expected and what was found.
 
 use core::{fmt, net::IpAddr};
 use std::path::PathBuf;
+
+use super::error::{MAX_UNIX_PATH, ValueError};
 
 /// An address to listen on. `Display` writes it as it was parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,22 +16,22 @@ pub enum Address {
 
 impl Address {
     /// Parses `host:port`, `[v6]:port` or `unix:PATH`.
-    pub fn parse(text: &str) -> Result<Address, String> {
+    pub fn parse(text: &str) -> Result<Address, ValueError> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path.len() {
-                1..=107 => Ok(Address::Unix(path.into())),
-                _ => Err(format!("the path of a unix socket must have 1 to 107 bytes, not {}", path.len())),
+                1..=MAX_UNIX_PATH => Ok(Address::Unix(path.into())),
+                length => Err(ValueError::UnixPath(length)),
             };
         }
-        let expected = || format!("expected host:port, [v6]:port or unix:PATH, not {text:?}");
-        let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
+        let wrong = || ValueError::Address(text.into());
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host_ok = match bracketed {
             Some(v6) => v6.parse::<core::net::Ipv6Addr>().is_ok(),
             None => !host.is_empty() && !host.contains([':', '[', ']', '/', ' ']),
         };
         if !host_ok || !port.bytes().all(|byte| byte.is_ascii_digit()) || port.parse::<u16>().is_err() {
-            return Err(expected());
+            return Err(wrong());
         }
         Ok(Address::Tcp(text.into()))
     }
@@ -67,15 +67,15 @@ pub enum Place {
 impl Backend {
     /// Parses `http://host:port/path`, or `http://unix:/run/backend.sock:/path` as in nginx. The port defaults to 80, the path
     /// to `/`.
-    pub fn parse(text: &str) -> Result<Backend, String> {
-        let expected = || format!("expected http://host:port/path or http://unix:/SOCKET:/path, not {text:?}");
+    pub fn parse(text: &str) -> Result<Backend, ValueError> {
+        let wrong = || ValueError::Backend(text.into());
         let plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains(['#', '@']);
-        let rest = text.strip_prefix("http://").filter(|_| plain).ok_or_else(expected)?;
+        let rest = text.strip_prefix("http://").filter(|_| plain).ok_or_else(wrong)?;
         if let Some(rest) = rest.strip_prefix("unix:") {
             let (path, target) = rest.split_once(':').unwrap_or((rest, "/"));
-            let valid = path.starts_with('/') && path.len() <= 107 && target.starts_with('/');
+            let valid = path.starts_with('/') && path.len() <= MAX_UNIX_PATH && target.starts_with('/');
             let backend = Backend { place: Place::Unix(path.into()), target: target.into() };
-            return valid.then_some(backend).ok_or_else(expected);
+            return valid.then_some(backend).ok_or_else(wrong);
         }
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (host, port) = match authority.rsplit_once(':') {
@@ -87,7 +87,7 @@ impl Backend {
             Some(v6) => v6.parse::<core::net::Ipv6Addr>().is_ok(),
             None => !host.is_empty() && !host.contains([':', '[', ']']),
         };
-        let port = port.filter(|port| valid && *port != 0).ok_or_else(expected)?;
+        let port = port.filter(|port| valid && *port != 0).ok_or_else(wrong)?;
         let slash = if target.starts_with('/') { "" } else { "/" };
         Ok(Backend { place: Place::Tcp(name.unwrap_or(host).into(), port), target: format!("{slash}{target}") })
     }
@@ -114,16 +114,16 @@ pub enum Network {
 
 impl Network {
     /// Parses an IP address, `address/prefix` or `unix`.
-    pub fn parse(text: &str) -> Result<Network, String> {
+    pub fn parse(text: &str) -> Result<Network, ValueError> {
         if text == "unix" {
             return Ok(Network::Unix);
         }
-        let expected = || format!("expected an address, address/prefix or \"unix\", not {text:?}");
+        let wrong = || ValueError::Network(text.into());
         let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-        let address: IpAddr = address.parse().map_err(|_| expected())?;
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
-            Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= most).ok_or_else(expected)?,
+            Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= most).ok_or_else(wrong)?,
             None => most,
         };
         Ok(Network::Ip(address, prefix))

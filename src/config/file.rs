@@ -7,6 +7,7 @@ use toml_span::Span;
 
 use super::{
     address::{Address, Backend, Network},
+    error::ValueError,
     file_namespaces,
     problem::Problem,
     reader::{ReadFile, Reader},
@@ -112,14 +113,14 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
         match value.as_str().filter(|text| !text.is_empty()).map(Backend::parse) {
             None if value.as_str() == Some("") => {}
             Some(Ok(url)) => config.hooks.url = Some(url),
-            Some(Err(expected)) => reader.problem(value.span, format!("hooks.url: {expected}")),
+            Some(Err(error)) => reader.problem(value.span, format!("hooks.url: {error}")),
             None => reader.wrong_value(&value, "hooks.url", "a string in quotes"),
         }
     }
     config.hooks.secret = section.secret(reader, "secret", "secret_file").map(|(secret, _)| secret);
     let event = |name: &str| match name {
         "connect" | "disconnect" | "message" => Ok(name.to_owned()),
-        _ => Err(format!("expected \"connect\", \"disconnect\" or \"message\", not {name:?}")),
+        _ => Err(ValueError::HookEvent(name.into())),
     };
     if let Some(events) = section.list(reader, "events", "events", event) {
         config.hooks.events = events;
@@ -137,7 +138,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
         match value.as_str().map(RedisUrl::parse) {
             _ if value.as_str() == Some("") => {}
             Some(Ok(url)) => config.redis.url = Some(url),
-            Some(Err(expected)) => reader.problem(value.span, format!("redis.url: {expected}")),
+            Some(Err(error)) => reader.problem(value.span, format!("redis.url: {error}")),
             None => reader.wrong_value(&value, "redis.url", "a string in quotes"),
         }
     }
@@ -167,9 +168,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
 /// Reads a source from its table; `span` is the place of its name.
 fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span) -> Source {
     let sign_key = section.secret(reader, "sign_key", "sign_key_file");
-    let scheme = |name: &str| {
-        Scheme::from_name(name).ok_or_else(|| format!("expected \"md5\" or \"hmac-sha256\", not {name:?}"))
-    };
+    let scheme = |name: &str| Scheme::from_name(name).ok_or_else(|| ValueError::Scheme(name.into()));
     let sign = section.list(reader, "sign", "schemes", scheme).unwrap_or_else(|| Scheme::ALL.into());
     if sign.is_empty() {
         reader.problem(
@@ -199,12 +198,12 @@ fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span)
 }
 
 /// Parses an origin (RFC 6454) or `*`.
-fn origin(text: &str) -> Result<String, String> {
+fn origin(text: &str) -> Result<String, ValueError> {
     let host = text.split_once("://").map(|(_, host)| host);
     match host {
         _ if text == "*" => Ok(text.into()),
         Some(host) if !host.is_empty() && !host.contains('/') => Ok(text.to_ascii_lowercase()),
-        _ => Err(format!("expected \"*\" or an origin like \"https://example.org\", not {text:?}")),
+        _ => Err(ValueError::Origin(text.into())),
     }
 }
 
@@ -222,7 +221,10 @@ const LEVELS: [(&str, LevelFilter); 6] = [
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{
+        io::{Error, ErrorKind},
+        path::Path,
+    };
 
     use super::*;
     use crate::config::{Ack, Welcome};
@@ -232,7 +234,7 @@ mod tests {
         parse(text, &mut |path| match path.to_str() {
             Some("empty.key") => Ok("\n".into()),
             Some(name) if name.ends_with(".key") => Ok(format!("in {name}\r\n")),
-            _ => Err("no such file".into()),
+            _ => Err(Error::new(ErrorKind::NotFound, "no such file")),
         })
     }
 
@@ -303,7 +305,7 @@ mod tests {
             .fold(String::new(), |all, line| all + line + "\n");
         assert_eq!(config(&bare).unwrap(), Config::default());
 
-        let mut read_file = |_: &Path| Err(String::new());
+        let mut read_file = |_: &Path| Err(ErrorKind::NotFound.into());
         let mut reader = Reader::new("", &mut read_file);
         read(&mut reader);
         let (mut section, mut named) = (String::new(), Vec::new());

@@ -5,6 +5,7 @@
 //! of the caller.
 
 pub mod address;
+pub mod error;
 pub mod file;
 mod file_namespaces;
 pub mod namespace;
@@ -17,6 +18,7 @@ pub mod settings;
 
 pub use self::{
     address::{Address, Backend, Network, Place},
+    error::{RedisUrlError, ValueError},
     file::parse,
     namespace::{Ack, Auth, Namespace, Rule, Send, Welcome},
     problem::Problem,

@@ -1,13 +1,13 @@
 //! The state of parsing a configuration file: its text, its problems and the keys that were looked up.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use toml_span::{Span, Value, value::ValueInner};
 
 use super::problem::Problem;
 
-/// Reads a file that a configuration names. Returns its content, or why it cannot be read.
-pub type ReadFile<'r> = &'r mut dyn FnMut(&Path) -> Result<String, String>;
+/// Reads a file that a configuration names.
+pub type ReadFile<'r> = &'r mut dyn FnMut(&Path) -> io::Result<String>;
 
 /// A configuration file that is being parsed.
 pub struct Reader<'t, 'r> {

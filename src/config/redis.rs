@@ -5,7 +5,11 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use super::{address::Place, secret::Secret};
+use super::{
+    address::Place,
+    error::{MAX_UNIX_PATH, RedisUrlError},
+    secret::Secret,
+};
 
 /// Section `[redis]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,49 +62,48 @@ pub struct RedisUrl {
 
 impl RedisUrl {
     /// Parses `redis://[user:pass@]host[:port][/db]` or `unix:[user:pass@]/path[?db=N]`, with user and password
-    /// percent-encoded. Fails with a message that says what is expected; it does not contain the password.
-    pub fn parse(text: &str) -> Result<RedisUrl, String> {
-        let expected = || "expected redis://[user:pass@]host:port/db or unix:/path?db=0".to_owned();
+    /// percent-encoded.
+    pub fn parse(text: &str) -> Result<RedisUrl, RedisUrlError> {
         if text.starts_with("rediss:") {
-            return Err("TLS is not supported: use stunnel or a VPN, and redis:// with its address".into());
+            return Err(RedisUrlError::Tls);
         }
         let unix = ["unix://", "unix:", "redis+unix://"].into_iter().find_map(|scheme| text.strip_prefix(scheme));
-        let (credentials, rest) = split_credentials(unix.or(text.strip_prefix("redis://")).ok_or_else(expected)?);
+        let (credentials, rest) = split_credentials(unix.or(text.strip_prefix("redis://")).ok_or(RedisUrlError::Form)?);
         let (user, password) = match credentials {
             None => (String::new(), None),
             Some(pair) => {
                 let (user, password) = pair.split_once(':').unwrap_or((pair, ""));
                 let decode = |text: &str| percent_decode_str(text).decode_utf8().map(|text| text.into_owned());
-                let (user, password) =
-                    (decode(user).map_err(|_| expected())?, decode(password).map_err(|_| expected())?);
+                let (user, password) = (
+                    decode(user).map_err(|_| RedisUrlError::Form)?,
+                    decode(password).map_err(|_| RedisUrlError::Form)?,
+                );
                 (user, Some(password).filter(|password| !password.is_empty()).map(Secret))
             }
         };
         if !user.is_empty() && password.is_none() {
-            return Err("a user needs a password: redis://user:pass@host:port".into());
+            return Err(RedisUrlError::UserWithoutPassword);
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut database = None;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let number = pair.strip_prefix("db=").ok_or("the only parameter is db=")?;
+            let number = pair.strip_prefix("db=").ok_or(RedisUrlError::Parameter)?;
             database = Some(number);
         }
         let place = match unix {
-            Some(_) if rest.starts_with('/') && rest.len() <= 107 => Place::Unix(PathBuf::from(rest)),
-            Some(_) => return Err("the path of a unix socket must begin with / and have at most 107 bytes".into()),
+            Some(_) if rest.starts_with('/') && rest.len() <= MAX_UNIX_PATH => Place::Unix(PathBuf::from(rest)),
+            Some(_) => return Err(RedisUrlError::UnixPath),
             None => {
                 let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
                 if !path.is_empty() {
                     database = Some(path);
                 }
-                host(authority).ok_or_else(expected)?
+                host(authority).ok_or(RedisUrlError::Form)?
             }
         };
         let database = match database {
             None => 0,
-            Some(text) => text
-                .parse()
-                .map_err(|_| "the database must be a number (in a password write / as %2F, @ as %40, ? as %3F)")?,
+            Some(text) => text.parse().map_err(|_| RedisUrlError::Database)?,
         };
         Ok(RedisUrl { place, user, password, database })
     }
@@ -143,7 +146,7 @@ impl fmt::Display for RedisUrl {
 mod tests {
     use super::*;
 
-    fn tcp(host: &str, port: u16, user: &str, password: &str, database: u32) -> Result<RedisUrl, String> {
+    fn tcp(host: &str, port: u16, user: &str, password: &str, database: u32) -> Result<RedisUrl, RedisUrlError> {
         let password = Some(password).filter(|password| !password.is_empty()).map(|password| Secret(password.into()));
         Ok(RedisUrl { place: Place::Tcp(host.into(), port), user: user.into(), password, database })
     }
@@ -166,28 +169,29 @@ mod tests {
         assert_eq!(RedisUrl::parse("unix:///run/a@b.sock?db=2"), Ok(unix("/run/a@b.sock", 2)));
         let with = RedisUrl::parse("unix:me:secret@/run/redis.sock?db=1").unwrap();
         assert_eq!((&*with.user, with.password, with.database), ("me", Some(Secret("secret".into())), 1));
-        for wrong in [
-            "",
-            "127.0.0.1:6379",
-            "http://a",
-            "redis://",
-            "redis://:0",
-            "redis://a:0",
-            "redis://a:b",
-            "redis://a:1/x",
-            "redis://a b",
-            "redis://user@a",
-            "redis://[x]:1",
-            "redis://a?tls=1",
-            "unix:run/redis.sock",
-            "unix:",
-            "unix:/a?db=x",
-            "redis://a/-1",
-            "redis://x:%ff@a",
+        use RedisUrlError::{Database, Form, Parameter, Tls, UnixPath, UserWithoutPassword};
+        for (wrong, error) in [
+            ("", Form),
+            ("127.0.0.1:6379", Form),
+            ("http://a", Form),
+            ("redis://", Form),
+            ("redis://:0", Form),
+            ("redis://a:0", Form),
+            ("redis://a:b", Form),
+            ("redis://a:1/x", Database),
+            ("redis://a b", Form),
+            ("redis://user@a", UserWithoutPassword),
+            ("redis://[x]:1", Form),
+            ("redis://a?tls=1", Parameter),
+            ("unix:run/redis.sock", UnixPath),
+            ("unix:", UnixPath),
+            ("unix:/a?db=x", Database),
+            ("redis://a/-1", Database),
+            ("redis://x:%ff@a", Form),
+            ("rediss://a", Tls),
         ] {
-            assert!(RedisUrl::parse(wrong).is_err(), "{wrong}");
+            assert_eq!(RedisUrl::parse(wrong), Err(error), "{wrong}");
         }
-        assert!(RedisUrl::parse("rediss://a").unwrap_err().contains("TLS"));
     }
 
     #[test]
@@ -195,6 +199,6 @@ mod tests {
         let url = RedisUrl::parse("redis://me:secret@[::1]:7/3").unwrap();
         assert_eq!(url.to_string(), "redis://[::1]:7/3");
         assert!(!format!("{url:?}").contains("secret"));
-        assert!(!RedisUrl::parse("redis://me:secret@:x").unwrap_err().contains("secret"));
+        assert!(!RedisUrl::parse("redis://me:secret@:x").unwrap_err().to_string().contains("secret"));
     }
 }

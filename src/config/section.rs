@@ -11,7 +11,11 @@ use toml_span::{
     value::{Table, ValueInner},
 };
 
-use super::{reader::Reader, secret::Secret};
+use super::{
+    error::{A_PATH, FileError, ValueError},
+    reader::Reader,
+    secret::Secret,
+};
 use crate::limits;
 
 /// A table whose keys are looked up one by one; the rest is unknown.
@@ -96,7 +100,7 @@ impl<'t> Section<'t> {
         }
         if let Some(list) = self.list(reader, key, "paths", |path| match is_path(path) {
             true => Ok(path.to_owned()),
-            false => Err(format!("expected {A_PATH}, not {path:?}")),
+            false => Err(ValueError::Path(path.into())),
         }) {
             *into = list;
         }
@@ -110,7 +114,7 @@ impl<'t> Section<'t> {
         let Some(span) = span.filter(|_| !name.is_empty()) else { return };
         match (reader.read)(Path::new(&name)) {
             Ok(content) => *into = content,
-            Err(why) => reader.problem(span, format!("{}: cannot read {name:?}: {why}", self.key(key))),
+            Err(error) => reader.problem(span, format!("{}: cannot read {name:?}: {error}", self.key(key))),
         }
     }
 
@@ -231,13 +235,13 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// A list of strings, each parsed by `parse`, whose error says what is expected. `None` if the key is missing.
+    /// A list of strings, each parsed by `parse`. `None` if the key is missing.
     pub fn list<T>(
         &mut self,
         reader: &mut Reader<'t, '_>,
         key: &'static str,
         what: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, ValueError>,
     ) -> Option<Vec<T>> {
         if !self.table.contains_key(key) {
             self.looked_up.push(key);
@@ -247,7 +251,7 @@ impl<'t> Section<'t> {
         for value in self.array(reader, key, &format!("{what} in quotes")) {
             match value.as_str().map(&parse) {
                 Some(Ok(item)) => list.push(item),
-                Some(Err(expected)) => reader.problem(value.span, format!("{}: {expected}", self.key(key))),
+                Some(Err(error)) => reader.problem(value.span, format!("{}: {error}", self.key(key))),
                 None => reader.wrong_value(&value, &self.key(key), &format!("a list of {what} in quotes")),
             }
         }
@@ -275,15 +279,15 @@ impl<'t> Section<'t> {
             (Some(span), None) => Some((Secret(secret), span)),
             (None, Some(span)) => {
                 let content = match name.as_str() {
-                    "" => Err("the name of the file is empty".into()),
-                    name => (reader.read)(Path::new(name)).map(|content| content.trim_end().to_owned()),
+                    "" => Err(FileError::NoName),
+                    name => (reader.read)(Path::new(name)).map_err(FileError::Read),
                 };
-                let why = match content {
+                let error = match content.map(|content| content.trim_end().to_owned()) {
                     Ok(content) if !content.is_empty() => return Some((Secret(content), span)),
-                    Ok(_) => "the file is empty".into(),
-                    Err(why) => why,
+                    Ok(_) => FileError::Empty,
+                    Err(error) => error,
                 };
-                reader.problem(span, format!("{}: cannot use {name:?}: {why}", self.key(file)));
+                reader.problem(span, format!("{}: cannot use {name:?}: {error}", self.key(file)));
                 Some((Secret(String::from("unknown")), span))
             }
             (None, None) => None,
@@ -320,5 +324,3 @@ fn distance(one: &str, other: &str) -> usize {
     }
     row[other.len()]
 }
-
-const A_PATH: &str = "a path that begins with / and has no ?, # or space";

@@ -122,7 +122,7 @@ impl Engine {
         engine
     }
 
-    /// Handles a packet. Fails with [`Error::Malformed`] if a client must not send it in this revision.
+    /// Handles a packet. Fails if a client must not send it in this revision.
     pub fn handle_packet(&mut self, packet: &Packet<'_>, timing: &Timing, now: Time) -> Result<Meaning, Error> {
         if self.revision == Revision::V3 {
             // The client sends the pings, and every packet counts as one.
@@ -137,10 +137,8 @@ impl Engine {
             }
             (Packet::Close, _) => Ok(Meaning::Close),
             (Packet::Noop | Packet::Upgrade, _) => Ok(Meaning::Nothing),
-            (Packet::Ping(_), Revision::V4) | (Packet::Pong(_), Revision::V3) => {
-                Err(Error::Malformed("the other side sends the pings"))
-            }
-            (Packet::Open(_), _) => Err(Error::Malformed("a client must not send an open packet")),
+            (Packet::Ping(_), Revision::V4) | (Packet::Pong(_), Revision::V3) => Err(Error::HeartbeatDirection),
+            (Packet::Open(_), _) => Err(Error::OpenPacket),
         }
     }
 
@@ -196,16 +194,16 @@ impl Engine {
         }
     }
 
-    /// Handles a poll on the connection `conn`. Fails with [`Error::BadRequest`] if another poll is pending, which ends the
-    /// session, or if the transport is a WebSocket.
+    /// Handles a poll on the connection `conn`. Fails with [`Error::PollPending`] if another poll is pending, which ends the
+    /// session, and with [`Error::OtherTransport`] if the transport is a WebSocket.
     pub fn handle_poll(&mut self, conn: ConnKey) -> Result<Polled, Error> {
         let (poll, answered) = match &mut self.transport {
             Transport::Polling(poll) => (poll, false),
             Transport::Probing(probing) => (&mut probing.poll, probing.answered),
-            Transport::WebSocket(_) => return Err(Error::BadRequest("the session has another transport")),
+            Transport::WebSocket(_) => return Err(Error::OtherTransport),
         };
         if poll.is_some() {
-            return Err(Error::BadRequest("another poll is pending"));
+            return Err(Error::PollPending);
         }
         if answered {
             return Ok(Polled::Noop);
@@ -239,7 +237,7 @@ impl Engine {
         }
     }
 
-    /// Handles a WebSocket that was opened for this session, on the connection `probe`. Fails with [`Error::BadRequest`] if the
+    /// Handles a WebSocket that was opened for this session, on the connection `probe`. Fails if the
     /// session has one already.
     pub fn handle_probe(&mut self, probe: ConnKey, now: Time) -> Result<(), Error> {
         match self.transport {
@@ -248,8 +246,8 @@ impl Engine {
                 self.transport = Transport::Probing(Box::new(Probing { poll, probe, answered: false, until }));
                 Ok(())
             }
-            Transport::Probing(_) => Err(Error::BadRequest("another WebSocket is probing")),
-            Transport::WebSocket(_) => Err(Error::BadRequest("the session has a WebSocket already")),
+            Transport::Probing(_) => Err(Error::ProbePending),
+            Transport::WebSocket(_) => Err(Error::HasWebSocket),
         }
     }
 
@@ -260,8 +258,8 @@ impl Engine {
         probing.poll.take()
     }
 
-    /// Completes the upgrade. Returns a pending poll, which must be answered with a noop. Fails with [`Error::Malformed`] if no
-    /// probe was answered.
+    /// Completes the upgrade. Returns a pending poll, which must be answered with a noop. Fails with
+    /// [`Error::UpgradeWithoutProbe`] if no probe was answered.
     pub fn upgrade(&mut self) -> Result<Option<ConnKey>, Error> {
         match &self.transport {
             Transport::Probing(probing) if probing.answered => {
@@ -269,7 +267,7 @@ impl Engine {
                 self.transport = Transport::WebSocket(probe);
                 Ok(poll)
             }
-            _ => Err(Error::Malformed("an upgrade needs a probe first")),
+            _ => Err(Error::UpgradeWithoutProbe),
         }
     }
 
@@ -332,7 +330,7 @@ mod tests {
         assert_eq!(engine.handle_packet(&Packet::Text("x"), &TIMING, at(800)), Ok(Meaning::Message));
         assert_eq!(engine.handle_timeout(&TIMING, at(899)), Expired::Nothing);
         assert_eq!(engine.handle_timeout(&TIMING, at(900)), Expired::Dead);
-        assert!(engine.handle_packet(&Packet::Ping(""), &TIMING, at(900)).is_err());
+        assert_eq!(engine.handle_packet(&Packet::Ping(""), &TIMING, at(900)), Err(Error::HeartbeatDirection));
     }
 
     #[test]
@@ -344,7 +342,7 @@ mod tests {
         assert_eq!(engine.handle_packet(&Packet::Text(""), &TIMING, at(700)), Ok(Meaning::Message));
         assert_eq!(engine.handle_timeout(&TIMING, at(1199)), Expired::Nothing);
         assert_eq!(engine.handle_timeout(&TIMING, at(1200)), Expired::Dead);
-        assert!(engine.handle_packet(&Packet::Pong(""), &TIMING, at(0)).is_err());
+        assert_eq!(engine.handle_packet(&Packet::Pong(""), &TIMING, at(0)), Err(Error::HeartbeatDirection));
     }
 
     #[test]
@@ -366,7 +364,7 @@ mod tests {
     fn a_second_poll_is_refused() {
         let mut engine = engine(Revision::V4);
         assert_eq!(engine.handle_poll(conn(1)), Ok(Polled::Waits));
-        assert!(engine.handle_poll(conn(2)).is_err());
+        assert_eq!(engine.handle_poll(conn(2)), Err(Error::PollPending));
         assert_eq!((engine.take_poll(), engine.take_poll()), (Some(conn(1)), None));
         assert_eq!(engine.handle_poll(conn(2)), Ok(Polled::Waits));
         assert!(!engine.handle_end(conn(1)), "that poll was answered");
@@ -378,14 +376,15 @@ mod tests {
         let mut engine = engine(Revision::V4);
         engine.handle_poll(conn(1)).unwrap();
         engine.handle_probe(conn(9), at(0)).unwrap();
-        assert!(engine.handle_probe(conn(8), at(0)).is_err());
-        assert!(engine.upgrade().is_err(), "the probe is not answered yet");
+        assert_eq!(engine.handle_probe(conn(8), at(0)), Err(Error::ProbePending));
+        assert_eq!(engine.upgrade(), Err(Error::UpgradeWithoutProbe), "the probe is not answered yet");
         assert_eq!(engine.answer_probe(), Some(conn(1)));
         assert_eq!(engine.handle_poll(conn(1)), Ok(Polled::Noop));
         assert!(engine.takes_posts());
         assert_eq!(engine.upgrade(), Ok(None));
         assert_eq!(engine.transport, Transport::WebSocket(conn(9)));
-        assert!(engine.handle_poll(conn(1)).is_err() && engine.handle_probe(conn(7), at(0)).is_err());
+        assert_eq!(engine.handle_poll(conn(1)), Err(Error::OtherTransport));
+        assert_eq!(engine.handle_probe(conn(7), at(0)), Err(Error::HasWebSocket));
         assert!(!engine.takes_posts() && !engine.handle_end(conn(1)) && engine.handle_end(conn(9)));
     }
 

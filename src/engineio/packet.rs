@@ -38,7 +38,7 @@ impl<'a> Packet<'a> {
             Some(b'4') => Ok(Packet::Text(data)),
             Some(b'5') => Ok(Packet::Upgrade),
             Some(b'6') => Ok(Packet::Noop),
-            _ => Err(Error::Malformed("unknown packet type")),
+            _ => Err(Error::PacketType),
         }
     }
 
@@ -48,7 +48,7 @@ impl<'a> Packet<'a> {
         match (revision, bytes) {
             (Revision::V4, _) => Ok(Packet::Binary(bytes.into())),
             (Revision::V3, [MESSAGE, data @ ..]) => Ok(Packet::Binary(data.into())),
-            (Revision::V3, _) => Err(Error::Malformed("a binary packet must be a message")),
+            (Revision::V3, _) => Err(Error::BinaryNotMessage),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
 /// Decodes a body and passes each packet to `handle` until that returns [`ControlFlow::Break`]. `binary` says whether the body
 /// is `application/octet-stream`, which only revision 3 has.
 ///
-/// Fails with [`Error::Malformed`] at the first packet that does not follow the protocol; the packets before it were passed on.
+/// Fails at the first packet that does not follow the protocol; the packets before it were passed on.
 pub fn decode(
     body: &[u8],
     revision: Revision,
@@ -50,10 +50,10 @@ fn decode_v4(body: &str, handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<()>) 
 
 fn decode_v3(mut body: &str, handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<()>) -> Result<(), Error> {
     while !body.is_empty() {
-        let (length, rest) = body.split_once(':').ok_or(LENGTH)?;
+        let (length, rest) = body.split_once(':').ok_or(Error::PacketLength)?;
         let digits = (1..=9).contains(&length.len()) && length.bytes().all(|byte| byte.is_ascii_digit());
-        let units: usize = length.parse().ok().filter(|_| digits).ok_or(LENGTH)?;
-        let (packet, rest) = rest.split_at(utf16_prefix(rest, units).ok_or(LENGTH)?);
+        let units: usize = length.parse().ok().filter(|_| digits).ok_or(Error::PacketLength)?;
+        let (packet, rest) = rest.split_at(utf16_prefix(rest, units).ok_or(Error::PacketLength)?);
         let packet = match packet.strip_prefix("b4") {
             Some(encoded) => Packet::Binary(base64(encoded)?.into()),
             None => Packet::from_text(packet)?,
@@ -68,20 +68,21 @@ fn decode_v3(mut body: &str, handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<(
 
 fn decode_v3_binary(mut body: &[u8], handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<()>) -> Result<(), Error> {
     while let [kind, rest @ ..] = body {
-        let end = rest.iter().take(10).position(|byte| *byte == 255).filter(|end| *end > 0).ok_or(LENGTH)?;
+        let end =
+            rest.iter().take(10).position(|byte| *byte == 255).filter(|end| *end > 0).ok_or(Error::PacketLength)?;
         let mut length = 0;
         for digit in &rest[..end] {
             if *digit > 9 {
-                return Err(LENGTH);
+                return Err(Error::PacketLength);
             }
             length = length * 10 + usize::from(*digit);
         }
         let rest = &rest[end + 1..];
-        let (packet, rest) = rest.split_at_checked(length).ok_or(LENGTH)?;
+        let (packet, rest) = rest.split_at_checked(length).ok_or(Error::PacketLength)?;
         let packet = match kind {
             0 => Packet::from_text(text(packet)?)?,
             1 => Packet::from_binary(packet, Revision::V3)?,
-            _ => return Err(Error::Malformed("a packet must be a string or binary")),
+            _ => return Err(Error::PacketKind),
         };
         if handle(packet).is_break() {
             break;
@@ -110,11 +111,11 @@ fn utf16_len(text: &str) -> usize {
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Error> {
-    core::str::from_utf8(bytes).map_err(|_| Error::Malformed("the payload must be UTF-8"))
+    core::str::from_utf8(bytes).map_err(|_| Error::PayloadNotUtf8)
 }
 
 fn base64(text: &str) -> Result<Vec<u8>, Error> {
-    BASE64.decode(text).map_err(|_| Error::Malformed("a binary packet must be base64"))
+    BASE64.decode(text).map_err(|_| Error::NotBase64)
 }
 
 /// Composes the body that answers a poll from the frames that a WebSocket would carry, so that a message is encoded once for
@@ -278,7 +279,6 @@ pub fn encode(packets: &[Packet<'_>], revision: Revision, bytes: bool) -> (Vec<u
 
 /// The record separator between packets in revision 4.
 const SEPARATOR: char = '\x1e';
-const LENGTH: Error = Error::Malformed("a packet has a wrong length");
 /// Bytes after which the body is full.
 const FULL: usize = 1 << 20;
 

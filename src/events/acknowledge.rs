@@ -1,4 +1,4 @@
-//! Answers to clients' events: acknowledgements and refusals.
+//! Answers to clients' events: acknowledgements and refusals. `data` of an answer is JSON.
 
 use core::fmt::Write;
 
@@ -13,8 +13,9 @@ use crate::{
     state::Refusal,
 };
 
-/// Answers an event of a plain WebSocket client: an acknowledgement if it asked for one, else `sys_error` for a refusal only.
-pub fn answer(hub: &mut Hub, key: ClientKey, ack: Option<&str>, answer: Result<String, Refusal>) {
+/// Answers an event of a plain WebSocket client: with an acknowledgement if the client asked for one, otherwise with
+/// `sys_error` if the event was refused.
+pub fn answer_plain(hub: &mut Hub, key: ClientKey, ack: Option<&str>, answer: Result<String, Refusal>) {
     let mut text = String::new();
     let written = match (ack, &answer) {
         (None, Ok(_)) => return,
@@ -28,13 +29,13 @@ pub fn answer(hub: &mut Hub, key: ClientKey, ack: Option<&str>, answer: Result<S
     written.expect("writing to memory succeeds");
     if let Err(refusal) = answer {
         let session = hub.state.clients.get(key).and_then(|client| client.session);
-        refused_message(hub, session, refusal);
+        record_refusal(hub, session, refusal);
     }
     hub.state.send(key, Opcode::Text, text.as_bytes());
 }
 
-/// Counts and logs a message of a session that was refused.
-pub fn refused_message(hub: &mut Hub, key: Option<SessionKey>, refusal: Refusal) {
+/// Counts a refused message of a session, and writes it to `error.log`.
+pub fn record_refusal(hub: &mut Hub, key: Option<SessionKey>, refusal: Refusal) {
     hub.state.stats.client_messages_refused += 1;
     let socket_id = key.filter(|_| hub.log.is_on()).map(|key| hub.state.sids.socket(key));
     let session = key.and_then(|key| hub.state.sessions.get(key));
@@ -48,8 +49,9 @@ pub fn refused_message(hub: &mut Hub, key: Option<SessionKey>, refusal: Refusal)
     });
 }
 
-/// Answers an event of a Socket.IO client: an acknowledgement if it asked for one, else `sys_error` for a refusal only.
-pub fn conclude_packet(hub: &mut Hub, session: SessionKey, id: Option<&str>, answer: Result<String, Refusal>) {
+/// Answers an event of a Socket.IO client: with an acknowledgement if the client asked for one, otherwise with
+/// `sys_error` if the event was refused.
+pub fn answer_socketio(hub: &mut Hub, session: SessionKey, id: Option<&str>, answer: Result<String, Refusal>) {
     let Some((key, namespace)) = hub.state.sessions.get(session).map(|session| (session.client, session.namespace))
     else {
         return;
@@ -61,7 +63,7 @@ pub fn conclude_packet(hub: &mut Hub, session: SessionKey, id: Option<&str>, ans
             out.extend_from_slice(format!("[{{\"code\":1,\"msg\":\"\",\"data\":{data}}}]").as_bytes());
         }),
         (Err(refusal), id) => {
-            refused_message(hub, Some(session), refusal);
+            record_refusal(hub, Some(session), refusal);
             let why = quote(&refusal.text());
             match id {
                 Some(id) => hub.state.send_packet(key, Kind::Ack, &namespace, Some(id), &[], |out| {
@@ -73,15 +75,15 @@ pub fn conclude_packet(hub: &mut Hub, session: SessionKey, id: Option<&str>, ans
     }
 }
 
-/// A session acknowledges an event that was forwarded to it: the event's sender gets the answer.
+/// Handles a session's acknowledgement `id` of an event: forwards it to the sender, if it is the first one in time.
 pub fn handle_ack(hub: &mut Hub, key: SessionKey, id: &str, list: &str, attachments: &[Vec<u8>]) {
-    let pending = id.parse().ok().and_then(|number| hub.acks.answered(number, key));
+    let pending = id.parse().ok().and_then(|number| hub.acks.resolve(number, key));
     if let Some(pending) = pending {
         forward_ack(hub, pending.requester, list, attachments);
     }
 }
 
-/// Forwards an acknowledgement to the session that asked for it, here or at another relay.
+/// Forwards an acknowledgement, a JSON array of arguments, to the session that asked for it, here or at another relay.
 pub fn forward_ack(hub: &mut Hub, requester: Requester, list: &str, attachments: &[Vec<u8>]) {
     match requester {
         Requester::Session(session, id) => hub.state.acknowledge(session, &id, list, attachments),
@@ -89,11 +91,11 @@ pub fn forward_ack(hub: &mut Hub, requester: Requester, list: &str, attachments:
     }
 }
 
-/// Answers an event of a session in the way that its client understands.
-pub fn conclude(hub: &mut Hub, key: SessionKey, ack: Option<&str>, result: Result<String, Refusal>) {
+/// Answers an event of a session in the form of its client.
+pub fn answer_event(hub: &mut Hub, key: SessionKey, ack: Option<&str>, result: Result<String, Refusal>) {
     let Some(session) = hub.state.sessions.get(key) else { return };
     match session.form {
-        Form::SocketIo3 | Form::SocketIo4 => conclude_packet(hub, key, ack, result),
-        Form::Json | Form::Text => answer(hub, session.client, ack, result),
+        Form::SocketIo3 | Form::SocketIo4 => answer_socketio(hub, key, ack, result),
+        Form::Json | Form::Text => answer_plain(hub, session.client, ack, result),
     }
 }

@@ -1,11 +1,11 @@
-//! The backend's answers to hooks, and what they do (docs/protocol.md, Hooks).
+//! Answers of the backend to hooks (docs/protocol.md, Hooks, Answer).
 
-use super::acknowledge::conclude;
+use super::acknowledge::answer_event;
 use crate::{
     clock::Now,
     config::Auth,
     hooks::{Answer, Connecting, Emit, Failure, Finished, To, Waiting},
-    hub::{Hub, login::LONGEST_NAME},
+    hub::{Hub, login::MAX_NAME_LEN},
     json::array_items,
     key::{ClientKey, SessionKey},
     message::{Event, Form, Target, bytes::unpack_arguments},
@@ -15,7 +15,7 @@ use crate::{
     websocket::Close,
 };
 
-/// Handles the end of a call: an answer, or why there is none.
+/// Handles the end of a call: an answer, or the reason for its failure.
 pub fn handle_finished(hub: &mut Hub, finished: Finished, now: Now) {
     let Some(waiting) = hub.hooks.take(finished.number) else { return };
     let result = finished.result;
@@ -34,12 +34,12 @@ pub fn handle_finished(hub: &mut Hub, finished: Finished, now: Now) {
                 }
                 apply(hub, session, &answer, now);
             }
-            Err(failure) => conclude(hub, session, ack.as_deref(), Err(failure.refusal())),
+            Err(failure) => answer_event(hub, session, ack.as_deref(), Err(failure.refusal())),
         },
     }
 }
 
-/// Admits or refuses a session that waited for the backend.
+/// Admits or refuses a pending session.
 fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Failure>, now: Now) {
     let Connecting { session: key, lane, rooms, auth, disconnect } = connecting;
     let allowed = match &answer {
@@ -47,7 +47,7 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
         Err(_) => hub.config().hooks.allow_on_failure,
     };
     let Some(session) = hub.state.sessions.get_mut(key) else {
-        // The client has gone in the meantime. A backend that admitted it must learn that.
+        // The client is gone. A backend that admitted it gets a disconnect call.
         if allowed && answer.is_ok() {
             hub.hooks.disconnect_late(&mut hub.state, lane, disconnect);
         }
@@ -68,20 +68,21 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
         rename(session, answer);
     }
     let userid = session.identity.userid().to_owned();
-    // The rooms that it asked for are its own if it signed them, or if the namespace lets clients choose.
+    // The client gets the rooms of its login if they are signed, or if clients may choose their rooms. Otherwise the
+    // backend has named them.
     let config = &hub.state.namespaces[lane.1 as usize].config;
-    let own = config.auth == Auth::Sign || config.join;
-    for room in rooms.iter().filter(|_| own) {
+    let uses_rooms = config.auth == Auth::Sign || config.join;
+    for room in rooms.iter().filter(|_| uses_rooms) {
         if let Ok(list) = Rooms::parse(room, room.len(), 1) {
             list.iter().for_each(|room| hub.state.join(key, room));
         }
     }
     hub.complete_login(key, &userid, now);
     match hub.state.sessions.get(key).map(|session| session.form) {
-        Some(Form::SocketIo3 | Form::SocketIo4) => hub.state.greet_packet(client, key, &auth, now),
+        Some(Form::SocketIo3 | Form::SocketIo4) => hub.state.confirm_connect(client, key, &auth, now),
         Some(Form::Json | Form::Text) => {
             hub.state.effects.push_back(Effect::Admit { client });
-            hub.state.welcome(key, "{}");
+            hub.state.send_welcome(key, "{}");
         }
         None => {}
     }
@@ -90,7 +91,7 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
     }
 }
 
-/// Refuses a session that waited, and logs why.
+/// Refuses a pending session, and writes the refusal to `error.log`.
 fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, now: Now) {
     let Some(namespace) = hub.state.sessions.get(key).map(|session| session.namespace) else { return };
     let namespace = hub.state.namespaces[namespace as usize].name.clone();
@@ -108,7 +109,7 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, now: Now
     }
 }
 
-/// Does what an answer says, for the session that the call was about.
+/// Applies an answer to the session that the call was about.
 fn apply(hub: &mut Hub, key: SessionKey, answer: &Answer<'_>, now: Now) {
     for room in &answer.leave {
         if let Ok(list) = Rooms::parse(room, room.len(), 0) {
@@ -135,13 +136,13 @@ fn apply(hub: &mut Hub, key: SessionKey, answer: &Answer<'_>, now: Now) {
 
 fn apply_emit(hub: &mut Hub, key: SessionKey, emit: &Emit<'_>) {
     let Some(session) = hub.state.sessions.get(key) else { return };
-    let own = session.namespace;
+    let current = session.namespace;
     let (args, attachments) = unpack_arguments(emit.args);
     let event = Event { attachments: &attachments, ..Event::new(&emit.event, &args) };
-    let own_name = hub.state.namespaces[own as usize].name.clone();
-    let name = emit.namespace.as_deref().unwrap_or(&own_name);
+    let current_name = hub.state.namespaces[current as usize].name.clone();
+    let name = emit.namespace.as_deref().unwrap_or(&current_name);
     let Some(namespace) = hub.state.find_namespace(name) else { return };
-    let tenant = if namespace == own { Some(session.tenant) } else { hub.state.tenant_there(key, namespace) };
+    let tenant = if namespace == current { Some(session.tenant) } else { hub.state.tenant_in(key, namespace) };
     let Some(tenant) = tenant else { return };
     let target = match &emit.to {
         To::Oneself => {
@@ -157,10 +158,10 @@ fn apply_emit(hub: &mut Hub, key: SessionKey, emit: &Emit<'_>) {
     hub.emit(tenant, name, &target, &event);
 }
 
-/// Takes the user's id and name from the backend, which knows better who this is.
+/// Replaces the user's id and name by those of the backend.
 fn rename(session: &mut Session, answer: &Answer<'_>) {
     let identity = &session.identity;
-    let chosen = |new: &Option<String>, old: &str| truncate(new.as_deref().unwrap_or(old), LONGEST_NAME).to_owned();
+    let chosen = |new: &Option<String>, old: &str| truncate(new.as_deref().unwrap_or(old), MAX_NAME_LEN).to_owned();
     let userid = chosen(&answer.userid, identity.userid());
     let username = chosen(&answer.username, identity.username());
     let (agent, ip, since) = (identity.agent().clone(), identity.ip(), identity.since());

@@ -1,9 +1,9 @@
-//! A message of a client, whatever it speaks.
+//! WebSocket messages of clients, plain or Socket.IO.
 
 use super::{incoming::Incoming, plain, socketio};
 use crate::{clock::Now, hub::Hub, key::ClientKey};
 
-/// Handles a WebSocket message of a client.
+/// Handles a WebSocket message of a client. Ignored if the client is being closed.
 pub fn handle_message(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now: Now) {
     let Some(client) = hub.state.clients.get_mut(key).filter(|client| !client.ending) else { return };
     if client.socket.is_some() {

@@ -1,5 +1,5 @@
-//! What comes from Redis: messages and commands of other relays, node-socket-im servers and backends that publish there
-//! (docs/protocol.md, Redis).
+//! Input from Redis: messages and commands of other relays, of node-socket-im servers, and of backends that publish to
+//! Redis (docs/protocol.md, Redis wire format).
 
 use super::{acknowledge::forward_ack, users::finish_query};
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
     websocket::Close,
 };
 
-/// Handles bytes of a connection to Redis, until they are used up or clients should be written to first. Returns whether the
-/// connection still stands.
+/// Handles bytes from a connection to Redis, until none are left or
+/// [`State::needs_flush`](crate::state::State::needs_flush). Returns whether the connection is still usable.
 pub fn handle_input(hub: &mut Hub, role: Role, input: &mut &[u8], now: Now) -> bool {
     loop {
         match hub.cluster.poll_input(role, input, &mut hub.state, &mut hub.log) {
@@ -24,29 +24,30 @@ pub fn handle_input(hub: &mut Hub, role: Role, input: &mut &[u8], now: Now) -> b
             Input::NeedMore => return true,
             Input::Closed => return false,
         }
-        if hub.state.is_pressed() {
+        if hub.state.needs_flush() {
             return true;
         }
     }
 }
 
-/// Handles something that was published on a channel.
+/// Handles a publication on a channel.
 pub fn handle_publication(hub: &mut Hub, channel: &Channel, payload: &[u8], now: Now) {
     if let Some(command) = hub.cluster.decode(channel, payload, &mut hub.state, &mut hub.log) {
         execute(hub, command, now);
     }
 }
 
-/// Takes a new configuration of the link. Returns whether the connections were given up: their sockets must be closed.
-pub fn configure(hub: &mut Hub, redis: &Redis, longest: u64) -> bool {
-    let reconfigured = hub.cluster.configure(redis, longest, &mut hub.state, &mut hub.log);
+/// Applies a configuration of the connections to Redis. `max_len` is the longest message, in bytes. Returns whether the
+/// connections were given up, so that the caller must close their sockets.
+pub fn configure(hub: &mut Hub, redis: &Redis, max_len: u64) -> bool {
+    let reconfigured = hub.cluster.configure(redis, max_len, &mut hub.state, &mut hub.log);
     for query in reconfigured.failed_lookups {
         finish_query(hub, query, false);
     }
     reconfigured.reconnect
 }
 
-/// Does what a command says, for the clients of this relay.
+/// Executes a command for the sessions of this relay.
 fn execute(hub: &mut Hub, command: Command<'_>, now: Now) {
     match command {
         Command::Message(message) => publish(hub, &message),
@@ -57,7 +58,7 @@ fn execute(hub: &mut Hub, command: Command<'_>, now: Now) {
         }
         Command::UserLookup { query, found } => finish_query(hub, query, found),
         Command::Ack { number, list, attachments } => {
-            if let Some(pending) = hub.acks.answered_remotely(number) {
+            if let Some(pending) = hub.acks.resolve_remote(number) {
                 forward_ack(hub, pending.requester, &list, &attachments);
             }
         }
@@ -69,7 +70,7 @@ fn publish(hub: &mut Hub, message: &IncomingMessage<'_>) {
     hub.publish_here(Origin::Cluster, message.tenant, &message.rooms(), message.data(), &message.filename, id);
 }
 
-/// Emits an event to sessions of this relay, and reports how many there were if the other relay wants to know.
+/// Emits an event to sessions of this relay, and reports their number if the other relay asks for it.
 fn emit(hub: &mut Hub, incoming: &IncomingEvent<'_>, now: Now) {
     let (tenant, namespace, event) = (incoming.tenant, incoming.namespace, incoming.event());
     let reached = match &incoming.recipients {
@@ -81,10 +82,10 @@ fn emit(hub: &mut Hub, incoming: &IncomingEvent<'_>, now: Now) {
         Recipients::Namespace => hub.state.emit(tenant, namespace, &Target::Namespace, &event),
         Recipients::User(userid) => {
             let sessions = hub.state.user_sessions(tenant, namespace, userid);
-            let wanted = incoming.number.filter(|_| incoming.ack && !sessions.is_empty());
-            let ack = wanted.and_then(|number| {
+            let number = incoming.number.filter(|_| incoming.ack && !sessions.is_empty());
+            let ack = number.and_then(|number| {
                 let requester = Requester::Node((*incoming.node).into(), number);
-                hub.acks.open(requester, &sessions, false, now.time)
+                hub.acks.register(requester, &sessions, false, now.time)
             });
             let receivers: Vec<_> = sessions.iter().filter_map(|key| hub.state.receiver(*key)).collect();
             hub.state.emit_to(&receivers, &Event { ack, ..event })

@@ -1,10 +1,10 @@
-//! A WebSocket message as it came.
+//! WebSocket messages.
 
-/// A WebSocket message.
+/// A complete WebSocket message.
 #[derive(Clone, Copy, Debug)]
 pub enum Incoming<'a> {
-    /// Of text frames.
+    /// From text frames.
     Text(&'a str),
-    /// Of binary frames.
+    /// From binary frames.
     Binary(&'a [u8]),
 }

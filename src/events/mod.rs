@@ -1,6 +1,6 @@
-//! What comes in and what it does: messages of plain WebSocket clients, packets of Socket.IO clients, the backend's answers to
-//! hooks, and commands of other relays. Functions of the [`Hub`](crate::hub::Hub), as the endpoints of [`api`](crate::api)
-//! are.
+//! Handlers of input: messages of plain WebSocket clients, packets of Socket.IO clients, the backend's answers to
+//! hooks, and commands of other relays. They are functions of the [`Hub`](crate::hub::Hub), as the endpoints of
+//! [`api`](crate::api) are.
 
 pub mod acknowledge;
 pub mod backend;
@@ -14,5 +14,6 @@ pub mod rules;
 pub mod socketio;
 pub mod timeout;
 pub mod users;
+pub mod violation;
 
 pub use self::{client::handle_message, incoming::Incoming, timeout::handle_timeout};

@@ -1,12 +1,12 @@
-//! Messages of plain WebSocket clients (docs/protocol.md, Plain WebSocket): `postMsg`, `join`, `leave`, `ping`, `ack`, and
-//! events for the namespace's rules; with `format=text` the data itself.
+//! Messages of plain WebSocket clients (docs/protocol.md, Plain WebSocket). With `format=json` they are `postMsg`,
+//! `join`, `leave`, `ping`, `ack`, and events for the namespace's rules; with `format=text` they are the data itself.
 
 use std::borrow::Cow;
 
 use super::{
-    acknowledge::{answer, handle_ack},
+    acknowledge::{answer_plain, handle_ack},
     incoming::Incoming,
-    requests::{change_rooms, may_spread, post_data},
+    requests::{change_rooms, check_copies, post_data},
     rules::apply_rule,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     websocket::Close,
 };
 
-/// Handles a message of a client that does not speak Socket.IO.
+/// Handles a message of a plain WebSocket client. Ignored while it has no session.
 pub fn handle_message(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now: Now) {
     let Some(session) = hub.state.clients.get(key).and_then(|client| client.session) else { return };
     let Some(form) = hub.state.sessions.get(session).map(|session| session.form) else { return };
@@ -32,29 +32,29 @@ pub fn handle_message(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now:
         hub.state.stats.client_messages_refused += 1;
         return match form {
             Form::Json | Form::SocketIo3 | Form::SocketIo4 => {
-                answer(hub, key, wanted_ack(message).as_deref(), Err(Refusal::RateExceeded))
+                answer_plain(hub, key, requested_ack(message).as_deref(), Err(Refusal::RateExceeded))
             }
             // A text client has no frame for errors.
             Form::Text => hub.state.close(key, Close::RATE),
         };
     }
     match (form, message) {
-        (Form::Text, Incoming::Text(text)) => say(hub, key, session, Data::Text(text), now),
-        (Form::Text, Incoming::Binary(bytes)) => say(hub, key, session, Data::Binary(bytes), now),
-        (_, Incoming::Binary(_)) => answer(hub, key, None, Err(Refusal::BinaryNotJson)),
+        (Form::Text, Incoming::Text(text)) => post_text(hub, key, session, Data::Text(text), now),
+        (Form::Text, Incoming::Binary(bytes)) => post_text(hub, key, session, Data::Binary(bytes), now),
+        (_, Incoming::Binary(_)) => answer_plain(hub, key, None, Err(Refusal::BinaryNotJson)),
         (_, Incoming::Text(text)) => match serde_json::from_str::<Object<'_>>(text) {
             Ok(fields) => handle_event(hub, key, session, &fields, now),
-            Err(_) => answer(hub, key, None, Err(Refusal::NotJson)),
+            Err(_) => answer_plain(hub, key, None, Err(Refusal::NotJson)),
         },
     }
 }
 
 /// Publishes data to all rooms of a session (`format=text`).
-fn say(hub: &mut Hub, client: ClientKey, key: SessionKey, data: Data<'_>, now: Now) {
+fn post_text(hub: &mut Hub, client: ClientKey, key: SessionKey, data: Data<'_>, now: Now) {
     let Some(session) = hub.state.sessions.get(key) else { return };
     let (tenant, rooms) = (session.tenant, hub.state.room_names(session));
     let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
-    if may_spread(hub, client, data, rooms.len(), now).is_err() {
+    if check_copies(hub, client, data, rooms.len(), now).is_err() {
         hub.state.stats.client_messages_refused += 1;
         return hub.state.close(client, Close::RATE);
     }
@@ -70,13 +70,13 @@ fn handle_event(hub: &mut Hub, key: ClientKey, session: SessionKey, fields: &Obj
     let list = || fields.get("room_ids").or(fields.get("room_id")).map_or_else(String::new, |raw| comma_list(raw));
     let event = fields.get("event").map_or(Cow::Borrowed("postMsg"), |event| scalar(event));
     let Some(namespace) = hub.state.sessions.get(session).map(|session| session.namespace) else { return };
-    let (main, join) = (namespace == MAIN, hub.state.namespaces[namespace as usize].config.join);
+    let (is_root, may_join) = (namespace == MAIN, hub.state.namespaces[namespace as usize].config.join);
     let result = match &*event {
-        "postMsg" if main => {
+        "postMsg" if is_root => {
             let data = fields.get("data").map_or("null", |data| data.get());
             post_data(hub, session, Data::Json(data), &list(), now)
         }
-        "join" | "leave" if main || join => {
+        "join" | "leave" if is_root || may_join => {
             let (sign, sign_type, ts) = (field("sign"), field("sign_type"), field("ts"));
             let signature = Signature::new(&sign, &sign_type, &ts);
             change_rooms(hub, session, &list(), &signature, now, event == "join")
@@ -94,16 +94,16 @@ fn handle_event(hub: &mut Hub, key: ClientKey, session: SessionKey, fields: &Obj
             return apply_rule(hub, session, &client_event, now);
         }
     };
-    answer(hub, key, ack.as_deref(), result);
+    answer_plain(hub, key, ack.as_deref(), result);
 }
 
-/// The acknowledgement that a message asks for.
-fn wanted_ack(message: Incoming<'_>) -> Option<String> {
+/// The `ack` of a message that is refused before it is parsed.
+fn requested_ack(message: Incoming<'_>) -> Option<String> {
     let Incoming::Text(text) = message else { return None };
     ack(&serde_json::from_str(text).ok()?)
 }
 
-/// The arguments of a JSON client's event as an array: `args`, or the one that is `data`.
+/// The arguments of an event as a JSON array: `args`, or `data` as the only one.
 fn arguments(fields: &Object<'_>) -> String {
     match (fields.get("args").map(|raw| raw.get()), fields.get("data")) {
         (Some(list), _) if list.starts_with('[') => list.to_owned(),
@@ -112,12 +112,12 @@ fn arguments(fields: &Object<'_>) -> String {
     }
 }
 
-/// The `ack` of a message as it was written: a number or a short string.
+/// The `ack` of a message, as JSON: a number or a string of at most [`MAX_ACK_LEN`] bytes.
 fn ack(fields: &Object<'_>) -> Option<String> {
     let ack = fields.get("ack")?.get();
     let scalar = ack.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
-    (scalar && ack.len() <= LONGEST_ACK).then(|| ack.to_owned())
+    (scalar && ack.len() <= MAX_ACK_LEN).then(|| ack.to_owned())
 }
 
-/// Bytes of an acknowledgement's name that are carried back.
-const LONGEST_ACK: usize = 64;
+/// Longest `ack` that is answered, in bytes as written.
+const MAX_ACK_LEN: usize = 64;

@@ -1,4 +1,4 @@
-//! What clients of every kind may ask for: `postMsg`, `join`, `leave`.
+//! The events that clients of every kind have in common: `postMsg`, `join`, `leave`.
 
 use crate::{
     clock::Now,
@@ -10,8 +10,8 @@ use crate::{
     state::Refusal,
 };
 
-/// `postMsg`: publishes to rooms of the session's own source, whether it is in them or not. Returns the data of the
-/// acknowledgement.
+/// Handles `postMsg`: publishes to the rooms in `list`, of the session's own source, whether it is a member or not.
+/// Returns the `data` of the acknowledgement.
 pub fn post_data(hub: &mut Hub, key: SessionKey, data: Data<'_>, list: &str, now: Now) -> Result<String, Refusal> {
     if let Data::Json("null" | "\"\"") | Data::Mixed { json: "null" | "\"\"", .. } = data {
         return Err(Refusal::DataMissing);
@@ -21,17 +21,17 @@ pub fn post_data(hub: &mut Hub, key: SessionKey, data: Data<'_>, list: &str, now
         .map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?;
     let session = hub.state.sessions.get(key).ok_or(Refusal::SourceUnknown)?;
     let (client, tenant) = (session.client, session.tenant);
-    may_spread(hub, client, data, rooms.iter().len(), now)?;
+    check_copies(hub, client, data, rooms.iter().len(), now)?;
     let rooms: Vec<&str> = rooms.iter().map(RoomId::as_str).collect();
     let id = hub.publish_from(Origin::Session(key), tenant, &rooms, data, "");
     hub.state.stats.posted += 1;
     Ok(format!("{{\"id\":\"{id}\"}}"))
 }
 
-/// Whether a client's message may go to so many rooms. Each room counts as a message of its rate, and all copies together are
-/// bounded, since a client may be in all of the rooms.
-pub fn may_spread(hub: &mut Hub, client: ClientKey, data: Data<'_>, rooms: usize, now: Now) -> Result<(), Refusal> {
-    if rooms > 1 && data.size() * rooms > SPREAD * hub.config().limits.message as usize {
+/// Checks whether a client may send data to `rooms` rooms. Each room after the first counts as one more message of its
+/// rate. The size of all copies is bounded too, because one client may be a member of all the rooms.
+pub fn check_copies(hub: &mut Hub, client: ClientKey, data: Data<'_>, rooms: usize, now: Now) -> Result<(), Refusal> {
+    if rooms > 1 && data.size() * rooms > MAX_COPIES * hub.config().limits.message as usize {
         return Err(Refusal::TooWide);
     }
     if rooms > 1 && !hub.state.take_rate(client, rooms as u64 - 1, now) {
@@ -41,7 +41,8 @@ pub fn may_spread(hub: &mut Hub, client: ClientKey, data: Data<'_>, rooms: usize
     Ok(())
 }
 
-/// `join` and `leave`: signed as a login is, unless the namespace lets clients choose their rooms.
+/// Handles `join` and `leave`. They are signed as a login is, unless the namespace has `join = true` (docs/protocol.md,
+/// Changing rooms). Returns the `data` of the acknowledgement.
 pub fn change_rooms(
     hub: &mut Hub,
     key: SessionKey,
@@ -51,26 +52,26 @@ pub fn change_rooms(
     join: bool,
 ) -> Result<String, Refusal> {
     let session = hub.state.sessions.get(key).ok_or(Refusal::SourceUnknown)?;
-    let free = hub.state.namespaces[session.namespace as usize].config.join;
-    if signature.hex.is_empty() && !free {
+    let unsigned = hub.state.namespaces[session.namespace as usize].config.join;
+    if signature.hex.is_empty() && !unsigned {
         return Err(Refusal::ConnectSignMissing);
     }
     let rooms = hub.login_rooms(list)?;
     let tenant = session.tenant;
     let source = hub.state.tenants[tenant.index()].name.clone();
     let subject = Subject::Connect { source: &source, userid: session.identity.userid(), room_ids: list };
-    if !free && !hub.state.verify(tenant, &subject, signature, now) {
+    if !unsigned && !hub.state.verify(tenant, &subject, signature, now) {
         return Err(Refusal::ConnectSignWrong);
     }
-    let most = hub.config().limits.rooms_per_session as usize;
+    let max = hub.config().limits.rooms_per_session as usize;
     let table = &hub.state.tenants[tenant.index()].rooms[session.namespace as usize];
     let is_in =
         |room: &str| table.find(room).is_some_and(|index| session.rooms.iter().any(|place| place.room == index));
     let mut new: Vec<&str> = rooms.iter().map(RoomId::as_str).filter(|room| !is_in(room)).collect();
     new.sort_unstable();
     new.dedup();
-    if join && session.rooms.len() + new.len() > most {
-        return Err(Refusal::RoomsTooMany(most));
+    if join && session.rooms.len() + new.len() > max {
+        return Err(Refusal::RoomsTooMany(max));
     }
     for room in rooms.iter() {
         if join { hub.state.join(key, room) } else { hub.state.leave(key, room) }
@@ -78,5 +79,5 @@ pub fn change_rooms(
     Ok("\"\"".into())
 }
 
-/// All copies of a client's message together may be so many times as large as `limits.message`.
-const SPREAD: usize = 4;
+/// Largest size of all copies of a client's message, as a multiple of `limits.message`.
+const MAX_COPIES: usize = 4;

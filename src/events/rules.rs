@@ -1,7 +1,7 @@
-//! Rules: what the configuration of a namespace does with a client's event (docs/protocol.md, Namespaces and rules).
+//! Rules of a namespace for clients' events (docs/protocol.md, Namespaces and rules).
 
 use super::{
-    acknowledge::conclude,
+    acknowledge::answer_event,
     pairing::{check_status, user_login},
     users::send_to_user,
 };
@@ -17,7 +17,8 @@ use crate::{
     state::Refusal,
 };
 
-/// Does what the first matching rule says; without one nothing happens.
+/// Handles an event by pairing or by the first matching rule. Without one, only plain WebSocket clients that asked for
+/// an acknowledgement get an answer.
 pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>, now: Now) {
     let Some(session) = hub.state.sessions.get(key) else { return };
     let (namespace, form) = (session.namespace, session.form);
@@ -34,9 +35,9 @@ pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>
     }
     let Some(rule) = config.rule(client_event.name) else {
         hub.state.stats.client_messages_refused += 1;
-        // A socket.io server without a handler does not answer either.
+        // Socket.IO clients get no answer, as from a Socket.IO server without a handler.
         if form == Form::Json && client_event.ack.is_some() {
-            conclude(hub, key, client_event.ack, Err(Refusal::UnknownEvent));
+            answer_event(hub, key, client_event.ack, Err(Refusal::UnknownEvent));
         }
         return;
     };
@@ -46,9 +47,9 @@ pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>
     match rule.send {
         Send::Drop => {}
         Send::Hook => {
-            // An acknowledgement is answered once: here, or by the backend.
-            let own = matches!(rule.ack, None | Some(Ack::Hook));
-            ask_backend(hub, key, &ClientEvent { ack: client_event.ack.filter(|_| own), ..*client_event });
+            // The backend acknowledges the event, unless the rule does.
+            let by_backend = matches!(rule.ack, None | Some(Ack::Hook));
+            ask_backend(hub, key, &ClientEvent { ack: client_event.ack.filter(|_| by_backend), ..*client_event });
         }
         Send::SelfOnly => send_back(hub, key, &event, rule, client_event, now),
         Send::User => {
@@ -61,7 +62,7 @@ pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>
         Send::Rooms => send_to_rooms(hub, key, &event, None),
         Send::Namespace => {
             let Some(tenant) = hub.state.sessions.get(key).map(|session| session.tenant) else { return };
-            let receivers = hub.state.everybody(tenant, namespace);
+            let receivers = hub.state.namespace_receivers(tenant, namespace);
             hub.state.emit_to(&receivers, &event);
             let namespace = hub.state.namespaces[namespace as usize].name.clone();
             let reach = Reach::Target(&Target::Namespace);
@@ -75,16 +76,17 @@ pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>
     }
 }
 
+/// Sends an event back to its sender, which may acknowledge it to itself.
 fn send_back(hub: &mut Hub, key: SessionKey, event: &Event<'_>, rule: &Rule, client_event: &ClientEvent<'_>, now: Now) {
     let ack = match (&rule.ack, client_event.ack) {
-        (Some(Ack::Peer), Some(id)) => hub.acks.open(Requester::Session(key, id.into()), &[key], false, now.time),
+        (Some(Ack::Peer), Some(id)) => hub.acks.register(Requester::Session(key, id.into()), &[key], false, now.time),
         _ => None,
     };
     let receiver = hub.state.receiver(key);
     hub.state.emit_to(receiver.as_slice(), &Event { ack, ..*event });
 }
 
-/// Sends an event to the members of a session's rooms, here and at other relays: to each once, however many rooms they share.
+/// Sends an event to the members of a session's rooms, here and at other relays, once to each.
 fn send_to_rooms(hub: &mut Hub, key: SessionKey, event: &Event<'_>, except: Option<SessionKey>) {
     let Some(session) = hub.state.sessions.get(key) else { return };
     let (tenant, namespace, rooms) = (session.tenant, session.namespace, hub.state.room_names(session));
@@ -97,9 +99,85 @@ fn send_to_rooms(hub: &mut Hub, key: SessionKey, event: &Event<'_>, except: Opti
     hub.cluster.publish_event(&mut hub.state, (tenant, &namespace), Reach::Rooms(&rooms), event, (None, false));
 }
 
-/// Passes an event on to the backend.
+/// Forwards an event to the backend.
 fn ask_backend(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>) {
     if !hub.hooks.message(&mut hub.state, key, client_event) {
-        conclude(hub, key, client_event.ack, Err(Refusal::UnknownEvent));
+        answer_event(hub, key, client_event.ack, Err(Refusal::UnknownEvent));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::MessageId,
+        state::testing::{Login, config, received, session},
+    };
+
+    const CONFIG: &str = r#"
+[sources.one]
+sign_key = "key"
+[hooks]
+url = "http://127.0.0.1:9/"
+events = ["message"]
+[namespaces."/"]
+rules = [
+    { event = "others", send = "others" },
+    { event = "rooms", send = "rooms", as = "renamed" },
+    { event = "self", send = "self" },
+    { event = "namespace", send = "namespace" },
+    { event = "user", send = "user" },
+    { event = "hook", send = "hook" },
+    { event = "drop", send = "drop", ack = "echo" },
+]
+"#;
+
+    /// A hub with the sender, a member of the sender's room, and the user 8 in another room.
+    fn hub() -> (Hub, [SessionKey; 3]) {
+        let mut hub = Hub::new(config(CONFIG), MessageId::first(1000, 7), [0; 32]);
+        let sessions = [("6", "room"), ("7", "room"), ("8", "other")]
+            .map(|(userid, rooms)| session(&mut hub.state, Login { userid, rooms, ..Login::default() }));
+        (hub, sessions)
+    }
+
+    fn send(hub: &mut Hub, sender: SessionKey, name: &str, ack: Option<&str>) {
+        let event = ClientEvent { name, list: r#"[{"userId":"8"}]"#, attachments: &[], ack };
+        apply_rule(hub, sender, &event, Now::default());
+    }
+
+    #[test]
+    fn each_rule_has_its_receivers() {
+        let (mut hub, sessions) = hub();
+        for (event, name, receivers) in [
+            ("others", "others", [0, 1, 0]),
+            ("rooms", "renamed", [1, 1, 0]),
+            ("self", "self", [1, 0, 0]),
+            ("namespace", "namespace", [1, 1, 1]),
+            ("user", "user", [0, 0, 1]),
+            ("hook", "hook", [0, 0, 0]),
+            ("drop", "drop", [0, 0, 0]),
+        ] {
+            send(&mut hub, sessions[0], event, None);
+            let frames = sessions.map(|key| received(&mut hub.state, key));
+            assert_eq!(frames.each_ref().map(Vec::len), receivers, "{event}");
+            let expected = format!(r#"{{"event":"{name}","data":{{"userId":"8"}}}}"#);
+            assert!(frames.iter().flatten().all(|frame| *frame == expected), "{event}: {frames:?}");
+            assert_eq!(hub.hooks.has_calls(), ["hook", "drop"].contains(&event), "{event}");
+        }
+        assert_eq!((hub.state.stats.events, hub.state.stats.emitted), (7, 8));
+    }
+
+    #[test]
+    fn acknowledgements_follow_the_rule() {
+        let (mut hub, [sender, ..]) = hub();
+        for (event, expected) in [
+            ("drop", r#"{"event":"ack","ack":5,"code":1,"msg":"","data":{"userId":"8"}}"#),
+            ("unknown", r#"{"event":"ack","ack":5,"code":0,"msg":"unknown event!","data":""}"#),
+        ] {
+            send(&mut hub, sender, event, Some("5"));
+            assert_eq!(received(&mut hub.state, sender), [expected], "{event}");
+        }
+        send(&mut hub, sender, "others", Some("5"));
+        assert!(received(&mut hub.state, sender).is_empty(), "a rule without `ack` never answers");
     }
 }

@@ -1,4 +1,4 @@
-//! Packets of clients that speak Socket.IO (docs/protocol.md, Socket.IO and Engine.IO).
+//! Packets of Socket.IO clients (docs/protocol.md, Socket.IO and Engine.IO).
 
 use core::{fmt::Write, net::IpAddr};
 use std::borrow::Cow;
@@ -8,10 +8,11 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use super::{
-    acknowledge::{conclude_packet, handle_ack},
+    acknowledge::{answer_socketio, handle_ack},
     incoming::Incoming,
     requests::{change_rooms, post_data},
     rules::apply_rule,
+    violation::Violation,
 };
 use crate::{
     clock::Now,
@@ -28,7 +29,7 @@ use crate::{
     },
     json::{Object, comma_list, scalar},
     key::{ClientKey, ConnKey, SessionKey},
-    message::{ClientEvent, Data, Form, bytes::MOST_ATTACHMENTS},
+    message::{ClientEvent, Data, Form, bytes::MAX_ATTACHMENTS},
     sign::Signature,
     socketio::{self, Kind, packet::Event, placeholder},
     state::{
@@ -39,31 +40,32 @@ use crate::{
     websocket::Close,
 };
 
-/// A request to open a session.
+/// An Engine.IO handshake.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening<'a> {
-    /// The protocol.
+    /// The protocol revision.
     pub revision: Revision,
-    /// Whether the client takes no bytes in bodies.
+    /// Whether binary packets in poll bodies are base64 (`b64` of revision 3).
     pub base64: bool,
-    /// All of the query.
+    /// The whole query.
     pub query: &'a str,
-    /// The peer's address.
+    /// The client's address. `None` for a peer of a Unix socket.
     pub ip: Option<IpAddr>,
-    /// The page.
+    /// The `Referer` header.
     pub referer: &'a str,
-    /// The browser.
+    /// The `User-Agent` header.
     pub user_agent: &'a str,
 }
 
-/// Opens a session: its handshake is queued, and for revision 3 the answer to joining `/`.
+/// Opens an Engine.IO session, on the WebSocket `websocket` or with polling. Queues the handshake packet, and in
+/// revision 3 the answer to the login to `/`.
 pub fn open(hub: &mut Hub, opening: &Opening<'_>, websocket: Option<ConnKey>, now: Now) -> ClientKey {
     let agent = hub.state.agents.intern(opening.referer, opening.user_agent);
     let timing = hub.state.timing();
     let transport = websocket.map_or(Transport::Polling(None), Transport::WebSocket);
     let socket = Socket {
         engine: Engine::new(opening.revision, opening.base64, transport, &timing, now.time),
-        opening: [&opening.ip.map(|ip| ip.to_string()).unwrap_or_default(), " ", &credentials(opening.query)]
+        handshake: [&opening.ip.map(|ip| ip.to_string()).unwrap_or_default(), " ", &login_query(opening.query)]
             .concat()
             .into(),
         agent,
@@ -90,16 +92,17 @@ pub fn open(hub: &mut Hub, opening: &Opening<'_>, websocket: Option<ConnKey>, no
     key
 }
 
-/// Handles the packets of a POST. After an error the session is closed.
-pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, now: Now) -> Result<(), Error> {
+/// Handles the packets of a POST. An error closes the session, unless it says that the session is unknown or has
+/// another transport.
+pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, now: Now) -> Result<(), Violation> {
     let engine = hub.state.engine_mut(key).ok_or(Error::UnknownSid)?;
     let revision = engine.revision;
     if !engine.takes_posts() {
-        return Err(Error::BadRequest("the session has another transport"));
+        return Err(Error::OtherTransport.into());
     }
     if body.len() as u64 > hub.config().socketio.max_payload {
         hub.state.close(key, Close::TOO_BIG);
-        return Err(Error::TooLarge);
+        return Err(Error::TooLarge.into());
     }
     let mut outcome = Ok(());
     let decoded = payload::decode(body, revision, binary, &mut |packet| {
@@ -111,29 +114,30 @@ pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, no
             core::ops::ControlFlow::Continue(())
         }
     });
-    let outcome = outcome.and(decoded);
+    let outcome = outcome.and(decoded.map_err(Violation::from));
     if outcome.is_err() {
         hub.state.close(key, Close::PROTOCOL);
     }
     outcome
 }
 
-/// A message of a WebSocket.
+/// Handles a WebSocket message. An error closes the client.
 pub fn handle_frame(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now: Now) {
     let Some(revision) = hub.state.engine_mut(key).map(|engine| engine.revision) else { return };
     let packet = match message {
         Incoming::Text(text) => Packet::from_text(text),
         Incoming::Binary(bytes) => Packet::from_binary(bytes, revision),
     };
-    if let Err(error) = packet.and_then(|packet| handle_packet(hub, key, &packet, now)) {
+    let packet = packet.map_err(Violation::from);
+    if let Err(violation) = packet.and_then(|packet| handle_packet(hub, key, &packet, now)) {
         hub.state.stats.protocol_errors += 1;
-        debug!("client {key:?} broke the protocol: {}", error.message());
-        hub.state.close(key, if error == Error::TooLarge { Close::TOO_BIG } else { Close::PROTOCOL });
+        debug!("client {key:?} broke the protocol: {violation}");
+        hub.state.close(key, violation.close());
     }
 }
 
-/// Handles a packet, however it came. After an error the session must be closed.
-pub fn handle_packet(hub: &mut Hub, key: ClientKey, packet: &Packet<'_>, now: Now) -> Result<(), Error> {
+/// Handles a packet of either transport. After an error the caller must close the session.
+pub fn handle_packet(hub: &mut Hub, key: ClientKey, packet: &Packet<'_>, now: Now) -> Result<(), Violation> {
     let timing = hub.state.timing();
     let Some(engine) = hub.state.engine_mut(key) else { return Ok(()) };
     match engine.handle_packet(packet, &timing, now.time)? {
@@ -152,24 +156,22 @@ pub fn handle_packet(hub: &mut Hub, key: ClientKey, packet: &Packet<'_>, now: No
     Ok(())
 }
 
-fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<(), Error> {
-    let (most, timing) = (hub.config().limits.message as usize, hub.state.timing());
+/// Handles the text of a Socket.IO packet. A packet with attachments is kept until they have arrived.
+fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<(), Violation> {
+    let (max_len, timing) = (hub.config().limits.message as usize, hub.state.timing());
     let Some(socket) = hub.state.socket_mut(key) else { return Ok(()) };
     if socket.assembly.is_some() {
-        return Err(Error::Malformed("attachments were to come"));
+        return Err(Violation::AttachmentsMissing);
     }
-    if text.len() > most {
-        return Err(Error::TooLarge);
+    if text.len() > max_len {
+        return Err(Error::TooLarge.into());
     }
-    let packet = socketio::Packet::parse(text).map_err(|error| Error::Malformed(error.message()))?;
+    let packet = socketio::Packet::parse(text)?;
     if packet.attachments == 0 {
-        return handle_whole(hub, key, &packet, &[], now);
+        return handle_complete(hub, key, &packet, &[], now);
     }
-    if packet.attachments > MOST_ATTACHMENTS || !placeholder::are_right(packet.data, packet.attachments) {
-        return Err(Error::Malformed("illegal attachments"));
-    }
-    if text.len() > most {
-        return Err(Error::TooLarge);
+    if packet.attachments > MAX_ATTACHMENTS || !placeholder::are_right(packet.data, packet.attachments) {
+        return Err(Violation::Attachments);
     }
     let assembly =
         Assembly { packet: text.into(), wanted: packet.attachments, size: text.len(), ..Assembly::default() };
@@ -182,13 +184,14 @@ fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<()
     Ok(())
 }
 
-fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> Result<(), Error> {
-    let (most, timing) = (hub.config().limits.message as usize, hub.state.timing());
+/// Handles an attachment. The last one completes the packet.
+fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> Result<(), Violation> {
+    let (max_len, timing) = (hub.config().limits.message as usize, hub.state.timing());
     let Some(socket) = hub.state.socket_mut(key) else { return Ok(()) };
-    let assembly = socket.assembly.as_mut().ok_or(Error::Malformed("bytes that belong to no packet"))?;
+    let assembly = socket.assembly.as_mut().ok_or(Violation::StrayAttachment)?;
     assembly.size += bytes.len();
-    if assembly.size > most {
-        return Err(Error::TooLarge);
+    if assembly.size > max_len {
+        return Err(Error::TooLarge.into());
     }
     assembly.attachments.push(bytes.into());
     if assembly.attachments.len() < assembly.wanted {
@@ -199,69 +202,70 @@ fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> R
         socket.engine.set_state(connected, false, &timing, now.time);
     }
     let Some(assembly) = socket.assembly.take() else { return Ok(()) };
-    let packet = socketio::Packet::parse(&assembly.packet).map_err(|error| Error::Malformed(error.message()))?;
-    handle_whole(hub, key, &packet, &assembly.attachments, now)
+    let packet = socketio::Packet::parse(&assembly.packet)?;
+    handle_complete(hub, key, &packet, &assembly.attachments, now)
 }
 
-fn handle_whole(
+/// Handles a Socket.IO packet with all its attachments.
+fn handle_complete(
     hub: &mut Hub,
     key: ClientKey,
     packet: &socketio::Packet<'_>,
     attachments: &[Vec<u8>],
     now: Now,
-) -> Result<(), Error> {
+) -> Result<(), Violation> {
     let namespace = hub.state.find_namespace(packet.namespace);
     let Some(socket) = hub.state.socket_mut(key) else { return Ok(()) };
     let found = namespace.and_then(|namespace| socket.sessions.iter().find(|(known, _)| *known == namespace)).copied();
     if matches!(packet.kind, Kind::Connect | Kind::Disconnect) {
-        // Coming and going costs more than a message does, and brings others messages too.
+        // Joining and leaving costs more than a message, and can cause messages to others.
         let Some(client) = hub.state.clients.get_mut(key) else { return Ok(()) };
-        client.moves = client.moves.saturating_add(1);
-        if client.moves > FREE_MOVES && !hub.state.take_rate(key, MOVE_COST, now) {
+        client.namespace_changes = client.namespace_changes.saturating_add(1);
+        if client.namespace_changes > FREE_CHANGES && !hub.state.take_rate(key, CHANGE_COST, now) {
             hub.state.stats.rate_limited += 1;
-            return Err(Error::Malformed("too many packets of that type"));
+            return Err(Violation::TooManyMoves);
         }
     }
     match (packet.kind, found) {
         (Kind::Connect, None) => connect(hub, key, packet.namespace, packet.query, packet.data, now),
-        (Kind::Connect, Some(_)) => return Err(Error::Malformed("the namespace was joined already")),
+        (Kind::Connect, Some(_)) => return Err(Violation::Connected),
         (Kind::Disconnect, Some((_, session))) => {
             hub.leave_session(session, true);
             hub.state.drop_session(key, session, now);
         }
-        // Who waits to be let in is not heard yet.
+        // Packets of a pending session are ignored.
         (kind, Some((_, session))) if kind != Kind::Disconnect && hub.state.is_pending(session) => {}
         (Kind::Event | Kind::BinaryEvent, Some((namespace, session))) => {
-            handle_socketio_event(hub, key, namespace, session, packet, attachments, now);
+            handle_event(hub, key, namespace, session, packet, attachments, now);
         }
         (Kind::Ack | Kind::BinaryAck, Some((_, session))) => {
             handle_ack(hub, session, packet.id.unwrap_or_default(), packet.data, attachments);
         }
-        // A namespace that was left in between is nobody's fault.
+        // The client may not know yet that its session has ended.
         _ => {}
     }
     Ok(())
 }
 
-/// Joins a namespace, or says why not in the way that each generation of clients can see.
+/// Handles a client's CONNECT to a namespace: admits it, refuses it, or waits for the backend.
 fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &str, now: Now) {
     let Some(socket) = hub.state.socket_mut(key) else { return };
     let revision = socket.engine.revision;
-    let (opening, agent) = (socket.opening.clone(), socket.agent.clone());
-    let (ip, own) = opening.split_once(' ').expect("it was made with a space");
+    let (handshake, agent) = (socket.handshake.clone(), socket.agent.clone());
+    let (ip, handshake_query) = handshake.split_once(' ').expect("the handshake was built with a space");
     let ip = ip.parse().ok();
     let Some(namespace_id) = hub.state.find_namespace(namespace) else {
-        refused_namespace(hub, namespace, ip, &agent);
+        record_unknown_namespace(hub, namespace, ip, &agent);
         hub.state.count_refusal(key);
         return hub.state.refuse(key, revision, namespace, "Invalid namespace");
     };
-    let fields = Fields::parse(own.as_bytes());
-    let more = Fields::parse(query.as_bytes());
-    let proof: Object<'_> = serde_json::from_str(auth).unwrap_or_default();
-    // What CONNECT brings wins over what the handshake brought.
-    let field = |name: &str| match (proof.get(name), more.get(name)) {
+    let handshake_fields = Fields::parse(handshake_query.as_bytes());
+    let connect_fields = Fields::parse(query.as_bytes());
+    let auth_fields: Object<'_> = serde_json::from_str(auth).unwrap_or_default();
+    // `auth` overrides the query of the CONNECT packet, which overrides the query of the handshake.
+    let field = |name: &str| match (auth_fields.get(name), connect_fields.get(name)) {
         (Some(raw), _) => scalar(raw).into_owned(),
-        (None, "") => fields.get(name).to_owned(),
+        (None, "") => handshake_fields.get(name).to_owned(),
         (None, value) => value.to_owned(),
     };
     let names = ["source", "room_ids", "sign", "sign_type", "ts", "userid", "username", "ext_info", "watch_quit"];
@@ -279,7 +283,7 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
         referer: &agent.referer,
         user_agent: &agent.user_agent,
     };
-    let session = match hub.admit_session(key, namespace_id, &login, &[own, query].join("&"), auth, now) {
+    let session = match hub.admit_session(key, namespace_id, &login, &[handshake_query, query].join("&"), auth, now) {
         Ok(session) => session,
         Err(refusal) => {
             hub.state.count_refusal(key);
@@ -290,11 +294,12 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
         socket.sessions.push((namespace_id, session));
     }
     if !hub.state.is_pending(session) {
-        hub.state.greet_packet(key, session, auth, now);
+        hub.state.confirm_connect(key, session, auth, now);
     }
 }
 
-fn refused_namespace(hub: &mut Hub, namespace: &str, ip: Option<IpAddr>, agent: &Agent) {
+/// Counts a login to a namespace that is not configured, and writes it to `error.log`.
+fn record_unknown_namespace(hub: &mut Hub, namespace: &str, ip: Option<IpAddr>, agent: &Agent) {
     hub.state.stats.logins_refused += 1;
     hub.log.error("connect", "Invalid namespace", |line| {
         line.cut("nsp", namespace);
@@ -306,7 +311,8 @@ fn refused_namespace(hub: &mut Hub, namespace: &str, ip: Option<IpAddr>, agent: 
     });
 }
 
-fn handle_socketio_event(
+/// Handles an event of an admitted session.
+fn handle_event(
     hub: &mut Hub,
     key: ClientKey,
     namespace: NamespaceId,
@@ -337,9 +343,10 @@ fn handle_socketio_event(
             }
         }
     };
-    conclude_packet(hub, session, packet.id, answer);
+    answer_socketio(hub, session, packet.id, answer);
 }
 
+/// Handles `postMsg` with its attachments.
 fn post_msg(
     hub: &mut Hub,
     session: SessionKey,
@@ -356,13 +363,16 @@ fn post_msg(
     post_data(hub, session, data, &list, now)
 }
 
-/// A query without what only opened the session: it is kept as long as the session is.
-fn credentials(query: &str) -> String {
-    let known = |field: &&str| !["EIO", "transport", "t", "b64"].contains(&field.split('=').next().unwrap_or_default());
-    query.split('&').filter(known).collect::<Vec<_>>().join("&")
+/// A handshake's query without the fields of Engine.IO. It is kept as long as the session.
+fn login_query(query: &str) -> String {
+    let is_login_field =
+        |field: &&str| !["EIO", "transport", "t", "b64"].contains(&field.split('=').next().unwrap_or_default());
+    query.split('&').filter(is_login_field).collect::<Vec<_>>().join("&")
 }
 
-/// What joining or leaving a namespace takes from a client's message rate, after the first times.
-const MOVE_COST: u64 = 20;
+/// How many messages of a client's rate joining or leaving a namespace counts for, after the first [`FREE_CHANGES`]
+/// times.
+const CHANGE_COST: u64 = 20;
 
-const FREE_MOVES: u8 = 8;
+/// How often a client may join or leave a namespace at no cost.
+const FREE_CHANGES: u8 = 8;

@@ -1,13 +1,14 @@
-//! Answers that did not come in time.
+//! Time-outs of acknowledgements and user look-ups.
 
-use super::{acknowledge::conclude, users::finish_query};
+use super::{acknowledge::answer_event, users::finish_query};
 use crate::{acks::Requester, clock::Now, hub::Hub, state::Refusal};
 
-/// Tells clients that nobody acknowledged in time, and that no other relay has the user they asked for.
+/// Answers the senders of events that no receiver acknowledged in time, and those of events whose user no other relay
+/// has reported in time.
 pub fn handle_timeout(hub: &mut Hub, now: Now) {
     for pending in hub.acks.expired(now.time) {
         if let Requester::Session(session, id) = pending.requester {
-            conclude(hub, session, Some(&id), Err(Refusal::NoAnswer));
+            answer_event(hub, session, Some(&id), Err(Refusal::NoAnswer));
         }
     }
     for query in hub.cluster.expired_queries(now.time) {

@@ -1,6 +1,6 @@
-//! Events for a user's sessions, wherever they are, and what the sender learns of them.
+//! Events for the sessions of a user, at any relay.
 
-use super::acknowledge::conclude;
+use super::acknowledge::answer_event;
 use crate::{
     acks::Requester,
     clock::Now,
@@ -12,8 +12,9 @@ use crate::{
     state::{NamespaceId, Refusal},
 };
 
-/// Sends an event to the sessions of the user that the payload names (`userId`), else of the sender's own user: here and at
-/// other relays.
+/// Sends an event to the sessions of a user, here and at other relays: of the user `userId` in the first argument,
+/// otherwise of the sender's own user. If there is no such session, the sender gets `error_message` (docs/protocol.md,
+/// Rules).
 pub fn send_to_user(
     hub: &mut Hub,
     key: SessionKey,
@@ -27,22 +28,22 @@ pub fn send_to_user(
     if userid.is_empty() {
         userid = hub.state.user_of(key).to_owned();
     }
-    let tenant = hub.state.tenant_there(key, namespace);
+    let tenant = hub.state.tenant_in(key, namespace);
     let sessions = tenant.map(|tenant| hub.state.user_sessions(tenant, namespace, &userid)).unwrap_or_default();
-    let wanted = client_event.ack.filter(|_| ack == Some(&Ack::Peer));
+    let requested = client_event.ack.filter(|_| ack == Some(&Ack::Peer));
     let remote = hub.cluster.has_nodes();
-    let pending = wanted
+    let pending = requested
         .filter(|_| remote || !sessions.is_empty())
-        .and_then(|id| hub.acks.open(Requester::Session(key, id.into()), &sessions, remote, now.time));
-    if wanted.is_some() && pending.is_none() && (remote || !sessions.is_empty()) {
-        return conclude(hub, key, wanted, Err(Refusal::NoAnswer));
+        .and_then(|id| hub.acks.register(Requester::Session(key, id.into()), &sessions, remote, now.time));
+    if requested.is_some() && pending.is_none() && (remote || !sessions.is_empty()) {
+        return answer_event(hub, key, requested, Err(Refusal::NoAnswer));
     }
     let receivers: Vec<_> = sessions.iter().filter_map(|session| hub.state.receiver(*session)).collect();
     if !receivers.is_empty() {
         hub.state.emit_to(&receivers, &Event { ack: pending, ..*event });
     }
     let namespace = hub.state.namespaces[namespace as usize].name.clone();
-    let Some(tenant) = tenant else { return send_not_there(hub, key, wanted) };
+    let Some(tenant) = tenant else { return send_not_connected(hub, key, requested) };
     if !receivers.is_empty() {
         if remote {
             let target = Target::User(&userid);
@@ -51,43 +52,43 @@ pub fn send_to_user(
         }
         return;
     }
-    let query = UserQuery::Reach { session: key, ack: wanted.map(Into::into), pending };
-    let there = (tenant, &*namespace, &*userid);
-    if hub.cluster.find_user(&mut hub.state, there, query, Some((event, pending.is_some()))).is_err() {
+    let query = UserQuery::Reach { session: key, ack: requested.map(Into::into), pending };
+    let user = (tenant, &*namespace, &*userid);
+    if hub.cluster.find_user(&mut hub.state, user, query, Some((event, pending.is_some()))).is_err() {
         if let Some(pending) = pending {
             hub.acks.cancel(pending);
         }
-        send_not_there(hub, key, wanted);
+        send_not_connected(hub, key, requested);
     }
 }
 
-/// Tells a session that the user whom its event was for has no session.
-pub fn send_not_there(hub: &mut Hub, key: SessionKey, wanted: Option<&str>) {
-    hub.state.tell_session(key, "error_message", "{\"message\":\"未登录\"}");
-    if wanted.is_some() {
-        conclude(hub, key, wanted, Err(Refusal::NotLoggedIn));
+/// Answers an event whose user has no session.
+pub fn send_not_connected(hub: &mut Hub, key: SessionKey, ack: Option<&str>) {
+    hub.state.send_to_session(key, "error_message", "{\"message\":\"未登录\"}");
+    if ack.is_some() {
+        answer_event(hub, key, ack, Err(Refusal::NotLoggedIn));
     }
 }
 
-/// The answer to `check_app_status`.
-pub fn send_status(hub: &mut Hub, key: SessionKey, ack: Option<&str>, there: bool) {
-    let status = format!("{{\"status\":{}}}", u8::from(there));
-    hub.state.tell_session(key, "check_app_status", &status);
+/// Answers `check_app_status` (docs/protocol.md, Pairing).
+pub fn send_status(hub: &mut Hub, key: SessionKey, ack: Option<&str>, connected: bool) {
+    let status = format!("{{\"status\":{}}}", u8::from(connected));
+    hub.state.send_to_session(key, "check_app_status", &status);
     if let Some(id) = ack {
         hub.state.acknowledge(key, id, &format!("[{status}]"), &[]);
     }
 }
 
-/// Does what a look-up of a user was for, once it is known whether another relay has the user.
+/// Finishes a user look-up: `found` says whether another relay has sessions of the user.
 pub fn finish_query(hub: &mut Hub, query: UserQuery, found: bool) {
     match query {
         UserQuery::Reach { .. } if found => {}
         UserQuery::Reach { session, ack, pending } => {
-            // It may have been acknowledged although the answer to the look-up is lost.
+            // An acknowledgement may have arrived although the answer to the look-up was lost.
             if pending.is_some_and(|pending| hub.acks.cancel(pending).is_none()) {
                 return;
             }
-            send_not_there(hub, session, ack.as_deref());
+            send_not_connected(hub, session, ack.as_deref());
         }
         UserQuery::Status { session, ack } => send_status(hub, session, ack.as_deref(), found),
     }

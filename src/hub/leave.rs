@@ -11,7 +11,8 @@ use crate::{
 };
 
 impl Hub {
-    /// Ends a session from this side. A client of Socket.IO stays in its other namespaces.
+    /// Ends a session by decision of relay, an operator or the backend. A Socket.IO client stays in its other
+    /// namespaces; another client is closed with `close`.
     pub fn expel(&mut self, key: SessionKey, close: Close, now: Now) {
         let Some(client) = self.state.sessions.get(key).map(|session| session.client) else { return };
         match self.state.is_socketio(client) {
@@ -20,14 +21,15 @@ impl Hub {
         }
     }
 
-    /// Ends a client's sessions, and makes `last` the last thing it is sent. `announce` says whether its rooms are told that it
-    /// has left (`watch_quit`). The client stays until it is [removed](Hub::remove).
+    /// Ends a client's sessions, and queues the close frame `last`, if any, behind its other frames. `announce` allows
+    /// messages to the rooms of sessions with `watch_quit` (docs/protocol.md, user_quit). The client stays until
+    /// [`Hub::remove`].
     pub fn end(&mut self, key: ClientKey, last: Option<Close>, announce: bool) {
         self.leave_all(key, announce);
         self.state.queue_last(key, last);
     }
 
-    /// Removes a client whose connection is gone. `announce` is as for [`Hub::end`].
+    /// Removes a client whose connection is gone. For `announce` see [`Hub::end`].
     pub fn remove(&mut self, key: ClientKey, announce: bool) {
         self.leave_all(key, announce);
         if let Some(socket) = self.state.clients.remove(key).and_then(|client| client.socket) {
@@ -44,11 +46,13 @@ impl Hub {
         }
     }
 
-    /// Ends a session. Its client must be made to forget it.
+    /// Ends a session: tells the backend and other relays, writes the log line, removes the session, and publishes the
+    /// `user_quit` message to its rooms if it has `watch_quit` and `announce` is set. The caller removes it from its
+    /// client.
     pub(crate) fn leave_session(&mut self, session: SessionKey, announce: bool) {
         let Some(pending) = self.state.sessions.get(session).map(|session| session.pending) else { return };
         if pending {
-            // Nobody knows of it yet.
+            // It was never admitted, so there is nothing to undo.
             return self.state.remove_session(session);
         }
         let now = self.state.now;
@@ -56,18 +60,18 @@ impl Hub {
         self.cluster.session_ending(&mut self.state, session);
         let Some(ending) = self.state.sessions.get(session) else { return };
         let (tenant, rooms) = (ending.tenant, self.state.room_names(ending));
-        let farewell =
-            (ending.watch_quit && announce && !rooms.is_empty()).then(|| farewell(ending.identity.username()));
+        let quit_message =
+            (ending.watch_quit && announce && !rooms.is_empty()).then(|| quit_message(ending.identity.username()));
         let seconds = now.unix.saturating_sub(ending.identity.since());
         self.record_visit("disconnect", session, Some(seconds));
         self.state.remove_session(session);
-        if let Some(farewell) = farewell {
+        if let Some(message) = quit_message {
             let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
-            self.publish_from(Origin::Relay, tenant, &rooms, Data::Json(&farewell), "");
+            self.publish_from(Origin::Relay, tenant, &rooms, Data::Json(&message), "");
         }
     }
 
-    /// Takes a session out of its namespace with a DISCONNECT packet, after which the client does not come back by itself.
+    /// Ends a Socket.IO session with a DISCONNECT packet. Official clients do not reconnect by themselves after it.
     pub fn disconnect(&mut self, session: SessionKey, now: Now) {
         let Some((key, namespace)) =
             self.state.sessions.get(session).map(|session| (session.client, session.namespace))
@@ -80,7 +84,8 @@ impl Hub {
         self.state.drop_session(key, session, now);
     }
 
-    /// A connection of a client is gone: the client too, unless it has another one (a probe that failed, a poll).
+    /// Handles the end of a client's connection. The client is removed, unless its Engine.IO session can go on without
+    /// this connection (a failed probe, a poll).
     pub fn handle_end(&mut self, key: ClientKey, conn: ConnKey, announce: bool) {
         let gone = self.state.engine_mut(key).is_none_or(|engine| engine.handle_end(conn));
         if gone {
@@ -91,8 +96,64 @@ impl Hub {
     }
 }
 
-/// The message that tells a session's rooms that it has left; its text is what pages of node-socket-im expect.
-fn farewell(username: &str) -> String {
+/// The data of the `user_quit` message. Pages of node-socket-im show its text.
+fn quit_message(username: &str) -> String {
     let text = quote(&format!("{username}退出群聊"));
     format!("{{\"username\":{},\"key\":\"user_quit\",\"msg\":{text}}}", quote(username))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::{Form, MessageId},
+        state::testing::{Login, config, received, session},
+    };
+
+    /// A hub, a session with `watch_quit`, and another member of its room.
+    fn hub() -> (Hub, SessionKey, SessionKey) {
+        let config = config("[sources.one]\nsign_key = \"key\"\n[message_log]\ndir = \"log\"\n");
+        let mut hub = Hub::new(config, MessageId::first(1000, 7), [0; 32]);
+        hub.begin_turn(Now { unix: 1_795_219_200, ..Now::default() });
+        let [leaving, other] =
+            [(); 2].map(|()| session(&mut hub.state, Login { rooms: "room", form: Form::Text, ..Login::default() }));
+        hub.state.sessions.get_mut(leaving).unwrap().watch_quit = true;
+        (hub, leaving, other)
+    }
+
+    fn client(hub: &Hub, key: SessionKey) -> ClientKey {
+        hub.state.sessions.get(key).unwrap().client
+    }
+
+    #[test]
+    fn the_end_of_a_session_is_logged_and_announced() {
+        let (mut hub, leaving, other) = hub();
+        hub.remove(client(&hub, leaving), true);
+        assert_eq!(received(&mut hub.state, other), [quit_message("")]);
+        assert_eq!((hub.state.session_count(), hub.state.client_count()), (1, 1));
+        let files = hub.log.take();
+        let lines: Vec<String> = files.values().map(|lines| String::from_utf8(lines.clone()).unwrap()).collect();
+        assert!(lines.iter().any(|line| line.contains("\"disconnect\"") && line.contains("\"seconds\"")), "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains("user_quit")), "{lines:?}");
+    }
+
+    #[test]
+    fn nothing_is_announced_when_relay_stops() {
+        let (mut hub, leaving, other) = hub();
+        let key = client(&hub, leaving);
+        hub.end(key, Some(Close::GOING_AWAY), false);
+        assert!(received(&mut hub.state, other).is_empty());
+        assert_eq!((hub.state.session_count(), hub.state.client_count()), (1, 2), "the client gets its close frame");
+        assert!(hub.state.has_waiting(key) && hub.state.is_ending(key));
+        hub.remove(key, false);
+        assert_eq!(hub.state.client_count(), 1);
+    }
+
+    #[test]
+    fn a_pending_session_ends_without_a_trace() {
+        let (mut hub, leaving, other) = hub();
+        hub.state.sessions.get_mut(leaving).unwrap().pending = true;
+        hub.remove(client(&hub, leaving), true);
+        assert!(received(&mut hub.state, other).is_empty() && hub.log.take().is_empty());
+    }
 }

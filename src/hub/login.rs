@@ -1,4 +1,4 @@
-//! Logins (docs/protocol.md, Logins): the checks, and what a session that is admitted brings about.
+//! Logins (docs/protocol.md, Logins): the checks, and the steps after an admission.
 
 use core::net::IpAddr;
 
@@ -14,36 +14,36 @@ use crate::{
     state::{Client, NamespaceId, Refusal, Session, TenantId, identity::Identity, record::RecordState},
 };
 
-/// A request to be let in, as it came.
+/// A login as the client sent it.
 #[derive(Clone, Debug)]
 pub struct Login<'a> {
-    /// The tenant.
+    /// The name of the source.
     pub source: &'a str,
-    /// Comma separated.
+    /// Room ids, separated by commas.
     pub room_ids: &'a str,
-    /// The proof.
+    /// The signature. Empty if the namespace needs none.
     pub signature: Signature<'a>,
-    /// What the page says about its user.
+    /// The user's id, at most [`MAX_NAME_LEN`] bytes.
     pub userid: &'a str,
-    /// Likewise.
+    /// The user's display name, at most [`MAX_NAME_LEN`] bytes.
     pub username: &'a str,
-    /// Likewise.
+    /// Any other text, at most 8192 bytes.
     pub ext_info: &'a str,
-    /// Whether its rooms want to know when it leaves.
+    /// Whether its rooms get a message when the session ends (docs/protocol.md, user_quit).
     pub watch_quit: bool,
-    /// How it wants its messages.
+    /// The form in which the client receives messages.
     pub form: Form,
-    /// The peer's address; none for a peer of a Unix socket.
+    /// The client's address. `None` for a peer of a Unix socket.
     pub ip: Option<IpAddr>,
-    /// The page.
+    /// The `Referer` header.
     pub referer: &'a str,
-    /// The browser.
+    /// The `User-Agent` header.
     pub user_agent: &'a str,
 }
 
 impl Hub {
-    /// Lets a plain WebSocket client into a namespace, or says why not; and whether it has to wait until the backend says
-    /// so, with [`super::Effect::Admit`] or [`super::Effect::Refuse`].
+    /// Admits a plain WebSocket client to a namespace, or returns the refusal. The flag says whether the decision is up
+    /// to the backend: it follows as [`super::Effect::Admit`] or [`super::Effect::Refuse`].
     pub fn admit(
         &mut self,
         namespace: &str,
@@ -53,7 +53,7 @@ impl Hub {
         now: Now,
     ) -> Result<(ClientKey, bool), Refusal> {
         let Some(namespace) = self.state.find_namespace(namespace) else {
-            self.refused_login(namespace, login, &Refusal::NamespaceUnknown.text());
+            self.record_refused_login(namespace, login, &Refusal::NamespaceUnknown.text());
             return Err(Refusal::NamespaceUnknown);
         };
         let client = self.state.clients.insert(Client { conn: Some(conn), ..Client::default() });
@@ -61,9 +61,9 @@ impl Hub {
             Ok(session) => {
                 let pending = self.state.sessions.get(session).is_some_and(|session| session.pending);
                 if !pending {
-                    self.state.welcome(session, "{}");
+                    self.state.send_welcome(session, "{}");
                 }
-                self.state.clients.get_mut(client).expect("it was put there a moment ago").session = Some(session);
+                self.state.clients.get_mut(client).expect("the client was inserted above").session = Some(session);
                 Ok((client, pending))
             }
             Err(refusal) => {
@@ -73,8 +73,8 @@ impl Hub {
         }
     }
 
-    /// Creates a session for a client in a namespace, or returns why it is refused. The session is pending if the backend has
-    /// to be asked.
+    /// Creates a session for a client in a namespace, or returns the refusal. The session is pending if the backend
+    /// decides. `query` and `auth` are those of the client, for the backend.
     pub(crate) fn admit_session(
         &mut self,
         client: ClientKey,
@@ -87,7 +87,11 @@ impl Hub {
         let (tenant, rooms) = match self.check(namespace, login, now) {
             Ok(admitted) => admitted,
             Err(refusal) => {
-                self.refused_login(&self.state.namespaces[namespace as usize].name.clone(), login, &refusal.text());
+                self.record_refused_login(
+                    &self.state.namespaces[namespace as usize].name.clone(),
+                    login,
+                    &refusal.text(),
+                );
                 return Err(refusal);
             }
         };
@@ -114,7 +118,7 @@ impl Hub {
         Ok(session)
     }
 
-    /// Counts and announces a session that has been admitted.
+    /// Completes the login of an admitted session: counts it, and reports it to the features.
     pub(crate) fn complete_login(&mut self, key: SessionKey, userid: &str, now: Now) {
         self.state.register_user(key, userid);
         self.state.stats.logins += 1;
@@ -125,7 +129,8 @@ impl Hub {
         self.record_visit("connect", key, None);
     }
 
-    /// Checks a login, in the order in which node-socket-im did: clients compare the texts of refusals.
+    /// Checks a login. The order is fixed, because clients compare the texts of refusals (docs/protocol.md, Order of
+    /// checks).
     fn check<'a>(
         &self,
         namespace: NamespaceId,
@@ -133,20 +138,20 @@ impl Hub {
         now: Now,
     ) -> Result<(TenantId, Option<Rooms<'a>>), Refusal> {
         let fields = [
-            ("userid", login.userid, LONGEST_NAME),
-            ("username", login.username, LONGEST_NAME),
-            ("ext_info", login.ext_info, LONGEST_EXT_INFO),
+            ("userid", login.userid, MAX_NAME_LEN),
+            ("username", login.username, MAX_NAME_LEN),
+            ("ext_info", login.ext_info, MAX_EXT_INFO_LEN),
         ];
-        if let Some((name, _, most)) = fields.iter().find(|(_, value, most)| value.len() > *most) {
-            return Err(Refusal::FieldTooLong(name, *most));
+        if let Some((name, _, max)) = fields.iter().find(|(_, value, max)| value.len() > *max) {
+            return Err(Refusal::FieldTooLong(name, *max));
         }
         let namespace = &self.state.namespaces[namespace as usize];
         if namespace.config.auth != Auth::Sign {
             let tenant = self.state.any_tenant(namespace.open_source()).ok_or(Refusal::SourceUnknown)?;
-            // Rooms of their own choice, if that is allowed here.
-            let free = namespace.config.join || namespace.config.auth == Auth::Hook;
-            // (With auth = "hook" the backend is told which it wants.)
-            let rooms = match free && !login.room_ids.is_empty() {
+            // Without a signature, `room_ids` counts only if clients may choose their rooms. With auth = "hook" the
+            // backend gets it and decides.
+            let uses_rooms = namespace.config.join || namespace.config.auth == Auth::Hook;
+            let rooms = match uses_rooms && !login.room_ids.is_empty() {
                 true => Some(self.login_rooms(login.room_ids)?),
                 false => None,
             };
@@ -167,14 +172,15 @@ impl Hub {
         Ok((tenant, Some(rooms)))
     }
 
+    /// Parses the list of rooms of a login, join or leave.
     pub(crate) fn login_rooms<'a>(&self, list: &'a str) -> Result<Rooms<'a>, Refusal> {
         let limits = &self.config().limits;
         let rooms = Rooms::parse_login(list, limits.room_id as usize, limits.rooms_per_session as usize);
         rooms.map_err(|error| Refusal::from_name(error, Refusal::RoomsMissing))
     }
 
-    /// Counts and logs a login that was refused.
-    pub(crate) fn refused_login(&mut self, namespace: &str, login: &Login<'_>, why: &str) {
+    /// Counts a refused login, and writes it to `error.log`.
+    pub(crate) fn record_refused_login(&mut self, namespace: &str, login: &Login<'_>, why: &str) {
         self.state.stats.logins_refused += 1;
         self.log.error("connect", why, |line| {
             line.cut("source", login.source);
@@ -191,7 +197,7 @@ impl Hub {
         });
     }
 
-    /// Writes a line of the visitors' trail: a session began, or ended after so many seconds.
+    /// Writes a line to `client.log`: a session has begun, or has ended after `seconds`.
     pub(crate) fn record_visit(&mut self, event: &'static str, key: SessionKey, seconds: Option<u64>) {
         let Some(session) = self.state.sessions.get(key).filter(|_| self.log.is_on()) else { return };
         let info = self.state.info(key, session);
@@ -205,13 +211,13 @@ impl Hub {
     }
 }
 
-/// Bytes of a user's id and name: they stand in lists, in the log, and in what rooms are told.
-pub const LONGEST_NAME: usize = 512;
+/// Longest `userid` and `username`, in bytes.
+pub const MAX_NAME_LEN: usize = 512;
 
-/// Bytes of what else a page says of its user.
-const LONGEST_EXT_INFO: usize = 8192;
+/// Longest `ext_info`, in bytes.
+const MAX_EXT_INFO_LEN: usize = 8192;
 
-/// `parseInt(value) == 1`, which is what the old server asked.
+/// Whether `parseInt(value) == 1` in JavaScript, which is how node-socket-im read `watch_quit`.
 pub fn is_one(value: &str) -> bool {
     let value = value.trim_start();
     let value = value.strip_prefix('+').unwrap_or(value);

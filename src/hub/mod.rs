@@ -1,8 +1,9 @@
-//! The hub: [`State`] and the features side by side, and what concerns several of them at once.
+//! The hub: [`State`] and the features side by side, and the operations that involve several of them.
 //!
-//! Publishing a message delivers it to members, writes it to the message log and sends it to other relays; a login asks the
-//! backend, joins rooms and is counted. That is all the hub does: it calls the features in order. What comes in from outside
-//! works on the hub: [`api`](crate::api) for HTTP requests, [`events`](crate::events) for clients, hooks and other relays.
+//! To publish a message is to deliver it to members, write it to the message log and send it to other relays. A login
+//! asks the backend, joins rooms and is counted. The hub only calls the features in the right order. Input from outside
+//! is handled one floor above, by functions of the hub: [`api`](crate::api) for HTTP requests,
+//! [`events`](crate::events) for clients, answers to hooks, and other relays.
 
 pub mod leave;
 pub mod login;
@@ -23,24 +24,25 @@ use crate::{
     websocket::Close,
 };
 
-/// All of relay's state that needs no socket, clock or file.
+/// Everything in relay that needs no socket, clock or file.
 pub struct Hub {
-    /// Clients, sessions, rooms, and what is queued for them.
+    /// Clients, sessions, rooms, and the frames that are queued for them.
     pub state: State,
     /// Lines for the message log.
     pub log: MessageLog,
     /// Calls to the backend.
     pub hooks: Hooks,
-    /// Other relays.
+    /// The connections to other relays over Redis.
     pub cluster: Cluster,
-    /// Who came today.
+    /// Today's logins.
     pub presence: Presence,
-    /// Acknowledgements that clients wait for.
+    /// Acknowledgements that senders wait for.
     pub(crate) acks: PendingAcks,
 }
 
 impl Hub {
-    /// A hub without clients. `first` is the message id before the first one, and `secret` makes the ids of sessions.
+    /// A hub without clients. `first` is the message id before the first one. `secret` is the key of session ids and
+    /// must be random.
     pub fn new(config: Rc<Config>, first: MessageId, secret: [u8; 32]) -> Hub {
         let mut hub = Hub {
             state: State::new(first, secret),
@@ -54,8 +56,8 @@ impl Hub {
         hub
     }
 
-    /// Takes new limits, sources, namespaces, rules and hooks. Sessions whose source or namespace is gone are closed; a
-    /// changed key counts from the next login on, a changed rule from the next event.
+    /// Applies a configuration. Sessions whose source or namespace is no longer configured are closed. A changed key
+    /// takes effect with the next login, a changed rule with the next event.
     pub fn reload(&mut self, config: Rc<Config>, now: Now) {
         self.hooks.configure(&config.hooks);
         for session in self.state.reload(config) {
@@ -63,18 +65,18 @@ impl Hub {
         }
     }
 
-    /// The configuration in force.
+    /// The configuration.
     pub fn config(&self) -> &Rc<Config> {
         self.state.config()
     }
 
-    /// Begins a turn of the loop at `now`.
+    /// Begins a turn of the event loop at `now`.
     pub fn begin_turn(&mut self, now: Now) {
         self.state.now = now;
         self.log.begin_turn(now);
     }
 
-    /// The next thing that the world must do. Carrying it out may bring more.
+    /// The next effect for the server to carry out. Carrying it out can cause further effects.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.state.effects.pop_front()
     }
@@ -84,7 +86,7 @@ impl Hub {
         self.state.has_work() || self.hooks.has_calls()
     }
 
-    /// When [`events::handle_timeout`](crate::events::handle_timeout) has something to do.
+    /// The time at which [`events::handle_timeout`](crate::events::handle_timeout) must be called.
     pub fn deadline(&self) -> Time {
         self.acks.deadline().min(self.cluster.query_deadline())
     }

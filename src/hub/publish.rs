@@ -1,4 +1,4 @@
-//! Publishing: to the members here, to the message log, and to other relays.
+//! Publishing to the members of this relay, to the message log, and to other relays.
 
 use smallvec::SmallVec;
 
@@ -12,28 +12,29 @@ use crate::{
     state::{TenantId, delivery::Receiver},
 };
 
-/// Where a message comes from.
+/// The origin of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A backend's HTTP request.
     Backend,
     /// A client.
     Session(SessionKey),
-    /// This relay: a session has ended.
+    /// This relay: a session with `watch_quit` has ended.
     Relay,
-    /// Redis: another relay, a node-socket-im server, or a backend that publishes there.
+    /// Redis: another relay, a node-socket-im server, or a backend that publishes to Redis.
     Cluster,
 }
 
 impl Hub {
-    /// Publishes a backend's message to rooms in their order. When this returns the message is in the outbox of every
-    /// member here, and the message log has it.
+    /// Publishes a backend's message to rooms, in their order, here and at other relays. On return it is in the outbox
+    /// of every member of this relay and in the message log's buffer.
     pub fn publish(&mut self, tenant: TenantId, rooms: &Rooms<'_>, data: Data<'_>, filename: &str) -> MessageId {
         let names: SmallVec<[&str; 2]> = rooms.iter().map(RoomId::as_str).collect();
         self.publish_from(Origin::Backend, tenant, &names, data, filename)
     }
 
-    /// Publishes a message of any origin but the cluster, here and at other relays.
+    /// Publishes a message here and at other relays. `origin` is not [`Origin::Cluster`]: such
+    /// messages stay here.
     pub(crate) fn publish_from(
         &mut self,
         origin: Origin,
@@ -52,7 +53,7 @@ impl Hub {
         id
     }
 
-    /// Publishes a message to the members of this relay and to its message log.
+    /// Publishes a message to the members of this relay and to its message log. `id` is the one in the first room.
     pub(crate) fn publish_here(
         &mut self,
         origin: Origin,
@@ -82,11 +83,11 @@ impl Hub {
         });
     }
 
-    /// Sends a backend's event to its target, here and at other relays; how many sessions of this relay get it.
+    /// Sends a backend's event to its target, here and at other relays. Returns how many sessions of this relay get it.
     pub fn emit(&mut self, tenant: TenantId, namespace: &str, target: &Target<'_>, event: &Event<'_>) -> usize {
         let Some(id) = self.state.find_namespace(namespace) else { return 0 };
         let reached = self.state.emit(tenant, id, target, event);
-        // A session that was found here is nowhere else.
+        // A session of this relay exists at no other.
         if reached == 0 || !matches!(target, Target::Session(_)) {
             self.cluster.publish_event(
                 &mut self.state,
@@ -99,8 +100,8 @@ impl Hub {
         reached
     }
 
-    /// [Emits](Hub::emit) an event whose arguments are as a backend writes them: bytes as `{"_base64":"…"}`, which clients of
-    /// Socket.IO get as bytes.
+    /// [Emits](Hub::emit) an event whose arguments have binary data as `{"_base64":"…"}`. Socket.IO clients get it as
+    /// attachments.
     pub fn emit_json(
         &mut self,
         tenant: TenantId,
@@ -113,8 +114,8 @@ impl Hub {
         self.emit(tenant, namespace, target, &Event { attachments: &attachments, ..Event::new(name, &args) })
     }
 
-    /// Sends `refreshPage` to sessions, here and at other relays; how many sessions of this relay get it. Text clients have
-    /// no frame for it.
+    /// Sends `refreshPage` to sessions, here and at other relays. Returns how many sessions of this relay get it. Text
+    /// clients are skipped: they have no frame for it.
     pub fn refresh(&mut self, target: &RefreshTarget<'_>) -> usize {
         let reached = self.refresh_here(target);
         if reached == 0 || !matches!(target, RefreshTarget::Session(..)) {
@@ -123,32 +124,93 @@ impl Hub {
         reached
     }
 
-    /// Sends `refreshPage` to sessions of this relay.
+    /// Sends `refreshPage` to sessions of this relay. Returns how many get it.
     pub(crate) fn refresh_here(&mut self, target: &RefreshTarget<'_>) -> usize {
         let mut receivers: Vec<Receiver> = Vec::new();
         match target {
             RefreshTarget::All | RefreshTarget::Source(_) => {
-                let meant = |tenant| match target {
+                let matches = |tenant| match target {
                     RefreshTarget::Source(source) => *source == tenant,
                     _ => true,
                 };
-                let sessions = self.state.admitted().filter(|(_, session)| meant(session.tenant));
+                let sessions = self.state.admitted().filter(|(_, session)| matches(session.tenant));
                 receivers.extend(sessions.map(|(_, session)| (session.client, session.namespace, session.form)));
             }
-            RefreshTarget::Room(tenant, room) => receivers = self.state.members(*tenant, room),
+            RefreshTarget::Room(tenant, room) => receivers = self.state.room_receivers(*tenant, room),
             RefreshTarget::Session(tenant, name) => {
-                let meant = |key: &SessionKey| tenant.is_none() || self.state.tenant_of(*key) == *tenant;
-                receivers.extend(self.state.find_session(name).filter(meant).and_then(|key| self.state.receiver(key)));
+                let matches = |key: &SessionKey| tenant.is_none() || self.state.tenant_of(*key) == *tenant;
+                receivers
+                    .extend(self.state.find_session(name).filter(matches).and_then(|key| self.state.receiver(key)));
             }
             RefreshTarget::Prefixed(name) => {
                 for tenant in self.state.tenant_ids() {
                     if let Some(room) = name.strip_prefix(&*self.state.tenants[tenant.index()].name) {
-                        receivers.extend(self.state.members(tenant, room));
+                        receivers.extend(self.state.room_receivers(tenant, room));
                     }
                 }
                 receivers.extend(self.state.find_session(name).and_then(|key| self.state.receiver(key)));
             }
         }
         self.state.emit_to(&receivers, &Event::new("refreshPage", ""))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::Now,
+        message::Form,
+        state::testing::{Login, config, received, session},
+    };
+
+    const CONFIG: &str = r#"
+[sources.one]
+sign_key = "key"
+[message_log]
+dir = "log"
+[redis]
+url = "redis://127.0.0.1:6379"
+"#;
+
+    /// A hub that writes a message log and publishes to other relays.
+    fn hub() -> Hub {
+        let config = config(CONFIG);
+        let mut hub = Hub::new(config.clone(), MessageId::first(1000, 7), [0; 32]);
+        hub.begin_turn(Now { unix: 1_795_219_200, ..Now::default() });
+        hub.cluster.configure(&config.redis, 1000, &mut hub.state, &mut hub.log);
+        hub.log.take();
+        hub
+    }
+
+    #[test]
+    fn a_message_reaches_members_log_and_cluster() {
+        let mut hub = hub();
+        let member = session(&mut hub.state, Login { rooms: "a,b", form: Form::Text, ..Login::default() });
+        let tenant = hub.state.tenant("one").unwrap();
+        let rooms = Rooms::parse("a,b", 128, 0).unwrap();
+        let id = hub.publish(tenant, &rooms, Data::Json("[1]"), "");
+        assert_eq!(received(&mut hub.state, member), ["[1]", "[1]"]);
+        assert_eq!((hub.state.stats.published, hub.state.stats.redis_published), (2, 1));
+        let lines: Vec<u8> = hub.log.take().into_values().flatten().collect();
+        let lines = String::from_utf8(lines).unwrap();
+        assert_eq!(lines.lines().count(), 1, "{lines}");
+        assert!(lines.contains(&format!("\"id\":\"{id}\"")) && lines.contains("\"room_id\":\"a,b\""), "{lines}");
+    }
+
+    #[test]
+    fn an_event_for_a_session_of_this_relay_stays_here() {
+        let mut hub = hub();
+        let key = session(&mut hub.state, Login { rooms: "a", ..Login::default() });
+        let (tenant, socket_id) = (hub.state.tenant("one").unwrap(), hub.state.sids.socket(key));
+        let event = Event::new("e", "");
+        assert_eq!(hub.emit(tenant, "/", &Target::Session(&socket_id), &event), 1);
+        assert_eq!(hub.state.stats.redis_published, 0);
+        assert_eq!(hub.emit(tenant, "/", &Target::Room("a"), &event), 1);
+        assert_eq!(hub.emit(tenant, "/", &Target::Session("unknown"), &event), 0);
+        assert_eq!(hub.refresh(&RefreshTarget::Source(tenant)), 1);
+        assert_eq!(hub.state.stats.redis_published, 3);
+        assert_eq!(hub.emit(tenant, "/unknown", &Target::Namespace, &event), 0);
+        assert_eq!(received(&mut hub.state, key).len(), 3);
     }
 }

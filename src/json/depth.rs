@@ -1,9 +1,10 @@
-//! How deeply JSON may be nested.
+//! The nesting of JSON.
 
-/// Whether `text` is nested more deeply than what clients' parsers take (Python's gives up at 1000; serde_json at 128).
+/// Whether `text` is nested more than 128 levels deep. serde_json gives up there, and the parsers of clients not much
+/// later (Python's at 1000).
 pub fn is_too_deep(text: &str) -> bool {
-    // Nearly all have so few brackets that it does not matter how they stand.
-    if text.bytes().map(|byte| u32::from(byte | 0x20 == b'{')).sum::<u32>() <= DEEPEST {
+    // Nearly all input has fewer brackets than that.
+    if text.bytes().map(|byte| u32::from(byte | 0x20 == b'{')).sum::<u32>() <= MAX_DEPTH {
         return false;
     }
     let (mut depth, mut quoted, mut escaped) = (0u32, false, false);
@@ -14,7 +15,7 @@ pub fn is_too_deep(text: &str) -> bool {
             b'"' => quoted = !quoted,
             b'{' | b'[' if !quoted => {
                 depth += 1;
-                if depth > DEEPEST {
+                if depth > MAX_DEPTH {
                     return true;
                 }
             }
@@ -25,7 +26,8 @@ pub fn is_too_deep(text: &str) -> bool {
     false
 }
 
-const DEEPEST: u32 = 128;
+/// Most levels of arrays and objects.
+const MAX_DEPTH: u32 = 128;
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,10 @@
-//! Values as JavaScript converts them to text: what node-socket-im signed.
+//! Conversion of JSON values to text as in JavaScript: signatures of node-socket-im cover the result.
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-/// What JavaScript makes of a value where it needs text: what the old server signed. Nothing there is `undefined`.
+/// The text of a JSON value in JavaScript, as `String(value)` makes it. `None` is `undefined`.
 pub fn js_text(raw: Option<&str>) -> Cow<'_, str> {
     let Some(raw) = raw else { return "undefined".into() };
     match raw.as_bytes().first() {
@@ -23,7 +23,8 @@ pub fn js_text(raw: Option<&str>) -> Cow<'_, str> {
     }
 }
 
-/// A number as JavaScript shows it (ECMA-262, Number::toString): shortest digits, an exponent from 1e21 and below 1e-6.
+/// The text of a number in JavaScript (ECMA-262, Number::toString): the shortest digits, with an exponent from 1e21 on
+/// and below 1e-6.
 fn js_number(raw: &str) -> Cow<'_, str> {
     let Ok(number) = raw.parse::<f64>() else { return raw.into() };
     let size = number.abs();
@@ -47,7 +48,7 @@ fn js_number(raw: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    /// Each line was tried in Node: `'' + JSON.parse(text)`.
+    /// The expected texts come from Node: `'' + JSON.parse(text)`.
     #[test]
     fn text_as_in_javascript() {
         for (raw, text) in [

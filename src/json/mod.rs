@@ -1,5 +1,5 @@
-//! JSON read and written without building a tree: relay forwards most of what it gets verbatim, so it looks at single
-//! fields and leaves the rest as text.
+//! JSON without a tree. relay forwards most JSON verbatim, so it parses the fields it needs and leaves the rest as
+//! text.
 
 pub mod depth;
 pub mod javascript;

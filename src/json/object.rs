@@ -1,4 +1,4 @@
-//! Writes the fields of a JSON object one after the other.
+//! A writer of JSON objects, field by field.
 
 use core::fmt::{Display, Write as _};
 use std::io::Write as _;
@@ -6,36 +6,37 @@ use std::io::Write as _;
 use super::text::write_string;
 use crate::text::truncate;
 
-/// A JSON object that is being written, field by field, behind its opening brace.
+/// Appends fields to a JSON object whose opening brace is written. The caller writes the closing one. Names are not
+/// escaped.
 pub struct ObjectWriter<'a>(&'a mut Vec<u8>);
 
 impl<'a> ObjectWriter<'a> {
-    /// Fields of an object whose brace is open already.
+    /// A writer of fields behind an opening brace at the end of `out`, or behind other fields.
     pub fn within(out: &'a mut Vec<u8>) -> ObjectWriter<'a> {
         ObjectWriter(out)
     }
 
-    /// A string.
+    /// Appends a string.
     pub fn text(&mut self, name: &'static str, text: &str) {
         self.name(name);
         write_string(self.0, text);
     }
 
-    /// A string, unless there is nothing to say.
+    /// Appends a string, unless it is empty.
     pub fn some(&mut self, name: &'static str, text: &str) {
         if !text.is_empty() {
             self.text(name, text);
         }
     }
 
-    /// What a stranger said: the beginning of it, unless it is nothing.
+    /// Appends a string from outside, truncated to 512 bytes, unless it is empty.
     pub fn cut(&mut self, name: &'static str, text: &str) {
         if !text.is_empty() {
-            self.text(name, truncate(text, LONGEST_FIELD));
+            self.text(name, truncate(text, MAX_CUT_LEN));
         }
     }
 
-    /// A string with what something looks like; a number stays one.
+    /// Appends a value as `Display` shows it: as a number if that is fewer than 16 digits, otherwise as a string.
     pub fn shown(&mut self, name: &'static str, value: impl Display) {
         let mut text = String::new();
         write!(text, "{value}").expect("writing to memory succeeds");
@@ -47,16 +48,17 @@ impl<'a> ObjectWriter<'a> {
         }
     }
 
-    /// A value that is appended as JSON.
+    /// Appends a value that `write` writes as JSON.
     pub fn raw(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         self.name(name);
         write(self.0);
     }
 
-    /// A field of somebody else's object: its name and its value, if they are short.
+    /// Appends a field of another JSON object: `json` is its value. Line breaks in it become spaces. Dropped if it is
+    /// called `time` or `event`, which log lines have themselves, or if the name or value is too long.
     pub fn foreign(&mut self, name: &str, json: &str) {
-        let own = ["time", "event"].contains(&name);
-        if !own && name.len() <= LONGEST_NAME && json.len() <= LONGEST_FOREIGN {
+        let reserved = ["time", "event"].contains(&name);
+        if !reserved && name.len() <= MAX_FOREIGN_NAME_LEN && json.len() <= MAX_FOREIGN_LEN {
             self.0.push(b',');
             write_string(self.0, name);
             self.0.push(b':');
@@ -64,8 +66,8 @@ impl<'a> ObjectWriter<'a> {
         }
     }
 
-    /// A value that `write` appends as JSON and that may be spread over several lines: its line breaks become spaces. (JSON
-    /// has line breaks between values only, never inside strings.)
+    /// Appends a value that `write` writes as JSON, with spaces in place of its line breaks. (JSON has line breaks
+    /// between tokens only, never inside strings.)
     pub fn raw_in_one_line(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         self.name(name);
         let begin = self.0.len();
@@ -73,6 +75,7 @@ impl<'a> ObjectWriter<'a> {
         self.0[begin..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
     }
 
+    /// Appends a field's name, behind a comma unless it is the first one.
     fn name(&mut self, name: &'static str) {
         let first = self.0.last() == Some(&b'{');
         let comma = if first { "" } else { "," };
@@ -80,8 +83,8 @@ impl<'a> ObjectWriter<'a> {
     }
 }
 
-/// Bytes that [`ObjectWriter::cut`] keeps of a value from outside.
-const LONGEST_FIELD: usize = 512;
-/// Bytes of a name and of a value that [`ObjectWriter::foreign`] takes.
-const LONGEST_NAME: usize = 64;
-const LONGEST_FOREIGN: usize = 4096;
+/// Longest value of [`ObjectWriter::cut`], in bytes.
+const MAX_CUT_LEN: usize = 512;
+/// Longest name and value of [`ObjectWriter::foreign`], in bytes.
+const MAX_FOREIGN_NAME_LEN: usize = 64;
+const MAX_FOREIGN_LEN: usize = 4096;

@@ -1,13 +1,13 @@
-//! Single values out of JSON that stays text.
+//! Parsing of single values, while the rest stays text.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::value::RawValue;
 
-/// An object whose values are still text. Of two values with the same name the last one counts, as in JavaScript.
+/// A JSON object whose values are not parsed. Of two fields with the same name the last one counts, as in JavaScript.
 pub type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
-/// A string's value or a number's text; empty for any other value.
+/// The value of a string or the text of a number. Empty for any other value.
 pub fn scalar(raw: &RawValue) -> Cow<'_, str> {
     let text = raw.get();
     match text.as_bytes().first() {
@@ -17,7 +17,7 @@ pub fn scalar(raw: &RawValue) -> Cow<'_, str> {
     }
 }
 
-/// A string or number, or an array of those joined with commas: how clients and backends name rooms.
+/// The list of rooms in a JSON value: a string or number, or an array of those, which are joined with commas.
 pub fn comma_list(raw: &RawValue) -> String {
     match raw.get().starts_with('[').then(|| serde_json::from_str::<Vec<&RawValue>>(raw.get())) {
         Some(Ok(list)) => list.into_iter().map(scalar).collect::<Vec<_>>().join(","),

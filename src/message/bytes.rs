@@ -1,5 +1,5 @@
-//! Bytes inside JSON: as `{"_base64":"…"}` in plain WebSocket frames, hooks and Redis, as placeholders with attachments in
-//! Socket.IO.
+//! Binary data inside JSON. Plain WebSocket frames, hooks and Redis have it as `{"_base64":"…"}`, Socket.IO has
+//! placeholders (`{"_placeholder":true,"num":N}`) and attachments.
 
 use std::borrow::Cow;
 
@@ -12,16 +12,16 @@ use crate::{
     socketio::placeholder,
 };
 
-/// Appends bytes as `{"_base64":"…"}`.
+/// Appends bytes as `{"_base64":"…"}`, in standard base64 with padding (RFC 4648, section 4).
 pub fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"{\"_base64\":\"");
     let begin = out.len();
     out.resize(begin + bytes.len().div_ceil(3) * 4, 0);
-    BASE64.encode_slice(bytes, &mut out[begin..]).expect("four digits for three bytes");
+    BASE64.encode_slice(bytes, &mut out[begin..]).expect("base64 has four digits for three bytes");
     out.extend_from_slice(b"\"}");
 }
 
-/// Appends an attachment as a WebSocket carries it.
+/// Appends an attachment as the payload of a binary WebSocket frame. Engine.IO 3 puts the packet type before it.
 pub fn attachment(out: &mut Vec<u8>, revision: Revision, bytes: &[u8]) {
     if revision == Revision::V3 {
         out.push(engineio::packet::MESSAGE);
@@ -29,8 +29,8 @@ pub fn attachment(out: &mut Vec<u8>, revision: Revision, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Appends JSON with its bytes in it, as `{"_base64":"…"}`. What a client wrote that looks like that is written in another
-/// way, which means the same.
+/// Appends JSON with `{"_base64":"…"}` in place of its placeholders. Objects in it that begin like that already are
+/// written with an escape (`"\u005fbase64"`), so that [`unpack`] leaves them alone; their value is unchanged.
 pub fn pack(out: &mut Vec<u8>, json: &str, attachments: &[Vec<u8>]) {
     if attachments.is_empty() {
         return out.extend_from_slice(json.as_bytes());
@@ -41,7 +41,7 @@ pub fn pack(out: &mut Vec<u8>, json: &str, attachments: &[Vec<u8>]) {
         escaped.push_str("{\"\\u005f");
         rest = &rest[at + "{\"_".len()..];
         let (name, behind) = rest.split_at("base64\":\"".len());
-        // The value is a string: on behind it.
+        // Continue behind the value, which is a string.
         let end = string_end(behind);
         escaped.push_str(name);
         escaped.push_str(&behind[..end]);
@@ -53,7 +53,7 @@ pub fn pack(out: &mut Vec<u8>, json: &str, attachments: &[Vec<u8>]) {
     });
 }
 
-/// Where a string that is open ends, with its quote.
+/// The length of the rest of a JSON string, with its closing quotation mark.
 fn string_end(text: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {
@@ -67,15 +67,15 @@ fn string_end(text: &str) -> usize {
     text.len()
 }
 
-/// JSON with placeholders in place of `{"_base64":"…"}` as relays write it, and the bytes: what was sent as bytes becomes
-/// bytes again, and the rest stays as it is to the letter. More than `most` of them stay what they are. Nothing if a client
-/// would stumble over what else looks like a placeholder.
-pub fn unpack(json: &str, most: usize) -> Option<(String, Vec<Vec<u8>>)> {
+/// Undoes [`pack`]: returns the JSON with placeholders in place of `{"_base64":"…"}`, and the attachments. The rest is
+/// verbatim. At most `max` objects are replaced. `None` if something else in the JSON looks like a placeholder, because
+/// Socket.IO clients could not read that.
+pub fn unpack(json: &str, max: usize) -> Option<(String, Vec<Vec<u8>>)> {
     let (mut out, mut attachments, mut rest) = (String::new(), Vec::new(), json);
-    while let Some(at) = find_bytes(rest).filter(|_| attachments.len() < most) {
+    while let Some(at) = find_bytes(rest).filter(|_| attachments.len() < max) {
         let (before, from) = rest.split_at(at);
         let text = &from[BYTES.len()..];
-        // No further than the digits go, or much that is none would be looked through again and again.
+        // Only the base64 digits are scanned, so that the whole stays linear in input with many false starts.
         let digits = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte)).count();
         let decoded = text[digits..].strip_prefix("\"}").and_then(|after| {
             let bytes = BASE64.decode(&text[..digits]).ok()?;
@@ -98,7 +98,7 @@ pub fn unpack(json: &str, most: usize) -> Option<(String, Vec<Vec<u8>>)> {
     placeholder::are_right(&format!("[{out}]"), attachments.len()).then_some((out, attachments))
 }
 
-/// Where the next bytes stand, outside of strings.
+/// The position of the next `{"_base64":"` outside of strings.
 fn find_bytes(json: &str) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
     for (at, byte) in json.bytes().enumerate() {
@@ -113,7 +113,9 @@ fn find_bytes(json: &str) -> Option<usize> {
     None
 }
 
-/// Arguments with placeholders in place of `{"_base64":"…"}`, and the bytes. What has none stays the text it was.
+/// Arguments of a backend, with placeholders in place of `{"_base64":"…"}`, and the attachments, at most
+/// [`MAX_ATTACHMENTS`]. Arguments without binary data, invalid ones, and those that have placeholders of their own are
+/// returned verbatim.
 pub fn unpack_arguments(args: &str) -> (Cow<'_, str>, Vec<Vec<u8>>) {
     if !args.contains("\"_base64\"") {
         return (args.into(), Vec::new());
@@ -121,7 +123,7 @@ pub fn unpack_arguments(args: &str) -> (Cow<'_, str>, Vec<Vec<u8>>) {
     let Ok(mut values) = serde_json::from_str::<Vec<Value>>(&format!("[{args}]")) else {
         return (args.into(), Vec::new());
     };
-    // Who says that he is a placeholder is not put beside real ones.
+    // Objects that look like placeholders must not be mixed with real ones.
     if values.iter().any(|value| placeholder::marked(value) > 0) {
         return (args.into(), Vec::new());
     }
@@ -131,13 +133,14 @@ pub fn unpack_arguments(args: &str) -> (Cow<'_, str>, Vec<Vec<u8>>) {
     (list.join(",").into(), attachments)
 }
 
+/// Replaces each `{"_base64":"…"}` in `value` by a placeholder.
 fn take_bytes(value: &mut Value, attachments: &mut Vec<Vec<u8>>) {
     match value {
         Value::Array(list) => list.iter_mut().for_each(|value| take_bytes(value, attachments)),
         Value::Object(fields) => {
             let text = fields.get("_base64").and_then(Value::as_str).filter(|_| fields.len() == 1);
             let bytes = text.and_then(|text| BASE64.decode(text).ok());
-            match bytes.filter(|_| attachments.len() < MOST_ATTACHMENTS) {
+            match bytes.filter(|_| attachments.len() < MAX_ATTACHMENTS) {
                 Some(bytes) => {
                     *value = json!({"_placeholder": true, "num": attachments.len()});
                     attachments.push(bytes);
@@ -149,9 +152,10 @@ fn take_bytes(value: &mut Value, attachments: &mut Vec<Vec<u8>>) {
     }
 }
 
-/// Attachments of one packet.
-pub const MOST_ATTACHMENTS: usize = 100;
+/// Most attachments of one packet (docs/protocol.md, Socket.IO and Engine.IO, Packets).
+pub const MAX_ATTACHMENTS: usize = 100;
 
+/// The beginning of binary data in JSON, as [`write_base64`] writes it.
 const BYTES: &str = "{\"_base64\":\"";
 
 #[cfg(test)]
@@ -193,7 +197,7 @@ mod tests {
         assert_eq!(packed.matches("{\"_base64\":\"Bw==\"}").count(), 1, "{packed}");
     }
 
-    /// A megabyte of what looks like bytes and is none is looked through once.
+    /// Many false starts are scanned once.
     #[test]
     fn looking_for_bytes_is_linear() {
         let many = |count: usize| format!("[{}1]", r#"{"_base64":"","a":1},"#.repeat(count));
@@ -201,7 +205,7 @@ mod tests {
         assert_eq!(unpack(&many(50_000), 10).unwrap().1.len(), 0);
         let mut out = Vec::new();
         pack(&mut out, &many(50_000), &[vec![]]);
-        // It took 20 s.
+        // A quadratic scan takes 20 s.
         assert!(begin.elapsed().as_secs() < 5, "{:?}", begin.elapsed());
     }
 }

@@ -1,34 +1,36 @@
-//! An event that a client sent.
+//! Events from clients.
 
 use serde_json::value::RawValue;
 
 use super::event::Event;
 use crate::json::{Object, array_items, scalar};
 
-/// An event of a client, for the rules of its namespace.
+/// An event from a client, for the rules of its namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientEvent<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its arguments as a JSON array.
     pub list: &'a str,
-    /// The bytes that belong in place of the placeholders in its arguments.
+    /// The attachments that its placeholders refer to.
     pub attachments: &'a [Vec<u8>],
-    /// The id of the acknowledgement that the client asks for.
+    /// The id of the acknowledgement that the client asks for, as JSON.
     pub ack: Option<&'a str>,
 }
 
 impl<'a> ClientEvent<'a> {
+    /// Its arguments without the brackets.
     fn args(&self) -> &'a str {
         array_items(self.list)
     }
 
-    /// The event to be forwarded verbatim, under `name`.
+    /// The event to forward under `name`, with its arguments verbatim.
     pub fn forward(&self, name: &'a str) -> Event<'a> {
         Event { attachments: self.attachments, ..Event::new(name, self.args()) }
     }
 
-    /// A field of its first argument, which is an object or a string that contains one; empty if there is none.
+    /// A field of its first argument, which is an object or the JSON text of one. Returns a string's value or a
+    /// number's text, and an empty string otherwise.
     pub fn field(&self, name: &str) -> String {
         let list: Vec<&RawValue> = serde_json::from_str(self.list).unwrap_or_default();
         let Some(first) = list.first() else { return String::new() };

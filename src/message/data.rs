@@ -1,29 +1,29 @@
-//! What a message carries.
+//! The data of messages.
 
 use super::bytes::write_base64;
 use crate::{json::write_string, socketio::placeholder};
 
-/// What a message carries.
+/// The data of a message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Data<'a> {
     /// A string.
     Text(&'a str),
-    /// Any JSON value, as it was written: it is passed on to the letter.
+    /// A JSON value, which is forwarded verbatim.
     Json(&'a str),
     /// Bytes.
     Binary(&'a [u8]),
-    /// A JSON value with placeholders for bytes (Socket.IO), and the bytes.
+    /// A JSON value with placeholders for attachments, from a Socket.IO client.
     Mixed {
         /// The value.
         json: &'a str,
-        /// What belongs in place of the placeholders, by their numbers.
+        /// The attachments, by the numbers in the placeholders.
         attachments: &'a [Vec<u8>],
     },
 }
 
 impl<'a> Data<'a> {
-    /// The only attachment, if the data is nothing else.
-    pub fn bare(self) -> Option<&'a [u8]> {
+    /// The bytes, if the data is nothing but bytes.
+    pub fn only_bytes(self) -> Option<&'a [u8]> {
         match self {
             Data::Binary(bytes) => Some(bytes),
             Data::Mixed { json, attachments } => match placeholder::find(json).as_slice() {
@@ -34,7 +34,7 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// Appends it as JSON, bytes as `{"_base64":"…"}`.
+    /// Appends the data as JSON, with bytes as `{"_base64":"…"}`.
     pub fn write_json(self, out: &mut Vec<u8>) {
         match self {
             Data::Text(text) => write_string(out, text),
@@ -48,7 +48,7 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// Its bytes.
+    /// The size in bytes, attachments included.
     pub fn size(self) -> usize {
         match self {
             Data::Text(text) | Data::Json(text) => text.len(),
@@ -57,7 +57,7 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// How many attachments a Socket.IO packet with it has.
+    /// The number of attachments of a Socket.IO packet with this data.
     pub fn attachment_count(self) -> usize {
         match self {
             Data::Text(_) | Data::Json(_) => 0,
@@ -66,7 +66,7 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// One of them; `index` is below the count.
+    /// An attachment. `index` is below [`Data::attachment_count`].
     pub fn attachment(self, index: usize) -> &'a [u8] {
         match self {
             Data::Binary(bytes) => bytes,

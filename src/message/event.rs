@@ -1,4 +1,4 @@
-//! An event on its way to sessions: a name and arguments, forwarded verbatim.
+//! Events to sessions: a name, and arguments that are forwarded verbatim.
 
 use serde_json::value::RawValue;
 
@@ -13,29 +13,29 @@ use crate::{
     socketio::{Kind, packet::head, placeholder},
 };
 
-/// An event as it is passed on: its arguments stay the text they were.
+/// An event to sessions. Its arguments stay JSON text.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
-    /// What is called.
+    /// Its name.
     pub name: &'a str,
-    /// The arguments, with commas between them and nothing around.
+    /// The arguments as JSON, separated by commas, without brackets.
     pub args: &'a str,
-    /// What belongs in place of their placeholders.
+    /// The attachments that the placeholders in the arguments refer to.
     pub attachments: &'a [Vec<u8>],
-    /// The number under which receivers may acknowledge it.
+    /// The number under which receivers can acknowledge it. `None` if no acknowledgement is wanted.
     pub ack: Option<u64>,
-    /// Whether it is dropped for who has not yet read what came before.
+    /// Whether it is dropped for clients that still have unsent data.
     pub volatile: bool,
 }
 
 impl<'a> Event<'a> {
-    /// An event with these arguments.
+    /// An event without attachments and acknowledgement.
     pub fn new(name: &'a str, args: &'a str) -> Event<'a> {
         Event { name, args, attachments: &[], ack: None, volatile: false }
     }
 
-    /// Whether clients of that form have a frame for it: text clients have none for events, and JSON clients would take
-    /// these for answers of relay.
+    /// Whether clients of a form can receive it. Text clients have no frame for events. To JSON clients, events named
+    /// `ack` and `pong` would look like answers of relay.
     pub fn is_for(&self, form: Form) -> bool {
         match form {
             Form::Text => false,
@@ -44,7 +44,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Appends the frames that carry it in a form: one, and in Socket.IO one more for each attachment.
+    /// Appends the event's frames in a form to a batch: one, and in Socket.IO one more for each attachment.
     pub fn frames(&self, form: Form, namespace: &str, turn: &mut Turn, batch: u32) -> Run {
         let mut run = turn.push(batch, Opcode::Text, |out| self.encode(form, namespace, out));
         let revision = match form {
@@ -58,7 +58,7 @@ impl<'a> Event<'a> {
         run
     }
 
-    /// Appends the first of these frames.
+    /// Appends the payload of the first of these frames.
     pub fn encode(&self, form: Form, namespace: &str, out: &mut Vec<u8>) {
         let ack = self.ack.map(|ack| ack.to_string());
         match form {
@@ -86,7 +86,8 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Appends arguments as fields of a JSON client's object: one as `data`, several as `args`, none not at all.
+/// Appends arguments to the object in a JSON client's frame: one as the field `data`, several as the array `args`, none
+/// as nothing.
 pub fn write_arguments(out: &mut Vec<u8>, args: &str, attachments: &[Vec<u8>]) {
     if args.is_empty() {
         return;
@@ -110,9 +111,9 @@ mod tests {
 
     #[test]
     fn forms() {
-        let encode = |emission: &Event<'_>, form| {
+        let encode = |event: &Event<'_>, form| {
             let mut out = Vec::new();
-            emission.encode(form, "/n", &mut out);
+            event.encode(form, "/n", &mut out);
             String::from_utf8(out).unwrap()
         };
         let one = Event::new("a\"b", "{\"x\": 1.0}");

@@ -1,19 +1,20 @@
-//! The forms in which clients receive messages.
+//! Forms: the ways in which clients receive messages.
 
-/// How a member wants a message.
+/// The form in which a session receives messages and events (docs/protocol.md, Plain WebSocket, and Socket.IO and
+/// Engine.IO).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// `{"event":"newMsg",…}` in a text frame.
     Json,
-    /// The data itself.
+    /// The data itself, in a text or binary frame (`format=text`).
     Text,
     /// A Socket.IO event over Engine.IO 3.
     SocketIo3,
-    /// The same over Engine.IO 4.
+    /// A Socket.IO event over Engine.IO 4.
     SocketIo4,
 }
 
 impl Form {
-    /// How many forms there are.
+    /// The number of forms.
     pub const COUNT: usize = 4;
 }

@@ -1,49 +1,50 @@
-//! Message ids.
+//! Message ids (docs/protocol.md, Messages and ids).
 
 use core::fmt;
 use std::io::Write;
 
-/// A message's name: grows within a relay's life, and no other relay or life has the same.
+/// The id of a message. Ids of one process grow. No two processes make the same.
 ///
-/// 51 bits count microseconds since 1970 from the start on, one more for each message, so that ids go on growing after a
-/// restart; 30 random bits tell relays apart, and lives of one whose clock was set back.
+/// The first 11 digits are a counter that starts at the microseconds since 1970 and grows by one for each message, so
+/// that ids keep growing after a restart. The last 6 digits are 30 random bits, which differ between relays, and
+/// between two starts of one relay with a clock that was set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageId {
     number: u64,
     node: u32,
-    /// Which of the rooms of one publication.
+    /// The index of the room among those of one publication.
     part: u32,
 }
 
 impl MessageId {
-    /// The first id of a life that begins at `unix_micros`.
+    /// The first id of a process that starts at `unix_micros`. `node` should be random; its upper two bits are ignored.
     pub fn first(unix_micros: u64, node: u32) -> MessageId {
         MessageId { number: unix_micros, node: node & 0x3fff_ffff, part: 0 }
     }
 
-    /// The id after this one.
+    /// The next id.
     pub fn next(self) -> MessageId {
         MessageId { number: self.number + 1, ..self }
     }
 
-    /// Reads an id as it is shown, without a part.
+    /// Parses an id of 17 digits, without a part.
     pub fn parse(text: &str) -> Option<MessageId> {
         let value = |text: &str| {
             text.bytes().try_fold(0u64, |sum, digit| {
-                let place = DIGITS.iter().position(|known| *known == digit)?;
-                Some(sum << 5 | place as u64)
+                let value = DIGITS.iter().position(|known| *known == digit)?;
+                Some(sum << 5 | value as u64)
             })
         };
         let (number, node) = (text.len() == 17).then(|| text.split_at_checked(11)).flatten()?;
         Some(MessageId { number: value(number)?, node: value(node)? as u32, part: 0 })
     }
 
-    /// What this life of a relay is called among its siblings: the last six digits of its ids.
+    /// The name of this relay in a cluster: the last six digits of its ids.
     pub fn node(self) -> String {
         self.part(0).to_string()[11..].to_owned()
     }
 
-    /// The id in the `part`-th room of the publication: one publication is a message in each of its rooms.
+    /// The id in the room with index `part`: one publication is a message in each of its rooms.
     pub fn part(self, part: usize) -> MessageId {
         MessageId { part: part as u32, ..self }
     }
@@ -60,7 +61,7 @@ impl MessageId {
         text
     }
 
-    /// Appends it as it is shown.
+    /// Appends the id: 17 digits, and from the second room on a dot and the index of the room.
     pub fn write(self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.digits());
         if self.part > 0 {

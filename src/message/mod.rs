@@ -1,4 +1,4 @@
-//! What relay delivers: data, message ids, the forms in which clients receive messages and events, and their encodings.
+//! Messages and events: data, ids, and their encoding in each form in which clients receive them.
 
 pub mod bytes;
 pub mod client_event;

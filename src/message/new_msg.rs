@@ -1,4 +1,4 @@
-//! The `newMsg` event: a message as each form of client receives it.
+//! The encoding of a message (`newMsg`) in each form.
 
 use std::borrow::Cow;
 
@@ -10,31 +10,31 @@ use crate::{
     socketio::{Kind, packet::head},
 };
 
-/// Bytes of all copies of a message, one for each of its rooms.
-pub const MOST_SPREAD: usize = 64 * 1024 * 1024;
+/// Largest size in bytes of all copies of a backend's message, one for each of its rooms.
+pub const MAX_COPIES_SIZE: usize = 64 * 1024 * 1024;
 
-/// A message on its way to the members of one room.
+/// A message to the members of one room in one namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    /// The tenant's name.
+    /// The name of the source.
     pub source: &'a str,
-    /// The room's name.
+    /// The id of the room.
     pub room: &'a str,
-    /// What it carries.
+    /// Its data.
     pub data: Data<'a>,
-    /// Its name.
+    /// Its id in this room.
     pub id: MessageId,
-    /// The log file it asks for, or nothing.
+    /// The message log file that the backend named, or an empty string.
     pub filename: &'a str,
-    /// The namespace its members are in.
+    /// The name of the namespace.
     pub namespace: &'a str,
 }
 
 impl Message<'_> {
-    /// Appends the frames that carry it in a form to a batch: one, and in Socket.IO one more for each attachment.
+    /// Appends the message's frames in a form to a batch: one, and in Socket.IO one more for each attachment.
     pub fn frames(&self, form: Form, turn: &mut Turn, batch: u32) -> Run {
         let opcode = match form {
-            Form::Text if self.data.bare().is_some() => Opcode::Binary,
+            Form::Text if self.data.only_bytes().is_some() => Opcode::Binary,
             _ => Opcode::Text,
         };
         let mut run = turn.push(batch, opcode, |out| self.encode(form, out));
@@ -50,7 +50,7 @@ impl Message<'_> {
         run
     }
 
-    /// Appends what the first of them contains.
+    /// Appends the payload of the first of these frames.
     pub fn encode(&self, form: Form, out: &mut Vec<u8>) {
         let Message { source, room, data, id, .. } = self;
         match form {
@@ -65,10 +65,10 @@ impl Message<'_> {
                 id.write(out);
                 out.extend_from_slice(b"\"}");
             }
-            Form::Text => match (data.bare(), data) {
+            Form::Text => match (data.only_bytes(), data) {
                 (Some(bytes), _) => out.extend_from_slice(bytes),
                 (None, Data::Text(text)) => out.extend_from_slice(text.as_bytes()),
-                (None, Data::Json(json)) => out.extend_from_slice(&plain(json)),
+                (None, Data::Json(json)) => out.extend_from_slice(&plain_text(json)),
                 (None, _) => data.write_json(out),
             },
             Form::SocketIo3 | Form::SocketIo4 => {
@@ -97,8 +97,8 @@ impl Message<'_> {
     }
 }
 
-/// A JSON string's value, any other value's text. (A string with half a surrogate pair has no value: its text.)
-fn plain(json: &str) -> Cow<'_, [u8]> {
+/// The value of a JSON string, or the JSON text of any other value and of a string with half a surrogate pair.
+fn plain_text(json: &str) -> Cow<'_, [u8]> {
     let value = json.starts_with('"').then(|| serde_json::from_str::<String>(json).ok()).flatten();
     value.map_or(Cow::Borrowed(json.as_bytes()), |value| Cow::Owned(value.into_bytes()))
 }

@@ -1,14 +1,14 @@
-//! The sessions that a backend's event is for.
+//! Targets of backends' events.
 
-/// Whom a backend means, in a namespace.
+/// The receivers of a backend's event, in a tenant and a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
     /// The members of a room.
     Room(&'a str),
     /// The sessions of a user.
     User(&'a str),
-    /// One session by its name, whatever namespace it is in.
+    /// The session with this `socket_id`, in any namespace.
     Session(&'a str),
-    /// Everybody of the tenant.
+    /// All sessions of the tenant.
     Namespace,
 }

@@ -1,4 +1,4 @@
-//! Lists of users, sessions and rooms, for operators and backends.
+//! Lists of users, sessions and rooms of this relay, for operators and backends (docs/protocol.md, Lists).
 
 use core::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use crate::{
     state::{Session, SessionInfo, State, TenantId},
 };
 
-/// How many sessions each username of a tenant has, sorted by name.
+/// The number of sessions of each username in a tenant, sorted by name.
 pub fn online(state: &State, tenant: TenantId) -> BTreeMap<&str, usize> {
     let mut names = BTreeMap::new();
     for session in sessions_of(state, tenant).map(|(_, session)| session) {
@@ -17,16 +17,16 @@ pub fn online(state: &State, tenant: TenantId) -> BTreeMap<&str, usize> {
     names
 }
 
-/// Up to `most` sessions of a tenant behind the first `skip`: of one user, or of all.
+/// Up to `max` sessions of a tenant after the first `skip`: of the user `userid`, or of all users.
 pub fn sessions<'a>(
     state: &'a State,
     tenant: TenantId,
     userid: Option<&'a str>,
     skip: usize,
-    most: usize,
+    max: usize,
 ) -> impl Iterator<Item = SessionInfo<'a>> {
-    let wanted = move |key: SessionKey| userid.is_none_or(|userid| state.user_of(key) == userid);
-    let sessions = sessions_of(state, tenant).filter(move |(key, _)| wanted(*key)).skip(skip).take(most);
+    let matches = move |key: SessionKey| userid.is_none_or(|userid| state.user_of(key) == userid);
+    let sessions = sessions_of(state, tenant).filter(move |(key, _)| matches(*key)).skip(skip).take(max);
     sessions.map(|(key, session)| state.info(key, session))
 }
 
@@ -34,7 +34,7 @@ fn sessions_of(state: &State, tenant: TenantId) -> impl Iterator<Item = (Session
     state.admitted().filter(move |(_, session)| session.tenant == tenant)
 }
 
-/// The rooms of a tenant with their numbers of members, the fullest first.
+/// The rooms of a tenant and their numbers of members in all namespaces, the largest first.
 pub fn rooms(state: &State, tenant: TenantId) -> Vec<(&str, usize)> {
     let mut rooms: BTreeMap<&str, usize> = BTreeMap::new();
     for room in state.tenants[tenant.index()].rooms.iter().flat_map(|table| table.iter()) {
@@ -45,7 +45,7 @@ pub fn rooms(state: &State, tenant: TenantId) -> Vec<(&str, usize)> {
     rooms
 }
 
-/// The users of a tenant with their numbers of sessions in each namespace (or in `namespace` alone), sorted.
+/// The users of a tenant, and their numbers of sessions in each namespace, or in `namespace` only. Sorted by user id.
 pub fn users<'a>(
     state: &'a State,
     tenant: TenantId,

@@ -1,4 +1,4 @@
-//! Who is connected, and who came today: what operators list.
+//! Lists for operators: who is connected, and who has logged in today.
 
 pub mod lists;
 pub mod today;
@@ -6,15 +6,15 @@ pub mod today;
 use self::today::Today;
 use crate::{clock::Now, state::TenantId};
 
-/// Today's logins of every tenant.
+/// Today's logins of all tenants.
 #[derive(Default)]
 pub struct Presence {
-    /// By the tenant's index.
+    /// By [`TenantId`].
     today: Vec<Today>,
 }
 
 impl Presence {
-    /// Counts a login.
+    /// Counts a login of today.
     pub fn count_login(&mut self, tenant: TenantId, username: &str, now: Now) {
         if self.today.len() <= tenant.index() {
             self.today.resize_with(tenant.index() + 1, Today::default);
@@ -22,7 +22,7 @@ impl Presence {
         self.today[tenant.index()].count(username, now);
     }
 
-    /// Today's logins of a tenant by username, sorted, and how many there were.
+    /// Today's number of logins of each username in a tenant, sorted by name, and the number of all logins.
     pub fn today(&self, tenant: TenantId, now: Now) -> (Vec<(&str, u32)>, u64) {
         self.today.get(tenant.index()).map_or_else(Default::default, |today| today.list(now))
     }

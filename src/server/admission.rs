@@ -1,4 +1,4 @@
-//! The door: who is let in, who is turned away, and when nobody is.
+//! Accepting connections, and refusing those over the limit.
 
 use core::{net::IpAddr, time::Duration};
 
@@ -17,24 +17,26 @@ use crate::{
 };
 
 impl Server {
+    /// Whether to accept connections: not during a shutdown, nor while too many refusals are being sent.
     pub(super) fn can_accept(&self) -> bool {
-        self.stopping.is_none() && (!self.is_full() || self.refused < TURNED_AWAY)
+        self.stopping.is_none() && (!self.is_full() || self.refused < MAX_REFUSED)
     }
 
-    /// Whether all places are taken. Who was refused and has not hung up yet takes none.
+    /// Whether the limit is reached. Refused connections do not count.
     pub(super) fn is_full(&self) -> bool {
-        (self.conns.len() - self.refused) as u64 >= self.most_connections()
+        (self.conns.len() - self.refused) as u64 >= self.max_connections()
     }
 
-    pub(super) fn most_connections(&self) -> u64 {
+    /// The limit for connections: `limits.connections`, or what the descriptor limit allows.
+    pub(super) fn max_connections(&self) -> u64 {
         match self.hub.config().limits.connections {
             0 => self.descriptors,
             configured => configured.min(self.descriptors),
         }
     }
 
-    /// Takes new connections, so many a turn. Beyond the limit a few are taken to be told so; beyond those, or without
-    /// descriptors, nobody is taken until somebody leaves.
+    /// Accepts new connections, at most [`ACCEPT_BUDGET`] per listener and turn. Over the limit, up to [`MAX_REFUSED`] are
+    /// accepted to be answered with 503. Without free descriptors, accepting pauses until a connection ends.
     pub(super) fn accept(&mut self) {
         if self.accept_after > self.now.time {
             return;
@@ -45,20 +47,23 @@ impl Server {
                     break;
                 }
                 match self.listeners[index].accept() {
-                    Ok(Accepted::Socket(socket, peer)) => self.accepted(socket, peer),
+                    Ok(Accepted::Socket(socket, peer)) => self.add_conn(socket, peer),
                     Ok(Accepted::Nobody) => break,
                     Ok(Accepted::Exhausted) => {
                         self.hub.state.stats.accept_pauses += 1;
-                        // Each descriptor that is freed is taken at once, and the next try may fail again.
-                        if self.complain_after <= self.now.time {
-                            warn!("no descriptor for one more connection: accepting pauses");
-                            self.complain_after = self.now.time.after(COMPLAINT_PAUSE);
+                        // Accepting may fail often: each freed descriptor is used at once.
+                        if self.warn_after <= self.now.time {
+                            warn!(
+                                "no free file descriptor: accepting pauses until a connection ends; raise LimitNOFILE= or \
+                                 ulimit -n"
+                            );
+                            self.warn_after = self.now.time.after(WARNING_INTERVAL);
                         }
                         self.accept_after = self.now.time.after(ACCEPT_PAUSE);
                         return;
                     }
                     Err(error) => {
-                        error!("accepting failed: {error}");
+                        error!("cannot accept connections on {}: {error}", self.listeners[index]);
                         self.accept_after = self.now.time.after(ACCEPT_PAUSE);
                         return;
                     }
@@ -67,7 +72,8 @@ impl Server {
         }
     }
 
-    pub(super) fn accepted(&mut self, socket: Socket, peer: Option<IpAddr>) {
+    /// Adds a connection that was accepted. Over the limit it only gets a 503.
+    pub(super) fn add_conn(&mut self, socket: Socket, peer: Option<IpAddr>) {
         let refused = self.is_full();
         let mut exchange = Exchange::new(self.now, &self.hub.config().limits);
         exchange.peer = peer;
@@ -82,8 +88,8 @@ impl Server {
         conn.refused = refused;
         self.refused += usize::from(refused);
         if let Err(error) = conn.socket.register(self.poll.registry(), Token(CONNS + key.key().index())) {
-            error!("a connection could not be watched: {error}");
-            return self.doom(key);
+            error!("cannot register a connection with epoll: {error}");
+            return self.drop_conn(key);
         }
         if refused {
             self.replied.push(key);
@@ -92,11 +98,11 @@ impl Server {
     }
 }
 
-/// Connections one listener may bring in a turn.
+/// Connections that one listener accepts in a turn.
 const ACCEPT_BUDGET: usize = 64;
-/// How long accepting rests when there was no descriptor, unless a connection ends before.
+/// How long accepting pauses after an error, unless a connection ends before.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often the log says so at most.
-const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
-/// Connections beyond the limit that are open at once only to be told so.
-const TURNED_AWAY: usize = 16;
+/// The least time between two warnings about missing descriptors.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+/// Connections over the limit that may be open at once, to be answered with 503.
+const MAX_REFUSED: usize = 16;

@@ -1,5 +1,5 @@
-//! The sockets of the link to Redis (docs/cluster.md): opened when the link wants them, read within a turn's budget like all
-//! others, and written after the clients of this relay.
+//! The two connections to Redis (docs/cluster.md): opened when [`Cluster`](crate::cluster::Cluster) wants them, read within
+//! the same budget as clients, and written after the clients of this relay.
 
 pub mod links;
 
@@ -26,28 +26,28 @@ use crate::{
 };
 
 impl Server {
-    /// When something about the link must be done if nothing happens before.
+    /// When [`Server::expire_cluster`] or [`Server::pump_cluster`] is due if no event occurs before.
     pub(super) fn cluster_deadline(&self) -> Time {
-        let doze = self.cluster.doze.unwrap_or(Time::NEVER);
-        doze.min(match self.cluster.resolver.finding_until() {
-            // While the name is being resolved no connection can be opened; one that is established goes on.
+        let poll = self.cluster.paused_until.unwrap_or(Time::NEVER);
+        poll.min(match self.cluster.resolver.finding_until() {
+            // While the name is being resolved, no connection can be opened; an open one continues to work.
             Some(until) => self.hub.cluster.deadline(false).min(until),
             None => self.hub.cluster.deadline(true),
         })
     }
 
-    /// Takes the configuration of the link.
+    /// Applies `[redis]`. A changed address closes both connections.
     pub(super) fn configure_cluster(&mut self) {
         let config = self.hub.config().clone();
-        let longest = longest(&config.limits);
-        if events::cluster::configure(&mut self.hub, &config.redis, longest) {
+        let max_publication = max_publication(&config.limits);
+        if events::cluster::configure(&mut self.hub, &config.redis, max_publication) {
             let waiting = core::mem::take(&mut self.cluster.waiting);
             self.cluster = Links { waiting, ..Links::default() };
         }
-        warn_of_distrust(&config);
+        warn_if_untrusted(&config);
     }
 
-    /// Something happened on a connection to Redis.
+    /// Handles an event of a connection to Redis.
     pub(super) fn handle_cluster(&mut self, event: &Event) {
         let role = role(event.token().0 - tokens::REDIS);
         let Some(link) = &mut self.cluster.links[role as usize] else { return };
@@ -59,78 +59,79 @@ impl Server {
             }
         }
         link.hung_up |= event.is_read_closed() || event.is_error();
-        // Who has more to read than a turn's budget is read from when the next turn begins.
-        if (event.is_readable() || link.hung_up) && !self.cluster.again[role as usize] {
+        // A scheduled connection is read at the beginning of the next turn.
+        if (event.is_readable() || link.hung_up) && !self.cluster.read_scheduled[role as usize] {
             self.read_link(role);
-            self.start_doze(role);
+            self.pause_subscription(role);
         }
         self.write_link(role);
     }
 
-    /// Of a busy channel on which nothing is for anybody here each message would wake the loop for nothing, which costs ten
-    /// times what the message does. Then the subscription is looked at every 20 ms until something is for somebody again.
-    fn start_doze(&mut self, role: Role) {
-        let bored = self.cluster.unwanted >= UNWANTED && !self.cluster.again[role as usize];
+    /// Pauses events of the subscription if none of its last messages had a receiver here. Waking the event loop for each
+    /// message costs ten times as much as skipping the message, so the subscription is then polled every 20 ms.
+    fn pause_subscription(&mut self, role: Role) {
+        let idle = self.cluster.unwanted >= PAUSE_AFTER && !self.cluster.read_scheduled[role as usize];
         let link = self.cluster.links[role as usize].as_mut().filter(|link| !link.hung_up);
-        if let (Role::Subscriber, true, Some(link), None) = (role, bored, link, self.cluster.doze)
+        if let (Role::Subscriber, true, Some(link), None) = (role, idle, link, self.cluster.paused_until)
             && link.socket.deregister(self.poll.registry()).is_ok()
         {
-            self.cluster.doze = Some(self.now.time.after(DOZE));
+            self.cluster.paused_until = Some(self.now.time.after(PAUSE));
         }
     }
 
-    /// Looks at the subscription; watches it again if there is nothing, or something for somebody.
-    fn end_doze(&mut self) {
-        self.cluster.doze = None;
+    /// Polls the paused subscription. Its events resume if it is empty, or had a message with a receiver here.
+    fn poll_subscription(&mut self) {
+        self.cluster.paused_until = None;
         let before = self.hub.state.stats.redis_received;
         self.read_link(Role::Subscriber);
         let Some(link) = &mut self.cluster.links[Role::Subscriber as usize] else { return };
-        if self.cluster.unwanted >= UNWANTED && self.hub.state.stats.redis_received > before {
-            self.cluster.doze = Some(self.now.time.after(DOZE));
+        if self.cluster.unwanted >= PAUSE_AFTER && self.hub.state.stats.redis_received > before {
+            self.cluster.paused_until = Some(self.now.time.after(PAUSE));
             return;
         }
         self.cluster.unwanted = 0;
-        let watched = link.socket.register(self.poll.registry(), Token(tokens::REDIS + Role::Subscriber as usize));
-        if let Err(error) = watched {
+        let registered = link.socket.register(self.poll.registry(), Token(tokens::REDIS + Role::Subscriber as usize));
+        if let Err(error) = registered {
             self.end_link(Role::Subscriber, &error.to_string(), false);
         }
     }
 
-    /// Reads on where a turn's budget was used up.
-    pub(super) fn read_cluster_again(&mut self) {
+    /// Reads the connections that used up their budget in the last turn.
+    pub(super) fn read_scheduled_links(&mut self) {
         for role in ROLES {
-            if core::mem::take(&mut self.cluster.again[role as usize]) {
+            if core::mem::take(&mut self.cluster.read_scheduled[role as usize]) {
                 self.read_link(role);
             }
         }
     }
 
+    /// Reads a connection and handles what it received, up to the budget of a turn.
     fn read_link(&mut self, role: Role) {
         let mut buffer = core::mem::take(&mut self.buffer);
         while let Some(link) = &mut self.cluster.links[role as usize] {
             let more = link.hung_up || matches!(link.socket, Socket::Unix(_));
             match link.socket.read(&mut buffer) {
-                Ok(0) => self.end_link(role, "it closed the connection", false),
+                Ok(0) => self.end_link(role, "Redis closed the connection", false),
                 Ok(length) => {
                     let mut input = &buffer[..length];
-                    let before = self.reach();
+                    let before = self.counters();
                     while !input.is_empty() {
                         if !events::cluster::handle_input(&mut self.hub, role, &mut input, self.now) {
                             break;
                         }
-                        if self.hub.state.is_pressed() {
+                        if self.hub.state.needs_flush() {
                             self.carry_out();
                         }
                     }
                     if role == Role::Subscriber {
-                        let (received, reached) = self.reach();
-                        let for_nobody = reached == before.1;
+                        let (received, reached) = self.counters();
+                        let without_receiver = reached == before.1;
                         self.cluster.unwanted =
-                            if for_nobody { self.cluster.unwanted + received - before.0 } else { 0 };
+                            if without_receiver { self.cluster.unwanted + received - before.0 } else { 0 };
                     }
                     self.drop_links();
-                    // A full buffer is a turn's budget, a part-full one means that the socket is empty.
-                    self.cluster.again[role as usize] = length == buffer.len();
+                    // A full buffer is the budget of a turn. A partly filled one means that the socket is empty.
+                    self.cluster.read_scheduled[role as usize] = length == buffer.len();
                     if length == buffer.len() || !more {
                         break;
                     }
@@ -143,12 +144,14 @@ impl Server {
         self.buffer = buffer;
     }
 
-    /// What has come over Redis so far, and what of it was for somebody: queued for clients, or siblings' answers to them.
-    fn reach(&self) -> (u64, u64) {
+    /// Counts what was received over Redis, and what reached a receiver here: frames queued for clients, or answers from other
+    /// relays.
+    fn counters(&self) -> (u64, u64) {
         let stats = &self.hub.state.stats;
         (stats.redis_received, stats.delivered + stats.emitted + self.hub.cluster.answers())
     }
 
+    /// Writes the output of a connection as far as the socket allows.
     fn write_link(&mut self, role: Role) {
         while let Some(link) = self.cluster.links[role as usize].as_mut().filter(|link| link.connected) {
             let output = self.hub.cluster.output(role);
@@ -156,7 +159,7 @@ impl Server {
                 break;
             }
             match link.socket.write(output) {
-                Ok(0) => self.end_link(role, "it takes nothing", false),
+                Ok(0) => self.end_link(role, "the socket accepts no bytes", false),
                 Ok(written) => self.hub.cluster.wrote(role, written),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -165,31 +168,32 @@ impl Server {
         }
     }
 
-    fn end_link(&mut self, role: Role, why: &str, unconnected: bool) {
-        if unconnected {
+    /// Reports that a connection ended or could not be opened.
+    fn end_link(&mut self, role: Role, why: &str, connect_failed: bool) {
+        if connect_failed {
             self.cluster.resolver.try_next();
         }
         self.hub.cluster.handle_end(role, why, &mut self.hub.state, &mut self.hub.log);
         self.drop_links();
     }
 
-    /// Closes what the link has given up.
+    /// Closes the sockets of connections that [`Cluster`](crate::cluster::Cluster) has given up.
     fn drop_links(&mut self) {
         for role in ROLES {
             if !self.hub.cluster.has_link(role) {
                 self.cluster.links[role as usize] = None;
                 if role == Role::Subscriber {
-                    (self.cluster.doze, self.cluster.unwanted) = (None, 0);
+                    (self.cluster.paused_until, self.cluster.unwanted) = (None, 0);
                 }
             }
         }
     }
 
-    /// Opens what the link wants open, and sends what it wants sent: behind everything for the members of this relay.
+    /// Opens the connections that are due, and sends what is queued. Called after the clients of this relay were flushed.
     pub(super) fn pump_cluster(&mut self) {
         for role in ROLES {
             if self.hub.cluster.wants_dial(role, self.now.time) {
-                self.dial(role);
+                self.connect_link(role);
             }
         }
         loop {
@@ -197,20 +201,22 @@ impl Server {
             let before = self.hub.cluster.output(Role::Publisher).len();
             ROLES.into_iter().for_each(|role| self.write_link(role));
             let after = self.hub.cluster.output(Role::Publisher).len();
-            // What is left waits for the socket; what was written makes room for more.
+            // Written bytes make room for more. The rest waits until the socket is writable.
             if after > 0 || before == 0 {
                 break;
             }
         }
     }
 
-    fn dial(&mut self, role: Role) {
+    /// Begins to connect, unless the name must be resolved first.
+    fn connect_link(&mut self, role: Role) {
         let Some(url) = self.hub.cluster.url().cloned() else { return };
         let opened = match &url.place {
             Place::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
             Place::Tcp(host, port) => {
                 let (poll, made) = (&self.poll, &mut self.waker);
-                match self.cluster.resolver.find(host, *port, FINDING, self.now.time, &mut || waker(made, poll)) {
+                match self.cluster.resolver.find(host, *port, RESOLVE_TIMEOUT, self.now.time, &mut || waker(made, poll))
+                {
                     None => return,
                     Some(found) => found.and_then(TcpStream::connect).map(|stream| {
                         let _ = stream.set_nodelay(true);
@@ -225,7 +231,7 @@ impl Server {
         });
         self.hub.cluster.dialled(role, self.now.time);
         match registered {
-            // Its first event says that it is connected; a Unix socket is at once.
+            // The first event of a TCP socket reports that it is connected; Unix sockets connect at once.
             Ok(socket) => {
                 let connected = matches!(socket, Socket::Unix(_));
                 self.cluster.links[role as usize] = Some(Link { socket, connected, hung_up: false });
@@ -234,10 +240,10 @@ impl Server {
         }
     }
 
-    /// Does what time brings.
+    /// Handles deadlines that have passed.
     pub(super) fn expire_cluster(&mut self) {
-        if self.cluster.doze.is_some_and(|until| until <= self.now.time) {
-            self.end_doze();
+        if self.cluster.paused_until.is_some_and(|until| until <= self.now.time) {
+            self.poll_subscription();
         }
         if self.hub.cluster.deadline(true) <= self.now.time {
             self.hub.cluster.handle_timeout(&mut self.hub.state, &mut self.hub.log);
@@ -245,12 +251,12 @@ impl Server {
         }
     }
 
-    /// A request waits until Redis has said what it is about.
+    /// Lets a request wait for its look-up in Redis.
     pub(super) fn await_lookup(&mut self, key: ConnKey, view: View) {
         self.cluster.waiting.push((key, view));
     }
 
-    /// Answers those whose answer is there; whether there were any.
+    /// Answers the requests whose look-up has ended. Returns whether there were any.
     pub(super) fn answer_lookups(&mut self) -> bool {
         let before = self.cluster.waiting.len();
         for (key, view) in core::mem::take(&mut self.cluster.waiting) {
@@ -265,12 +271,12 @@ impl Server {
         self.cluster.waiting.len() < before
     }
 
-    /// Relay takes its leave: siblings are told.
+    /// Announces the shutdown to other relays.
     pub(super) fn leave_cluster(&mut self) {
         self.hub.cluster.leave(&mut self.hub.state);
     }
 
-    /// Whether siblings know.
+    /// Whether the announcement was sent, or cannot be.
     pub(super) fn has_left_cluster(&self) -> bool {
         self.hub.cluster.is_done(&self.hub.state)
     }
@@ -280,21 +286,26 @@ fn role(index: usize) -> Role {
     if index == Role::Subscriber as usize { Role::Subscriber } else { Role::Publisher }
 }
 
-/// Bytes of the longest thing on a channel: control characters in a body are six in JSON.
-fn longest(limits: &Limits) -> u64 {
+/// The size limit in bytes of a message on a channel: JSON needs six bytes for a control character.
+fn max_publication(limits: &Limits) -> u64 {
     limits.body.max(limits.message).saturating_mul(6).saturating_add(64 * 1024)
 }
 
-fn warn_of_distrust(config: &Config) {
+fn warn_if_untrusted(config: &Config) {
     let redis = &config.redis;
     if redis.url.is_some() && !redis.trust_from_sys && redis.secret.is_none() {
-        warn!("redis.trust_from_sys is false and there is no redis.secret: nothing that siblings publish is believed");
+        warn!(
+            "redis.trust_from_sys is false and there is no redis.secret: messages from other relays are \
+             rejected; set the same redis.secret on all relays"
+        );
     }
 }
 
+/// Both connections.
 const ROLES: [Role; 2] = [Role::Subscriber, Role::Publisher];
-/// Messages in a row for nobody here, and how long none is looked at after that.
-const UNWANTED: u64 = 100;
-const DOZE: Duration = Duration::from_millis(20);
-/// How long a search for the server's name may take.
-const FINDING: Duration = Duration::from_secs(5);
+/// Messages in a row without a receiver here, after which the subscription is polled.
+const PAUSE_AFTER: u64 = 100;
+/// The interval of these polls.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long resolving the name in `redis.url` may take.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! One connection: a socket, what is spoken on it, and a deadline.
+//! A connection: a socket, the state of its protocol, and a deadline.
 
 use std::{
     io::{self, Read, Write},
@@ -19,69 +19,68 @@ use crate::{
     websocket::peer::Peer,
 };
 
-/// A TCP or Unix connection. An idle WebSocket costs this, 64 bytes, and nothing else on this floor but an entry of 16
-/// bytes among the timers.
+/// A TCP or Unix connection. An idle WebSocket costs these 64 bytes and an entry of 16 bytes in the timers.
 pub struct Conn {
     /// The socket.
     pub socket: Socket,
-    /// What is spoken on it.
+    /// The protocol and its state.
     pub state: State,
-    /// The earliest entry among the timers that still counts for this connection.
+    /// The time of this connection's valid entry in the timers.
     pub armed: Time,
-    /// A write was not finished: the socket's becoming writable is awaited.
+    /// The last write was not complete; the next one waits until the socket is writable.
     pub blocked: bool,
-    /// Reading was put off while the peer did not read its replies.
-    pub held: bool,
-    /// The peer will send no more: read until the end is seen, since there will be no other event.
+    /// Reading is paused while a request is parked or too many replies are unsent.
+    pub paused: bool,
+    /// The peer has hung up. Reads must continue until the end, since epoll reports no further edge.
     pub hung_up: bool,
-    /// It stands in the list of those with more to read: once, or it would get as many turns' budgets as it stands there.
-    pub again: bool,
-    /// It is to be freed at the end of the turn.
-    pub doomed: bool,
-    /// It was accepted only to be told that there is no place.
+    /// It is in the list of connections to read in the next turn. It must be there only once: each entry is a read budget.
+    pub read_scheduled: bool,
+    /// It is closed and freed at the end of the turn.
+    pub dropped: bool,
+    /// It is over the limit, and only stays open to send the refusal.
     pub refused: bool,
 }
 
-// With debug assertions mio keeps more in its sockets.
+// With debug assertions, mio's sockets are larger.
 #[cfg(not(debug_assertions))]
 const _: () = assert!(size_of::<Conn>() <= 64);
 
-/// What is spoken on a connection.
+/// The protocol of a connection.
 pub enum State {
-    /// Requests and replies.
+    /// HTTP.
     Http(Box<Exchange>),
     /// A client's WebSocket.
     WebSocket(WebSocket),
-    /// A WebSocket that tries to take over from polling.
+    /// A WebSocket that probes, to take over an Engine.IO session from polling.
     Probe(Box<Probe>),
 }
 
-/// A WebSocket's place: 32 bytes, of which `peer` is one pointer that is null between messages.
+/// The state of a WebSocket: 32 bytes. `peer` is one pointer, which is null between messages.
 pub struct WebSocket {
-    /// Whose it is.
+    /// The client it carries.
     pub client: ClientKey,
-    /// What stays of unfinished input.
+    /// The decoder, with incomplete input.
     pub peer: Peer,
-    /// When to ping, or to give up.
+    /// When to send a ping or close the connection.
     pub deadline: Time,
-    /// How far it has come.
+    /// The phase of its life.
     pub phase: Phase,
 }
 
-/// A WebSocket on trial. The client's messages still go elsewhere, so it has an output of its own.
+/// A probing WebSocket. The session still uses polling, so the probe has its own output buffer.
 pub struct Probe {
-    /// Whose it is to become.
+    /// The client whose session it may take over.
     pub client: ClientKey,
-    /// What stays of unfinished input.
+    /// The decoder, with incomplete input.
     pub peer: Peer,
-    /// What is to be sent.
+    /// The unsent bytes.
     pub output: Vec<u8>,
-    /// Whether it has probed.
+    /// Whether `2probe` was answered. It is answered only once, to bound `output`.
     pub answered: bool,
 }
 
 impl Probe {
-    /// Writes what is to be sent.
+    /// Writes the output until it is empty or the socket would block.
     pub fn write_to(&mut self, out: &mut impl Write) -> io::Result<Flushed> {
         while !self.output.is_empty() {
             match out.write(&self.output) {
@@ -96,48 +95,48 @@ impl Probe {
     }
 }
 
-/// The life of a WebSocket.
+/// The phase of a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Messages go both ways.
+    /// Messages are exchanged.
     Open,
-    /// The same, but a ping waits for a sign of life.
+    /// Messages are exchanged, and a ping waits for any sign of life.
     Pinged,
-    /// Our close is queued or sent: the peer's, or the end of its patience, is awaited.
+    /// Our close frame is queued or sent. The peer must answer it before the deadline.
     Closing,
-    /// The peer broke the protocol: what it still sends means nothing and is thrown away until it reads our close.
+    /// The peer broke the protocol: further input is discarded until the peer closes or the deadline passes.
     Broken,
-    /// Both closes were said: the connection ends when the outbox is empty.
+    /// Both sides have sent a close frame: the connection ends when the outbox is empty.
     Closed,
 }
 
 impl Conn {
-    /// A connection that begins with HTTP.
+    /// A new connection. Every connection begins with HTTP.
     pub fn new(socket: Socket, exchange: Exchange) -> Conn {
         Conn {
             socket,
             state: State::Http(Box::new(exchange)),
             armed: Time::NEVER,
             blocked: false,
-            held: false,
+            paused: false,
             hung_up: false,
-            again: false,
-            doomed: false,
+            read_scheduled: false,
+            dropped: false,
             refused: false,
         }
     }
 
-    /// When it wants to be looked at again.
+    /// When its deadline passes.
     pub fn poll_timeout(&self) -> Time {
         match &self.state {
             State::Http(exchange) => exchange.poll_timeout(),
             State::WebSocket(websocket) => websocket.deadline,
-            // Its engine knows.
+            // The deadline of its Engine.IO session applies.
             State::Probe(_) => Time::NEVER,
         }
     }
 
-    /// The client it carries, or that awaits something of it.
+    /// The client that depends on this connection: its WebSocket, its probe, its poll or its pending login.
     pub fn owner(&self) -> Option<ClientKey> {
         match &self.state {
             State::Http(exchange) => match exchange.parked() {
@@ -149,7 +148,7 @@ impl Conn {
         }
     }
 
-    /// The client it carries.
+    /// The client whose WebSocket this is.
     pub fn client(&self) -> Option<ClientKey> {
         match &self.state {
             State::Http(_) | State::Probe(_) => None,
@@ -158,7 +157,7 @@ impl Conn {
     }
 }
 
-/// A stream of either family; eight bytes.
+/// A TCP or Unix stream; eight bytes.
 pub enum Socket {
     /// TCP.
     Tcp(TcpStream),
@@ -167,8 +166,8 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Asks for both directions' edges, once and for all: one `epoll_ctl` in a connection's life, since closing the
-    /// descriptor takes it out again.
+    /// Registers for edges of both directions. This is the only `epoll_ctl` call for a connection: closing the descriptor
+    /// removes it from epoll.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         match self {
@@ -177,7 +176,7 @@ impl Socket {
         }
     }
 
-    /// Asks for no edges any more.
+    /// Removes the socket from epoll, so that it reports no events.
     pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
             Socket::Tcp(stream) => stream.deregister(registry),
@@ -185,16 +184,16 @@ impl Socket {
         }
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending side.
     pub fn shutdown(&self) {
-        // It fails only if the peer is gone already, which the next read will tell.
+        // This fails only if the peer has gone; the next read reports that.
         let _ = match self {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
         };
     }
 
-    /// Whether connecting is done (`connect(2)`, EINPROGRESS).
+    /// Whether a non-blocking connect has finished (`connect(2)`, EINPROGRESS). Errors: it has failed.
     pub fn is_connected(&self) -> io::Result<bool> {
         match self {
             Socket::Tcp(stream) => {

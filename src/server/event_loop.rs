@@ -1,4 +1,6 @@
-//! The event loop: waits, reads, handles, expires, carries out, writes, frees.
+//! The event loop. A turn is: wait, read, handle, expire, carry out effects, write, free.
+//!
+//! [`Server::run`] runs one turn after the other until relay has shut down. Effects, writes and freeing are in `flush.rs`.
 
 use core::time::Duration;
 use std::{
@@ -7,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use log::{debug, info, warn};
+use log::{debug, info};
 use mio::{Events, Poll, Token, Waker, event::Event};
 use sd_notify::NotifyState;
 
@@ -21,7 +23,7 @@ use super::{
     logger,
     message_log::writer::Writer,
     options::Options,
-    process::{self, BadConfig, Manager, Origin, Signals},
+    process::{self, BadConfig, Manager, Signals},
     startup,
     timers::Timers,
     tokens::{self, CONNS, LISTENERS},
@@ -30,7 +32,6 @@ use super::{
 use crate::{
     api::{Site, assets::Asset, guesses::Guesses},
     clock::{Now, Time},
-    config::Auth,
     engineio::engine::Expired,
     events,
     frame::Opcode,
@@ -40,7 +41,7 @@ use crate::{
     message::MessageId,
 };
 
-/// Everything that relay touches.
+/// The sockets, clocks, files and timers, and the [`Hub`] that they serve.
 pub struct Server {
     pub(super) poll: Poll,
     pub(super) clock: Clock,
@@ -50,7 +51,7 @@ pub struct Server {
     pub(super) signals: Signals,
     pub(super) manager: Manager,
     pub(super) conns: Slots<ConnKey, Conn>,
-    /// How many of them were only accepted to be refused.
+    /// How many of them are over the limit, and only stay open to send the refusal.
     pub(super) refused: usize,
     pub(super) hub: Hub,
     pub(super) site: Site,
@@ -58,53 +59,43 @@ pub struct Server {
     pub(super) hooks: HookLinks,
     pub(super) cluster: RedisLinks,
     pub(super) waker: Option<Arc<Waker>>,
-    /// Wrong admin tokens.
+    /// Counts of wrong admin tokens.
     pub(super) guesses: Guesses,
     pub(super) timers: Timers<ConnKey>,
-    /// The deadlines of sessions of Engine.IO, which may be without a connection.
+    /// The deadlines of Engine.IO sessions, which may have no connection.
     pub(super) engines: Timers<ClientKey>,
-    /// How many connections the machine allows.
+    /// How many connections the descriptor limit allows.
     pub(super) descriptors: u64,
-    /// Accepting is put off until then, or until a connection ends.
+    /// Accepting is paused until then, or until a connection ends.
     pub(super) accept_after: Time,
-    /// Not to fill the log with it.
-    pub(super) complain_after: Time,
-    /// Connections with more to read than they may in one turn.
-    pub(super) again: Vec<ConnKey>,
-    /// HTTP connections with something to write.
+    /// When the next warning about missing descriptors may be logged.
+    pub(super) warn_after: Time,
+    /// Connections to read in the next turn although epoll reports no new edge.
+    pub(super) scheduled_reads: Vec<ConnKey>,
+    /// HTTP connections and probes with something to write.
     pub(super) replied: Vec<ConnKey>,
-    /// Connections to be freed at the end of the turn.
-    pub(super) doomed: Vec<ConnKey>,
-    /// Lent to every read.
+    /// Connections to close and free at the end of the turn.
+    pub(super) dropped: Vec<ConnKey>,
+    /// The shared buffer of all reads.
     pub(super) buffer: Box<[u8]>,
-    /// Lent to every flush.
+    /// The clients to flush, kept for its capacity.
     pub(super) flushing: Vec<ClientKey>,
-    /// When the service manager wants to hear something.
-    pub(super) tick: Time,
-    /// Messages published when it was told last, and when.
-    pub(super) told: (u64, Time),
-    /// Relay takes its leave, and is gone by then.
+    /// When the next status message to the service manager is due.
+    pub(super) status_due: Time,
+    /// The number of published messages at the last status message, and its time.
+    pub(super) last_status: (u64, Time),
+    /// The deadline of the shutdown, once it has begun.
     pub(super) stopping: Option<Time>,
 }
 
 impl Server {
-    /// Reads the configuration, opens the sockets, and is ready to run.
+    /// Reads the configuration and opens the listening sockets.
+    ///
+    /// Errors: the configuration is not usable, exposes a demo key, or the operating system refuses a socket.
     pub fn new(options: Options) -> Result<Server, Fatal> {
         let config = options.origin.load().map_err(Fatal::Config)?;
         logger::init(config.log_level);
-        match &options.origin {
-            Origin::File(path) => info!("relay {} with {}", env!("CARGO_PKG_VERSION"), path.display()),
-            Origin::Demo => warn!(
-                "relay {} with the BUILT-IN DEMO SETTING: its keys are public; write a configuration before others can reach it",
-                env!("CARGO_PKG_VERSION")
-            ),
-        }
-        if config.sources.is_empty() && config.namespaces.values().all(|namespace| namespace.auth != Auth::Open) {
-            warn!("no [sources.NAME] is configured: nobody can connect or notify");
-        }
-        if config.limits.unsent < config.limits.message {
-            warn!("limits.unsent is below limits.message: two large messages at once close a client that reads well");
-        }
+        startup::log_configuration(&options.origin, &config);
         let descriptors = process::raise_descriptors().saturating_sub(SPARE_DESCRIPTORS).max(1);
         let failed = |what: &'static str| move |error| Fatal::Io(what, error);
         let poll = Poll::new().map_err(failed("epoll"))?;
@@ -118,7 +109,7 @@ impl Server {
         if let Some(open) = startup::exposure(&config, &options, &listeners) {
             let why = format!(
                 "a source has a demo key, which everybody knows, and {open} can be reached from other machines: \
-                 use keys of your own, or say --allow-demo-keys"
+                 use keys of your own, or pass --allow-demo-keys"
             );
             return Err(Fatal::Config(BadConfig(vec![why])));
         }
@@ -151,14 +142,14 @@ impl Server {
             engines: Timers::new(),
             descriptors,
             accept_after: Time::START,
-            complain_after: Time::START,
-            again: Vec::new(),
+            warn_after: Time::START,
+            scheduled_reads: Vec::new(),
             replied: Vec::new(),
-            doomed: Vec::new(),
+            dropped: Vec::new(),
             buffer: vec![0; READ_BUDGET].into(),
             flushing: Vec::new(),
-            tick: Time::NEVER,
-            told: (0, Time::START),
+            status_due: Time::NEVER,
+            last_status: (0, Time::START),
             stopping: None,
         };
         for (index, listener) in server.listeners.iter_mut().enumerate() {
@@ -174,45 +165,59 @@ impl Server {
         Ok(server)
     }
 
-    /// Turns until relay is told to stop and has taken its leave.
+    /// Runs until SIGTERM or SIGINT has shut relay down. Errors: waiting for events fails.
     pub fn run(mut self) -> Result<(), Fatal> {
         if let Some(interval) = self.manager.interval {
-            self.tick = self.now.time.after(interval);
+            self.status_due = self.now.time.after(interval);
         }
-        self.manager.tell(&[NotifyState::Ready, NotifyState::Status("no session yet")]);
+        self.manager.tell(&[NotifyState::Ready, NotifyState::Status("no sessions yet")]);
         let mut events = Events::with_capacity(1024);
-        loop {
-            let wait = self.wait();
-            match self.poll.poll(&mut events, wait) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    return Err(Fatal::Io("epoll", error));
-                }
-                _ => self.now = self.clock.now(),
-            }
-            self.hub.begin_turn(self.now);
-            self.read_cluster_again();
-            for event in &events {
-                self.dispatch(event);
-            }
-            self.read_again();
-            self.accept();
+        while !self.is_stopped() {
+            self.wait(&mut events).map_err(|error| Fatal::Io("epoll", error))?;
+            self.read_and_handle(&events);
             self.expire();
             self.finish_turn();
             self.write_log();
-            let idle = self.conns.is_empty() && self.hub.hooks.is_empty() && self.has_left_cluster();
-            if self.stopping.is_some_and(|deadline| idle || self.now.time >= deadline) {
-                break;
-            }
         }
         self.finish_log();
         info!("stopped with {} connections left", self.conns.len());
         Ok(())
     }
 
-    /// How long there is nothing to do.
-    fn wait(&self) -> Option<Duration> {
+    /// Waits for events, and reads the clocks once for the whole turn.
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let timeout = self.timeout();
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => self.now = self.clock.now(),
+        }
+        self.hub.begin_turn(self.now);
+        Ok(())
+    }
+
+    /// Reads whatever is readable, handles it, and accepts new connections.
+    fn read_and_handle(&mut self, events: &Events) {
+        self.read_scheduled_links();
+        for event in events {
+            self.dispatch(event);
+        }
+        self.read_scheduled();
+        self.accept();
+    }
+
+    /// Whether the shutdown is complete, or its deadline has passed.
+    fn is_stopped(&self) -> bool {
+        let idle = self.conns.is_empty() && self.hub.hooks.is_empty() && self.has_left_cluster();
+        self.stopping.is_some_and(|deadline| idle || self.now.time >= deadline)
+    }
+
+    /// How long to wait for events: until the next deadline, or not at all if there is work left.
+    fn timeout(&self) -> Option<Duration> {
         let accepting = self.can_accept() && self.listeners.iter().any(|listener| listener.ready);
-        if !self.again.is_empty() || self.cluster.wants_turn() || (accepting && self.accept_after <= self.now.time) {
+        if !self.scheduled_reads.is_empty()
+            || self.cluster.wants_turn()
+            || (accepting && self.accept_after <= self.now.time)
+        {
             return Some(Duration::ZERO);
         }
         let retry = if accepting { self.accept_after } else { Time::NEVER };
@@ -223,18 +228,19 @@ impl Server {
             .min(self.hub.deadline())
             .min(self.hooks_deadline())
             .min(self.cluster_deadline())
-            .min(self.tick)
+            .min(self.status_due)
             .min(self.message_log.as_ref().map_or(Time::NEVER, Writer::deadline))
             .min(retry)
             .min(self.stopping.unwrap_or(Time::NEVER));
         (next != Time::NEVER).then(|| next.since(self.now.time))
     }
 
+    /// Handles an event of epoll.
     fn dispatch(&mut self, event: &Event) {
         match event.token() {
             Token(tokens::SIGNALS) => self.handle_signals(),
-            // It may be the message log's, or the name of the backend that was found, which is looked at in each turn.
-            Token(tokens::WAKER) => self.read_log_done(),
+            // The waker also reports resolved names, which every turn checks.
+            Token(tokens::WAKER) => self.handle_log_results(),
             Token(tokens::REDIS..) => self.handle_cluster(event),
             Token(tokens::HOOKS..) => self.handle_hooks(event),
             Token(token) if token < CONNS => {
@@ -247,10 +253,10 @@ impl Server {
                 let Some(conn) = self.conns.get_mut(key) else { return };
                 conn.hung_up |= event.is_read_closed();
                 if conn.hung_up
-                    && conn.held
+                    && conn.paused
                     && matches!(&conn.state, State::Http(exchange) if exchange.ends_with_peer())
                 {
-                    return self.doom(key);
+                    return self.drop_conn(key);
                 }
                 if conn.blocked && event.is_writable() {
                     conn.blocked = false;
@@ -259,39 +265,40 @@ impl Server {
                         None => self.replied.push(key),
                     }
                 }
-                // Who stands in the list is read from there.
-                if (event.is_readable() || event.is_read_closed() || event.is_error()) && !conn.again {
+                // A scheduled connection is read once, by `read_scheduled`.
+                if (event.is_readable() || event.is_read_closed() || event.is_error()) && !conn.read_scheduled {
                     self.read(key);
                 }
             }
         }
     }
 
-    fn read_again(&mut self) {
-        for key in core::mem::take(&mut self.again) {
+    /// Reads the connections that the last turn scheduled.
+    fn read_scheduled(&mut self) {
+        for key in core::mem::take(&mut self.scheduled_reads) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
-            conn.again = false;
-            if core::mem::take(&mut conn.held) {
+            conn.read_scheduled = false;
+            if core::mem::take(&mut conn.paused) {
                 self.handle_http(key, &[]);
             }
             self.read(key);
         }
     }
 
-    /// There is more to read, in the next turn.
-    pub(super) fn look_again(&mut self, key: ConnKey) {
-        if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.again) {
-            conn.again = true;
-            self.again.push(key);
+    /// Reads a connection in the next turn, without waiting for an event.
+    pub(super) fn schedule_read(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.read_scheduled) {
+            conn.read_scheduled = true;
+            self.scheduled_reads.push(key);
         }
     }
 
-    /// Reads once into the shared buffer and hands on what came. A full buffer is a turn's budget: the rest waits for the
-    /// next turn, behind everybody else's. A part-full one means that the socket is empty, unless the peer hung up: then
-    /// its end must be seen now, for there will be no other event.
+    /// Reads a connection and handles what it received. A full buffer is the budget of a turn: the rest is read in the next
+    /// turn, after all other connections. A partly filled buffer means that the socket is empty. If the peer has hung up,
+    /// this reads on until the end, since epoll reports no further edge; Unix sockets return short reads at any time.
     fn read(&mut self, key: ConnKey) {
         let mut buffer = core::mem::take(&mut self.buffer);
-        while let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed && !conn.held) {
+        while let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped && !conn.paused) {
             match conn.socket.read(&mut buffer) {
                 Ok(0) => {
                     self.handle_end(key);
@@ -300,11 +307,11 @@ impl Server {
                 Ok(length) => {
                     let more = conn.hung_up || matches!(conn.socket, Socket::Unix(_));
                     self.handle(key, &buffer[..length]);
-                    if self.hub.state.is_pressed() {
+                    if self.hub.state.needs_flush() {
                         self.carry_out();
                     }
                     if length == buffer.len() {
-                        self.look_again(key);
+                        self.schedule_read(key);
                         break;
                     }
                     if !more {
@@ -314,7 +321,7 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
-                    self.doom(key);
+                    self.drop_conn(key);
                     break;
                 }
             }
@@ -322,6 +329,7 @@ impl Server {
         self.buffer = buffer;
     }
 
+    /// Handles bytes from a connection by its protocol.
     fn handle(&mut self, key: ConnKey, bytes: &[u8]) {
         match self.conns.get_mut(key).map(|conn| &conn.state) {
             Some(State::Http(_)) => self.handle_http(key, bytes),
@@ -331,7 +339,7 @@ impl Server {
         }
     }
 
-    /// The peer sends no more. What it asked for in HTTP is still answered.
+    /// The peer has closed its sending side. HTTP requests that were received are still answered.
     fn handle_end(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         match &mut conn.state {
@@ -343,13 +351,31 @@ impl Server {
             }
             State::WebSocket(WebSocket { client, phase: Phase::Open | Phase::Pinged, .. }) => {
                 debug!("client {client:?} left without a closing handshake");
-                self.doom(key);
+                self.drop_conn(key);
             }
-            _ => self.doom(key),
+            _ => self.drop_conn(key),
         }
     }
 
+    /// Handles all deadlines that have passed.
     fn expire(&mut self) {
+        self.expire_conns();
+        while let Some(client) = self.engines.poll_expired(&mut self.hub.state, self.now.time) {
+            if let Expired::Probe(probe) = self.hub.state.expire_engine(client, self.now) {
+                self.drop_conn(probe);
+            }
+            self.arm_engine(client);
+        }
+        events::handle_timeout(&mut self.hub, self.now);
+        self.expire_hooks();
+        self.expire_cluster();
+        if self.status_due <= self.now.time {
+            self.send_status();
+        }
+    }
+
+    /// Handles the deadlines of connections: request timeouts, pings, and closing handshakes.
+    fn expire_conns(&mut self) {
         while let Some(key) = self.timers.poll_expired(&mut self.conns, self.now.time) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
             match &mut conn.state {
@@ -359,7 +385,7 @@ impl Server {
                         self.hub.state.stats.bad_requests += 1;
                         self.replied.push(key);
                     }
-                    Timeout::Close => self.doom(key),
+                    Timeout::Close => self.drop_conn(key),
                 },
                 State::WebSocket(websocket) => match websocket.phase {
                     Phase::Open => {
@@ -369,32 +395,21 @@ impl Server {
                     }
                     Phase::Pinged => {
                         self.hub.state.stats.ping_timeouts += 1;
-                        debug!("client {:?} answers no ping", websocket.client);
-                        self.doom(key);
+                        let timeout = self.hub.config().websocket.ping_timeout;
+                        debug!("client {:?} did not answer a ping in {timeout:?}", websocket.client);
+                        self.drop_conn(key);
                     }
-                    Phase::Closing | Phase::Broken | Phase::Closed => self.doom(key),
+                    Phase::Closing | Phase::Broken | Phase::Closed => self.drop_conn(key),
                 },
                 State::Probe(_) => {}
             }
-            if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) {
+            if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) {
                 self.timers.arm(key, conn);
             }
         }
-        while let Some(client) = self.engines.poll_expired(&mut self.hub.state, self.now.time) {
-            if let Expired::Probe(probe) = self.hub.state.expire_engine(client, self.now) {
-                self.doom(probe);
-            }
-            self.arm_engine(client);
-        }
-        events::handle_timeout(&mut self.hub, self.now);
-        self.expire_hooks();
-        self.expire_cluster();
-        if self.tick <= self.now.time {
-            self.tell_status();
-        }
     }
 
-    /// Makes sure that an engine is looked at when its deadline comes.
+    /// Adds the deadline of an Engine.IO session to the timers.
     pub(super) fn arm_engine(&mut self, client: ClientKey) {
         if let Some(engine) = self.hub.state.engine_mut(client) {
             self.engines.arm(client, engine);
@@ -402,7 +417,7 @@ impl Server {
     }
 }
 
-/// Bytes one connection may bring in a turn. A flooder with no such bound delayed another client's probe by 1.5 s.
+/// Bytes that one connection may send in a turn. Without this limit, a client that floods relay delayed others by 1.5 s.
 const READ_BUDGET: usize = 64 * 1024;
-/// Descriptors that are not for connections.
+/// Descriptors that are reserved for files, listeners and connections to Redis and the backend.
 const SPARE_DESCRIPTORS: u64 = 64;

@@ -1,4 +1,4 @@
-//! The second half of a turn: effects are carried out, what was queued is written, what is over is freed.
+//! The second half of a turn: carrying out effects, writing what is queued, and freeing closed connections.
 
 use core::time::Duration;
 
@@ -18,8 +18,8 @@ use crate::{
 };
 
 impl Server {
-    /// The second half of a turn: what was decided is done, what was queued is written, what is over is freed. Being
-    /// gone may be news for others, so it goes round until nothing is left to do.
+    /// The second half of a turn: carries out effects, writes, and frees. A disconnect can cause more work, so this repeats
+    /// until nothing is left.
     pub(super) fn finish_turn(&mut self) {
         loop {
             self.pump_hooks();
@@ -31,37 +31,41 @@ impl Server {
             }
         }
         self.pump_cluster();
-        // What Redis knows nothing of is answered at once.
+        // Look-ups that failed, for example because Redis is not connected, are answered in this turn.
         if self.answer_lookups() {
             self.carry_out();
             self.free();
         }
     }
 
+    /// Carries out all effects, then writes to all clients with queued frames.
     pub(super) fn carry_out(&mut self) {
         while let Some(effect) = self.hub.poll_effect() {
-            self.apply(effect);
+            self.carry_out_effect(effect);
         }
         self.flush();
     }
 
-    fn apply(&mut self, effect: Effect) {
+    /// Carries out one effect.
+    fn carry_out_effect(&mut self, effect: Effect) {
         match effect {
             Effect::Close { client, close } => self.close(client, close, true),
-            Effect::Admit { client } => self.admit(client),
-            Effect::Refuse { client, why } => self.turn_away(client, Reply::refusal(401, &why)),
+            Effect::Admit { client } => self.complete_login(client),
+            Effect::Refuse { client, why } => self.refuse_login(client, Reply::refusal(401, &why)),
             Effect::Rearm { client } => self.arm_engine(client),
         }
     }
 
-    pub(super) fn close(&mut self, client: ClientKey, close: Close, told: bool) {
-        if self.is_waiting(client) {
-            return self.turn_away(client, Reply::refusal(503, close.reason));
+    /// Ends a client with a close frame, its rooms with a `user_quit` if `announce`. The connection ends after the closing
+    /// handshake, or after [`CLOSE_TIMEOUT`].
+    pub(super) fn close(&mut self, client: ClientKey, close: Close, announce: bool) {
+        if self.is_login_pending(client) {
+            return self.refuse_login(client, Reply::refusal(503, close.reason));
         }
-        self.hub.end(client, Some(close), told);
+        self.hub.end(client, Some(close), announce);
         if let Some(Transport::Probing(probing)) = self.hub.state.engine_mut(client).map(|engine| &engine.transport) {
             let probe = probing.probe;
-            self.doom(probe);
+            self.drop_conn(probe);
         }
         let Some(key) = self.hub.state.conn(client) else { return };
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -69,20 +73,27 @@ impl Server {
             if websocket.phase != Phase::Broken {
                 websocket.phase = Phase::Closing;
             }
-            websocket.deadline = self.now.time.after(CLOSE_PATIENCE);
+            websocket.deadline = self.now.time.after(CLOSE_TIMEOUT);
             self.timers.arm(key, conn);
         }
     }
 
-    /// Writes once for every client and connection that has something to send.
+    /// Writes once to every client and connection that has something to send.
     fn flush(&mut self) {
+        self.flush_clients();
+        self.hub.state.end_turn();
+        self.flush_replies();
+    }
+
+    /// Writes to clients: to their WebSockets, or as the reply to their polls.
+    fn flush_clients(&mut self) {
         let mut flushing = core::mem::take(&mut self.flushing);
         self.hub.state.poll_dirty(&mut flushing);
         for client in &flushing {
-            let (conns, doomed) = (&mut self.conns, &mut self.doomed);
+            let (conns, dropped) = (&mut self.conns, &mut self.dropped);
             let carrier = self.hub.state.flush(*client, |key, outbox, turn, scratch| {
-                let Some(conn) = conns.get_mut(key).filter(|conn| !conn.doomed) else {
-                    // Its frames end with the turn.
+                let Some(conn) = conns.get_mut(key).filter(|conn| !conn.dropped) else {
+                    // The connection is gone, and the outbox must not outlive the turn's frames.
                     *outbox = Outbox::default();
                     return;
                 };
@@ -97,14 +108,14 @@ impl Server {
                     Err(_) => true,
                 };
                 if over {
-                    conn.doomed = true;
-                    doomed.push(key);
+                    conn.dropped = true;
+                    dropped.push(key);
                 }
             });
             match carrier {
                 Carrier::Socket(_) => continue,
-                // A poll that is gone takes nothing: its session ends with it.
-                Carrier::Poll(key) if self.conns.get_mut(key).is_none_or(|conn| conn.doomed) => {
+                // The poll is gone and cannot be answered. The session ends when its connection is freed.
+                Carrier::Poll(key) if self.conns.get_mut(key).is_none_or(|conn| conn.dropped) => {
                     self.hub.state.keep(*client)
                 }
                 Carrier::Poll(key) => {
@@ -114,22 +125,25 @@ impl Server {
                 }
                 Carrier::Nothing => self.hub.state.keep(*client),
             }
-            // One that polls may be at its end.
+            // A polling session ends once its last packets are sent.
             if self.hub.state.is_over(*client) {
                 self.hub.remove(*client, false);
             }
         }
         self.flushing = flushing;
-        self.hub.state.end_turn();
+    }
+
+    /// Writes HTTP replies and the output of probes.
+    fn flush_replies(&mut self) {
         for key in core::mem::take(&mut self.replied) {
-            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else { continue };
+            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) else { continue };
             let exchange = match &mut conn.state {
                 State::Http(exchange) => exchange,
                 State::Probe(probe) => {
                     match probe.write_to(&mut conn.socket) {
                         Ok(Flushed::Blocked) => conn.blocked = true,
                         Ok(Flushed::All) => {}
-                        Err(_) => self.doom(key),
+                        Err(_) => self.drop_conn(key),
                     }
                     continue;
                 }
@@ -137,48 +151,50 @@ impl Server {
             };
             match exchange.write_to(&mut conn.socket, &self.hub.config().limits, self.now) {
                 Ok(Flushed::Blocked) => conn.blocked = true,
-                Ok(Flushed::All) if exchange.is_closing() && conn.hung_up => self.doom(key),
+                Ok(Flushed::All) if exchange.is_closing() && conn.hung_up => self.drop_conn(key),
                 Ok(Flushed::All) if exchange.is_closing() => {
-                    // The peer may still be sending: a close now could reset the connection before it has read why.
+                    // The peer may still be sending. Closing now could reset the connection before the peer has read the reply.
                     conn.socket.shutdown();
                     self.timers.arm(key, conn);
                 }
                 Ok(Flushed::All) => {
-                    if conn.held {
-                        self.look_again(key);
+                    if conn.paused {
+                        self.schedule_read(key);
                     }
                 }
-                Err(_) => self.doom(key),
+                Err(_) => self.drop_conn(key),
             }
         }
     }
 
-    pub(super) fn doom(&mut self, key: ConnKey) {
-        if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) {
-            conn.doomed = true;
-            self.doomed.push(key);
+    /// Closes and frees a connection at the end of the turn.
+    pub(super) fn drop_conn(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) {
+            conn.dropped = true;
+            self.dropped.push(key);
         }
     }
 
+    /// Frees the dropped connections, and ends the clients that depend on them.
     fn free(&mut self) {
-        while let Some(key) = self.doomed.pop() {
+        while let Some(key) = self.dropped.pop() {
             let Some(conn) = self.conns.remove(key) else { continue };
             if let Some(Transport::Probing(probing)) =
                 conn.owner().and_then(|client| self.hub.state.engine_mut(client)).map(|engine| &engine.transport)
                 && probing.probe != key
             {
                 let probe = probing.probe;
-                self.doom(probe);
+                self.drop_conn(probe);
             }
             self.refused -= usize::from(conn.refused);
             if let Some(client) = conn.owner() {
                 self.hub.handle_end(client, key, self.stopping.is_none());
             }
-            // There is a descriptor again.
+            // A descriptor is free: accepting may continue.
             self.accept_after = Time::START;
         }
     }
 }
 
-/// How long a peer gets to answer our close, or to take its answer.
-pub const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a peer may take to answer our close frame, or to read the answer to its own.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl Server {
-    /// When something about hooks must be done if nothing happens before.
+    /// When [`Server::expire_hooks`] or [`Server::pump_hooks`] is due if no event occurs before.
     pub(super) fn hooks_deadline(&self) -> Time {
         let (hooks, resolving) = (&self.hub.hooks, self.hooks.resolver.finding_until());
         let calls = match resolving {
@@ -36,7 +36,7 @@ impl Server {
         self.hooks.idle_deadline().min(calls)
     }
 
-    /// Queues the calls that were made in this turn, and sends as many as the backend takes.
+    /// Queues the calls of this turn, and sends as many as `hooks` allows at once.
     pub(super) fn pump_hooks(&mut self) {
         let failed = self.hub.hooks.submit(self.now.time);
         self.finish_calls(failed);
@@ -76,6 +76,7 @@ impl Server {
         }
     }
 
+    /// Opens a connection to `address`, or to the Unix socket of `hooks.url`. Returns its index.
     fn open_link(&mut self, address: Option<SocketAddr>) -> io::Result<usize> {
         let mut socket = match (address, self.hooks.address.as_ref().map(|address| &address.place)) {
             (Some(address), _) => {
@@ -120,7 +121,7 @@ impl Server {
                 let number = link.call.take();
                 if response.reusable && !link.old {
                     link.reused = true;
-                    link.idle_until = self.now.time.after(IDLE);
+                    link.idle_until = self.now.time.after(IDLE_TIMEOUT);
                 } else {
                     self.hooks.links[index] = None;
                 }
@@ -133,7 +134,7 @@ impl Server {
                 let number = link.call;
                 self.hooks.links[index] = None;
                 if matches!(trouble, Trouble::NoConnection(_)) {
-                    // Another of its addresses may answer, or the name may have a new one.
+                    // Another address of the backend may work, or the name may have a new address.
                     self.hooks.resolver.try_next();
                 }
                 if let Some(number) = number {
@@ -143,11 +144,13 @@ impl Server {
         }
     }
 
+    /// Records that an attempt failed; the call may be retried.
     fn fail_call(&mut self, number: u64, trouble: Trouble) {
         let finished = self.hub.hooks.handle_trouble(number, trouble, self.now.time);
         self.finish_calls(finished);
     }
 
+    /// Hands finished calls to the hub, and logs when the health of the backend changes.
     fn finish_calls(&mut self, finished: Vec<Finished>) {
         for call in finished {
             if let Err(failure) = &call.result {
@@ -186,4 +189,4 @@ impl Server {
 }
 
 /// How long a connection waits for the next call: less than the 5 s after which Node's servers close it.
-const IDLE: Duration = Duration::from_secs(4);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);

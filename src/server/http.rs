@@ -1,4 +1,4 @@
-//! HTTP connections: requests in, replies out, and requests that wait for something.
+//! HTTP connections: handling requests, and answering those that waited.
 
 use super::{conn::State, event_loop::Server};
 use crate::{
@@ -8,17 +8,18 @@ use crate::{
 };
 
 impl Server {
+    /// Handles bytes from an HTTP connection: every complete request, until one waits or changes the protocol.
     pub(super) fn handle_http(&mut self, key: ConnKey, bytes: &[u8]) {
         let (config, connections) = (self.hub.config().clone(), self.conns.len());
-        let places = self.most_connections() as usize;
+        let max_connections = self.max_connections() as usize;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
-        let (mut fresh, mut counting, peer) = (bytes, None, exchange.peer);
+        let (mut fresh, mut lookup, peer) = (bytes, None, exchange.peer);
         loop {
             if !exchange.wants_input() {
                 if !fresh.is_empty() || exchange.has_input() {
                     exchange.keep(fresh);
-                    conn.held = true;
+                    conn.paused = true;
                 }
                 break;
             }
@@ -40,7 +41,7 @@ impl Server {
                 peer,
                 now: self.now,
                 connections,
-                places,
+                max_connections,
                 stopping: self.stopping.is_some(),
             };
             match api::route(&request, &mut cx) {
@@ -50,22 +51,24 @@ impl Server {
                     }
                     exchange.reply(&reply, self.now);
                 }
-                Outcome::Read(page) => match self.message_log.as_mut().is_some_and(|writer| writer.read(key, page)) {
-                    true => exchange.park(Parked::Page, &config.limits, self.now),
-                    false => exchange.reply(&Reply::refusal(503, "too many wait for the disk"), self.now),
-                },
-                Outcome::Count(view) => {
-                    exchange.park(Parked::Page, &config.limits, self.now);
-                    counting = Some(view);
+                Outcome::AwaitDisk(page) => {
+                    match self.message_log.as_mut().is_some_and(|writer| writer.read(key, page)) {
+                        true => exchange.park(Parked::Page, &config.limits, self.now),
+                        false => exchange.reply(&Reply::refusal(503, "too many requests wait for the disk"), self.now),
+                    }
                 }
-                Outcome::Ask { client, response } => {
+                Outcome::AwaitLookup(view) => {
+                    exchange.park(Parked::Page, &config.limits, self.now);
+                    lookup = Some(view);
+                }
+                Outcome::AwaitBackend { client, response } => {
                     exchange.park(Parked::Login { client, response }, &config.limits, self.now);
                 }
                 Outcome::Upgrade { client, response } => {
                     let fresh = fresh.to_vec();
                     return self.upgrade(key, client, response, &fresh);
                 }
-                Outcome::Parked { client, origin } => {
+                Outcome::AwaitPackets { client, origin } => {
                     exchange.park(Parked::Poll { client, origin }, &config.limits, self.now);
                 }
                 Outcome::Probe { client, response } => {
@@ -78,14 +81,14 @@ impl Server {
             self.replied.push(key);
         }
         self.timers.arm(key, conn);
-        if let Some(view) = counting {
+        if let Some(view) = lookup {
             self.await_lookup(key, view);
         }
     }
 
-    /// Answers a request that waits.
+    /// Replies to a parked request.
     pub(super) fn answer(&mut self, key: ConnKey, reply: Reply) {
-        let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.doomed) else { return };
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
         let Some(parked) = exchange.unpark(&self.hub.config().limits, self.now) else { return };
         if self.stopping.is_some() {

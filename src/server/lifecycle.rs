@@ -9,6 +9,7 @@ use super::{conn::State, event_loop::Server, process::BadConfig, startup::exposu
 use crate::websocket::Close;
 
 impl Server {
+    /// Reloads on SIGHUP and stops on SIGTERM or SIGINT.
     pub(super) fn handle_signals(&mut self) {
         let (terminate, reload) = self.signals.poll();
         if reload && self.stopping.is_none() {
@@ -79,15 +80,17 @@ impl Server {
             if let State::Http(exchange) = &mut conn.state
                 && exchange.is_idle()
             {
-                self.doom(key);
+                self.drop_conn(key);
             }
         }
     }
 
-    pub(super) fn tell_status(&mut self) {
+    /// Sends a status message to the service manager, and feeds its watchdog.
+    pub(super) fn send_status(&mut self) {
         let Some(interval) = self.manager.interval else { return };
-        self.tick = self.now.time.after(interval);
-        let (published, since) = core::mem::replace(&mut self.told, (self.hub.state.stats.published, self.now.time));
+        self.status_due = self.now.time.after(interval);
+        let (published, since) =
+            core::mem::replace(&mut self.last_status, (self.hub.state.stats.published, self.now.time));
         let seconds = self.now.time.since(since).as_secs_f64().max(0.001);
         let rate = (self.hub.state.stats.published - published) as f64 / seconds;
         let (sessions, rooms) = (self.hub.state.session_count(), self.hub.state.room_count());

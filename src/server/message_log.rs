@@ -1,9 +1,10 @@
-//! The message log's files. A disk can be slow, full or gone, so a thread of its own touches it: the loop hands it lines and
-//! pages to read, and goes on. The thread exists only if there is a log.
+//! The files of the message log (docs/protocol.md, Message log format). A disk can be slow, full or gone, so only a thread of
+//! its own touches it: the event loop gives it lines to write and pages to read, and never waits. Without
+//! `message_log.dir` there is no thread.
 //!
 //! The thread opens a file for each write and closes it afterwards: files may be moved or deleted at any time, and the day
-//! may change. That costs some 10 µs a write. At most one write is being done, for all files together; the lines of the
-//! meantime wait in [`MessageLog`](crate::message_log::MessageLog), which is bounded.
+//! may change. That costs about 10 µs per write. At most one write is in progress, for all files together; lines that come
+//! meanwhile wait in [`MessageLog`](crate::message_log::MessageLog), which is bounded.
 
 pub mod folder;
 pub mod writer;
@@ -12,12 +13,12 @@ use core::time::Duration;
 
 use log::{error, info};
 
-use self::writer::{Done, PATIENCE, Writer};
+use self::writer::{Done, WRITE_TIMEOUT, Writer};
 use super::event_loop::Server;
 use crate::{clock::Time, health::Health};
 
 impl Server {
-    /// The first line.
+    /// Logs the start, with version and addresses.
     pub(super) fn record_start(&mut self) {
         let listening: Vec<String> = self.listeners.iter().map(ToString::to_string).collect();
         self.hub.log.system("start", |line| {
@@ -26,33 +27,33 @@ impl Server {
         });
     }
 
-    /// Takes what the thread has done.
-    pub(super) fn read_log_done(&mut self) {
+    /// Handles the results of the thread's jobs.
+    pub(super) fn handle_log_results(&mut self) {
         while let Some(done) = self.message_log.as_mut().and_then(Writer::poll_done) {
-            self.handle_log_done(done);
+            self.handle_log_result(done);
         }
     }
 
-    fn handle_log_done(&mut self, done: Done) {
+    fn handle_log_result(&mut self, done: Done) {
         match done {
             Done::Appended(result) => {
-                let failure = result.err().map(|(lost, reason)| {
-                    self.hub.log.lose(lost);
-                    reason
+                let failure = result.err().map(|error| {
+                    self.hub.log.lose(error.lost);
+                    error.to_string()
                 });
-                self.judge_disk(failure);
+                self.update_log_health(failure);
             }
             Done::Read(conn, reply) => self.answer(conn, reply),
         }
     }
 
-    /// Notes the disk's health, and logs each change once.
-    fn judge_disk(&mut self, failure: Option<String>) {
+    /// Updates the health of the message log, and logs each change once.
+    fn update_log_health(&mut self, failure: Option<String>) {
         let Some(writer) = &mut self.message_log else { return };
         let log = &mut self.hub.log;
         let more = log.lost() > core::mem::replace(&mut writer.lost, log.lost());
         let failure = failure.or_else(|| more.then(|| "the disk does not keep up".into()));
-        writer.retry = if failure.is_some() { self.now.time.after(RETRY) } else { Time::NEVER };
+        writer.retry = if failure.is_some() { self.now.time.after(RETRY_INTERVAL) } else { Time::NEVER };
         match (&log.health, failure) {
             (Health::Failing(_), None) => {
                 info!("message log: lines are written again; {} were lost since the start", log.lost());
@@ -67,7 +68,7 @@ impl Server {
         }
     }
 
-    /// Hands over this turn's lines, unless the last ones are still being written.
+    /// Gives this turn's lines to the thread, unless the last write is still in progress.
     pub(super) fn write_log(&mut self) {
         let Some(writer) = &mut self.message_log else { return };
         writer.remove_old(self.now.day(), self.now.time);
@@ -79,32 +80,32 @@ impl Server {
             if self.hub.log.has_lines() {
                 writer.append(self.hub.log.take(), self.now.time);
             }
-        } else if !writer.late && writer.writing.is_some_and(|since| since.after(PATIENCE) <= self.now.time) {
+        } else if !writer.late && writer.writing.is_some_and(|since| since.after(WRITE_TIMEOUT) <= self.now.time) {
             writer.late = true;
-            self.judge_disk(Some(format!("the disk has not taken lines for {} s", PATIENCE.as_secs())));
+            self.update_log_health(Some(format!("a write has not finished within {} s", WRITE_TIMEOUT.as_secs())));
         } else if self.hub.log.lost() > writer.lost && self.hub.log.health == Health::Fine {
-            self.judge_disk(None);
+            self.update_log_health(None);
         }
     }
 
-    /// Writes the last line and all that wait. The process ends when they are written, or when its time is over.
+    /// Writes the last lines before the process ends. Waits for the disk up to the shutdown's deadline.
     pub(super) fn finish_log(&mut self) {
         let Some(connections) = self.message_log.as_ref().map(|_| self.conns.len()) else { return };
         self.hub.log.system("stop", |line| line.shown("connections_left", connections));
-        let end = self.stopping.unwrap_or(self.now.time).max(self.now.time.after(LAST_WRITE));
+        let end = self.stopping.unwrap_or(self.now.time).max(self.now.time.after(MIN_FINAL_WRITE));
         loop {
             self.now = self.clock.now();
             self.write_log();
             let Some(writer) = self.message_log.as_mut().filter(|writer| writer.is_writing()) else { return };
             let Some(done) = writer.wait_done(end.since(self.now.time)) else {
-                return error!("message log: the disk did not take the last lines in time");
+                return error!("message log: the last lines were lost: the disk did not write them in time");
             };
-            self.handle_log_done(done);
+            self.handle_log_result(done);
         }
     }
 }
 
-/// How long after a failure a line is written to see whether the disk has recovered.
-const RETRY: Duration = Duration::from_secs(30);
-/// The least time for the last lines when the process ends.
-const LAST_WRITE: Duration = Duration::from_millis(500);
+/// How long after a failure a line is written to test whether the disk has recovered.
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
+/// The least time for writing the last lines when the process ends.
+const MIN_FINAL_WRITE: Duration = Duration::from_millis(500);

@@ -1,7 +1,7 @@
-//! The world: sockets, the clock, signals, and the loop that turns bytes into meaning and back.
+//! The event loop, and everything that touches the operating system: sockets, clocks, signals, files.
 //!
-//! A turn is always **wait, read, handle, tick, carry out, write, free**. Handling never writes; writing never decides;
-//! nothing is freed in the middle of a turn.
+//! A turn is always **wait, read, handle, expire, carry out, write, free**. Handling input never writes to a socket, writing
+//! never changes the state of a client or room, and nothing is freed in the middle of a turn.
 
 pub mod admission;
 pub mod clock;

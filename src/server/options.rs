@@ -1,4 +1,4 @@
-//! What the command line decides.
+//! The options of `relay serve`.
 
 use super::process::Origin;
 use crate::config::Address;
@@ -8,8 +8,8 @@ use crate::config::Address;
 pub struct Options {
     /// Where the configuration comes from.
     pub origin: Origin,
-    /// Addresses in place of the configuration's.
+    /// Addresses to listen on; if there are any, they replace those of the configuration.
     pub listen: Vec<Address>,
-    /// Whether keys that everybody knows may be used beyond this machine.
+    /// Whether public demo keys are allowed on addresses that other machines can reach.
     pub allow_demo_keys: bool,
 }

@@ -60,7 +60,7 @@ impl Origin {
         let shown = path.display();
         let text = fs::read_to_string(path).map_err(|error| BadConfig(vec![format!("{shown}: {error}")]))?;
         let beside = path.parent().unwrap_or(Path::new("."));
-        let mut read = |file: &Path| fs::read_to_string(secret_path(file, beside)).map_err(|error| error.to_string());
+        let mut read = |file: &Path| fs::read_to_string(secret_path(file, beside));
         config::parse(&text, &mut read)
             .map_err(|problems| BadConfig(problems.iter().map(|problem| format!("{shown}:{problem}")).collect()))
     }

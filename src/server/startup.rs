@@ -1,15 +1,40 @@
-//! What relay listens on.
+//! Start: messages about the configuration, and the listening sockets.
+
+use log::{info, warn};
 
 use super::{
     fatal::Fatal,
     listener::Listener,
     options::Options,
-    process::BadConfig,
+    process::{BadConfig, Origin},
     tokens::{CONNS, LISTENERS},
 };
-use crate::config::Config;
+use crate::config::{Auth, Config};
 
-/// Opens the listeners: those of the command line, else inherited sockets, else those of the configuration.
+/// Logs where the configuration comes from, and warns about settings that hardly anybody wants.
+pub fn log_configuration(origin: &Origin, config: &Config) {
+    match origin {
+        Origin::File(path) => info!("relay {} with {}", env!("CARGO_PKG_VERSION"), path.display()),
+        Origin::Demo => warn!(
+            "relay {} with the BUILT-IN DEMO SETTING: its keys are public; write a configuration before others can reach it",
+            env!("CARGO_PKG_VERSION")
+        ),
+    }
+    if config.sources.is_empty() && config.namespaces.values().all(|namespace| namespace.auth != Auth::Open) {
+        warn!("no [sources.NAME] is configured: nobody can connect or notify");
+    }
+    if config.limits.unsent < config.limits.message {
+        warn!(
+            "limits.unsent is below limits.message ({} and {} bytes): two large messages in a row close a client as a slow \
+             consumer; raise limits.unsent",
+            config.limits.unsent, config.limits.message
+        );
+    }
+}
+
+/// Opens the listening sockets: those of `--listen`, else inherited ones, else those of the configuration.
+///
+/// Errors: an address cannot be bound, or there are no or too many addresses.
 pub fn listeners(options: &Options, config: &Config) -> Result<Vec<Listener>, Fatal> {
     let mut listeners = Vec::new();
     let mut addresses = &options.listen;
@@ -31,7 +56,8 @@ pub fn listeners(options: &Options, config: &Config) -> Result<Vec<Listener>, Fa
     Ok(listeners)
 }
 
-/// A listener that other machines can reach while a source has a demo key, unless `--allow-demo-keys` was given.
+/// The first listener that other machines can reach while a source has a public demo key. `None` if there is none, or with
+/// `--allow-demo-keys`.
 pub fn exposure<'a>(config: &Config, options: &Options, listeners: &'a [Listener]) -> Option<&'a Listener> {
     let risky = config.has_demo_keys() && !options.allow_demo_keys;
     listeners.iter().find(|listener| risky && !listener.is_local())

@@ -1,8 +1,8 @@
-//! The tokens by which the poll names its sources. Connections of clients have [`CONNS`] and their slot.
+//! The tokens of event sources in mio's poll. A client's connection has the token [`CONNS`] plus its slot.
 
-/// Signals.
+/// The socket that signals write to.
 pub const SIGNALS: usize = 0;
-/// The waker of other threads: the message log's, and the one that resolves names.
+/// The waker, which the threads of the message log and the resolver use.
 pub const WAKER: usize = 1;
 /// The first listener.
 pub const LISTENERS: usize = 2;

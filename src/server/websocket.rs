@@ -1,4 +1,4 @@
-//! Connections that became WebSockets: a client's own, and those on trial beside polling.
+//! WebSocket connections: upgrades, messages, closing, and probes that take over from polling.
 
 use core::time::Duration;
 
@@ -7,7 +7,7 @@ use log::debug;
 use super::{
     conn::{Phase, Probe, State, WebSocket},
     event_loop::Server,
-    flush::CLOSE_PATIENCE,
+    flush::CLOSE_TIMEOUT,
 };
 use crate::{
     api,
@@ -19,8 +19,8 @@ use crate::{
 };
 
 impl Server {
-    /// From here on the connection is a client's. Replies to requests before the upgrade go out first, and what came
-    /// behind it is already a message.
+    /// Turns an HTTP connection into the WebSocket of a client. Unsent replies to earlier requests are sent first, and input
+    /// behind the request is handled as frames.
     pub(super) fn upgrade(&mut self, key: ConnKey, client: ClientKey, response: Vec<u8>, fresh: &[u8]) {
         let deadline = self.ping_deadline(key, client);
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -28,16 +28,16 @@ impl Server {
         if let State::Http(exchange) = core::mem::replace(&mut conn.state, State::WebSocket(websocket)) {
             let (mut output, input) = exchange.into_parts();
             output.extend_from_slice(&response);
-            // Socket.IO has its handshake queued already, a namespace its welcome.
+            // The Socket.IO handshake, or the welcome of a namespace, may be queued; the 101 response must come before it.
             match self.hub.state.has_waiting(client) {
                 true => self.hub.state.put_first(client, &output),
                 false => self.hub.state.send_raw(client, &output),
             }
-            // Reading may have been put off while it was a request.
-            let held = core::mem::take(&mut conn.held);
+            // Reading may have been paused while the request waited.
+            let paused = core::mem::take(&mut conn.paused);
             self.timers.arm(key, conn);
-            if held {
-                self.look_again(key);
+            if paused {
+                self.schedule_read(key);
             }
             let early = [&input, fresh].concat();
             if !early.is_empty() {
@@ -46,9 +46,10 @@ impl Server {
         }
     }
 
+    /// Handles bytes from a client's WebSocket.
     pub(super) fn handle_websocket(&mut self, key: ConnKey, bytes: &[u8]) {
         let Some(client) = self.conns.get_mut(key).and_then(|conn| conn.client()) else { return };
-        let largest = match self.hub.state.is_socketio(client) {
+        let max_message = match self.hub.state.is_socketio(client) {
             true => self.hub.config().socketio.max_payload,
             false => self.hub.config().limits.message,
         };
@@ -63,7 +64,7 @@ impl Server {
             websocket.phase = Phase::Open;
             websocket.deadline = deadline;
         }
-        let mut reading = websocket.peer.handle_input(bytes, largest);
+        let mut reading = websocket.peer.handle_input(bytes, max_message);
         let mut end = None;
         while let Some(event) = reading.poll_event() {
             match event {
@@ -91,7 +92,7 @@ impl Server {
                     self.hub.state.send_raw(client, &answer);
                 }
                 websocket.phase = Phase::Closed;
-                websocket.deadline = self.now.time.after(CLOSE_PATIENCE);
+                websocket.deadline = self.now.time.after(CLOSE_TIMEOUT);
                 self.hub.end(client, None, true);
                 self.hub.state.mark_dirty(client);
                 self.timers.arm(key, conn);
@@ -102,7 +103,7 @@ impl Server {
                 debug!("client {client:?} broke the protocol: {error:?}");
                 self.hub.state.close(client, error.close());
             }
-            // We said close first, and this is the answer: all that is left is to free it.
+            // The answer to our own close frame.
             (Some(Ok(())), false) => {
                 websocket.phase = Phase::Closed;
                 self.hub.state.mark_dirty(client);
@@ -111,7 +112,7 @@ impl Server {
         }
     }
 
-    /// A WebSocket tries to take over from polling. Until it has, the client's messages go the old way.
+    /// Turns an HTTP connection into a probe (docs/protocol.md, Upgrade). Until the upgrade, the session uses polling.
     pub(super) fn begin_probe(&mut self, key: ConnKey, client: ClientKey, response: &[u8], fresh: &[u8]) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let probe = Probe { client, peer: Peer::default(), output: Vec::new(), answered: false };
@@ -128,13 +129,14 @@ impl Server {
         }
     }
 
-    /// A WebSocket on trial says `2probe` and, when it was answered, `5`; what stands behind that are packets already.
+    /// Handles bytes from a probe: it sends `2probe`, gets `3probe`, and sends `5` to upgrade. All frames after the `5` are
+    /// packets of the session.
     pub(super) fn handle_probe(&mut self, key: ConnKey, bytes: &[u8]) {
-        let largest = self.hub.config().socketio.max_payload;
+        let max_message = self.hub.config().socketio.max_payload;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Probe(probe) = &mut conn.state else { return };
         let client = probe.client;
-        let mut reading = probe.peer.handle_input(bytes, largest);
+        let mut reading = probe.peer.handle_input(bytes, max_message);
         let (mut upgraded, mut over) = (false, false);
         let mut polls = Vec::new();
         let mut end = None;
@@ -146,7 +148,7 @@ impl Server {
                 Ok(Message::Binary(data)) if upgraded => {
                     events::handle_message(&mut self.hub, client, Incoming::Binary(&data), self.now);
                 }
-                // Once: what it is answered with waits here without a bound.
+                // Answered only once, because the output of a probe is not limited by an outbox.
                 Ok(Message::Text(text)) if &*text == "2probe" && !core::mem::replace(&mut probe.answered, true) => {
                     probe.output.extend_from_slice(b"\x81\x063probe");
                     polls.extend(self.hub.state.engine_mut(client).and_then(|engine| engine.answer_probe()));
@@ -169,7 +171,7 @@ impl Server {
             }
         }
         probe.output.extend(reading.poll_transmit().unwrap_or_default());
-        over |= !upgraded && probe.output.len() > MOST_PROBE_OUTPUT;
+        over |= !upgraded && probe.output.len() > MAX_PROBE_OUTPUT;
         reading.finish(&mut probe.peer);
         if upgraded {
             self.hub.state.put_first(client, &probe.output);
@@ -192,7 +194,7 @@ impl Server {
             self.replied.push(key);
         }
         if over {
-            self.doom(key);
+            self.drop_conn(key);
         }
         for poll in polls {
             let Some(revision) = self.hub.state.engine_mut(client).map(|engine| engine.revision) else { continue };
@@ -200,8 +202,8 @@ impl Server {
         }
     }
 
-    /// A login that waited is let in: its connection becomes a WebSocket.
-    pub(super) fn admit(&mut self, client: ClientKey) {
+    /// Completes a login that the backend has admitted: its connection becomes a WebSocket.
+    pub(super) fn complete_login(&mut self, client: ClientKey) {
         let Some(key) = self.hub.state.conn(client) else { return };
         let limits = self.hub.config().limits.clone();
         let parked = match self.conns.get_mut(key).map(|conn| &mut conn.state) {
@@ -213,8 +215,8 @@ impl Server {
         }
     }
 
-    /// A login that waited is refused.
-    pub(super) fn turn_away(&mut self, client: ClientKey, reply: Reply) {
+    /// Refuses a login that waited for the backend.
+    pub(super) fn refuse_login(&mut self, client: ClientKey, reply: Reply) {
         let key = self.hub.state.conn(client);
         self.hub.remove(client, false);
         if let Some(key) = key {
@@ -222,14 +224,14 @@ impl Server {
         }
     }
 
-    /// Whether a client's login still waits.
-    pub(super) fn is_waiting(&self, client: ClientKey) -> bool {
+    /// Whether a client's login waits for the backend.
+    pub(super) fn is_login_pending(&self, client: ClientKey) -> bool {
         let conn = self.hub.state.conn(client).and_then(|key| self.conns.get(key));
         matches!(conn.map(|conn| &conn.state), Some(State::Http(_)))
     }
 
-    /// When to ping who was heard now: a tenth earlier or later, so that those who came together do not ping together.
-    /// Engine.IO has a heartbeat of its own.
+    /// When to ping a client that is active now: after the ping interval, plus or minus a random tenth, so that clients that
+    /// connected together are not pinged together. Engine.IO sessions have their own heartbeat.
     pub(super) fn ping_deadline(&self, key: ConnKey, client: ClientKey) -> Time {
         if self.hub.state.is_socketio(client) {
             return Time::NEVER;
@@ -244,5 +246,5 @@ impl Server {
     }
 }
 
-/// Bytes that may wait for a WebSocket on trial: the answers to its upgrade, its probe and some pings.
-const MOST_PROBE_OUTPUT: usize = 4096;
+/// The most unsent bytes of a probe: the 101 response, `3probe` and some pongs.
+const MAX_PROBE_OUTPUT: usize = 4096;

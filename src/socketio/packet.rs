@@ -68,21 +68,14 @@ pub enum Error {
     Data,
 }
 
-impl Error {
-    /// What is wrong, for the client.
-    pub fn message(self) -> &'static str {
-        match self {
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Error::Type => "unknown packet type",
             Error::AttachmentCount => "the number of attachments is missing",
             Error::IdTooLong => "the id of the acknowledgement has more than 20 digits",
             Error::Data => "the data do not have the form that the packet type requires",
-        }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.message())
+        })
     }
 }
 

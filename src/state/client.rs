@@ -1,7 +1,8 @@
-//! One connected peer, and what it costs.
+//! Clients: one outbox each, and the connection that carries it.
 //!
-//! An idle plain WebSocket client costs, beside its connection: [`Client`] 64 bytes, [`Session`](super::Session) 72, one
-//! allocation for the strings of its login, 24 bytes in each of its rooms; nothing to read into, no protocol state, no queue.
+//! Memory of an idle plain WebSocket client, besides its connection: 64 bytes for [`Client`], 72 for
+//! [`Session`](super::Session), one allocation for the strings of its login, and 20 bytes in each of its rooms (28 from
+//! the third on). It has no read buffer, no protocol state and an empty queue.
 
 use super::{rate::Rate, socket::Socket};
 use crate::{
@@ -10,49 +11,50 @@ use crate::{
     outbox::Outbox,
 };
 
-/// One peer with one outbox. It will outlive its connections where a transport has several.
+/// A peer with one outbox. With Engine.IO it outlives single connections: polls end, and a WebSocket replaces them.
 #[derive(Default)]
 pub struct Client {
-    /// What waits for it.
+    /// Frames that are queued for the client.
     pub outbox: Outbox,
-    /// What carries it.
+    /// Its WebSocket connection. `None` while an Engine.IO client polls.
     pub conn: Option<ConnKey>,
-    /// Its session; none while it takes its leave, or if it speaks Socket.IO.
+    /// The session of a plain WebSocket client. `None` once it has ended, and for Socket.IO clients.
     pub session: Option<SessionKey>,
-    /// What it has if it speaks Socket.IO, with its sessions.
+    /// The state of a Socket.IO client, including its sessions.
     pub socket: Option<Box<Socket>>,
-    /// The message rate it has used.
+    /// Its use of `limits.message_rate`.
     pub rate: Rate,
-    /// Whether it stands in the list of those to be flushed.
+    /// Whether it is in the list of clients to flush.
     pub dirty: bool,
-    /// Whether it is being closed: nothing is queued for it any more.
+    /// Whether it is being closed. Nothing more is queued for it.
     pub ending: bool,
-    /// How often it was not let into a namespace. (This and the next are Socket.IO's, and here because here they cost nothing.)
+    /// Refused logins of a Socket.IO client. (This and the next are here rather than in [`Socket`] to fill the
+    /// padding.)
     pub refusals: u8,
-    /// How often it joined or left a namespace.
-    pub moves: u8,
+    /// How often a Socket.IO client joined or left a namespace; stops counting at 255.
+    pub namespace_changes: u8,
 }
 
 const _: () = assert!(size_of::<Client>() <= 64);
 
-/// What carries a client's messages at the moment.
+/// What carries a client's frames at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
     /// A WebSocket.
     Socket(ConnKey),
-    /// A poll that is waiting for packets.
+    /// A waiting poll.
     Poll(ConnKey),
-    /// Nothing: what is queued stays queued.
+    /// No connection: queued frames stay queued.
     Nothing,
 }
 
 impl Client {
-    /// What brings it its messages.
+    /// What carries its frames at the moment.
     pub fn carrier(&self) -> Carrier {
         let poll = |poll: Option<ConnKey>| poll.map_or(Carrier::Nothing, Carrier::Poll);
         match self.socket.as_ref().map(|socket| &socket.engine.transport) {
             Some(EngineTransport::Polling(conn)) => poll(*conn),
-            // Once the probe was answered, whatever is queued waits for the WebSocket.
+            // After the answer to the probe, everything that is queued goes to the WebSocket.
             Some(EngineTransport::Probing(probing)) => poll(probing.poll.filter(|_| !probing.answered)),
             Some(EngineTransport::WebSocket(_)) | None => self.conn.map_or(Carrier::Nothing, Carrier::Socket),
         }

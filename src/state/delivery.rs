@@ -1,4 +1,4 @@
-//! Delivery: encoding once for each form, outboxes, and the list of clients to be flushed.
+//! Delivery: encodes once for each form, queues frames in outboxes, and keeps the list of clients to flush.
 
 use super::{
     client::Carrier,
@@ -16,12 +16,12 @@ use crate::{
     websocket::Close,
 };
 
-/// Where an event goes: a client, and its session's namespace and form.
+/// A receiver of an event: a client, and the namespace and form of its session.
 pub type Receiver = (ClientKey, NamespaceId, Form);
 
 impl State {
-    /// Queues a message for the members of a room, in all namespaces. A member whose outbox is full is closed as a slow
-    /// consumer; the others are not affected.
+    /// Queues a message for the members of a room in all namespaces. A member whose unsent bytes have grown
+    /// by more than `limits.unsent` since it fell behind is closed as a slow consumer; the others are not affected.
     pub fn deliver(&mut self, tenant: TenantId, room: &str, data: Data<'_>, filename: &str, id: MessageId) {
         self.stats.published += 1;
         let Tenant { name, rooms, .. } = &mut self.tenants[tenant.index()];
@@ -29,29 +29,30 @@ impl State {
             let Some(index) = table.find(room) else { continue };
             let message = Message { source: name, room, data, id, filename, namespace: &namespace.name };
             let Room { members, batches, .. } = table.room_mut(index);
-            let cap = self.config.limits.unsent as usize;
-            // By form, and the one of the last member, which mostly is the next one's; a message's frame is never empty.
+            let limit = self.config.limits.unsent as usize;
+            // The frame of each form that occurs; an empty run stands for none yet. The last member's form and frame
+            // are kept apart, because the next member mostly has the same.
             let mut frames = [Run::default(); Form::COUNT];
             let (mut form, mut frame) = (None, Run::default());
-            let (mut left_out, mut pressed) = (0, false);
+            let (mut skipped, mut needs_flush) = (0, false);
             for member in &*members {
                 let Some(client) = self.clients.get_mut_if(member.client, |client| !client.ending) else {
-                    left_out += 1;
+                    skipped += 1;
                     continue;
                 };
                 if form != Some(member.form) {
-                    let known = &mut frames[member.form as usize];
-                    if known.is_empty() {
-                        *known = encode(&message, member.form, &mut self.turn, batches);
-                        pressed |= known.len() > cap / 2;
+                    let encoded = &mut frames[member.form as usize];
+                    if encoded.is_empty() {
+                        *encoded = encode(&message, member.form, &mut self.turn, batches);
+                        needs_flush |= encoded.len() > limit / 2;
                     }
-                    (form, frame) = (Some(member.form), *known);
+                    (form, frame) = (Some(member.form), *encoded);
                 }
-                match client.outbox.push(frame, cap) {
+                match client.outbox.push(frame, limit) {
                     Ok(Queued::Alone) => {}
-                    Ok(Queued::Behind) => pressed |= client.outbox.bytes() > cap / 2,
+                    Ok(Queued::Behind) => needs_flush |= client.outbox.bytes() > limit / 2,
                     Err(Overflow) => {
-                        left_out += 1;
+                        skipped += 1;
                         client.ending = true;
                         self.stats.slow_consumers += 1;
                         self.effects.push_back(Effect::Close { client: member.client, close: Close::SLOW });
@@ -63,21 +64,22 @@ impl State {
                     self.dirty.push(member.client);
                 }
             }
-            self.stats.delivered += (members.len() - left_out) as u64;
-            self.pressed |= pressed;
+            self.stats.delivered += (members.len() - skipped) as u64;
+            self.needs_flush |= needs_flush;
         }
     }
 
-    /// Queues an event for each of these; how many will get it. Text clients have no frame for events.
+    /// Queues an event for each receiver, and returns for how many. Text clients are skipped: they have no frame for
+    /// events.
     pub fn emit_to(&mut self, receivers: &[Receiver], event: &Event<'_>) -> usize {
         let mut runs: Vec<((NamespaceId, Form), Run)> = Vec::new();
         let mut reached = 0;
         for (client, namespace, form) in receivers {
-            if !event.is_for(*form) || !self.may_get(*client, event) {
+            if !event.is_for(*form) || !self.accepts(*client, event) {
                 continue;
             }
-            let known = runs.iter().find(|(known, _)| *known == (*namespace, *form)).map(|(_, run)| *run);
-            let run = known.unwrap_or_else(|| {
+            let encoded = runs.iter().find(|(of, _)| *of == (*namespace, *form)).map(|(_, run)| *run);
+            let run = encoded.unwrap_or_else(|| {
                 let batch = self.turn.open();
                 let run = event.frames(*form, &self.namespaces[*namespace as usize].name, &mut self.turn, batch);
                 runs.push(((*namespace, *form), run));
@@ -90,8 +92,9 @@ impl State {
         reached
     }
 
-    /// The same for the members of a room in a namespace, but not for `except`. What a room gets in a turn lies together,
-    /// so that who gets all of it is written to in one piece.
+    /// Queues an event for the members of a room in one namespace, except for the session `except`, and returns for how
+    /// many. The frames go into the room's batch of this turn, so that members that get all of them need one piece
+    /// only.
     pub fn emit_to_room(
         &mut self,
         (tenant, namespace, room): (TenantId, NamespaceId, &str),
@@ -104,7 +107,7 @@ impl State {
         let mut runs = [None::<Run>; Form::COUNT];
         let mut reached = 0;
         for member in &members {
-            if Some(member.session) == except || !event.is_for(member.form) || !self.may_get(member.client, event) {
+            if Some(member.session) == except || !event.is_for(member.form) || !self.accepts(member.client, event) {
                 continue;
             }
             let form = member.form;
@@ -121,15 +124,17 @@ impl State {
         reached
     }
 
-    /// Whether an event is for who keeps up, and this client does.
-    fn may_get(&mut self, client: ClientKey, event: &Event<'_>) -> bool {
+    /// Whether an event may be queued for a client: not if the client is being closed, nor if the event is volatile and
+    /// the client still has unsent data.
+    fn accepts(&mut self, client: ClientKey, event: &Event<'_>) -> bool {
         let Some(client) = self.clients.get(client).filter(|client| !client.ending) else { return false };
         let dropped = event.volatile && client.outbox.is_behind();
         self.stats.volatile_dropped += u64::from(dropped);
         !dropped
     }
 
-    /// To the members of rooms that are here: each once.
+    /// Queues an event for the members of several rooms in one namespace, once for each session, and returns for how
+    /// many.
     pub fn emit_to_rooms(
         &mut self,
         (tenant, namespace): (TenantId, NamespaceId),
@@ -149,19 +154,20 @@ impl State {
         self.emit_to(&receivers, event)
     }
 
-    /// The same without a word to siblings.
+    /// Queues an event for a target's sessions of this relay, and returns for how many.
+    /// [`Hub::emit`](crate::hub::Hub::emit) also sends it to other relays.
     pub fn emit(&mut self, tenant: TenantId, namespace: NamespaceId, target: &Target<'_>, event: &Event<'_>) -> usize {
         match target {
             Target::Room(room) => self.emit_to_room((tenant, namespace, room), None, event),
-            Target::Namespace => self.emit_to(&self.everybody(tenant, namespace), event),
+            Target::Namespace => self.emit_to(&self.namespace_receivers(tenant, namespace), event),
             Target::User(userid) => {
                 let sessions = self.user_sessions(tenant, namespace, userid);
                 let receivers: Vec<_> = sessions.iter().filter_map(|key| self.receiver(*key)).collect();
                 self.emit_to(&receivers, event)
             }
             Target::Session(name) => {
-                let own = |key: &SessionKey| self.sessions.get(*key).is_some_and(|session| session.tenant == tenant);
-                let receiver = self.find_session(name).filter(own).and_then(|key| self.receiver(key));
+                let same_tenant = |key: &SessionKey| self.tenant_of(*key) == Some(tenant);
+                let receiver = self.find_session(name).filter(same_tenant).and_then(|key| self.receiver(key));
                 self.emit_to(receiver.as_slice(), event)
             }
         }
@@ -173,13 +179,14 @@ impl State {
         self.queue(key, frame);
     }
 
-    /// Queues bytes that already are what the client's transport sends.
+    /// Queues bytes that already have the framing of the client's transport.
     pub fn send_raw(&mut self, key: ClientKey, bytes: &[u8]) {
         let frame = self.turn.single_raw(bytes);
         self.queue(key, frame);
     }
 
-    /// Queues a frame for one client. A client whose outbox is full is closed as a slow consumer.
+    /// Queues a frame for one client. A client whose unsent bytes have grown by more than `limits.unsent` is closed as
+    /// a slow consumer.
     pub fn queue(&mut self, key: ClientKey, frame: Run) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
         if client.outbox.push(frame, self.config.limits.unsent as usize).is_err() {
@@ -190,14 +197,14 @@ impl State {
         self.mark_dirty(key);
     }
 
-    /// Asks the world to close a client; until then nothing is queued for it any more.
+    /// Asks the server to close a client. Nothing more is queued for it from now on.
     pub fn close(&mut self, key: ClientKey, close: Close) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
         client.ending = true;
         self.effects.push_back(Effect::Close { client: key, close });
     }
 
-    /// Puts a client among those to be flushed: something waits for it, or its socket takes bytes again.
+    /// Adds a client to the list of clients to flush.
     pub fn mark_dirty(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key).filter(|client| !client.dirty) {
             client.dirty = true;
@@ -205,7 +212,7 @@ impl State {
         }
     }
 
-    /// What carries a client takes bytes again.
+    /// Reports that the socket of a client is writable again, or that a poll waits.
     pub fn handle_writable(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
             client.outbox.mark_writable();
@@ -218,31 +225,30 @@ impl State {
         !self.effects.is_empty() || !self.dirty.is_empty()
     }
 
-    /// Whether some outbox is so full that it should be flushed before anything else is handled: a reader that keeps up
-    /// must not look slow because many large messages came in one turn.
-    pub fn is_pressed(&self) -> bool {
-        self.pressed
+    /// Whether an outbox is more than half full, so that clients should be flushed before more input is handled.
+    /// Otherwise many large messages in one turn would make a client look slow that reads all the time.
+    pub fn needs_flush(&self) -> bool {
+        self.needs_flush
     }
 
-    /// The clients with something to send, in slot order, which is the order of their memory and of the kernel's. Each
-    /// is named once, and not again before it was flushed: [flush](Hub::flush) each of them, then
-    /// [end the turn](Hub::end_turn).
+    /// Moves the clients to flush into `into`, each once, in slot order (which is the order of their memory). Call
+    /// [`State::flush`] for each of them, then [`State::end_turn`].
     pub fn poll_dirty(&mut self, into: &mut Vec<ClientKey>) {
         into.clear();
         core::mem::swap(&mut self.dirty, into);
-        self.pressed = false;
+        self.needs_flush = false;
         if !into.is_sorted_by_key(|key| key.key().index()) {
             into.sort_unstable();
         }
     }
 
-    /// What carries a client.
+    /// The WebSocket connection of a client.
     pub fn conn(&self, key: ClientKey) -> Option<ConnKey> {
         self.clients.get(key).and_then(|client| client.conn)
     }
 
-    /// Writes what waits for a client that a socket carries, with `write`, which has that socket; what brings another
-    /// client its messages is for the caller to see. One look at the client where most writes are.
+    /// Calls `write` with the outbox of a client that a socket carries. The caller handles other carriers: the returned
+    /// value names them.
     #[inline]
     pub fn flush(&mut self, key: ClientKey, write: impl FnOnce(ConnKey, &mut Outbox, &Turn, &mut Vec<u8>)) -> Carrier {
         let Some(client) = self.clients.get_mut(key) else { return Carrier::Nothing };
@@ -254,8 +260,8 @@ impl State {
         carrier
     }
 
-    /// Makes `close` the last thing that a client is sent, behind what waits for it; a slow consumer loses what it did not
-    /// read. Nothing more is queued for it.
+    /// Queues the last frame of a client behind its other frames; with `None` there is none. The unsent frames of a
+    /// slow consumer are dropped first. Nothing more is queued for the client.
     pub fn queue_last(&mut self, key: ClientKey, close: Option<Close>) {
         let polling = self.is_polling(key);
         let Some(client) = self.clients.get_mut(key) else { return };
@@ -265,9 +271,9 @@ impl State {
             client.outbox.abandon(&self.turn);
         }
         client.outbox.force(match polling {
-            // A session on a poll ends with "close", or with a noop if the client itself closed it. When relay stops it is a
-            // noop as well: Python clients take a close for a request to stay away; after a noop they poll again, fail, and
-            // reconnect.
+            // A polling session ends with a close packet (1), or with a noop (6) if the client closed it. When relay
+            // stops it is a noop too: Python clients do not reconnect after a close packet. After a noop they poll
+            // again, get an error, and reconnect.
             true => {
                 let noop = close == Close::ASKED || close == Close::GOING_AWAY;
                 self.turn.single(Opcode::Text, |out| out.push(if noop { b'6' } else { b'1' }))
@@ -277,16 +283,108 @@ impl State {
         self.mark_dirty(key);
     }
 
-    /// Nothing of this turn's frames is needed any more: every dirty client was flushed.
+    /// Drops the frames of this turn. Every client on the list must have been flushed.
     pub fn end_turn(&mut self) {
-        debug_assert!(self.dirty.is_empty(), "somebody was given a frame while the turn was being flushed");
+        debug_assert!(self.dirty.is_empty(), "a frame was queued while the turn was being flushed");
         self.turn.end();
     }
 }
 
-/// Encodes a message for the first member of a form in a room; kept out of the loop over members.
+/// Encodes a message for the first member of a form. Cold, so that it stays out of the loop over members.
 #[cold]
 fn encode(message: &Message<'_>, form: Form, turn: &mut Turn, batches: &mut Batches) -> Run {
     let batch = batches.of(form, turn);
     message.frames(form, turn, batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::testing::{CONFIG, Login, join, received, session, state};
+
+    fn member(state: &mut State, namespace: &str, form: Form) -> SessionKey {
+        session(state, Login { namespace, rooms: "room", form, ..Login::default() })
+    }
+
+    fn deliver(state: &mut State, data: &str) {
+        let (tenant, id) = (state.tenant("one").unwrap(), state.next_id());
+        state.deliver(tenant, "room", Data::Json(data), "", id);
+    }
+
+    /// Ends a turn without a flush.
+    fn end_turn(state: &mut State) {
+        let mut dirty = Vec::new();
+        state.poll_dirty(&mut dirty);
+        dirty.into_iter().for_each(|key| state.clients.get_mut(key).unwrap().dirty = false);
+        state.end_turn();
+    }
+
+    #[test]
+    fn each_member_gets_its_form() {
+        let mut state = state(CONFIG);
+        let json = member(&mut state, "/", Form::Json);
+        let text = member(&mut state, "/", Form::Text);
+        let other = session(&mut state, Login { rooms: "other", ..Login::default() });
+        let chat = member(&mut state, "/chat", Form::SocketIo4);
+        deliver(&mut state, "\"hi\"");
+        let id = state.last_id;
+        let fields = |from_sys| format!(r#""source":"one","data":"hi","room_id":"room",{from_sys}"id":"{id}""#);
+        assert_eq!(received(&mut state, json), [format!(r#"{{"event":"newMsg",{}}}"#, fields(""))]);
+        assert_eq!(received(&mut state, text), ["hi"]);
+        assert!(received(&mut state, other).is_empty());
+        let packet = format!(r#"42/chat,["newMsg",{{{}}}]"#, fields("\"from_sys\":true,"));
+        assert_eq!(received(&mut state, chat), [packet]);
+        assert_eq!((state.stats.published, state.stats.delivered, state.dirty.len()), (1, 3, 3));
+    }
+
+    #[test]
+    fn a_slow_consumer_is_closed_and_others_are_not() {
+        let mut state = state(&format!("{CONFIG}\n[limits]\nunsent = 65536\n"));
+        let [slow, other] = [(); 2].map(|()| member(&mut state, "/", Form::Text));
+        let client = state.sessions.get(slow).unwrap().client;
+        let large = format!("\"{}\"", "x".repeat(40_000));
+        for _ in 0..3 {
+            deliver(&mut state, &large);
+            assert!(state.needs_flush(), "an outbox is more than half full");
+            assert_eq!(received(&mut state, other).len(), 1);
+            state.keep(client);
+            end_turn(&mut state);
+        }
+        deliver(&mut state, &large);
+        assert_eq!(state.effects, [Effect::Close { client, close: Close::SLOW }]);
+        assert_eq!((state.stats.slow_consumers, state.stats.delivered), (1, 7));
+        deliver(&mut state, "1");
+        assert_eq!(received(&mut state, other).len(), 2);
+        assert_eq!(state.effects.len(), 1, "closed once");
+    }
+
+    #[test]
+    fn volatile_events_skip_clients_with_unsent_data() {
+        let mut state = state(CONFIG);
+        let [behind, other] = [(); 2].map(|()| member(&mut state, "/", Form::Json));
+        let client = state.sessions.get(behind).unwrap().client;
+        state.send(client, Opcode::Text, b"unsent");
+        state.keep(client);
+        let receivers = [behind, other].map(|key| state.receiver(key).unwrap());
+        let event = Event { volatile: true, ..Event::new("e", "1") };
+        assert_eq!(state.emit_to(&receivers, &event), 1);
+        assert_eq!(state.stats.volatile_dropped, 1);
+        assert_eq!(state.emit_to(&receivers, &Event::new("e", "2")), 2);
+        assert_eq!(received(&mut state, other), [1, 2].map(|data| format!(r#"{{"event":"e","data":{data}}}"#)));
+        assert_eq!(received(&mut state, behind), ["unsent", r#"{"event":"e","data":2}"#]);
+    }
+
+    #[test]
+    fn rooms_get_an_event_once_and_without_the_sender() {
+        let mut state = state(CONFIG);
+        let [sender, both] = [(); 2].map(|()| member(&mut state, "/", Form::Json));
+        let text = member(&mut state, "/", Form::Text);
+        join(&mut state, both, "second");
+        let place = (state.tenant("one").unwrap(), 0);
+        let event = Event::new("e", "");
+        assert_eq!(state.emit_to_rooms(place, &["room"], Some(sender), &event), 1);
+        assert_eq!(state.emit_to_rooms(place, &["room", "second"], Some(sender), &event), 1);
+        assert_eq!(state.emit_to_rooms(place, &["room", "second"], None, &event), 2);
+        assert_eq!([both, sender, text].map(|key| received(&mut state, key).len()), [3, 1, 0]);
+    }
 }

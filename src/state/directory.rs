@@ -1,7 +1,12 @@
-//! Finding tenants, namespaces, sessions and users.
+//! Look-ups of tenants, namespaces, sessions and users.
 
 use super::{
-    delivery::Receiver, namespace::NamespaceId, refusal::Refusal, registry::State, session::Session, tenant::TenantId,
+    delivery::Receiver,
+    namespace::NamespaceId,
+    refusal::Refusal,
+    registry::State,
+    session::Session,
+    tenant::{Tenant, TenantId},
 };
 use crate::{
     config::Auth,
@@ -9,7 +14,7 @@ use crate::{
 };
 
 impl State {
-    /// The configured tenant of that name.
+    /// The tenant with this name. Refused if `name` is empty, or if the configuration has no such source.
     pub fn tenant(&self, name: &str) -> Result<TenantId, Refusal> {
         if name.is_empty() {
             return Err(Refusal::SourceMissing);
@@ -19,59 +24,58 @@ impl State {
         Ok(tenant)
     }
 
-    /// The tenant of that name, configured or not.
+    /// The tenant with this name, even if it is not configured.
     pub(crate) fn any_tenant(&self, name: &str) -> Option<TenantId> {
         self.by_name.get(name).copied()
     }
 
-    /// Every tenant there is or was.
+    /// All tenants, including those that are no longer configured.
     pub(crate) fn tenant_ids(&self) -> impl Iterator<Item = TenantId> + use<> {
         (0..self.tenants.len()).map(|index| TenantId(index as u16))
     }
 
-    /// Every tenant that sessions may be in: its name, sessions and rooms.
+    /// The name, number of sessions and number of rooms of each [known](Tenant::is_known) tenant.
     pub fn tenants(&self) -> impl Iterator<Item = (&str, usize, usize)> {
         let mut counts = vec![0; self.tenants.len()];
         self.sessions.iter().for_each(|(_, session)| counts[session.tenant.index()] += 1);
         let known = self.tenants.iter().zip(counts).filter(|(tenant, _)| tenant.is_known());
-        known.map(|(tenant, sessions)| (&*tenant.name, sessions, tenant.room_count()))
+        known.map(|(tenant, sessions): (&Tenant, usize)| (&*tenant.name, sessions, tenant.room_count()))
     }
 
-    /// A tenant by its name, configured or let in by an open namespace: for who looks.
+    /// The [known](Tenant::is_known) tenant with this name, for lists and operators.
     pub fn known_tenant(&self, name: &str) -> Option<TenantId> {
         let tenant = *self.by_name.get(name)?;
         self.tenants[tenant.index()].is_known().then_some(tenant)
     }
 
-    /// Whether a file of the message log that a message names is its source's: `a` with `b_msg.log` would write into the
-    /// file of `a_b`, which is its if there is such a source.
-    pub fn may_name(&self, tenant: TenantId, filename: &str) -> bool {
+    /// Whether a message of a tenant may go to the message log file `filename`. A source `a` with the file `b_msg.log`
+    /// would write to `a_b_msg.log`, which belongs to the source `a_b` if there is one.
+    pub fn may_use_filename(&self, tenant: TenantId, filename: &str) -> bool {
         if filename.is_empty() {
             return true;
         }
         let source = &*self.tenants[tenant.index()].name;
         let path = format!("{source}_{filename}");
-        let mut longer = path.match_indices('_').map(|(at, _)| &path[..at]).filter(|name| name.len() > source.len());
-        longer.all(|name| self.known_tenant(name).is_none())
+        let mut longer_names =
+            path.match_indices('_').map(|(at, _)| &path[..at]).filter(|name| name.len() > source.len());
+        longer_names.all(|name| self.known_tenant(name).is_none())
     }
 
-    /// The session with that name; a client's id of Engine.IO names its session in `/`, since clients of Socket.IO 2 call
-    /// themselves by it.
+    /// The admitted session with this `socket_id`. An Engine.IO session id names the client's session in `/`, and
+    /// `/nsp#ID` the one in another namespace, because Socket.IO 1.x and 2.x clients show those as their ids.
     pub fn find_session(&self, socket_id: &str) -> Option<SessionKey> {
         let key = match self.sids.find_socket(socket_id) {
             Some(key) => Some(key),
             None => {
-                // In another namespace they put that before it.
                 let (namespace, sid) = socket_id.rsplit_once('#').unwrap_or(("/", socket_id));
                 let namespace = self.find_namespace(namespace)?;
                 self.session_in(self.find_engine(sid)?, namespace)
             }
         };
-        // Who waits to be let in is not there yet.
         key.filter(|key| self.sessions.get(*key).is_some_and(|session| !session.pending))
     }
 
-    /// A session's tenant.
+    /// The tenant of a session.
     pub fn tenant_of(&self, key: SessionKey) -> Option<TenantId> {
         self.sessions.get(key).map(|session| session.tenant)
     }
@@ -83,29 +87,29 @@ impl State {
 
     /// The sessions of a user, in one tenant or in all.
     pub fn sessions_of_user(&self, tenant: Option<TenantId>, userid: &str) -> Vec<SessionKey> {
-        let his = |key: SessionKey, session: &Session| {
+        let matches = |key: SessionKey, session: &Session| {
             self.user_of(key) == userid && tenant.is_none_or(|tenant| tenant == session.tenant)
         };
-        self.admitted().filter(|(key, session)| his(*key, session)).map(|(key, _)| key).collect()
+        self.admitted().filter(|(key, session)| matches(*key, session)).map(|(key, _)| key).collect()
     }
 
-    /// The sources that somebody may be in.
+    /// The names of all [known](Tenant::is_known) tenants.
     pub fn source_names(&self) -> Vec<Box<str>> {
         self.tenants.iter().filter(|tenant| tenant.is_known()).map(|tenant| (*tenant.name).into()).collect()
     }
 
-    /// The namespace of that name.
+    /// The configured namespace with this name.
     pub fn find_namespace(&self, name: &str) -> Option<NamespaceId> {
         let index = self.namespaces.iter().position(|namespace| !namespace.gone && *namespace.name == *name)?;
         NamespaceId::try_from(index).ok()
     }
 
-    /// Every session that was let in.
+    /// All sessions but those that still wait for the backend's decision.
     pub fn admitted(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
         self.sessions.iter().filter(|(_, session)| !session.pending)
     }
 
-    /// Whether there is such a namespace.
+    /// Whether a namespace is configured.
     pub fn has_namespace(&self, name: &str) -> bool {
         self.find_namespace(name).is_some()
     }
@@ -115,14 +119,15 @@ impl State {
         self.sessions.get(key).map(|session| (session.client, session.namespace, session.form))
     }
 
-    /// Everybody of a tenant in a namespace.
-    pub fn everybody(&self, tenant: TenantId, namespace: NamespaceId) -> Vec<Receiver> {
-        let there = self.admitted().filter(|(_, session)| session.tenant == tenant && session.namespace == namespace);
-        there.map(|(_, session)| (session.client, namespace, session.form)).collect()
+    /// All sessions of a tenant in a namespace.
+    pub fn namespace_receivers(&self, tenant: TenantId, namespace: NamespaceId) -> Vec<Receiver> {
+        let sessions =
+            self.admitted().filter(|(_, session)| session.tenant == tenant && session.namespace == namespace);
+        sessions.map(|(_, session)| (session.client, namespace, session.form)).collect()
     }
 
     /// The members of a room in all namespaces.
-    pub fn members(&self, tenant: TenantId, room: &str) -> Vec<Receiver> {
+    pub fn room_receivers(&self, tenant: TenantId, room: &str) -> Vec<Receiver> {
         let tables = self.tenants[tenant.index()].rooms.iter().enumerate();
         let found =
             tables.filter_map(|(namespace, table)| Some((namespace as NamespaceId, table.room(table.find(room)?))));
@@ -133,7 +138,7 @@ impl State {
             .collect()
     }
 
-    /// Takes a session into the list of its namespace's users, if there is one.
+    /// Makes a session that of the user `userid`, if its namespace has a user index.
     pub fn register_user(&mut self, key: SessionKey, userid: &str) {
         let Some(session) = self.sessions.get(key) else { return };
         if let Some(users) = &mut self.namespaces[session.namespace as usize].users {
@@ -142,33 +147,107 @@ impl State {
         }
     }
 
-    /// Which user a session is.
+    /// The user of a session: of its login, or of a later `user_login`. Empty if it has none.
     pub fn user_of(&self, key: SessionKey) -> &str {
         let Some(session) = self.sessions.get(key) else { return "" };
         let users = self.namespaces[session.namespace as usize].users.as_ref();
         users.and_then(|users| users.of.get(&key)).map_or(session.identity.userid(), |(_, name)| name)
     }
 
-    /// The sessions of a user in a namespace, in no particular order.
+    /// The sessions of a user in a namespace, in no particular order. Without a user index all sessions are visited.
     pub fn user_sessions(&self, tenant: TenantId, namespace: NamespaceId, userid: &str) -> Vec<SessionKey> {
         match &self.namespaces[namespace as usize].users {
             _ if userid.is_empty() => Vec::new(),
             Some(users) => users.sessions(tenant, userid),
-            // Nobody but a backend asks here.
+            // Only backends look up users in a namespace without an index.
             None => {
-                let own =
+                let sessions =
                     self.admitted().filter(|(_, session)| session.tenant == tenant && session.namespace == namespace);
-                own.filter(|(_, session)| session.identity.userid() == userid).map(|(key, _)| key).collect()
+                sessions.filter(|(_, session)| session.identity.userid() == userid).map(|(key, _)| key).collect()
             }
         }
     }
 
-    /// The tenant that a session's user has in another namespace: its own, unless that one admits into a certain one.
-    pub fn tenant_there(&self, session: SessionKey, namespace: NamespaceId) -> Option<TenantId> {
-        let there = &self.namespaces[namespace as usize];
-        match there.config.auth {
+    /// The tenant of a session's user in a namespace: the session's own if logins are signed there, otherwise the one
+    /// that the namespace is configured for.
+    pub fn tenant_in(&self, session: SessionKey, namespace: NamespaceId) -> Option<TenantId> {
+        let namespace = &self.namespaces[namespace as usize];
+        match namespace.config.auth {
             Auth::Sign => self.sessions.get(session).map(|session| session.tenant),
-            Auth::Open | Auth::Hook => self.by_name.get(there.open_source()).copied(),
+            Auth::Open | Auth::Hook => self.by_name.get(namespace.open_source()).copied(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::testing::{CONFIG, Login, received, session, state};
+    use crate::{
+        clock::Time,
+        engineio::{
+            Engine, Revision,
+            engine::{Timing, Transport},
+        },
+        message::{Data, Event, Form, Target},
+        state::socket::Socket,
+    };
+
+    #[test]
+    fn sessions_are_found_by_both_ids() {
+        let mut state = state(CONFIG);
+        let login = Login { namespace: "/chat", form: Form::SocketIo4, ..Login::default() };
+        let key = session(&mut state, login);
+        let client = state.sessions.get(key).unwrap().client;
+        let timing: Timing = state.timing();
+        let socket = Socket {
+            engine: Engine::new(Revision::V4, false, Transport::Polling(None), &timing, Time::START),
+            handshake: " ".into(),
+            agent: state.agents.intern("", ""),
+            sessions: [(state.sessions.get(key).unwrap().namespace, key)].into_iter().collect(),
+            assembly: None,
+        };
+        state.clients.get_mut(client).unwrap().socket = Some(socket.into());
+        let (socket_id, engine_id) = (state.sids.socket(key), state.sids.engine(client));
+        assert_eq!(state.find_session(&socket_id), Some(key));
+        assert_eq!(state.find_session(&format!("/chat#{engine_id}")), Some(key));
+        assert_eq!(state.find_session(&engine_id), None, "the client is not in the namespace /");
+        for wrong in ["", "#", "/chat#", &engine_id[1..]] {
+            assert_eq!(state.find_session(wrong), None, "{wrong}");
+        }
+        state.sessions.get_mut(key).unwrap().pending = true;
+        assert_eq!(state.find_session(&socket_id), None, "the backend has not admitted it");
+    }
+
+    #[test]
+    fn tenants_never_meet() {
+        let mut state = state(CONFIG);
+        let [one, two] =
+            ["one", "two"].map(|source| session(&mut state, Login { source, rooms: "room", ..Login::default() }));
+        let [first, second] = ["one", "two"].map(|source| state.tenant(source).unwrap());
+        let id = state.next_id();
+        state.deliver(first, "room", Data::Json("1"), "", id);
+        let event = Event::new("e", "");
+        let socket_id = state.sids.socket(two);
+        assert_eq!(state.emit(first, 0, &Target::Session(&socket_id), &event), 0);
+        for target in [Target::Room("room"), Target::User("7"), Target::Namespace] {
+            assert_eq!(state.emit(first, 0, &target, &event), 1, "{target:?}");
+        }
+        assert!(received(&mut state, two).is_empty());
+        assert_eq!(received(&mut state, one).len(), 4);
+        assert_eq!(state.user_sessions(second, 0, "7"), [two]);
+        assert_eq!(state.sessions_of_user(Some(first), "7"), [one]);
+        assert_eq!(state.room_receivers(second, "room"), [state.receiver(two).unwrap()]);
+    }
+
+    #[test]
+    fn a_file_of_another_source_is_refused() {
+        let mut state = state("[sources.a]\nsign_key = \"k\"\n[sources.a_b]\nsign_key = \"k\"\n");
+        let tenant = state.tenant("a").unwrap();
+        assert!(state.may_use_filename(tenant, "") && state.may_use_filename(tenant, "c_msg.log"));
+        assert!(!state.may_use_filename(tenant, "b_msg.log"), "it is the file msg.log of a_b");
+        assert_eq!(state.tenant(""), Err(Refusal::SourceMissing));
+        state.reload(crate::state::testing::config("[sources.a]\nsign_key = \"k\"\n"));
+        assert!(state.may_use_filename(tenant, "b_msg.log"));
     }
 }

@@ -1,30 +1,30 @@
-//! What the pure floors ask of the world.
+//! Requests of the pure modules to the server.
 
 use crate::{key::ClientKey, websocket::Close};
 
-/// Something that [`Server`](crate::server::Server) must do, in the order in which it was asked for.
+/// An action for [`Server`](crate::server::Server). Effects are carried out in the order in which they were pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// End this client's session with [`Hub::end`](crate::hub::Hub::end), and its connection once its outbox is empty.
+    /// End a client's sessions with [`Hub::end`](crate::hub::Hub::end), and its connection once its outbox is empty.
     Close {
         /// The client.
         client: ClientKey,
         /// The close code and reason.
         close: Close,
     },
-    /// Complete the WebSocket handshake of this client, which waited for the backend.
+    /// Complete the WebSocket handshake of a client that the backend has admitted.
     Admit {
         /// The client.
         client: ClientKey,
     },
-    /// Answer the handshake of this client with 401.
+    /// Answer the WebSocket handshake of a client with 401: the backend has refused it.
     Refuse {
         /// The client.
         client: ClientKey,
-        /// The reason.
+        /// The text of the refusal.
         why: Box<str>,
     },
-    /// Look at the deadline of this client's engine again: it may be nearer than it was.
+    /// Set the timer of a client's Engine.IO session again: its deadline may be earlier than before.
     Rearm {
         /// The client.
         client: ClientKey,

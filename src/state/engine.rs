@@ -1,4 +1,4 @@
-//! The Engine.IO half of clients that speak Socket.IO: timing, deadlines, and which namespaces they are in.
+//! Heartbeats, deadlines and refused logins of Engine.IO sessions.
 
 use super::{effect::Effect, registry::State, socket::Socket};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl State {
-    /// The heartbeat and time-outs in force.
+    /// The configured heartbeat and time-outs.
     pub fn timing(&self) -> Timing {
         let config = &self.config.socketio;
         Timing {
@@ -20,7 +20,8 @@ impl State {
         }
     }
 
-    /// What is due for an engine.
+    /// Handles the deadline of an Engine.IO session: sends a ping, or closes a session without a sign of life
+    /// (docs/protocol.md, Socket.IO and Engine.IO).
     pub fn expire_engine(&mut self, key: ClientKey, now: Now) -> Expired {
         let timing = self.timing();
         let Some(engine) = self.engine_mut(key) else { return Expired::Nothing };
@@ -37,17 +38,18 @@ impl State {
         expired
     }
 
-    /// An engine's deadline may be nearer than it was.
+    /// Reports that the deadline of an Engine.IO session may be earlier than before.
     pub fn rearm(&mut self, key: ClientKey) {
         self.effects.push_back(Effect::Rearm { client: key });
     }
 
-    /// A client's Socket.IO half, unless the client is being closed.
+    /// The Socket.IO state of a client. `None` for other clients, and for those that are being closed.
     pub fn socket_mut(&mut self, key: ClientKey) -> Option<&mut Socket> {
         self.clients.get_mut(key).filter(|client| !client.ending)?.socket.as_deref_mut()
     }
 
-    /// Forgets one of a client's sessions.
+    /// Removes a session from a client's list. Without a session the client must join a namespace within
+    /// `connect_timeout`.
     pub fn drop_session(&mut self, key: ClientKey, session: SessionKey, now: Now) {
         let timing = self.timing();
         let Some(socket) = self.clients.get_mut(key).and_then(|client| client.socket.as_deref_mut()) else { return };
@@ -58,20 +60,20 @@ impl State {
         }
     }
 
-    /// Whether a session waits for the backend.
+    /// Whether a session still waits for the backend's decision.
     pub fn is_pending(&self, session: SessionKey) -> bool {
         self.sessions.get(session).is_some_and(|session| session.pending)
     }
 
-    /// A client that is refused again and again has lost its way: it is closed, and may begin anew.
+    /// Counts a refused login. Closes the client after ten, so that a broken client starts over.
     pub fn count_refusal(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
         client.refusals += 1;
-        if client.refusals >= MOST_REFUSALS {
+        if client.refusals >= MAX_REFUSALS {
             self.close(key, Close::PROTOCOL);
         }
     }
 }
 
-/// Refused logins of one session of Engine.IO.
-const MOST_REFUSALS: u8 = 10;
+/// Refused logins before an Engine.IO session is closed.
+const MAX_REFUSALS: u8 = 10;

@@ -1,14 +1,15 @@
-//! Who a session says it is, and where it comes from.
+//! The user, address, page and browser of a session.
 
 use core::net::IpAddr;
 use std::{collections::HashSet, rc::Rc};
 
 use crate::text::truncate;
 
-/// Who it says it is, in one allocation with its address, and the page it came from.
+/// What a login says about the user, and where the session comes from.
 pub struct Identity {
-    /// The user's id and name, what else the page told, a space, and the address if there is one. (As bytes of its own the
-    /// address would cost each session sixteen; here it mostly fits into what the allocation is rounded up to.)
+    /// `userid`, `username`, `ext_info`, a space, and the address if there is one. One allocation for all of them: the
+    /// address as a field of its own would add 16 bytes to each session, and here it mostly fits into the allocator's
+    /// rounding.
     text: Box<str>,
     agent: Rc<Agent>,
     userid_end: u16,
@@ -17,8 +18,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Keeps what a login said, ids and names of at most 32,767 bytes; `ip` is none for a peer of a Unix socket; `since` is
-    /// when it was, in unix seconds until the year 2106.
+    /// Keeps the fields of a login. `userid` and `username` are truncated to 32,767 bytes each. `ip` is `None` for a
+    /// peer of a Unix socket. `since` is the time of the login in Unix seconds, up to the year 2106.
     pub fn new(
         userid: &str,
         username: &str,
@@ -27,8 +28,8 @@ impl Identity {
         ip: Option<IpAddr>,
         since: u64,
     ) -> Identity {
-        let cut = |name| truncate(name, LONGEST_PART);
-        let (userid, username) = (cut(userid), cut(username));
+        let truncated = |name| truncate(name, MAX_PART_LEN);
+        let (userid, username) = (truncated(userid), truncated(username));
         let ip = ip.map(|ip| ip.to_string()).unwrap_or_default();
         Identity {
             text: [userid, username, ext_info, " ", &ip].concat().into(),
@@ -39,22 +40,22 @@ impl Identity {
         }
     }
 
-    /// What the login calls the user.
+    /// The user's id. Empty if the login has none.
     pub fn userid(&self) -> &str {
         &self.text[..self.userid_end.into()]
     }
 
-    /// The user's name to show.
+    /// The user's display name. Empty if the login has none.
     pub fn username(&self) -> &str {
         &self.text[self.userid_end.into()..self.username_end.into()]
     }
 
-    /// Whatever else the page told.
+    /// Any other text that the page sent with the login.
     pub fn ext_info(&self) -> &str {
-        &self.text[self.username_end.into()..self.border()]
+        &self.text[self.username_end.into()..self.ext_info_end()]
     }
 
-    /// When it came, unix seconds.
+    /// The time of the login in Unix seconds.
     pub fn since(&self) -> u64 {
         self.since.into()
     }
@@ -64,44 +65,44 @@ impl Identity {
         &self.agent
     }
 
-    /// What is left of it when its session is over.
+    /// The page and the browser, to be [released](Agents::release) at the end of the session.
     pub fn into_agent(self) -> Rc<Agent> {
         self.agent
     }
 
-    /// The peer's address; nothing for a peer of a Unix socket.
+    /// The client's address. `None` for a peer of a Unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
-        self.text[self.border() + 1..].parse().ok()
+        self.text[self.ext_info_end() + 1..].parse().ok()
     }
 
-    /// Where the space stands before the address, which has none in itself.
-    fn border(&self) -> usize {
-        self.text.rfind(' ').expect("it was made with one")
+    /// The position of the space before the address. The address itself has none.
+    fn ext_info_end(&self) -> usize {
+        self.text.rfind(' ').expect("the text was built with a space")
     }
 }
 
-/// The page and the browser a client came with: shared, since thousands come with the same. Kept apart they would cost
-/// each session 200 bytes.
+/// The page and the browser of a client. Sessions share one value, because thousands have the same: a copy for each
+/// would cost some 200 bytes.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Agent {
-    /// The `Referer` header, at most 512 bytes of it.
+    /// The `Referer` header, truncated to 512 bytes.
     pub referer: Box<str>,
-    /// The `User-Agent` header, likewise.
+    /// The `User-Agent` header, truncated to 512 bytes.
     pub user_agent: Box<str>,
 }
 
-/// Every [`Agent`] that some session has.
+/// Every [`Agent`] that is in use.
 #[derive(Default)]
 pub struct Agents {
     known: HashSet<Rc<Agent>>,
 }
 
 impl Agents {
-    /// The one agent with these headers.
+    /// The shared agent with these headers.
     pub fn intern(&mut self, referer: &str, user_agent: &str) -> Rc<Agent> {
         let agent = Agent {
-            referer: truncate(referer, LONGEST_HEADER).into(),
-            user_agent: truncate(user_agent, LONGEST_HEADER).into(),
+            referer: truncate(referer, MAX_HEADER_LEN).into(),
+            user_agent: truncate(user_agent, MAX_HEADER_LEN).into(),
         };
         if let Some(known) = self.known.get(&agent) {
             return known.clone();
@@ -111,29 +112,30 @@ impl Agents {
         agent
     }
 
-    /// Forgets the agent if `gone` was the last of it that somebody had.
-    pub fn release(&mut self, gone: Rc<Agent>) {
-        if Rc::strong_count(&gone) == 2 {
-            self.known.remove(&gone);
+    /// Drops a reference, and the agent with its last one.
+    pub fn release(&mut self, agent: Rc<Agent>) {
+        // One of the two is the set's own.
+        if Rc::strong_count(&agent) == 2 {
+            self.known.remove(&agent);
         }
     }
 
-    /// How many there are.
+    /// The number of agents in use.
     pub fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// Whether nobody is here.
+    /// Whether no agent is in use.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
 }
 
-/// Bytes of an id or a name that fit into an [`Identity`].
-const LONGEST_PART: usize = 32_767;
+/// Longest `userid` and `username`, in bytes: both together must fit into 16 bits.
+const MAX_PART_LEN: usize = 32_767;
 
-/// Bytes that are kept of a header.
-const LONGEST_HEADER: usize = 512;
+/// Longest header that is kept, in bytes.
+const MAX_HEADER_LEN: usize = 512;
 
 #[cfg(test)]
 mod tests {

@@ -1,24 +1,25 @@
-//! A session as operators, the message log and other relays see it.
+//! The description of a session for operators, the message log and other relays.
 
 use super::{registry::State, session::Session};
 use crate::{json::ObjectWriter, key::SessionKey, message::Form};
 
-/// A session as operators see it.
+/// A session with everything that its description needs.
 pub struct SessionInfo<'a> {
-    /// Its name.
+    /// Its public name (docs/protocol.md, Vocabulary and conventions).
     pub socket_id: String,
-    /// Its namespace.
+    /// The name of its namespace.
     pub namespace: &'a str,
-    /// Whose it is.
+    /// The user: of the login, or of a later `user_login`.
     pub userid: &'a str,
-    /// Where it is.
+    /// Its rooms, separated by commas.
     pub rooms: String,
-    /// Everything else.
+    /// The session itself.
     pub session: &'a Session,
 }
 
 impl SessionInfo<'_> {
-    /// Writes it down: the same fields in the trail and for who asks.
+    /// Writes the fields that `client.log` and `GET /api/online` have in common (docs/protocol.md, Operators' HTTP API
+    /// and Message log format).
     pub fn write(&self, line: &mut ObjectWriter<'_>) {
         let identity = &self.session.identity;
         line.text("socket_id", &self.socket_id);
@@ -52,7 +53,7 @@ impl State {
     }
 }
 
-/// What a session speaks, for who looks.
+/// The name of a session's protocol in lists and logs.
 pub fn protocol(form: Form) -> &'static str {
     match form {
         Form::Json => "websocket",

@@ -17,22 +17,22 @@ impl State {
         session.rooms.iter().map(|membership| table.room(membership.room).id.clone()).collect()
     }
 
-    /// Adds a session to a room, once.
+    /// Adds a session to a room. Does nothing if it is a member already.
     pub fn join(&mut self, key: SessionKey, room: RoomId<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let table = &mut self.tenants[session.tenant.index()].rooms[session.namespace as usize];
-        let already = table.find(room.as_str());
-        if already.is_some_and(|index| session.rooms.iter().any(|membership| membership.room == index)) {
+        let known = table.find(room.as_str());
+        if known.is_some_and(|index| session.rooms.iter().any(|membership| membership.room == index)) {
             return;
         }
-        let slot = u16::try_from(session.rooms.len()).expect("rooms per session are bounded by 65,535");
+        let slot = u16::try_from(session.rooms.len()).expect("limits.rooms_per_session is at most 65,535");
         let (room, place) =
             table.join(room.as_str(), Member { client: session.client, session: key, slot, form: session.form });
         session.rooms.push(Membership { room, place });
         self.mark_changed(key);
     }
 
-    /// Takes a session out of a room it is in.
+    /// Removes a session from a room. Does nothing if it is not a member.
     pub fn leave(&mut self, key: SessionKey, room: RoomId<'_>) {
         let Some(session) = self.sessions.get(key) else { return };
         let index = self.tenants[session.tenant.index()].rooms[session.namespace as usize].find(room.as_str());
@@ -42,13 +42,14 @@ impl State {
         }
     }
 
-    /// Takes a session out of the room at that place of its list.
+    /// Removes a session from the room at `slot` of its list. The last room of the list moves to `slot`, and the last
+    /// member of the room to the place that becomes free; both references are updated. `slot` must be in the list.
     pub fn leave_slot(&mut self, key: SessionKey, slot: usize) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Membership { room, place } = session.rooms.swap_remove(slot);
         let table = &mut self.tenants[session.tenant.index()].rooms[session.namespace as usize];
-        if let Some(filled) = session.rooms.get(slot) {
-            table.renumber(filled.room, filled.place, slot as u16);
+        if let Some(moved) = session.rooms.get(slot) {
+            table.set_slot(moved.room, moved.place, slot as u16);
         }
         if let Some(moved) = table.leave(room, place)
             && let Some(other) = self.sessions.get_mut(moved.session)
@@ -58,24 +59,25 @@ impl State {
         self.mark_changed(key);
     }
 
-    /// Removes a session: from its rooms, from the index of users, and from the table of sessions.
+    /// Removes a session from its rooms, from the user index, and from the table of sessions. Its client still lists
+    /// it.
     pub fn remove_session(&mut self, key: SessionKey) {
         while let Some(last) = self.sessions.get(key).and_then(|session| session.rooms.len().checked_sub(1)) {
             self.leave_slot(key, last);
         }
-        let Some(gone) = self.sessions.remove(key) else { return };
-        if let Some(users) = &mut self.namespaces[gone.namespace as usize].users {
-            users.forget(key);
+        let Some(session) = self.sessions.remove(key) else { return };
+        if let Some(users) = &mut self.namespaces[session.namespace as usize].users {
+            users.remove(key);
         }
-        self.agents.release(gone.identity.into_agent());
+        self.agents.release(session.identity.into_agent());
     }
 
-    /// Whether [`State::mark_changed`] keeps what it is given.
+    /// Switches [`State::mark_changed`] on or off.
     pub fn track_changes(&mut self, on: bool) {
         self.track_changes = on;
     }
 
-    /// Notes that what other relays know of a session has changed: its rooms, or its user.
+    /// Queues the presence record of a session, because its rooms or its user have changed.
     pub fn mark_changed(&mut self, key: SessionKey) {
         if !self.track_changes {
             return;
@@ -87,5 +89,65 @@ impl State {
             RecordState::Queued | RecordState::Stale => return,
         };
         self.changed.push_back(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        names::Rooms,
+        state::testing::{CONFIG, Login, join, session, state},
+    };
+
+    fn leave(state: &mut State, key: SessionKey, room: &str) {
+        Rooms::parse(room, 128, 0).unwrap().iter().for_each(|room| state.leave(key, room));
+    }
+
+    /// Sessions and rooms refer to each other by index: both sides must agree.
+    fn check(state: &State) {
+        let table = &state.tenants[0].rooms[0];
+        let mut memberships = 0;
+        for (key, session) in state.sessions.iter() {
+            for (slot, membership) in session.rooms.iter().enumerate() {
+                let member = table.room(membership.room).members[membership.place as usize];
+                assert_eq!((member.session, usize::from(member.slot)), (key, slot));
+                memberships += 1;
+            }
+        }
+        assert_eq!(table.iter().map(|room| room.members.len()).sum::<usize>(), memberships);
+    }
+
+    #[test]
+    fn joining_and_leaving_keep_places_right() {
+        let mut state = state(CONFIG);
+        let keys = [(); 3].map(|()| session(&mut state, Login { rooms: "a,b,c", ..Login::default() }));
+        join(&mut state, keys[0], "b,a");
+        assert_eq!(state.sessions.get(keys[0]).unwrap().rooms.len(), 3, "joined once");
+        check(&state);
+        for (key, room) in [(0, "a"), (1, "b"), (0, "never joined"), (2, "a"), (0, "c"), (1, "a")] {
+            leave(&mut state, keys[key], room);
+            check(&state);
+        }
+        let names = keys.map(|key| state.room_names(state.sessions.get(key).unwrap()).join(","));
+        assert_eq!(names, ["b", "c", "c,b"]);
+        assert_eq!(state.room_count(), 2, "a room without members is removed");
+    }
+
+    #[test]
+    fn a_removed_session_leaves_everything() {
+        let mut state = state(CONFIG);
+        let gone = session(&mut state, Login { rooms: "a,b", ..Login::default() });
+        let stays = session(&mut state, Login { rooms: "b,a", ..Login::default() });
+        let user = session(&mut state, Login { namespace: "/users", ..Login::default() });
+        state.remove_session(gone);
+        check(&state);
+        assert_eq!(state.room_names(state.sessions.get(stays).unwrap()).join(","), "b,a");
+        let (tenant, namespace) = (state.tenant("one").unwrap(), state.find_namespace("/users").unwrap());
+        assert_eq!(state.user_sessions(tenant, namespace, "7"), [user]);
+        state.remove_session(user);
+        assert_eq!(state.user_sessions(tenant, namespace, "7"), []);
+        state.remove_session(stays);
+        assert_eq!((state.session_count(), state.room_count(), state.agents.len()), (0, 0, 0));
     }
 }

@@ -1,8 +1,9 @@
-//! Who is connected, who is in which room, and what is queued for whom. [`State`] knows no feature: every feature works on it.
+//! The clients and sessions, the rooms they are in, and the frames that are queued for them. Every feature works on
+//! [`State`], which knows none of them.
 //!
-//! Two halves. The *registry* has tenants, namespaces, clients, sessions, and rooms with their members. *Delivery* encodes a
-//! message once for each form, queues it in the members' outboxes, and keeps the list of clients to be flushed. No socket, no
-//! clock, no file: what must happen outside is an [`Effect`].
+//! It has two halves. The *registry* has tenants, namespaces, clients, sessions, and rooms with their members.
+//! *Delivery* encodes a message once for each form, queues it in the members' outboxes, and keeps the list of clients
+//! to flush. There is no socket, clock or file here: the server carries out [`Effect`]s.
 
 pub mod client;
 pub mod delivery;
@@ -24,6 +25,8 @@ pub mod sid;
 pub mod socket;
 pub mod stats;
 pub mod tenant;
+#[cfg(test)]
+pub mod testing;
 pub mod transport;
 pub mod user_index;
 

@@ -4,24 +4,25 @@ use core::num::NonZeroU64;
 
 use crate::{clock::Time, limits::Limits};
 
-/// How much of a rate was used: a token bucket in eight bytes (the generic cell rate algorithm: the time at which all
-/// that was taken will have been earned).
+/// A token bucket in eight bytes, as the generic cell rate algorithm keeps it: the time in microseconds at which the
+/// bucket will be full again.
 #[derive(Clone, Copy, Default)]
 pub struct Rate(Option<NonZeroU64>);
 
 impl Rate {
-    /// Takes `count` messages at `now`; whether they may pass. More than a burst may pass after a rest, as a debt.
+    /// Takes `count` messages at `now`, and returns whether `limits.message_rate` and `limits.message_burst` allow
+    /// them. More than a burst at once passes if the bucket is full, and leaves a debt.
     pub fn take(&mut self, count: u64, limits: &Limits, now: Time) -> bool {
         if limits.message_rate == 0 {
             return true;
         }
-        let each = 1_000_000 / limits.message_rate;
-        let earned = self.0.map_or(0, NonZeroU64::get).max(now.micros());
-        let free = limits.message_burst.saturating_sub(count);
-        if earned - now.micros() > each * free {
+        let interval = 1_000_000 / limits.message_rate;
+        let full_at = self.0.map_or(0, NonZeroU64::get).max(now.micros());
+        let spare = limits.message_burst.saturating_sub(count);
+        if full_at - now.micros() > interval * spare {
             return false;
         }
-        self.0 = NonZeroU64::new(earned + each * count);
+        self.0 = NonZeroU64::new(full_at + interval * count);
         true
     }
 }

@@ -1,15 +1,15 @@
-//! What other relays know of a session.
+//! The state of a session's presence record.
 
-/// Whether the record that other relays read of a session is written.
+/// Whether Redis has a record of a session (docs/protocol.md, Redis wire format, Records).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RecordState {
-    /// There is no record.
+    /// No record.
     #[default]
     Absent,
-    /// There is none, and one is about to be written.
+    /// No record; the first one is queued.
     Queued,
-    /// There is one, or it is on its way.
+    /// Written, or being written.
     Written,
-    /// There is one that is out of date, and a newer one is about to be written.
+    /// Written but out of date; a newer one is queued.
     Stale,
 }

@@ -1,64 +1,66 @@
-//! Why something was refused: the contract's texts, which clients know by heart, live here and nowhere else.
+//! Reasons for refusals. Clients compare their texts, so they are defined here and nowhere else.
 
+use core::{error, fmt};
 use std::borrow::Cow;
 
 use crate::names::NameError;
 
-/// What was wrong with a login, a notification or a client's event.
+/// The reason why a login, a notification or a client's event is refused (docs/protocol.md, Logins, Notifications, and
+/// Namespaces and rules).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Too much waits for the business backend.
+    /// The queue of calls to the backend is full.
     BackendBusy,
-    /// The business backend does not answer.
+    /// The backend did not answer a hook.
     BackendDown,
-    /// A binary message from a client that speaks JSON.
+    /// A binary frame from a client with `format=json`.
     BinaryNotJson,
-    /// A login without a signature.
+    /// A login, join or leave without a signature.
     ConnectSignMissing,
-    /// A message to so many rooms that all its copies together would be too large.
+    /// A message whose copies for all its rooms are too large together.
     TooWide,
-    /// A login, join or leave with a wrong one.
+    /// A login, join or leave with a wrong signature.
     ConnectSignWrong,
-    /// No data.
+    /// A message without data.
     DataMissing,
-    /// A field of a login that has more bytes than this.
+    /// A field of a login is longer than this many bytes.
     FieldTooLong(&'static str, usize),
-    /// A file name that makes another source's file.
+    /// `filename` would lead to a message log file of another source.
     FilenameTaken,
-    /// A file name that could lead elsewhere.
+    /// `filename` has characters that a file name may not have.
     FilenameUnsafe,
-    /// A namespace nobody configured.
+    /// The namespace is not configured.
     NamespaceUnknown,
-    /// Nobody acknowledged in time.
+    /// No receiver acknowledged the event in time.
     NoAnswer,
-    /// The user is not here.
+    /// The user has no session.
     NotLoggedIn,
-    /// Text that is not a JSON object.
+    /// The text of a frame is not a JSON object.
     NotJson,
     /// A notification without a signature.
     NotifySignMissing,
-    /// A notification with a wrong one.
+    /// A notification with a wrong signature.
     NotifySignWrong,
-    /// More messages than a client may send.
+    /// The client exceeds `limits.message_rate`.
     RateExceeded,
-    /// No room, where a message should go.
+    /// A message without a room.
     RoomMissing,
-    /// A room's name is longer than this many bytes.
+    /// A room id is longer than this many bytes.
     RoomTooLong(usize),
-    /// No room, where somebody logs in.
+    /// A login, join or leave without a room.
     RoomsMissing,
-    /// More rooms than this.
+    /// More rooms than this number.
     RoomsTooMany(usize),
-    /// No source.
+    /// The source is missing.
     SourceMissing,
-    /// A source nobody configured.
+    /// The source is not configured.
     SourceUnknown,
-    /// An event nothing happens to.
+    /// No rule handles the event.
     UnknownEvent,
 }
 
 impl Refusal {
-    /// What who is refused is told.
+    /// The text that clients and backends get. Existing programs compare it: never change one.
     pub fn text(self) -> Cow<'static, str> {
         let text = match self {
             Refusal::BackendBusy => "the backend is busy!",
@@ -67,7 +69,7 @@ impl Refusal {
             Refusal::ConnectSignMissing => "cilent connect sign can not be null!",
             Refusal::ConnectSignWrong => "sign verify failed!",
             Refusal::DataMissing => "data can not be null!",
-            Refusal::FieldTooLong(name, most) => return format!("{name} can not be longer than {most} bytes!").into(),
+            Refusal::FieldTooLong(name, max) => return format!("{name} can not be longer than {max} bytes!").into(),
             Refusal::FilenameTaken => "filename belongs to another source!",
             Refusal::FilenameUnsafe => "filename can only have 1 to 64 of A-Z a-z 0-9 . _ -!",
             Refusal::NamespaceUnknown => "Invalid namespace",
@@ -78,9 +80,9 @@ impl Refusal {
             Refusal::NotifySignWrong => "api notify sign verify failed!",
             Refusal::RateExceeded => "message rate limit exceeded!",
             Refusal::RoomMissing => "room_id can not be null!",
-            Refusal::RoomTooLong(most) => return format!("room_id can not be longer than {most} bytes!").into(),
+            Refusal::RoomTooLong(max) => return format!("room_id can not be longer than {max} bytes!").into(),
             Refusal::RoomsMissing => "room_ids can not be null!",
-            Refusal::RoomsTooMany(most) => return format!("more than {most} rooms!").into(),
+            Refusal::RoomsTooMany(max) => return format!("more than {max} rooms!").into(),
             Refusal::SourceMissing => "source can not be null!",
             Refusal::SourceUnknown => "this source can not be configured!",
             Refusal::TooWide => "message is too large for so many rooms!",
@@ -89,12 +91,43 @@ impl Refusal {
         text.into()
     }
 
-    /// For a list of rooms that is no list, with the word for "none" that fits the place.
+    /// The refusal for an invalid list of rooms. `missing` is the one for an empty list.
     pub fn from_name(error: NameError, missing: Refusal) -> Refusal {
         match error {
             NameError::Missing => missing,
-            NameError::TooLong(most) => Refusal::RoomTooLong(most),
-            NameError::TooMany(most) => Refusal::RoomsTooMany(most),
+            NameError::TooLong(max) => Refusal::RoomTooLong(max),
+            NameError::TooMany(max) => Refusal::RoomsTooMany(max),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_compare_these_texts() {
+        for (refusal, text) in [
+            (Refusal::ConnectSignMissing, "cilent connect sign can not be null!"),
+            (Refusal::ConnectSignWrong, "sign verify failed!"),
+            (Refusal::DataMissing, "data can not be null!"),
+            (Refusal::NotLoggedIn, "未登录"),
+            (Refusal::NotifySignMissing, "sign can not be null!"),
+            (Refusal::NotifySignWrong, "api notify sign verify failed!"),
+            (Refusal::RoomMissing, "room_id can not be null!"),
+            (Refusal::RoomTooLong(256), "room_id can not be longer than 256 bytes!"),
+            (Refusal::SourceMissing, "source can not be null!"),
+            (Refusal::SourceUnknown, "this source can not be configured!"),
+        ] {
+            assert_eq!(refusal.to_string(), text);
         }
     }
 }

@@ -26,14 +26,14 @@ use crate::{
     sign::{Policy, Signature, Subject},
 };
 
-/// Everything that all features share. See the module.
+/// What all features share: see [the module](super).
 pub struct State {
     pub(super) config: Rc<Config>,
-    /// The clocks of this turn.
+    /// The time of this turn.
     pub now: Now,
-    /// `/` first. An index is never reused.
+    /// By [`NamespaceId`]; `/` is the first.
     pub(crate) namespaces: Vec<Namespace>,
-    /// In the order in which they were first configured. An index is never reused.
+    /// By [`TenantId`], in the order in which they were first configured.
     pub(crate) tenants: Vec<Tenant>,
     pub(super) by_name: HashMap<Box<str>, TenantId>,
     pub(crate) clients: Slots<ClientKey, Client>,
@@ -41,22 +41,23 @@ pub struct State {
     pub(crate) agents: Agents,
     pub(crate) sids: Sids,
     pub(super) turn: Turn,
-    /// Lent to every write of several segments.
+    /// A buffer for writes of several segments.
     pub(super) scratch: Vec<u8>,
     pub(super) last_id: MessageId,
     pub(super) dirty: Vec<ClientKey>,
-    pub(super) pressed: bool,
+    pub(super) needs_flush: bool,
     pub(crate) effects: VecDeque<Effect>,
-    /// Whether [`State::mark_changed`] keeps what it is given.
+    /// Whether [`State::mark_changed`] does anything: only a cluster needs it.
     pub(super) track_changes: bool,
-    /// Sessions whose records are to be written, each once.
+    /// Sessions whose presence records are to be written, each once.
     pub(crate) changed: VecDeque<SessionKey>,
     /// Counters since the start.
     pub stats: Stats,
 }
 
 impl State {
-    /// No clients yet. `first` is the message id before the first one, and `secret` makes the ids of sessions.
+    /// A state without clients and configuration. `first` is the message id before the first one. `secret` is the key
+    /// of session ids and must be random.
     pub fn new(first: MessageId, secret: [u8; 32]) -> State {
         State {
             config: Rc::default(),
@@ -72,7 +73,7 @@ impl State {
             scratch: Vec::new(),
             last_id: first,
             dirty: Vec::new(),
-            pressed: false,
+            needs_flush: false,
             effects: VecDeque::new(),
             track_changes: false,
             changed: VecDeque::new(),
@@ -80,11 +81,11 @@ impl State {
         }
     }
 
-    /// Takes new limits, sources, namespaces and rules. A changed key counts from the next login on, a changed rule from the
-    /// next event. Returns the sessions whose source or namespace is gone.
+    /// Applies a configuration. A changed key takes effect with the next login, a changed rule with the next event.
+    /// Returns the sessions whose source or namespace is no longer configured.
     pub fn reload(&mut self, config: Rc<Config>) -> Vec<SessionKey> {
         self.config = config;
-        self.adopt_namespaces();
+        self.update_namespaces();
         for tenant in &mut self.tenants {
             tenant.source = self.config.sources.get(&*tenant.name).cloned();
         }
@@ -109,7 +110,7 @@ impl State {
         self.sessions.iter().filter(|(_, session)| gone(session)).map(|(key, _)| key).collect()
     }
 
-    /// The tenant of that name, added if there is none.
+    /// The tenant with this name, added if there is none.
     fn add_tenant(&mut self, name: &str) -> TenantId {
         if let Some(tenant) = self.by_name.get(name) {
             return *tenant;
@@ -121,13 +122,13 @@ impl State {
         tenant
     }
 
-    /// The namespaces as they are configured now.
-    fn adopt_namespaces(&mut self) {
+    /// Adds new namespaces, and marks those that are no longer configured.
+    fn update_namespaces(&mut self) {
         let config = self.config.clone();
         self.namespaces.iter_mut().for_each(|namespace| namespace.gone = true);
-        let main = [("/", config.namespaces.get("/").cloned().unwrap_or_default())];
+        let root = [("/", config.namespaces.get("/").cloned().unwrap_or_default())];
         let others = config.namespaces.iter().filter(|(name, _)| *name != "/");
-        for (name, config) in main.into_iter().chain(others.map(|(name, config)| (name.as_str(), config.clone()))) {
+        for (name, config) in root.into_iter().chain(others.map(|(name, config)| (name.as_str(), config.clone()))) {
             let known = self.namespaces.iter_mut().find(|namespace| *namespace.name == *name);
             match known {
                 Some(namespace) => (namespace.config, namespace.gone) = (config.into(), false),
@@ -144,26 +145,26 @@ impl State {
         }
     }
 
-    /// Keeps lists of users for the namespaces whose rules or pairing need them, and for no others.
+    /// Builds a user index for each namespace in which a rule or pairing looks users up, and drops all others.
     fn index_users(&mut self) {
-        let mut wanted = vec![false; self.namespaces.len()];
+        let mut needed = vec![false; self.namespaces.len()];
         for namespace in 0..self.namespaces.len() {
             let config = self.namespaces[namespace].config.clone();
             if let Some(other) = &config.pairing {
-                wanted[namespace] = true;
+                needed[namespace] = true;
                 if let Some(other) = self.find_namespace(other) {
-                    wanted[other as usize] = true;
+                    needed[other as usize] = true;
                 }
             }
             for rule in config.rules.iter().filter(|rule| rule.send == Send::User) {
                 let to = rule.to.as_deref().map_or(Some(namespace as NamespaceId), |to| self.find_namespace(to));
                 if let Some(to) = to {
-                    wanted[to as usize] = true;
+                    needed[to as usize] = true;
                 }
             }
         }
-        for (namespace, wanted) in wanted.into_iter().enumerate() {
-            match (wanted, &self.namespaces[namespace].users) {
+        for (namespace, needed) in needed.into_iter().enumerate() {
+            match (needed, &self.namespaces[namespace].users) {
                 (true, None) => {
                     let mut users = UserIndex::default();
                     for (key, session) in self.admitted().filter(|(_, session)| session.namespace as usize == namespace)
@@ -178,12 +179,12 @@ impl State {
         }
     }
 
-    /// The configuration in force.
+    /// The configuration.
     pub fn config(&self) -> &Rc<Config> {
         &self.config
     }
 
-    /// Whether the tenant's key holder signed `subject`.
+    /// Whether `signature` is a valid signature of `subject` with the tenant's key (docs/protocol.md, Signatures).
     pub fn verify(&self, tenant: TenantId, subject: &Subject<'_>, signature: &Signature<'_>, now: Now) -> bool {
         let Some(source) = &self.tenants[tenant.index()].source else { return false };
         let key = source.sign_key.expose().as_bytes();
@@ -191,27 +192,27 @@ impl State {
         subject.verify(signature, &policy)
     }
 
-    /// Clients there are, whether they are in a namespace or not.
+    /// The number of clients, including those without a session.
     pub fn client_count(&self) -> usize {
         self.clients.len()
     }
 
-    /// Sessions there are.
+    /// The number of sessions.
     pub fn session_count(&self) -> usize {
         self.sessions.len()
     }
 
-    /// Rooms somebody is in.
+    /// The number of rooms.
     pub fn room_count(&self) -> usize {
         self.tenants.iter().map(Tenant::room_count).sum()
     }
 
-    /// Every client, for who takes leave of them all.
+    /// The keys of all clients.
     pub fn client_keys(&self) -> Vec<ClientKey> {
         self.clients.keys()
     }
 
-    /// Takes so many messages of a client's rate; whether they may pass.
+    /// Counts `count` messages against a client's rate, and returns whether `limits.message_rate` allows them.
     pub fn take_rate(&mut self, key: ClientKey, count: u64, now: Now) -> bool {
         let Some(client) = self.clients.get_mut(key) else { return false };
         client.rate.take(count, &self.config.limits, now.time)
@@ -221,5 +222,50 @@ impl State {
     pub fn next_id(&mut self) -> MessageId {
         self.last_id = self.last_id.next();
         self.last_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::state::{
+        refusal::Refusal,
+        testing::{CONFIG, Login, config, session, state},
+    };
+
+    #[test]
+    fn a_reload_returns_sessions_without_source_or_namespace() {
+        let mut state = state(CONFIG);
+        let stays = session(&mut state, Login::default());
+        let of_source = session(&mut state, Login { source: "two", ..Login::default() });
+        let of_namespace = session(&mut state, Login { namespace: "/chat", ..Login::default() });
+        assert_eq!(state.reload(config(CONFIG)), []);
+        let gone = state.reload(config("[sources.one]\nsign_key = \"other\"\n"));
+        assert_eq!(gone, [of_source, of_namespace]);
+        assert!(state.sessions.get(stays).is_some() && state.find_namespace("/chat").is_none());
+        assert_eq!(state.tenant("two"), Err(Refusal::SourceUnknown));
+        let two = state.any_tenant("two");
+        state.reload(config(CONFIG));
+        assert_eq!(state.tenant("two").ok(), two, "a tenant keeps its index");
+    }
+
+    #[test]
+    fn an_open_namespace_keeps_sessions_of_a_removed_source() {
+        let mut state = state(CONFIG);
+        let open = session(&mut state, Login { namespace: "/chat", ..Login::default() });
+        let only_chat = "[namespaces.\"/chat\"]\nauth = \"open\"\nsource = \"one\"\n";
+        assert_eq!(state.reload(config(only_chat)), []);
+        assert_eq!(state.source_names().iter().map(|name| &**name).collect::<Vec<_>>(), ["one"]);
+        assert_eq!(state.reload(config("")), [open]);
+    }
+
+    #[test]
+    fn a_user_index_is_built_for_rules() {
+        let mut state = state(CONFIG);
+        let key = session(&mut state, Login { namespace: "/chat", userid: "9", ..Login::default() });
+        let chat = state.find_namespace("/chat").unwrap();
+        assert!(state.namespaces[chat as usize].users.is_none());
+        state.reload(config(&CONFIG.replace("source = \"one\"", "source = \"one\"\npairing = \"/users\"")));
+        let tenant = state.tenant("one").unwrap();
+        assert_eq!(state.namespaces[chat as usize].users.as_ref().unwrap().sessions(tenant, "9"), [key]);
     }
 }

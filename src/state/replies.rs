@@ -1,4 +1,4 @@
-//! What a single session is sent: that it is in, that it was refused, events, acknowledgements.
+//! Packets for a single session: CONNECT, refusals, events, acknowledgements.
 
 use super::registry::State;
 use crate::{
@@ -12,8 +12,9 @@ use crate::{
 };
 
 impl State {
-    /// Tells a client that it is in a namespace.
-    pub fn greet_packet(&mut self, key: ClientKey, session: SessionKey, auth: &str, now: Now) {
+    /// Confirms that a Socket.IO client has joined a namespace: CONNECT, then the welcome. `auth` is the JSON that the
+    /// client sent with its CONNECT, or empty.
+    pub fn confirm_connect(&mut self, key: ClientKey, session: SessionKey, auth: &str, now: Now) {
         let Some(namespace) = self.sessions.get(session).map(|session| session.namespace) else { return };
         let namespace = self.namespaces[namespace as usize].name.clone();
         let timing = self.timing();
@@ -26,27 +27,29 @@ impl State {
                 out.extend_from_slice(format!("{{\"sid\":\"{sid}\"}}").as_bytes());
             }
         });
-        self.welcome(session, if auth.is_empty() { "{}" } else { auth });
+        self.send_welcome(session, if auth.is_empty() { "{}" } else { auth });
     }
 
-    /// What a namespace sends to who comes in.
-    pub fn welcome(&mut self, session: SessionKey, auth: &str) {
+    /// Sends the configured welcome event to a new session (docs/protocol.md, Welcome). `auth` is the JSON that `$auth`
+    /// stands for.
+    pub fn send_welcome(&mut self, session: SessionKey, auth: &str) {
         let Some(namespace) = self.sessions.get(session).map(|session| session.namespace) else { return };
         let config = self.namespaces[namespace as usize].config.clone();
         if let Some(welcome) = &config.welcome {
             let data = welcome.data.as_ref().map_or_else(|| auth.to_owned(), to_text);
-            self.tell_session(session, &welcome.event, &data);
+            self.send_to_session(session, &welcome.event, &data);
         }
     }
 
-    /// Tells a Socket.IO client that it may not join a namespace, in the way that its generation shows to the page.
+    /// Refuses a Socket.IO client's login to a namespace, in the way that each revision shows to the page
+    /// (docs/protocol.md, How a refusal arrives).
     pub fn refuse(&mut self, key: ClientKey, revision: Revision, namespace: &str, why: &str) {
         let quoted = quote(why);
         match revision {
             Revision::V4 => self.send_packet(key, Kind::ConnectError, namespace, None, &[], |out| {
                 out.extend_from_slice(format!("{{\"message\":{quoted}}}").as_bytes());
             }),
-            // The shipped client listens for nothing but sys_error, and stays away after a DISCONNECT.
+            // The bundled script listens to sys_error only, and does not reconnect after a DISCONNECT.
             Revision::V3 if namespace == "/" => {
                 self.send_packet(key, Kind::Connect, namespace, None, &[], |_| {});
                 self.send_event(key, namespace, "sys_error", &quoted);
@@ -58,8 +61,7 @@ impl State {
         }
     }
 
-    /// Queues an event with one argument, given as JSON.
-    /// Queues an event with one argument, given as JSON, for a Socket.IO client.
+    /// Queues an event with one argument, `data` as JSON, for a Socket.IO client.
     pub fn send_event(&mut self, key: ClientKey, namespace: &str, name: &str, data: &str) {
         self.send_packet(key, Kind::Event, namespace, None, &[], |out| {
             out.push(b'[');
@@ -70,7 +72,8 @@ impl State {
         });
     }
 
-    /// Queues a packet and its attachments.
+    /// Queues a Socket.IO packet and its attachments. `fill` appends the payload behind the packet's head. Does nothing
+    /// for other clients.
     pub fn send_packet(
         &mut self,
         key: ClientKey,
@@ -93,13 +96,13 @@ impl State {
         }
     }
 
-    /// An event with one argument for one session.
-    pub fn tell_session(&mut self, key: SessionKey, name: &str, data: &str) {
+    /// Queues an event with one argument, `data` as JSON, for a session.
+    pub fn send_to_session(&mut self, key: SessionKey, name: &str, data: &str) {
         let receiver = self.receiver(key);
         self.emit_to(receiver.as_slice(), &Event::new(name, data));
     }
 
-    /// The answer to a session's event: a list of arguments.
+    /// Acknowledges a session's event `id` with `list`, a JSON array of arguments. Text clients get nothing.
     pub fn acknowledge(&mut self, key: SessionKey, id: &str, list: &str, attachments: &[Vec<u8>]) {
         let Some(session) = self.sessions.get(key) else { return };
         let (client, namespace) = (session.client, self.namespaces[session.namespace as usize].name.clone());
@@ -117,5 +120,74 @@ impl State {
             }
             Form::Text => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::Time,
+        engineio::{Engine, engine::Transport},
+        state::{
+            socket::Socket,
+            testing::{CONFIG, Login, received, session, state},
+        },
+    };
+
+    /// Adds a Socket.IO client with one session.
+    fn socketio(state: &mut State, form: Form, revision: Revision) -> SessionKey {
+        let key = session(state, Login { namespace: "/chat", form, ..Login::default() });
+        let (client, timing) = (state.sessions.get(key).unwrap().client, state.timing());
+        let socket = Socket {
+            engine: Engine::new(revision, false, Transport::Polling(None), &timing, Time::START),
+            handshake: " ".into(),
+            agent: state.agents.intern("", ""),
+            sessions: Default::default(),
+            assembly: None,
+        };
+        state.clients.get_mut(client).unwrap().socket = Some(socket.into());
+        key
+    }
+
+    #[test]
+    fn acknowledgements_have_the_form_of_the_client() {
+        let mut state = state(CONFIG);
+        let [json, text] = [Form::Json, Form::Text].map(|form| session(&mut state, Login { form, ..Login::default() }));
+        let third = socketio(&mut state, Form::SocketIo3, Revision::V3);
+        let fourth = socketio(&mut state, Form::SocketIo4, Revision::V4);
+        for key in [json, text, third, fourth] {
+            state.acknowledge(key, "5", "[{\"a\": 1}]", &[]);
+        }
+        assert_eq!(received(&mut state, json), [r#"{"event":"ack","ack":5,"code":1,"msg":"","data":{"a": 1}}"#]);
+        assert!(received(&mut state, text).is_empty());
+        assert_eq!(received(&mut state, third), [r#"43/chat,5[{"a": 1}]"#]);
+        assert_eq!(received(&mut state, fourth), [r#"43/chat,5[{"a": 1}]"#]);
+    }
+
+    #[test]
+    fn attachments_follow_an_acknowledgement() {
+        let mut state = state(CONFIG);
+        let json = session(&mut state, Login::default());
+        let third = socketio(&mut state, Form::SocketIo3, Revision::V3);
+        for key in [json, third] {
+            state.acknowledge(key, "5", r#"[{"_placeholder":true,"num":0}]"#, &[b"xy".into()]);
+        }
+        let expected = r#"{"event":"ack","ack":5,"code":1,"msg":"","data":{"_base64":"eHk="}}"#;
+        assert_eq!(received(&mut state, json), [expected]);
+        assert_eq!(received(&mut state, third), [r#"461-/chat,5[{"_placeholder":true,"num":0}]"#, "\u{4}xy"]);
+    }
+
+    #[test]
+    fn refusals_have_the_form_of_the_revision() {
+        let mut state = state(CONFIG);
+        let third = socketio(&mut state, Form::SocketIo3, Revision::V3);
+        let fourth = socketio(&mut state, Form::SocketIo4, Revision::V4);
+        let [old, new] = [third, fourth].map(|key| state.sessions.get(key).unwrap().client);
+        state.refuse(old, Revision::V3, "/", "no");
+        state.refuse(old, Revision::V3, "/chat", "no");
+        state.refuse(new, Revision::V4, "/chat", "no");
+        assert_eq!(received(&mut state, third), ["40", r#"42["sys_error","no"]"#, "41", r#"44/chat,"no""#]);
+        assert_eq!(received(&mut state, fourth), [r#"44/chat,{"message":"no"}"#]);
     }
 }

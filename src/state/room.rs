@@ -1,7 +1,9 @@
-//! The rooms of one tenant. Two tenants have two tables: their rooms cannot meet, whatever they are called.
+//! The rooms of one tenant in one namespace. Each tenant has its own tables, so rooms of two tenants never meet,
+//! whatever their names.
 //!
-//! Members stand in a list, and each knows its place there, so joining and leaving cost the same in a room of three and
-//! of 30,000, and a broadcast walks memory in one direction. A hash set's order would cost 16 to 27 % of each delivery.
+//! Members are in a list, and each session knows its place there. So joining and leaving cost the same in a room of
+//! three and of 30,000, and a broadcast walks memory in one direction; the order of a hash set would make a delivery 16
+//! to 27 % slower.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -13,27 +15,27 @@ use crate::{
     message::Form,
 };
 
-/// Names a room within its tenant, while it has members.
+/// The index of a room in its table. It is reused once the room is empty.
 pub type RoomIndex = u32;
 
-/// All rooms of a tenant that have members.
+/// The rooms of a tenant in one namespace.
 #[derive(Default)]
 pub struct RoomTable {
     by_name: HashMap<Rc<str>, RoomIndex>,
     rooms: Slab<Room>,
 }
 
-/// A room: there are only rooms with members.
+/// A room. It exists while it has members.
 pub struct Room {
     /// Its name.
     pub id: Rc<str>,
-    /// Who is in it, in no particular order.
+    /// Its members, in no particular order.
     pub members: Vec<Member>,
-    /// What it sends in this turn.
+    /// The frames that it sends in this turn.
     pub batches: Batches,
 }
 
-/// A room's batches of one turn, by form.
+/// The batches of a room in one turn, by form.
 #[derive(Default)]
 pub struct Batches {
     by_form: [Option<u32>; Form::COUNT],
@@ -41,7 +43,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// The batch of a form in this turn, opened on first use.
+    /// The batch of a form in this turn. The first use opens it.
     pub fn of(&mut self, form: Form, turn: &mut Turn) -> u32 {
         if self.turn != turn.number() {
             *self = Batches { turn: turn.number(), ..Batches::default() };
@@ -53,49 +55,49 @@ impl Batches {
 /// A session in a room.
 #[derive(Clone, Copy)]
 pub struct Member {
-    /// Where its messages go.
+    /// The client with the outbox.
     pub client: ClientKey,
     /// The session.
     pub session: SessionKey,
     /// The index of this room in the session's list.
     pub slot: u16,
-    /// How it wants its messages.
+    /// The form in which it receives messages.
     pub form: Form,
 }
 
 const _: () = assert!(size_of::<Member>() <= 20);
 
-/// A member that now stands where the one before it left.
+/// A member that has moved to the place of one that left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// Who.
+    /// Its session.
     pub session: SessionKey,
-    /// Its own name for the room.
+    /// The index of the room in the session's list.
     pub slot: u16,
 }
 
 impl RoomTable {
-    /// How many rooms there are.
+    /// The number of rooms.
     pub fn len(&self) -> usize {
         self.rooms.len()
     }
 
-    /// Whether nobody is in any room.
+    /// Whether there is no room.
     pub fn is_empty(&self) -> bool {
         self.rooms.is_empty()
     }
 
-    /// The room of that name, if somebody is in it.
+    /// The room with this name.
     pub fn find(&self, name: &str) -> Option<RoomIndex> {
         self.by_name.get(name).copied()
     }
 
-    /// A room that is known to be there.
+    /// The room at an index that is in use.
     pub fn room(&self, index: RoomIndex) -> &Room {
         &self.rooms[index as usize]
     }
 
-    /// The same, to publish in.
+    /// The room at an index that is in use, to be changed.
     pub fn room_mut(&mut self, index: RoomIndex) -> &mut Room {
         &mut self.rooms[index as usize]
     }
@@ -105,7 +107,8 @@ impl RoomTable {
         self.rooms.iter().map(|(_, room)| room)
     }
 
-    /// Adds a member, to a new room if need be; with the room and the place in it.
+    /// Adds a member to a room, which is created if it does not exist. Returns the room and the member's place in its
+    /// list.
     pub fn join(&mut self, name: &str, member: Member) -> (RoomIndex, u32) {
         let index = match self.by_name.get(name) {
             Some(index) => *index,
@@ -122,7 +125,8 @@ impl RoomTable {
         (index, members.len() as u32 - 1)
     }
 
-    /// Takes the member at `place` out, and the room with it if it was the last; the last member takes its place.
+    /// Removes the member at `place`. The last member of the list moves there and is returned. A room without members
+    /// is removed.
     pub fn leave(&mut self, index: RoomIndex, place: u32) -> Option<Moved> {
         let members = &mut self.rooms[index as usize].members;
         members.swap_remove(place as usize);
@@ -137,8 +141,8 @@ impl RoomTable {
         members.get(place as usize).map(|moved| Moved { session: moved.session, slot: moved.slot })
     }
 
-    /// Tells the member at `place` that its session now lists the room elsewhere.
-    pub fn renumber(&mut self, index: RoomIndex, place: u32, slot: u16) {
+    /// Sets the index of the room in the list of the session at `place`.
+    pub fn set_slot(&mut self, index: RoomIndex, place: u32, slot: u16) {
         self.rooms[index as usize].members[place as usize].slot = slot;
     }
 }

@@ -1,38 +1,38 @@
-//! A client in one namespace.
+//! Sessions.
 
 use smallvec::SmallVec;
 
 use super::{identity::Identity, namespace::NamespaceId, record::RecordState, room::RoomIndex, tenant::TenantId};
 use crate::{key::ClientKey, message::Form};
 
-/// A client in one namespace, with its rooms and who it says it is.
+/// A client in one namespace, with its user and its rooms.
 pub struct Session {
-    /// Whose it is.
+    /// Its client.
     pub client: ClientKey,
-    /// Who it is.
+    /// Its user, address and browser.
     pub identity: Identity,
-    /// Where it is, in the order it came there.
+    /// Its rooms. Leaving one moves the last to its index.
     pub rooms: SmallVec<[Membership; 2]>,
-    /// The tenant, as an index into the hub's list.
+    /// Its tenant.
     pub tenant: TenantId,
-    /// The namespace.
+    /// Its namespace.
     pub namespace: NamespaceId,
-    /// How it wants its messages.
+    /// The form in which it receives messages.
     pub form: Form,
-    /// Whether its rooms want to know when it leaves.
+    /// Whether its rooms get a message when it ends (docs/protocol.md, user_quit).
     pub watch_quit: bool,
-    /// Whether the backend has not said yet that it may come in: nobody sees it until then.
+    /// Whether it still waits for the backend's decision. Until then it gets no messages and is in no list.
     pub pending: bool,
-    /// How it stands with Redis.
+    /// The state of its presence record in Redis.
     pub record: RecordState,
 }
 
 const _: () = assert!(size_of::<Session>() <= 72);
 
-/// A room, and the member's place in it.
+/// A session's membership in a room.
 #[derive(Clone, Copy, Debug)]
 pub struct Membership {
-    /// Which room of the tenant.
+    /// The room.
     pub room: RoomIndex,
     /// The index in the room's list of members.
     pub place: u32,

@@ -1,7 +1,7 @@
-//! Names that are told to clients: of Engine.IO sessions, which open the session to whoever knows one, and of sockets.
+//! Ids that clients see: of Engine.IO sessions, which are secret, and of sessions (`socket_id`), which are not.
 //!
-//! Neither is kept. A session's name is its slot and a keyed hash of that, so finding it is an index and a comparison, and
-//! guessing one is guessing 96 bits; a slot's next life has another name.
+//! No table of ids is kept. An id is the key of the slot and 96 bits of an HMAC-SHA256 over it, in base64url: to look
+//! one up is to verify the HMAC. The key has the generation of the slot, so the next owner of a slot has another id.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use hmac::{Hmac, KeyInit, Mac};
@@ -10,31 +10,32 @@ use subtle::ConstantTimeEq;
 
 use crate::key::{ClientKey, Handle, Key, SessionKey};
 
-/// The secret of this life of relay.
+/// Makes and checks session ids with a secret of this process.
 pub struct Sids([u8; 32]);
 
 impl Sids {
-    /// Names made with that secret.
+    /// Ids that are made with `secret`, which must be random.
     pub fn new(secret: [u8; 32]) -> Sids {
         Sids(secret)
     }
 
-    /// The name of a client's Engine.IO session.
+    /// The id of a client's Engine.IO session: 27 characters of `A-Z a-z 0-9 - _`. Whoever knows it can use the
+    /// session.
     pub fn engine(&self, client: ClientKey) -> String {
         self.name(b"engine", client.key())
     }
 
-    /// The client whose session has that name. Whether it is still there is for the caller to see.
+    /// The client with this Engine.IO session id. It may be gone.
     pub fn find(&self, name: &str) -> Option<ClientKey> {
         self.key(b"engine", name).map(ClientKey::wrap)
     }
 
-    /// The name of a session's socket, which is no secret: others may see it.
+    /// The `socket_id` of a session: 27 characters of `A-Z a-z 0-9 - _`. It is not a secret.
     pub fn socket(&self, session: SessionKey) -> String {
         self.name(b"socket", session.key())
     }
 
-    /// The session whose socket has that name. Whether it is still there is for the caller to see.
+    /// The session with this `socket_id`. It may be gone.
     pub fn find_socket(&self, name: &str) -> Option<SessionKey> {
         self.key(b"socket", name).map(SessionKey::wrap)
     }
@@ -56,14 +57,15 @@ impl Sids {
     }
 
     fn tag(&self, kind: &[u8], bits: &[u8]) -> [u8; TAG] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key of any length will do");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
         mac.update(kind);
         mac.update(bits);
         let whole = mac.finalize().into_bytes();
-        whole[..TAG].try_into().expect("a hash is longer")
+        whole[..TAG].try_into().expect("SHA-256 has 32 bytes")
     }
 }
 
+/// Bytes of the slot and of the hash in an id.
 const BITS: usize = 8;
 const TAG: usize = 12;
 
@@ -81,7 +83,7 @@ mod tests {
         let client = key((3 << 32) | 5);
         let name = sids.engine(client);
         assert_eq!((name.len(), sids.find(&name)), (27, Some(client)));
-        assert_ne!(name, sids.engine(key((4 << 32) | 5)), "the slot's next life");
+        assert_ne!(name, sids.engine(key((4 << 32) | 5)), "the next owner of the slot");
         assert_eq!(Sids::new([8; 32]).find(&name), None);
         for index in 0..name.len() {
             let mut wrong = name.clone().into_bytes();

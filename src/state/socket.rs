@@ -1,4 +1,4 @@
-//! A client that speaks Socket.IO.
+//! The state of a Socket.IO client.
 
 use std::rc::Rc;
 
@@ -7,18 +7,18 @@ use smallvec::SmallVec;
 use super::{identity::Agent, namespace::NamespaceId};
 use crate::{engineio::Engine, key::SessionKey};
 
-/// What a client has that speaks Socket.IO.
+/// The part of a client that only Socket.IO clients have.
 pub struct Socket {
-    /// Its session of Engine.IO.
+    /// Its Engine.IO session.
     pub engine: Engine,
-    /// Its address if it has one, a namespace, and the query it opened the session with: namespaces may be joined with it
-    /// at any time.
-    pub opening: Box<str>,
+    /// Its address (empty for a peer of a Unix socket), a space, and the query of its handshake: the login fields in it
+    /// are valid for every namespace that the client joins later.
+    pub handshake: Box<str>,
     /// The page and the browser.
     pub agent: Rc<Agent>,
-    /// The namespaces it is in.
+    /// Its sessions, one for each namespace that it is in.
     pub sessions: SmallVec<[(NamespaceId, SessionKey); 1]>,
-    /// A packet whose attachments have not all come.
+    /// A packet whose attachments have not all arrived.
     pub assembly: Option<Box<Assembly>>,
 }
 
@@ -27,18 +27,18 @@ const _: () = assert!(size_of::<Socket>() <= 104);
 /// A packet that waits for its attachments.
 #[derive(Default)]
 pub struct Assembly {
-    /// The packet.
+    /// The text of the packet.
     pub packet: String,
-    /// How many attachments it has.
+    /// How many attachments it announces.
     pub wanted: usize,
-    /// Those that have arrived.
+    /// The attachments that have arrived.
     pub attachments: Vec<Vec<u8>>,
     /// Bytes of the packet and its attachments so far.
     pub size: usize,
 }
 
 impl Socket {
-    /// What is left of it when its client is gone.
+    /// The page and the browser, to be [released](super::identity::Agents::release) at the end of the client.
     pub fn into_agent(self) -> Rc<Agent> {
         self.agent
     }

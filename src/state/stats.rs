@@ -1,4 +1,4 @@
-//! What happened so far, in numbers that only grow.
+//! Counters since the start (docs/protocol.md, Metrics).
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident)*) => {
@@ -9,7 +9,7 @@ macro_rules! counters {
         }
 
         impl Stats {
-            /// All of them with their names, for who shows them.
+            /// All counters with their names, in the order of the documentation.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name)),*].into_iter()
             }
@@ -18,21 +18,21 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Connections taken.
+    /// Connections accepted.
     accepted
-    /// Connections that got a 503 because there were too many.
+    /// Connections answered with 503 because of `limits.connections`.
     connections_refused
-    /// Times that accepting paused for want of descriptors.
+    /// Pauses of accepting because no file descriptor was free.
     accept_pauses
     /// HTTP requests answered.
     requests
-    /// HTTP requests that were none, or too large, or too slow.
+    /// HTTP requests that were malformed, too large or too slow.
     bad_requests
     /// Logins accepted.
     logins
     /// Logins refused.
     logins_refused
-    /// Admin tokens that were wrong.
+    /// Wrong admin tokens.
     tokens_wrong
     /// Notifications accepted.
     notifies
@@ -40,46 +40,47 @@ counters! {
     notifies_refused
     /// Messages and events from clients.
     client_messages
-    /// Of those, refused.
+    /// Messages and events from clients that were refused.
     client_messages_refused
-    /// Of those, refused because they were too many.
+    /// Messages and events from clients that were refused because of `limits.message_rate`.
     rate_limited
     /// Messages from clients that were published.
     posted
-    /// Messages published: one for each room.
+    /// Messages published, counted once for each room.
     published
-    /// Messages queued for members: one for each member.
+    /// Messages queued for members, counted once for each member.
     delivered
-    /// Events from clients that a rule was for.
+    /// Events from clients that a rule handled.
     events
-    /// Events queued for clients: one for each.
+    /// Events queued for clients, counted once for each client.
     emitted
-    /// Events not queued for clients because they were behind.
+    /// Volatile events dropped for clients that still had unsent data.
     volatile_dropped
-    /// Calls to the business backend.
+    /// Calls to the backend, with retries.
     hook_calls
-    /// Of those, attempts after the first.
+    /// Retries of calls to the backend.
     hook_retries
-    /// Calls without an answer.
+    /// Calls to the backend that failed for good.
     hook_failures
-    /// Messages and commands for siblings.
+    /// Messages and commands for other relays.
     redis_published
-    /// Of those, given up: Redis was away too long, or too much waited.
+    /// Messages and commands for other relays that were dropped: Redis was unreachable for too long, or the queue was
+    /// full.
     redis_dropped
-    /// Messages and commands from siblings, old servers and backends on Redis.
+    /// Messages and commands from other relays, from node-socket-im servers, and from backends that publish to Redis.
     redis_received
-    /// Of those, garbage, unsigned or for no source here.
+    /// Messages and commands from Redis that were malformed, unsigned, or for an unknown source.
     redis_refused
-    /// Messages and commands of relays that never came.
+    /// Messages and commands of other relays that were lost.
     redis_missed
-    /// Connections to Redis made.
+    /// Connections made to Redis.
     redis_connects
-    /// Commands that Redis refused.
+    /// Commands that Redis answered with an error.
     redis_errors
-    /// Clients closed because they did not read.
+    /// Clients closed as slow consumers.
     slow_consumers
     /// Clients closed because they broke the protocol.
     protocol_errors
-    /// Clients closed because they answered no ping.
+    /// Clients closed because they did not answer a ping, or joined no namespace in time.
     ping_timeouts
 }

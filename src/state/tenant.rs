@@ -1,19 +1,19 @@
-//! A tenant: one source with rooms of its own.
+//! Tenants. A tenant is a source with its own rooms.
 
 use std::rc::Rc;
 
 use super::room::RoomTable;
 use crate::config::Source;
 
-/// A source and its rooms. Two tenants have separate room tables, so their rooms never meet.
+/// A source and its rooms. Each tenant has its own room tables, so rooms of two tenants never meet.
 pub struct Tenant {
     /// The source's name.
     pub name: Rc<str>,
-    /// Its settings; `None` if it is not configured, or not any more.
+    /// Its settings. `None` if it is not, or no longer, configured.
     pub source: Option<Source>,
-    /// Whether a namespace admits anybody into it.
+    /// Whether a namespace admits clients to it without a signature.
     pub open: bool,
-    /// Its rooms, by namespace. What backends send reaches a room's members in all of them.
+    /// Its rooms, by [`NamespaceId`](super::NamespaceId). A message reaches the members of a room in all of them.
     pub rooms: Vec<RoomTable>,
 }
 
@@ -29,12 +29,12 @@ impl TenantId {
 }
 
 impl Tenant {
-    /// Rooms that have members.
+    /// The number of its rooms.
     pub fn room_count(&self) -> usize {
         self.rooms.iter().map(RoomTable::len).sum()
     }
 
-    /// Whether sessions may be in it.
+    /// Whether it can have sessions: it is configured, or a namespace admits clients to it without a signature.
     pub fn is_known(&self) -> bool {
         self.source.is_some() || self.open
     }

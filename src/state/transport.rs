@@ -1,4 +1,4 @@
-//! What carries a client that speaks Socket.IO: polls that come and go, a WebSocket, and the upgrade from one to the other.
+//! The transports of Socket.IO clients: polls, a WebSocket, and the upgrade from one to the other.
 
 use super::{
     client::{Carrier, Client},
@@ -11,13 +11,13 @@ use crate::{
 };
 
 impl State {
-    /// The client whose session has that name.
+    /// The client with this Engine.IO session id, unless it is being closed.
     pub fn find_engine(&self, sid: &str) -> Option<ClientKey> {
         let key = self.sids.find(sid)?;
         self.clients.get(key).filter(|client| client.socket.is_some() && !client.ending).map(|_| key)
     }
 
-    /// The engine of a client that has one.
+    /// The Engine.IO session of a client that has one.
     pub fn engine_mut(&mut self, key: ClientKey) -> Option<&mut Engine> {
         self.clients.get_mut(key)?.socket.as_mut().map(|socket| &mut socket.engine)
     }
@@ -27,17 +27,18 @@ impl State {
         self.clients.get(key).is_some_and(|client| client.socket.is_some())
     }
 
-    /// What brings a client its messages.
+    /// What carries a client's frames at the moment.
     pub fn carrier(&self, key: ClientKey) -> Carrier {
         self.clients.get(key).map_or(Carrier::Nothing, Client::carrier)
     }
 
-    /// Whether a client is being closed, or gone.
+    /// Whether a client is being closed or is gone.
     pub fn is_ending(&self, key: ClientKey) -> bool {
         self.clients.get(key).is_none_or(|client| client.ending)
     }
 
-    /// A WebSocket that probed takes over; with the poll that waits even so.
+    /// Completes the upgrade to the probing WebSocket `conn`. Returns the poll that still waits, which must be
+    /// answered.
     pub fn upgrade(&mut self, key: ClientKey, conn: ConnKey) -> Result<Option<ConnKey>, Error> {
         let client = self.clients.get_mut(key).filter(|client| !client.ending).ok_or(Error::UnknownSid)?;
         let poll = client.socket.as_mut().ok_or(Error::UnknownSid)?.engine.upgrade()?;
@@ -46,12 +47,12 @@ impl State {
         Ok(poll)
     }
 
-    /// Whether something waits for a client.
+    /// Whether frames are queued for a client.
     pub fn has_waiting(&self, key: ClientKey) -> bool {
         self.clients.get(key).is_some_and(|client| !client.outbox.is_empty())
     }
 
-    /// Puts bytes before all that waits for a client.
+    /// Queues bytes before all other frames of a client.
     pub fn put_first(&mut self, key: ClientKey, bytes: &[u8]) {
         if let Some(client) = self.clients.get_mut(key) {
             client.outbox.put_first(bytes);
@@ -59,7 +60,7 @@ impl State {
         }
     }
 
-    /// A poll: whether it waits. A second one beside it ends the session.
+    /// Handles a poll. A second poll beside a waiting one is an error and closes the session.
     pub fn poll(&mut self, key: ClientKey, conn: ConnKey) -> Result<Polled, Error> {
         let engine = self.engine_mut(key).ok_or(Error::UnknownSid)?;
         let polled = engine.handle_poll(conn);
@@ -72,13 +73,14 @@ impl State {
         polled
     }
 
-    /// Whether a client's transport is polling.
+    /// Whether a client's transport is polling, also during an upgrade.
     pub fn is_polling(&self, key: ClientKey) -> bool {
         let socket = self.clients.get(key).and_then(|client| client.socket.as_ref());
         socket.is_some_and(|socket| socket.engine.takes_posts())
     }
 
-    /// The body that answers a poll which waits: up to sixteen of the packets that wait. Nothing if there is none.
+    /// Ends a waiting poll with a body of queued packets, at most 16 (docs/protocol.md, Polling). Returns the body and
+    /// whether it is binary; `None` if no packet is queued.
     pub fn compose(&mut self, key: ClientKey) -> Option<(Vec<u8>, bool)> {
         let client = self.clients.get_mut(key)?;
         let engine = &mut client.socket.as_mut()?.engine;
@@ -86,7 +88,7 @@ impl State {
             return None;
         }
         let mut composer = Composer::new(engine.revision, !engine.base64, engine.max_packets());
-        // Writing into memory fails only when the body is full, and then what is left stays queued.
+        // The composer fails only when the body is full. The other packets stay queued.
         let _ = client.outbox.write_to(&mut composer, &self.turn, &mut self.scratch);
         if composer.is_empty() {
             return None;
@@ -95,14 +97,14 @@ impl State {
         Some(composer.finish())
     }
 
-    /// Keeps what waits for a client beyond the turn.
+    /// Keeps the queued frames of a client for the next turn.
     pub fn keep(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
             client.outbox.keep(&self.turn);
         }
     }
 
-    /// Whether a client that polls is at its end: who asks has told it, or cannot.
+    /// Whether a polling client is being closed. The caller removes it once its last poll is answered.
     pub fn is_over(&self, key: ClientKey) -> bool {
         self.clients.get(key).is_some_and(|client| client.ending) && self.is_polling(key)
     }

@@ -1,4 +1,4 @@
-//! The sessions of each user of a namespace.
+//! The user index of a namespace.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 use super::tenant::TenantId;
 use crate::key::SessionKey;
 
-/// The users of one namespace. A session is its login's user, until it says another one with `user_login`.
+/// The sessions of each user in one namespace. A session belongs to the user of its login, until `user_login` changes
+/// that.
 #[derive(Default)]
 pub struct UserIndex {
     by_name: HashMap<Rc<str>, SmallVec<[(TenantId, SessionKey); 1]>>,
@@ -16,9 +17,9 @@ pub struct UserIndex {
 }
 
 impl UserIndex {
-    /// The session is this user's from now on.
+    /// Makes a session that of the user `userid`, or of no user if `userid` is empty.
     pub fn register(&mut self, session: SessionKey, tenant: TenantId, userid: &str) {
-        self.forget(session);
+        self.remove(session);
         if userid.is_empty() {
             return;
         }
@@ -27,8 +28,8 @@ impl UserIndex {
         self.of.insert(session, (tenant, name));
     }
 
-    /// The session is over, or another's.
-    pub fn forget(&mut self, session: SessionKey) {
+    /// Removes a session.
+    pub fn remove(&mut self, session: SessionKey) {
         let Some((_, name)) = self.of.remove(&session) else { return };
         let Some(sessions) = self.by_name.get_mut(&name) else { return };
         sessions.retain(|(_, known)| *known != session);
@@ -37,7 +38,7 @@ impl UserIndex {
         }
     }
 
-    /// The sessions of a user of a tenant.
+    /// The sessions of a tenant's user.
     pub fn sessions(&self, tenant: TenantId, userid: &str) -> Vec<SessionKey> {
         let sessions = self.by_name.get(userid).into_iter().flatten();
         sessions.filter(|(known, _)| *known == tenant).map(|(_, session)| *session).collect()

@@ -7,19 +7,19 @@ use crate::{
     server::{conn::Socket, resolver::Resolver},
 };
 
-/// The connections, and what the loop keeps about them.
+/// The connections and their scheduling.
 #[derive(Default)]
 pub struct Links {
     /// By [`Role`](crate::redis::Role).
     pub links: [Option<Link>; 2],
     /// Resolves the name in `redis.url`.
     pub resolver: Resolver,
-    /// Whether there may be more to read, by role.
-    pub again: [bool; 2],
-    /// Publications in a row that no client of this relay received.
+    /// Whether to read in the next turn without waiting for an event, by role.
+    pub read_scheduled: [bool; 2],
+    /// Messages in a row that had no receiver here.
     pub unwanted: u64,
-    /// The subscription is not watched until then, because its publications concern no client of this relay.
-    pub doze: Option<Time>,
+    /// Events of the subscription are paused until then, because its messages have no receiver here.
+    pub paused_until: Option<Time>,
     /// Requests that wait for a look-up in Redis.
     pub waiting: Vec<(ConnKey, View)>,
 }
@@ -30,13 +30,13 @@ pub struct Link {
     pub socket: Socket,
     /// Whether it is established.
     pub connected: bool,
-    /// Whether Redis sends no more. Its end must be read now, since there will be no other event.
+    /// Whether Redis has hung up. Reads must continue until the end, since epoll reports no further edge.
     pub hung_up: bool,
 }
 
 impl Links {
-    /// Whether there is more to read.
+    /// Whether a read is scheduled.
     pub fn wants_turn(&self) -> bool {
-        self.again.contains(&true)
+        self.read_scheduled.contains(&true)
     }
 }

@@ -39,13 +39,13 @@ pub struct Link {
     pub call: Option<u64>,
     /// The request.
     pub output: Vec<u8>,
-    /// How much of it was written.
+    /// How many bytes of it were written.
     pub written: usize,
     /// The response so far.
     pub reader: Reader,
     /// Whether it has carried a call before.
     pub reused: bool,
-    /// Whether it leads to an address that is no longer configured: a response is still taken, no further call is sent.
+    /// Whether its address is no longer configured: it still delivers a response, but carries no further call.
     pub old: bool,
     /// Whether it is established.
     pub connected: bool,
@@ -145,11 +145,11 @@ impl Link {
                 Ok(0) if self.call.is_none() => return Err(Trouble::Stale),
                 Ok(0) if !self.reader.has_begun() => return Err(self.broken(NO_RESPONSE)),
                 Ok(0) => return self.reader.handle_end().map(Some).map_err(Trouble::NotHttp),
-                // Bytes that answer no call.
+                // Bytes without a call to answer.
                 Ok(_) if self.call.is_none() => return Err(Trouble::Stale),
-                Ok(length) => match self.reader.handle_input(&buffer[..length], LONGEST_ANSWER) {
+                Ok(length) => match self.reader.handle_input(&buffer[..length], MAX_RESPONSE) {
                     Ok(Some(response)) => {
-                        // A call that is not written completely never will be.
+                        // The backend answered before it read the whole request, so the rest is never written.
                         let reusable = response.reusable && self.written == self.output.len();
                         self.output = Vec::new();
                         self.written = 0;
@@ -175,6 +175,6 @@ impl Link {
     }
 }
 
-/// Bytes of an answer.
-const LONGEST_ANSWER: u64 = 1_000_000;
+/// The size limit of a response, in bytes.
+const MAX_RESPONSE: u64 = 1_000_000;
 const NO_RESPONSE: &str = "the connection ended without a response";

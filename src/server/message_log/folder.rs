@@ -1,6 +1,8 @@
-//! The folder of the message log: all that touches the disk.
+//! The folder of the message log: everything that touches the disk.
 
+use core::fmt;
 use std::{
+    error,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
@@ -18,28 +20,51 @@ use crate::{
     },
 };
 
-/// The log's folder, as the thread sees it.
+/// Lines could not be written. `Display` is the reason.
+#[derive(Debug)]
+pub struct AppendError {
+    /// The number of lines.
+    pub lost: u64,
+    /// The file of the first of them, below the folder.
+    path: String,
+    error: io::Error,
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.error)
+    }
+}
+
+impl error::Error for AppendError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// The folder of the message log.
 pub struct Folder {
-    /// Where it is.
+    /// Its path.
     pub dir: PathBuf,
-    /// Bytes after which a file is full.
+    /// The size in bytes at which a file is rotated.
     pub rotate: u64,
-    /// How many days are kept.
+    /// How many days are kept besides today.
     pub retention_days: u64,
 }
 
 impl Folder {
-    /// Appends to every file. Returns how many lines could not be written, and why.
-    pub fn append_all(&self, files: &Appends) -> Result<(), (u64, String)> {
-        let mut failed: Option<(u64, String)> = None;
+    /// Appends to every file. Fails with the first error, and the number of lines that all errors together lost.
+    pub fn append_all(&self, files: &Appends) -> Result<(), AppendError> {
+        let mut failed: Option<AppendError> = None;
         for (path, lines) in files {
             let mut rest = &lines[..];
             while !rest.is_empty() {
                 match self.append(path, rest) {
                     Ok(written) => rest = &rest[written..],
                     Err(error) => {
-                        let (lost, _) = failed.get_or_insert_with(|| (0, format!("{path}: {error}")));
-                        *lost += rest.iter().filter(|byte| **byte == b'\n').count() as u64;
+                        let failed =
+                            failed.get_or_insert_with(|| AppendError { lost: 0, path: path.clone().into(), error });
+                        failed.lost += rest.iter().filter(|byte| **byte == b'\n').count() as u64;
                         break;
                     }
                 }
@@ -48,8 +73,8 @@ impl Folder {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Appends the lines that fit into one file, and returns how many bytes they are. A file gets all of them or none: if a
-    /// full disk took a part, that is cut off again.
+    /// Appends the lines that fit into one file, and returns their size in bytes. A file gets all of them or none: after a
+    /// partial write, for example to a full disk, the file is truncated to its old size.
     fn append(&self, path: &str, lines: &[u8]) -> io::Result<usize> {
         let path = self.dir.join(path);
         let (mut file, mut size) = open_or_create(&path)?;
@@ -62,7 +87,7 @@ impl Folder {
         if size > 0 {
             file.read_exact_at(&mut last, size - 1)?;
         }
-        // Somebody else may have cut the file in the middle of a line.
+        // Another program may have truncated the file in the middle of a line.
         let mended = if last == [b'\n'] { Ok(()) } else { file.write_all(b"\n") };
         let written = mended.and_then(|()| file.write_all(&lines[..length]));
         if written.is_err() {
@@ -71,7 +96,7 @@ impl Folder {
         written.map(|()| length)
     }
 
-    /// The end of a file.
+    /// Reads the end of a file.
     pub fn tail(&self, page: &Page) -> io::Result<Tail> {
         let mut file = options().read(true).open(self.dir.join(&page.path))?;
         let size = regular(&file)?;
@@ -82,7 +107,7 @@ impl Folder {
         Ok(Tail::new(size, page.bytes, text))
     }
 
-    /// Removes the folders of days that are not kept any more, and nothing else.
+    /// Removes the folders of expired days, and nothing else.
     pub fn remove_old(&self, today: i64) {
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
         let kept = self.retention_days;
@@ -100,14 +125,14 @@ impl Folder {
     }
 }
 
-/// Does not follow a link, and does not wait for the other end of a pipe.
+/// Options that follow no symbolic link, and do not block on a named pipe.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC).mode(0o640);
     options
 }
 
-/// Opens a file for appending, with its size.
+/// Opens a file for appending, and returns it with its size. Creates its folder if necessary.
 fn open_or_create(path: &Path) -> io::Result<(File, u64)> {
     let open = || options().read(true).append(true).create(true).open(path);
     let file = match open() {
@@ -123,7 +148,7 @@ fn open_or_create(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, size))
 }
 
-/// The size of a regular file.
+/// The size of a regular file. Errors: it is not a regular file.
 fn regular(file: &File) -> io::Result<u64> {
     let metadata = file.metadata()?;
     match metadata.is_file() {
@@ -132,7 +157,7 @@ fn regular(file: &File) -> io::Result<u64> {
     }
 }
 
-/// The path for a file that is full.
+/// The new path of a file that is rotated.
 fn next_name(path: &Path) -> io::Result<PathBuf> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -171,7 +196,11 @@ mod tests {
         let line = |letter: &str, length: usize| format!("{}\n", letter.repeat(length - 1)).into_bytes();
         append(&[b'a'; 59]);
         append(b"whole\n");
-        assert_eq!(tail(&folder, path, 1000), (format!("{}\nwhole\n", "a".repeat(59)), 0), "a cut line stays apart");
+        assert_eq!(
+            tail(&folder, path, 1000),
+            (format!("{}\nwhole\n", "a".repeat(59)), 0),
+            "a truncated line gets a line break"
+        );
         append(&line("b", 50));
         append(&line("c", 500));
         append(b"d\n");
@@ -180,7 +209,7 @@ mod tests {
         assert_eq!(names.each_ref().map(|name| fs::metadata(name).unwrap().len()), [66, 50, 500]);
         fs::remove_file(&names[0]).unwrap();
         append(&line("e", 100));
-        assert!(folder.dir.join("2026-11-21/x.log.4").exists(), "numbers go on growing");
+        assert!(folder.dir.join("2026-11-21/x.log.4").exists(), "numbers are not reused");
         // Many lines at once, as after a slow write, fill files no more than single lines do.
         append(&[line("f", 60), line("g", 40), line("h", 1), line("i", 101), line("j", 99), line("k", 1)].concat());
         let length = |number| fs::metadata(folder.dir.join(format!("{path}.{number}"))).unwrap().len();

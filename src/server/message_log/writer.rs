@@ -12,7 +12,7 @@ use std::{
 
 use mio::Waker;
 
-use super::folder::Folder;
+use super::folder::{AppendError, Folder};
 use crate::{
     api::page::Page,
     clock::Time,
@@ -22,19 +22,19 @@ use crate::{
     message_log::{Appends, retention},
 };
 
-/// The loop's end of the thread.
+/// The event loop's handle of the thread.
 pub struct Writer {
     jobs: Sender<Job>,
     done: Receiver<Done>,
-    /// Since when lines are being written.
+    /// When the write in progress began.
     pub writing: Option<Time>,
-    /// Pages that are being read.
+    /// The number of pages that are being read.
     reading: usize,
-    /// Whether it was reported that the write takes too long.
+    /// Whether the write in progress was reported as too slow.
     pub late: bool,
-    /// Lines that had been lost when the disk's health was last judged.
+    /// The number of lost lines when the health was last updated.
     pub lost: u64,
-    /// When a line is written to see whether the disk has recovered.
+    /// When to write a line to test whether the disk has recovered.
     pub retry: Time,
     retention: retention::Schedule,
 }
@@ -45,16 +45,16 @@ enum Job {
     RemoveOld(i64),
 }
 
-/// Something that the thread has done.
+/// The result of a job.
 pub enum Done {
-    /// Lines were written, or so many were not, for that reason.
-    Appended(Result<(), (u64, String)>),
+    /// Lines were written, or some of them were not.
+    Appended(Result<(), AppendError>),
     /// A page was read for a connection.
     Read(ConnKey, Reply),
 }
 
 impl Writer {
-    /// Starts the thread, if there is a folder for the log. `waker` ends the loop's wait when a job is done.
+    /// Starts the thread; returns `None` without `message_log.dir`. The thread calls `waker` after each job.
     pub fn start(config: &Settings, waker: impl FnOnce() -> io::Result<Arc<Waker>>) -> io::Result<Option<Writer>> {
         if config.dir.is_empty() {
             return Ok(None);
@@ -97,48 +97,47 @@ impl Writer {
         }))
     }
 
-    /// Whether lines are being written: until then further lines wait.
+    /// Whether a write is in progress. Further lines wait until it ends.
     pub fn is_writing(&self) -> bool {
         self.writing.is_some()
     }
 
-    /// When there is something to do if nothing happens before: a write has taken too long, the disk may have recovered, or
-    /// the day may have changed.
+    /// The next deadline: a write takes too long, the disk is tested again, or the day changes.
     pub fn deadline(&self) -> Time {
-        let late = self.writing.filter(|_| !self.late).map_or(Time::NEVER, |since| since.after(PATIENCE));
+        let late = self.writing.filter(|_| !self.late).map_or(Time::NEVER, |since| since.after(WRITE_TIMEOUT));
         late.min(self.retry).min(self.retention.deadline())
     }
 
-    /// Writes lines. If the thread has died, this never ends, and is reported as a disk that does not take lines.
+    /// Writes lines. If the thread has died, the write never ends, and is reported as too slow.
     pub fn append(&mut self, lines: Appends, now: Time) {
         self.late = false;
         self.writing = Some(now);
         let _ = self.jobs.send(Job::Append(lines));
     }
 
-    /// Reads a page for a connection. Returns false if too many pages are being read.
+    /// Reads a page for a connection. Returns `false` if too many pages are being read.
     pub fn read(&mut self, conn: ConnKey, page: Page) -> bool {
-        let taken = self.reading < MOST_READING && self.jobs.send(Job::Read(conn, page)).is_ok();
+        let taken = self.reading < MAX_READS && self.jobs.send(Job::Read(conn, page)).is_ok();
         self.reading += usize::from(taken);
         taken
     }
 
-    /// Removes old folders once a day.
+    /// Removes expired folders, once a day.
     pub fn remove_old(&mut self, today: i64, now: Time) {
         if self.retention.is_due(today, now) {
             let _ = self.jobs.send(Job::RemoveOld(today));
         }
     }
 
-    /// The next job that is done.
+    /// The result of the next finished job.
     pub fn poll_done(&mut self) -> Option<Done> {
         let done = self.done.try_recv().ok()?;
         Some(self.note(done))
     }
 
-    /// Waits for a job to be done. Only for the end of the process: the loop never waits.
-    pub fn wait_done(&mut self, patience: Duration) -> Option<Done> {
-        let done = self.done.recv_timeout(patience).ok()?;
+    /// Waits for the next result. Only for the end of the process: the event loop never waits.
+    pub fn wait_done(&mut self, timeout: Duration) -> Option<Done> {
+        let done = self.done.recv_timeout(timeout).ok()?;
         Some(self.note(done))
     }
 
@@ -151,9 +150,9 @@ impl Writer {
     }
 }
 
-/// How long a write may take before it is reported.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-/// Pages that may wait for the disk.
-const MOST_READING: usize = 16;
+/// How long a write may take before it is reported as too slow.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most pages that may wait for the disk.
+const MAX_READS: usize = 16;
 /// Bytes of the thread's stack.
 const STACK: usize = 256 * 1024;
