@@ -14,8 +14,8 @@ pub struct Limit {
     pub default: u64,
     /// The smallest and the largest value, in the unit of `default`.
     pub range: (u64, u64),
-    /// Whether 0 is allowed as well, and means no limit.
-    pub liftable: bool,
+    /// What 0 means, if it is allowed.
+    pub zero: Option<&'static str>,
     /// The unit in the file.
     pub unit: &'static str,
     /// What happens to a client that exceeds it.
@@ -23,7 +23,7 @@ pub struct Limit {
 }
 
 macro_rules! limits {
-    ($($(#[$doc:meta])* $key:ident = $default:literal, $low:literal..=$high:literal, $liftable:literal, $unit:literal, $effect:literal;)*) => {
+    ($($(#[$doc:meta])* $key:ident = $default:literal, $low:literal..=$high:literal, $zero:expr, $unit:literal, $effect:literal;)*) => {
         /// The limits in force. Durations are in milliseconds; 0 means no limit where the limit may be lifted.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Limits {
@@ -38,7 +38,7 @@ macro_rules! limits {
 
         /// Every limit, in the order of the configuration file.
         pub const TABLE: &[Limit] = &[$(Limit {
-            key: stringify!($key), default: $default, range: ($low, $high), liftable: $liftable, unit: $unit, effect: $effect,
+            key: stringify!($key), default: $default, range: ($low, $high), zero: $zero, unit: $unit, effect: $effect,
         },)*];
 
         impl Limits {
@@ -55,29 +55,29 @@ macro_rules! limits {
 
 limits! {
     /// Open connections of all kinds; 0: `RLIMIT_NOFILE` less 64.
-    connections = 0, 1..=10_000_000, true, "connections", "503 and close, then accepting pauses";
+    connections = 0, 1..=10_000_000, Some("`RLIMIT_NOFILE` less 64"), "connections", "503 and close, then accepting pauses";
     /// Bytes of a request line with its headers.
-    request_head = 16384, 256..=65535, false, "bytes", "431";
+    request_head = 16384, 256..=65535, None, "bytes", "431";
     /// Header lines of a request.
-    request_headers = 100, 8..=256, false, "lines", "431";
+    request_headers = 100, 8..=256, None, "lines", "431";
     /// Milliseconds within which the head of a request must arrive, and the longest pause within its body.
-    request_timeout = 10_000, 10..=3_600_000, false, "seconds", "408";
+    request_timeout = 10_000, 10..=3_600_000, None, "seconds", "408";
     /// Milliseconds that a connection may be idle between two requests.
-    keep_alive = 75_000, 10..=86_400_000, false, "seconds", "closed";
+    keep_alive = 75_000, 10..=86_400_000, None, "seconds", "closed";
     /// Bytes of a request's body.
-    body = 1_000_000, 1024..=1_073_741_824, false, "bytes", "413";
+    body = 1_000_000, 1024..=1_073_741_824, None, "bytes", "413";
     /// Bytes of a message from a client.
-    message = 1_000_000, 128..=1_073_741_824, false, "bytes", "WebSocket close 1009";
+    message = 1_000_000, 128..=1_073_741_824, None, "bytes", "WebSocket close 1009";
     /// Rooms that a session may join, and that one message may name.
-    rooms_per_session = 100, 1..=65535, false, "rooms", "refused with why";
+    rooms_per_session = 100, 1..=65535, None, "rooms", "refused with why";
     /// Bytes of the name of a room.
-    room_id = 128, 1..=4096, false, "bytes", "refused with why";
+    room_id = 128, 1..=4096, None, "bytes", "refused with why";
     /// Unsent bytes of one client, without those in the kernel.
-    unsent = 1_048_576, 4096..=1_073_741_824, false, "bytes", "slow consumer: closed with 1013";
+    unsent = 1_048_576, 4096..=1_073_741_824, None, "bytes", "slow consumer: closed with 1013";
     /// Messages per second from one client.
-    message_rate = 200, 1..=1_000_000, true, "messages/s", "sys_error";
+    message_rate = 200, 1..=1_000_000, Some("no limit"), "messages/s", "sys_error";
     /// Messages that a client may send at once after a pause.
-    message_burst = 400, 1..=10_000_000, false, "messages", "sys_error";
+    message_burst = 400, 1..=10_000_000, None, "messages", "sys_error";
 }
 
 impl Limit {
@@ -110,7 +110,7 @@ mod tests {
             let default = *limits.by_key(limit.key).unwrap();
             assert_eq!(default, limit.default);
             let range = limit.range.0..=limit.range.1;
-            assert!(range.contains(&default) || (limit.liftable && default == 0), "{}", limit.key);
+            assert!(range.contains(&default) || (limit.zero.is_some() && default == 0), "{}", limit.key);
         }
     }
 }

@@ -188,10 +188,11 @@ fn ranges_and_units_are_those_of_the_program() {
         let said = check(&format!("{table}\n{name} = \"x\"\n"));
         let unit =
             if row[1] == "integer" { format!("a whole number of {}", row[2]) } else { "a number of seconds".into() };
-        let (range, lifted) =
-            row[4].split_once(", 0: ").map_or((row[4], ""), |(range, _)| (range, ", or 0 for no limit"));
+        let (range, zero) = row[4]
+            .split_once(", 0: ")
+            .map_or((row[4], String::new()), |(range, zero)| (range, format!(", or 0 for {zero}")));
         let (low, high) = range.split_once(" to ").unwrap();
-        let wanted = format!("{key} must be {unit} from {low} to {high}{lifted}, not \"x\"");
+        let wanted = format!("{key} must be {unit} from {low} to {high}{zero}, not \"x\"");
         assert!(said.contains(&wanted), "{wanted:?} is not in {said:?}");
         let unit_of_seconds = row[1] != "number" || row[2] == "seconds";
         assert!(unit_of_seconds, "{key}");
@@ -250,8 +251,8 @@ fn limits() {
     for (limit, row) in relay::limits::TABLE.iter().zip(table) {
         let scale = if limit.is_duration() { 1000.0 } else { 1.0 };
         let shown = |number: u64| (number as f64 / scale).to_string();
-        let lifted = if limit.liftable { ", 0: no limit" } else { "" };
-        let range = format!("{} to {}{lifted}", shown(limit.range.0), shown(limit.range.1));
+        let zero = limit.zero.map_or_else(String::new, |meaning| format!(", 0: {meaning}"));
+        let range = format!("{} to {}{zero}", shown(limit.range.0), shown(limit.range.1));
         assert_eq!(row, [&format!("`{}`", limit.key), &shown(limit.default), limit.unit, limit.effect, &range]);
     }
 }

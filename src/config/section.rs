@@ -163,9 +163,9 @@ impl<'t> Section<'t> {
     /// A limit that is not a duration.
     pub fn limit(&mut self, reader: &mut Reader<'t, '_>, limit: &limits::Limit, into: &mut u64) {
         let range = limit.range.0..=limit.range.1;
-        match limit.liftable {
-            true => self.bound(reader, limit.key, into, range, limit.unit),
-            false => self.whole(reader, limit.key, into, range, limit.unit),
+        match limit.zero {
+            Some(zero) => self.number(reader, limit.key, into, range, limit.unit, &format!(", or 0 for {zero}")),
+            None => self.whole(reader, limit.key, into, range, limit.unit),
         }
     }
 
