@@ -41,8 +41,8 @@ impl State {
         }
     }
 
-    /// Refuses a Socket.IO client's login to a namespace, in the way that each revision shows to the page
-    /// (docs/protocol.md, How a refusal arrives).
+    /// Refuses a Socket.IO client's login to a namespace, with the packets that clients of its revision report to the
+    /// page (docs/protocol.md, How a refusal arrives).
     pub fn refuse(&mut self, key: ClientKey, revision: Revision, namespace: &str, why: &str) {
         let quoted = quote(why);
         match revision {
