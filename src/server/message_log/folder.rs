@@ -53,7 +53,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Appends to every file. Fails with the first error, and the number of lines that all errors together lost.
+    /// Appends to every file, even if some fail. Fails with the first error, and the number of lines that were lost in
+    /// all files.
     pub fn append_all(&self, files: &Appends) -> Result<(), AppendError> {
         let mut failed: Option<AppendError> = None;
         for (path, lines) in files {
@@ -73,8 +74,8 @@ impl Folder {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Appends the lines that fit into one file, and returns their size in bytes. A file gets all of them or none: after a
-    /// partial write, for example to a full disk, the file is truncated to its old size.
+    /// Appends as many lines as fit into the file, after rotating it if it is full, and returns their size in bytes.
+    /// After a partial write, for example to a full disk, the file is truncated to its old size.
     fn append(&self, path: &str, lines: &[u8]) -> io::Result<usize> {
         let path = self.dir.join(path);
         let (mut file, mut size) = open_or_create(&path)?;
@@ -107,7 +108,7 @@ impl Folder {
         Ok(Tail::new(size, page.bytes, text))
     }
 
-    /// Removes the folders of expired days, and nothing else.
+    /// Removes the folders of expired days. Other folders and files stay.
     pub fn remove_old(&self, today: i64) {
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
         let kept = self.retention_days;
