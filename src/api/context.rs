@@ -1,4 +1,4 @@
-//! What HTTP endpoints read and change.
+//! The context that HTTP endpoints work on.
 
 use core::net::IpAddr;
 
