@@ -1,7 +1,7 @@
 //! The limits (`docs/protocol.md`, Limits): key, default, range, unit and effect of each.
 //!
-//! [`TABLE`] is the only definition: the configuration file is read by it, and README and `etc/relay.toml` are tested
-//! against it.
+//! [`TABLE`] is the only definition: the parser of the configuration uses it, and tests compare README and
+//! `etc/relay.toml` with it.
 
 use core::time::Duration;
 
@@ -72,7 +72,7 @@ limits! {
     rooms_per_session = 100, 1..=65535, false, "rooms", "refused with why";
     /// Bytes of the name of a room.
     room_id = 128, 1..=4096, false, "bytes", "refused with why";
-    /// Unsent bytes of one client, without those in the kernel.
+    /// Bytes by which the unsent data of one client may grow after it fell behind, without those in the kernel.
     unsent = 1_048_576, 4096..=1_073_741_824, false, "bytes", "slow consumer: closed with 1013";
     /// Messages per second from one client.
     message_rate = 200, 1..=1_000_000, true, "messages/s", "sys_error";

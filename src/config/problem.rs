@@ -1,4 +1,4 @@
-//! What is wrong with a configuration file, and where.
+//! Problems of a configuration file, with their positions.
 
 use core::fmt;
 

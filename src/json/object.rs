@@ -29,7 +29,7 @@ impl<'a> ObjectWriter<'a> {
         }
     }
 
-    /// Appends a string from outside, truncated to 512 bytes, unless it is empty.
+    /// Appends an untrusted string, truncated to 512 bytes, unless it is empty.
     pub fn cut(&mut self, name: &'static str, text: &str) {
         if !text.is_empty() {
             self.text(name, truncate(text, MAX_CUT_LEN));
@@ -54,8 +54,8 @@ impl<'a> ObjectWriter<'a> {
         write(self.0);
     }
 
-    /// Appends a field of another JSON object: `json` is its value. Line breaks in it become spaces. Dropped if it is
-    /// called `time` or `event`, which log lines have themselves, or if the name or value is too long.
+    /// Appends a field of another JSON object: `json` is its value. Line breaks in it become spaces. The field is
+    /// dropped if its name is `time` or `event`, which log lines already have, or if the name or value is too long.
     pub fn foreign(&mut self, name: &str, json: &str) {
         let reserved = ["time", "event"].contains(&name);
         if !reserved && name.len() <= MAX_FOREIGN_NAME_LEN && json.len() <= MAX_FOREIGN_LEN {
