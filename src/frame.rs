@@ -118,9 +118,9 @@ impl Batch {
 pub struct Run {
     /// The number of the batch in the turn.
     pub batch: u32,
-    /// Its first byte in the batch.
+    /// The position of its first byte in the batch.
     pub begin: u32,
-    /// The byte behind its last one.
+    /// The position after its last byte in the batch.
     pub end: u32,
 }
 

@@ -18,7 +18,7 @@ pub struct Limit {
     pub liftable: bool,
     /// The unit in the file.
     pub unit: &'static str,
-    /// What happens to a client that exceeds it.
+    /// The consequence for a client that exceeds it.
     pub effect: &'static str,
 }
 

@@ -28,7 +28,7 @@ impl std::error::Error for Overflow {}
 pub enum Queued {
     /// The frame is the only one in the queue.
     Alone,
-    /// The frame is behind others.
+    /// The frame is queued after others.
     Behind,
 }
 
@@ -122,7 +122,7 @@ impl Outbox {
         self.push_behind(frame, cap).map(|()| Queued::Behind)
     }
 
-    /// Queues a frame behind others, as [`Outbox::push`] does.
+    /// Queues a frame after others, with the limit of [`Outbox::push`].
     #[inline]
     fn push_behind(&mut self, frame: Run, cap: usize) -> Result<(), Overflow> {
         let slow = self.rest.as_ref().is_some_and(|rest| rest.kept as usize > cap + rest.begun as usize);

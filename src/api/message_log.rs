@@ -1,6 +1,7 @@
 //! Reading the message log: the end of a file, as JSON or as HTML (docs/protocol.md, GET /api/log/…, and Old pages).
 //!
-//! This file checks the request. The returned [`Page`] tells the message log's thread which part of which file to read.
+//! This file checks the request. The returned [`Page`] specifies the file, and how much of its end the message log's
+//! thread reads.
 
 use super::{
     context::Context,

@@ -1,9 +1,9 @@
-//! How a request goes on.
+//! The result of routing a request.
 
 use super::{page::Page, view::View};
 use crate::{http::Reply, key::ClientKey};
 
-/// What happens next with a request: a reply, an upgrade to another protocol, or a wait.
+/// The result of routing a request: a reply, an upgrade to another protocol, or a wait.
 pub enum Outcome {
     /// Send this reply.
     Reply(Reply),

@@ -34,7 +34,7 @@ pub enum Answer {
     Counts(BTreeMap<Box<str>, u64>),
 }
 
-/// What is known about a topic.
+/// The state of the look-up of a topic.
 #[derive(Debug)]
 pub enum Seen<'a> {
     /// The cluster is off: there are no other relays.
@@ -71,7 +71,7 @@ impl CachedLookups {
         self.on
     }
 
-    /// What is known about a topic.
+    /// The answer to a topic, if it is known.
     pub fn see(&self, topic: &Topic, now: Time) -> Seen<'_> {
         match self.known.get(topic) {
             _ if !self.on => Seen::Alone,

@@ -42,7 +42,7 @@ impl Liveness {
         self.awaited = 0;
     }
 
-    /// Reads the list of relays, unless the last check is not over.
+    /// Starts a check: reads the list of relays, unless the last check is still in progress.
     pub fn look(&mut self, link: &mut Link<Tag>, now: Time) {
         if self.awaited == 0 {
             link.command(&[b"HGETALL", self.keys.nodes().as_bytes()], Tag::Nodes, now);

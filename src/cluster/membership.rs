@@ -30,7 +30,7 @@ pub struct Cluster {
     connections: Connections,
 }
 
-/// What a new configuration changed.
+/// The effects of a new configuration.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reconfigured {
     /// Whether the connections were dropped: close their sockets.
@@ -63,7 +63,7 @@ impl Cluster {
         Reconfigured { reconnect, failed_lookups }
     }
 
-    /// Whether a Redis is configured.
+    /// Whether `redis.url` is configured.
     pub fn is_on(&self) -> bool {
         self.shared.cached.is_on()
     }
@@ -295,7 +295,7 @@ impl Cluster {
 
 /// Data for operators.
 impl Cluster {
-    /// What is known about a topic.
+    /// The answer to a topic, if it is known.
     pub fn see(&self, topic: &Topic, now: Time) -> Seen<'_> {
         self.shared.cached.see(topic, now)
     }

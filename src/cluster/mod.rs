@@ -13,7 +13,7 @@
 //! [`send_queue`] keeps them until Redis confirms them. After an outage [`hold`] delays them until other relays have
 //! subscribed again.
 //!
-//! In Redis: [`upkeep`] decides when. [`records`] collects changes of sessions and [`record_writer`] writes them;
+//! In Redis: [`upkeep`] has the schedule. [`records`] collects changes of sessions and [`record_writer`] writes them;
 //! [`liveness`] finds out which relays are alive, [`cleanup`] removes the records of those that are not, and [`dates`]
 //! resets the counts of the day's logins. [`keys`] has the names.
 //!

@@ -59,7 +59,7 @@ impl RemoteSessions {
         true
     }
 
-    /// The scan is over.
+    /// Ends the scan, and frees the memory of `seen`.
     pub fn finish(&mut self) {
         self.seen = HashSet::new();
     }

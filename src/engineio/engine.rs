@@ -70,7 +70,7 @@ pub struct Engine {
 
 const _: () = assert!(size_of::<Engine>() <= 48);
 
-/// What the owner must do with a packet.
+/// The action that a packet asks of the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// Nothing.
@@ -83,7 +83,7 @@ pub enum Meaning {
     Close,
 }
 
-/// What the owner must do after [`Engine::handle_timeout`].
+/// The action that [`Engine::handle_timeout`] asks of the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expired {
     /// Nothing.
@@ -96,7 +96,7 @@ pub enum Expired {
     Probe(ConnKey),
 }
 
-/// What the owner must do with a poll.
+/// The action that a poll asks of the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
     /// Flush the outbox into it; if that is empty, the poll waits.

@@ -32,7 +32,7 @@ pub struct Answer<'a> {
     pub disconnect: bool,
 }
 
-/// An event that the backend wants sent.
+/// An event to send for the backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Emit<'a> {
     /// Its name: not empty, and not one that Socket.IO reserves.
@@ -71,7 +71,7 @@ pub enum AnswerError {
     Field {
         /// The field.
         name: &'static str,
-        /// What its value must be.
+        /// The expected value.
         expected: &'static str,
     },
 }

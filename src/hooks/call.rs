@@ -5,10 +5,10 @@ use crate::{key::ClientKey, state::NamespaceId};
 /// A client in a namespace. Calls of one lane are sent in order, one at a time.
 pub type Lane = (ClientKey, NamespaceId);
 
-/// What a call is about.
+/// The event that a call reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A client wants to connect, and waits for the answer.
+    /// A client tries to connect, and waits for the answer.
     Connect,
     /// A session ended.
     Disconnect,
@@ -34,7 +34,7 @@ pub struct Call {
     pub number: u64,
     /// Its lane: it is sent after the earlier calls of the lane.
     pub lane: Lane,
-    /// What it is about.
+    /// The event that it reports.
     pub kind: Kind,
     /// The value of the header `Idempotency-Key`, which is the same in every attempt.
     pub id: Box<str>,

@@ -27,7 +27,7 @@ pub struct Attempts {
     pub since: Time,
 }
 
-/// What happens to a call after a failed attempt.
+/// The decision about a call after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
     /// It is sent again without a pause. The attempt does not count as a failure of the backend.

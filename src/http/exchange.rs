@@ -37,7 +37,7 @@ pub struct Exchange {
     deadline: Time,
     /// When the body must be complete, even if bytes keep arriving.
     body_deadline: Time,
-    /// What the reply to the current request says about the connection.
+    /// Whether the connection stays open after the reply to the current request.
     connection: Connection,
     /// Whether the current request is HEAD.
     head_only: bool,
@@ -79,7 +79,7 @@ enum Phase {
     Closing,
 }
 
-/// What the owner must do after [`Exchange::handle_timeout`].
+/// The action that [`Exchange::handle_timeout`] asks of the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timeout {
     /// Nothing: the deadline has moved, see [`Exchange::poll_timeout`].
@@ -302,7 +302,7 @@ impl Exchange {
         self.input.extend_from_slice(unread);
     }
 
-    /// The unsent output and the input behind the current request, for the protocol that takes over the connection.
+    /// The unsent output and the input after the current request, for the protocol that takes over the connection.
     pub fn into_parts(mut self) -> (Vec<u8>, Vec<u8>) {
         self.output.drain(..self.written);
         self.input.drain(..self.start);
@@ -347,7 +347,7 @@ impl Exchange {
     }
 }
 
-/// What the reply to a request says about the connection.
+/// Whether the connection stays open after the reply to a request.
 fn connection(head: &Head<'_>) -> Connection {
     match (head.keep_alive, head.http11) {
         (false, _) => Connection::Ends,

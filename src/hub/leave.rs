@@ -21,7 +21,7 @@ impl Hub {
         }
     }
 
-    /// Ends a client's sessions, and queues the close frame `last`, if any, behind its other frames. If `announce` is
+    /// Ends a client's sessions, and queues the close frame `last`, if any, after its other frames. If `announce` is
     /// set, sessions with `watch_quit` publish the `user_quit` message to their rooms (docs/protocol.md, user_quit).
     /// The client stays until [`Hub::remove`].
     pub fn end(&mut self, key: ClientKey, last: Option<Close>, announce: bool) {

@@ -56,8 +56,9 @@ impl Hub {
         hub
     }
 
-    /// Applies a configuration. Sessions whose source or namespace is no longer configured are closed. A changed key
-    /// takes effect with the next login, a changed rule with the next event.
+    /// Applies a configuration. Sessions are closed if their namespace is no longer configured, or if they have a
+    /// signed login and their source is not. A changed key takes effect with the next login, a changed rule with the
+    /// next event.
     pub fn reload(&mut self, config: Rc<Config>, now: Now) {
         self.hooks.configure(&config.hooks);
         for session in self.state.reload(config) {

@@ -11,7 +11,7 @@ use crate::text::truncate;
 pub struct ObjectWriter<'a>(&'a mut Vec<u8>);
 
 impl<'a> ObjectWriter<'a> {
-    /// A writer of fields behind an opening brace at the end of `out`, or behind other fields.
+    /// A writer that continues an object at the end of `out`: after its opening brace, or after other fields.
     pub fn within(out: &'a mut Vec<u8>) -> ObjectWriter<'a> {
         ObjectWriter(out)
     }
@@ -75,7 +75,7 @@ impl<'a> ObjectWriter<'a> {
         self.0[begin..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
     }
 
-    /// Appends a field's name, behind a comma unless it is the first one.
+    /// Appends a field's name, with a comma before it unless it is the first field.
     fn name(&mut self, name: &'static str) {
         let first = self.0.last() == Some(&b'{');
         let comma = if first { "" } else { "," };

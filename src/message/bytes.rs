@@ -42,7 +42,7 @@ pub fn pack(out: &mut Vec<u8>, json: &str, attachments: &[Vec<u8>]) {
         escaped.push_str("{\"\\u005f");
         rest = &rest[at + "{\"_".len()..];
         let (name, behind) = rest.split_at("base64\":\"".len());
-        // Continue behind the value, which is a string.
+        // Continue after the value, which is a string.
         let end = string_end(behind);
         escaped.push_str(name);
         escaped.push_str(&behind[..end]);

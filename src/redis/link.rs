@@ -10,7 +10,7 @@ use crate::{
     config::{RedisUrl, Secret},
 };
 
-/// What a connection is used for: in RESP2, one with subscriptions cannot send other commands.
+/// The role of a connection: in RESP2, a connection with subscriptions cannot send other commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Receives published messages.
@@ -39,7 +39,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Something that arrived. `T` is the tag by which the owner identifies its commands.
+/// An event in the input of a connection. `T` is the tag by which the owner identifies its commands.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<T> {
     /// The connection is ready: it may send commands, or its subscriptions are confirmed.

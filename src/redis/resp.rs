@@ -234,7 +234,7 @@ impl Reader {
     }
 }
 
-/// The number behind the type of a line.
+/// The number after the type of a line.
 fn number(line: &[u8]) -> Result<i64, Malformed> {
     let digits = core::str::from_utf8(&line[1..]).ok();
     digits.and_then(|digits| digits.parse().ok()).ok_or(Malformed::Number)

@@ -36,7 +36,7 @@ impl Server {
         })
     }
 
-    /// Applies `[redis]`. A changed address closes both connections.
+    /// Applies `[redis]`. Closes both connections if the server, the channel, the key prefix or the heartbeat changed.
     pub(super) fn configure_cluster(&mut self) {
         let config = self.hub.config().clone();
         let max_publication = max_publication(&config.limits);
@@ -144,8 +144,8 @@ impl Server {
         self.buffer = buffer;
     }
 
-    /// The number of messages received over Redis, and the number that had a use here: frames queued for clients, and
-    /// answers from other relays.
+    /// Counters to compare before and after a read: the messages received over Redis; and the frames queued for clients
+    /// plus the answers from other relays.
     fn counters(&self) -> (u64, u64) {
         let stats = &self.hub.state.stats;
         (stats.redis_received, stats.delivered + stats.emitted + self.hub.cluster.answers())
@@ -177,7 +177,7 @@ impl Server {
         self.drop_links();
     }
 
-    /// Closes the sockets of connections that [`Cluster`](crate::cluster::Cluster) has given up.
+    /// Closes the sockets of connections that [`Cluster`](crate::cluster::Cluster) has dropped.
     fn drop_links(&mut self) {
         for role in ROLES {
             if !self.hub.cluster.has_link(role) {

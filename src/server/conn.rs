@@ -65,7 +65,7 @@ pub struct WebSocket {
     pub peer: Peer,
     /// When to send a ping or close the connection.
     pub deadline: Time,
-    /// How far its opening and closing has got.
+    /// Whether it is open, closing or closed.
     pub phase: Phase,
 }
 
@@ -168,8 +168,8 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Registers for edges of both directions. This is the only `epoll_ctl` call for a connection: closing the descriptor
-    /// removes it from epoll.
+    /// Registers for edges of both directions. This is the only `epoll_ctl` call for a client's connection: closing the
+    /// descriptor removes it from epoll.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         match self {

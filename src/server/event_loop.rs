@@ -51,7 +51,7 @@ pub struct Server {
     pub(super) signals: Signals,
     pub(super) manager: Manager,
     pub(super) conns: Slots<ConnKey, Conn>,
-    /// How many of them are over the limit, and only stay open to send the refusal.
+    /// The number of connections over the limit, which stay open only until the refusal is sent.
     pub(super) refused: usize,
     pub(super) hub: Hub,
     pub(super) site: Site,

@@ -24,7 +24,7 @@ pub trait Timed {
     fn armed(&mut self) -> &mut Time;
 }
 
-/// A table of things with deadlines.
+/// A table of values with deadlines.
 pub trait Owner<K> {
     /// The entries.
     type Timed: Timed;

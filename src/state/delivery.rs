@@ -261,7 +261,7 @@ impl State {
         carrier
     }
 
-    /// Queues the last frame of a client behind its other frames, unless `close` is `None`. The unsent frames of a slow
+    /// Queues the last frame of a client after its other frames, unless `close` is `None`. The unsent frames of a slow
     /// consumer are dropped first. Nothing more is queued for the client.
     pub fn queue_last(&mut self, key: ClientKey, close: Option<Close>) {
         let polling = self.is_polling(key);

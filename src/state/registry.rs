@@ -82,7 +82,8 @@ impl State {
     }
 
     /// Applies a configuration. A changed key takes effect with the next login, a changed rule with the next event.
-    /// Returns the sessions whose source or namespace is no longer configured.
+    /// Returns the sessions to close: those whose namespace is no longer configured, and those with a signed login
+    /// whose source is not.
     pub fn reload(&mut self, config: Rc<Config>) -> Vec<SessionKey> {
         self.config = config;
         self.update_namespaces();

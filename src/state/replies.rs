@@ -72,8 +72,8 @@ impl State {
         });
     }
 
-    /// Queues a Socket.IO packet and its attachments. `fill` appends the payload behind the packet's head. Does nothing
-    /// for other clients.
+    /// Queues a Socket.IO packet and its attachments. `fill` appends the payload after the packet's head. Does nothing
+    /// if the client does not use Socket.IO.
     pub fn send_packet(
         &mut self,
         key: ClientKey,

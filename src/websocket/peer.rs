@@ -34,7 +34,7 @@ struct Partial {
     border: Border,
 }
 
-/// Something that a client sent.
+/// An event in a client's input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A text message.

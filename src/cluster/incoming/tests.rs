@@ -254,7 +254,7 @@ fn acknowledgements() {
     assert_eq!(relay.decode(&own, br#"{"do":"ack","args":[],"node":"b"}"#), None);
 }
 
-/// What one relay publishes is what another one decodes.
+/// A relay decodes exactly what another one has published.
 #[test]
 fn there_and_back() {
     let mut sender = Relay::new(None, true);

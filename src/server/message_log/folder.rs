@@ -126,7 +126,7 @@ impl Folder {
     }
 }
 
-/// Options that follow no symbolic link, and do not block on a named pipe.
+/// Open options that do not follow a symbolic link and do not block on a named pipe.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC).mode(0o640);
@@ -149,7 +149,7 @@ fn open_or_create(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, size))
 }
 
-/// The size of a regular file. Errors: it is not a regular file.
+/// The size of a file. Fails if it is not a regular file.
 fn regular(file: &File) -> io::Result<u64> {
     let metadata = file.metadata()?;
     match metadata.is_file() {
