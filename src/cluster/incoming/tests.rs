@@ -46,7 +46,7 @@ impl Relay {
         command
     }
 
-    /// Why a command is refused, as the message log has it.
+    /// The reason in the message log why a command is refused.
     fn refused(&mut self, channel: &Channel, payload: &[u8]) -> String {
         let before = self.state.stats.redis_refused;
         assert_eq!(self.decode(channel, payload), None);

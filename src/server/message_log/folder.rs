@@ -211,7 +211,7 @@ mod tests {
         fs::remove_file(&names[0]).unwrap();
         append(&line("e", 100));
         assert!(folder.dir.join("2026-11-21/x.log.4").exists(), "numbers are not reused");
-        // Many lines at once, as after a slow write, fill files no more than single lines do.
+        // Files stay within the limit even if many lines are written at once, as after a slow write.
         append(&[line("f", 60), line("g", 40), line("h", 1), line("i", 101), line("j", 99), line("k", 1)].concat());
         let length = |number| fs::metadata(folder.dir.join(format!("{path}.{number}"))).unwrap().len();
         assert_eq!([5, 6, 7, 8].map(length), [100, 100, 1, 101]);
