@@ -1,5 +1,5 @@
-//! Acknowledgements that senders wait for: a client sent an event with an acknowledgement, relay forwarded the event,
-//! and the first receiver that acknowledges it answers the sender (docs/protocol.md, Rules, `ack = "peer"`).
+//! Pending acknowledgements: a client sent an event and wants an acknowledgement, relay forwarded the event, and the
+//! acknowledgement of the first receiver is forwarded to the sender (docs/protocol.md, Rules, `ack = "peer"`).
 
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::{clock::Time, key::SessionKey};
 
-/// The acknowledgements that senders wait for, by number. Receivers get the number with the event.
+/// The pending acknowledgements, by number. Receivers get the number with the event.
 #[derive(Default)]
 pub struct PendingAcks {
     last: u64,
@@ -17,7 +17,7 @@ pub struct PendingAcks {
     deadlines: VecDeque<(Time, u64)>,
 }
 
-/// An acknowledgement that a sender waits for.
+/// A pending acknowledgement.
 pub struct PendingAck {
     /// The sender.
     pub requester: Requester,
@@ -63,7 +63,7 @@ impl PendingAcks {
         self.cancel(number)
     }
 
-    /// Takes an acknowledgement that nobody should answer any more.
+    /// Takes an acknowledgement that is no longer needed.
     pub fn cancel(&mut self, number: u64) -> Option<PendingAck> {
         let cancelled = self.pending.remove(&number);
         self.drop_stale_deadlines();
@@ -96,7 +96,7 @@ impl PendingAcks {
     }
 }
 
-/// Time that receivers have to answer.
+/// The time within which a receiver must answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Most pending acknowledgements: some 10 MB.
 const MAX_PENDING: usize = 100_000;

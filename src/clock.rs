@@ -1,4 +1,4 @@
-//! Time as a value: code below the server receives it as an argument and never reads a clock.
+//! Time as a value: only the server reads clocks; other code gets the time as an argument.
 //!
 //! The server reads the clocks once a turn and passes a [`Now`] down; tests make their own. A [`Time`] is eight bytes, so
 //! that every connection can hold a few deadlines.

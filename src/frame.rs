@@ -1,11 +1,11 @@
 //! The encoded frames of a turn, shared by all members of a room.
 //!
-//! A message is encoded once for each room and form, directly into the room's [`Batch`]: the frames of the turn, back to
-//! back. What a member receives is a [`Run`] of the batch, twelve bytes, and usually the same run for all members: one send
-//! from one block of memory that stays in the cache, however many messages it holds. (A queue of shared frames in each
-//! member takes 24 bytes a message and a copy into one block for each member. With 32 messages in a turn it cost half as much
-//! as the kernel's work for the sends.) Unsent bytes of a slow client share the batch, so a room of slow clients holds its
-//! messages once.
+//! A message is encoded once for each room and form, directly into the room's [`Batch`]: the frames of the turn, back
+//! to back. Each member gets a [`Run`] of the batch, twelve bytes, usually the same for all members. So a member costs
+//! one send from one block of memory that stays in the cache, however many messages it has. (The alternative, a queue
+//! of shared frames for each member, takes 24 bytes a message and a copy into one buffer for each member. With 32
+//! messages in a turn that cost half as much as the kernel's work for the sends.) Unsent bytes of slow clients stay in
+//! the shared batch, so the messages of a room are in memory once.
 
 use std::rc::Rc;
 
@@ -23,13 +23,14 @@ pub enum Opcode {
     Ping = 9,
 }
 
-/// Frames back to back: final and unmasked, as a server sends them. Other bytes that belong together count as a frame.
+/// Frames back to back: final and unmasked, as a server sends them. Bytes that were appended by [`Batch::push_raw`]
+/// count as one frame.
 #[derive(Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
     /// The end of each frame.
     ends: Vec<u32>,
-    /// Whether the batch begins within a frame, whose beginning was sent before.
+    /// Whether the batch begins in the middle of a frame, of which the first part is sent already.
     torn: bool,
 }
 
@@ -117,9 +118,9 @@ impl Batch {
 pub struct Run {
     /// The number of the batch in the turn.
     pub batch: u32,
-    /// Its first byte in the batch.
+    /// The position of its first byte in the batch.
     pub begin: u32,
-    /// The byte behind its last one.
+    /// The position after its last byte in the batch.
     pub end: u32,
 }
 
@@ -137,7 +138,7 @@ impl Run {
 
 /// The batches of a turn: one for frames to single clients, and one for each room and form with a message.
 pub struct Turn {
-    /// Owned by the turn alone while frames are appended; shared once an outbox keeps a part.
+    /// The batches. While frames are appended, only the turn owns them; they are shared once an outbox keeps a part.
     batches: Vec<Rc<Batch>>,
     /// Batches in use in this turn; the others are empty and keep their memory.
     used: usize,
@@ -150,7 +151,7 @@ impl Turn {
         Turn { batches: vec![Rc::default()], used: 1, number: 1 }
     }
 
-    /// The number of the turn, never 0. The numbers of batches are valid while it stays the same.
+    /// The number of the turn, never 0. Numbers of batches are valid only in their turn.
     pub fn number(&self) -> u32 {
         self.number
     }
@@ -193,8 +194,9 @@ impl Turn {
         self.batch(run).slice(run.begin, run.end)
     }
 
-    /// Makes a run outlive the turn. Returns a shared batch, and begin and end of the run in it. The batch is the turn's own,
-    /// or a copy of the run if the run is less than a quarter of it: a small part must not keep a large batch in memory.
+    /// Keeps the bytes of a run beyond the turn. Returns a shared batch, and begin and end of the run in it. That is
+    /// the turn's batch, or a copy of the run if the run is less than a quarter of the batch: a small part must not
+    /// keep a large batch in memory.
     pub fn keep(&self, run: Run) -> (Rc<Batch>, u32, u32) {
         let batch = &self.batches[run.batch as usize];
         if run.len() * 4 < batch.bytes.len() {

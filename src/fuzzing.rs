@@ -1,4 +1,5 @@
-//! Entry points for fuzzers: one function for each parser of untrusted input, which asserts what must hold for any bytes.
+//! Entry points for fuzzers: one function for each parser of untrusted input. Each asserts properties that hold for all
+//! input.
 //!
 //! Only with the feature `fuzzing`. `tests/fuzz.rs` runs the functions on seeded mutations of valid input, and `fuzz/` has a
 //! cargo-fuzz target for each.
@@ -46,7 +47,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("published", redis_message),
 ];
 
-/// A configuration is accepted or refused, and every problem has a position within the text.
+/// A configuration is accepted, or every problem has a position within the text.
 pub fn config_file(bytes: &[u8]) {
     let Ok(text) = core::str::from_utf8(bytes) else { return };
     if let Err(problems) = config::parse(text, &mut |_| Err(ErrorKind::NotFound.into())) {

@@ -1,4 +1,4 @@
-//! The health of something that relay depends on.
+//! The health of a service that relay depends on.
 
 /// The health of the message log's disk, of the backend, or of the connections to Redis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

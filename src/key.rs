@@ -23,7 +23,7 @@ impl Key {
         self.index as usize
     }
 
-    /// The key as a number: generation in the upper half, index in the lower. Unique for 2³² insertions.
+    /// The key as a number: generation in the upper half, index in the lower. It repeats only after 2³² insertions.
     pub const fn to_bits(self) -> u64 {
         ((self.generation.get() as u64) << 32) | self.index as u64
     }
@@ -126,8 +126,9 @@ impl<K: Handle, T> Slots<K, T> {
         self.slab.get_mut(key.index()).filter(|slot| slot.generation == key.generation).map(|slot| &mut slot.value)
     }
 
-    /// The value of `key` for writing if `is_meant` accepts it. `is_meant` is called before the generation is compared:
-    /// if it reads the field whose niche marks free slots, the compiler merges the two checks.
+    /// The value of `key` for writing if `is_meant` accepts it. `is_meant` is called before the generation is compared,
+    /// so it may see another value. If it reads the field whose niche marks free slots, the compiler merges that check
+    /// with the check for a free slot.
     #[inline]
     pub fn get_mut_if(&mut self, key: K, is_meant: impl FnOnce(&T) -> bool) -> Option<&mut T> {
         let key = key.key();

@@ -1,9 +1,9 @@
 //! relay is a realtime relay: backends POST signed notifications, and the pages and apps in a room get them at once.
 //!
 //! One process, one thread, one event loop. This library is the whole program ([`cli::run`] is `main`), so that tests,
-//! fuzzers and benchmarks reach every part of it. It has two halves: the pure modules have no socket, no clock and no
-//! file, and [`server`] has everything that touches the operating system. This page is the map. `docs/architecture.md`
-//! is the long form, with a glossary and a table of where to add what.
+//! fuzzers and benchmarks reach every part of it. It has two halves: the pure modules use no socket, clock or file;
+//! [`server`] does everything that involves the operating system. This page is the map. `docs/architecture.md` is the
+//! long form, with a glossary and a table of where to add what.
 //!
 //! # Floors
 //!
@@ -23,27 +23,28 @@
 //!
 //! # A turn of the loop
 //!
-//! A turn is always wait, read, handle, expire, carry out, write, free. Handling queues frames in outboxes and pushes
-//! [`Effect`](state::Effect)s, and never writes. At the end of the turn the server carries out the effects, writes once
-//! to each client with queued frames, then writes the HTTP replies. Nothing is freed before that, so no event meets the
-//! next owner of a slot. The clock is read once a turn.
+//! A turn is always wait, read, handle, expire, carry out, write, free. Handlers queue frames in outboxes and push
+//! [`Effect`](state::Effect)s; they do not write. At the end of the turn the server carries out the effects, writes
+//! once to each client with queued frames, then writes the HTTP replies; it does so earlier only if an outbox is more
+//! than half full. Connections are freed last, so no event of this turn can reach the next connection in a slot. The
+//! clock is read once a turn.
 //!
-//! # The way of a byte
+//! # From a request to the clients
 //!
-//! A notification on its way:
+//! A notification passes through these steps:
 //!
 //! 1. [`server::Server::run`] waits; a socket is readable; one read brings at most 64 KiB into a shared buffer.
 //! 2. [`http::Exchange::poll_request`] finds a whole request in it, mostly without copying.
 //! 3. [`api::route`] calls [`api::notify::single`], which checks fields, signature and rooms.
 //! 4. [`hub::Hub::publish`] calls [`state::State::deliver`] for each room: it encodes the message once for each
-//!    [`message::Form`] into the room's [`frame::Batch`], and queues a run of it, twelve bytes, in every member's
-//!    [`outbox::Outbox`]. Then it writes the message log and publishes to other relays.
+//!    [`message::Form`] into the room's [`frame::Batch`], and queues a reference to those bytes, a [`frame::Run`], in
+//!    every member's [`outbox::Outbox`]. Then it writes the message log and publishes to other relays.
 //! 5. At the end of the turn [`outbox::Outbox::write_to`] makes one `send` for each member; then the reply is written.
 //! 6. Bytes that a socket does not accept stay in the outbox until the socket is writable.
 //!
-//! A client's message joins at step 4: [`websocket::peer::Peer`] decodes it, and [`events::handle_message`] handles it.
-//! A Socket.IO client that polls sends its packets in a POST ([`engineio::payload::decode`]), and its waiting poll is
-//! answered from the same outbox ([`engineio::payload::Composer`]).
+//! A client's message takes the same steps from 4 on: [`websocket::peer::Peer`] decodes it, and
+//! [`events::handle_message`] handles it. A Socket.IO client that polls sends its packets in a POST
+//! ([`engineio::payload::decode`]); its pending poll is answered from its outbox ([`engineio::payload::Composer`]).
 
 pub mod acks;
 pub mod api;

@@ -1,7 +1,7 @@
 //! The limits (`docs/protocol.md`, Limits): key, default, range, unit and effect of each.
 //!
-//! [`TABLE`] is the only definition: the configuration file is read by it, and README and `etc/relay.toml` are tested
-//! against it.
+//! [`TABLE`] is the only definition: the parser of the configuration uses it, and tests compare README and
+//! `etc/relay.toml` with it.
 
 use core::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct Limit {
     pub zero: Option<&'static str>,
     /// The unit in the file.
     pub unit: &'static str,
-    /// What happens to a client that exceeds it.
+    /// The consequence for a client that exceeds it.
     pub effect: &'static str,
 }
 
@@ -69,10 +69,10 @@ limits! {
     /// Bytes of a message from a client.
     message = 1_000_000, 128..=1_073_741_824, None, "bytes", "WebSocket close 1009";
     /// Rooms that a session may join, and that one message may name.
-    rooms_per_session = 100, 1..=65535, None, "rooms", "refused with why";
+    rooms_per_session = 100, 1..=65535, None, "rooms", "refused with the reason";
     /// Bytes of the name of a room.
-    room_id = 128, 1..=4096, None, "bytes", "refused with why";
-    /// Unsent bytes of one client, without those in the kernel.
+    room_id = 128, 1..=4096, None, "bytes", "refused with the reason";
+    /// Bytes by which the unsent data of one client may grow after it fell behind, without those in the kernel.
     unsent = 1_048_576, 4096..=1_073_741_824, None, "bytes", "slow consumer: closed with 1013";
     /// Messages per second from one client.
     message_rate = 200, 1..=1_000_000, Some("no limit"), "messages/s", "sys_error";

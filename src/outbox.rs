@@ -28,7 +28,7 @@ impl std::error::Error for Overflow {}
 pub enum Queued {
     /// The frame is the only one in the queue.
     Alone,
-    /// The frame is behind others.
+    /// The frame is queued after others.
     Behind,
 }
 
@@ -54,8 +54,8 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// The frames to send to one client: 24 bytes, without an allocation as long as the client reads everything in the turn and
-/// its messages of the turn come from one room.
+/// The frames to send to one client: 24 bytes. It allocates only if the client does not read everything within the
+/// turn, or gets frames from several batches in a turn.
 ///
 /// Invariants: `bytes` is the length of `rest` and `run` together, and `rest` is older than `run`. Between two turns `run` is
 /// empty, and `rest` has no `Segment::Run`.
@@ -68,13 +68,13 @@ pub struct Outbox {
 
 const _: () = assert!(size_of::<Outbox>() == 24);
 
-/// What is queued in front of the run. Boxed, because most outboxes have none.
+/// The segments that are queued before the run. Boxed, because most outboxes have none.
 #[derive(Default)]
 struct Rest {
     segments: VecDeque<Segment>,
-    /// Bytes left over at the end of the turn in which the client fell behind.
+    /// Unsent bytes at the end of the turn in which the client fell behind.
     begun: u32,
-    /// Bytes left over from earlier turns.
+    /// Unsent bytes of earlier turns.
     kept: u32,
 }
 
@@ -122,7 +122,7 @@ impl Outbox {
         self.push_behind(frame, cap).map(|()| Queued::Behind)
     }
 
-    /// Queues a frame behind others, as [`Outbox::push`] does.
+    /// Queues a frame after others, with the limit of [`Outbox::push`].
     #[inline]
     fn push_behind(&mut self, frame: Run, cap: usize) -> Result<(), Overflow> {
         let slow = self.rest.as_ref().is_some_and(|rest| rest.kept as usize > cap + rest.begun as usize);
@@ -133,14 +133,15 @@ impl Outbox {
         Ok(())
     }
 
-    /// The socket is writable again: do not refuse frames until the next flush has shown how much the client reads.
+    /// Reports that the socket is writable again. Frames are accepted until the next flush has shown how much the
+    /// client reads.
     pub fn mark_writable(&mut self) {
         if let Some(rest) = &mut self.rest {
             rest.kept = 0;
         }
     }
 
-    /// Queues a frame without a limit. For the last frame, which says why the connection ends.
+    /// Queues a frame regardless of the limit. For the last frame, which contains the reason of the close.
     #[inline]
     pub fn force(&mut self, frame: Run) {
         self.bytes += frame.len() as u32;
@@ -278,7 +279,7 @@ impl Outbox {
         self.bytes += bytes.len() as u32;
     }
 
-    /// Makes the queue outlive the turn: runs become parts of shared batches.
+    /// Keeps the queue beyond the turn: runs become parts of shared batches.
     pub fn keep(&mut self, turn: &Turn) {
         self.queue_run();
         let bytes = self.bytes;
@@ -305,7 +306,8 @@ impl Outbox {
     }
 }
 
-/// Bytes that may be queued in one turn for a client that is not behind: far more than normal traffic, and less than memory.
+/// Bytes that may be queued in one turn for a client that is not behind: far more than normal traffic, but small enough
+/// to fit into memory.
 const MAX_PER_TURN: usize = 256 * 1024 * 1024;
 /// Bytes up to which several segments are copied into one buffer and written at once.
 pub const COALESCED: usize = 64 * 1024;

@@ -30,7 +30,7 @@ impl Scheme {
         }
     }
 
-    /// The scheme called `name`, in exactly this spelling.
+    /// The scheme called `name`. Case matters.
     pub fn from_name(name: &str) -> Option<Scheme> {
         Scheme::ALL.into_iter().find(|scheme| scheme.name() == name)
     }
@@ -55,7 +55,7 @@ impl<'a> Signature<'a> {
     }
 }
 
-/// What a source accepts.
+/// The signatures that a source accepts.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
     /// The source's key.
@@ -127,7 +127,8 @@ impl Subject<'_> {
                 hash.update(room_id);
                 hash.update(data);
             }
-            // Differs from every login and notification: those begin with the name of a source, which has no line end.
+            // The input differs from that of every login and notification: those begin with the name of a source, which
+            // contains no line end.
             Subject::Emit { source, nsp, kind, to, event, data } => {
                 for line in ["emit", source, nsp, kind, to, event] {
                     hash.update(line);

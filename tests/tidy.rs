@@ -1,5 +1,6 @@
-//! House rules as a test: which module may import which, no circles between files, what belongs to the world alone, how long a
-//! file may be. A violation names the file and line, and what to do.
+//! House rules as a test: which module may import which, no circles between files, access to the operating system only
+//! from the server, the length of files, and the terms in comments. A violation names the file and line, and what to
+//! do.
 #![allow(missing_docs)]
 
 use std::{
@@ -13,14 +14,15 @@ use std::{
 enum Sideways {
     /// Only the pairs that are named here: importer, imported.
     Only(&'static [(&'static str, &'static str)]),
-    /// Those that stand further left.
+    /// Those further left in the list of the floor.
     ToTheLeft,
-    /// Any, as long as there is no circle.
+    /// Any; a test for circles between files limits it.
     Any,
 }
 
-/// Modules from the bottom up, as in docs/architecture.md, Floors: the index is the floor. A module imports modules of lower
-/// floors, and of its own as stated here. A WebSocket begins as an HTTP request.
+/// Modules from the bottom up, as in docs/architecture.md, Floors: the index is the floor. A module imports modules of
+/// lower floors, and of its own floor as stated here. `websocket` imports `http` because a WebSocket begins as an HTTP
+/// request.
 const FLOORS: [(&[&str], Sideways); 8] = [
     (
         &["clock", "config", "frame", "health", "json", "key", "limits", "names", "outbox", "sign", "text"],
@@ -42,12 +44,13 @@ const WORLD: &str = "server";
 const MOST_LINES: usize = 450;
 
 struct File {
-    /// Below `src/`, as `state/room.rs`.
+    /// The path below `src/`, such as `state/room.rs`.
     path: String,
-    /// The module it is, as `["state", "room"]`.
+    /// The path of its module, such as `["state", "room"]`.
     module: Vec<String>,
     text: String,
-    /// The text before the inline tests, without comments and string contents; lines stay where they are.
+    /// The text before the inline tests, with spaces in place of comments and the contents of strings, so that line
+    /// numbers stay the same.
     code: String,
 }
 
@@ -109,7 +112,7 @@ fn files() -> Vec<File> {
     files
 }
 
-/// Comments and the contents of strings become spaces.
+/// Replaces comments and the contents of strings with spaces.
 fn blank(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = bytes.to_vec();
@@ -178,7 +181,7 @@ fn expand(prefix: &[String], tree: &str, into: &mut Vec<Vec<String>>) {
     }
 }
 
-/// Every path of this crate in a file's code: of `use` declarations, and written out where it is used.
+/// Every path of this crate in a file's code, in `use` declarations and in expressions.
 fn imports(file: &File, modules: &BTreeMap<Vec<String>, String>) -> Vec<Import> {
     let mut found: Vec<(usize, Vec<String>)> = Vec::new();
     let code = &file.code;
@@ -214,7 +217,7 @@ fn imports(file: &File, modules: &BTreeMap<Vec<String>, String>) -> Vec<Import> 
             }
             parts.next();
         }
-        // As deep as there are modules; what follows is an item in the last of them.
+        // Follow the path as long as it names modules; the rest is an item in the last of them.
         for part in parts {
             let mut deeper = module.clone();
             deeper.push(part.clone());
@@ -368,7 +371,8 @@ fn the_hub_stays_small() {
     assert!(methods < 60, "Hub has {methods} methods that others call: a feature's own methods belong to its struct");
 }
 
-/// Words that comments no longer use; the field has its own. Names on a wire stand in backticks and do not count.
+/// Comments must not use these words, for which the field has standard terms. Comments with backticks are not checked,
+/// because they may quote names of a protocol.
 #[test]
 fn comments_use_the_terms_of_the_field() {
     const REPLACED: [&str; 9] = [

@@ -8,7 +8,7 @@ use crate::{
     http::{Head, Reply},
 };
 
-/// Adds the header that lets pages of the allowed origins read the answer (Fetch standard, CORS protocol).
+/// Adds the header that allows pages of the configured origins to read the answer (Fetch standard, CORS protocol).
 pub fn cors(reply: Reply, head: &Head<'_>, config: &Config) -> Reply {
     const ALLOW: &str = "Access-Control-Allow-Origin";
     if config.origins.iter().any(|origin| origin == "*") {

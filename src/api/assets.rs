@@ -50,7 +50,7 @@ pub fn find(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.path.eq_ignore_ascii_case(path))
 }
 
-/// FNV-1a, at compile time: hashing at start would read the whole binary into memory.
+/// FNV-1a, at compile time: hashing at start would load all files into memory.
 const fn hash(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     let mut index = 0;

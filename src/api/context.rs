@@ -1,4 +1,4 @@
-//! What HTTP endpoints read and change.
+//! The context that HTTP endpoints work on.
 
 use core::net::IpAddr;
 
@@ -33,6 +33,6 @@ pub struct Site {
     pub admin_token: String,
     /// This machine's address, which `server_ip` in records and the old pages show.
     pub server_ip: String,
-    /// The Socket.IO client that is served beside `socketio.path`, if one is configured.
+    /// The Socket.IO client script that is served as `socket.io.js` below `socketio.path`, if one is configured.
     pub client_js: Option<Asset>,
 }

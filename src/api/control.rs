@@ -36,8 +36,8 @@ pub fn refresh(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Rep
     Ok(done(sessions))
 }
 
-/// `POST /api/disconnect`: ends the sessions of a user (`userid`, in one `source` or in all), or one session (`socket_id`).
-/// Sessions that are not found here may be on other nodes, so the command is published.
+/// `POST /api/disconnect`: ends the sessions of a user (`userid`, in one `source` or in all), or one session
+/// (`socket_id`). Sessions that are not found here may be on other relays, so the command is published.
 pub fn disconnect(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
     let params = Params::read(request, cx, &["source", "userid", "socket_id"])?;
     let source = params.source(cx)?;
@@ -60,12 +60,13 @@ pub fn disconnect(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, 
     Ok(done(sessions.len()))
 }
 
-/// `GET /refreshpage`: node-socket-im's page (docs/protocol.md, Old pages). `room` is source and room id in one word, or a
-/// session's id; with `source` it is a room id. Without either, all sessions get `refreshPage`.
+/// `GET /refreshpage`: node-socket-im's page (docs/protocol.md, Old pages). `room` is the source directly followed by
+/// the room id, or a session's id; with `source` it is a room id. Without either, all sessions get `refreshPage`.
 pub fn refresh_page(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
     let fields = head.fields();
     let room = fields.all("room").next();
-    // `source=` with a room counts as absent. Alone it is refused as an unknown source: it must not refresh all sessions.
+    // `source=` together with a room counts as absent. Alone it is an unknown source, so that it refreshes no session
+    // instead of all.
     let source = fields.all("source").next().filter(|source| !source.is_empty() || room.is_none());
     let tenant = source.and_then(|source| cx.hub.state.known_tenant(source));
     let target = match (source, tenant, room) {
@@ -86,8 +87,8 @@ fn done(sessions: usize) -> Reply {
     Reply::json(200, body.into_bytes()).with("Cache-Control", "no-store")
 }
 
-/// The parameters of a command: the fields of the query, and of a body that is a form or JSON. Unknown, repeated and empty
-/// fields are refused: a command that ignored one could reach more sessions than intended.
+/// The parameters of a command: the fields of the query, and of a body that is a form or JSON. Unknown, repeated and
+/// empty fields are refused: if one were ignored, the command could reach more sessions than intended.
 struct Params {
     pairs: Vec<(String, String)>,
 }

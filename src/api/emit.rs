@@ -19,7 +19,8 @@ use crate::{
     state::Refusal,
 };
 
-/// Sends an event. The answer has the number of sessions here that get it. The request carries a signature or the admin token.
+/// Sends an event. The answer contains the number of sessions of this relay that get it. The request carries a
+/// signature or the admin token.
 pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
     let params = Params::read(request)?;
     let refused = |refusal: Refusal| Reply::refusal(200, &refusal.text());

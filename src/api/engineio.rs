@@ -141,7 +141,8 @@ fn refusal(violation: Violation) -> Reply {
     Reply::new(violation.status(), "application/json", body.into_bytes()).with("Cache-Control", "no-store")
 }
 
-/// Lets a page of `origin` read the answer, with credentials: clients before 3.0 always send requests with credentials.
+/// Allows a page of `origin` to read the answer to a request with credentials: clients before 3.0 always send
+/// credentials.
 pub fn cors(reply: Reply, origin: &str) -> Reply {
     if origin.is_empty() {
         return reply;

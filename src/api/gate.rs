@@ -14,8 +14,8 @@ use crate::{
 
 /// Checks the admin token: a bearer token (RFC 6750), `token=` in the query, or else `token` from the body.
 ///
-/// Errors: 401 if it is missing or wrong, 429 after too many wrong ones. Requests from the loopback address need the token
-/// too, since a proxy on the same host makes all requests local.
+/// Fails with 401 if it is missing or wrong, and with 429 after too many wrong ones. Requests from the loopback address
+/// need the token too, since a proxy on the same host makes all requests local.
 pub fn gate(head: &Head<'_>, token: &str, cx: &mut Context<'_>) -> Result<(), Reply> {
     let bearer = head.authorization.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let fields = head.fields();
@@ -53,5 +53,5 @@ pub fn gate(head: &Head<'_>, token: &str, cx: &mut Context<'_>) -> Result<(), Re
 }
 
 const WRONG: &str = "the admin token is missing or wrong";
-/// Bytes; a token of this length cannot be guessed.
+/// The length in bytes from which on a token cannot be guessed.
 const UNGUESSABLE_LEN: usize = 16;

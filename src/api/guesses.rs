@@ -12,7 +12,7 @@ use crate::clock::Time;
 /// seconds, which is 14,400 a day. During a lock-out even a correct short token is refused.
 #[derive(Default)]
 pub struct Guesses {
-    /// By address: when its bucket is full again.
+    /// When the bucket of each address will be full again.
     refilled_at: HashMap<Ipv6Addr, Time>,
 }
 
@@ -28,7 +28,7 @@ impl Guesses {
         if self.refilled_at.len() >= MAX_ADDRESSES {
             self.refilled_at.retain(|_, refilled_at| *refilled_at > now);
         }
-        // At the limit, drop the address whose bucket is full again first.
+        // At the limit, drop the address whose bucket will be full earliest.
         if self.refilled_at.len() >= MAX_ADDRESSES
             && let Some(first) =
                 self.refilled_at.iter().min_by_key(|(_, refilled_at)| **refilled_at).map(|(network, _)| *network)

@@ -16,8 +16,8 @@ pub fn page(body: String) -> Reply {
         .with("X-Content-Type-Options", "nosniff")
 }
 
-/// Escapes text for the content of an element, not for attributes: quotes stay, so that scripts that scrape the pages can
-/// parse the JSON records in them.
+/// Escapes text for the content of an element. Not for attributes: quotes are kept, so that scripts that scrape the
+/// pages can parse the JSON records in them.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(['&', '<', '>']) {
         return text.into();

@@ -1,6 +1,7 @@
 //! Reading the message log: the end of a file, as JSON or as HTML (docs/protocol.md, GET /api/log/…, and Old pages).
 //!
-//! The request is checked here. The message log's thread reads the file, as the returned [`Page`] says.
+//! This file checks the request. The returned [`Page`] specifies the file, and how much of its end the message log's
+//! thread reads.
 
 use super::{
     context::Context,
@@ -20,7 +21,7 @@ use crate::{
 pub enum File {
     /// `client.log`, `sys.log` or `error.log`.
     Of(&'static str),
-    /// The messages of a source, or those with a `filename`.
+    /// The messages of a source: those without a `filename`, or those with the given one.
     Messages,
 }
 

@@ -1,6 +1,7 @@
 //! HTTP endpoints, as functions of a request and the [`Context`] (docs/protocol.md, Connections and HTTP).
 //!
-//! [`route`] chooses the endpoint. Its [`Outcome`] is a reply, or says what the request waits for.
+//! [`route`] chooses the endpoint. It returns an [`Outcome`]: a reply, an upgrade, or the event that the request must
+//! wait for.
 
 pub mod access;
 pub mod assets;

@@ -101,9 +101,9 @@ enum Payload<'a> {
     Missing,
     /// The value of a form field.
     Text(&'a str),
-    /// A JSON string: its text in the request, and its value, which is what is signed.
+    /// A JSON string: its text in the request, and its value. The signature covers the value.
     String(&'a str, String),
-    /// Any other JSON value: its text in the request, which is what is signed.
+    /// Any other JSON value: its text in the request, which the signature covers.
     Json(&'a str),
 }
 
@@ -258,7 +258,7 @@ pub fn body<'a>(request: &Request<'a>) -> Result<Body<'a>, Reply> {
     if !utf8 || !plain {
         return Err(Reply::refusal(415, "the body must be UTF-8 without a content coding"));
     }
-    // The exact comparison first: comparing case-insensitively costs 5 % of a notification.
+    // Compare exactly first: a case-insensitive comparison alone would cost 5 % of a notification.
     let is = |name: &str| media_type == name || media_type.eq_ignore_ascii_case(name);
     match () {
         () if is("application/x-www-form-urlencoded") => Ok(Body::Form(request.body)),
@@ -307,8 +307,8 @@ pub fn text_or_number(raw: &RawValue) -> Result<Cow<'_, str>, FieldError> {
     }
 }
 
-/// The most messages in a batch: more than valid ones fit into a body of the default size. Without a limit, the answer to a
-/// body of tiny invalid ones would be thirty times as large as the request.
+/// The most messages in a batch. A body of the default size holds fewer valid ones, but many more tiny invalid ones:
+/// without this limit, the answer to those would be thirty times as large as the request.
 const MAX_BATCH: usize = 10_000;
 const SUCCESS: &str = "{\"code\":1,\"msg\":\"message notify successed!\",\"data\":\"\"}";
 

@@ -18,8 +18,8 @@ use crate::{
     state::{SessionInfo, TenantId},
 };
 
-/// `GET /api/online?source=`: usernames with their numbers of sessions, and up to `limit` sessions after `offset`, those of
-/// this relay first. With `userid=`, only the sessions of this user are listed. The list ends early at 4 MiB.
+/// `GET /api/online?source=`: the number of sessions of each username, and up to `limit` sessions after `offset`, those
+/// of this relay first. With `userid=`, only the sessions of this user are listed. The list ends early at 4 MiB.
 pub fn online(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     listed(fields, cx.hub, |fields, source, tenant, (skip, most)| {
         let userid = Some(fields.get("userid")).filter(|userid| !userid.is_empty());
@@ -150,7 +150,7 @@ pub fn rooms(head: &Head<'_>, cx: &Context<'_>) -> Reply {
     })
 }
 
-/// Checks `source`, `offset` and `limit`, and replies with what `list` makes of them.
+/// Checks `source`, `offset` and `limit`, and replies with the list that `list` builds from them.
 fn listed(
     fields: &Fields<'_>,
     hub: &Hub,
@@ -243,7 +243,8 @@ pub fn everywhere<'a>(cx: &Snapshot<'a>) -> Option<(u64, Vec<(&'a str, u64)>)> {
     Some((sources.iter().map(|(_, sessions)| sessions).sum(), sources))
 }
 
-/// `GET /readmsglocation`: the number of messages that each server received, since its start, or as counted in Redis.
+/// `GET /readmsglocation`: the number of messages that each server received: of all servers from Redis, or only of this
+/// one since its start.
 pub fn messages_page(cx: &Snapshot<'_>) -> Reply {
     let own = cx.hub.state.stats.notifies + cx.hub.state.stats.posted;
     page(format!("当前消息分布：<br>{}", by_server(cx, &Topic::Messages, own)))
@@ -267,7 +268,7 @@ pub const ASK_SOURCE: &str = "请指定source查询！";
 const DEFAULT_LIMIT: usize = 1000;
 /// The most that `limit=` may ask for.
 const MAX_LIMIT: usize = 10_000;
-/// Bytes after which a list ends, because the event loop stands still while it is built.
+/// The size in bytes at which a list ends early, because building it blocks the event loop.
 const MAX_LIST_BYTES: usize = 4 * 1024 * 1024;
 
 /// The names that a page shows: the first [`MAX_LIST_BYTES`] of them.

@@ -1,13 +1,13 @@
-//! How a request goes on.
+//! The result of routing a request.
 
 use super::{page::Page, view::View};
 use crate::{http::Reply, key::ClientKey};
 
-/// How a request goes on: with a reply, with another protocol, or with a wait.
+/// The result of routing a request: a reply, an upgrade to another protocol, or a wait.
 pub enum Outcome {
     /// Send this reply.
     Reply(Reply),
-    /// Send `response`; then the connection is a WebSocket.
+    /// Send `response`, and treat the connection as a WebSocket from then on.
     Upgrade {
         /// The client that was admitted.
         client: ClientKey,
@@ -33,7 +33,7 @@ pub enum Outcome {
         /// The `Origin` of the page that may read the answer; empty if the request has none.
         origin: Box<str>,
     },
-    /// Send `response`; then the connection is a WebSocket that probes, to take over from polling.
+    /// Send `response`, and treat the connection from then on as a WebSocket that probes to take over from polling.
     Probe {
         /// The client that polls until then.
         client: ClientKey,

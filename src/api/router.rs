@@ -65,9 +65,9 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
 enum OperatorRoute {
     /// Reads the state of this relay.
     Read(fn(&Head<'_>, &Context<'_>) -> Reply),
-    /// Shows what all relays have; may wait for Redis.
+    /// Shows a list that includes other relays. May wait for Redis.
     View(Kind),
-    /// Changes something.
+    /// Executes a command.
     Control(fn(&Head<'_>, &mut Context<'_>) -> Reply),
     /// Shows a file of the message log as HTML.
     LogHtml(File),

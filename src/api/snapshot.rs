@@ -1,4 +1,4 @@
-//! What operators' lists are built from: the state of this relay, and look-ups in Redis.
+//! The data of operators' lists: the state of this relay, and look-ups in Redis.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Lists that include other relays (docs/protocol.md, Lists, and Old pages). Without a cluster, or with a fresh look-up, they
-//! are answered at once; else they wait for Redis.
+//! Lists that include other relays (docs/protocol.md, Lists, and Old pages). Without a cluster, or with a recent
+//! look-up, the request is answered at once. Otherwise it waits for Redis.
 
 use super::{online, snapshot::Snapshot, status};
 use crate::{
@@ -37,7 +37,7 @@ pub enum Kind {
 pub struct View {
     kind: Kind,
     query: Box<str>,
-    /// The look-up that it needs; `None` if this relay has all that is asked for.
+    /// The look-up that it needs; `None` without a cluster or a known source.
     topic: Option<Topic>,
 }
 

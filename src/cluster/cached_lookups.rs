@@ -1,5 +1,5 @@
-//! Look-ups of what all relays have together, for operators' pages: read from Redis on demand and used for two seconds.
-//! The event loop does not wait: the request is answered once Redis has answered.
+//! Cached look-ups of cluster-wide data for operators' pages: read from Redis on demand and used for two seconds. The
+//! event loop does not wait: a request is parked until Redis has answered.
 
 use core::time::Duration;
 use std::{
@@ -10,7 +10,7 @@ use std::{
 use super::remote_sessions::RemoteSessions;
 use crate::clock::Time;
 
-/// Something to be read from Redis.
+/// Data that can be looked up in Redis.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
     /// The sessions of a source.
@@ -25,7 +25,7 @@ pub enum Topic {
     Logins,
 }
 
-/// What was read.
+/// The result of a look-up.
 #[derive(Debug)]
 pub enum Answer {
     /// For [`Topic::Online`]: the sessions of other relays and old servers.
@@ -34,14 +34,14 @@ pub enum Answer {
     Counts(BTreeMap<Box<str>, u64>),
 }
 
-/// What is known about a topic.
+/// The state of the look-up of a topic.
 #[derive(Debug)]
 pub enum Seen<'a> {
-    /// The cluster is off: this relay knows everything there is.
+    /// The cluster is off: there are no other relays.
     Alone,
-    /// Redis does not answer: other relays may have more.
+    /// Redis does not answer: the data of other relays is missing.
     Unknown,
-    /// Nothing yet: [ask](super::Cluster::ask) for it.
+    /// There is no recent answer: [ask](super::Cluster::ask) for it.
     Pending,
     /// The answer.
     Known(&'a Answer),
@@ -71,7 +71,7 @@ impl CachedLookups {
         self.on
     }
 
-    /// What is known about a topic.
+    /// The answer to a topic, if it is known.
     pub fn see(&self, topic: &Topic, now: Time) -> Seen<'_> {
         match self.known.get(topic) {
             _ if !self.on => Seen::Alone,

@@ -1,9 +1,9 @@
 //! The channels of a cluster.
 
-/// A channel of Redis that relays publish on.
+/// A Redis channel on which relays publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Channel {
-    /// Messages in the format of node-socket-im, which old servers and backends publish and read as well.
+    /// Messages in the format of node-socket-im. Old servers and backends use this channel as well.
     Messages,
     /// Commands for all relays.
     Commands,
@@ -12,7 +12,7 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// The text that signatures of publications on this channel cover, so that none is valid on another channel.
+    /// The text that stands for this channel in signatures, so that a publication is not valid on another channel.
     pub fn place(&self) -> &str {
         match self {
             Channel::Messages => "messages",

@@ -1,4 +1,4 @@
-//! Removes records that a dead relay left in Redis, and those of this relay that belong to no session.
+//! Removes the records that a dead relay left in Redis, and stale records of this relay, which belong to no session.
 
 use std::{collections::VecDeque, mem};
 
@@ -9,7 +9,7 @@ use crate::{
     redis::{Link, Reply},
 };
 
-/// The clean-ups, which run one after the other.
+/// The queue of clean-ups, which run one at a time.
 #[derive(Default)]
 pub struct Cleanup {
     keys: Keys,
@@ -17,11 +17,11 @@ pub struct Cleanup {
     own: Box<str>,
     jobs: VecDeque<Job>,
     scanning: bool,
-    /// Whether the relay that is cleaned up after is alive again.
+    /// Whether the relay whose records are being removed is alive again.
     revived: bool,
 }
 
-/// Removing the records of one relay.
+/// The removal of one relay's records.
 struct Job {
     node: Box<str>,
     sources: Vec<Box<str>>,
@@ -35,13 +35,14 @@ impl Cleanup {
         self.own = node.into();
     }
 
-    /// The connection is lost.
+    /// Handles the loss of the connection: drops all clean-ups.
     pub fn handle_end(&mut self) {
         self.jobs.clear();
         self.scanning = false;
     }
 
-    /// Removes the records of a relay in these sources; of this relay itself only those of sessions that have ended.
+    /// Removes the records of a relay in these sources. If it is this relay, only records of sessions that have ended
+    /// are removed.
     pub fn start(&mut self, node: Box<str>, sources: Vec<Box<str>>, link: &mut Link<Tag>, now: Time) {
         self.jobs.push_back(Job { node, sources, cursor: b"0".to_vec() });
         self.proceed(link, now);
@@ -64,7 +65,7 @@ impl Cleanup {
                     let (nodes, node) = (self.keys.nodes(), job.node.clone());
                     if node != self.own {
                         link.command(&[b"HDEL", nodes.as_bytes(), node.as_bytes()], Tag::Write, now);
-                        // It may come back and die again.
+                        // Release the lock: the relay may come back and die again.
                         let lock = self.keys.cleanup(&node);
                         link.command(&[b"DEL", lock.as_bytes()], Tag::Write, now);
                     }
@@ -85,7 +86,8 @@ impl Cleanup {
         self.scanning = false;
         let Some(job) = self.jobs.front_mut() else { return };
         let Some((cursor, pairs)) = scan_parts(reply).filter(|_| !mem::take(&mut self.revived)) else {
-            // If it is still dead, the next heartbeat starts again.
+            // The relay is alive, or Redis answered with an error. If the relay is dead after all, a later heartbeat
+            // starts the clean-up again.
             self.jobs.pop_front();
             return self.proceed(link, now);
         };

@@ -9,8 +9,8 @@ use crate::{
     state::{NamespaceId, TenantId},
 };
 
-/// What another relay, an old server or a backend published, after all checks. The caller executes it for the clients
-/// of this relay only.
+/// A valid publication of another relay, an old server or a backend. It concerns only the clients of this relay: it
+/// must not be published again.
 #[derive(Debug, PartialEq)]
 pub enum Command<'a> {
     /// Publish a message here.
@@ -22,7 +22,7 @@ pub enum Command<'a> {
     Refresh(RefreshTarget<'a>),
     /// End these sessions.
     Disconnect(Vec<SessionKey>),
-    /// A user look-up is over.
+    /// A user look-up has ended.
     UserLookup {
         /// The query.
         query: UserQuery,
@@ -51,7 +51,7 @@ pub struct IncomingMessage<'a> {
     pub json: Cow<'a, str>,
     /// The bytes that its placeholders stand for.
     pub attachments: Vec<Vec<u8>>,
-    /// The message log file that it names; empty if it names none, or one that it must not use.
+    /// The message log file that it names. Empty if it names none, or one that it may not use.
     pub filename: Cow<'a, str>,
     /// The id, if a relay published it.
     pub id: Option<MessageId>,
@@ -77,7 +77,7 @@ impl IncomingMessage<'_> {
 pub struct IncomingEvent<'a> {
     /// The relay that published it.
     pub node: Cow<'a, str>,
-    /// The number under which that relay wants a report of how many sessions the event reached.
+    /// The number to use in the report of how many sessions the event reached. `None` if that relay wants no report.
     pub number: Option<u64>,
     /// Whether that relay wants the first acknowledgement.
     pub ack: bool,
@@ -137,7 +137,7 @@ pub enum RefreshTarget<'a> {
     Room(TenantId, Cow<'a, str>),
     /// One session, if it belongs to that tenant.
     Session(Option<TenantId>, Cow<'a, str>),
-    /// A room as node-socket-im names it, the source's name followed by the room's; or a `socket_id`. Several rooms may
-    /// match: `ab` + `c` and `a` + `bc`.
+    /// A `socket_id`, or a room as node-socket-im names it: the source's name directly followed by the room's. Several
+    /// rooms may match: `abc` is room `c` of `ab` and room `bc` of `a`.
     Prefixed(Cow<'a, str>),
 }

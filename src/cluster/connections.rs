@@ -1,5 +1,5 @@
-//! The two connections to Redis: when to open and when to drop them, what is sent in which order, and what replies
-//! mean. One connection subscribes, the other sends commands. The server moves the bytes.
+//! The two connections to Redis: one subscribes, the other sends commands. This file decides when to open and drop them
+//! and what to send in which order, and handles replies. The server does the I/O.
 
 use core::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct Connections {
     settings: Option<Redis>,
     /// This relay's name.
     node: Box<str>,
-    /// The most bytes of a publication; longer ones are skipped.
+    /// The size limit of a publication, in bytes. Longer ones are skipped.
     longest: u64,
     /// By [`Role`].
     ends: [Connection; 2],
@@ -36,9 +36,9 @@ pub struct Connections {
     upkeep: Upkeep,
     scans: Scans,
     status: Status,
-    /// Connections that were lost or refused so far: a seed.
+    /// The number of connections that were lost or refused so far; seeds the random part of the pause.
     failures: u64,
-    /// How many other relays there were when Redis was lost, and when that was.
+    /// The number of other relays when the connection was lost, and the time of that.
     lost: Option<(usize, Time)>,
     hold: Option<Hold>,
 }
@@ -54,7 +54,7 @@ struct Connection {
     why: Option<String>,
 }
 
-/// What came on a connection.
+/// Input from a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A publication. There may be more input.
@@ -98,7 +98,8 @@ impl Connections {
             self.status.reset(on);
             self.show_status(cx.shared);
         }
-        // After the end of the connections, which keeps what was to be written.
+        // After the connections are dropped: dropping them puts unconfirmed records back, which this discards if the
+        // cluster is off.
         cx.shared.records.switch(on, cx.state);
         other
     }
@@ -114,7 +115,7 @@ impl Connections {
         self.url().is_some() && end.link.is_none() && end.retry <= now
     }
 
-    /// A connection is being opened.
+    /// Reports that a connection is being opened.
     pub fn dialled(&mut self, role: Role, now: Time) {
         let Some((settings, url)) = self.settings.as_ref().and_then(|redis| Some((redis, redis.url.as_ref()?))) else {
             return;
@@ -141,7 +142,7 @@ impl Connections {
         self.ends[role as usize].link.as_ref().map_or(&[], Link::output)
     }
 
-    /// `count` bytes of the output were written.
+    /// Reports that `count` bytes of the output were written.
     pub fn wrote(&mut self, role: Role, count: usize) {
         if let Some(link) = &mut self.ends[role as usize].link {
             link.wrote(count);
@@ -181,7 +182,7 @@ impl Connections {
         }
     }
 
-    /// A connection has ended, or could not be opened.
+    /// Reports that a connection has ended or could not be opened.
     pub fn handle_end(&mut self, role: Role, why: &str, cx: &mut Context<'_>) {
         self.fail(role, &Failure::Lost(why.into()), cx);
     }
@@ -195,7 +196,7 @@ impl Connections {
             self.upkeep.begin(cx.state);
             cx.shared.publisher.hello(cx.state);
             self.hold = self.lost.filter(|(others, _)| *others > 0).map(|(others, since)| {
-                // No relay waits longer than this: the pauses double, apart from a random part.
+                // No other relay pauses longer than this before it reconnects: pauses double, apart from a random part.
                 let patience = (now.since(since) * 2 + FIRST_BACKOFF * 2).min(LAST_BACKOFF * 3 / 2);
                 Hold::new(others, patience, now)
             });
@@ -211,7 +212,7 @@ impl Connections {
         }
         let publication = matches!(tag, Tag::Publish(_));
         if let Reply::Error(why) = &reply {
-            // Redis is starting or failing over: until that is done, treat it as down.
+            // Redis is starting or failing over. Treat it as unreachable until that has ended.
             if ["LOADING", "MASTERDOWN", "TRYAGAIN"].iter().any(|word| why.starts_with(word)) {
                 return Err(Failure::Lost(why.clone()));
             }
@@ -286,7 +287,7 @@ impl Connections {
         next
     }
 
-    /// Handles what is due. Drops connections on which a reply is overdue.
+    /// Handles deadlines that have passed, and drops connections on which a reply is overdue.
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         if self.url().is_none() {
             return;
@@ -309,7 +310,7 @@ impl Connections {
         self.update_status(cx);
     }
 
-    /// Relay stops: removes its records from Redis, and informs other relays.
+    /// Begins to leave the cluster at shutdown: publishes `bye`, and removes this relay's records from Redis.
     pub fn leave(&mut self, shared: &mut Shared, state: &mut State) {
         if !self.upkeep.is_stopping() {
             shared.publisher.bye(state);
@@ -331,7 +332,8 @@ impl Connections {
         let now = cx.state.now.time;
         let why = truncate(&failure.to_string(), LONGEST_WHY).to_owned();
         if let (Role::Publisher, Some(ready)) = (role, self.ends[role as usize].ready) {
-            // Shortly after connecting, the list of relays is incomplete, because some have not reconnected yet.
+            // Shortly after connecting, the list of relays is incomplete, because some have not reconnected yet. So
+            // keep the number from before.
             let (before, since) = match self.lost {
                 Some((before, since)) if self.hold.is_some() => (before, since),
                 Some((before, _)) if now.since(ready) < self.heartbeat() * 2 => (before, now),
@@ -356,7 +358,7 @@ impl Connections {
         self.update_status(cx);
     }
 
-    /// Drops a connection. What Redis did not confirm is kept for the next one.
+    /// Drops a connection. Publications and records that Redis did not confirm are kept for the next connection.
     fn drop_connection(&mut self, role: Role, cx: &mut Context<'_>) {
         self.ends[role as usize].link = None;
         if role == Role::Publisher {
@@ -383,6 +385,6 @@ impl Connections {
 }
 
 const ROLES: [Role; 2] = [Role::Subscriber, Role::Publisher];
-/// The pause before a new connection doubles from the first to the last of these.
+/// The pause before reconnecting doubles from `FIRST_BACKOFF` to `LAST_BACKOFF`.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(5);

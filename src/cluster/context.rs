@@ -1,5 +1,4 @@
-//! The parts of a cluster that the connections and the callers of [`Cluster`](super::membership::Cluster) work on
-//! together.
+//! The state that [`Cluster`](super::membership::Cluster) and its connections share.
 
 use super::{
     cached_lookups::CachedLookups,
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::{health::Health, json::Object, message_log::MessageLog, state::State};
 
-/// What this relay publishes to the cluster and knows of it, apart from the connections.
+/// The publications of this relay and its knowledge of other relays, without the connections.
 #[derive(Default)]
 pub struct Shared {
     pub publisher: Publisher,
@@ -22,7 +21,7 @@ pub struct Shared {
     pub users: UserLookups,
     /// Whether `from_sys` replaces a signature (`redis.trust_from_sys`).
     pub trust: bool,
-    /// How many publications for this relay alone have come since the start.
+    /// The number of publications to this relay's own channel since the start.
     pub answers: u64,
     /// Whether the connections work, for operators' pages.
     pub health: Health,
@@ -36,13 +35,14 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Counts a publication that is refused, and records it in the message log.
+    /// Counts a refused publication, and writes it to `error.log`.
     pub fn refuse(&mut self, why: &Refused, text: &str) {
         self.state.stats.redis_refused += 1;
         self.log.error("redis", &why.to_string(), |line| line.cut("message", text));
     }
 
-    /// Whether a relay's publication is received for the first time. Those that are missing before it are counted.
+    /// Whether another relay's publication is new. Publications that are missing before it are counted in
+    /// `redis_missed`.
     pub fn is_new(&mut self, fields: &Object<'_>) -> bool {
         let (node, number) = (text(fields, "node"), number(fields, "seq").unwrap_or(0));
         if !is_name(&node) {

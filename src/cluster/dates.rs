@@ -1,5 +1,5 @@
-//! The date of the counts of logins in Redis: at midnight they begin anew, and the first relay to notice deletes the
-//! old ones.
+//! The date of the login counts in Redis. Counting starts again at midnight: the first relay that writes the new date
+//! deletes the old counts.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Default)]
 pub struct Dates {
     keys: Keys,
-    /// The local day at the last look.
+    /// The local day at the last check.
     day: Option<i64>,
     /// The sources whose date was read.
     known: BTreeSet<Box<str>>,
@@ -26,7 +26,7 @@ impl Dates {
         self.keys = keys.clone();
     }
 
-    /// Reads the date of new sources, and updates that of all others when the day has changed.
+    /// Reads the date of sources that are new here, and replaces that of the others after the day has changed.
     pub fn look(&mut self, link: &mut Link<Tag>, state: &State) {
         let now = state.now;
         let date = now.local().date().to_string();
@@ -41,22 +41,22 @@ impl Dates {
         }
     }
 
-    /// The date of a source's counts.
+    /// Handles the reply with the date of a source's counts.
     pub fn handle_date(&self, source: Box<str>, reply: &Reply, link: &mut Link<Tag>, now: Now) {
         let today = now.local().date().to_string();
         let key = self.keys.date(&source);
         match reply.text() {
-            // A day ended while no relay was running.
+            // The day ended while no relay was running.
             Some(date) if date < today.as_str() => {
                 link.command(&[b"GETSET", key.as_bytes(), today.as_bytes()], Tag::OldDate(source), now.time);
             }
             Some(_) => {}
-            // Old servers may have counted today; their counts stay.
+            // Counts without a date are those of old servers, and may be from today: keep them.
             None => link.command(&[b"SET", key.as_bytes(), today.as_bytes()], Tag::Write, now.time),
         }
     }
 
-    /// The date that was replaced by today's. Only one relay gets an older one, and deletes the counts.
+    /// Handles the reply with the date that was replaced. Only one relay gets an older date; it deletes the counts.
     pub fn handle_old_date(&self, source: &str, reply: &Reply, link: &mut Link<Tag>, now: Now) {
         let today = now.local().date().to_string();
         if reply.text().is_some_and(|date| date < today.as_str()) {

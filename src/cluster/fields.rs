@@ -8,7 +8,7 @@ use crate::{
     message::bytes::{self, MAX_ATTACHMENTS},
 };
 
-/// A string's value or a number's text; empty if there is no such field.
+/// The value of a string or the text of a number. Empty if the field is missing or has another type.
 pub fn text<'a>(fields: &Object<'a>, name: &str) -> Cow<'a, str> {
     fields.get(name).map_or("".into(), |raw| scalar(raw))
 }
@@ -23,7 +23,8 @@ pub fn flag(fields: &Object<'_>, name: &str) -> bool {
     fields.get(name).is_some_and(|raw| raw.get() == "true")
 }
 
-/// JSON and its attachments, which it has only if it is marked as `binary`.
+/// Separates JSON from the attachments that are encoded in it. Only a publication that is marked as `binary` has
+/// attachments.
 pub fn unpack(binary: bool, json: &str) -> Result<(Cow<'_, str>, Vec<Vec<u8>>), Refused> {
     if !binary {
         return Ok((json.into(), Vec::new()));

@@ -1,28 +1,28 @@
-//! Delays publications after an outage of Redis until the other relays, which lost it at the same time, have subscribed
-//! again.
+//! Delays publications after an outage of Redis until the other relays, which lost their connections as well, have
+//! subscribed again.
 
 use core::time::Duration;
 
 use crate::{clock::Time, redis::Reply};
 
-/// A delay of all publications.
+/// A delay of all publications of this relay.
 pub struct Hold {
-    /// How many relays must subscribe, this one included.
+    /// The number of subscribers at which the delay ends, this relay included.
     subscribers: usize,
-    /// When it ends at the latest: by then all of them have tried to reconnect.
+    /// When the delay ends at the latest. By then all relays have tried to reconnect.
     until: Time,
     /// When to count the subscribers; `None` while the answer is awaited, or if counting is not permitted.
     next_look: Option<Time>,
 }
 
 impl Hold {
-    /// Waits until `others` relays have subscribed, but not longer than `patience`.
+    /// A delay until `others` relays have subscribed, at most for `patience`.
     pub fn new(others: usize, patience: Duration, now: Time) -> Hold {
-        // Redis needs a moment to see that old connections have ended.
+        // Not at once: Redis may still count subscribers whose connections have ended.
         Hold { subscribers: others + 1, until: now.after(patience), next_look: Some(now.after(LOOK)) }
     }
 
-    /// Whether it has lasted as long as it may.
+    /// Whether its time limit has passed.
     pub fn is_over(&self, now: Time) -> bool {
         self.until <= now
     }
@@ -33,7 +33,7 @@ impl Hold {
     }
 
     /// Handles the reply to a count. Returns whether all relays have subscribed. If Redis does not permit counting, the
-    /// hold lasts until its patience ends.
+    /// delay lasts until its time limit.
     pub fn handle_count(&mut self, reply: Reply, now: Time) -> bool {
         let count = reply.array().and_then(|parts| usize::try_from(parts.get(1)?.integer()?).ok());
         if count.is_some() {

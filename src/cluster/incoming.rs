@@ -1,4 +1,4 @@
-//! Publications that come in: where they come from, and which command they hold.
+//! Decoding of received publications: their origin, and the command in them.
 
 use super::{
     channel::Channel, command::Command, context::Context, incoming_command::decode_command,
@@ -6,8 +6,8 @@ use super::{
 };
 use crate::json::{Object, is_too_deep};
 
-/// Decodes a publication of another relay, an old server or a backend. Returns the command that it has for the clients
-/// of this relay, if there is one. Refused publications are counted and logged.
+/// Decodes a publication of another relay, an old server or a backend. Returns its command for the clients of this
+/// relay, if it has one. Refused publications are counted and logged.
 pub fn decode<'a>(cx: &mut Context<'_>, channel: &Channel, payload: &'a [u8]) -> Option<Command<'a>> {
     let (text, authentic) = match cx.shared.publisher.open(channel, payload, cx.state.now.unix)? {
         Opened::Own => return None,

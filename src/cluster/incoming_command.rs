@@ -15,7 +15,8 @@ use crate::{
     state::TenantId,
 };
 
-/// Checks and decodes a command of another relay. `authentic` says whether it is signed with `redis.secret`.
+/// Checks and decodes a command of another relay. `authentic` says whether it has a valid signature with
+/// `redis.secret`.
 pub fn decode_command<'a>(
     cx: &mut Context<'_>,
     fields: &Object<'a>,
@@ -35,7 +36,8 @@ pub fn decode_command<'a>(
     cx.state.stats.redis_received += 1;
     let (command, source, name) = (text(fields, "do"), text(fields, "source"), text(fields, "name"));
     let tenant = cx.state.known_tenant(&source);
-    // Other relays may have sources that this one lacks. `emit` and `find` are answered nevertheless.
+    // Other relays may have sources that this one does not have. `emit` and `find` must be answered nevertheless,
+    // because the other relay waits for the report.
     if !source.is_empty() && tenant.is_none() && !["emit", "find"].contains(&&*command) {
         return Ok(None);
     }
@@ -138,7 +140,7 @@ fn decode_ack<'a>(fields: &Object<'a>) -> Result<Option<Command<'a>>, Refused> {
     Ok(number(fields, "re").map(|number| Command::Ack { number, list, attachments }))
 }
 
-/// Reports how many sessions a command found, if that was asked for.
+/// Reports how many sessions a command found, if the other relay wants a report.
 fn report_found(cx: &mut Context<'_>, node: &str, fields: &Object<'_>, sessions: usize) {
     if let Some(number) = number(fields, "re") {
         cx.shared.publisher.found(cx.state, node, number, sessions);

@@ -14,8 +14,8 @@ use crate::{
     state::{Refusal, State, TenantId},
 };
 
-/// Checks and decodes a message of a relay, an old server or a backend. `authentic` says whether it is signed with
-/// `redis.secret`.
+/// Checks and decodes a message of a relay, an old server or a backend. `authentic` says whether it has a valid
+/// signature with `redis.secret`.
 pub fn decode_message<'a>(
     cx: &mut Context<'_>,
     fields: &Object<'a>,
@@ -25,7 +25,7 @@ pub fn decode_message<'a>(
         note_sys_info(cx, fields);
         return Ok(None);
     }
-    // With a secret, relays are distinguished from others that set from_sys.
+    // If there is a secret, only a signed message counts as one of a relay: others can set from_sys as well.
     let signs = cx.shared.publisher.signs();
     let from_sys = fields.contains_key("from_sys") && (cx.shared.trust || authentic);
     let id = MessageId::parse(&text(fields, "id"));
@@ -61,7 +61,7 @@ pub fn decode_message<'a>(
     };
     let (json, attachments) = unpack(flag(fields, "binary"), raw.unwrap_or("null"))?;
     let message = IncomingMessage { tenant, room_ids, json, attachments, filename, id };
-    // Escaped in JSON, data may have six times the bytes that the publishing relay counted.
+    // JSON escapes can make the data six times as long as the publishing relay counted.
     let most = if of_relay { 6 * MAX_COPIES_SIZE } else { MAX_COPIES_SIZE };
     if rooms > 1 && message.data().size() * rooms > most {
         return Err(Refusal::TooWide.into());
@@ -70,7 +70,7 @@ pub fn decode_message<'a>(
     Ok(Some(Command::Message(message)))
 }
 
-/// Checks the signature of a message for its source.
+/// Checks a message's signature with the key of its source.
 fn check_signature(
     state: &State,
     tenant: TenantId,
@@ -90,7 +90,7 @@ fn check_signature(
         return Err(Refusal::NotifySignMissing.into());
     }
     let signature = Signature::new(&sign, &sign_type, &ts);
-    // The data as node-socket-im converts it to text, or verbatim, as notifications sign it.
+    // A signature may cover the data as node-socket-im converts it to text, or verbatim as in notifications.
     let signed = js_text(raw);
     let right = [&*signed, raw.unwrap_or_default()].into_iter().any(|data| {
         let subject = Subject::Notify { source, room_id, data: data.as_bytes() };
@@ -102,7 +102,7 @@ fn check_signature(
     }
 }
 
-/// Copies a line of an old server's log to the message log; the file that it names is ignored.
+/// Copies a log line of an old server to `sys.log`. The file that it names is ignored.
 fn note_sys_info(cx: &mut Context<'_>, fields: &Object<'_>) {
     cx.state.stats.redis_received += 1;
     if cx.shared.trust && text(fields, "key") == "system_start" {

@@ -1,6 +1,6 @@
 //! The names of keys in Redis: those of node-socket-im and a few that only relays use, all with one prefix.
 
-/// Makes the names of keys.
+/// Builds the names of keys.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
     prefix: Box<str>,
@@ -42,7 +42,7 @@ impl Keys {
         format!("{}relay_nodes", self.prefix)
     }
 
-    /// A string that exists as long as the relay `node` renews it.
+    /// A string that expires unless the relay `node` renews it.
     pub fn alive(&self, node: &str) -> String {
         format!("{}relay_alive:{node}", self.prefix)
     }

@@ -1,5 +1,5 @@
-//! Which other relays are alive: each renews a heartbeat key that expires. A relay is dead once two checks in a row
-//! found no key.
+//! Which other relays are alive: each renews a heartbeat key that expires. A relay counts as dead if two checks in a
+//! row find no key.
 
 use std::{collections::BTreeSet, mem};
 
@@ -21,12 +21,12 @@ pub struct Liveness {
     keys: Keys,
     /// This relay's name.
     own: Box<str>,
-    /// The relays whose keys are looked for, and those of them whose key was found.
+    /// The relays whose keys are checked; below, those whose key was found.
     listed: Vec<NodeInfo>,
     alive: BTreeSet<Box<str>>,
     /// How many replies are missing.
     awaited: usize,
-    /// The relays without a key at the last check.
+    /// The relays that had no key at the last check.
     silent: BTreeSet<Box<str>>,
 }
 
@@ -37,12 +37,12 @@ impl Liveness {
         self.own = node.into();
     }
 
-    /// The connection is lost.
+    /// Handles the loss of the connection: no reply will arrive.
     pub fn handle_end(&mut self) {
         self.awaited = 0;
     }
 
-    /// Reads the list of relays, unless the last check is not over.
+    /// Starts a check: reads the list of relays, unless the last check is still in progress.
     pub fn look(&mut self, link: &mut Link<Tag>, now: Time) {
         if self.awaited == 0 {
             link.command(&[b"HGETALL", self.keys.nodes().as_bytes()], Tag::Nodes, now);
@@ -52,7 +52,7 @@ impl Liveness {
     /// Handles the list of relays.
     pub fn handle_nodes(&mut self, reply: Reply, link: &mut Link<Tag>, cx: &mut Context<'_>) {
         let now = cx.state.now.time;
-        // After an error the last list stays, and the next heartbeat asks again.
+        // After an error the last list is kept; the next heartbeat reads it again.
         let Some(pairs) = reply.array() else { return };
         self.listed.clear();
         self.alive.clear();
@@ -74,7 +74,7 @@ impl Liveness {
 
     /// Handles the reply that says whether a relay's key exists.
     pub fn handle_key(&mut self, node: Box<str>, reply: &Reply, link: &mut Link<Tag>, cx: &mut Context<'_>) {
-        // An error says nothing about the relay.
+        // An error does not mean that the key is missing.
         if *reply != Reply::Integer(0) {
             self.alive.insert(node);
         }
@@ -84,13 +84,13 @@ impl Liveness {
         }
     }
 
-    /// All keys were looked for.
+    /// Handles the end of a check: updates the lists, and asks for the lock to clean up after dead relays.
     fn finish(&mut self, link: &mut Link<Tag>, cx: &mut Context<'_>) {
         let is_alive = |relay: &&NodeInfo| self.alive.contains(&relay.node);
         let nodes = &mut cx.shared.nodes;
         nodes.listed = self.listed.iter().filter(is_alive).cloned().collect();
         nodes.alive = self.alive.clone();
-        // A relay that greeted after the list was read may be missing in it.
+        // A relay that sent `hello` after the list was read may not be in the list.
         nodes.alive.extend(nodes.greeted.iter().cloned());
         let silent = self.listed.iter().filter(|relay| !is_alive(relay)).map(|relay| relay.node.clone()).collect();
         let before = mem::replace(&mut self.silent, silent);

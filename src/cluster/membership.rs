@@ -1,4 +1,4 @@
-//! This relay's membership of the cluster: everything that the rest of relay calls.
+//! This relay's membership in the cluster: the interface of this module.
 
 use super::{
     cached_lookups::{Seen, Topic},
@@ -23,19 +23,19 @@ use crate::{
     state::{State, TenantId},
 };
 
-/// The other relays, and the link to them. Without `redis.url` it does nothing.
+/// The cluster of relays, as seen by this one. Does nothing without `redis.url`.
 #[derive(Default)]
 pub struct Cluster {
     shared: Shared,
     connections: Connections,
 }
 
-/// What a new configuration changed.
+/// The effects of a new configuration.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reconfigured {
     /// Whether the connections were dropped: close their sockets.
     pub reconnect: bool,
-    /// Open user look-ups, which nobody will answer because the cluster was switched off.
+    /// The open user look-ups, if the cluster was switched off: no answer will come.
     pub failed_lookups: Vec<UserQuery>,
 }
 
@@ -63,7 +63,7 @@ impl Cluster {
         Reconfigured { reconnect, failed_lookups }
     }
 
-    /// Whether a Redis is configured.
+    /// Whether `redis.url` is configured.
     pub fn is_on(&self) -> bool {
         self.shared.cached.is_on()
     }
@@ -91,7 +91,7 @@ impl Cluster {
         self.connections.wants_dial(role, now)
     }
 
-    /// A connection is being opened.
+    /// Reports that a connection is being opened.
     pub fn dialled(&mut self, role: Role, now: Time) {
         self.connections.dialled(role, now);
     }
@@ -106,7 +106,7 @@ impl Cluster {
         self.connections.output(role)
     }
 
-    /// `count` bytes of the output were written.
+    /// Reports that `count` bytes of the output were written.
     pub fn wrote(&mut self, role: Role, count: usize) {
         self.connections.wrote(role, count);
     }
@@ -117,7 +117,7 @@ impl Cluster {
         self.connections.poll_input(role, input, &mut Context { shared: &mut self.shared, state, log })
     }
 
-    /// A connection has ended, or could not be opened.
+    /// Reports that a connection has ended or could not be opened.
     pub fn handle_end(&mut self, role: Role, why: &str, state: &mut State, log: &mut MessageLog) {
         self.connections.handle_end(role, why, &mut Context { shared: &mut self.shared, state, log });
     }
@@ -128,17 +128,17 @@ impl Cluster {
         self.connections.deadline(dials)
     }
 
-    /// Handles what is due. May drop connections: see [`Cluster::has_link`].
+    /// Handles deadlines that have passed. May drop connections: see [`Cluster::has_link`].
     pub fn handle_timeout(&mut self, state: &mut State, log: &mut MessageLog) {
         self.connections.handle_timeout(&mut Context { shared: &mut self.shared, state, log });
     }
 
-    /// Encodes pending publications, writes and reads as [output](Cluster::output).
+    /// Encodes pending publications and commands as [output](Cluster::output).
     pub fn pump(&mut self, state: &mut State, log: &mut MessageLog) {
         self.connections.pump(&mut Context { shared: &mut self.shared, state, log });
     }
 
-    /// Relay stops: removes its records from Redis, and informs other relays.
+    /// Begins to leave the cluster at shutdown: publishes `bye`, and removes this relay's records from Redis.
     pub fn leave(&mut self, state: &mut State) {
         self.connections.leave(&mut self.shared, state);
     }
@@ -156,8 +156,8 @@ impl Cluster {
 
 /// Publications of other relays.
 impl Cluster {
-    /// Decodes a publication. Returns the command that it has for the clients of this relay, if there is one. Refused
-    /// publications are counted and recorded in the message log.
+    /// Decodes a publication. Returns its command for the clients of this relay, if it has one. Refused publications
+    /// are counted and written to `error.log`.
     pub fn decode<'a>(
         &mut self,
         channel: &Channel,
@@ -168,7 +168,7 @@ impl Cluster {
         incoming::decode(&mut Context { shared: &mut self.shared, state, log }, channel, payload)
     }
 
-    /// How many publications for this relay alone have come since the start: answers that a client waits for.
+    /// The number of publications to this relay's own channel since the start: answers for which clients wait.
     pub fn answers(&self) -> u64 {
         self.shared.answers
     }
@@ -190,8 +190,8 @@ impl Cluster {
         self.shared.publisher.message(state, (&source, rooms), data, filename, id);
     }
 
-    /// Publishes an event. Under `number` other relays report how many sessions it reached, and with `ack` the first
-    /// answer.
+    /// Publishes an event. With a `number`, other relays report under it how many sessions the event reached, and with
+    /// `ack` also the first acknowledgement.
     pub fn publish_event(
         &mut self,
         state: &mut State,
@@ -203,12 +203,13 @@ impl Cluster {
         self.shared.publisher.event(state, (tenant, namespace), reach, event, (number, ack));
     }
 
-    /// Publishes that clients should reload their page.
+    /// Publishes `refresh`: clients should reload their page.
     pub fn publish_refresh(&mut self, state: &mut State, target: &RefreshTarget<'_>) {
         self.shared.publisher.refresh(state, target);
     }
 
-    /// Publishes that sessions should end: those of a user, in one tenant or in all, or the one with that `socket_id`.
+    /// Publishes `disconnect`: ends the sessions of a user, in one tenant or in all, or the session with that
+    /// `socket_id`.
     pub fn publish_disconnect(
         &mut self,
         state: &mut State,
@@ -220,7 +221,7 @@ impl Cluster {
         self.shared.publisher.disconnect(state, tenant, userid, socket_id);
     }
 
-    /// Sends another relay a client's answer to its event.
+    /// Sends a client's acknowledgement of an event to the relay that published the event.
     pub fn send_ack(&mut self, state: &mut State, node: &str, number: u64, list: &str, attachments: &[Vec<u8>]) {
         self.shared.publisher.ack(state, node, number, list, attachments);
     }
@@ -233,12 +234,12 @@ impl Cluster {
 
 /// Presence records.
 impl Cluster {
-    /// A session was admitted: it gets a record.
+    /// Reports that a session was admitted: queues its record.
     pub fn session_started(&mut self, state: &mut State, key: SessionKey) {
         self.shared.records.session_started(state, key);
     }
 
-    /// A session is about to end: its record is removed. The state must still have the session.
+    /// Reports that a session is about to end: queues the removal of its record. The state must still have the session.
     pub fn session_ending(&mut self, state: &mut State, key: SessionKey) {
         self.shared.records.session_ending(state, key);
     }
@@ -256,9 +257,9 @@ impl Cluster {
         !self.shared.nodes.alive.is_empty()
     }
 
-    /// Asks other relays whether they have a user. `event` is an event for that user, published with the question, and
-    /// whether its sender wants an acknowledgement. Returns the query if there are no other relays, or too many queries
-    /// are open.
+    /// Asks other relays whether they have sessions of a user. `event`, if any, is sent to these sessions; its flag
+    /// says whether the sender wants an acknowledgement. Returns the query if `userid` is empty, if there are no other
+    /// relays, or if too many queries are open.
     pub fn find_user(
         &mut self,
         state: &mut State,
@@ -281,7 +282,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The queries that were not answered within a second: the user was not found.
+    /// Takes the queries that were not answered within a second, which counts as not found.
     pub fn expired_queries(&mut self, now: Time) -> Vec<UserQuery> {
         self.shared.users.expire(now)
     }
@@ -292,14 +293,14 @@ impl Cluster {
     }
 }
 
-/// What operators see.
+/// Data for operators.
 impl Cluster {
-    /// What is known about a topic.
+    /// The answer to a topic, if it is known.
     pub fn see(&self, topic: &Topic, now: Time) -> Seen<'_> {
         self.shared.cached.see(topic, now)
     }
 
-    /// Requests a topic from Redis. [`Cluster::see`] has the answer later.
+    /// Requests a topic from Redis. [`Cluster::see`] returns the answer once it has arrived.
     pub fn ask(&mut self, topic: Topic) {
         self.shared.cached.ask(topic);
     }
@@ -314,7 +315,7 @@ impl Cluster {
         upkeep::describe(&self.shared, state)
     }
 
-    /// How many sessions each source has at all relays, given how many records Redis has of it. Unknown sources are
+    /// The number of sessions of each source on all relays, from its number of records in Redis. Unknown sources are
     /// left out.
     pub fn sessions_everywhere<'a>(
         &self,
@@ -324,7 +325,7 @@ impl Cluster {
         records::sessions_everywhere(state, counted)
     }
 
-    /// Whether the link works.
+    /// The health of the connections to Redis.
     pub fn health(&self) -> &Health {
         &self.shared.health
     }

@@ -1,26 +1,26 @@
 //! Other relays over Redis (docs/cluster.md, docs/protocol.md: Redis). Relays with the same Redis act as one: a message
 //! reaches the members of its rooms at all of them, and operators see the sessions of all of them.
 //!
-//! [`Cluster`] publishes what other relays need to know, decodes what they publish into [`Command`]s, maintains the
-//! presence records of this relay's sessions, and looks up what other relays have. It decides when to connect to Redis
-//! and what is sent on which connection; the server moves the bytes. Delivery at this relay never waits for Redis.
+//! [`Cluster`] publishes messages and commands, decodes those of other relays into [`Command`]s, maintains the presence
+//! records of this relay's sessions, and looks up users and sessions of other relays. It decides when to connect to
+//! Redis and what to send on which connection; the server does the I/O. Delivery at this relay never waits for Redis.
 //!
-//! From Redis to a client: [`connections`] yields the publications of the subscriber connection; [`incoming`] finds out
-//! where one comes from ([`seal`]) and has it decoded by [`incoming_message`] or [`incoming_command`], which check it;
-//! [`events::cluster`](crate::events::cluster) carries out the [`command`].
+//! From Redis to a client: `connections` yields the publications of the subscriber connection; `incoming` verifies
+//! the origin of each (`seal`) and passes it to `incoming_message` or `incoming_command`, which check and decode
+//! it; [`events::cluster`](crate::events::cluster) carries out the `command`.
 //!
-//! From a client to Redis: [`publisher`] numbers and seals messages and the commands of [`outgoing_command`];
-//! [`send_queue`] keeps them until Redis confirms them. After an outage [`hold`] delays them until other relays are
+//! From a client to Redis: `publisher` numbers and seals messages and the commands of `outgoing_command`;
+//! `send_queue` keeps them until Redis confirms them. After an outage `hold` delays them until other relays have
 //! subscribed again.
 //!
-//! In Redis: [`upkeep`] has the timetable. [`records`] gathers changes of sessions and [`record_writer`] writes them;
-//! [`liveness`] finds out which relays are alive, [`cleanup`] removes the records of those that are not, and [`dates`]
-//! resets the counts of the day's logins. [`keys`] has the names.
+//! In Redis: `upkeep` has the schedule. `records` collects changes of sessions and `record_writer` writes them;
+//! `liveness` finds out which relays are alive, `cleanup` removes the records of those that are not, and `dates`
+//! resets the counts of the day's logins. `keys` has the names.
 //!
-//! Look-ups: [`user_lookups`] asks other relays for a user; [`scans`] reads for operators' pages what
-//! [`cached_lookups`] then keeps for two seconds.
+//! Look-ups: `user_lookups` asks other relays for a user; `scans` reads data for operators' pages, which
+//! `cached_lookups` keeps for two seconds.
 //!
-//! [`membership`] has the methods of [`Cluster`]. What these and [`connections`] share is in [`context`].
+//! `membership` has the methods of [`Cluster`]; `context` has the state that they share with `connections`.
 
 mod cached_lookups;
 mod channel;

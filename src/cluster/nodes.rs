@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Nodes {
     /// The names of those that are alive.
     pub alive: BTreeSet<Box<str>>,
-    /// Those that greeted since the list in Redis was read last: it may not name them yet.
+    /// Those that sent `hello` since the list in Redis was last read, which may not include them.
     pub greeted: BTreeSet<Box<str>>,
     /// Those that are alive according to Redis, with their descriptions.
     pub listed: Vec<NodeInfo>,
@@ -25,8 +25,8 @@ pub struct NodeInfo {
 }
 
 impl Nodes {
-    /// Checks the number of a publication. Returns how many are missing before it, or `None` if it was received before.
-    /// Zero means that it has no number.
+    /// Checks the number of a publication; 0 means that it has none. Returns how many publications are missing before
+    /// it, or `None` if it was received before.
     pub fn receive(&mut self, node: &str, number: u64) -> Option<u64> {
         if number == 0 {
             return Some(0);
@@ -50,7 +50,8 @@ impl Nodes {
         Some(0)
     }
 
-    /// A relay greets. `last` is the number of its last publication. Returns how many of its publications were missed.
+    /// Handles the `hello` of a relay. `last` is the number of its last publication. Returns how many of its
+    /// publications were missed.
     pub fn greet(&mut self, node: &str, last: u64) -> u64 {
         if self.greeted.len() >= MOST_NODES {
             return 0;
@@ -69,21 +70,21 @@ impl Nodes {
         missed
     }
 
-    /// A relay stops.
+    /// Handles the `bye` of a relay.
     pub fn remove(&mut self, node: &str) {
         self.alive.remove(node);
         self.greeted.remove(node);
         self.listed.retain(|known| *known.node != *node);
     }
 
-    /// The connection is lost: until it is back, no other relay counts as alive.
+    /// Handles the loss of the connection: no other relay counts as alive until there is a new one.
     pub fn disconnect(&mut self) {
         self.alive.clear();
         self.listed.clear();
     }
 }
 
-/// Whether a relay can have that name.
+/// Whether `name` can be a relay's name.
 pub fn is_name(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len())
 }

@@ -29,7 +29,7 @@ impl Publisher {
         });
     }
 
-    /// `disconnect`: sessions should end: those of a user, in one source or in all, or the one with that `socket_id`.
+    /// `disconnect`: ends the sessions of a user, in one source or in all, or the session with that `socket_id`.
     pub fn disconnect(&mut self, state: &mut State, tenant: Option<TenantId>, userid: &str, socket_id: &str) {
         let source = tenant.map(|tenant| state.tenants[tenant.index()].name.clone());
         self.command(state, "disconnect", Channel::Commands, false, |line| {
@@ -39,8 +39,8 @@ impl Publisher {
         });
     }
 
-    /// `emit`: an event for sessions. Other relays report under `number` how many sessions it reached, and with `ack`
-    /// the first acknowledgement.
+    /// `emit`: an event for sessions. With a `number`, other relays report under it how many sessions the event
+    /// reached, and with `ack` also the first acknowledgement.
     pub fn event(
         &mut self,
         state: &mut State,

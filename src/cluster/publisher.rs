@@ -1,4 +1,4 @@
-//! The publications of this relay: numbers and seals them, and keeps them until
+//! Numbers and signs the publications of this relay, and keeps them until
 //! [`Connections`](super::connections::Connections) takes them.
 
 use std::{io::Write, mem};
@@ -13,7 +13,7 @@ use crate::{
     state::State,
 };
 
-/// Makes the publications of this relay. While the cluster is off it drops everything.
+/// Encodes the publications of this relay. Drops them while the cluster is off.
 #[derive(Default)]
 pub struct Publisher {
     seal: Option<Seal>,
@@ -30,7 +30,7 @@ pub struct Publication {
     pub channel: Channel,
     /// A JSON object.
     pub payload: Vec<u8>,
-    /// Whether it is useless later: it is dropped while there is no connection.
+    /// Whether it is useless if it is late: it is dropped if there is no connection.
     pub volatile: bool,
 }
 
@@ -75,7 +75,7 @@ impl Publisher {
         mem::take(&mut self.waiting)
     }
 
-    /// Finds out where a publication on a channel comes from; `None` if the cluster is off.
+    /// Checks the origin of a publication on a channel. `None` if the cluster is off.
     pub fn open<'a>(&self, channel: &Channel, payload: &'a [u8], unix: u64) -> Option<Opened<'a>> {
         let place = match channel {
             Channel::Messages | Channel::Commands => channel.place(),
@@ -84,12 +84,12 @@ impl Publisher {
         Some(self.seal.as_ref()?.open(payload, place, unix))
     }
 
-    /// Publishes an object that lacks its last brace.
+    /// Publishes a JSON object, which must not have its closing brace yet.
     fn publish(&mut self, state: &mut State, channel: Channel, mut payload: Vec<u8>, volatile: bool) {
         let Some(seal) = &self.seal else { return };
         state.stats.redis_published += 1;
-        // By the numbers each relay detects repetitions and gaps. A volatile publication is never sent again, and an
-        // answer for one relay would be a gap for all others.
+        // Relays use the numbers to detect duplicates and gaps. A volatile publication is never sent twice, so it needs
+        // none; an answer to one relay would be a gap for all others.
         let number = match channel {
             Channel::Messages | Channel::Commands if !volatile => {
                 self.last_number += 1;
@@ -101,7 +101,7 @@ impl Publisher {
         self.waiting.push(Publication { channel, payload, volatile });
     }
 
-    /// Publishes a message for rooms of a source. A backend's message carries the file it names for the message log.
+    /// Publishes a message for rooms of a source. `filename` is the message log file that a backend's message names.
     pub fn message(
         &mut self,
         state: &mut State,
@@ -135,13 +135,13 @@ impl Publisher {
         }
     }
 
-    /// Publishes that this relay is alive, with the number of its last publication.
+    /// Publishes `hello`: this relay is alive. Includes the number of its last publication.
     pub fn hello(&mut self, state: &mut State) {
         let last = self.last_number;
         self.command(state, "hello", Channel::Commands, true, |line| line.shown("last", last));
     }
 
-    /// Publishes that this relay stops.
+    /// Publishes `bye`: this relay is stopping.
     pub fn bye(&mut self, state: &mut State) {
         let last = self.last_number;
         self.command(state, "bye", Channel::Commands, true, |line| line.shown("last", last));
@@ -154,8 +154,8 @@ impl Publisher {
     }
 }
 
-/// A message as node-socket-im wrote it, its keys in their order, then the id that relays add; without the last brace.
-/// Only messages of backends have the fields `filename` and `ip`.
+/// Encodes a message with the fields of node-socket-im in its order, then the id that relays add, without the closing
+/// brace. Only messages of backends have the fields `filename` and `ip`.
 fn message(source: &str, rooms: &str, data: Data<'_>, backend: Option<(&str, &str)>, id: MessageId) -> Vec<u8> {
     let mut out = b"{\"source\":".to_vec();
     write_string(&mut out, source);

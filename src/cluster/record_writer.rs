@@ -14,10 +14,10 @@ use crate::{
     redis::{Link, Reply},
 };
 
-/// Writes batches, each after the last one was confirmed.
+/// Writes one batch at a time: the next one once the last is confirmed.
 #[derive(Default)]
 pub struct RecordWriter {
-    /// Writes of the last batch that are not confirmed, and the records that it removes.
+    /// The number of unconfirmed writes of the last batch; below, the records that it removes.
     unconfirmed: usize,
     removing: Vec<Removed>,
     /// Whether one of the writes was refused.
@@ -26,12 +26,12 @@ pub struct RecordWriter {
 }
 
 impl RecordWriter {
-    /// The connection is ready.
+    /// Handles a new connection.
     pub fn begin(&mut self, now: Time) {
         self.next = now;
     }
 
-    /// The connection is lost. Returns the records of which it is unknown whether they were removed.
+    /// Handles the loss of the connection. Returns the records whose removal is not confirmed.
     pub fn handle_end(&mut self) -> Vec<Removed> {
         self.unconfirmed = 0;
         mem::take(&mut self.removing)
@@ -47,7 +47,8 @@ impl RecordWriter {
         if self.is_idle() { self.next } else { Time::NEVER }
     }
 
-    /// Sends the next batch if it is due; while relay stops it always is. Returns whether everything is written.
+    /// Sends the next batch if it is due, or at once while relay is stopping. Returns whether everything is written and
+    /// confirmed.
     pub fn pump(&mut self, keys: &Keys, link: &mut Link<Tag>, cx: &mut Context<'_>, stopping: bool) -> bool {
         let now = cx.state.now;
         if !self.is_idle() {
@@ -61,7 +62,8 @@ impl RecordWriter {
             self.next = Time::NEVER;
             return true;
         }
-        // The first change waits a little for others. As long as there are many, batches follow each other.
+        // The first change waits a little for others. While more changes than fit into one batch are queued, batches
+        // follow without a pause.
         if self.next == Time::NEVER && !stopping {
             self.next = now.time.after(GATHER);
         }
@@ -108,13 +110,14 @@ impl RecordWriter {
         self.removing = batch.removed;
     }
 
-    /// Counts writes outside of batches that must be confirmed as well.
+    /// Counts further writes that must be confirmed.
     pub fn expect(&mut self, writes: usize) {
         self.unconfirmed += writes;
     }
 
-    /// Handles the reply to a write. Returns whether the batch is complete and some of it was refused. The next batch
-    /// then waits for `pause`, and all records must be written again, because it is unknown which ones were refused.
+    /// Handles the reply to a write. Returns whether the batch is complete and Redis refused a part of it. Then the
+    /// next batch waits for `pause`, and the caller must write all records again, because it is unknown which ones were
+    /// refused.
     pub fn handle_reply(&mut self, reply: &Reply, pause: Duration, cx: &mut Context<'_>) -> bool {
         self.unconfirmed = self.unconfirmed.saturating_sub(1);
         self.refused |= matches!(reply, Reply::Error(_));
@@ -131,7 +134,7 @@ impl RecordWriter {
     }
 }
 
-/// Seconds until a hash expires that nobody writes to, as with node-socket-im.
+/// Seconds after the last write at which a hash expires, as in node-socket-im.
 pub const EXPIRES: &[u8] = b"43200";
 /// The most sessions in a batch: about 80 kB.
 const BATCH: usize = 200;

@@ -1,5 +1,6 @@
-//! Presence records: each session is a JSON object in its source's hash in Redis, as node-socket-im wrote it. Changes
-//! are gathered and written in batches; a session that changes twice before its record is written is written once.
+//! Presence records: Redis has a hash for each source, with a JSON object for each session, in the format of
+//! node-socket-im. Changes are collected and written in batches. A session that changes twice before its record is
+//! written is written once.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,7 +24,7 @@ pub struct Records {
     logins_by_user: BTreeMap<(TenantId, Box<str>), u64>,
     logins: u64,
     messages: u64,
-    /// Whether an old server has started, which deletes all records when it starts.
+    /// Whether an old server has started. It deletes all records when it starts.
     pub deleted_by_old_server: bool,
 }
 
@@ -60,7 +61,7 @@ impl Records {
         !state.changed.is_empty() || !self.removed.is_empty() || self.logins > 0 || self.messages > 0
     }
 
-    /// Removes records again of which it is unknown whether they were removed.
+    /// Queues the removal of records again, because it is unknown whether they were removed.
     pub fn remove_again(&mut self, removed: Vec<Removed>) {
         self.removed.extend(removed);
     }
@@ -70,7 +71,7 @@ impl Records {
         self.messages += u64::from(self.on);
     }
 
-    /// A session was admitted.
+    /// Handles a new session: counts the login, and queues the record.
     pub fn session_started(&mut self, state: &mut State, key: SessionKey) {
         let Some(session) = state.sessions.get(key).filter(|_| self.on) else { return };
         self.logins += 1;
@@ -81,7 +82,7 @@ impl Records {
         state.mark_changed(key);
     }
 
-    /// A session is about to end.
+    /// Handles the end of a session: queues the removal of its record, if Redis has one.
     pub fn session_ending(&mut self, state: &mut State, key: SessionKey) {
         let Some(session) = state.sessions.get_mut(key) else { return };
         if matches!(mem::take(&mut session.record), RecordState::Written | RecordState::Stale) && self.on {
@@ -114,14 +115,14 @@ impl Records {
         batch
     }
 
-    /// The connection is ready: all records must be written.
+    /// Handles a new connection: queues all records.
     pub fn connect(state: &mut State) {
         state.track_changes(true);
         Records::write_all(state);
     }
 
-    /// The connection is lost, and it is unknown whether `removed` were removed. Each session remembers whether Redis
-    /// has its record.
+    /// Handles the loss of the connection. The removal of `removed` is not confirmed, so it is queued again. Each
+    /// session keeps whether Redis has a record of it.
     pub fn disconnect(&mut self, state: &mut State, removed: Vec<Removed>) {
         state.track_changes(false);
         self.removed.extend(removed);
@@ -173,7 +174,7 @@ fn record(state: &State, (node, ip): (&str, &str), key: SessionKey, now: Now) ->
     String::from_utf8(out).expect("made of text")
 }
 
-/// For each source, one record that Redis should have: a sample to check.
+/// One record of each source that Redis should have, as a sample to check.
 pub fn samples(state: &State) -> Vec<Removed> {
     let mut samples = vec![None; state.tenants.len()];
     for (key, session) in state.sessions.iter().filter(|(_, session)| session.record == RecordState::Written) {
@@ -183,7 +184,7 @@ pub fn samples(state: &State) -> Vec<Removed> {
     tenants.filter_map(|(tenant, key)| Some((tenant.name.clone(), state.sids.socket(key?).into()))).collect()
 }
 
-/// How many sessions each source has at all relays, given how many records Redis has of it.
+/// The number of sessions of each source on all relays, from its number of records in Redis.
 pub fn sessions_everywhere<'a>(state: &State, counted: impl Iterator<Item = (&'a str, u64)>) -> Vec<(&'a str, u64)> {
     // By tenant: the sessions here, and how many of them have a record.
     let mut counts = vec![(0, 0); state.tenants.len()];
@@ -199,7 +200,7 @@ pub fn sessions_everywhere<'a>(state: &State, counted: impl Iterator<Item = (&'a
     counted.filter_map(all).collect()
 }
 
-/// The most usernames whose logins wait to be written.
+/// The most usernames whose login counts are kept until they are written.
 const MOST_NAMES: usize = 10_000;
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use crate::state::Refusal;
 /// Why a publication is refused. `Display` is the reason in the message log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// It has more bytes than are accepted.
+    /// It is longer than the limit.
     TooLong {
-        /// Its bytes.
+        /// Its length in bytes.
         bytes: u64,
-        /// The bytes that are accepted.
+        /// The limit in bytes.
         longest: u64,
     },
     /// It is not UTF-8.
@@ -24,19 +24,19 @@ pub enum Refused {
     Unsigned,
     /// The `node` of a command is empty or has more than this many bytes.
     Node(usize),
-    /// The `to` of a `refresh`.
+    /// The `to` of a `refresh` is unknown.
     RefreshTarget(String),
     /// The name of an event is empty, or reserved by Socket.IO.
     EventName(String),
     /// The arguments of an event are not an array.
     Args,
-    /// The `to` of an event.
+    /// The `to` of an event is unknown.
     Recipients(String),
     /// JSON with a placeholder whose attachment is missing.
     Attachment,
     /// A message with `from_sys` in place of a signature, which `redis.trust_from_sys` does not allow.
     FromSys,
-    /// A message that would be refused as a notification.
+    /// A message that is refused for the same reason as a notification.
     Message(Refusal),
 }
 

@@ -1,4 +1,4 @@
-//! The sessions of a source at other relays and old servers, as their records in Redis say.
+//! The sessions of a source at other relays and old servers, from their records in Redis.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,15 +10,15 @@ use crate::{
 /// The sessions of a source at other relays and old servers.
 #[derive(Debug, Default)]
 pub struct RemoteSessions {
-    /// How many there are.
+    /// The number of sessions.
     pub sessions: usize,
-    /// How many, by username.
+    /// The number of sessions of each username.
     pub names: BTreeMap<Box<str>, usize>,
-    /// How many, by userid and namespace.
+    /// The number of sessions of each userid in each namespace.
     pub users: BTreeMap<Box<str>, BTreeMap<Box<str>, usize>>,
-    /// The first of their records, with their userids: JSON objects.
+    /// The first records, as JSON objects, each after its userid.
     pub list: Vec<(Box<str>, Box<str>)>,
-    /// Whether some were not read.
+    /// Whether some records were not read.
     pub partial: bool,
     bytes: usize,
     /// The fields that were read: a scan may return one twice.
@@ -26,7 +26,7 @@ pub struct RemoteSessions {
 }
 
 impl RemoteSessions {
-    /// Adds a record, unless it belongs to the relay `own`. Returns whether it is one.
+    /// Adds a record, unless it belongs to the relay `own`. Returns whether `record` is a valid record.
     pub fn add(&mut self, own: &str, field: &[u8], record: &[u8]) -> bool {
         let text = core::str::from_utf8(record).ok().filter(|text| text.len() <= LONGEST_RECORD);
         let parsed = text.and_then(|text| Some((text, serde_json::from_str::<Object<'_>>(text).ok()?)));
@@ -59,7 +59,7 @@ impl RemoteSessions {
         true
     }
 
-    /// The scan is over.
+    /// Ends the scan, and frees the memory of `seen`.
     pub fn finish(&mut self) {
         self.seen = HashSet::new();
     }

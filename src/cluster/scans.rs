@@ -40,7 +40,7 @@ impl Scans {
         self.keys = Keys::new(&redis.key_prefix);
     }
 
-    /// Starts the scans that were asked for.
+    /// Starts the look-ups that were requested.
     pub fn pump(&mut self, link: &mut Link<Tag>, cx: &mut Context<'_>) {
         let now = cx.state.now.time;
         for topic in cx.shared.cached.take_wanted() {
@@ -131,12 +131,12 @@ impl Scans {
         shared.cached.insert(topic, Some(answer), now);
     }
 
-    /// When a scan is given up.
+    /// When the next look-up times out.
     pub fn deadline(&self) -> Time {
         self.open.values().map(|scan| scan.until).min().unwrap_or(Time::NEVER)
     }
 
-    /// Gives up scans that take too long. Sessions that were read by then are the answer, marked as partial.
+    /// Ends look-ups that have timed out. If some sessions were read by then, they are the answer, marked as partial.
     pub fn expire(&mut self, cx: &mut Context<'_>) {
         let now = cx.state.now.time;
         let late = self.open.iter().filter(|(_, scan)| scan.until <= now).map(|(topic, _)| topic.clone());
@@ -154,7 +154,7 @@ impl Scans {
         }
     }
 
-    /// The connection is lost.
+    /// Handles the loss of the connection: all look-ups fail.
     pub fn handle_end(&mut self, cx: &mut Context<'_>) {
         for topic in mem::take(&mut self.open).into_keys() {
             cx.shared.cached.insert(topic, None, cx.state.now.time);

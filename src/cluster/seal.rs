@@ -1,10 +1,11 @@
-//! The last fields of a publication: its number, the relay it comes from, and an HMAC if `redis.secret` is set.
+//! The last fields of a publication: its number, the name of the relay that published it, and an HMAC if `redis.secret`
+//! is set.
 
 use std::io::Write;
 
 use crate::sign::{hmac_hex, same_secret};
 
-/// Adds these fields to the publications of this relay, and checks those of others.
+/// Adds these fields to the publications of this relay, and checks them in publications of others.
 pub struct Seal {
     /// `,"node":"…"`.
     own: Box<str>,
@@ -13,7 +14,7 @@ pub struct Seal {
     window: u64,
 }
 
-/// Where a publication comes from.
+/// The origin of a publication.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened<'a> {
     /// This relay.
@@ -25,17 +26,17 @@ pub enum Opened<'a> {
 }
 
 impl Seal {
-    /// The seal of the relay `node`.
+    /// A seal for the relay `node`.
     pub fn new(node: &str, secret: Option<&[u8]>, window: u64) -> Seal {
         Seal { own: format!(",\"node\":\"{node}\"").into(), secret: secret.map(Into::into), window }
     }
 
-    /// Whether relays sign.
+    /// Whether there is a secret, so that relays sign.
     pub fn signs(&self) -> bool {
         self.secret.is_some()
     }
 
-    /// Completes a JSON object that lacks its last brace. The signature covers `place` and the time, too.
+    /// Completes a JSON object that has no closing brace yet. The signature covers `place` and the time, too.
     pub fn close(&self, payload: &mut Vec<u8>, number: u64, place: &str, unix: u64) {
         if self.signs() {
             write!(payload, ",\"ts\":{unix}").expect("writing to memory succeeds");
@@ -48,7 +49,7 @@ impl Seal {
         payload.push(b'}');
     }
 
-    /// Finds out where a publication comes from. This relay's own are recognized by their last bytes.
+    /// Checks the origin of a publication. This relay recognizes its own publications by their last bytes.
     pub fn open<'a>(&self, payload: &'a [u8], place: &str, unix: u64) -> Opened<'a> {
         let Ok(text) = core::str::from_utf8(payload) else { return Opened::NotText };
         let (mut body, mut authentic) = (text.trim_ascii_end().strip_suffix('}').unwrap_or(text), false);
@@ -67,7 +68,8 @@ impl Seal {
         }
     }
 
-    /// Whether the time is within the window. It is the last field `ts`: relays write it there.
+    /// Whether the time of a signed publication is within the window. Data can contain a `ts`, too; relays write theirs
+    /// last.
     fn is_fresh(&self, signed: &str, unix: u64) -> bool {
         let digits = signed.rsplit_once(",\"ts\":").and_then(|(_, rest)| rest.split(',').next());
         digits.and_then(|digits| digits.parse::<u64>().ok()).is_some_and(|ts| ts.abs_diff(unix) <= self.window)

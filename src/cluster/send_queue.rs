@@ -1,5 +1,5 @@
-//! Publications that wait until Redis confirms them, also during an outage. The queue is bounded in bytes and age: the
-//! oldest publication is dropped first, and counted.
+//! Publications that are kept until Redis confirms them, even through an outage. The queue is bounded in bytes and age:
+//! the oldest publications are dropped first, and counted.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ pub struct SendQueue {
     most: usize,
     age: Duration,
     last: u64,
-    /// How many of them, from the front, were sent on this connection.
+    /// How many commands at the front of the queue were sent on this connection.
     sent: usize,
     /// Commands that were sent and then evicted before they were confirmed: Redis may have received them.
     evicted: u64,
@@ -34,12 +34,12 @@ impl SendQueue {
         (self.most, self.age) = (most, age);
     }
 
-    /// Queues a command. A `volatile` one is not sent on a later connection. A command that is larger than the bound is
-    /// queued only if it can be sent at once (`sending`).
+    /// Queues a command. A `volatile` one is dropped with the connection. A command that exceeds the bound by itself is
+    /// accepted only if it can be sent at once (`sending`).
     pub fn push(&mut self, command: Vec<u8>, volatile: bool, sending: bool, now: Time) {
         let large = command.len() + OVERHEAD > self.most;
         if large && !sending {
-            // It would evict all others, and then itself.
+            // It would evict all others, and would itself exceed the bound.
             self.dropped += 1;
             return;
         }
@@ -74,7 +74,7 @@ impl SendQueue {
         self.queue.is_empty()
     }
 
-    /// Redis confirms a command.
+    /// Handles Redis's confirmation of a command.
     pub fn confirm(&mut self, serial: u64) {
         match self.queue.front() {
             Some(first) if first.serial <= serial => {
@@ -86,7 +86,7 @@ impl SendQueue {
         }
     }
 
-    /// The connection is lost: commands that were not confirmed are sent again, except volatile ones.
+    /// Handles the loss of the connection: unconfirmed commands will be sent again, except volatile ones.
     pub fn restart(&mut self) {
         self.sent = 0;
         self.dropped += core::mem::take(&mut self.evicted);
@@ -112,7 +112,7 @@ impl SendQueue {
     }
 }
 
-/// Bytes that a queued command takes in addition to its own.
+/// Memory that a queued command takes besides its bytes.
 const OVERHEAD: usize = size_of::<Entry>();
 
 #[cfg(test)]
@@ -159,7 +159,7 @@ mod tests {
         let mut queue = filled(3 * each, "abcde");
         assert_eq!(queue.take_dropped(), 2);
         assert_eq!(sent(&mut queue), [('c', 3), ('d', 4), ('e', 5)]);
-        // It was sent, so it is perhaps not lost.
+        // It was sent, so Redis may have received it.
         queue.push(b"f".to_vec(), false, false, at(2));
         assert_eq!(queue.take_dropped(), 0);
         queue.confirm(3);

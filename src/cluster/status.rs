@@ -6,25 +6,25 @@ use log::{info, warn};
 
 use crate::{clock::Time, config::RedisUrl, health::Health, message_log::MessageLog, text::truncate};
 
-/// What is wrong with the link.
+/// The health of the link, and the errors that determine it.
 #[derive(Default)]
 pub struct Status {
-    /// The last error that Redis answered, and when.
+    /// The last error reply of Redis, and its time.
     error: Option<(String, Time)>,
-    /// Whether that was the reply to a publication: the link does not work until one succeeds.
+    /// Whether that was the reply to a publication. Then the link counts as failing until a publication succeeds.
     mute: bool,
     health: Health,
 }
 
 impl Status {
-    /// The link is configured and not connected yet, or it is off.
+    /// Starts again with a new configuration: not connected yet, or off.
     pub fn reset(&mut self, on: bool) {
         let health = if on { Health::Failing(NOT_YET.into()) } else { Health::Off };
         *self = Status { health, ..Status::default() };
     }
 
-    /// Redis answered a command with an error. An error of another command does not replace that of a publication,
-    /// which matters more: other relays get nothing.
+    /// Handles an error reply of Redis. The error of a publication is not replaced by that of another command: it is
+    /// more serious, because other relays get nothing.
     pub fn handle_error(&mut self, why: &str, publishing: bool, now: Time) {
         if publishing || !self.mute {
             self.error = Some((truncate(why, LONGEST_WHY).to_owned(), now));
@@ -32,7 +32,7 @@ impl Status {
         }
     }
 
-    /// A publication succeeded. Returns whether the last one had failed.
+    /// Handles the success of a publication. Returns whether an earlier one had failed.
     pub fn handle_published(&mut self) -> bool {
         let news = self.mute;
         if news {
@@ -41,12 +41,13 @@ impl Status {
         news
     }
 
-    /// The publisher connection is lost. The next one may have other permissions; its `hello` will show.
+    /// Handles the loss of the publisher connection. The next one may have other permissions: the reply to its `hello`
+    /// shows that.
     pub fn handle_end(&mut self) {
         self.mute = false;
     }
 
-    /// Whether to try to publish again: once per heartbeat after an error.
+    /// Whether to test now if publishing works again: once per heartbeat after an error.
     pub fn wants_probe(&mut self, heartbeat: Duration, now: Time) -> bool {
         match &mut self.error {
             Some((_, since)) if self.mute && now.since(*since) >= heartbeat => {
@@ -57,7 +58,7 @@ impl Status {
         }
     }
 
-    /// Determines the health. `unready` is the first connection that is not ready, and why, if it was tried.
+    /// Determines the health. `unready` is set if a connection is not ready, and contains the reason if one was tried.
     pub fn update(
         &mut self,
         unready: Option<Option<&str>>,
@@ -91,8 +92,8 @@ impl Status {
         self.health = health;
     }
 
-    /// The health for operators' pages: of an error of Redis only the code, its first word, because the rest may name
-    /// users and keys, which belong in the log only.
+    /// The health for operators' pages. An error of Redis is reduced to its code, the first word, because the rest may
+    /// name users and keys, which must not leave the log.
     pub fn public(&self) -> Health {
         let brief = |why: &str| {
             let (what, said) = why.split_once(": ").filter(|(what, _)| what.contains("refuse"))?;

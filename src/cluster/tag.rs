@@ -1,4 +1,4 @@
-//! Which command a reply of Redis answers.
+//! Tags that say which command a reply of Redis answers.
 
 use super::cached_lookups::Topic;
 
@@ -7,7 +7,7 @@ use super::cached_lookups::Topic;
 pub enum Tag {
     /// A publication, by its number in the queue.
     Publish(u64),
-    /// A write of which only an error matters.
+    /// A write whose reply is ignored unless it is an error.
     Write,
     /// A write of a batch of records.
     Batch,
@@ -17,21 +17,21 @@ pub enum Tag {
     Sample,
     /// The list of relays.
     Nodes,
-    /// Whether the heartbeat key of this relay exists.
+    /// Whether the heartbeat key of the relay with this name exists.
     NodeKey(Box<str>),
-    /// Whether this relay got the lock for cleaning up after that one.
+    /// Whether this relay got the lock for cleaning up after the relay with this name.
     CleanupLock(Box<str>),
-    /// Whether the relay that is cleaned up after is alive again.
+    /// Whether the relay whose records are being removed is alive again.
     CleanupCheck,
     /// A part of a hash that is cleaned up.
     CleanupScan,
     /// The date of a source's counts of logins.
     Date(Box<str>),
-    /// That date before today's replaced it.
+    /// The date that today's date replaced.
     OldDate(Box<str>),
     /// A part of a look-up, and the scan it belongs to.
     Scan(Topic, u64),
-    /// The number of records of a source, by scan and index.
+    /// The number of records of a source: the number of the scan, and the index of the source in it.
     Count(u64, usize),
     /// How many relays subscribe to the commands.
     Subscribers,

@@ -1,5 +1,5 @@
-//! What this relay maintains in Redis: its heartbeat, its description and the records of its sessions; and when it
-//! checks other relays and cleans up after dead ones.
+//! The schedule of this relay's work in Redis: its heartbeat, its description, the records of its sessions, the check
+//! of other relays, and cleaning up after dead ones.
 //!
 //! In addition to the keys of node-socket-im there are, with the same prefix: `relay_nodes`, a hash of descriptions by
 //! relay; `relay_alive:NODE`, which expires unless its relay renews it; `relay_sweep:NODE`, a lock; and
@@ -25,7 +25,7 @@ use crate::{
     state::State,
 };
 
-/// What is maintained, and when.
+/// The work in Redis, and when each part is due.
 #[derive(Default)]
 pub struct Upkeep {
     keys: Keys,
@@ -66,17 +66,17 @@ impl Upkeep {
         self.dates.configure(&self.keys);
     }
 
-    /// The connection is ready: the first heartbeat and the first batch are due.
+    /// Handles a new connection: the first heartbeat and the first batch are due.
     pub fn begin(&mut self, state: &mut State) {
         let now = state.now.time;
         Records::connect(state);
         self.writer.begin(now);
         (self.next_beat, self.next_renewal) = (now, now.after(RENEWAL));
-        // Redis may still carry out what an earlier connection sent, after what this one sends.
+        // Not at once: Redis may still execute commands of an earlier connection.
         self.next_review = now.after(self.heartbeat * REVIEW);
     }
 
-    /// The connection is lost: what was not confirmed is written again.
+    /// Handles the loss of the connection: unconfirmed writes will be repeated.
     pub fn handle_end(&mut self, cx: &mut Context<'_>) {
         cx.shared.records.disconnect(cx.state, self.writer.handle_end());
         self.cleanup.handle_end();
@@ -95,7 +95,8 @@ impl Upkeep {
     pub fn pump(&mut self, link: &mut Link<Tag>, cx: &mut Context<'_>) {
         let now = cx.state.now.time;
         if mem::take(&mut cx.shared.records.deleted_by_old_server) {
-            // It deletes the records on one connection and announces its start on another.
+            // The old server deletes the records on one connection and announces its start on another, so the order is
+            // not known.
             self.write_all = Some(now.after(AFTER_START));
         }
         if self.write_all.take_if(|at| *at <= now).is_some() {
@@ -115,7 +116,7 @@ impl Upkeep {
         }
     }
 
-    /// Renews this relay's heartbeat, and looks for those of the others.
+    /// Renews this relay's heartbeat and description, and starts the periodic checks.
     fn beat(&mut self, link: &mut Link<Tag>, cx: &mut Context<'_>) {
         if self.stopping == Stopping::Announced {
             return;
@@ -123,7 +124,8 @@ impl Upkeep {
         let now = cx.state.now.time;
         let (alive, nodes) = (self.keys.alive(&self.node), self.keys.nodes());
         let lifetime = (self.heartbeat * LIFETIME).as_millis().to_string();
-        // XX: only if the key exists. Otherwise Redis was emptied, or another relay took this one for dead.
+        // XX: only if the key exists. If it does not, this is the first heartbeat, Redis was emptied, or this relay was
+        // silent for too long and other relays consider it dead.
         link.command(&[b"SET", alive.as_bytes(), b"1", b"PX", lifetime.as_bytes(), b"XX"], Tag::OwnKey, now);
         let info = describe(cx.shared, cx.state);
         link.command(&[b"HSET", nodes.as_bytes(), self.node.as_bytes(), info.as_bytes()], Tag::Write, now);
@@ -164,7 +166,8 @@ impl Upkeep {
                     let alive = self.keys.alive(&self.node);
                     link.command(&[b"SET", alive.as_bytes(), b"1", b"PX", lifetime.as_bytes()], Tag::Write, now.time);
                     Records::write_all(cx.state);
-                    // A relay that took this one for dead may still be removing what is written now.
+                    // A relay that considers this one dead may still be removing its records, including those written
+                    // now.
                     self.write_all = Some(now.time.after(self.heartbeat * 2));
                 }
             }
@@ -191,12 +194,12 @@ impl Upkeep {
         }
     }
 
-    /// Relay stops: its records are removed, then its heartbeat and description.
+    /// Begins the shutdown: records are removed, then this relay's heartbeat and description.
     pub fn stop(&mut self) {
         self.stopping = Stopping::Begun;
     }
 
-    /// Whether relay stops.
+    /// Whether the shutdown has begun.
     pub fn is_stopping(&self) -> bool {
         self.stopping != Stopping::No
     }
@@ -235,7 +238,7 @@ const LIFETIME: u32 = 4;
 const REVIEW: u32 = 5;
 /// How often the hashes' time to live is renewed, and this relay's own records are reviewed.
 const RENEWAL: Duration = Duration::from_secs(600);
-/// How long after announcing its start an old server has certainly deleted the records.
+/// The time after the start of an old server until it has deleted the records for certain.
 const AFTER_START: Duration = Duration::from_millis(1500);
 
 #[cfg(test)]

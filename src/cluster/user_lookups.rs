@@ -1,5 +1,5 @@
-//! User look-ups: whether another relay has sessions of a user. An event for the user is published together with the
-//! question; its sender gets an error only if no relay has the user.
+//! User look-ups: whether another relay has sessions of a user. An event for the user is itself the question; its
+//! sender gets an error only if no relay has the user.
 
 use core::time::Duration;
 use std::{
@@ -9,7 +9,7 @@ use std::{
 
 use crate::{clock::Time, key::SessionKey};
 
-/// What a session wants to know about a user.
+/// A question of a session about a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserQuery {
     /// An event was published for a user. Its sender gets an error if no relay has the user.
@@ -41,17 +41,17 @@ pub struct UserLookups {
 }
 
 impl UserLookups {
-    /// Opens a look-up that these relays are to answer. Returns its number, or the query if too many are open.
+    /// Opens a look-up that waits for the answers of `nodes`. Returns its number, or the query if too many are open.
     pub fn open(&mut self, query: UserQuery, nodes: BTreeSet<Box<str>>, now: Time) -> Result<u64, UserQuery> {
         if self.open.len() >= MOST_LOOKUPS {
             return Err(query);
         }
         let number = match query {
-            // Acknowledgements come under the same number.
+            // Other relays send acknowledgements with this number as well.
             UserQuery::Reach { pending: Some(pending), .. } => pending,
             _ => {
                 self.last += 1;
-                // No pending acknowledgement has such a large number.
+                // So that it differs from the numbers of pending acknowledgements.
                 self.last | 1 << 48
             }
         };
@@ -60,7 +60,7 @@ impl UserLookups {
         Ok(number)
     }
 
-    /// A relay answers. Returns the query and whether the user was found, once that is known.
+    /// Handles the answer of a relay. Returns the query and whether the user was found, once that is known.
     pub fn answer(&mut self, number: u64, node: &str, found: bool) -> Option<(UserQuery, bool)> {
         let (_, waiting) = self.open.get_mut(&number)?;
         waiting.remove(node);
@@ -98,7 +98,7 @@ impl UserLookups {
 
 /// The most look-ups that may be open.
 const MOST_LOOKUPS: usize = 10_000;
-/// How long other relays may take to answer: a second is long on a LAN.
+/// How long to wait for the answers of other relays.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ impl Backend {
 /// A set of peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// The addresses that share this many leading bits with this one (RFC 4632 section 3.1).
+    /// An address and a prefix length: all addresses with the same leading bits (RFC 4632 section 3.1).
     Ip(IpAddr, u8),
     /// All peers that are connected through a Unix socket.
     Unix,

@@ -3,7 +3,7 @@
 use core::{error, fmt};
 use std::io;
 
-/// Why a value is refused, with the value. `Display` says what is expected and what was found; the key is the caller's part.
+/// Why a value is refused, with the value. `Display` says what is expected and what was found; the caller adds the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueError {
     /// Not an address to listen on.
@@ -108,7 +108,7 @@ impl error::Error for FileError {
     }
 }
 
-/// What a path of a URL must look like.
+/// The expected form of a path of a URL, for messages.
 pub const A_PATH: &str = "a path that begins with / and has no ?, # or space";
 /// Bytes of the path of a Unix socket: `sun_path` without its NUL (`unix(7)`).
 pub const MAX_UNIX_PATH: usize = 107;

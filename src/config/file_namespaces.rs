@@ -30,7 +30,7 @@ pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mu
     places
 }
 
-/// Checks what namespaces need from each other and from `[hooks]`, once all sections are read.
+/// Checks the namespaces against each other and against `[hooks]`, once all sections are read.
 pub fn check_all(reader: &mut Reader<'_, '_>, places: &[(String, Span)], config: &Config) {
     for (name, span) in places {
         check(reader, name, *span, config);
@@ -112,7 +112,7 @@ fn rule<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span) -
     event.map(|event| Rule { event, send, to, rename, ack, volatile })
 }
 
-/// Checks what a namespace needs from other sections.
+/// Checks a namespace against the other sections.
 fn check(reader: &mut Reader<'_, '_>, name: &str, span: Span, config: &Config) {
     let Some(namespace) = config.namespaces.get(name) else { return };
     let others = namespace.rules.iter().filter_map(|rule| rule.to.as_ref()).chain(&namespace.pairing);

@@ -1,4 +1,4 @@
-//! Namespaces and rules: what an event from a client does (`docs/protocol.md`, Namespaces and rules).
+//! Namespaces, and their rules for events from clients (`docs/protocol.md`, Namespaces and rules).
 
 use serde_json::Value;
 
@@ -56,7 +56,7 @@ pub struct Welcome {
     pub data: Option<Value>,
 }
 
-/// What an event from a client does.
+/// A rule for an event from a client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     /// The name of the event, or `*` for every event without a rule of its own.
@@ -67,7 +67,7 @@ pub struct Rule {
     pub to: Option<String>,
     /// The name that the receivers get; `None`: unchanged.
     pub rename: Option<String>,
-    /// What the sender's acknowledgement is answered with; `None`: it is not answered.
+    /// The acknowledgement that the sender gets; `None`: none, unless `send` is [`Send::Hook`].
     pub ack: Option<Ack>,
     /// Whether the event is dropped for clients that still have unsent data.
     pub volatile: bool,
@@ -84,8 +84,8 @@ impl Namespace {
         self.source.as_deref().unwrap_or(name.trim_start_matches('/'))
     }
 
-    /// The rule for an event: the first that names it, else the first `*`. A `*` does not match [`OWN_EVENTS`]: a client must
-    /// not forge them by accident of the configuration.
+    /// The rule for an event: the first that names it, else the first `*`. A `*` does not match [`OWN_EVENTS`], so that
+    /// clients can forge them only if a rule names them.
     pub fn rule(&self, event: &str) -> Option<&Rule> {
         let named = self.rules.iter().find(|rule| rule.event == event);
         let any = || self.rules.iter().find(|rule| rule.event == "*" && !OWN_EVENTS.contains(&event));
@@ -110,7 +110,7 @@ pub enum Send {
     Namespace,
     /// All sessions of a user.
     User,
-    /// Those that the backend names.
+    /// The backend, whose answer may name receivers.
     Hook,
     /// None.
     Drop,
@@ -129,7 +129,7 @@ impl Send {
     ];
 }
 
-/// The answer to an acknowledgement request.
+/// The acknowledgement of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ack {
     /// The arguments of the event.

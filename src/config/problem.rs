@@ -1,4 +1,4 @@
-//! What is wrong with a configuration file, and where.
+//! Problems of a configuration file, with their positions.
 
 use core::fmt;
 
@@ -9,7 +9,7 @@ pub struct Problem {
     pub line: usize,
     /// The column in characters, counted from 1.
     pub column: usize,
-    /// The key, what is wrong with it, and what is expected.
+    /// The key, the problem, and the expected value.
     pub text: String,
 }
 

@@ -22,13 +22,14 @@ pub struct Redis {
     pub key_prefix: String,
     /// Whether a message with `from_sys` on the channel is accepted without a signature.
     pub trust_from_sys: bool,
-    /// The key of the signatures of messages between relays; `None`: they are not signed.
+    /// The key that signs messages between relays; `None`: they are not signed.
     pub secret: Option<Secret>,
-    /// The largest number of bytes that are buffered while Redis is unreachable.
+    /// The largest number of bytes of publications that are buffered until Redis confirms them.
     pub buffer: u64,
     /// How long they are buffered.
     pub buffer_age: Duration,
-    /// The interval of heartbeats; a relay counts as dead after four of them.
+    /// The interval of heartbeats. A relay's heartbeat key expires after four of them; it counts as dead when two
+    /// checks in a row find no key.
     pub heartbeat: Duration,
 }
 

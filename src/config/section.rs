@@ -1,7 +1,7 @@
 //! Typed access to a table of the configuration file.
 //!
-//! A key exists because it is looked up: [`Section::finish`] reports all other keys as unknown, and a test compares the keys that
-//! were looked up with the shipped file.
+//! A key is valid if the parser looks it up: [`Section::finish`] reports all other keys as unknown, and a test compares
+//! the keys that were looked up with the shipped file.
 
 use core::{ops::RangeInclusive, time::Duration};
 use std::path::Path;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::limits;
 
-/// A table whose keys are looked up one by one; the rest is unknown.
+/// A table whose keys are looked up one by one. The remaining keys are unknown.
 pub struct Section<'t> {
     /// The prefix of its keys in messages, such as `limits.`.
     pub prefix: String,
@@ -81,7 +81,7 @@ impl<'t> Section<'t> {
         Some(value).filter(|value| !value.is_empty())
     }
 
-    /// Sets `into` to the string `key`, if it is present. So do the following methods for other types.
+    /// Sets `into` to the string `key`, if it is present. The methods below do this for other types.
     pub fn string(&mut self, reader: &mut Reader<'t, '_>, key: &'static str, into: &mut String) {
         let Some(value) = self.take(key) else { return };
         match value.as_str() {

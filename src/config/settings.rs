@@ -24,7 +24,7 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// The largest accepted difference between the `ts` of a signature and the current time.
     pub sign_window: Duration,
-    /// How long a shutdown waits for clients.
+    /// How long a shutdown waits for clients, open requests and calls to the backend.
     pub shutdown_timeout: Duration,
     /// The sources (tenants), by name.
     pub sources: BTreeMap<String, Source>,
@@ -51,7 +51,7 @@ pub struct Config {
 /// A source: a tenant with rooms of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
-    /// The key of its signatures.
+    /// The key for its signatures.
     pub sign_key: Secret,
     /// The accepted signature schemes.
     pub sign: Vec<Scheme>,
@@ -62,7 +62,7 @@ pub struct Source {
 /// Section `[websocket]`: plain WebSocket clients.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WebSocket {
-    /// The path of the endpoint. `/` is one as well.
+    /// The path of the endpoint. `/` accepts WebSockets as well.
     pub path: String,
     /// The time from the last frame of the client to the ping.
     pub ping_interval: Duration,
@@ -103,7 +103,7 @@ pub struct MessageLog {
 pub struct Hooks {
     /// The backend; `None`: nothing is called.
     pub url: Option<Backend>,
-    /// The key of the signatures of calls; `None`: calls are not signed.
+    /// The key that signs calls; `None`: calls are not signed.
     pub secret: Option<Secret>,
     /// The events that are sent: `connect`, `disconnect`, `message`.
     pub events: Vec<String>,
@@ -111,7 +111,7 @@ pub struct Hooks {
     pub timeout: Duration,
     /// Whether clients are admitted while the backend does not answer.
     pub allow_on_failure: bool,
-    /// The largest number of queued calls.
+    /// The largest number of calls that wait or are in flight. Disconnects may exceed it, up to twice.
     pub queue: u64,
 }
 

@@ -1,9 +1,9 @@
 //! One Engine.IO session: its transport, its heartbeat and its upgrade from polling to a WebSocket.
 //!
-//! An [`Engine`] is a state machine without I/O. It says what a packet, a request or a timeout means; its owner, which has the
-//! outbox, acts on it. Each session has one outbox, and at most one connection drains it. During an upgrade no connection
-//! drains it between the answered probe and the upgrade packet, and afterwards the WebSocket does. So no message is lost,
-//! duplicated or reordered.
+//! An [`Engine`] is a state machine without I/O. It says what a packet, a request or a timeout means; its owner, which
+//! has the outbox, acts on it. Each session has one outbox, and at most one connection drains it. During an upgrade no
+//! connection drains it between the answered probe and the upgrade packet, and afterwards the WebSocket does. So no
+//! message of the session is lost, duplicated or reordered.
 
 use core::time::Duration;
 
@@ -26,7 +26,7 @@ pub struct Timing {
 pub enum Transport {
     /// HTTP polling, with the pending poll if there is one.
     Polling(Option<ConnKey>),
-    /// HTTP polling, while a WebSocket probes. Boxed, because this state is short.
+    /// HTTP polling, while a WebSocket probes. Boxed, because this state does not last long.
     Probing(Box<Probing>),
     /// A WebSocket.
     WebSocket(ConnKey),
@@ -41,7 +41,7 @@ pub struct Probing {
     pub poll: Option<ConnKey>,
     /// The connection of the WebSocket.
     pub probe: ConnKey,
-    /// Whether its ping was answered. From then on polls get no messages.
+    /// Whether relay has answered its ping. From then on polls get no messages.
     pub answered: bool,
     /// When the upgrade must be complete.
     until: Time,
@@ -70,7 +70,7 @@ pub struct Engine {
 
 const _: () = assert!(size_of::<Engine>() <= 48);
 
-/// What the owner must do with a packet.
+/// The action that a packet asks of the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// Nothing.
@@ -83,7 +83,7 @@ pub enum Meaning {
     Close,
 }
 
-/// What the owner must do after [`Engine::handle_timeout`].
+/// The action that [`Engine::handle_timeout`] asks of the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expired {
     /// Nothing.
@@ -96,7 +96,7 @@ pub enum Expired {
     Probe(ConnKey),
 }
 
-/// What the owner must do with a poll.
+/// The action that a poll asks of the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
     /// Flush the outbox into it; if that is empty, the poll waits.
@@ -142,7 +142,7 @@ impl Engine {
         }
     }
 
-    /// The client is alive: restarts the heartbeat.
+    /// Restarts the heartbeat, because the client is alive.
     fn reset_heartbeat(&mut self, timing: &Timing, now: Time) {
         self.pinged = false;
         self.heartbeat = match self.revision {
@@ -180,7 +180,8 @@ impl Engine {
                 return Expired::Dead;
             }
             self.pinged = true;
-            // Counted from when the ping was due: the client expects it within `ping_interval + ping_timeout`.
+            // Counted from the time at which the ping was due: the client expects it within `ping_interval +
+            // ping_timeout`.
             self.heartbeat = self.heartbeat.after(timing.ping_timeout);
             return Expired::Ping;
         }
@@ -251,7 +252,7 @@ impl Engine {
         }
     }
 
-    /// The ping of the probe is being answered. Returns the pending poll, which must be answered with a noop.
+    /// Records that the probe's ping is answered. Returns the pending poll, which must be answered with a noop.
     pub fn answer_probe(&mut self) -> Option<ConnKey> {
         let Transport::Probing(probing) = &mut self.transport else { return None };
         probing.answered = true;
@@ -271,8 +272,8 @@ impl Engine {
         }
     }
 
-    /// Handles the end of a connection. Returns whether the session ends with it: a WebSocket that probed leaves polling as it
-    /// was, and so does a connection without a pending poll.
+    /// Handles the end of a connection. Returns whether the session ends as well. It continues if the connection was a
+    /// probe, or had no pending poll.
     pub fn handle_end(&mut self, conn: ConnKey) -> bool {
         match &self.transport {
             Transport::Probing(probing) if probing.probe == conn => {

@@ -121,8 +121,8 @@ fn base64(text: &str) -> Result<Vec<u8>, Error> {
 /// Composes the body that answers a poll from the frames that a WebSocket would carry, so that a message is encoded once for
 /// all transports.
 ///
-/// It is written to like a socket: [`Write::write`] accepts the bytes of frames in pieces of any size, and fails with
-/// [`ErrorKind::WouldBlock`] between two frames once the body is full.
+/// The outbox writes to it as to a socket: [`Write::write`] accepts the bytes of frames in pieces of any size, and
+/// fails with [`ErrorKind::WouldBlock`] between two frames once the body is full.
 pub struct Composer {
     revision: Revision,
     /// Whether the client accepts binary bodies.
@@ -236,7 +236,7 @@ impl Write for Composer {
                 match kind {
                     1 => self.push_text(payload),
                     2 => self.packets.push(Composed::Binary(payload)),
-                    // Pings and closes concern the WebSocket alone.
+                    // Ping and close frames are only for WebSockets.
                     _ => {}
                 }
             }

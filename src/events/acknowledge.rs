@@ -75,7 +75,8 @@ pub fn answer_socketio(hub: &mut Hub, session: SessionKey, id: Option<&str>, ans
     }
 }
 
-/// Handles a session's acknowledgement `id` of an event: forwards it to the sender, if it is the first one in time.
+/// Handles a session's acknowledgement `id` of an event: forwards it to the sender, unless it is late or another
+/// session has acknowledged the event.
 pub fn handle_ack(hub: &mut Hub, key: SessionKey, id: &str, list: &str, attachments: &[Vec<u8>]) {
     let pending = id.parse().ok().and_then(|number| hub.acks.resolve(number, key));
     if let Some(pending) = pending {

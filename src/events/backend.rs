@@ -47,7 +47,7 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
         Err(_) => hub.config().hooks.allow_on_failure,
     };
     let Some(session) = hub.state.sessions.get_mut(key) else {
-        // The client is gone. A backend that admitted it gets a disconnect call.
+        // The client is gone. If the backend admitted it, it must get a disconnect call.
         if allowed && answer.is_ok() {
             hub.hooks.disconnect_late(&mut hub.state, lane, disconnect);
         }
@@ -70,8 +70,8 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
         rename(session, answer);
     }
     let userid = session.identity.userid().to_owned();
-    // The client gets the rooms of its login if they are signed, or if clients may choose their rooms. Otherwise the
-    // backend has named them.
+    // The session joins the rooms of its login if they are signed, or if clients may choose their rooms. Otherwise it
+    // joins only those in the backend's answer.
     let config = &hub.state.namespaces[lane.1 as usize].config;
     let uses_rooms = config.auth == Auth::Sign || config.join;
     for room in rooms.iter().filter(|_| uses_rooms) {

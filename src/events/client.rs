@@ -3,7 +3,7 @@
 use super::{incoming::Incoming, plain, socketio};
 use crate::{clock::Now, hub::Hub, key::ClientKey};
 
-/// Handles a WebSocket message of a client. Ignored if the client is being closed.
+/// Handles a WebSocket message of a client. Does nothing if the client is being closed.
 pub fn handle_message(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now: Now) {
     let Some(client) = hub.state.clients.get_mut(key).filter(|client| !client.ending) else { return };
     if client.socket.is_some() {

@@ -38,7 +38,7 @@ pub fn handle_publication(hub: &mut Hub, channel: &Channel, payload: &[u8], now:
 }
 
 /// Applies a configuration of the connections to Redis. `max_len` is the longest message, in bytes. Returns whether the
-/// connections were given up, so that the caller must close their sockets.
+/// connections were dropped, so that the caller must close their sockets.
 pub fn configure(hub: &mut Hub, redis: &Redis, max_len: u64) -> bool {
     let reconfigured = hub.cluster.configure(redis, max_len, &mut hub.state, &mut hub.log);
     for query in reconfigured.failed_lookups {
@@ -70,7 +70,7 @@ fn publish(hub: &mut Hub, message: &IncomingMessage<'_>) {
     hub.publish_here(Origin::Cluster, message.tenant, &message.rooms(), message.data(), &message.filename, id);
 }
 
-/// Emits an event to sessions of this relay, and reports their number if the other relay asks for it.
+/// Emits an event to sessions of this relay, and reports their number if the other relay wants a report.
 fn emit(hub: &mut Hub, incoming: &IncomingEvent<'_>, now: Now) {
     let (tenant, namespace, event) = (incoming.tenant, incoming.namespace, incoming.event());
     let reached = match &incoming.recipients {

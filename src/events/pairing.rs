@@ -3,8 +3,8 @@
 use super::users::send_status;
 use crate::{cluster::UserQuery, config::Auth, hub::Hub, key::SessionKey, message::ClientEvent, state::NamespaceId};
 
-/// Handles `user_login`: the session names its user. If logins are signed or decided by the backend, it must be the
-/// user of its login.
+/// Handles `user_login`: registers the session for the user that it names. If logins are signed or decided by the
+/// backend, that must be the user of its login.
 pub fn user_login(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>) {
     let userid = client_event.field("userId");
     let Some(session) = hub.state.sessions.get(key) else { return };

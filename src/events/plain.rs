@@ -22,7 +22,7 @@ use crate::{
     websocket::Close,
 };
 
-/// Handles a message of a plain WebSocket client. Ignored while it has no session.
+/// Handles a message of a plain WebSocket client. Does nothing if the client has no session any more.
 pub fn handle_message(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now: Now) {
     let Some(session) = hub.state.clients.get(key).and_then(|client| client.session) else { return };
     let Some(form) = hub.state.sessions.get(session).map(|session| session.form) else { return };

@@ -1,4 +1,4 @@
-//! The events that clients of every kind have in common: `postMsg`, `join`, `leave`.
+//! The built-in events of plain WebSocket and Socket.IO clients: `postMsg`, `join`, `leave`.
 
 use crate::{
     clock::Now,
@@ -10,7 +10,7 @@ use crate::{
     state::Refusal,
 };
 
-/// Handles `postMsg`: publishes to the rooms in `list`, of the session's own source, whether it is a member or not.
+/// Handles `postMsg`: publishes to the rooms in `list` of the session's source. The session need not be a member.
 /// Returns the `data` of the acknowledgement.
 pub fn post_data(hub: &mut Hub, key: SessionKey, data: Data<'_>, list: &str, now: Now) -> Result<String, Refusal> {
     if let Data::Json("null" | "\"\"") | Data::Mixed { json: "null" | "\"\"", .. } = data {
@@ -29,7 +29,7 @@ pub fn post_data(hub: &mut Hub, key: SessionKey, data: Data<'_>, list: &str, now
 }
 
 /// Checks whether a client may send data to `rooms` rooms. Each room after the first counts as one more message of its
-/// rate. The size of all copies is bounded too, because one client may be a member of all the rooms.
+/// rate. The total size of the copies is limited as well, because one client may be a member of all the rooms.
 pub fn check_copies(hub: &mut Hub, client: ClientKey, data: Data<'_>, rooms: usize, now: Now) -> Result<(), Refusal> {
     if rooms > 1 && data.size() * rooms > MAX_COPIES * hub.config().limits.message as usize {
         return Err(Refusal::TooWide);
@@ -41,8 +41,8 @@ pub fn check_copies(hub: &mut Hub, client: ClientKey, data: Data<'_>, rooms: usi
     Ok(())
 }
 
-/// Handles `join` and `leave`. They are signed as a login is, unless the namespace has `join = true` (docs/protocol.md,
-/// Changing rooms). Returns the `data` of the acknowledgement.
+/// Handles `join` and `leave`. They need the signature of a login, unless the namespace has `join = true`
+/// (docs/protocol.md, Changing rooms). Returns the `data` of the acknowledgement.
 pub fn change_rooms(
     hub: &mut Hub,
     key: SessionKey,

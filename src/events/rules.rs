@@ -17,8 +17,8 @@ use crate::{
     state::Refusal,
 };
 
-/// Handles an event by pairing or by the first matching rule. Without one, only plain WebSocket clients that asked for
-/// an acknowledgement get an answer.
+/// Handles an event by pairing or by the first matching rule. If no rule matches, only a plain WebSocket client that
+/// asked for an acknowledgement gets an answer.
 pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>, now: Now) {
     let Some(session) = hub.state.sessions.get(key) else { return };
     let (namespace, form) = (session.namespace, session.form);
@@ -35,7 +35,7 @@ pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>
     }
     let Some(rule) = config.rule(client_event.name) else {
         hub.state.stats.client_messages_refused += 1;
-        // Socket.IO clients get no answer, as from a Socket.IO server without a handler.
+        // Socket.IO clients get no answer, as from a Socket.IO server that has no handler for the event.
         if form == Form::Json && client_event.ack.is_some() {
             answer_event(hub, key, client_event.ack, Err(Refusal::UnknownEvent));
         }
@@ -76,7 +76,8 @@ pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>
     }
 }
 
-/// Sends an event back to its sender, which may acknowledge it to itself.
+/// Sends an event back to its sender. With `ack = "peer"`, the sender's acknowledgement of that copy answers the
+/// original.
 fn send_back(hub: &mut Hub, key: SessionKey, event: &Event<'_>, rule: &Rule, client_event: &ClientEvent<'_>, now: Now) {
     let ack = match (&rule.ack, client_event.ack) {
         (Some(Ack::Peer), Some(id)) => hub.acks.register(Requester::Session(key, id.into()), &[key], false, now.time),
@@ -86,7 +87,7 @@ fn send_back(hub: &mut Hub, key: SessionKey, event: &Event<'_>, rule: &Rule, cli
     hub.state.emit_to(receiver.as_slice(), &Event { ack, ..*event });
 }
 
-/// Sends an event to the members of a session's rooms, here and at other relays, once to each.
+/// Sends an event once to each member of a session's rooms, here and at other relays.
 fn send_to_rooms(hub: &mut Hub, key: SessionKey, event: &Event<'_>, except: Option<SessionKey>) {
     let Some(session) = hub.state.sessions.get(key) else { return };
     let (tenant, namespace, rooms) = (session.tenant, session.namespace, hub.state.room_names(session));

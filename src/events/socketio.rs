@@ -92,8 +92,8 @@ pub fn open(hub: &mut Hub, opening: &Opening<'_>, websocket: Option<ConnKey>, no
     key
 }
 
-/// Handles the packets of a POST. An error closes the session, unless it says that the session is unknown or has
-/// another transport.
+/// Handles the packets of a POST. After an error the session is closed, except if it is unknown or uses another
+/// transport.
 pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, now: Now) -> Result<(), Violation> {
     let engine = hub.state.engine_mut(key).ok_or(Error::UnknownSid)?;
     let revision = engine.revision;
@@ -121,7 +121,7 @@ pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, no
     outcome
 }
 
-/// Handles a WebSocket message. An error closes the client.
+/// Handles a WebSocket message. After an error the client is closed.
 pub fn handle_frame(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now: Now) {
     let Some(revision) = hub.state.engine_mut(key).map(|engine| engine.revision) else { return };
     let packet = match message {
@@ -247,7 +247,8 @@ fn handle_complete(
     Ok(())
 }
 
-/// Handles a client's CONNECT to a namespace: admits it, refuses it, or waits for the backend.
+/// Handles a client's CONNECT to a namespace: admits it, refuses it, or leaves its session pending until the backend
+/// decides.
 fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &str, now: Now) {
     let Some(socket) = hub.state.socket_mut(key) else { return };
     let revision = socket.engine.revision;
@@ -363,15 +364,15 @@ fn post_msg(
     post_data(hub, session, data, &list, now)
 }
 
-/// A handshake's query without the fields of Engine.IO. It is kept as long as the session.
+/// A handshake's query without the fields of Engine.IO, because it is kept as long as the session.
 fn login_query(query: &str) -> String {
     let is_login_field =
         |field: &&str| !["EIO", "transport", "t", "b64"].contains(&field.split('=').next().unwrap_or_default());
     query.split('&').filter(is_login_field).collect::<Vec<_>>().join("&")
 }
 
-/// How many messages of a client's rate joining or leaving a namespace counts for, after the first [`FREE_CHANGES`]
-/// times.
+/// The number of messages as which joining or leaving a namespace counts against a client's rate, after the first
+/// [`FREE_CHANGES`] times.
 const CHANGE_COST: u64 = 20;
 
 /// How often a client may join or leave a namespace at no cost.

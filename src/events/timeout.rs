@@ -3,8 +3,8 @@
 use super::{acknowledge::answer_event, users::finish_query};
 use crate::{acks::Requester, clock::Now, hub::Hub, state::Refusal};
 
-/// Answers the senders of events that no receiver acknowledged in time, and those of events whose user no other relay
-/// has reported in time.
+/// Answers the senders of events that no receiver has acknowledged in time, and the sessions whose user look-up has
+/// timed out.
 pub fn handle_timeout(hub: &mut Hub, now: Now) {
     for pending in hub.acks.expired(now.time) {
         if let Requester::Session(session, id) = pending.requester {

@@ -12,9 +12,9 @@ use crate::{
     state::{NamespaceId, Refusal},
 };
 
-/// Sends an event to the sessions of a user, here and at other relays: of the user `userId` in the first argument,
-/// otherwise of the sender's own user. If there is no such session, the sender gets `error_message` (docs/protocol.md,
-/// Rules).
+/// Sends an event to the sessions of a user, here and at other relays. The user is `userId` in the first argument, or
+/// the sender's own user if that is missing. If there is no such session, the sender gets `error_message`
+/// (docs/protocol.md, Rules).
 pub fn send_to_user(
     hub: &mut Hub,
     key: SessionKey,

@@ -4,7 +4,7 @@ use core::{error, fmt};
 
 use crate::{engineio, socketio, websocket::Close};
 
-/// Why a packet is refused, which ends the session. `Display` is the `message` of the answer to a POST.
+/// Why a packet is refused. The session is then closed. `Display` is the `message` of the answer to a POST.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
     /// A violation of Engine.IO.

@@ -1,4 +1,4 @@
-//! What the backend's answers say.
+//! Parsing of the backend's answers.
 
 use core::{error::Error, fmt};
 
@@ -9,12 +9,12 @@ use crate::{
     names::is_reserved,
 };
 
-/// An answer. An empty body and `{}` allow a connect, and ask for nothing else.
+/// An answer. An empty body and `{}` allow a connect and request nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer<'a> {
-    /// Whether the client may connect: the field `allow`. Without it, whether there is no `error`.
+    /// Whether the client may connect: the field `allow`, or true if neither `allow` nor `error` is present.
     pub allow: bool,
-    /// Why it may not.
+    /// The reason of a refusal, for the client.
     pub error: Option<String>,
     /// The user's id, in place of the login's.
     pub userid: Option<String>,
@@ -22,30 +22,30 @@ pub struct Answer<'a> {
     pub username: Option<String>,
     /// The acknowledgement of the event, as a JSON array of its arguments.
     pub ack: Option<&'a str>,
-    /// Events to be sent.
+    /// Events to send.
     pub emit: Vec<Emit<'a>>,
     /// Rooms that the session joins.
     pub join: Vec<String>,
     /// Rooms that the session leaves.
     pub leave: Vec<String>,
-    /// Whether the session ends.
+    /// Whether to end the session.
     pub disconnect: bool,
 }
 
-/// An event that the backend wants sent.
+/// An event to send for the backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Emit<'a> {
     /// Its name: not empty, and not one that Socket.IO reserves.
     pub event: String,
     /// Its arguments as JSON, separated by commas, without the brackets.
     pub args: &'a str,
-    /// Who receives it.
+    /// The receivers.
     pub to: To,
-    /// In which namespace, if not in the session's.
+    /// The namespace of the receivers; `None`: that of the session.
     pub namespace: Option<String>,
 }
 
-/// Who receives an event of the backend.
+/// The receivers of an event of the backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum To {
     /// The session that the call is about.
@@ -60,7 +60,7 @@ pub enum To {
     Namespace,
 }
 
-/// Why a body is not an answer.
+/// Why a body is not a valid answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnswerError {
     /// It is not UTF-8.
@@ -71,7 +71,7 @@ pub enum AnswerError {
     Field {
         /// The field.
         name: &'static str,
-        /// What its value must be.
+        /// The expected value.
         expected: &'static str,
     },
 }
@@ -105,8 +105,8 @@ impl Default for Answer<'_> {
 }
 
 impl<'a> Answer<'a> {
-    /// Reads the body of a response. Unknown fields are ignored, and a field that is `null` counts as missing, except
-    /// for `allow`, where it means no.
+    /// Reads the body of a response. Unknown fields are ignored. A field that is `null` counts as missing, except
+    /// `allow`: there `null` means `false`.
     pub fn parse(body: &'a [u8]) -> Result<Answer<'a>, AnswerError> {
         let text = core::str::from_utf8(body).map_err(|_| AnswerError::NotUtf8)?;
         let mut answer = Answer::default();

@@ -1,4 +1,4 @@
-//! The body of a call: a JSON object that says what happened, and to which session.
+//! The body of a call: a JSON object with the event and the session that it is about.
 
 use super::call::Kind;
 use crate::{
@@ -37,8 +37,8 @@ pub fn begin(state: &State, key: SessionKey, kind: Kind, rooms: &[&str]) -> Vec<
     body
 }
 
-/// Adds what a client said when it wanted to connect: the fields of its query, without the signature, and its auth
-/// payload, which is JSON or empty.
+/// Adds the login of a client: the fields of its query without the signature, and its auth payload, which is JSON or
+/// empty.
 pub fn add_login(body: &mut Vec<u8>, query: &str, auth: &str) {
     let fields = Fields::parse(query.as_bytes());
     let mut object = ObjectWriter::within(body);
@@ -46,7 +46,7 @@ pub fn add_login(body: &mut Vec<u8>, query: &str, auth: &str) {
         let mut known: Vec<&str> = Vec::new();
         out.push(b'{');
         for (name, value) in fields.iter() {
-            // A signature is a secret between the client and relay.
+            // A signature works like a password: anyone who has it can log in with it.
             if name == "sign" || known.contains(&name) || known.len() >= MOST_QUERY {
                 continue;
             }
@@ -64,7 +64,7 @@ pub fn add_login(body: &mut Vec<u8>, query: &str, auth: &str) {
     object.raw("auth", |out| out.extend_from_slice(auth.as_bytes()));
 }
 
-/// Adds a client's event. Bytes among its arguments become `{"_base64":"…"}`.
+/// Adds a client's event. Binary data in its arguments becomes `{"_base64":"…"}`.
 pub fn add_event(body: &mut Vec<u8>, event: &ClientEvent<'_>) {
     let mut object = ObjectWriter::within(body);
     object.text("name", event.name);

@@ -1,30 +1,31 @@
-//! The circuit breaker: after several failures in a row the backend gets a pause, and calls fail at once.
+//! The circuit breaker: after several failures in a row relay stops calling the backend for a while, and calls fail at
+//! once.
 
 use core::time::Duration;
 
 use super::failure::Failure;
 use crate::{clock::Time, health::Health};
 
-/// Closed while the backend answers. Open after too many failures: then one call at a time is sent after each pause, to
-/// see whether the backend has recovered.
+/// Closed while the backend answers. Open after too many failures in a row. Then one call is sent after each pause, to
+/// test whether the backend has recovered.
 #[derive(Default)]
 pub struct Breaker {
     configured: bool,
     failures: u32,
     pause: Duration,
-    /// When the next call may be sent, and why no other may.
+    /// While the breaker is open: when the next call may be sent, and the failure with which other calls fail.
     open: Option<(Time, Failure)>,
     health: Health,
 }
 
 impl Breaker {
-    /// Forgets the backend's failures: another backend is configured now, or none.
+    /// Closes the breaker and forgets all failures, because another backend is configured now, or none.
     pub fn configure(&mut self, configured: bool) {
         self.configured = configured;
         self.close();
     }
 
-    /// The backend answered.
+    /// Closes the breaker: the backend has answered.
     pub fn close(&mut self) {
         self.failures = 0;
         self.pause = Duration::ZERO;
@@ -32,8 +33,8 @@ impl Breaker {
         self.health = if self.configured { Health::Fine } else { Health::Off };
     }
 
-    /// Counts a failure. Returns whether the breaker is open now: calls that wait have failed, too. `seed` spreads the
-    /// pauses, so that relays that lost their backend at the same time do not all come back at the same time.
+    /// Counts a failure. Returns whether the breaker is open now; then the caller must fail the waiting calls as well.
+    /// `seed` varies the length of the pause, so that several relays do not all retry at the same time.
     pub fn record(&mut self, failure: &Failure, seed: u64, now: Time) -> bool {
         self.failures += 1;
         if self.failures < TOLERATED {
@@ -56,7 +57,7 @@ impl Breaker {
         self.open_until().is_none_or(|until| until <= now && in_flight == 0)
     }
 
-    /// Why calls fail at once, if they do.
+    /// The failure with which a new call fails at once. `None` if calls are accepted.
     pub fn rejects(&self, in_flight: usize, now: Time) -> Option<&Failure> {
         self.open.as_ref().filter(|_| !self.allows(in_flight, now)).map(|(_, failure)| failure)
     }

@@ -2,13 +2,13 @@
 
 use crate::{key::ClientKey, state::NamespaceId};
 
-/// Calls in one lane keep their order: a client in a namespace.
+/// A client in a namespace. Calls of one lane are sent in order, one at a time.
 pub type Lane = (ClientKey, NamespaceId);
 
-/// What a call is about.
+/// The event that a call reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A client wants to connect, and waits for the answer.
+    /// A client tries to connect, and waits for the answer.
     Connect,
     /// A session ended.
     Disconnect,
@@ -30,13 +30,13 @@ impl Kind {
 /// A call, ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Its number, by which [`Hooks`](super::Hooks) knows who waits for the answer.
+    /// Its number, under which [`Hooks`](super::Hooks) keeps the session that waits for the answer.
     pub number: u64,
-    /// The calls that must be sent before this one.
+    /// Its lane: it is sent after the earlier calls of the lane.
     pub lane: Lane,
-    /// What it is about.
+    /// The event that it reports.
     pub kind: Kind,
-    /// The header `Idempotency-Key`: every attempt has the same.
+    /// The value of the header `Idempotency-Key`, which is the same in every attempt.
     pub id: Box<str>,
     /// The body, a JSON object.
     pub body: Box<str>,

@@ -1,4 +1,4 @@
-//! Makes calls to the backend, and keeps who waits for which answer.
+//! Creates calls to the backend, and keeps for each the session that waits for the answer.
 
 use core::mem;
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ use crate::{
     state::{NamespaceId, State},
 };
 
-/// Who waits for an answer.
+/// The session that waits for an answer.
 #[derive(Debug)]
 pub enum Waiting {
     /// A session that was not admitted yet.
@@ -32,7 +32,7 @@ pub enum Waiting {
         /// The id of the acknowledgement that it wants.
         ack: Option<Box<str>>,
     },
-    /// Nobody.
+    /// No session: the answer to a disconnect is ignored.
     Disconnect,
 }
 
@@ -43,29 +43,29 @@ pub struct Connecting {
     pub session: SessionKey,
     /// Its lane.
     pub lane: Lane,
-    /// The rooms that it asked for.
+    /// The rooms of its login.
     pub rooms: Vec<Box<str>>,
     /// Its auth payload as JSON, or empty.
     pub auth: Box<str>,
-    /// For [`Hooks::disconnect_late`]: the session can no longer be described once it has ended.
+    /// The body for [`Hooks::disconnect_late`], prepared now because the session may be gone then.
     pub disconnect: Vec<u8>,
 }
 
-/// The calls to the backend: new ones, those in the queue, and who waits for which answer.
+/// The calls to the backend: new ones, queued ones, and the sessions that wait for answers.
 #[derive(Default)]
 pub struct Hooks {
     url: Option<Backend>,
     kinds: Vec<Kind>,
     last: u64,
     waiting: HashMap<u64, Waiting>,
-    /// Calls that were made since [`Hooks::submit`].
+    /// Calls that were created since the last [`Hooks::submit`].
     made: Vec<Call>,
     dispatcher: Dispatcher,
     failing: bool,
 }
 
 impl Hooks {
-    /// Applies new settings. Calls in flight are still answered.
+    /// Applies new settings. Answers to calls in flight are still handled.
     pub fn configure(&mut self, config: &config::Hooks) {
         self.dispatcher.configure(config.timeout, config.queue as usize);
         let is_wanted = |kind: &Kind| config.events.iter().any(|name| name == kind.name());
@@ -73,7 +73,7 @@ impl Hooks {
         if self.url != config.url {
             self.url.clone_from(&config.url);
             self.dispatcher.reset(self.url.is_some());
-            // Another backend that has not been called yet does not "answer again".
+            // Otherwise the log would say that a new backend "answers again" before it was called.
             self.failing = false;
         }
     }
@@ -92,7 +92,8 @@ impl Hooks {
         self.url.is_some() && self.kinds.contains(&kind)
     }
 
-    /// Asks whether a session may connect. Until the answer comes it is pending: no other client sees it.
+    /// Queues the call that asks the backend whether a session may connect. The session is pending until the answer
+    /// arrives.
     pub fn connect(
         &mut self,
         state: &mut State,
@@ -117,7 +118,8 @@ impl Hooks {
         self.call(state, lane, Kind::Connect, body, Waiting::Connect(connecting.into()));
     }
 
-    /// Sends a client's event to the backend. Returns false if events are not sent there: the event is unknown then.
+    /// Sends a client's event to the backend. Returns false if events are not sent to the backend; the caller must then
+    /// refuse the event as unknown.
     #[must_use]
     pub fn message(&mut self, state: &mut State, session: SessionKey, event: &ClientEvent<'_>) -> bool {
         if !self.asks_messages() {
@@ -131,7 +133,7 @@ impl Hooks {
         true
     }
 
-    /// Tells the backend that a session is about to end.
+    /// Queues the disconnect call for a session that is about to end.
     pub fn disconnect(&mut self, state: &mut State, session: SessionKey) {
         let Some(namespace) = state.sessions.get(session).map(|session| session.namespace) else { return };
         if !self.asks(state, namespace, Kind::Disconnect) {
@@ -142,7 +144,7 @@ impl Hooks {
         }
     }
 
-    /// Tells the backend that a session, which it has just admitted, had already ended. `body` is
+    /// Queues the disconnect call for a session that had already ended when the backend admitted it. `body` is
     /// [`Connecting::disconnect`].
     pub fn disconnect_late(&mut self, state: &mut State, lane: Lane, body: Vec<u8>) {
         if self.asks(state, lane.1, Kind::Disconnect) {
@@ -163,12 +165,12 @@ impl Hooks {
         !self.made.is_empty()
     }
 
-    /// Whether no call is being made, waits, or is in flight.
+    /// Whether there is no call: none new, none queued and none in flight.
     pub fn is_empty(&self) -> bool {
         self.made.is_empty() && self.dispatcher.is_empty()
     }
 
-    /// Queues the calls that were made. Returns those that failed at once.
+    /// Moves new calls to the queue. Returns those that failed at once.
     pub fn submit(&mut self, now: Time) -> Vec<Finished> {
         let submit = |call: Call| {
             let number = call.number;
@@ -177,12 +179,12 @@ impl Hooks {
         mem::take(&mut self.made).into_iter().filter_map(submit).collect()
     }
 
-    /// Who waits for the answer to a call that has finished. Each call is taken once.
+    /// Removes and returns the session that waits for the answer to a finished call.
     pub fn take(&mut self, number: u64) -> Option<Waiting> {
         self.waiting.remove(&number)
     }
 
-    /// Whether a call waits only for a connection.
+    /// Whether a call could be sent now if there were a connection.
     pub fn has_ready(&self) -> bool {
         self.dispatcher.has_ready()
     }
@@ -192,18 +194,18 @@ impl Hooks {
         self.dispatcher.can_send(now)
     }
 
-    /// The next call to be sent. Report what comes of it with [`Hooks::handle_response`] or [`Hooks::handle_trouble`].
+    /// The next call to be sent. Report the result with [`Hooks::handle_response`] or [`Hooks::handle_trouble`].
     pub fn poll_send(&mut self, now: Time) -> Option<&Call> {
         self.dispatcher.poll_send(now)
     }
 
-    /// Takes the response to a call. Returns the calls that are over.
+    /// Handles the response to a call. Returns the finished calls.
     pub fn handle_response(&mut self, number: u64, response: Response, now: Time) -> Vec<Finished> {
         self.dispatcher.handle_response(number, response, now)
     }
 
-    /// An attempt brought no response. Returns the calls that are over: none if the call is tried again, all that wait
-    /// if the backend is down.
+    /// Handles an attempt without a response. Returns the finished calls: none if the call is retried, all waiting ones
+    /// if this opens the breaker.
     pub fn handle_trouble(&mut self, number: u64, trouble: Trouble, now: Time) -> Vec<Finished> {
         self.dispatcher.handle_trouble(number, trouble, now)
     }
@@ -218,12 +220,12 @@ impl Hooks {
         self.dispatcher.poll_expired(now)
     }
 
-    /// When the next call times out, in flight or waiting. Nothing else is due while no call can be sent.
+    /// When the next call times out, in flight or waiting. This is the only deadline while no call can be sent.
     pub fn expiry(&self) -> Time {
         self.dispatcher.expiry()
     }
 
-    /// When something must be done if nothing happens before.
+    /// The next deadline: a time-out, a retry, or a call that can be sent.
     pub fn deadline(&self) -> Time {
         self.dispatcher.deadline()
     }
@@ -233,7 +235,7 @@ impl Hooks {
         self.dispatcher.health()
     }
 
-    /// The backend's health, if it began or ceased to fail since this was called last.
+    /// The backend's health, if it started or stopped failing since the last call of this method.
     pub fn poll_health_change(&mut self) -> Option<&Health> {
         let failing = self.dispatcher.health().reason().is_some();
         let changed = failing != mem::replace(&mut self.failing, failing);

@@ -1,4 +1,4 @@
-//! The queue: which call is sent when, and when the backend gets a pause.
+//! The queue of calls: decides which call is sent when.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,18 +13,18 @@ use super::{
 };
 use crate::{clock::Time, health::Health, http::response::Response};
 
-/// A call that is over.
+/// A finished call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
     /// Its number.
     pub number: u64,
-    /// The body of the answer, or why there is none.
+    /// The body of the answer, or the failure.
     pub result: Result<Vec<u8>, Failure>,
 }
 
 impl Finished {
-    /// The parsed answer. (A body that is not an answer has become a [`Failure`] already, except for a disconnect's,
-    /// which nobody reads.)
+    /// The parsed answer. An invalid body counts as a refusal. It occurs only in answers to disconnects, which are
+    /// ignored; for other calls it is a [`Failure`].
     pub fn answer(&self) -> Result<Answer<'_>, &Failure> {
         let refusal = |_| Answer { allow: false, ..Answer::default() };
         self.result.as_ref().map(|body| Answer::parse(body).unwrap_or_else(refusal))
@@ -38,24 +38,24 @@ pub struct Stats {
     pub sent: u64,
     /// Attempts after a call's first.
     pub retried: u64,
-    /// Calls without an answer.
+    /// Calls that got no usable answer.
     pub failed: u64,
-    /// Calls that the full queue did not take; they count as failed, too.
+    /// Calls that were refused because the queue was full. They count as failed as well.
     pub refused: u64,
 }
 
-/// The calls that wait and those that are in flight.
+/// The calls that wait or are in flight.
 #[derive(Default)]
 pub struct Dispatcher {
     timeout: Duration,
     most: usize,
     calls: HashMap<u64, Entry>,
     lanes: Lanes,
-    /// Calls that are sent again at that time.
+    /// The lanes whose first call is retried, by the time of the retry and the number of the call.
     retries: BTreeMap<(Time, u64), Lane>,
-    /// Calls in flight, by when they must be answered.
+    /// Calls in flight, by their deadlines.
     sent: BTreeSet<(Time, u64)>,
-    /// Calls somebody waits for, by when they fail if they are not in flight by then.
+    /// Connects and messages, by the time at which they fail unless they are in flight then.
     overdue: BTreeSet<(Time, u64)>,
     bytes: usize,
     breaker: Breaker,
@@ -69,23 +69,23 @@ struct Entry {
     since: Time,
     /// When the attempt that is in flight times out.
     deadline: Option<Time>,
-    /// When the call fails if it is not in flight by then.
+    /// When the call fails unless it is in flight then.
     overdue: Option<Time>,
 }
 
 impl Dispatcher {
-    /// Sets how long an attempt may take, and how many calls may wait.
+    /// Sets the time limit of an attempt, and the limit of calls that wait or are in flight.
     pub fn configure(&mut self, timeout: Duration, most: usize) {
         self.timeout = timeout;
         self.most = most;
     }
 
-    /// Forgets the backend's failures: another backend is configured now, or none.
+    /// Closes the breaker and forgets all failures, because another backend is configured now, or none.
     pub fn reset(&mut self, configured: bool) {
         self.breaker.configure(configured);
     }
 
-    /// Calls that wait or are in flight.
+    /// The number of calls that wait or are in flight.
     pub fn len(&self) -> usize {
         self.calls.len()
     }
@@ -100,16 +100,17 @@ impl Dispatcher {
         self.breaker.health()
     }
 
-    /// What a call that is not over is about.
+    /// The kind of an unfinished call.
     pub fn kind(&self, number: u64) -> Option<Kind> {
         self.calls.get(&number).map(|entry| entry.call.kind)
     }
 
-    /// Queues a call, or says why it fails at once.
+    /// Queues a call, or returns the failure with which it fails at once.
     pub fn submit(&mut self, call: Call, now: Time) -> Result<(), Failure> {
         let (waiting, held) = self.lanes.size(call.lane);
         let size = call.body.len();
-        // A disconnect is queued even if much waits: a session has only one, and its other calls are over.
+        // A disconnect is queued even if the queue is full, up to twice its size: it is the only one and the last call
+        // of its session.
         let last = call.kind == Kind::Disconnect;
         // Messages leave a tenth of the queue for connects.
         let most = if call.kind == Kind::Message { self.most - self.most / 10 } else { self.most };
@@ -136,7 +137,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Whether a call waits only for a connection.
+    /// Whether a call could be sent now if there were a connection.
     pub fn has_ready(&self) -> bool {
         self.lanes.has_ready() && self.sent.len() < MOST_SENT && self.breaker.open_until().is_none()
     }
@@ -170,8 +171,8 @@ impl Dispatcher {
         Some(&entry.call)
     }
 
-    /// Takes the response to a call. Only 502 to 504 count as failures of the backend: other statuses say that it is
-    /// alive and refuses this call, and one client's calls must not open the breaker for all.
+    /// Handles the response to a call. Only 502 to 504 count as failures of the backend: with other statuses it is
+    /// alive and refuses this call, and the calls of one client must not open the breaker for all.
     pub fn handle_response(&mut self, number: u64, response: Response, now: Time) -> Vec<Finished> {
         match response.status {
             200..300 => match Answer::parse(&response.body) {
@@ -194,7 +195,7 @@ impl Dispatcher {
         self.finish(number, Err(failure)).into_iter().collect()
     }
 
-    /// An attempt brought no response.
+    /// Handles an attempt without a response.
     pub fn handle_trouble(&mut self, number: u64, trouble: Trouble, now: Time) -> Vec<Finished> {
         let delivery = match trouble {
             Trouble::NoConnection(_) => Delivery::NotSent,
@@ -229,9 +230,9 @@ impl Dispatcher {
         first(&self.sent).min(first(&self.overdue))
     }
 
-    /// When something must be done if nothing happens before.
+    /// The next deadline: a time-out, a retry, or a call that can be sent.
     pub fn deadline(&self) -> Time {
-        // Nothing is sent before an answer comes.
+        // No call can be sent before one in flight ends.
         if self.sent.len() >= MOST_SENT || (self.breaker.open_until().is_some() && !self.sent.is_empty()) {
             return self.expiry();
         }
@@ -269,7 +270,8 @@ impl Dispatcher {
         finished
     }
 
-    /// Fails the calls that wait, since nobody should wait for a backend that is down. Disconnects wait on.
+    /// Fails the waiting calls, because clients should not wait for a backend that is down. Disconnects stay in the
+    /// queue.
     fn fail_waiting(&mut self, failure: &Failure) -> Vec<Finished> {
         let waits = |entry: &Entry| entry.deadline.is_none() && entry.call.kind != Kind::Disconnect;
         let mut numbers: Vec<u64> =
@@ -279,7 +281,7 @@ impl Dispatcher {
         numbers.into_iter().filter_map(|number| self.finish(number, Err(failure.clone()))).collect()
     }
 
-    /// The attempt is over, the call is not.
+    /// Ends an attempt, but not the call.
     fn end_attempt(&mut self, number: u64) {
         if let Some(entry) = self.calls.get_mut(&number)
             && let Some(deadline) = entry.deadline.take()
@@ -305,7 +307,7 @@ impl Dispatcher {
     }
 }
 
-/// Calls in flight at a time, which is as many connections.
+/// Calls in flight at a time. Each has a connection of its own.
 const MOST_SENT: usize = 32;
 /// Calls of one lane that may wait.
 const MOST_IN_LANE: usize = 500;

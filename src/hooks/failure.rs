@@ -10,9 +10,9 @@ use crate::{http::response::Malformed, state::Refusal};
 pub enum Failure {
     /// The queue is full, or the call waited too long to be sent.
     Busy,
-    /// There was no connection, with the operating system's reason.
+    /// No connection could be opened; with the error of the operating system.
     NoConnection(String),
-    /// A connection that was kept from an earlier call ended without a response.
+    /// A reused connection ended without a response.
     Closed,
     /// The response did not come within `hooks.timeout`.
     Timeout,
@@ -25,7 +25,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// What the client that waits for the answer gets to read.
+    /// The refusal that the waiting client gets.
     pub fn refusal(&self) -> Refusal {
         match self {
             Failure::Busy => Refusal::BackendBusy,
@@ -50,13 +50,13 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
-/// Why an attempt to send a call brought no response.
+/// Why an attempt to send a call got no usable response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// There was no connection, so the backend has seen nothing of the call.
+    /// No connection could be opened, so the backend has received nothing of the call.
     NoConnection(String),
-    /// A connection that was kept from an earlier call ended before anything came back: most likely the backend had
-    /// just closed it, and has not seen the call.
+    /// A reused connection ended before any response. Most likely the backend had just closed it, and has not received
+    /// the call.
     Stale,
     /// The response did not come within `hooks.timeout`.
     Timeout,

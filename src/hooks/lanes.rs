@@ -40,23 +40,25 @@ impl Lanes {
         !self.ready.is_empty()
     }
 
-    /// Takes the next call to be sent. Its lane is not ready again before the call is removed or marked as ready.
+    /// Takes the next call to send. Its lane is ready again only after the call is removed, or after
+    /// [`Lanes::mark_ready`] or [`Lanes::mark_next`].
     pub fn next_ready(&mut self) -> Option<u64> {
         let lane = self.ready.pop_front()?;
         self.lanes.get(&lane)?.numbers.front().copied()
     }
 
-    /// The first call of a lane can be sent again, after those of other lanes.
+    /// Marks the first call of a lane to be sent again, after those of other lanes.
     pub fn mark_ready(&mut self, lane: Lane) {
         self.ready.push_back(lane);
     }
 
-    /// The first call of a lane is the next to be sent.
+    /// Marks the first call of a lane to be sent next.
     pub fn mark_next(&mut self, lane: Lane) {
         self.ready.push_front(lane);
     }
 
-    /// Removes a call, which was on its way or was not. The next of its lane becomes ready if the call was the first.
+    /// Removes a call. If it was the first of its lane, the next one becomes ready. `in_flight` says whether the call
+    /// was in flight, so that its lane was not ready.
     pub fn remove(&mut self, lane: Lane, number: u64, bytes: usize, in_flight: bool) {
         let Some(calls) = self.lanes.get_mut(&lane) else { return };
         let first = calls.numbers.front() == Some(&number);

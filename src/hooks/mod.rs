@@ -1,9 +1,9 @@
 //! Calls to the business backend: one HTTP POST for each connect, disconnect and message (docs/hooks.md).
 //!
-//! [`Hooks`] writes the calls, queues them, and remembers who waits for which answer. It has no socket: the server asks
-//! [`Hooks::poll_send`] what to send, and reports the response or the [`Trouble`] there was instead. Calls of one
-//! [`Lane`] (a client in a namespace) are sent one after the other, in order. Lanes take turns. The queue is bounded in
-//! calls and bytes, for each lane and in all.
+//! [`Hooks`] encodes the calls, queues them, and keeps for each the session that waits for the answer. It has no
+//! socket: the server takes calls from [`Hooks::poll_send`], sends them, and reports the response or the [`Trouble`].
+//! Calls of one [`Lane`] (a client in a namespace) are sent one after the other, in order. Lanes take turns. The queue
+//! is bounded in calls and bytes, for each lane and in all.
 
 pub mod answer;
 pub mod body;

@@ -5,32 +5,32 @@ use core::time::Duration;
 use super::call::Kind;
 use crate::clock::Time;
 
-/// How far an attempt came that failed.
+/// How far a failed attempt got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// The backend has not seen the call.
+    /// The backend has not received the call.
     NotSent,
-    /// It most likely has not: the call went into a connection that the backend was closing.
+    /// The backend has most likely not received the call: it was closing the connection.
     ProbablyNotSent,
-    /// It may have handled the call.
+    /// The backend may have handled the call.
     MaybeSent,
 }
 
 /// The attempts at a call so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempts {
-    /// What the call is about.
+    /// The kind of the call.
     pub kind: Kind,
-    /// How many there were.
+    /// The number of attempts.
     pub count: u32,
     /// When the call was queued.
     pub since: Time,
 }
 
-/// What happens to a call after an attempt that failed.
+/// The decision about a call after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// It is sent again without a pause. This says nothing about the backend's health.
+    /// It is sent again without a pause. The attempt does not count as a failure of the backend.
     AtOnce,
     /// It is sent again after a pause.
     After(Duration),
@@ -39,8 +39,9 @@ pub enum Retry {
 }
 
 impl Attempts {
-    /// What happens after the last attempt. Only connects and disconnects may be sent twice: a message may have had its
-    /// effect. Nobody waits for a disconnect, so it gets more time than `timeout`, the configured one.
+    /// Decides what happens after the last attempt. If the backend may have received the call, only connects and
+    /// disconnects are sent again: a message may already have had its effect. Retries end after `timeout` (the
+    /// configured one), or later for disconnects, because no client waits for them.
     pub fn retry(self, delivery: Delivery, timeout: Duration, now: Time) -> Retry {
         let Attempts { kind, count, since } = self;
         if delivery == Delivery::ProbablyNotSent && count == 1 {

@@ -8,7 +8,7 @@ use super::error::{Error, Syntax};
 #[derive(Debug, Default)]
 pub struct Chunked {
     body: Vec<u8>,
-    /// Encoded bytes that are decoded.
+    /// The number of encoded bytes that were decoded.
     taken: usize,
     state: State,
 }
@@ -18,7 +18,7 @@ enum State {
     /// The next line is a chunk's size.
     #[default]
     Size,
-    /// A chunk's data: bytes to come.
+    /// A chunk's data: the number of missing bytes.
     Data(u64),
     /// The CR LF that ends a chunk's data.
     DataEnd,

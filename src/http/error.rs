@@ -25,7 +25,7 @@ pub enum Error {
     VersionNotSupported,
 }
 
-/// What is wrong with the bytes of a request or of a chunked body.
+/// A syntax error in a request or a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Syntax {
     /// The request line, or something that has no variant of its own.

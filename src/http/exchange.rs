@@ -35,9 +35,9 @@ pub struct Exchange {
     written: usize,
     phase: Phase,
     deadline: Time,
-    /// When the body that is arriving must be complete, however steadily it arrives.
+    /// When the body must be complete, even if bytes keep arriving.
     body_deadline: Time,
-    /// What the reply to the current request says about the connection.
+    /// Whether the connection stays open after the reply to the current request.
     connection: Connection,
     /// Whether the current request is HEAD.
     head_only: bool,
@@ -47,14 +47,14 @@ pub struct Exchange {
 /// A request that is answered later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parked {
-    /// An Engine.IO poll, which waits for packets without a limit.
+    /// An Engine.IO poll, which waits for packets without a time limit.
     Poll {
         /// The client whose packets it waits for.
         client: ClientKey,
         /// The `Origin` of the page that may read the answer; empty if the request has none.
         origin: Box<str>,
     },
-    /// A page of the message log, which waits for the disk, up to `limits.request_timeout`.
+    /// A page that waits for the disk (message log) or for Redis (look-ups), up to `limits.request_timeout`.
     Page,
     /// The upgrade to a WebSocket, which waits until the backend admits the client.
     Login {
@@ -79,7 +79,7 @@ enum Phase {
     Closing,
 }
 
-/// What the owner must do after [`Exchange::handle_timeout`].
+/// The action that [`Exchange::handle_timeout`] asks of the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timeout {
     /// Nothing: the deadline has moved, see [`Exchange::poll_timeout`].
@@ -189,7 +189,7 @@ impl Exchange {
         Some(parked)
     }
 
-    /// Whether a poll or a login is parked: those are given up when the client closes its side of the connection.
+    /// Whether a poll or a login is parked. Those are dropped when the client closes its sending side.
     pub fn ends_with_peer(&self) -> bool {
         matches!(self.parked, Some(Parked::Poll { .. } | Parked::Login { .. }))
     }
@@ -250,7 +250,7 @@ impl Exchange {
             return Timeout::Early;
         }
         if self.parked.take().is_some() {
-            // The page may still arrive; it must not become the reply to the next request.
+            // The page may still arrive. It must not become the reply to a later request, so this one is the last.
             self.connection = Connection::Ends;
             self.reply(&Reply::refusal(503, "the disk does not answer"), now);
             return Timeout::Replied;
@@ -264,8 +264,8 @@ impl Exchange {
         }
     }
 
-    /// Writes the queued replies. Once the connection is closing, a client that reads nothing within
-    /// `limits.request_timeout` is cut off; one that reads slowly is not.
+    /// Writes the queued replies. Once the connection is closing, a client that reads nothing for
+    /// `limits.request_timeout` is disconnected; each byte that it reads extends the deadline.
     pub fn write_to(&mut self, out: &mut impl Write, limits: &Limits, now: Now) -> io::Result<Flushed> {
         let before = self.written;
         let flushed = self.write(out)?;
@@ -302,7 +302,7 @@ impl Exchange {
         self.input.extend_from_slice(unread);
     }
 
-    /// The unsent output and the input behind the current request, for the protocol that takes over the connection.
+    /// The unsent output and the input after the current request, for the protocol that takes over the connection.
     pub fn into_parts(mut self) -> (Vec<u8>, Vec<u8>) {
         self.output.drain(..self.written);
         self.input.drain(..self.start);
@@ -347,7 +347,7 @@ impl Exchange {
     }
 }
 
-/// What the reply to a request says about the connection.
+/// Whether the connection stays open after the reply to a request.
 fn connection(head: &Head<'_>) -> Connection {
     match (head.keep_alive, head.http11) {
         (false, _) => Connection::Ends,

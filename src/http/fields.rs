@@ -33,7 +33,7 @@ impl<'a> Fields<'a> {
         while begin < encoded.len() {
             let end = memchr(b'&', &encoded[begin..]).map_or(encoded.len(), |at| begin + at);
             if begin < end {
-                // Names are short: a byte loop ends before memchr has started.
+                // Names are short: a byte loop finds the end faster than memchr.
                 let name_end = encoded[begin..end].iter().position(|byte| *byte == b'=').map_or(end, |at| begin + at);
                 let name = part(begin, name_end);
                 pairs.push((name, part(end.min(name_end + 1), end)));
@@ -43,7 +43,7 @@ impl<'a> Fields<'a> {
         Fields { pairs }
     }
 
-    /// The first value of `name`, or an empty string: everywhere in relay, an absent field and an empty one mean the same.
+    /// The first value of `name`. An absent field is an empty string, because relay does not distinguish the two.
     pub fn get(&self, name: &str) -> &str {
         self.pairs.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
@@ -66,7 +66,8 @@ fn next_escape(encoded: &[u8], begin: usize) -> usize {
 
 /// Decodes a name or value whose first `%` or `+` is at `first`.
 ///
-/// form_urlencoded grows its result byte by byte: with it, a notification costs 5,800 instructions more than its 11,100.
+/// form_urlencoded grows its result byte by byte: with it, a notification would take 16,900 instructions instead of
+/// 11,100.
 fn decode(encoded: &[u8], first: usize) -> Cow<'_, str> {
     let mut out = Vec::with_capacity(encoded.len());
     let (plain, mut rest) = encoded.split_at(first);

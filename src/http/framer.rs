@@ -1,4 +1,4 @@
-//! The border between one request and the next (RFC 9112 section 6).
+//! Finds where a request ends and the next one begins (RFC 9112 section 6).
 
 use super::{
     chunked::Chunked,
@@ -12,9 +12,9 @@ use crate::limits::Limits;
 pub struct Framer {
     /// Bytes of the head, once it is complete; before that 0.
     pub head: usize,
-    /// Bytes in which the end of the head was not found.
+    /// The number of bytes that were searched for the end of the head.
     scanned: usize,
-    /// The length of the request, once it is known.
+    /// The length of the request, or 0 while it is unknown.
     need: usize,
     /// The decoder of the current body, and of the last one until the next request.
     pub chunked: Option<Chunked>,

@@ -30,7 +30,7 @@ impl Reply {
         Reply::new(status, JSON, body)
     }
 
-    /// The JSON document that tells a client why its request failed: `{"code":0,"msg":message,"data":""}`
+    /// The JSON document for a failed request, with the reason for the client: `{"code":0,"msg":message,"data":""}`
     /// (`docs/protocol.md`, Notifications).
     pub fn refusal(status: u16, message: &str) -> Reply {
         let mut body = String::from("{\"code\":0,\"msg\":");
@@ -93,7 +93,7 @@ impl From<Error> for Reply {
     }
 }
 
-/// What happens to the connection after a reply (RFC 9112 section 9.3).
+/// Whether a connection stays open after a reply (RFC 9112 section 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connection {
     /// It stays open, which is the default of HTTP/1.1.

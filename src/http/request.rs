@@ -23,8 +23,8 @@ pub struct Request<'a> {
 
 /// A request line and the headers that relay uses. An absent header is an empty string.
 ///
-/// Headers are `str`: a value that is not UTF-8 is an empty string too, except in `Referer` and `User-Agent`, where U+FFFD
-/// stands for what cannot be decoded.
+/// Headers are `str`: a value that is not UTF-8 counts as absent, except in `Referer` and `User-Agent`, where U+FFFD
+/// replaces invalid bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Head<'a> {
     /// The method, as sent: methods are case-sensitive (RFC 9110 section 9.1).
@@ -100,7 +100,7 @@ impl<'a> Head<'a> {
         Ok(Some((head, length)))
     }
 
-    /// The path, percent-decoded (RFC 3986 section 2.1); what is not UTF-8 becomes U+FFFD.
+    /// The path, percent-decoded (RFC 3986 section 2.1). U+FFFD replaces bytes that are not UTF-8.
     pub fn path(&self) -> Cow<'a, str> {
         match self.raw_path.contains('%') {
             true => percent_encoding::percent_decode_str(self.raw_path).decode_utf8_lossy(),
@@ -235,7 +235,7 @@ fn has_token(list: &str, token: &str) -> bool {
 fn parse_error(error: httparse::Error, bytes: &[u8]) -> Error {
     match error {
         httparse::Error::TooManyHeaders => Error::HeadTooLarge,
-        // httparse reports a space too many as a wrong version as well.
+        // httparse also reports an extra space as a wrong version.
         httparse::Error::Version if names_version(bytes) => Error::VersionNotSupported,
         httparse::Error::HeaderName => Syntax::HeaderName.into(),
         httparse::Error::HeaderValue => Syntax::HeaderValue.into(),

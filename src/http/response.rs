@@ -50,7 +50,7 @@ pub enum Malformed {
     BodyTooLarge,
     /// The chunked body is malformed (RFC 9112 section 7.1).
     Chunks,
-    /// The connection was closed within the response.
+    /// The connection was closed in the middle of the response.
     Incomplete,
     /// The connection was closed before the response.
     Missing,
@@ -131,7 +131,7 @@ impl Reader {
             Framing::Close => None,
         };
         Ok(complete.map(|(body, length)| {
-            // Bytes behind the response belong to no request: the connection is out of step.
+            // Bytes after the response belong to no request, so the connection cannot be reused.
             let reusable = head.keep_alive && coded.len() as u64 == length;
             Response { status: head.status, body, reusable }
         }))

@@ -11,8 +11,8 @@ use crate::{
 };
 
 impl Hub {
-    /// Ends a session by decision of relay, an operator or the backend. A Socket.IO client stays in its other
-    /// namespaces; another client is closed with `close`.
+    /// Ends a session after a reload, or at the request of an operator or the backend. A Socket.IO client stays in its
+    /// other namespaces; any other client is closed with `close`.
     pub fn expel(&mut self, key: SessionKey, close: Close, now: Now) {
         let Some(client) = self.state.sessions.get(key).map(|session| session.client) else { return };
         match self.state.is_socketio(client) {
@@ -21,9 +21,9 @@ impl Hub {
         }
     }
 
-    /// Ends a client's sessions, and queues the close frame `last`, if any, behind its other frames. `announce` allows
-    /// messages to the rooms of sessions with `watch_quit` (docs/protocol.md, user_quit). The client stays until
-    /// [`Hub::remove`].
+    /// Ends a client's sessions, and queues the close frame `last`, if any, after its other frames. If `announce` is
+    /// set, sessions with `watch_quit` publish the `user_quit` message to their rooms (docs/protocol.md, user_quit).
+    /// The client stays until [`Hub::remove`].
     pub fn end(&mut self, key: ClientKey, last: Option<Close>, announce: bool) {
         self.leave_all(key, announce);
         self.state.queue_last(key, last);
@@ -46,13 +46,13 @@ impl Hub {
         }
     }
 
-    /// Ends a session: tells the backend and other relays, writes the log line, removes the session, and publishes the
-    /// `user_quit` message to its rooms if it has `watch_quit` and `announce` is set. The caller removes it from its
-    /// client.
+    /// Ends a session: queues the disconnect call to the backend and the removal of the presence record, writes the
+    /// line to `client.log`, removes the session, and publishes the `user_quit` message to its rooms if it has
+    /// `watch_quit` and `announce` is set. The caller removes it from its client.
     pub(crate) fn leave_session(&mut self, session: SessionKey, announce: bool) {
         let Some(pending) = self.state.sessions.get(session).map(|session| session.pending) else { return };
         if pending {
-            // It was never admitted, so there is nothing to undo.
+            // It was never admitted: it has no room, no presence record and no line in the log.
             return self.state.remove_session(session);
         }
         let now = self.state.now;
@@ -84,8 +84,8 @@ impl Hub {
         self.state.drop_session(key, session, now);
     }
 
-    /// Handles the end of a client's connection. The client is removed, unless its Engine.IO session can go on without
-    /// this connection (a failed probe, a poll).
+    /// Handles the end of a client's connection. Removes the client, unless its Engine.IO session can go on without
+    /// this connection (a failed probe, or a connection without a pending poll).
     pub fn handle_end(&mut self, key: ClientKey, conn: ConnKey, announce: bool) {
         let gone = self.state.engine_mut(key).is_none_or(|engine| engine.handle_end(conn));
         if gone {

@@ -42,8 +42,9 @@ pub struct Login<'a> {
 }
 
 impl Hub {
-    /// Admits a plain WebSocket client to a namespace, or returns the refusal. The flag says whether the decision is up
-    /// to the backend: it follows as [`super::Effect::Admit`] or [`super::Effect::Refuse`].
+    /// Admits a plain WebSocket client to a namespace, or returns the refusal. The flag is true while the decision of
+    /// the backend is pending; it arrives as [`Effect::Admit`](super::Effect::Admit) or
+    /// [`Effect::Refuse`](super::Effect::Refuse).
     pub fn admit(
         &mut self,
         namespace: &str,
@@ -73,8 +74,9 @@ impl Hub {
         }
     }
 
-    /// Creates a session for a client in a namespace, or returns the refusal. The session is pending if the backend
-    /// decides. `query` and `auth` are those of the client, for the backend.
+    /// Creates a session for a client in a namespace, or returns the refusal. If the backend decides about logins, the
+    /// session is pending. `query` and `auth` are the client's query and auth payload, which the call to the backend
+    /// includes.
     pub(crate) fn admit_session(
         &mut self,
         client: ClientKey,
@@ -118,7 +120,8 @@ impl Hub {
         Ok(session)
     }
 
-    /// Completes the login of an admitted session: counts it, and reports it to the features.
+    /// Completes the login of an admitted session: registers its user, counts it, queues its presence record, and
+    /// writes the line to `client.log`.
     pub(crate) fn complete_login(&mut self, key: SessionKey, userid: &str, now: Now) {
         self.state.register_user(key, userid);
         self.state.stats.logins += 1;
@@ -148,8 +151,8 @@ impl Hub {
         let namespace = &self.state.namespaces[namespace as usize];
         if namespace.config.auth != Auth::Sign {
             let tenant = self.state.any_tenant(namespace.open_source()).ok_or(Refusal::SourceUnknown)?;
-            // Without a signature, `room_ids` counts only if clients may choose their rooms. With auth = "hook" the
-            // backend gets it and decides.
+            // Without a signature, `room_ids` is used only if clients may choose their rooms. With auth = "hook" it is
+            // sent to the backend, which decides.
             let uses_rooms = namespace.config.join || namespace.config.auth == Auth::Hook;
             let rooms = match uses_rooms && !login.room_ids.is_empty() {
                 true => Some(self.login_rooms(login.room_ids)?),
@@ -197,7 +200,7 @@ impl Hub {
         });
     }
 
-    /// Writes a line to `client.log`: a session has begun, or has ended after `seconds`.
+    /// Writes a line about a session to `client.log`. `seconds` is how long it lasted, once it has ended.
     pub(crate) fn record_visit(&mut self, event: &'static str, key: SessionKey, seconds: Option<u64>) {
         let Some(session) = self.state.sessions.get(key).filter(|_| self.log.is_on()) else { return };
         let info = self.state.info(key, session);

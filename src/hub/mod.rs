@@ -1,9 +1,9 @@
 //! The hub: [`State`] and the features side by side, and the operations that involve several of them.
 //!
-//! To publish a message is to deliver it to members, write it to the message log and send it to other relays. A login
-//! asks the backend, joins rooms and is counted. The hub only calls the features in the right order. Input from outside
-//! is handled one floor above, by functions of the hub: [`api`](crate::api) for HTTP requests,
-//! [`events`](crate::events) for clients, answers to hooks, and other relays.
+//! For example, to publish a message, the hub delivers it to the members of its rooms, writes it to the message log and
+//! sends it to other relays. The hub itself only calls the features in the right order. Input from outside is handled
+//! one floor above, by functions of the hub: [`api`](crate::api) for HTTP requests, [`events`](crate::events) for
+//! clients, answers to hooks, and other relays.
 
 pub mod leave;
 pub mod login;
@@ -32,7 +32,7 @@ pub struct Hub {
     pub log: MessageLog,
     /// Calls to the backend.
     pub hooks: Hooks,
-    /// The connections to other relays over Redis.
+    /// Other relays, which are reached over Redis.
     pub cluster: Cluster,
     /// Today's logins.
     pub presence: Presence,
@@ -41,8 +41,8 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A hub without clients. `first` is the message id before the first one. `secret` is the key of session ids and
-    /// must be random.
+    /// A hub without clients. The first message gets the id after `first`. `secret` is the key of session ids and must
+    /// be random.
     pub fn new(config: Rc<Config>, first: MessageId, secret: [u8; 32]) -> Hub {
         let mut hub = Hub {
             state: State::new(first, secret),
@@ -56,8 +56,9 @@ impl Hub {
         hub
     }
 
-    /// Applies a configuration. Sessions whose source or namespace is no longer configured are closed. A changed key
-    /// takes effect with the next login, a changed rule with the next event.
+    /// Applies a configuration. Sessions are closed if their namespace is no longer configured, or if they have a
+    /// signed login and their source is not. A changed key takes effect with the next login, a changed rule with the
+    /// next event.
     pub fn reload(&mut self, config: Rc<Config>, now: Now) {
         self.hooks.configure(&config.hooks);
         for session in self.state.reload(config) {

@@ -26,15 +26,15 @@ pub enum Origin {
 }
 
 impl Hub {
-    /// Publishes a backend's message to rooms, in their order, here and at other relays. On return it is in the outbox
-    /// of every member of this relay and in the message log's buffer.
+    /// Publishes a backend's message to rooms, in their order, here and at other relays. When this returns, the message
+    /// is in the outbox of every local member and in the buffer of the message log. Returns its id in the first room.
     pub fn publish(&mut self, tenant: TenantId, rooms: &Rooms<'_>, data: Data<'_>, filename: &str) -> MessageId {
         let names: SmallVec<[&str; 2]> = rooms.iter().map(RoomId::as_str).collect();
         self.publish_from(Origin::Backend, tenant, &names, data, filename)
     }
 
-    /// Publishes a message here and at other relays. `origin` is not [`Origin::Cluster`]: such
-    /// messages stay here.
+    /// Publishes a message here and at other relays. `origin` must not be [`Origin::Cluster`]: a message from Redis
+    /// must not be published to Redis again.
     pub(crate) fn publish_from(
         &mut self,
         origin: Origin,
@@ -53,7 +53,8 @@ impl Hub {
         id
     }
 
-    /// Publishes a message to the members of this relay and to its message log. `id` is the one in the first room.
+    /// Publishes a message to the members of this relay and to its message log. `id` is its id in the first room; the
+    /// ids in the other rooms follow from it ([`MessageId::part`]).
     pub(crate) fn publish_here(
         &mut self,
         origin: Origin,
@@ -87,7 +88,7 @@ impl Hub {
     pub fn emit(&mut self, tenant: TenantId, namespace: &str, target: &Target<'_>, event: &Event<'_>) -> usize {
         let Some(id) = self.state.find_namespace(namespace) else { return 0 };
         let reached = self.state.emit(tenant, id, target, event);
-        // A session of this relay exists at no other.
+        // If the session is on this relay, no other relay has it.
         if reached == 0 || !matches!(target, Target::Session(_)) {
             self.cluster.publish_event(
                 &mut self.state,
@@ -100,8 +101,8 @@ impl Hub {
         reached
     }
 
-    /// [Emits](Hub::emit) an event whose arguments have binary data as `{"_base64":"…"}`. Socket.IO clients get it as
-    /// attachments.
+    /// [Emits](Hub::emit) an event whose arguments encode binary data as `{"_base64":"…"}`. Socket.IO clients get that
+    /// data as attachments.
     pub fn emit_json(
         &mut self,
         tenant: TenantId,
@@ -115,7 +116,7 @@ impl Hub {
     }
 
     /// Sends `refreshPage` to sessions, here and at other relays. Returns how many sessions of this relay get it. Text
-    /// clients are skipped: they have no frame for it.
+    /// clients are skipped: their form has no frame for events.
     pub fn refresh(&mut self, target: &RefreshTarget<'_>) -> usize {
         let reached = self.refresh_here(target);
         if reached == 0 || !matches!(target, RefreshTarget::Session(..)) {

@@ -1,7 +1,7 @@
 //! The nesting of JSON.
 
-/// Whether `text` is nested more than 128 levels deep. serde_json gives up there, and the parsers of clients not much
-/// later (Python's at 1000).
+/// Whether `text` is nested more than 128 levels deep. serde_json fails at that depth, and some parsers of clients not
+/// much deeper (Python's at 1000).
 pub fn is_too_deep(text: &str) -> bool {
     // Nearly all input has fewer brackets than that.
     if text.bytes().map(|byte| u32::from(byte | 0x20 == b'{')).sum::<u32>() <= MAX_DEPTH {

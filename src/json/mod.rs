@@ -1,5 +1,4 @@
-//! JSON without a tree. relay forwards most JSON verbatim, so it parses the fields it needs and leaves the rest as
-//! text.
+//! JSON as text. relay forwards most JSON verbatim, so it parses only the fields that it needs.
 
 pub mod depth;
 pub mod javascript;

@@ -11,7 +11,7 @@ use crate::text::truncate;
 pub struct ObjectWriter<'a>(&'a mut Vec<u8>);
 
 impl<'a> ObjectWriter<'a> {
-    /// A writer of fields behind an opening brace at the end of `out`, or behind other fields.
+    /// A writer that continues an object at the end of `out`: after its opening brace, or after other fields.
     pub fn within(out: &'a mut Vec<u8>) -> ObjectWriter<'a> {
         ObjectWriter(out)
     }
@@ -29,7 +29,7 @@ impl<'a> ObjectWriter<'a> {
         }
     }
 
-    /// Appends a string from outside, truncated to 512 bytes, unless it is empty.
+    /// Appends an untrusted string, truncated to 512 bytes, unless it is empty.
     pub fn cut(&mut self, name: &'static str, text: &str) {
         if !text.is_empty() {
             self.text(name, truncate(text, MAX_CUT_LEN));
@@ -54,8 +54,8 @@ impl<'a> ObjectWriter<'a> {
         write(self.0);
     }
 
-    /// Appends a field of another JSON object: `json` is its value. Line breaks in it become spaces. Dropped if it is
-    /// called `time` or `event`, which log lines have themselves, or if the name or value is too long.
+    /// Appends a field of another JSON object: `json` is its value. Line breaks in it become spaces. The field is
+    /// dropped if its name is `time` or `event`, which log lines already have, or if the name or value is too long.
     pub fn foreign(&mut self, name: &str, json: &str) {
         let reserved = ["time", "event"].contains(&name);
         if !reserved && name.len() <= MAX_FOREIGN_NAME_LEN && json.len() <= MAX_FOREIGN_LEN {
@@ -75,7 +75,7 @@ impl<'a> ObjectWriter<'a> {
         self.0[begin..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
     }
 
-    /// Appends a field's name, behind a comma unless it is the first one.
+    /// Appends a field's name, with a comma before it unless it is the first field.
     fn name(&mut self, name: &'static str) {
         let first = self.0.last() == Some(&b'{');
         let comma = if first { "" } else { "," };

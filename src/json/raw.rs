@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::value::RawValue;
 
-/// A JSON object whose values are not parsed. Of two fields with the same name the last one counts, as in JavaScript.
+/// A JSON object whose values are not parsed. If a name occurs twice, the last value counts, as in JavaScript.
 pub type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 /// The value of a string or the text of a number. Empty for any other value.

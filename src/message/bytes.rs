@@ -1,4 +1,4 @@
-//! Binary data inside JSON. Plain WebSocket frames, hooks and Redis have it as `{"_base64":"…"}`, Socket.IO has
+//! Binary data inside JSON. Plain WebSocket frames, hooks and Redis encode it as `{"_base64":"…"}`. Socket.IO uses
 //! placeholders (`{"_placeholder":true,"num":N}`) and attachments.
 
 use std::borrow::Cow;
@@ -29,8 +29,9 @@ pub fn attachment(out: &mut Vec<u8>, revision: Revision, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Appends JSON with `{"_base64":"…"}` in place of its placeholders. Objects in it that begin like that already are
-/// written with an escape (`"\u005fbase64"`), so that [`unpack`] leaves them alone; their value is unchanged.
+/// Appends JSON with `{"_base64":"…"}` in place of its placeholders. Objects in `json` that already begin with
+/// `{"_base64":"` are written with an escape (`"\u005fbase64"`), so that [`unpack`] ignores them; their JSON value is
+/// the same.
 pub fn pack(out: &mut Vec<u8>, json: &str, attachments: &[Vec<u8>]) {
     if attachments.is_empty() {
         return out.extend_from_slice(json.as_bytes());
@@ -41,7 +42,7 @@ pub fn pack(out: &mut Vec<u8>, json: &str, attachments: &[Vec<u8>]) {
         escaped.push_str("{\"\\u005f");
         rest = &rest[at + "{\"_".len()..];
         let (name, behind) = rest.split_at("base64\":\"".len());
-        // Continue behind the value, which is a string.
+        // Continue after the value, which is a string.
         let end = string_end(behind);
         escaped.push_str(name);
         escaped.push_str(&behind[..end]);
@@ -75,7 +76,7 @@ pub fn unpack(json: &str, max: usize) -> Option<(String, Vec<Vec<u8>>)> {
     while let Some(at) = find_bytes(rest).filter(|_| attachments.len() < max) {
         let (before, from) = rest.split_at(at);
         let text = &from[BYTES.len()..];
-        // Only the base64 digits are scanned, so that the whole stays linear in input with many false starts.
+        // Only the base64 digits are scanned, so that the time stays linear for input with many false starts.
         let digits = text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte)).count();
         let decoded = text[digits..].strip_prefix("\"}").and_then(|after| {
             let bytes = BASE64.decode(&text[..digits]).ok()?;
@@ -113,9 +114,9 @@ fn find_bytes(json: &str) -> Option<usize> {
     None
 }
 
-/// Arguments of a backend, with placeholders in place of `{"_base64":"…"}`, and the attachments, at most
-/// [`MAX_ATTACHMENTS`]. Arguments without binary data, invalid ones, and those that have placeholders of their own are
-/// returned verbatim.
+/// Returns the arguments of a backend's event with placeholders in place of `{"_base64":"…"}`, and the attachments, at
+/// most [`MAX_ATTACHMENTS`]. Arguments are returned verbatim if they have no binary data, are invalid, or already have
+/// placeholders.
 pub fn unpack_arguments(args: &str) -> (Cow<'_, str>, Vec<Vec<u8>>) {
     if !args.contains("\"_base64\"") {
         return (args.into(), Vec::new());

@@ -34,8 +34,8 @@ impl<'a> Event<'a> {
         Event { name, args, attachments: &[], ack: None, volatile: false }
     }
 
-    /// Whether clients of a form can receive it. Text clients have no frame for events. To JSON clients, events named
-    /// `ack` and `pong` would look like answers of relay.
+    /// Whether clients of a form can receive it. Text clients have no frame for events. JSON clients cannot receive
+    /// events named `ack` and `pong`: they would look like answers of relay.
     pub fn is_for(&self, form: Form) -> bool {
         match form {
             Form::Text => false,

@@ -3,7 +3,7 @@
 use core::fmt;
 use std::io::Write;
 
-/// The id of a message. Ids of one process grow. No two processes make the same.
+/// The id of a message. Ids of one process increase. Ids of different processes differ.
 ///
 /// The first 11 digits are a counter that starts at the microseconds since 1970 and grows by one for each message, so
 /// that ids keep growing after a restart. The last 6 digits are 30 random bits, which differ between relays, and
@@ -17,7 +17,8 @@ pub struct MessageId {
 }
 
 impl MessageId {
-    /// The first id of a process that starts at `unix_micros`. `node` should be random; its upper two bits are ignored.
+    /// The initial id of a process that starts at `unix_micros`; messages get the ids after it. `node` should be
+    /// random; its upper two bits are ignored.
     pub fn first(unix_micros: u64, node: u32) -> MessageId {
         MessageId { number: unix_micros, node: node & 0x3fff_ffff, part: 0 }
     }
@@ -77,7 +78,7 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// Base32hex: digits in the order of their values, so that ids sort as they grow.
+/// Base32hex: digits are in ASCII order of their values, so that ids sort as text.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::{
     socketio::{Kind, packet::head},
 };
 
-/// Largest size in bytes of all copies of a backend's message, one for each of its rooms.
+/// The largest total size in bytes of a backend's message, counted once for each of its rooms.
 pub const MAX_COPIES_SIZE: usize = 64 * 1024 * 1024;
 
 /// A message to the members of one room in one namespace.
@@ -97,7 +97,8 @@ impl Message<'_> {
     }
 }
 
-/// The value of a JSON string, or the JSON text of any other value and of a string with half a surrogate pair.
+/// The value of a JSON string, or the JSON text of any other value. A string with half a surrogate pair has no value,
+/// so its JSON text is returned as well.
 fn plain_text(json: &str) -> Cow<'_, [u8]> {
     let value = json.starts_with('"').then(|| serde_json::from_str::<String>(json).ok()).flatten();
     value.map_or(Cow::Borrowed(json.as_bytes()), |value| Cow::Owned(value.into_bytes()))

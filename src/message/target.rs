@@ -9,6 +9,6 @@ pub enum Target<'a> {
     User(&'a str),
     /// The session with this `socket_id`, in any namespace.
     Session(&'a str),
-    /// All sessions of the tenant.
+    /// All sessions of the tenant in the namespace.
     Namespace,
 }

@@ -2,14 +2,14 @@
 
 use crate::clock::Date;
 
-/// Clients that connected and disconnected.
+/// The file of connects and disconnects.
 pub const CLIENTS: &str = "client.log";
-/// Starts, reloads, and the links to other services.
+/// The file of starts, stops, reloads, and changes of the link to Redis.
 pub const SYSTEM: &str = "sys.log";
-/// Logins, messages and notifications that were refused.
+/// The file of refused logins, messages, notifications and publications.
 pub const ERRORS: &str = "error.log";
 
-/// The file with a source's messages: those that named no file of their own if `filename` is empty.
+/// The file of a source's messages with this `filename`; `msg.log` if it is empty.
 pub fn messages(source: &str, filename: &str) -> String {
     let filename = if filename.is_empty() { "msg.log" } else { filename };
     format!("{source}_{filename}")

@@ -1,7 +1,8 @@
 //! Lines for the files of the message log, kept until the thread that writes them takes them.
 //!
-//! A line is one JSON object: strings are escaped, and line breaks between values become spaces, so nobody can forge a line.
-//! What waits is bounded: if the disk does not keep up, lines are dropped and counted, and no client waits.
+//! A line is one JSON object: strings are escaped, and line breaks between values become spaces, so a client cannot
+//! forge a line. The lines that wait are bounded in bytes: if the disk is too slow, further lines are dropped and
+//! counted, and no client waits.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -21,19 +22,19 @@ use crate::{
 pub struct MessageLog {
     on: bool,
     now: Now,
-    /// The day and the time of this turn's lines, made for the first of them.
+    /// The day and the time of lines in this second, formatted for the first of them.
     stamp: Option<(Date, String)>,
     /// Lines by the path of their file, within the log's folder.
     files: BTreeMap<Box<str>, Vec<u8>>,
     bytes: usize,
-    /// Errors that were recorded in this second.
+    /// The current second, and the number of errors written in it.
     errors: (u64, u32),
-    /// Errors that were left out since the last one that was recorded.
+    /// The number of errors left out since the last one that was written.
     left_out: u64,
     lost: u64,
     /// Files that messages named, by day and source.
     named: (i64, HashMap<Box<str>, HashSet<Box<str>>>),
-    /// Whether the last lines were written.
+    /// Whether the disk accepts lines; the server updates this.
     pub health: Health,
 }
 
@@ -41,18 +42,18 @@ pub struct MessageLog {
 pub type Appends = BTreeMap<Box<str>, Vec<u8>>;
 
 impl MessageLog {
-    /// A log that takes lines if it is on.
+    /// A log, which accepts lines if `on` is set.
     pub fn new(on: bool) -> MessageLog {
         let health = if on { Health::Fine } else { Health::Off };
         MessageLog { on, health, ..MessageLog::default() }
     }
 
-    /// Whether lines are taken.
+    /// Whether lines are accepted.
     pub fn is_on(&self) -> bool {
         self.on
     }
 
-    /// A turn begins.
+    /// Begins a turn of the event loop.
     pub fn begin_turn(&mut self, now: Now) {
         if self.now.unix != now.unix {
             self.stamp = None;
@@ -65,7 +66,7 @@ impl MessageLog {
         self.now
     }
 
-    /// A message that was published.
+    /// Writes a line about a published message.
     pub fn message(&mut self, source: &str, filename: &str, id: MessageId, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         let filename = if self.may_name(source, filename) { filename } else { "" };
         self.line(&file::messages(source, filename), |line| {
@@ -75,8 +76,8 @@ impl MessageLog {
         });
     }
 
-    /// Whether a message gets the file that it names. No signature covers the name, so a source may name a thousand files a
-    /// day.
+    /// Whether a message is written to the file that it names. No signature covers that name, so a source may use at
+    /// most a thousand of them a day.
     fn may_name(&mut self, source: &str, filename: &str) -> bool {
         if filename.is_empty() || !self.on {
             return false;
@@ -89,7 +90,7 @@ impl MessageLog {
         names.contains(filename) || (names.len() < MOST_NAMES && names.insert(filename.into()))
     }
 
-    /// A client connected or disconnected.
+    /// Writes a line about a connect or disconnect.
     pub fn client(&mut self, event: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         self.line(file::CLIENTS, |line| {
             line.text("event", event);
@@ -97,12 +98,12 @@ impl MessageLog {
         });
     }
 
-    /// Something was refused. Anybody can cause refusals, so only the first hundred of a second are recorded.
+    /// Writes a line about a refusal. Anyone can cause refusals, so at most a hundred lines a second are written.
     pub fn error(&mut self, event: &str, why: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         if self.errors.0 != self.now.unix {
             self.errors = (self.now.unix, 0);
         }
-        // Errors must not displace messages.
+        // Errors may use only half of the buffer, so that they do not displace messages.
         if !self.on || self.errors.1 >= MOST_ERRORS || self.bytes > MOST_WAITING / 2 {
             self.left_out += u64::from(self.on);
             return;
@@ -119,7 +120,7 @@ impl MessageLog {
         });
     }
 
-    /// Something that an old server (node-socket-im) on the same Redis reported.
+    /// Writes a log line of an old server (node-socket-im) on the same Redis.
     pub fn foreign(&mut self, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         if self.bytes > MOST_WAITING / 2 {
             self.lost += u64::from(self.on);
@@ -131,7 +132,7 @@ impl MessageLog {
         });
     }
 
-    /// Something about relay itself.
+    /// Writes a line about relay itself.
     pub fn system(&mut self, event: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         self.line(file::SYSTEM, |line| {
             line.text("event", event);
@@ -165,7 +166,7 @@ impl MessageLog {
         }
     }
 
-    /// Takes the lines that wait.
+    /// Takes the lines to write.
     pub fn take(&mut self) -> Appends {
         self.bytes = 0;
         mem::take(&mut self.files)
@@ -192,7 +193,7 @@ pub fn write_data(line: &mut ObjectWriter<'_>, data: Data<'_>) {
     line.raw_in_one_line("data", |out| data.write_json(out));
 }
 
-/// Bytes that may wait; as many again may be being written.
+/// Bytes of lines that may wait. A write in progress can hold as many more.
 const MOST_WAITING: usize = 8 * 1024 * 1024;
 /// Files that a source's messages may name in a day.
 const MOST_NAMES: usize = 1000;

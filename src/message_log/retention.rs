@@ -4,17 +4,17 @@ use core::time::Duration;
 
 use crate::clock::{Date, Time};
 
-/// The day whose folder has that name, if it is older than `days` days.
+/// The day for which a folder is named, if it is more than `days` days ago.
 pub fn expired(folder: &str, today: i64, days: u64) -> Option<Date> {
     let days = i64::try_from(days).unwrap_or(i64::MAX);
     Date::parse(folder).filter(|day| today.saturating_sub(day.number()) > days)
 }
 
-/// Says once a day that old folders are to be removed.
+/// Decides when to remove old folders: once a day.
 pub struct Schedule {
-    /// The local day, and when it will have lasted long enough.
+    /// The local day, and the time from which it counts as settled.
     day: (i64, Time),
-    /// The day for which this was said last.
+    /// The last day on which folders were removed.
     done: i64,
     deadline: Time,
 }
@@ -26,8 +26,8 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// Whether old folders are to be removed now. A new day must last for some seconds first: if the clock jumps ahead and
-    /// is corrected, that must not cost the log.
+    /// Whether to remove old folders now. A new day must last for some seconds first: otherwise a clock that jumps
+    /// ahead for a moment would delete the log.
     pub fn is_due(&mut self, today: i64, now: Time) -> bool {
         if self.day.0 != today {
             self.day = (today, now.after(SETTLED));
@@ -50,9 +50,9 @@ impl Schedule {
     }
 }
 
-/// How long a day must have lasted.
+/// How long a day must last before folders are removed.
 const SETTLED: Duration = Duration::from_secs(5);
-/// How often the day is looked at.
+/// How often to check the day.
 const INTERVAL: Duration = Duration::from_secs(600);
 
 #[cfg(test)]

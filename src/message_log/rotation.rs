@@ -1,6 +1,6 @@
 //! When a file is full, and what it is renamed to.
 
-/// What to do with lines that are to be appended to a file.
+/// The next step in appending lines to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Whether the file is full: rename it first, and write to a new one.
@@ -9,8 +9,8 @@ pub struct Step {
     pub length: usize,
 }
 
-/// Plans the next write to a file of `size` bytes. A file stays within `limit` bytes, unless a single line is longer: that
-/// gets a file of its own.
+/// Plans the next write to a file of `size` bytes. A file stays within `limit` bytes. A single line that is longer gets
+/// a file of its own.
 pub fn plan(lines: &[u8], size: u64, limit: u64) -> Step {
     let mut length = whole_lines(lines, limit.saturating_sub(size));
     let rotate = size > 0 && length == 0;
@@ -23,22 +23,23 @@ pub fn plan(lines: &[u8], size: u64, limit: u64) -> Step {
     Step { rotate, length }
 }
 
-/// How many bytes the lines have that fit into `room` bytes.
+/// The length of the whole lines that fit into `room` bytes.
 fn whole_lines(lines: &[u8], room: u64) -> usize {
     let room = usize::try_from(room).unwrap_or(usize::MAX).min(lines.len());
     lines[..room].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
 }
 
-/// The number of a rotated file of that name, if `candidate` is one: `msg.log.12`. Numbers with more than nine digits or a
-/// leading zero are not relay's: a message may have named its file `msg.log.99999999999999999999`.
+/// The number of a rotated file such as `msg.log.12`, if `candidate` is a rotated file of `name`. Numbers with more
+/// than nine digits or a leading zero are not relay's: a message may have named its file
+/// `msg.log.99999999999999999999`.
 pub fn number(name: &str, candidate: &str) -> Option<u64> {
     let digits = candidate.strip_prefix(name)?.strip_prefix('.')?;
     let own = (1..=9).contains(&digits.len()) && !digits.starts_with('0');
     digits.parse().ok().filter(|_| own)
 }
 
-/// The name for a full file: after the highest number of all `files` in its folder, so that numbers grow even if older files
-/// were deleted.
+/// The name to give a full file: its number is one more than the highest among the `files` in its folder, even if older
+/// files were deleted.
 pub fn next_name(name: &str, files: impl Iterator<Item = String>) -> String {
     let last = files.filter_map(|file| number(name, &file)).max().unwrap_or(0);
     format!("{name}.{}", last + 1)

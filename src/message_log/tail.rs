@@ -5,12 +5,12 @@
 pub struct Tail {
     /// The lines.
     pub text: Vec<u8>,
-    /// How many bytes come before them.
+    /// The number of bytes before them.
     pub omitted: u64,
 }
 
-/// Where to read, to get the last `most` bytes of a file: from which byte on, and how many. One byte more than asked for
-/// tells whether a line begins there.
+/// The position and the length to read for the last `most` bytes of a file. It includes one byte more, which shows
+/// whether a line begins there.
 pub fn span(size: u64, most: u64) -> (u64, u64) {
     let begin = size.saturating_sub(most);
     (begin.saturating_sub(1), most.saturating_add(u64::from(begin > 0)))

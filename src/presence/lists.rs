@@ -45,7 +45,7 @@ pub fn rooms(state: &State, tenant: TenantId) -> Vec<(&str, usize)> {
     rooms
 }
 
-/// The users of a tenant, and their numbers of sessions in each namespace, or in `namespace` only. Sorted by user id.
+/// The users of a tenant, with their numbers of sessions in each namespace, or only in `namespace`. Sorted by user id.
 pub fn users<'a>(
     state: &'a State,
     tenant: TenantId,

@@ -1,4 +1,4 @@
-//! Lists for operators: who is connected, and who has logged in today.
+//! Lists for operators: connected users and sessions, and today's logins.
 
 pub mod lists;
 pub mod today;

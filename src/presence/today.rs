@@ -8,8 +8,8 @@ use crate::clock::Now;
 
 /// Logins of a local day, by username.
 ///
-/// The names stand one behind the other in one buffer and a hash table has their places, which takes some 14 bytes a name
-/// beside the name itself: a third of what a map with an allocation for each name takes.
+/// All names are in one buffer, and a hash table has their positions. That takes some 14 bytes for each name besides
+/// the name itself, a third of a map with an allocation for each name.
 #[derive(Default)]
 pub struct Today {
     day: i64,
@@ -22,7 +22,7 @@ pub struct Today {
 }
 
 impl Today {
-    /// Counts one login. A name beyond the first 100,000 of a day is counted as a session only.
+    /// Counts one login. After the first 100,000 names of a day, a new name counts only in the total.
     pub fn count(&mut self, username: &str, now: Now) {
         if self.is_over(now) {
             *self = Today { day: now.day(), ..Today::default() };
@@ -48,7 +48,7 @@ impl Today {
         self.places.insert_unique(hash, place, |place| hasher.hash_one(entry(entries, *place).1));
     }
 
-    /// Whether the day of these logins has passed. A clock that is set back by less than a day does not bring back yesterday.
+    /// Whether the day of these logins has passed. If the clock is set back to the previous day, counting continues.
     fn is_over(&self, now: Now) -> bool {
         now.day() > self.day || now.day() < self.day - 1
     }

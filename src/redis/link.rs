@@ -1,4 +1,4 @@
-//! One connection to Redis: authentication, then either commands with their replies or subscriptions, and the detection of a
+//! One connection to Redis: authentication, then either commands and replies or subscriptions, and a time-out for a
 //! server that does not respond.
 
 use core::{fmt, time::Duration};
@@ -10,7 +10,7 @@ use crate::{
     config::{RedisUrl, Secret},
 };
 
-/// What a connection is used for: in RESP2, one with subscriptions cannot send other commands.
+/// The role of a connection: in RESP2, a connection with subscriptions cannot send other commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Receives published messages.
@@ -24,7 +24,7 @@ pub enum Role {
 pub enum Failure {
     /// The server refuses it with this error: a wrong password, a missing permission, a database that does not exist.
     Refused(String),
-    /// The connection is lost, or the server does not respond: why.
+    /// The connection is lost, or the server does not respond; with the reason.
     Lost(String),
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Something that arrived. `T` is the tag by which the owner identifies its commands.
+/// An event in the input of a connection. `T` is the tag by which the owner identifies its commands.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<T> {
     /// The connection is ready: it may send commands, or its subscriptions are confirmed.
@@ -67,12 +67,12 @@ pub struct Link<T> {
     expected: VecDeque<(Expected<T>, Time)>,
     /// Subscriptions that are not confirmed.
     unconfirmed: usize,
-    /// When anything arrived last.
+    /// When the last bytes arrived.
     heard: Time,
     /// When an unanswered PING was sent.
     pinged: Option<Time>,
     heartbeat: Duration,
-    /// For its removal from errors.
+    /// The password, to remove it from error texts.
     password: Option<Secret>,
 }
 
@@ -121,7 +121,7 @@ impl<T> Link<T> {
                 user => link.handshake(&[b"AUTH", user.as_bytes(), password], Expected::Needed, now),
             }
         }
-        // Only for operators who list the clients; the user may lack the permission.
+        // The name helps operators who list the clients. The user may lack the permission, so an error is ignored.
         link.handshake(&[b"CLIENT", b"SETNAME", name.as_bytes()], Expected::Ignored, now);
         if url.database != 0 {
             link.handshake(&[b"SELECT", url.database.to_string().as_bytes()], Expected::Needed, now);
@@ -170,7 +170,7 @@ impl<T> Link<T> {
         &self.output[self.written..]
     }
 
-    /// `count` bytes of [`Link::output`] were written.
+    /// Reports that `count` bytes of [`Link::output`] were written.
     pub fn wrote(&mut self, count: usize) {
         self.written += count;
         if self.written == self.output.len() {
@@ -225,7 +225,8 @@ impl<T> Link<T> {
         }
     }
 
-    /// An error of the server without the password: a server that does not know AUTH repeats its arguments, truncated.
+    /// Removes the password from an error of the server: a server that does not know AUTH repeats the arguments in its
+    /// error, truncated.
     fn without_password(&self, why: &str) -> String {
         let why = why.split(", with args").next().unwrap_or_default();
         match &self.password {

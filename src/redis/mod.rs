@@ -1,4 +1,5 @@
-//! The client side of Redis: the protocol RESP2, and the state of a connection. Without I/O: the server has the sockets.
+//! The client side of Redis: the protocol RESP2, and the state of a connection. It does no I/O: the server has the
+//! sockets.
 
 pub mod link;
 pub mod resp;

@@ -1,8 +1,8 @@
 //! RESP2, the Redis serialization protocol, version 2 (redis.io, "Redis serialization protocol specification"), which Redis
 //! and Valkey use by default.
 //!
-//! This is relay's own decoder because a subscriber must survive a message that is too large for it: it skips the message as
-//! it arrives, and reads on behind it. The codecs of crates need a complete reply in one buffer.
+//! relay has its own decoder because a subscriber must tolerate a message that is too large: it skips the message while
+//! it arrives, and continues after it. The decoders of crates need a complete reply in one buffer.
 
 use core::fmt;
 use std::{borrow::Cow, mem};
@@ -18,7 +18,7 @@ pub enum Reply {
     Integer(i64),
     /// A bulk string.
     Bulk(Vec<u8>),
-    /// A bulk string that was skipped because it is too long: its length in bytes.
+    /// A bulk string that was skipped because it, or the reply with it, is too long: its length in bytes.
     TooLong(u64),
     /// The null bulk string or array.
     Null,
@@ -183,7 +183,7 @@ impl Reader {
                     -1 => return Ok(Some(Reply::Null)),
                     0 => return Ok(Some(Reply::Array(Vec::new()))),
                     left @ 1.. if left as u64 <= MAX_ITEMS && self.open.len() < MAX_DEPTH => {
-                        // Nothing is reserved: a server may announce more than it sends.
+                        // No memory is reserved: a server may announce more than it sends.
                         self.open.push(Open { left: left as usize, list: Vec::new() });
                     }
                     _ => return Err(Malformed::Array),
@@ -234,7 +234,7 @@ impl Reader {
     }
 }
 
-/// The number behind the type of a line.
+/// The number after the type of a line.
 fn number(line: &[u8]) -> Result<i64, Malformed> {
     let digits = core::str::from_utf8(&line[1..]).ok();
     digits.and_then(|digits| digits.parse().ok()).ok_or(Malformed::Number)

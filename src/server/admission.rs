@@ -35,8 +35,9 @@ impl Server {
         }
     }
 
-    /// Accepts new connections, at most [`ACCEPT_BUDGET`] per listener and turn. Over the limit, up to [`MAX_REFUSED`] are
-    /// accepted to be answered with 503. Without free descriptors, accepting pauses until a connection ends.
+    /// Accepts new connections, at most [`ACCEPT_BUDGET`] per listener and turn. Over the limit, up to [`MAX_REFUSED`]
+    /// connections are accepted and answered with 503. If no descriptor is free, accepting pauses for [`ACCEPT_PAUSE`]
+    /// or until a connection ends.
     pub(super) fn accept(&mut self) {
         if self.accept_after > self.now.time {
             return;
@@ -51,7 +52,8 @@ impl Server {
                     Ok(Accepted::Nobody) => break,
                     Ok(Accepted::Exhausted) => {
                         self.hub.state.stats.accept_pauses += 1;
-                        // Accepting may fail often: each freed descriptor is used at once.
+                        // Warn only now and then: each freed descriptor is used at once, so accepting can fail many
+                        // times a second.
                         if self.warn_after <= self.now.time {
                             warn!(
                                 "no free file descriptor: accepting pauses until a connection ends; raise LimitNOFILE= or \
@@ -100,7 +102,7 @@ impl Server {
 
 /// Connections that one listener accepts in a turn.
 const ACCEPT_BUDGET: usize = 64;
-/// How long accepting pauses after an error, unless a connection ends before.
+/// How long accepting pauses after an error, unless a connection ends earlier.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The least time between two warnings about missing descriptors.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ use crate::clock::{Now, Time};
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
-    /// The quarter of an hour for which the offset from UTC was last looked up, and the offset in seconds.
+    /// The quarter-hour in which the offset from UTC was last looked up (Unix time / 900), and that offset in seconds.
     offset: (u64, i32),
 }
 
@@ -22,7 +22,7 @@ impl Clock {
     pub fn now(&mut self) -> Now {
         let micros = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
         let unix = unix_micros() / 1_000_000;
-        // Offsets change only at quarters of an hour.
+        // The offset can change only on a quarter-hour.
         if self.offset.0 != unix / 900 {
             self.offset = (unix / 900, utc_offset(unix));
         }

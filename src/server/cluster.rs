@@ -1,5 +1,5 @@
-//! The two connections to Redis (docs/cluster.md): opened when [`Cluster`](crate::cluster::Cluster) wants them, read within
-//! the same budget as clients, and written after the clients of this relay.
+//! The two connections to Redis (docs/cluster.md): opened when [`Cluster`](crate::cluster::Cluster) asks for them, read
+//! with the budget of a client connection, and written after the clients of this relay are flushed.
 
 pub mod links;
 
@@ -26,7 +26,7 @@ use crate::{
 };
 
 impl Server {
-    /// When [`Server::expire_cluster`] or [`Server::pump_cluster`] is due if no event occurs before.
+    /// When [`Server::expire_cluster`] or [`Server::pump_cluster`] must be called, even if no event occurs.
     pub(super) fn cluster_deadline(&self) -> Time {
         let poll = self.cluster.paused_until.unwrap_or(Time::NEVER);
         poll.min(match self.cluster.resolver.finding_until() {
@@ -36,7 +36,7 @@ impl Server {
         })
     }
 
-    /// Applies `[redis]`. A changed address closes both connections.
+    /// Applies `[redis]`. Closes both connections if the server, the channel, the key prefix or the heartbeat changed.
     pub(super) fn configure_cluster(&mut self) {
         let config = self.hub.config().clone();
         let max_publication = max_publication(&config.limits);
@@ -67,8 +67,8 @@ impl Server {
         self.write_link(role);
     }
 
-    /// Pauses events of the subscription if none of its last messages had a receiver here. Waking the event loop for each
-    /// message costs ten times as much as skipping the message, so the subscription is then polled every 20 ms.
+    /// Pauses events of the subscription if none of its last messages had a receiver here. Waking the event loop for
+    /// each message costs ten times as much as skipping the message, so the subscription is polled every 20 ms instead.
     fn pause_subscription(&mut self, role: Role) {
         let idle = self.cluster.unwanted >= PAUSE_AFTER && !self.cluster.read_scheduled[role as usize];
         let link = self.cluster.links[role as usize].as_mut().filter(|link| !link.hung_up);
@@ -79,7 +79,7 @@ impl Server {
         }
     }
 
-    /// Polls the paused subscription. Its events resume if it is empty, or had a message with a receiver here.
+    /// Polls the paused subscription. Events resume if nothing arrived, or if a message had a receiver here.
     fn poll_subscription(&mut self) {
         self.cluster.paused_until = None;
         let before = self.hub.state.stats.redis_received;
@@ -105,7 +105,7 @@ impl Server {
         }
     }
 
-    /// Reads a connection and handles what it received, up to the budget of a turn.
+    /// Reads a connection and handles its input, up to the budget of a turn.
     fn read_link(&mut self, role: Role) {
         let mut buffer = core::mem::take(&mut self.buffer);
         while let Some(link) = &mut self.cluster.links[role as usize] {
@@ -144,8 +144,8 @@ impl Server {
         self.buffer = buffer;
     }
 
-    /// Counts what was received over Redis, and what reached a receiver here: frames queued for clients, or answers from other
-    /// relays.
+    /// Counters to compare before and after a read: the messages received over Redis; and the frames queued for clients
+    /// plus the answers from other relays.
     fn counters(&self) -> (u64, u64) {
         let stats = &self.hub.state.stats;
         (stats.redis_received, stats.delivered + stats.emitted + self.hub.cluster.answers())
@@ -177,7 +177,7 @@ impl Server {
         self.drop_links();
     }
 
-    /// Closes the sockets of connections that [`Cluster`](crate::cluster::Cluster) has given up.
+    /// Closes the sockets of connections that [`Cluster`](crate::cluster::Cluster) has dropped.
     fn drop_links(&mut self) {
         for role in ROLES {
             if !self.hub.cluster.has_link(role) {
@@ -201,14 +201,15 @@ impl Server {
             let before = self.hub.cluster.output(Role::Publisher).len();
             ROLES.into_iter().for_each(|role| self.write_link(role));
             let after = self.hub.cluster.output(Role::Publisher).len();
-            // Written bytes make room for more. The rest waits until the socket is writable.
+            // If everything was written, there may be room for more. Otherwise the rest waits until the socket is
+            // writable.
             if after > 0 || before == 0 {
                 break;
             }
         }
     }
 
-    /// Begins to connect, unless the name must be resolved first.
+    /// Starts to connect. While the name is being resolved, does nothing: it is called again afterwards.
     fn connect_link(&mut self, role: Role) {
         let Some(url) = self.hub.cluster.url().cloned() else { return };
         let opened = match &url.place {
@@ -251,7 +252,7 @@ impl Server {
         }
     }
 
-    /// Lets a request wait for its look-up in Redis.
+    /// Records that a request waits for its look-up in Redis.
     pub(super) fn await_lookup(&mut self, key: ConnKey, view: View) {
         self.cluster.waiting.push((key, view));
     }
@@ -271,12 +272,12 @@ impl Server {
         self.cluster.waiting.len() < before
     }
 
-    /// Announces the shutdown to other relays.
+    /// Announces the shutdown to other relays, and removes this relay's records from Redis.
     pub(super) fn leave_cluster(&mut self) {
         self.hub.cluster.leave(&mut self.hub.state);
     }
 
-    /// Whether the announcement was sent, or cannot be.
+    /// Whether this relay's departure is complete in Redis, or cannot be completed because there is no connection.
     pub(super) fn has_left_cluster(&self) -> bool {
         self.hub.cluster.is_done(&self.hub.state)
     }
@@ -286,7 +287,7 @@ fn role(index: usize) -> Role {
     if index == Role::Subscriber as usize { Role::Subscriber } else { Role::Publisher }
 }
 
-/// The size limit in bytes of a message on a channel: JSON needs six bytes for a control character.
+/// The size limit in bytes of a message on a channel. In JSON a control character takes six bytes.
 fn max_publication(limits: &Limits) -> u64 {
     limits.body.max(limits.message).saturating_mul(6).saturating_add(64 * 1024)
 }
@@ -303,7 +304,7 @@ fn warn_if_untrusted(config: &Config) {
 
 /// Both connections.
 const ROLES: [Role; 2] = [Role::Subscriber, Role::Publisher];
-/// Messages in a row without a receiver here, after which the subscription is polled.
+/// After this many messages in a row without a receiver here, the subscription is polled.
 const PAUSE_AFTER: u64 = 100;
 /// The interval of these polls.
 const PAUSE: Duration = Duration::from_millis(20);

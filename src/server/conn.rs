@@ -25,19 +25,21 @@ pub struct Conn {
     pub socket: Socket,
     /// The protocol and its state.
     pub state: State,
-    /// The time of this connection's valid entry in the timers.
+    /// The time of this connection's entry in the timers; entries with another time are stale.
     pub armed: Time,
-    /// The last write was not complete; the next one waits until the socket is writable.
+    /// Whether the last write was incomplete. The next one waits until the socket is writable.
     pub blocked: bool,
-    /// Reading is paused while a request is parked or too many replies are unsent.
+    /// Whether reading is paused, because a request is parked or too many replies are unsent.
     pub paused: bool,
-    /// The peer has hung up. Reads must continue until the end, since epoll reports no further edge.
+    /// Whether the peer has closed its sending side. Reads must then continue to the end of the stream, because epoll
+    /// reports no further edge.
     pub hung_up: bool,
-    /// It is in the list of connections to read in the next turn. It must be there only once: each entry is a read budget.
+    /// Whether it is in the list of connections to read in the next turn. It may be there only once, because each entry
+    /// gets a read budget.
     pub read_scheduled: bool,
-    /// It is closed and freed at the end of the turn.
+    /// Whether it is to be closed and freed at the end of the turn.
     pub dropped: bool,
-    /// It is over the limit, and only stays open to send the refusal.
+    /// Whether it is over the limit, and stays open only until the refusal is sent.
     pub refused: bool,
 }
 
@@ -63,7 +65,7 @@ pub struct WebSocket {
     pub peer: Peer,
     /// When to send a ping or close the connection.
     pub deadline: Time,
-    /// The phase of its life.
+    /// Whether it is open, closing or closed.
     pub phase: Phase,
 }
 
@@ -100,7 +102,7 @@ impl Probe {
 pub enum Phase {
     /// Messages are exchanged.
     Open,
-    /// Messages are exchanged, and a ping waits for any sign of life.
+    /// Messages are exchanged, and a ping is unanswered. Any input counts as an answer.
     Pinged,
     /// Our close frame is queued or sent. The peer must answer it before the deadline.
     Closing,
@@ -166,8 +168,8 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Registers for edges of both directions. This is the only `epoll_ctl` call for a connection: closing the descriptor
-    /// removes it from epoll.
+    /// Registers for edges of both directions. This is the only `epoll_ctl` call for a client's connection: closing the
+    /// descriptor removes it from epoll.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         match self {
@@ -193,7 +195,7 @@ impl Socket {
         };
     }
 
-    /// Whether a non-blocking connect has finished (`connect(2)`, EINPROGRESS). Errors: it has failed.
+    /// Whether a non-blocking connect has finished (`connect(2)`, EINPROGRESS). Fails if the connect has failed.
     pub fn is_connected(&self) -> io::Result<bool> {
         match self {
             Socket::Tcp(stream) => {

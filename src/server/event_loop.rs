@@ -1,6 +1,6 @@
 //! The event loop. A turn is: wait, read, handle, expire, carry out effects, write, free.
 //!
-//! [`Server::run`] runs one turn after the other until relay has shut down. Effects, writes and freeing are in `flush.rs`.
+//! [`Server::run`] repeats turns until relay has shut down. Effects, writes and freeing are in `flush.rs`.
 
 use core::time::Duration;
 use std::{
@@ -51,7 +51,7 @@ pub struct Server {
     pub(super) signals: Signals,
     pub(super) manager: Manager,
     pub(super) conns: Slots<ConnKey, Conn>,
-    /// How many of them are over the limit, and only stay open to send the refusal.
+    /// The number of connections over the limit, which stay open only until the refusal is sent.
     pub(super) refused: usize,
     pub(super) hub: Hub,
     pub(super) site: Site,
@@ -66,11 +66,11 @@ pub struct Server {
     pub(super) engines: Timers<ClientKey>,
     /// How many connections the descriptor limit allows.
     pub(super) descriptors: u64,
-    /// Accepting is paused until then, or until a connection ends.
+    /// Until when accepting is paused, unless a connection ends earlier.
     pub(super) accept_after: Time,
     /// When the next warning about missing descriptors may be logged.
     pub(super) warn_after: Time,
-    /// Connections to read in the next turn although epoll reports no new edge.
+    /// Connections to read in the next turn even if epoll reports no new edge.
     pub(super) scheduled_reads: Vec<ConnKey>,
     /// HTTP connections and probes with something to write.
     pub(super) replied: Vec<ConnKey>,
@@ -91,7 +91,7 @@ pub struct Server {
 impl Server {
     /// Reads the configuration and opens the listening sockets.
     ///
-    /// Errors: the configuration is not usable, exposes a demo key, or the operating system refuses a socket.
+    /// Fails if the configuration is invalid or exposes a demo key, or if a system call fails.
     pub fn new(options: Options) -> Result<Server, Fatal> {
         let config = options.origin.load().map_err(Fatal::Config)?;
         logger::init(config.log_level);
@@ -165,7 +165,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Runs until SIGTERM or SIGINT has shut relay down. Errors: waiting for events fails.
+    /// Runs until SIGTERM or SIGINT has shut relay down. Fails if epoll fails.
     pub fn run(mut self) -> Result<(), Fatal> {
         if let Some(interval) = self.manager.interval {
             self.status_due = self.now.time.after(interval);
@@ -239,7 +239,7 @@ impl Server {
     fn dispatch(&mut self, event: &Event) {
         match event.token() {
             Token(tokens::SIGNALS) => self.handle_signals(),
-            // The waker also reports resolved names, which every turn checks.
+            // A resolved name wakes the loop as well. Nothing to do for it here: every turn checks.
             Token(tokens::WAKER) => self.handle_log_results(),
             Token(tokens::REDIS..) => self.handle_cluster(event),
             Token(tokens::HOOKS..) => self.handle_hooks(event),
@@ -293,9 +293,10 @@ impl Server {
         }
     }
 
-    /// Reads a connection and handles what it received. A full buffer is the budget of a turn: the rest is read in the next
-    /// turn, after all other connections. A partly filled buffer means that the socket is empty. If the peer has hung up,
-    /// this reads on until the end, since epoll reports no further edge; Unix sockets return short reads at any time.
+    /// Reads a connection and handles its input. A full buffer is the budget of a turn: the rest is read in the next
+    /// turn, after the events of other connections. A partly filled buffer means that the socket is empty, with two
+    /// exceptions: after the peer has closed its sending side this reads to the end of the stream, because epoll
+    /// reports no further edge, and a Unix socket can return a short read although more is there.
     fn read(&mut self, key: ConnKey) {
         let mut buffer = core::mem::take(&mut self.buffer);
         while let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped && !conn.paused) {
@@ -339,7 +340,7 @@ impl Server {
         }
     }
 
-    /// The peer has closed its sending side. HTTP requests that were received are still answered.
+    /// Handles the end of a peer's input. Replies to HTTP requests that have arrived are still sent.
     fn handle_end(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         match &mut conn.state {
@@ -417,7 +418,8 @@ impl Server {
     }
 }
 
-/// Bytes that one connection may send in a turn. Without this limit, a client that floods relay delayed others by 1.5 s.
+/// Bytes that are read from one connection in a turn. Without this limit, a client that floods relay delays others by
+/// 1.5 s.
 const READ_BUDGET: usize = 64 * 1024;
 /// Descriptors that are reserved for files, listeners and connections to Redis and the backend.
 const SPARE_DESCRIPTORS: u64 = 64;

@@ -10,7 +10,7 @@ use super::process::BadConfig;
 pub enum Fatal {
     /// The configuration cannot be used (exit code 78).
     Config(BadConfig),
-    /// A system call failed (exit code 1): what it was for, and the error.
+    /// A system call failed (exit code 1): its purpose, and the error.
     Io(&'static str, io::Error),
     /// An address could not be bound (exit code 1): the address and the error.
     Listen(String, io::Error),

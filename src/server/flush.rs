@@ -56,8 +56,9 @@ impl Server {
         }
     }
 
-    /// Ends a client with a close frame, its rooms with a `user_quit` if `announce`. The connection ends after the closing
-    /// handshake, or after [`CLOSE_TIMEOUT`].
+    /// Ends a client's sessions and queues its close frame. For `announce` see [`Hub::end`](crate::hub::Hub::end). A
+    /// WebSocket ends after the closing handshake, at the latest after [`CLOSE_TIMEOUT`]. A login that waits for the
+    /// backend is answered with 503.
     pub(super) fn close(&mut self, client: ClientKey, close: Close, announce: bool) {
         if self.is_login_pending(client) {
             return self.refuse_login(client, Reply::refusal(503, close.reason));
@@ -93,7 +94,7 @@ impl Server {
             let (conns, dropped) = (&mut self.conns, &mut self.dropped);
             let carrier = self.hub.state.flush(*client, |key, outbox, turn, scratch| {
                 let Some(conn) = conns.get_mut(key).filter(|conn| !conn.dropped) else {
-                    // The connection is gone, and the outbox must not outlive the turn's frames.
+                    // The connection is gone. The outbox refers to frames of this turn, so it must not survive it.
                     *outbox = Outbox::default();
                     return;
                 };
@@ -167,7 +168,7 @@ impl Server {
         }
     }
 
-    /// Closes and frees a connection at the end of the turn.
+    /// Schedules a connection to be closed and freed at the end of the turn.
     pub(super) fn drop_conn(&mut self, key: ConnKey) {
         if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) {
             conn.dropped = true;
@@ -190,7 +191,7 @@ impl Server {
             if let Some(client) = conn.owner() {
                 self.hub.handle_end(client, key, self.stopping.is_none());
             }
-            // A descriptor is free: accepting may continue.
+            // A descriptor is free, so accepting can resume.
             self.accept_after = Time::START;
         }
     }

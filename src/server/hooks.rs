@@ -1,5 +1,5 @@
-//! Calls to the business backend (docs/hooks.md): connections are opened when needed, kept for the next call, and closed when
-//! idle or late. The loop never waits for them, nor for the backend's name to be resolved.
+//! Calls to the business backend (docs/hooks.md): connections are opened when needed, reused for further calls, and
+//! closed when idle or when a call times out. The event loop waits neither for them nor for name resolution.
 
 pub mod links;
 
@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl Server {
-    /// When [`Server::expire_hooks`] or [`Server::pump_hooks`] is due if no event occurs before.
+    /// When [`Server::expire_hooks`] or [`Server::pump_hooks`] must be called, even if no event occurs.
     pub(super) fn hooks_deadline(&self) -> Time {
         let (hooks, resolving) = (&self.hub.hooks, self.hooks.resolver.finding_until());
         let calls = match resolving {
@@ -36,7 +36,7 @@ impl Server {
         self.hooks.idle_deadline().min(calls)
     }
 
-    /// Queues the calls of this turn, and sends as many as `hooks` allows at once.
+    /// Queues the calls of this turn, and sends all that may be sent now.
     pub(super) fn pump_hooks(&mut self) {
         let failed = self.hub.hooks.submit(self.now.time);
         self.finish_calls(failed);
@@ -144,13 +144,13 @@ impl Server {
         }
     }
 
-    /// Records that an attempt failed; the call may be retried.
+    /// Reports that an attempt to send a call failed. The call may be retried.
     fn fail_call(&mut self, number: u64, trouble: Trouble) {
         let finished = self.hub.hooks.handle_trouble(number, trouble, self.now.time);
         self.finish_calls(finished);
     }
 
-    /// Hands finished calls to the hub, and logs when the health of the backend changes.
+    /// Passes finished calls to their handler, logs a change of the backend's health, and updates the counters.
     fn finish_calls(&mut self, finished: Vec<Finished>) {
         for call in finished {
             if let Err(failure) = &call.result {
@@ -167,7 +167,7 @@ impl Server {
         (stats.hook_calls, stats.hook_retries, stats.hook_failures) = (calls.sent, calls.retried, calls.failed);
     }
 
-    /// Fails calls that take too long, and closes connections that stay idle.
+    /// Fails calls that have timed out, and closes connections that were idle for too long.
     pub(super) fn expire_hooks(&mut self) {
         let now = self.now.time;
         let finished = self.hub.hooks.expire_waiting(now);

@@ -1,4 +1,4 @@
-//! HTTP connections: handling requests, and answering those that waited.
+//! HTTP connections: handling requests, and replying to parked ones.
 
 use super::{conn::State, event_loop::Server};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl Server {
-    /// Handles bytes from an HTTP connection: every complete request, until one waits or changes the protocol.
+    /// Handles bytes from an HTTP connection: every complete request, until one is parked or upgrades the connection.
     pub(super) fn handle_http(&mut self, key: ConnKey, bytes: &[u8]) {
         let (config, connections) = (self.hub.config().clone(), self.conns.len());
         let max_connections = self.max_connections() as usize;

@@ -20,7 +20,7 @@ impl Server {
         }
     }
 
-    /// Applies a new configuration, as a whole or not at all.
+    /// Reads the configuration again and applies it, or keeps the old one if the new one is not usable.
     fn reload(&mut self) {
         if let Ok(monotonic) = NotifyState::monotonic_usec_now() {
             self.manager.tell(&[NotifyState::Reloading, monotonic]);
@@ -60,8 +60,8 @@ impl Server {
         self.manager.tell(&[NotifyState::Ready]);
     }
 
-    /// Begins the shutdown: closes the listening sockets, tells clients to reconnect later, and lets requests that have
-    /// begun finish within `shutdown_timeout`. A second call ends it at once.
+    /// Begins the shutdown: closes the listening sockets and all clients, and waits up to `shutdown_timeout` for open
+    /// requests, calls to the backend and the cluster. A second call ends the wait.
     fn stop(&mut self) {
         if self.stopping.is_some() {
             self.stopping = Some(self.now.time);
@@ -85,7 +85,7 @@ impl Server {
         }
     }
 
-    /// Sends a status message to the service manager, and feeds its watchdog.
+    /// Sends a status message to the service manager, and resets its watchdog.
     pub(super) fn send_status(&mut self) {
         let Some(interval) = self.manager.interval else { return };
         self.status_due = self.now.time.after(interval);

@@ -49,7 +49,8 @@ pub enum Accepted {
 }
 
 impl Listener {
-    /// Listens on every address that `address` resolves to. Blocks while it resolves a name; the loop does not run yet.
+    /// Listens on every address that `address` resolves to. Resolving a name blocks, which is acceptable before the
+    /// event loop runs.
     pub fn bind(address: &Address) -> io::Result<Vec<Listener>> {
         match address {
             Address::Unix(path) => bind_unix(path).map(|listener| vec![listener]),
@@ -99,7 +100,8 @@ impl Listener {
                     return Ok(Accepted::Nobody);
                 }
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => return Ok(Accepted::Exhausted),
-                // An error of this one connection, not of the listener: try the next one (accept(2), "Error handling").
+                // An error of this connection only, not of the listener: accept the next one (accept(2), "Error
+                // handling").
                 Some(
                     libc::EINTR
                     | libc::ECONNABORTED
@@ -138,7 +140,7 @@ impl Drop for Listener {
     }
 }
 
-/// The address, as `--listen` takes it.
+/// Writes the address in the syntax of `--listen`.
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.socket {
@@ -186,12 +188,13 @@ fn tcp(socket: socket2::Socket) -> io::Result<Listener> {
     Ok(Listener { socket: Listening::Tcp(listener), ready: false, file: None })
 }
 
-/// Replaces a socket file that nothing listens on (a killed relay leaves one behind). Any other file is left alone, and
-/// binding fails.
+/// Listens on a Unix socket. Replaces a socket file on which nothing listens, such as a killed relay leaves behind.
+/// Binding fails if any other file exists there.
 fn bind_unix(path: &Path) -> io::Result<Listener> {
     let address = SockAddr::unix(path)?;
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
-        // Only ECONNREFUSED means that nothing listens. Non-blocking, because a listener with a full backlog would block.
+        // Only ECONNREFUSED means that nothing listens. The socket is non-blocking, because connecting to a listener
+        // with a full backlog would block.
         let probe = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
         probe.set_nonblocking(true)?;
         if probe.connect(&address).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
@@ -224,5 +227,5 @@ fn adopt(fd: i32) -> io::Result<Listener> {
     }
 }
 
-/// Connections that may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
+/// Connections that may wait to be accepted. The kernel caps this at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;

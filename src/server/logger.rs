@@ -1,8 +1,9 @@
 //! The log on standard error.
 //!
-//! Logging never blocks the event loop, never fails and never panics. A line that standard error does not accept at once
-//! (a full pipe, a full disk, a reader that has gone) is dropped and counted; the next line that gets through is preceded
-//! by the number of dropped ones. `eprintln!`, and loggers that print with it, panic on a write error instead.
+//! Logging never blocks the event loop, never fails and never panics. A line that standard error does not accept at
+//! once (a full pipe, a full disk, a reader that has gone) is dropped and counted; the next line that is written is
+//! preceded by a line with the number of dropped ones. `eprintln!`, and loggers that print with it, panic on a write
+//! error instead.
 
 use core::{
     fmt::{self, Write as _},
@@ -22,9 +23,10 @@ use socket2::SockRef;
 use super::clock::unix_micros;
 use crate::clock::Now;
 
-/// Sends the log to standard error. With `JOURNAL_STREAM` set (systemd), lines have a priority in place of the time.
+/// Sends the log to standard error. If `JOURNAL_STREAM` is set (by systemd), each line begins with a priority instead
+/// of the time.
 pub fn init(level: LevelFilter) {
-    // A second call, as by tests that start several servers in one process, changes the level only.
+    // A second call, for example by tests that start several servers in one process, changes only the level.
     let _ = log::set_logger(logger());
     log::set_max_level(level);
 }
@@ -154,13 +156,13 @@ impl Log for Logger {
     fn flush(&self) {}
 }
 
-/// Bytes of the longest line, with its line break: `PIPE_BUF`, which a pipe takes as a whole or not at all.
+/// Bytes of the longest line, with its line break: `PIPE_BUF`, because a pipe accepts that much atomically.
 const LINE_MAX: usize = 4096;
 /// Bytes at the end that are kept free for the note that a line was cut.
 const CUT_NOTE: usize = 40;
 
-/// One line in the making. What does not fit is counted instead; control characters are escaped, so that a message
-/// cannot begin a line of its own or send commands to a terminal.
+/// A line that is being formatted. Bytes that do not fit are counted and left out. Control characters are escaped, so
+/// that a message cannot forge a second line or send commands to a terminal.
 struct Line {
     /// A line break, which is written only after a torn line, and the line.
     bytes: [u8; LINE_MAX],
@@ -175,7 +177,7 @@ impl Line {
         Line { bytes, len: 1, cut: 0 }
     }
 
-    /// Appends bytes as they are, all or none; after the first that did not fit, nothing more.
+    /// Appends bytes unchanged, all of them or none. Once some did not fit, nothing more is appended.
     fn push(&mut self, bytes: &[u8]) {
         let end = self.len + bytes.len();
         if self.cut > 0 || end > LINE_MAX - CUT_NOTE {
@@ -189,7 +191,7 @@ impl Line {
     /// Ends the line. The result begins with a line break if `torn`.
     fn finish(&mut self, torn: bool) -> &[u8] {
         if self.cut > 0 {
-            // CUT_NOTE leaves room for it.
+            // `CUT_NOTE` bytes are reserved for it.
             let note = format!("… ({} more bytes)", self.cut);
             self.cut = 0;
             self.bytes[self.len..self.len + note.len()].copy_from_slice(note.as_bytes());
@@ -213,11 +215,12 @@ impl fmt::Write for Line {
     }
 }
 
-/// A way to write to standard error that never waits for its reader.
+/// A way to write to standard error that never blocks.
 enum Sink {
-    /// A description of the pipe or device that only this process has, so that `O_NONBLOCK` affects nobody else.
+    /// A pipe or device that was opened again: an open file description of our own, so that `O_NONBLOCK` does not
+    /// affect other processes.
     Own(File),
-    /// A socket, as the journal's: each write says that it must not wait.
+    /// A socket, such as that of the journal. Each write has `MSG_DONTWAIT`.
     Socket,
     /// A file, or anything that cannot be opened again.
     Shared,
@@ -249,7 +252,7 @@ impl Sink {
     }
 }
 
-/// Whether standard error has room and a reader. A pipe with room takes a whole line (`PIPE_BUF`) without waiting.
+/// Whether standard error has room and a reader. A pipe with room accepts a whole line (`PIPE_BUF`) without blocking.
 #[allow(unsafe_code)]
 fn has_room() -> bool {
     let mut poll = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };

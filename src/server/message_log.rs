@@ -1,10 +1,10 @@
-//! The files of the message log (docs/protocol.md, Message log format). A disk can be slow, full or gone, so only a thread of
-//! its own touches it: the event loop gives it lines to write and pages to read, and never waits. Without
+//! The files of the message log (docs/protocol.md, Message log format). A disk can be slow, full or missing, so only a
+//! separate thread accesses it. The event loop sends it lines to write and pages to read, and never blocks. Without
 //! `message_log.dir` there is no thread.
 //!
-//! The thread opens a file for each write and closes it afterwards: files may be moved or deleted at any time, and the day
-//! may change. That costs about 10 µs per write. At most one write is in progress, for all files together; lines that come
-//! meanwhile wait in [`MessageLog`](crate::message_log::MessageLog), which is bounded.
+//! The thread opens a file for each write and closes it afterwards: files may be moved or deleted at any time, and the
+//! day may change. That costs about 10 µs per write. At most one write is in progress, for all files together; further
+//! lines wait in [`MessageLog`](crate::message_log::MessageLog), which is bounded.
 
 pub mod folder;
 pub mod writer;
@@ -68,7 +68,8 @@ impl Server {
         }
     }
 
-    /// Gives this turn's lines to the thread, unless the last write is still in progress.
+    /// Sends the lines that wait to the thread, unless a write is still in progress. Also removes old days, and reports
+    /// a write that takes too long.
     pub(super) fn write_log(&mut self) {
         let Some(writer) = &mut self.message_log else { return };
         writer.remove_old(self.now.day(), self.now.time);
@@ -105,7 +106,7 @@ impl Server {
     }
 }
 
-/// How long after a failure a line is written to test whether the disk has recovered.
+/// The time between a failure and the line that is written to test whether the disk has recovered.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
-/// The least time for writing the last lines when the process ends.
+/// The minimum time for writing the last lines before the process ends.
 const MIN_FINAL_WRITE: Duration = Duration::from_millis(500);

@@ -1,7 +1,8 @@
 //! The event loop, and everything that touches the operating system: sockets, clocks, signals, files.
 //!
-//! A turn is always **wait, read, handle, expire, carry out, write, free**. Handling input never writes to a socket, writing
-//! never changes the state of a client or room, and nothing is freed in the middle of a turn.
+//! A turn is always **wait, read, handle, expire, carry out, write, free**. Handlers only queue frames and effects.
+//! Clients are flushed at the end of the turn, or earlier if an outbox is more than half full. A connection is freed
+//! only at the end of the turn.
 
 pub mod admission;
 pub mod clock;

@@ -8,7 +8,7 @@ use crate::config::Address;
 pub struct Options {
     /// Where the configuration comes from.
     pub origin: Origin,
-    /// Addresses to listen on; if there are any, they replace those of the configuration.
+    /// The addresses of `--listen`. If there are any, they replace those of the configuration.
     pub listen: Vec<Address>,
     /// Whether public demo keys are allowed on addresses that other machines can reach.
     pub allow_demo_keys: bool,

@@ -1,4 +1,4 @@
-//! The process around the event loop: configuration files, signals, descriptors, the service manager.
+//! The environment of the process: configuration files, signals, descriptors, the service manager, randomness.
 
 use core::{
     fmt,
@@ -34,7 +34,8 @@ pub enum Origin {
     Demo,
 }
 
-/// Why a configuration cannot be used: one line for each problem, `FILE:LINE:COLUMN: …` where the file has such a place.
+/// Why a configuration cannot be used: one line for each problem, which begins with `FILE:LINE:COLUMN:` if it has a
+/// position in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadConfig(pub Vec<String>);
 
@@ -47,7 +48,8 @@ impl fmt::Display for BadConfig {
 impl error::Error for BadConfig {}
 
 impl Origin {
-    /// The file of `--config`, else of `RELAY_CONFIG`, else `/etc/relay/relay.toml` if it exists, else the demo setting.
+    /// The file given by `--config`, otherwise by `RELAY_CONFIG`, otherwise `/etc/relay/relay.toml` if it exists,
+    /// otherwise the demo setting.
     pub fn find(option: Option<PathBuf>) -> Origin {
         let variable = || env::var_os("RELAY_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
         let system = || Some(PathBuf::from("/etc/relay/relay.toml")).filter(|path| path.exists());
@@ -66,8 +68,8 @@ impl Origin {
     }
 }
 
-/// A relative path names a credential of the service (`systemd.exec(5)`, `LoadCredential=`) if there is one of that name,
-/// else a file in the directory of the configuration.
+/// The path of a file that the configuration names. A relative path is a credential of the service (`systemd.exec(5)`,
+/// `LoadCredential=`) if one has that name, otherwise a file in the directory of the configuration.
 fn secret_path(file: &Path, beside: &Path) -> PathBuf {
     if file.is_absolute() {
         return file.into();
@@ -97,7 +99,7 @@ impl Signals {
         Ok(Signals { wake, terminate, reload })
     }
 
-    /// What was requested since the last call: whether to terminate, and whether to reload.
+    /// Whether a signal since the last call asks to terminate, and whether one asks to reload.
     pub fn poll(&mut self) -> (bool, bool) {
         while self.wake.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
         (self.terminate.swap(false, Ordering::Relaxed), self.reload.swap(false, Ordering::Relaxed))
@@ -106,7 +108,7 @@ impl Signals {
 
 /// The service manager, if there is one (`sd_notify(3)`).
 pub struct Manager {
-    /// The interval of status messages: a third of the watchdog's timeout, at most 5 s. None without a manager.
+    /// The interval of status messages: a third of the watchdog's timeout, at most 5 s. `None` without a manager.
     pub interval: Option<Duration>,
 }
 
@@ -129,7 +131,7 @@ impl Manager {
     }
 }
 
-/// Raises the soft limit of open descriptors to the hard limit. Returns the limit that is then in force.
+/// Raises the soft limit of open descriptors to the hard limit. Returns the limit in force afterwards.
 #[allow(unsafe_code)]
 pub fn raise_descriptors() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -146,8 +148,8 @@ pub fn raise_descriptors() -> u64 {
     limit.rlim_cur
 }
 
-/// The admin token: the configured one, else a random one. A random one is written to `admin.token` in the runtime
-/// directory under a service manager, and to the log otherwise.
+/// The admin token: the configured one, or a random one. A random token is written to `admin.token` in the runtime
+/// directory if a service manager provides one, and to the log otherwise.
 pub fn admin_token(config: &Config) -> String {
     if let Some(token) = &config.admin_token {
         return token.expose().to_owned();

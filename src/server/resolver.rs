@@ -1,4 +1,4 @@
-//! Name resolution on a thread of its own, because the system's resolver may take seconds.
+//! Name resolution on a separate thread, because the system's resolver may block for seconds.
 
 use core::time::Duration;
 use std::{
@@ -18,18 +18,19 @@ type Found = io::Result<Vec<SocketAddr>>;
 /// The known addresses of one server.
 #[derive(Default)]
 pub struct Resolver {
-    /// Its addresses, the index of the one to try next, and when they expire.
+    /// Its addresses; below, the index of the one to try next, and when they expire.
     found: Vec<SocketAddr>,
     next: usize,
     fresh_until: Time,
-    /// The look-up in progress, and the deadline for its result; no deadline once that has passed.
+    /// The look-up in progress, and its deadline: `None` once that has passed.
     finding: Option<(Arc<OnceLock<Found>>, Option<Time>)>,
-    /// Why the last look-up failed, and when the next one may start.
+    /// If the last look-up failed: the error, and when the next one may start.
     lost: Option<(String, Time)>,
 }
 
 impl Resolver {
-    /// The address to connect to; none while a look-up is in progress, which wakes the loop through `waker` when it ends.
+    /// The address to connect to. `None` while a look-up is in progress, which may take `patience`; its thread wakes
+    /// the event loop through `waker` when it ends.
     pub fn find(
         &mut self,
         host: &str,
@@ -108,7 +109,7 @@ impl Resolver {
 
 /// How long addresses are used without another look-up.
 const FRESH: Duration = Duration::from_secs(60);
-/// How long a failed look-up is not repeated.
+/// How long to wait after a failed look-up before the next one.
 const LOST: Duration = Duration::from_secs(1);
 /// Bytes of stack of the look-up's thread.
 const STACK: usize = 256 * 1024;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::config::{Auth, Config};
 
-/// Logs where the configuration comes from, and warns about settings that hardly anybody wants.
+/// Logs where the configuration comes from, and warns about settings that are probably mistakes.
 pub fn log_configuration(origin: &Origin, config: &Config) {
     match origin {
         Origin::File(path) => info!("relay {} with {}", env!("CARGO_PKG_VERSION"), path.display()),
@@ -32,9 +32,9 @@ pub fn log_configuration(origin: &Origin, config: &Config) {
     }
 }
 
-/// Opens the listening sockets: those of `--listen`, else inherited ones, else those of the configuration.
+/// Opens the listening sockets: those of `--listen`, otherwise inherited ones, otherwise those of the configuration.
 ///
-/// Errors: an address cannot be bound, or there are no or too many addresses.
+/// Fails if an address cannot be bound, or if there is no address or there are too many.
 pub fn listeners(options: &Options, config: &Config) -> Result<Vec<Listener>, Fatal> {
     let mut listeners = Vec::new();
     let mut addresses = &options.listen;

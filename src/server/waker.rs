@@ -9,7 +9,7 @@ use mio::{Poll, Token, Waker};
 
 use super::tokens;
 
-/// The waker of a poll. It is created on first use, because a poll can have only one.
+/// Returns the waker of `poll`, and creates it on first use: a poll can have only one.
 pub fn waker(made: &mut Option<Arc<Waker>>, poll: &Poll) -> io::Result<Arc<Waker>> {
     if made.is_none() {
         *made = Some(Arc::new(Waker::new(poll.registry(), Token(tokens::WAKER))?));

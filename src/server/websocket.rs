@@ -19,8 +19,8 @@ use crate::{
 };
 
 impl Server {
-    /// Turns an HTTP connection into the WebSocket of a client. Unsent replies to earlier requests are sent first, and input
-    /// behind the request is handled as frames.
+    /// Turns an HTTP connection into the WebSocket of a client. Unsent replies to earlier requests are sent first, and
+    /// input after the request is handled as frames.
     pub(super) fn upgrade(&mut self, key: ConnKey, client: ClientKey, response: Vec<u8>, fresh: &[u8]) {
         let deadline = self.ping_deadline(key, client);
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -134,8 +134,8 @@ impl Server {
         }
     }
 
-    /// Handles bytes from a probe: it sends `2probe`, gets `3probe`, and sends `5` to upgrade. All frames after the `5` are
-    /// packets of the session.
+    /// Handles bytes from a probe. The client sends `2probe`, gets `3probe`, and sends `5` to upgrade. All frames after
+    /// the `5` are packets of the session.
     pub(super) fn handle_probe(&mut self, key: ConnKey, bytes: &[u8]) {
         let max_message = self.hub.config().socketio.max_payload;
         let Some(conn) = self.conns.get_mut(key) else { return };
@@ -153,7 +153,7 @@ impl Server {
                 Ok(Message::Binary(data)) if upgraded => {
                     events::handle_message(&mut self.hub, client, Incoming::Binary(&data), self.now);
                 }
-                // Answered only once, because the output of a probe is not limited by an outbox.
+                // Answered only once, because no outbox limits the output of a probe.
                 Ok(Message::Text(text)) if &*text == "2probe" && !core::mem::replace(&mut probe.answered, true) => {
                     probe.output.extend_from_slice(b"\x81\x063probe");
                     polls.extend(self.hub.state.engine_mut(client).and_then(|engine| engine.answer_probe()));

@@ -90,7 +90,7 @@ pub struct Packet<'a> {
     pub attachments: usize,
     /// The namespace; `/` if the packet names none.
     pub namespace: &'a str,
-    /// The query behind the namespace of a [`Kind::Connect`], which only revision 4 has; else empty.
+    /// The query after the namespace of a [`Kind::Connect`], which only revision 4 has; else empty.
     pub query: &'a str,
     /// The id of the acknowledgement that is requested or given: up to 20 digits, which the answer repeats unchanged.
     pub id: Option<&'a str>,
@@ -151,7 +151,7 @@ impl<'a> Packet<'a> {
             b'-' | b'0'..=b'9' => raw.into(),
             _ => return None,
         };
-        // Raw values are slices of the data, so the text behind the name can be forwarded verbatim.
+        // Raw values are slices of the data, so the text after the name can be forwarded verbatim.
         let behind = raw.as_ptr() as usize - self.data.as_ptr() as usize + raw.len();
         Some(Event { name, rest: &self.data[behind..], args: list[1..].to_vec() })
     }
@@ -165,7 +165,7 @@ pub type Fields<'a> = std::collections::BTreeMap<Cow<'a, str>, &'a RawValue>;
 pub struct Event<'a> {
     /// The name. A number counts as its text.
     pub name: Cow<'a, str>,
-    /// The text behind the name: a comma and the arguments, if there are any, and the closing bracket.
+    /// The text after the name: a comma and the arguments, if there are any, and the closing bracket.
     pub rest: &'a str,
     /// The arguments.
     pub args: Vec<&'a RawValue>,

@@ -61,7 +61,7 @@ pub fn replace(json: &str, out: &mut Vec<u8>, mut fill: impl FnMut(usize, &mut V
     out.extend_from_slice(&json.as_bytes()[begin..]);
 }
 
-/// The position behind the string that begins at `at`.
+/// The position after the string that begins at `at`.
 fn string_end(bytes: &[u8], mut at: usize) -> usize {
     at += 1;
     while at < bytes.len() && bytes[at] != b'"' {

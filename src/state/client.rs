@@ -1,4 +1,4 @@
-//! Clients: one outbox each, and the connection that carries it.
+//! Clients, each with an outbox and the connection that drains it.
 //!
 //! Memory of an idle plain WebSocket client, besides its connection: 64 bytes for [`Client`], 72 for
 //! [`Session`](super::Session), one allocation for the strings of its login, and 20 bytes in each of its rooms (28 from
@@ -11,7 +11,8 @@ use crate::{
     outbox::Outbox,
 };
 
-/// A peer with one outbox. With Engine.IO it outlives single connections: polls end, and a WebSocket replaces them.
+/// A peer with one outbox. An Engine.IO client outlives its connections: each poll is a request of its own, and a
+/// WebSocket may replace polling.
 #[derive(Default)]
 pub struct Client {
     /// Frames that are queued for the client.
@@ -22,14 +23,14 @@ pub struct Client {
     pub session: Option<SessionKey>,
     /// The state of a Socket.IO client, including its sessions.
     pub socket: Option<Box<Socket>>,
-    /// Its use of `limits.message_rate`.
+    /// How much of `limits.message_rate` it has used.
     pub rate: Rate,
     /// Whether it is in the list of clients to flush.
     pub dirty: bool,
     /// Whether it is being closed. Nothing more is queued for it.
     pub ending: bool,
-    /// Refused logins of a Socket.IO client. (This and the next are here rather than in [`Socket`] to fill the
-    /// padding.)
+    /// Refused logins of a Socket.IO client. (This field and the next are here and not in [`Socket`], because they fit
+    /// into the padding.)
     pub refusals: u8,
     /// How often a Socket.IO client joined or left a namespace; stops counting at 255.
     pub namespace_changes: u8,
@@ -37,7 +38,7 @@ pub struct Client {
 
 const _: () = assert!(size_of::<Client>() <= 64);
 
-/// What carries a client's frames at the moment.
+/// The connection that carries a client's frames at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
     /// A WebSocket.
@@ -49,12 +50,12 @@ pub enum Carrier {
 }
 
 impl Client {
-    /// What carries its frames at the moment.
+    /// The connection that carries its frames at the moment.
     pub fn carrier(&self) -> Carrier {
         let poll = |poll: Option<ConnKey>| poll.map_or(Carrier::Nothing, Carrier::Poll);
         match self.socket.as_ref().map(|socket| &socket.engine.transport) {
             Some(EngineTransport::Polling(conn)) => poll(*conn),
-            // After the answer to the probe, everything that is queued goes to the WebSocket.
+            // Once the probe is answered, queued frames wait for the WebSocket.
             Some(EngineTransport::Probing(probing)) => poll(probing.poll.filter(|_| !probing.answered)),
             Some(EngineTransport::WebSocket(_)) | None => self.conn.map_or(Carrier::Nothing, Carrier::Socket),
         }

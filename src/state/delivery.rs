@@ -30,8 +30,8 @@ impl State {
             let message = Message { source: name, room, data, id, filename, namespace: &namespace.name };
             let Room { members, batches, .. } = table.room_mut(index);
             let limit = self.config.limits.unsent as usize;
-            // The frame of each form that occurs; an empty run stands for none yet. The last member's form and frame
-            // are kept apart, because the next member mostly has the same.
+            // The frame of each form; empty until the first member with that form. The form and frame of the previous
+            // member are kept in variables of their own, because the next member usually has the same form.
             let mut frames = [Run::default(); Form::COUNT];
             let (mut form, mut frame) = (None, Run::default());
             let (mut skipped, mut needs_flush) = (0, false);
@@ -93,8 +93,8 @@ impl State {
     }
 
     /// Queues an event for the members of a room in one namespace, except for the session `except`, and returns for how
-    /// many. The frames go into the room's batch of this turn, so that members that get all of them need one piece
-    /// only.
+    /// many. The frames go into the room's batch of this turn, so that a member that gets several of them in a row has
+    /// one run in its outbox.
     pub fn emit_to_room(
         &mut self,
         (tenant, namespace, room): (TenantId, NamespaceId, &str),
@@ -226,7 +226,8 @@ impl State {
     }
 
     /// Whether an outbox is more than half full, so that clients should be flushed before more input is handled.
-    /// Otherwise many large messages in one turn would make a client look slow that reads all the time.
+    /// Otherwise a client that reads everything could be closed as a slow consumer, because of many large messages in
+    /// one turn.
     pub fn needs_flush(&self) -> bool {
         self.needs_flush
     }
@@ -247,8 +248,8 @@ impl State {
         self.clients.get(key).and_then(|client| client.conn)
     }
 
-    /// Calls `write` with the outbox of a client that a socket carries. The caller handles other carriers: the returned
-    /// value names them.
+    /// Marks a client as flushed. If its carrier is a WebSocket, calls `write` with the connection and the outbox; the
+    /// caller must flush to other carriers. Returns the carrier.
     #[inline]
     pub fn flush(&mut self, key: ClientKey, write: impl FnOnce(ConnKey, &mut Outbox, &Turn, &mut Vec<u8>)) -> Carrier {
         let Some(client) = self.clients.get_mut(key) else { return Carrier::Nothing };
@@ -260,8 +261,8 @@ impl State {
         carrier
     }
 
-    /// Queues the last frame of a client behind its other frames; with `None` there is none. The unsent frames of a
-    /// slow consumer are dropped first. Nothing more is queued for the client.
+    /// Queues the last frame of a client after its other frames, unless `close` is `None`. The unsent frames of a slow
+    /// consumer are dropped first. Nothing more is queued for the client.
     pub fn queue_last(&mut self, key: ClientKey, close: Option<Close>) {
         let polling = self.is_polling(key);
         let Some(client) = self.clients.get_mut(key) else { return };
@@ -271,9 +272,9 @@ impl State {
             client.outbox.abandon(&self.turn);
         }
         client.outbox.force(match polling {
-            // A polling session ends with a close packet (1), or with a noop (6) if the client closed it. When relay
-            // stops it is a noop too: Python clients do not reconnect after a close packet. After a noop they poll
-            // again, get an error, and reconnect.
+            // A polling session ends with a close packet (1), or with a noop (6) if the client closed it. A shutdown
+            // sends a noop as well: Python clients do not reconnect after a close packet. After a noop they poll again,
+            // get an error, and reconnect.
             true => {
                 let noop = close == Close::ASKED || close == Close::GOING_AWAY;
                 self.turn.single(Opcode::Text, |out| out.push(if noop { b'6' } else { b'1' }))
@@ -290,7 +291,7 @@ impl State {
     }
 }
 
-/// Encodes a message for the first member of a form. Cold, so that it stays out of the loop over members.
+/// Encodes a message for the first member with a form. Marked cold to keep it out of the loop over members.
 #[cold]
 fn encode(message: &Message<'_>, form: Form, turn: &mut Turn, batches: &mut Batches) -> Run {
     let batch = batches.of(form, turn);

@@ -42,7 +42,8 @@ impl State {
         known.map(|(tenant, sessions): (&Tenant, usize)| (&*tenant.name, sessions, tenant.room_count()))
     }
 
-    /// The [known](Tenant::is_known) tenant with this name, for lists and operators.
+    /// The [known](Tenant::is_known) tenant with this name. Unlike [`State::tenant`], this includes sources that only
+    /// an open namespace names.
     pub fn known_tenant(&self, name: &str) -> Option<TenantId> {
         let tenant = *self.by_name.get(name)?;
         self.tenants[tenant.index()].is_known().then_some(tenant)
@@ -85,7 +86,7 @@ impl State {
         socket.sessions.iter().find(|(known, _)| *known == namespace).map(|(_, session)| *session)
     }
 
-    /// The sessions of a user, in one tenant or in all.
+    /// The admitted sessions of a user, in one tenant or in all.
     pub fn sessions_of_user(&self, tenant: Option<TenantId>, userid: &str) -> Vec<SessionKey> {
         let matches = |key: SessionKey, session: &Session| {
             self.user_of(key) == userid && tenant.is_none_or(|tenant| tenant == session.tenant)
@@ -119,14 +120,14 @@ impl State {
         self.sessions.get(key).map(|session| (session.client, session.namespace, session.form))
     }
 
-    /// All sessions of a tenant in a namespace.
+    /// All admitted sessions of a tenant in a namespace, as receivers.
     pub fn namespace_receivers(&self, tenant: TenantId, namespace: NamespaceId) -> Vec<Receiver> {
         let sessions =
             self.admitted().filter(|(_, session)| session.tenant == tenant && session.namespace == namespace);
         sessions.map(|(_, session)| (session.client, namespace, session.form)).collect()
     }
 
-    /// The members of a room in all namespaces.
+    /// The members of a room in all namespaces, as receivers.
     pub fn room_receivers(&self, tenant: TenantId, room: &str) -> Vec<Receiver> {
         let tables = self.tenants[tenant.index()].rooms.iter().enumerate();
         let found =
@@ -138,7 +139,7 @@ impl State {
             .collect()
     }
 
-    /// Makes a session that of the user `userid`, if its namespace has a user index.
+    /// Registers a session for the user `userid`, if the session's namespace has a user index.
     pub fn register_user(&mut self, key: SessionKey, userid: &str) {
         let Some(session) = self.sessions.get(key) else { return };
         if let Some(users) = &mut self.namespaces[session.namespace as usize].users {
@@ -147,7 +148,7 @@ impl State {
         }
     }
 
-    /// The user of a session: of its login, or of a later `user_login`. Empty if it has none.
+    /// The user id of a session: from its login, or from a later `user_login`. Empty if it has none.
     pub fn user_of(&self, key: SessionKey) -> &str {
         let Some(session) = self.sessions.get(key) else { return "" };
         let users = self.namespaces[session.namespace as usize].users.as_ref();
@@ -168,8 +169,8 @@ impl State {
         }
     }
 
-    /// The tenant of a session's user in a namespace: the session's own if logins are signed there, otherwise the one
-    /// that the namespace is configured for.
+    /// The tenant in which events of `session` find their receivers in `namespace`: the session's own tenant if logins
+    /// to that namespace are signed, otherwise the source that the namespace is configured with.
     pub fn tenant_in(&self, session: SessionKey, namespace: NamespaceId) -> Option<TenantId> {
         let namespace = &self.namespaces[namespace as usize];
         match namespace.config.auth {

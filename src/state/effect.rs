@@ -5,7 +5,8 @@ use crate::{key::ClientKey, websocket::Close};
 /// An action for [`Server`](crate::server::Server). Effects are carried out in the order in which they were pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// End a client's sessions with [`Hub::end`](crate::hub::Hub::end), and its connection once its outbox is empty.
+    /// End a client's sessions with [`Hub::end`](crate::hub::Hub::end). Its WebSocket ends after the closing handshake,
+    /// a polling session with its last poll; a login that waits for the backend is answered with 503.
     Close {
         /// The client.
         client: ClientKey,
@@ -24,7 +25,7 @@ pub enum Effect {
         /// The text of the refusal.
         why: Box<str>,
     },
-    /// Set the timer of a client's Engine.IO session again: its deadline may be earlier than before.
+    /// Rearm the timer of a client's Engine.IO session: its deadline may be earlier than before.
     Rearm {
         /// The client.
         client: ClientKey,

@@ -20,8 +20,8 @@ impl State {
         }
     }
 
-    /// Handles the deadline of an Engine.IO session: sends a ping, or closes a session without a sign of life
-    /// (docs/protocol.md, Socket.IO and Engine.IO).
+    /// Handles the deadline of an Engine.IO session: sends a ping, or closes a session that did not answer one, joined
+    /// no namespace or left attachments incomplete (docs/protocol.md, Socket.IO and Engine.IO).
     pub fn expire_engine(&mut self, key: ClientKey, now: Now) -> Expired {
         let timing = self.timing();
         let Some(engine) = self.engine_mut(key) else { return Expired::Nothing };
@@ -65,7 +65,7 @@ impl State {
         self.sessions.get(session).is_some_and(|session| session.pending)
     }
 
-    /// Counts a refused login. Closes the client after ten, so that a broken client starts over.
+    /// Counts a refused login. After ten refusals the client is closed, so that a broken client has to reconnect.
     pub fn count_refusal(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
         client.refusals += 1;

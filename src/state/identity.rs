@@ -5,7 +5,7 @@ use std::{collections::HashSet, rc::Rc};
 
 use crate::text::truncate;
 
-/// What a login says about the user, and where the session comes from.
+/// The user of a session as given by the login, and the address, page and browser that it comes from.
 pub struct Identity {
     /// `userid`, `username`, `ext_info`, a space, and the address if there is one. One allocation for all of them: the
     /// address as a field of its own would add 16 bytes to each session, and here it mostly fits into the allocator's
@@ -114,7 +114,7 @@ impl Agents {
 
     /// Drops a reference, and the agent with its last one.
     pub fn release(&mut self, agent: Rc<Agent>) {
-        // One of the two is the set's own.
+        // Two references are left: `agent`, and the one in the set.
         if Rc::strong_count(&agent) == 2 {
             self.known.remove(&agent);
         }

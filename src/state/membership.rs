@@ -43,7 +43,7 @@ impl State {
     }
 
     /// Removes a session from the room at `slot` of its list. The last room of the list moves to `slot`, and the last
-    /// member of the room to the place that becomes free; both references are updated. `slot` must be in the list.
+    /// member of the room moves to the freed place; the references to both are updated. `slot` must be in the list.
     pub fn leave_slot(&mut self, key: SessionKey, slot: usize) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Membership { room, place } = session.rooms.swap_remove(slot);
@@ -59,8 +59,8 @@ impl State {
         self.mark_changed(key);
     }
 
-    /// Removes a session from its rooms, from the user index, and from the table of sessions. Its client still lists
-    /// it.
+    /// Removes a session from its rooms, from the user index, and from the table of sessions. The caller must remove it
+    /// from its client's list.
     pub fn remove_session(&mut self, key: SessionKey) {
         while let Some(last) = self.sessions.get(key).and_then(|session| session.rooms.len().checked_sub(1)) {
             self.leave_slot(key, last);

@@ -1,5 +1,5 @@
 //! The clients and sessions, the rooms they are in, and the frames that are queued for them. Every feature works on
-//! [`State`], which knows none of them.
+//! [`State`], which depends on none of them.
 //!
 //! It has two halves. The *registry* has tenants, namespaces, clients, sessions, and rooms with their members.
 //! *Delivery* encodes a message once for each form, queues it in the members' outboxes, and keeps the list of clients

@@ -4,14 +4,14 @@ use core::num::NonZeroU64;
 
 use crate::{clock::Time, limits::Limits};
 
-/// A token bucket in eight bytes, as the generic cell rate algorithm keeps it: the time in microseconds at which the
-/// bucket will be full again.
+/// A token bucket in eight bytes: the time in microseconds at which the bucket will be full again (the generic cell
+/// rate algorithm).
 #[derive(Clone, Copy, Default)]
 pub struct Rate(Option<NonZeroU64>);
 
 impl Rate {
     /// Takes `count` messages at `now`, and returns whether `limits.message_rate` and `limits.message_burst` allow
-    /// them. More than a burst at once passes if the bucket is full, and leaves a debt.
+    /// them. A `count` above the burst is allowed if the bucket is full; the excess delays later messages.
     pub fn take(&mut self, count: u64, limits: &Limits, now: Time) -> bool {
         if limits.message_rate == 0 {
             return true;

@@ -9,9 +9,9 @@ use crate::names::NameError;
 /// Namespaces and rules).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The queue of calls to the backend is full.
+    /// The queue of calls to the backend is full, or the call waited in it for too long.
     BackendBusy,
-    /// The backend did not answer a hook.
+    /// The backend gave no usable answer to a hook.
     BackendDown,
     /// A binary frame from a client with `format=json`.
     BinaryNotJson,
@@ -57,7 +57,7 @@ pub enum Refusal {
     SourceMissing,
     /// The source is not configured.
     SourceUnknown,
-    /// No rule handles the event.
+    /// No rule handles the event, or the backend is not called for events.
     UnknownEvent,
 }
 

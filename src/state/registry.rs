@@ -26,7 +26,7 @@ use crate::{
     sign::{Policy, Signature, Subject},
 };
 
-/// What all features share: see [the module](super).
+/// The state that all features share: see [the module](super).
 pub struct State {
     pub(super) config: Rc<Config>,
     /// The time of this turn.
@@ -47,17 +47,17 @@ pub struct State {
     pub(super) dirty: Vec<ClientKey>,
     pub(super) needs_flush: bool,
     pub(crate) effects: VecDeque<Effect>,
-    /// Whether [`State::mark_changed`] does anything: only a cluster needs it.
+    /// Whether [`State::mark_changed`] queues sessions. Only a cluster needs that.
     pub(super) track_changes: bool,
-    /// Sessions whose presence records are to be written, each once.
+    /// The queue of sessions whose presence records must be written. A session is in it at most once.
     pub(crate) changed: VecDeque<SessionKey>,
     /// Counters since the start.
     pub stats: Stats,
 }
 
 impl State {
-    /// A state without clients and configuration. `first` is the message id before the first one. `secret` is the key
-    /// of session ids and must be random.
+    /// A state without clients and configuration. The first message gets the id after `first`. `secret` is the key of
+    /// session ids and must be random.
     pub fn new(first: MessageId, secret: [u8; 32]) -> State {
         State {
             config: Rc::default(),
@@ -82,7 +82,8 @@ impl State {
     }
 
     /// Applies a configuration. A changed key takes effect with the next login, a changed rule with the next event.
-    /// Returns the sessions whose source or namespace is no longer configured.
+    /// Returns the sessions to close: those whose namespace is no longer configured, and those with a signed login
+    /// whose source is not.
     pub fn reload(&mut self, config: Rc<Config>) -> Vec<SessionKey> {
         self.config = config;
         self.update_namespaces();
@@ -212,7 +213,7 @@ impl State {
         self.clients.keys()
     }
 
-    /// Counts `count` messages against a client's rate, and returns whether `limits.message_rate` allows them.
+    /// Returns whether `limits.message_rate` allows `count` messages of a client, and counts them if it does.
     pub fn take_rate(&mut self, key: ClientKey, count: u64, now: Now) -> bool {
         let Some(client) = self.clients.get_mut(key) else { return false };
         client.rate.take(count, &self.config.limits, now.time)

@@ -41,8 +41,8 @@ impl State {
         }
     }
 
-    /// Refuses a Socket.IO client's login to a namespace, in the way that each revision shows to the page
-    /// (docs/protocol.md, How a refusal arrives).
+    /// Refuses a Socket.IO client's login to a namespace, with the packets that clients of its revision report to the
+    /// page (docs/protocol.md, How a refusal arrives).
     pub fn refuse(&mut self, key: ClientKey, revision: Revision, namespace: &str, why: &str) {
         let quoted = quote(why);
         match revision {
@@ -72,8 +72,8 @@ impl State {
         });
     }
 
-    /// Queues a Socket.IO packet and its attachments. `fill` appends the payload behind the packet's head. Does nothing
-    /// for other clients.
+    /// Queues a Socket.IO packet and its attachments. `fill` appends the payload after the packet's head. Does nothing
+    /// if the client does not use Socket.IO.
     pub fn send_packet(
         &mut self,
         key: ClientKey,

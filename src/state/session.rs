@@ -11,7 +11,7 @@ pub struct Session {
     pub client: ClientKey,
     /// Its user, address and browser.
     pub identity: Identity,
-    /// Its rooms. Leaving one moves the last to its index.
+    /// Its rooms. When it leaves one, the last room moves to the freed index.
     pub rooms: SmallVec<[Membership; 2]>,
     /// Its tenant.
     pub tenant: TenantId,

@@ -1,7 +1,9 @@
-//! Ids that clients see: of Engine.IO sessions, which are secret, and of sessions (`socket_id`), which are not.
+//! The ids that clients get: Engine.IO session ids, which are secret, and the `socket_id` of each session, which is
+//! not.
 //!
-//! No table of ids is kept. An id is the key of the slot and 96 bits of an HMAC-SHA256 over it, in base64url: to look
-//! one up is to verify the HMAC. The key has the generation of the slot, so the next owner of a slot has another id.
+//! There is no table of ids. An id is the key of a slot and 96 bits of an HMAC-SHA256 over that key, in base64url; a
+//! look-up verifies the HMAC. The key includes the slot's generation, so an id does not match the next value in the
+//! slot.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use hmac::{Hmac, KeyInit, Mac};
@@ -10,16 +12,16 @@ use subtle::ConstantTimeEq;
 
 use crate::key::{ClientKey, Handle, Key, SessionKey};
 
-/// Makes and checks session ids with a secret of this process.
+/// Creates and verifies session ids with a secret of this process.
 pub struct Sids([u8; 32]);
 
 impl Sids {
-    /// Ids that are made with `secret`, which must be random.
+    /// Ids that are signed with `secret`, which must be random.
     pub fn new(secret: [u8; 32]) -> Sids {
         Sids(secret)
     }
 
-    /// The id of a client's Engine.IO session: 27 characters of `A-Z a-z 0-9 - _`. Whoever knows it can use the
+    /// The id of a client's Engine.IO session: 27 characters of `A-Z a-z 0-9 - _`. Anyone who knows it can use the
     /// session.
     pub fn engine(&self, client: ClientKey) -> String {
         self.name(b"engine", client.key())
@@ -65,7 +67,7 @@ impl Sids {
     }
 }
 
-/// Bytes of the slot and of the hash in an id.
+/// Bytes of the key and of the truncated HMAC in an id.
 const BITS: usize = 8;
 const TAG: usize = 12;
 

@@ -22,7 +22,7 @@ counters! {
     accepted
     /// Connections answered with 503 because of `limits.connections`.
     connections_refused
-    /// Pauses of accepting because no file descriptor was free.
+    /// How often accepting paused because no file descriptor was free.
     accept_pauses
     /// HTTP requests answered.
     requests
@@ -56,11 +56,11 @@ counters! {
     emitted
     /// Volatile events dropped for clients that still had unsent data.
     volatile_dropped
-    /// Calls to the backend, with retries.
+    /// Calls sent to the backend, including retries.
     hook_calls
     /// Retries of calls to the backend.
     hook_retries
-    /// Calls to the backend that failed for good.
+    /// Calls to the backend that got no usable answer, after all retries.
     hook_failures
     /// Messages and commands for other relays.
     redis_published
@@ -79,8 +79,9 @@ counters! {
     redis_errors
     /// Clients closed as slow consumers.
     slow_consumers
-    /// Clients closed because they broke the protocol.
+    /// WebSocket clients closed because they broke the protocol.
     protocol_errors
-    /// Clients closed because they did not answer a ping, or joined no namespace in time.
+    /// Clients closed because they did not answer a ping, joined no namespace in time, or did not send all attachments
+    /// in time.
     ping_timeouts
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::room::RoomTable;
 use crate::config::Source;
 
-/// A source and its rooms. Each tenant has its own room tables, so rooms of two tenants never meet.
+/// A source and its rooms. Each tenant has its own room tables, so two tenants never share a room.
 pub struct Tenant {
     /// The source's name.
     pub name: Rc<str>,
@@ -13,7 +13,7 @@ pub struct Tenant {
     pub source: Option<Source>,
     /// Whether a namespace admits clients to it without a signature.
     pub open: bool,
-    /// Its rooms, by [`NamespaceId`](super::NamespaceId). A message reaches the members of a room in all of them.
+    /// Its rooms, by [`NamespaceId`](super::NamespaceId). A message to a room reaches its members in all namespaces.
     pub rooms: Vec<RoomTable>,
 }
 

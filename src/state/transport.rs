@@ -22,12 +22,12 @@ impl State {
         self.clients.get_mut(key)?.socket.as_mut().map(|socket| &mut socket.engine)
     }
 
-    /// Whether a client speaks Socket.IO.
+    /// Whether a client uses Socket.IO.
     pub fn is_socketio(&self, key: ClientKey) -> bool {
         self.clients.get(key).is_some_and(|client| client.socket.is_some())
     }
 
-    /// What carries a client's frames at the moment.
+    /// The connection that carries a client's frames at the moment.
     pub fn carrier(&self, key: ClientKey) -> Carrier {
         self.clients.get(key).map_or(Carrier::Nothing, Client::carrier)
     }
@@ -37,8 +37,7 @@ impl State {
         self.clients.get(key).is_none_or(|client| client.ending)
     }
 
-    /// Completes the upgrade to the probing WebSocket `conn`. Returns the poll that still waits, which must be
-    /// answered.
+    /// Completes the upgrade to the probing WebSocket `conn`. Returns the pending poll, if any, which must be answered.
     pub fn upgrade(&mut self, key: ClientKey, conn: ConnKey) -> Result<Option<ConnKey>, Error> {
         let client = self.clients.get_mut(key).filter(|client| !client.ending).ok_or(Error::UnknownSid)?;
         let poll = client.socket.as_mut().ok_or(Error::UnknownSid)?.engine.upgrade()?;
@@ -60,7 +59,7 @@ impl State {
         }
     }
 
-    /// Handles a poll. A second poll beside a waiting one is an error and closes the session.
+    /// Handles a poll. A second poll while one is pending is an error and closes the session.
     pub fn poll(&mut self, key: ClientKey, conn: ConnKey) -> Result<Polled, Error> {
         let engine = self.engine_mut(key).ok_or(Error::UnknownSid)?;
         let polled = engine.handle_poll(conn);
@@ -79,8 +78,8 @@ impl State {
         socket.is_some_and(|socket| socket.engine.takes_posts())
     }
 
-    /// Ends a waiting poll with a body of queued packets, at most 16 (docs/protocol.md, Polling). Returns the body and
-    /// whether it is binary; `None` if no packet is queued.
+    /// Takes the pending poll, and encodes queued packets, at most 16, as the body that answers it (docs/protocol.md,
+    /// Polling). Returns the body and whether it is binary; `None` if no packet is queued.
     pub fn compose(&mut self, key: ClientKey) -> Option<(Vec<u8>, bool)> {
         let client = self.clients.get_mut(key)?;
         let engine = &mut client.socket.as_mut()?.engine;

@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 use super::tenant::TenantId;
 use crate::key::SessionKey;
 
-/// The sessions of each user in one namespace. A session belongs to the user of its login, until `user_login` changes
-/// that.
+/// The sessions of each user in one namespace. A session is registered for the user of its login, or for the user that
+/// a later `user_login` names.
 #[derive(Default)]
 pub struct UserIndex {
     by_name: HashMap<Rc<str>, SmallVec<[(TenantId, SessionKey); 1]>>,
@@ -17,7 +17,7 @@ pub struct UserIndex {
 }
 
 impl UserIndex {
-    /// Makes a session that of the user `userid`, or of no user if `userid` is empty.
+    /// Registers a session for the user `userid`, or for no user if `userid` is empty.
     pub fn register(&mut self, session: SessionKey, tenant: TenantId, userid: &str) {
         self.remove(session);
         if userid.is_empty() {

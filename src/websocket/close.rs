@@ -10,25 +10,26 @@ pub struct Close {
 }
 
 impl Close {
-    /// The client ends the session.
+    /// The client closed its Engine.IO session.
     pub const ASKED: Close = Close { code: 1000, reason: "" };
     /// relay is shutting down; the client should reconnect.
     pub const GOING_AWAY: Close = Close { code: 1001, reason: "relay is stopping, come back" };
-    /// The client violated the protocol.
+    /// The client violated the protocol, or ten of its logins were refused.
     pub const PROTOCOL: Close = Close { code: 1002, reason: "protocol error" };
     /// A text message is not UTF-8.
     pub const NOT_UTF8: Close = Close { code: 1007, reason: "text must be UTF-8" };
-    /// The client did not answer a ping, or joined no namespace in time.
+    /// The client did not answer a ping, joined no namespace in time, or did not send all attachments in time.
     pub const GONE: Close = Close { code: 1008, reason: "no sign of life" };
-    /// The client exceeded `limits.message_rate`.
+    /// The client exceeded `limits.message_rate`, or with `format=text` sent a message that is too large for so many
+    /// rooms.
     pub const RATE: Close = Close { code: 1008, reason: "message rate limit exceeded!" };
-    /// An operator disconnected the client.
+    /// An operator or the backend disconnected the client.
     pub const OPERATOR: Close = Close { code: 1008, reason: "disconnected by the operator" };
-    /// The source was removed from the configuration.
+    /// The source or the namespace was removed from the configuration.
     pub const SOURCE_GONE: Close = Close { code: 1008, reason: "this source can not be configured!" };
-    /// A message exceeds `limits.message`.
+    /// A message exceeds `limits.message`, or a Socket.IO packet exceeds `socketio.max_payload`.
     pub const TOO_BIG: Close = Close { code: 1009, reason: "message too big" };
-    /// The client does not read its messages: `limits.unsent` is exceeded.
+    /// The client reads its messages too slowly: `limits.unsent` is exceeded.
     pub const SLOW: Close = Close { code: 1013, reason: "slow consumer" };
 
     /// The payload of the close frame.

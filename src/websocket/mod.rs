@@ -1,4 +1,4 @@
-//! WebSocket (RFC 6455) on the server's side: the handshake, messages from clients, and status codes of closes. Messages to
+//! WebSocket (RFC 6455) on the server's side: the handshake, messages from clients, and close codes. Messages to
 //! clients are [frames](crate::frame), encoded once for all receivers.
 
 pub mod close;

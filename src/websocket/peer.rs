@@ -1,8 +1,9 @@
 //! Messages from a client, read with tungstenite.
 //!
-//! Each read gets a context of its own, which is dropped if the input ends between two messages. So an idle connection has no
-//! WebSocket state. A context kept for each connection would take 256 bytes and a buffer as large as the largest message. A
-//! new one for each read takes 33 ns, and `Border` takes 10 ns a frame to find out where the input ends.
+//! Each read gets a context of its own, which is dropped if the input ends between two messages. So an idle connection
+//! has no WebSocket state. Keeping a context for each connection would take 256 bytes and a buffer as large as its
+//! largest message. Creating one for each read takes 33 ns, and `Border` takes 10 ns a frame to find out whether the
+//! input ends between two messages.
 
 use core::fmt;
 use std::io::{self, Cursor, ErrorKind, Read, Write};
@@ -33,7 +34,7 @@ struct Partial {
     border: Border,
 }
 
-/// Something that a client sent.
+/// An event in a client's input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A text message.
@@ -75,14 +76,15 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl Peer {
-    /// Begins to take apart the bytes of one read; a message may have `max_message` bytes. Poll the events until there is none,
-    /// then call [`Reading::finish`].
+    /// Starts to decode the bytes of one read. A message may have `max_message` bytes. Poll the events until there is
+    /// none, then call [`Reading::finish`].
     pub fn handle_input<'a>(&mut self, input: &'a [u8], max_message: u64) -> Reading<'a> {
         let kept = self.partial.take().map(|partial| *partial);
         let (kept, mut border) = kept.map_or_else(Default::default, |partial| (Some(partial.context), partial.border));
         border.handle_input(input);
         let context = kept.unwrap_or_else(|| {
-            // A context that is kept needs the large buffer: reading a flood through a small one takes 25 times as long.
+            // A context that will be kept needs the large buffer: with a small one, reading a flood takes 25 times as
+            // long.
             let expected = if border.is_reached() { input.len() } else { MAX_BUFFER };
             context(expected, max_message)
         });
@@ -95,7 +97,7 @@ impl Peer {
     }
 }
 
-/// The bytes of one read while they are taken apart.
+/// The bytes of one read while they are decoded.
 pub struct Reading<'a> {
     context: WebSocketContext,
     border: Border,

@@ -46,7 +46,7 @@ impl Relay {
         command
     }
 
-    /// Why a command is refused, as the message log has it.
+    /// The reason in the message log why a command is refused.
     fn refused(&mut self, channel: &Channel, payload: &[u8]) -> String {
         let before = self.state.stats.redis_refused;
         assert_eq!(self.decode(channel, payload), None);
@@ -254,7 +254,7 @@ fn acknowledgements() {
     assert_eq!(relay.decode(&own, br#"{"do":"ack","args":[],"node":"b"}"#), None);
 }
 
-/// What one relay publishes is what another one decodes.
+/// A relay decodes exactly what another one has published.
 #[test]
 fn there_and_back() {
     let mut sender = Relay::new(None, true);

@@ -1,4 +1,4 @@
-//! A cluster whose Redis is played by the tests.
+//! Tests of a cluster, which feed it the input of Redis.
 
 use super::{
     super::{Answer, testing},
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::redis::{Reader, Reply};
 
-/// A relay. The tests write what Redis sends.
+/// A relay. The tests provide the input from Redis.
 struct Relay {
     cluster: Cluster,
     state: State,

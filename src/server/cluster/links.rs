@@ -18,7 +18,7 @@ pub struct Links {
     pub read_scheduled: [bool; 2],
     /// Messages in a row that had no receiver here.
     pub unwanted: u64,
-    /// Events of the subscription are paused until then, because its messages have no receiver here.
+    /// Until when events of the subscription are paused, because its messages have no receiver here.
     pub paused_until: Option<Time>,
     /// Requests that wait for a look-up in Redis.
     pub waiting: Vec<(ConnKey, View)>,
@@ -30,7 +30,8 @@ pub struct Link {
     pub socket: Socket,
     /// Whether it is established.
     pub connected: bool,
-    /// Whether Redis has hung up. Reads must continue until the end, since epoll reports no further edge.
+    /// Whether Redis has closed its sending side. Reads must then continue to the end of the stream, because epoll
+    /// reports no further edge.
     pub hung_up: bool,
 }
 

@@ -21,7 +21,7 @@ use crate::{
 /// The address of the backend, and the connections to it.
 #[derive(Default)]
 pub struct Links {
-    /// The address; none if hooks are off.
+    /// The address; `None` if hooks are off.
     pub address: Option<Backend>,
     secret: Option<Vec<u8>>,
     timeout: Duration,
@@ -49,12 +49,13 @@ pub struct Link {
     pub old: bool,
     /// Whether it is established.
     pub connected: bool,
-    /// When it is closed if it stays idle: before the backend closes it, which would cross with the next call.
+    /// When it is closed if it stays idle. That must be earlier than the backend's own idle timeout: otherwise the
+    /// backend could close it just when the next call is sent.
     pub idle_until: Time,
 }
 
 impl Links {
-    /// Takes new settings. Calls in flight are still answered.
+    /// Applies new settings. Answers to calls in flight are still read.
     pub fn configure(&mut self, hooks: &Hooks) {
         self.timeout = hooks.timeout;
         self.secret = hooks.secret.as_ref().map(|secret| secret.expose().as_bytes().to_vec());
@@ -121,7 +122,7 @@ impl Links {
 }
 
 impl Link {
-    /// Writes what is left of the call and reads what came. Returns the response once it is complete.
+    /// Writes the rest of the call and reads input. Returns the response once it is complete.
     pub fn drive(&mut self) -> Result<Option<Response>, Trouble> {
         if !self.connected {
             match self.socket.is_connected() {
@@ -132,7 +133,7 @@ impl Link {
         }
         while self.written < self.output.len() {
             match self.socket.write(&self.output[self.written..]) {
-                Ok(0) => return Err(self.broken("the socket takes no bytes")),
+                Ok(0) => return Err(self.broken("the socket accepts no bytes")),
                 Ok(written) => self.written += written,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -165,7 +166,7 @@ impl Link {
         }
     }
 
-    /// The connection ended before a response came.
+    /// The trouble to report when the connection ended before a complete response.
     fn broken(&self, why: &str) -> Trouble {
         match (self.reader.has_begun(), self.reused, self.written) {
             (false, true, _) => Trouble::Stale,

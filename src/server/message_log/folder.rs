@@ -53,7 +53,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Appends to every file. Fails with the first error, and the number of lines that all errors together lost.
+    /// Appends to every file, even if some fail. Fails with the first error, and the number of lines that were lost in
+    /// all files.
     pub fn append_all(&self, files: &Appends) -> Result<(), AppendError> {
         let mut failed: Option<AppendError> = None;
         for (path, lines) in files {
@@ -73,8 +74,8 @@ impl Folder {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Appends the lines that fit into one file, and returns their size in bytes. A file gets all of them or none: after a
-    /// partial write, for example to a full disk, the file is truncated to its old size.
+    /// Appends as many lines as fit into the file, after rotating it if it is full, and returns their size in bytes.
+    /// After a partial write, for example to a full disk, the file is truncated to its old size.
     fn append(&self, path: &str, lines: &[u8]) -> io::Result<usize> {
         let path = self.dir.join(path);
         let (mut file, mut size) = open_or_create(&path)?;
@@ -107,7 +108,7 @@ impl Folder {
         Ok(Tail::new(size, page.bytes, text))
     }
 
-    /// Removes the folders of expired days, and nothing else.
+    /// Removes the folders of expired days. Other folders and files stay.
     pub fn remove_old(&self, today: i64) {
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
         let kept = self.retention_days;
@@ -125,7 +126,7 @@ impl Folder {
     }
 }
 
-/// Options that follow no symbolic link, and do not block on a named pipe.
+/// Open options that do not follow a symbolic link and do not block on a named pipe.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC).mode(0o640);
@@ -148,7 +149,7 @@ fn open_or_create(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, size))
 }
 
-/// The size of a regular file. Errors: it is not a regular file.
+/// The size of a file. Fails if it is not a regular file.
 fn regular(file: &File) -> io::Result<u64> {
     let metadata = file.metadata()?;
     match metadata.is_file() {
@@ -210,7 +211,7 @@ mod tests {
         fs::remove_file(&names[0]).unwrap();
         append(&line("e", 100));
         assert!(folder.dir.join("2026-11-21/x.log.4").exists(), "numbers are not reused");
-        // Many lines at once, as after a slow write, fill files no more than single lines do.
+        // Files stay within the limit even if many lines are written at once, as after a slow write.
         append(&[line("f", 60), line("g", 40), line("h", 1), line("i", 101), line("j", 99), line("k", 1)].concat());
         let length = |number| fs::metadata(folder.dir.join(format!("{path}.{number}"))).unwrap().len();
         assert_eq!([5, 6, 7, 8].map(length), [100, 100, 1, 101]);

@@ -22,7 +22,7 @@ use crate::{
     message_log::{Appends, retention},
 };
 
-/// The event loop's handle of the thread.
+/// The event loop's handle to the thread.
 pub struct Writer {
     jobs: Sender<Job>,
     done: Receiver<Done>,
@@ -54,7 +54,8 @@ pub enum Done {
 }
 
 impl Writer {
-    /// Starts the thread; returns `None` without `message_log.dir`. The thread calls `waker` after each job.
+    /// Starts the thread; returns `None` without `message_log.dir`. `waker` makes the waker, which the thread calls
+    /// after each job with a result.
     pub fn start(config: &Settings, waker: impl FnOnce() -> io::Result<Arc<Waker>>) -> io::Result<Option<Writer>> {
         if config.dir.is_empty() {
             return Ok(None);
@@ -108,7 +109,7 @@ impl Writer {
         late.min(self.retry).min(self.retention.deadline())
     }
 
-    /// Writes lines. If the thread has died, the write never ends, and is reported as too slow.
+    /// Writes lines. If the thread has panicked, the write never ends, and is reported as too slow.
     pub fn append(&mut self, lines: Appends, now: Time) {
         self.late = false;
         self.writing = Some(now);
@@ -135,7 +136,7 @@ impl Writer {
         Some(self.note(done))
     }
 
-    /// Waits for the next result. Only for the end of the process: the event loop never waits.
+    /// Waits for the next result. Only for the end of the process, because it blocks the event loop.
     pub fn wait_done(&mut self, timeout: Duration) -> Option<Done> {
         let done = self.done.recv_timeout(timeout).ok()?;
         Some(self.note(done))
