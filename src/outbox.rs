@@ -129,7 +129,7 @@ impl Outbox {
         if slow || self.bytes as usize + frame.len() > MAX_PER_TURN {
             return Err(Overflow);
         }
-        self.force(frame);
+        self.push_over_limit(frame);
         Ok(())
     }
 
@@ -143,7 +143,7 @@ impl Outbox {
 
     /// Queues a frame regardless of the limit. For the last frame, which contains the reason of the close.
     #[inline]
-    pub fn force(&mut self, frame: Run) {
+    pub fn push_over_limit(&mut self, frame: Run) {
         self.bytes += frame.len() as u32;
         if self.run.batch == frame.batch && self.run.end == frame.begin && !self.run.is_empty() {
             self.run.end = frame.end;
@@ -169,7 +169,7 @@ impl Outbox {
     }
 
     /// Discards the queue, except the remainder of a frame that is partly sent.
-    pub fn abandon(&mut self, turn: &Turn) {
+    pub fn discard(&mut self, turn: &Turn) {
         self.queue_run();
         let front = self.rest.take().and_then(|mut rest| rest.segments.pop_front());
         *self = Outbox::default();
@@ -267,7 +267,7 @@ impl Outbox {
     }
 
     /// Queues bytes in front of all others: an HTTP response that must precede the first frame. No frame may be partly sent.
-    pub fn put_first(&mut self, bytes: &[u8]) {
+    pub fn push_front(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn abandoning_finishes_the_frame() {
+    fn discarding_finishes_the_frame() {
         let mut turn = Turn::new();
         let length = queue(&mut turn, &mut Outbox::default()).len();
         for stop in 0..length {
@@ -449,10 +449,10 @@ mod tests {
                 outbox.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
                 turn.end();
                 if turns {
-                    outbox.force(turn.single(Opcode::Text, |out| out.extend(b"never")));
+                    outbox.push_over_limit(turn.single(Opcode::Text, |out| out.extend(b"never")));
                 }
-                outbox.abandon(&turn);
-                outbox.force(turn.single_raw(b"!"));
+                outbox.discard(&turn);
+                outbox.push_over_limit(turn.single_raw(b"!"));
                 peer.room = 1000;
                 outbox.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
                 let mut border = 0;

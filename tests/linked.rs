@@ -328,8 +328,8 @@ impl World {
                 peer.closed = true;
             }
             let Some(id) = node.pipes[role as usize] else {
-                if node.hub.cluster.wants_dial(role, now.time) {
-                    node.hub.cluster.dialled(role, now.time);
+                if node.hub.cluster.should_connect(role, now.time) {
+                    node.hub.cluster.begin_connection(role, now.time);
                     match self.away {
                         true => node.hub.cluster.handle_end(role, "refused", &mut node.hub.state, &mut node.hub.log),
                         false => node.pipes[role as usize] = Some(self.redis.connect((index, role))),
@@ -359,7 +359,7 @@ impl World {
                 let output = node.hub.cluster.output(role);
                 let most = output.len().min([10, 1000, 100_000][self.dice.roll(3)]);
                 peer.input.extend(&output[..most]);
-                node.hub.cluster.wrote(role, most);
+                node.hub.cluster.advance_output(role, most);
             }
         }
     }

@@ -424,7 +424,7 @@ impl World {
                     self.hub.state.keep(key);
                 }
             }
-            if self.hub.state.is_over(key) {
+            if self.hub.state.is_closing_poller(key) {
                 self.hub.remove(key, false);
             }
         }

@@ -182,10 +182,10 @@ impl<'a> Notification<'a> {
                 if cx.hub.log.is_on() {
                     let ip = client_ip(cx.peer, head, &cx.hub.config().trusted_proxies);
                     cx.hub.log.error("notify", &refusal.text(), |line| {
-                        line.cut("source", &self.source);
-                        line.cut("room_id", &self.room_id);
+                        line.truncated("source", &self.source);
+                        line.truncated("room_id", &self.room_id);
                         if let Some(ip) = ip {
-                            line.shown("ip", ip);
+                            line.display("ip", ip);
                         }
                     });
                 }
@@ -224,7 +224,7 @@ impl<'a> Notification<'a> {
             return Err(Refusal::FilenameTaken);
         }
         if rooms.iter().len() > 1 && data.size() * rooms.iter().len() > MAX_COPIES_SIZE {
-            return Err(Refusal::TooWide);
+            return Err(Refusal::TooLargeForRooms);
         }
         cx.hub.publish(tenant, &rooms, data, filename);
         Ok(())

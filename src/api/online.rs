@@ -179,7 +179,7 @@ fn record(info: &SessionInfo<'_>, source: &str, cx: &Snapshot<'_>) -> String {
     line.text("source", source);
     info.write(&mut line);
     line.text("server_ip", &cx.site.server_ip);
-    line.shown("time", cx.now.local_at(info.session.identity.since()));
+    line.display("time", cx.now.local_at(info.session.identity.since()));
     out.push(b'}');
     String::from_utf8(out).expect("ObjectWriter writes UTF-8")
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::context::Site;
 use crate::{
     clock::Now,
-    cluster::{Answer, RemoteSessions, Seen, Topic},
+    cluster::{Answer, Lookup, RemoteSessions, Topic},
     hub::Hub,
 };
 
@@ -24,9 +24,9 @@ pub struct Snapshot<'a> {
 impl<'a> Snapshot<'a> {
     /// The result of a look-up; `None` without a cluster, or if Redis has not answered.
     pub fn seen(&self, topic: &Topic) -> Option<&'a Answer> {
-        match self.hub.cluster.see(topic, self.now.time) {
-            Seen::Known(answer) => Some(answer),
-            Seen::Alone | Seen::Unknown | Seen::Pending => None,
+        match self.hub.cluster.lookup(topic, self.now.time) {
+            Lookup::Known(answer) => Some(answer),
+            Lookup::Off | Lookup::Unknown | Lookup::Pending => None,
         }
     }
 

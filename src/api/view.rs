@@ -4,7 +4,7 @@
 use super::{online, snapshot::Snapshot, status};
 use crate::{
     clock::Now,
-    cluster::{Seen, Topic},
+    cluster::{Lookup, Topic},
     http::{Fields, Head, Reply},
     hub::Hub,
 };
@@ -59,9 +59,9 @@ impl View {
     /// Whether the list must wait for a look-up, which is then started.
     pub fn must_wait(&self, hub: &mut Hub, now: Now) -> bool {
         let Some(topic) = &self.topic else { return false };
-        let wait = matches!(hub.cluster.see(topic, now.time), Seen::Pending);
+        let wait = matches!(hub.cluster.lookup(topic, now.time), Lookup::Pending);
         if wait {
-            hub.cluster.ask(topic.clone());
+            hub.cluster.request(topic.clone());
         }
         wait
     }

@@ -36,12 +36,12 @@ pub enum Answer {
 
 /// The state of the look-up of a topic.
 #[derive(Debug)]
-pub enum Seen<'a> {
+pub enum Lookup<'a> {
     /// The cluster is off: there are no other relays.
-    Alone,
+    Off,
     /// Redis does not answer: the data of other relays is missing.
     Unknown,
-    /// There is no recent answer: [ask](super::Cluster::ask) for it.
+    /// There is no recent answer: [request](super::Cluster::request) one.
     Pending,
     /// The answer.
     Known(&'a Answer),
@@ -72,17 +72,17 @@ impl CachedLookups {
     }
 
     /// The answer to a topic, if it is known.
-    pub fn see(&self, topic: &Topic, now: Time) -> Seen<'_> {
+    pub fn lookup(&self, topic: &Topic, now: Time) -> Lookup<'_> {
         match self.known.get(topic) {
-            _ if !self.on => Seen::Alone,
-            _ if !self.connected => Seen::Unknown,
-            Some((at, answer)) if now.since(*at) < FRESH => answer.as_ref().map_or(Seen::Unknown, Seen::Known),
-            _ => Seen::Pending,
+            _ if !self.on => Lookup::Off,
+            _ if !self.connected => Lookup::Unknown,
+            Some((at, answer)) if now.since(*at) < FRESH => answer.as_ref().map_or(Lookup::Unknown, Lookup::Known),
+            _ => Lookup::Pending,
         }
     }
 
     /// Requests a topic.
-    pub fn ask(&mut self, topic: Topic) {
+    pub fn request(&mut self, topic: Topic) {
         self.wanted.insert(topic);
     }
 
@@ -114,24 +114,24 @@ mod tests {
         let at = |seconds: u64| Time::from_micros(seconds * 1_000_000);
         let mut lookups = CachedLookups::default();
         let topic = Topic::Today("demo".into());
-        assert!(matches!(lookups.see(&topic, at(1)), Seen::Alone));
+        assert!(matches!(lookups.lookup(&topic, at(1)), Lookup::Off));
         lookups.switch(true, false);
-        assert!(matches!(lookups.see(&topic, at(1)), Seen::Unknown));
+        assert!(matches!(lookups.lookup(&topic, at(1)), Lookup::Unknown));
         lookups.switch(true, true);
-        assert!(matches!(lookups.see(&topic, at(1)), Seen::Pending));
-        lookups.ask(topic.clone());
-        lookups.ask(topic.clone());
+        assert!(matches!(lookups.lookup(&topic, at(1)), Lookup::Pending));
+        lookups.request(topic.clone());
+        lookups.request(topic.clone());
         assert_eq!((lookups.take_wanted().len(), lookups.take_wanted().len()), (1, 0));
         lookups.insert(topic.clone(), Some(Answer::Counts(BTreeMap::new())), at(2));
-        assert!(matches!(lookups.see(&topic, at(3)), Seen::Known(_)));
-        assert!(matches!(lookups.see(&topic, at(4)), Seen::Pending));
+        assert!(matches!(lookups.lookup(&topic, at(3)), Lookup::Known(_)));
+        assert!(matches!(lookups.lookup(&topic, at(4)), Lookup::Pending));
         lookups.insert(topic.clone(), None, at(4));
-        assert!(matches!(lookups.see(&topic, at(4)), Seen::Unknown));
+        assert!(matches!(lookups.lookup(&topic, at(4)), Lookup::Unknown));
         lookups.expire(at(6));
         assert!(lookups.known.is_empty());
         lookups.insert(topic.clone(), None, at(6));
         lookups.switch(true, false);
         lookups.switch(true, true);
-        assert!(matches!(lookups.see(&topic, at(6)), Seen::Pending), "answers end with the connection");
+        assert!(matches!(lookups.lookup(&topic, at(6)), Lookup::Pending), "answers end with the connection");
     }
 }

@@ -110,13 +110,13 @@ impl Connections {
     }
 
     /// Whether a connection should be opened now.
-    pub fn wants_dial(&self, role: Role, now: Time) -> bool {
+    pub fn should_connect(&self, role: Role, now: Time) -> bool {
         let end = &self.ends[role as usize];
         self.url().is_some() && end.link.is_none() && end.retry <= now
     }
 
     /// Reports that a connection is being opened.
-    pub fn dialled(&mut self, role: Role, now: Time) {
+    pub fn begin_connection(&mut self, role: Role, now: Time) {
         let Some((settings, url)) = self.settings.as_ref().and_then(|redis| Some((redis, redis.url.as_ref()?))) else {
             return;
         };
@@ -143,9 +143,9 @@ impl Connections {
     }
 
     /// Reports that `count` bytes of the output were written.
-    pub fn wrote(&mut self, role: Role, count: usize) {
+    pub fn advance_output(&mut self, role: Role, count: usize) {
         if let Some(link) = &mut self.ends[role as usize].link {
-            link.wrote(count);
+            link.advance_output(count);
         }
     }
 

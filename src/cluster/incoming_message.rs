@@ -64,7 +64,7 @@ pub fn decode_message<'a>(
     // JSON escapes can make the data six times as long as the publishing relay counted.
     let most = if of_relay { 6 * MAX_COPIES_SIZE } else { MAX_COPIES_SIZE };
     if rooms > 1 && message.data().size() * rooms > most {
-        return Err(Refusal::TooWide.into());
+        return Err(Refusal::TooLargeForRooms.into());
     }
     state.stats.redis_received += 1;
     Ok(Some(Command::Message(message)))
@@ -109,9 +109,9 @@ fn note_sys_info(cx: &mut Context<'_>, fields: &Object<'_>) {
         // When an old server starts, it deletes all presence records.
         cx.shared.records.deleted_by_old_server = true;
     }
-    cx.log.foreign(|line| {
+    cx.log.old_server(|line| {
         for (name, value) in fields.iter().filter(|(name, _)| !["sys_info", "log_file"].contains(&&***name)) {
-            line.foreign(name, value.get());
+            line.copied(name, value.get());
         }
     });
 }
@@ -238,7 +238,7 @@ mod tests {
         let rooms = vec!["r"; 7000].join(",");
         let data = "x".repeat(10_000);
         let wide = format!(r#"{{"source":"demo","room_id":"{rooms}","data":"{data}","from_sys":1}}"#);
-        assert_eq!(relay.refused(&wide), Refusal::TooWide.text());
+        assert_eq!(relay.refused(&wide), Refusal::TooLargeForRooms.text());
         let of_relay = wide.replace("}", r#","id":"1km9g41o7vkabc123","seq":1,"node":"abc123"}"#);
         assert!(relay.decode(&of_relay).is_some(), "the publishing relay has checked that");
     }

@@ -1,7 +1,7 @@
 //! This relay's membership in the cluster: the interface of this module.
 
 use super::{
-    cached_lookups::{Seen, Topic},
+    cached_lookups::{Lookup, Topic},
     channel::Channel,
     command::{Command, Reach, RefreshTarget},
     connections::{Connections, Input},
@@ -87,13 +87,13 @@ impl Cluster {
     }
 
     /// Whether a connection should be opened now.
-    pub fn wants_dial(&self, role: Role, now: Time) -> bool {
-        self.connections.wants_dial(role, now)
+    pub fn should_connect(&self, role: Role, now: Time) -> bool {
+        self.connections.should_connect(role, now)
     }
 
     /// Reports that a connection is being opened.
-    pub fn dialled(&mut self, role: Role, now: Time) {
-        self.connections.dialled(role, now);
+    pub fn begin_connection(&mut self, role: Role, now: Time) {
+        self.connections.begin_connection(role, now);
     }
 
     /// Whether a connection is open, or being opened. Once it is neither, close its socket.
@@ -107,8 +107,8 @@ impl Cluster {
     }
 
     /// Reports that `count` bytes of the output were written.
-    pub fn wrote(&mut self, role: Role, count: usize) {
-        self.connections.wrote(role, count);
+    pub fn advance_output(&mut self, role: Role, count: usize) {
+        self.connections.advance_output(role, count);
     }
 
     /// Handles input up to the next publication. Pass that to [`Cluster::decode`], and call this again until it returns
@@ -296,13 +296,13 @@ impl Cluster {
 /// Data for operators.
 impl Cluster {
     /// The answer to a topic, if it is known.
-    pub fn see(&self, topic: &Topic, now: Time) -> Seen<'_> {
-        self.shared.cached.see(topic, now)
+    pub fn lookup(&self, topic: &Topic, now: Time) -> Lookup<'_> {
+        self.shared.cached.lookup(topic, now)
     }
 
-    /// Requests a topic from Redis. [`Cluster::see`] returns the answer once it has arrived.
-    pub fn ask(&mut self, topic: Topic) {
-        self.shared.cached.ask(topic);
+    /// Requests a topic from Redis. [`Cluster::lookup`] returns the answer once it has arrived.
+    pub fn request(&mut self, topic: Topic) {
+        self.shared.cached.request(topic);
     }
 
     /// The other relays that are alive.

@@ -56,7 +56,7 @@ mod user_lookups;
 mod testing;
 
 pub use self::{
-    cached_lookups::{Answer, Seen, Topic},
+    cached_lookups::{Answer, Lookup, Topic},
     channel::Channel,
     command::{Command, IncomingEvent, IncomingMessage, Reach, Recipients, RefreshTarget},
     connections::Input,

@@ -24,7 +24,7 @@ impl Publisher {
         };
         self.command(state, "refresh", Channel::Commands, false, |line| {
             line.text("to", to);
-            line.some("source", source.as_deref().unwrap_or_default());
+            line.nonempty("source", source.as_deref().unwrap_or_default());
             line.text("name", room);
         });
     }
@@ -33,9 +33,9 @@ impl Publisher {
     pub fn disconnect(&mut self, state: &mut State, tenant: Option<TenantId>, userid: &str, socket_id: &str) {
         let source = tenant.map(|tenant| state.tenants[tenant.index()].name.clone());
         self.command(state, "disconnect", Channel::Commands, false, |line| {
-            line.some("source", source.as_deref().unwrap_or_default());
-            line.some("userid", userid);
-            line.some("socket_id", socket_id);
+            line.nonempty("source", source.as_deref().unwrap_or_default());
+            line.nonempty("userid", userid);
+            line.nonempty("socket_id", socket_id);
         });
     }
 
@@ -85,7 +85,7 @@ impl Publisher {
                 line.raw("volatile", write_true);
             }
             if let Some(number) = number {
-                line.shown("re", number);
+                line.display("re", number);
             }
             if ack {
                 line.raw("ack", write_true);
@@ -100,22 +100,22 @@ impl Publisher {
             line.text("source", &source);
             line.text("nsp", namespace);
             line.text("name", userid);
-            line.shown("re", number);
+            line.display("re", number);
         });
     }
 
     /// `found`: reports how many sessions another relay's `find` or `emit` found here.
     pub fn found(&mut self, state: &mut State, node: &str, number: u64, sessions: usize) {
         self.command(state, "found", Channel::Relay(node.into()), true, |line| {
-            line.shown("re", number);
-            line.shown("sessions", sessions);
+            line.display("re", number);
+            line.display("sessions", sessions);
         });
     }
 
     /// `ack`: a client's acknowledgement of another relay's event.
     pub fn ack(&mut self, state: &mut State, node: &str, number: u64, list: &str, attachments: &[Vec<u8>]) {
         self.command(state, "ack", Channel::Relay(node.into()), true, |line| {
-            line.shown("re", number);
+            line.display("re", number);
             line.raw("args", |out| pack(out, list, attachments));
             if !attachments.is_empty() {
                 line.raw("binary", write_true);

@@ -138,13 +138,13 @@ impl Publisher {
     /// Publishes `hello`: this relay is alive. Includes the number of its last publication.
     pub fn hello(&mut self, state: &mut State) {
         let last = self.last_number;
-        self.command(state, "hello", Channel::Commands, true, |line| line.shown("last", last));
+        self.command(state, "hello", Channel::Commands, true, |line| line.display("last", last));
     }
 
     /// Publishes `bye`: this relay is stopping.
     pub fn bye(&mut self, state: &mut State) {
         let last = self.last_number;
-        self.command(state, "bye", Channel::Commands, true, |line| line.shown("last", last));
+        self.command(state, "bye", Channel::Commands, true, |line| line.display("last", last));
     }
 
     /// Publishes a command without effect to this relay itself, to find out whether Redis permits publishing.

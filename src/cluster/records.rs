@@ -154,10 +154,10 @@ fn record(state: &State, (node, ip): (&str, &str), key: SessionKey, now: Now) ->
         let mut line = ObjectWriter::within(&mut out);
         line.text("socket_id", &info.socket_id);
         line.text("source", &state.tenants[session.tenant.index()].name);
-        line.some("userid", info.userid);
-        line.some("username", identity.username());
+        line.nonempty("userid", info.userid);
+        line.nonempty("username", identity.username());
         line.text("room_ids", &info.rooms);
-        line.some("referer", &identity.agent().referer);
+        line.nonempty("referer", &identity.agent().referer);
         line.text("ext_info", identity.ext_info());
         line.text("watch_quit", if session.watch_quit { "1" } else { "" });
         line.text("server_ip", ip);
@@ -167,7 +167,7 @@ fn record(state: &State, (node, ip): (&str, &str), key: SessionKey, now: Now) ->
         if let Some(ip) = identity.ip() {
             line.text("ip", &ip.to_string());
         }
-        line.some("user_agent", &identity.agent().user_agent);
+        line.nonempty("user_agent", &identity.agent().user_agent);
         line.text("node", node);
     }
     out.push(b'}');

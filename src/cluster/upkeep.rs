@@ -216,9 +216,9 @@ pub fn describe(shared: &Shared, state: &State) -> String {
     let mut line = ObjectWriter::within(&mut out);
     line.text("server_ip", shared.publisher.ip());
     line.text("version", env!("CARGO_PKG_VERSION"));
-    line.shown("uptime", state.now.time.micros() / 1_000_000);
-    line.shown("sessions", state.session_count());
-    line.shown("rooms", state.room_count());
+    line.display("uptime", state.now.time.micros() / 1_000_000);
+    line.display("sessions", state.session_count());
+    line.display("rooms", state.room_count());
     line.raw("sources", |out| {
         out.push(b'{');
         for (index, (name, sessions, _)) in state.tenants().enumerate() {

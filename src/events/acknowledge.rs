@@ -40,11 +40,11 @@ pub fn record_refusal(hub: &mut Hub, key: Option<SessionKey>, refusal: Refusal) 
     let socket_id = key.filter(|_| hub.log.is_on()).map(|key| hub.state.sids.socket(key));
     let session = key.and_then(|key| hub.state.sessions.get(key));
     hub.log.error("message", &refusal.text(), |line| {
-        line.some("socket_id", socket_id.as_deref().unwrap_or_default());
+        line.nonempty("socket_id", socket_id.as_deref().unwrap_or_default());
         if let Some(session) = session {
             line.text("source", &hub.state.tenants[session.tenant.index()].name);
-            line.some("userid", session.identity.userid());
-            line.some("username", session.identity.username());
+            line.nonempty("userid", session.identity.userid());
+            line.nonempty("username", session.identity.username());
         }
     });
 }

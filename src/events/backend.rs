@@ -20,7 +20,7 @@ pub fn handle_finished(hub: &mut Hub, finished: Finished, now: Now) {
     let Some(waiting) = hub.hooks.take(finished.number) else { return };
     let result = finished.result;
     let answer = match &result {
-        Ok(body) => Answer::parse(body).map_err(Failure::Nonsense),
+        Ok(body) => Answer::parse(body).map_err(Failure::BadAnswer),
         Err(failure) => Err(failure.clone()),
     };
     match waiting {
@@ -101,11 +101,11 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, now: Now
     hub.log.error("connect", why, |line| {
         let identity = &session.identity;
         line.text("source", &hub.state.tenants[session.tenant.index()].name);
-        line.cut("nsp", &namespace);
-        line.cut("userid", identity.userid());
-        line.cut("username", identity.username());
+        line.truncated("nsp", &namespace);
+        line.truncated("userid", identity.userid());
+        line.truncated("username", identity.username());
         if let Some(ip) = identity.ip() {
-            line.shown("ip", ip);
+            line.display("ip", ip);
         }
     });
     hub.state.remove_session(key);
@@ -156,7 +156,7 @@ fn apply_emit(hub: &mut Hub, key: SessionKey, emit: &Emit<'_>) {
     let tenant = if namespace == current { Some(session.tenant) } else { hub.state.tenant_in(key, namespace) };
     let Some(tenant) = tenant else { return };
     let target = match &emit.to {
-        To::Oneself => {
+        To::ThisSession => {
             let receiver = hub.state.receiver(key);
             hub.state.emit_to(receiver.as_slice(), &event);
             return;

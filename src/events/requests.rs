@@ -32,7 +32,7 @@ pub fn post_data(hub: &mut Hub, key: SessionKey, data: Data<'_>, list: &str, now
 /// rate. The total size of the copies is limited as well, because one client may be a member of all the rooms.
 pub fn check_copies(hub: &mut Hub, client: ClientKey, data: Data<'_>, rooms: usize, now: Now) -> Result<(), Refusal> {
     if rooms > 1 && data.size() * rooms > MAX_COPIES * hub.config().limits.message as usize {
-        return Err(Refusal::TooWide);
+        return Err(Refusal::TooLargeForRooms);
     }
     if rooms > 1 && !hub.state.take_rate(client, rooms as u64 - 1, now) {
         hub.state.stats.rate_limited += 1;

@@ -146,7 +146,7 @@ pub fn handle_packet(hub: &mut Hub, key: ClientKey, packet: &Packet<'_>, now: No
             let Packet::Ping(data) = packet else { return Ok(()) };
             hub.state.send(key, Opcode::Text, [b"3", data.as_bytes()].concat().as_slice());
         }
-        Meaning::Close => hub.state.close(key, Close::ASKED),
+        Meaning::Close => hub.state.close(key, Close::NORMAL),
         Meaning::Message => match packet {
             Packet::Text(text) => handle_text(hub, key, text, now)?,
             Packet::Binary(bytes) => handle_attachment(hub, key, bytes, now)?,
@@ -170,7 +170,7 @@ fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<()
     if packet.attachments == 0 {
         return handle_complete(hub, key, &packet, &[], now);
     }
-    if packet.attachments > MAX_ATTACHMENTS || !placeholder::are_right(packet.data, packet.attachments) {
+    if packet.attachments > MAX_ATTACHMENTS || !placeholder::are_valid(packet.data, packet.attachments) {
         return Err(Violation::Attachments);
     }
     let assembly =
@@ -303,12 +303,12 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
 fn record_unknown_namespace(hub: &mut Hub, namespace: &str, ip: Option<IpAddr>, agent: &Agent) {
     hub.state.stats.logins_refused += 1;
     hub.log.error("connect", "Invalid namespace", |line| {
-        line.cut("nsp", namespace);
+        line.truncated("nsp", namespace);
         if let Some(ip) = ip {
-            line.shown("ip", ip);
+            line.display("ip", ip);
         }
-        line.some("referer", &agent.referer);
-        line.some("user_agent", &agent.user_agent);
+        line.nonempty("referer", &agent.referer);
+        line.nonempty("user_agent", &agent.user_agent);
     });
 }
 

@@ -49,7 +49,7 @@ pub struct Emit<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum To {
     /// The session that the call is about.
-    Oneself,
+    ThisSession,
     /// The members of a room.
     Room(String),
     /// The sessions of a user.
@@ -148,7 +148,7 @@ impl<'a> Emit<'a> {
         }
         let args = fields.get("args").map_or(Ok(""), |args| array("emit: args", args).map(array_items))?;
         let (to, namespace) = match fields.get("to").map(|to| to.get()) {
-            None | Some("\"self\"" | "null") => (To::Oneself, None),
+            None | Some("\"self\"" | "null") => (To::ThisSession, None),
             Some(object) => To::parse(object).ok_or_else(|| {
                 wrong("emit: to", "\"self\", or an object with one of room, user, socket_id, and with nsp or without")
             })?,

@@ -23,7 +23,7 @@ pub fn begin(state: &State, key: SessionKey, kind: Kind, rooms: &[&str]) -> Vec<
     object.text("userid", state.user_of(key));
     object.text("username", session.identity.username());
     object.text("ip", &ip);
-    object.shown("ts", state.now.unix);
+    object.display("ts", state.now.unix);
     object.raw("rooms", |out| {
         out.push(b'[');
         for (index, room) in rooms.iter().enumerate() {

@@ -7,7 +7,7 @@ use super::{
     body,
     call::{Call, Kind, Lane},
     dispatcher::{Dispatcher, Finished, Stats},
-    failure::Trouble,
+    failure::AttemptError,
 };
 use crate::{
     clock::Time,
@@ -79,12 +79,12 @@ impl Hooks {
     }
 
     /// Whether there are calls of that kind for sessions in a namespace.
-    pub fn asks(&self, state: &State, namespace: NamespaceId, kind: Kind) -> bool {
+    pub fn has_hook(&self, state: &State, namespace: NamespaceId, kind: Kind) -> bool {
         self.is_wanted(kind) && state.namespaces[namespace as usize].config.uses_hooks()
     }
 
     /// Whether events can be sent to the backend.
-    pub fn asks_messages(&self) -> bool {
+    pub fn has_message_hook(&self) -> bool {
         self.is_wanted(Kind::Message)
     }
 
@@ -122,7 +122,7 @@ impl Hooks {
     /// refuse the event as unknown.
     #[must_use]
     pub fn message(&mut self, state: &mut State, session: SessionKey, event: &ClientEvent<'_>) -> bool {
-        if !self.asks_messages() {
+        if !self.has_message_hook() {
             return false;
         }
         if let Some((lane, mut body)) = describe(state, session, Kind::Message) {
@@ -136,7 +136,7 @@ impl Hooks {
     /// Queues the disconnect call for a session that is about to end.
     pub fn disconnect(&mut self, state: &mut State, session: SessionKey) {
         let Some(namespace) = state.sessions.get(session).map(|session| session.namespace) else { return };
-        if !self.asks(state, namespace, Kind::Disconnect) {
+        if !self.has_hook(state, namespace, Kind::Disconnect) {
             return;
         }
         if let Some((lane, body)) = describe(state, session, Kind::Disconnect) {
@@ -147,7 +147,7 @@ impl Hooks {
     /// Queues the disconnect call for a session that had already ended when the backend admitted it. `body` is
     /// [`Connecting::disconnect`].
     pub fn disconnect_late(&mut self, state: &mut State, lane: Lane, body: Vec<u8>) {
-        if self.asks(state, lane.1, Kind::Disconnect) {
+        if self.has_hook(state, lane.1, Kind::Disconnect) {
             self.call(state, lane, Kind::Disconnect, body, Waiting::Disconnect);
         }
     }
@@ -194,7 +194,7 @@ impl Hooks {
         self.dispatcher.can_send(now)
     }
 
-    /// The next call to be sent. Report the result with [`Hooks::handle_response`] or [`Hooks::handle_trouble`].
+    /// The next call to be sent. Report the result with [`Hooks::handle_response`] or [`Hooks::handle_attempt_error`].
     pub fn poll_send(&mut self, now: Time) -> Option<&Call> {
         self.dispatcher.poll_send(now)
     }
@@ -206,8 +206,8 @@ impl Hooks {
 
     /// Handles an attempt without a response. Returns the finished calls: none if the call is retried, all waiting ones
     /// if this opens the breaker.
-    pub fn handle_trouble(&mut self, number: u64, trouble: Trouble, now: Time) -> Vec<Finished> {
-        self.dispatcher.handle_trouble(number, trouble, now)
+    pub fn handle_attempt_error(&mut self, number: u64, error: AttemptError, now: Time) -> Vec<Finished> {
+        self.dispatcher.handle_attempt_error(number, error, now)
     }
 
     /// Fails calls that have waited too long to be sent.
@@ -215,7 +215,7 @@ impl Hooks {
         self.dispatcher.expire_waiting(now)
     }
 
-    /// A call in flight that has timed out: close its connection and report the trouble.
+    /// A call in flight that has timed out: close its connection and report the error.
     pub fn poll_expired(&mut self, now: Time) -> Option<u64> {
         self.dispatcher.poll_expired(now)
     }

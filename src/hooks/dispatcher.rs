@@ -7,7 +7,7 @@ use super::{
     answer::Answer,
     breaker::Breaker,
     call::{Call, Kind, Lane},
-    failure::{Failure, Trouble},
+    failure::{AttemptError, Failure},
     lanes::Lanes,
     retry::{Attempts, Delivery, Retry},
 };
@@ -177,7 +177,7 @@ impl Dispatcher {
         match response.status {
             200..300 => match Answer::parse(&response.body) {
                 Err(error) if self.kind(number) != Some(Kind::Disconnect) => {
-                    self.reject(number, Failure::Nonsense(error))
+                    self.reject(number, Failure::BadAnswer(error))
                 }
                 _ => {
                     self.breaker.close();
@@ -196,13 +196,13 @@ impl Dispatcher {
     }
 
     /// Handles an attempt without a response.
-    pub fn handle_trouble(&mut self, number: u64, trouble: Trouble, now: Time) -> Vec<Finished> {
-        let delivery = match trouble {
-            Trouble::NoConnection(_) => Delivery::NotSent,
-            Trouble::Stale => Delivery::ProbablyNotSent,
-            Trouble::Timeout | Trouble::NotHttp(_) => Delivery::MaybeSent,
+    pub fn handle_attempt_error(&mut self, number: u64, error: AttemptError, now: Time) -> Vec<Finished> {
+        let delivery = match error {
+            AttemptError::NoConnection(_) => Delivery::NotSent,
+            AttemptError::Stale => Delivery::ProbablyNotSent,
+            AttemptError::Timeout | AttemptError::NotHttp(_) => Delivery::MaybeSent,
         };
-        self.fail(number, trouble.into(), delivery, now)
+        self.fail(number, error.into(), delivery, now)
     }
 
     /// Fails calls that have waited too long to be sent.
@@ -219,7 +219,7 @@ impl Dispatcher {
         finished
     }
 
-    /// A call in flight that has timed out: close its connection and report the trouble.
+    /// A call in flight that has timed out: close its connection and report the error.
     pub fn poll_expired(&mut self, now: Time) -> Option<u64> {
         self.sent.first().filter(|(deadline, _)| *deadline <= now).map(|(_, number)| *number)
     }

@@ -21,7 +21,7 @@ pub enum Failure {
     /// The bytes that came are not an HTTP response that relay can use.
     NotHttp(Malformed),
     /// The body of a response is not an answer.
-    Nonsense(AnswerError),
+    BadAnswer(AnswerError),
 }
 
 impl Failure {
@@ -43,7 +43,7 @@ impl fmt::Display for Failure {
             Failure::Timeout => f.write_str("no answer in time"),
             Failure::Status(status) => write!(f, "status {status}"),
             Failure::NotHttp(malformed) => malformed.fmt(f),
-            Failure::Nonsense(error) => write!(f, "the answer makes no sense: {error}"),
+            Failure::BadAnswer(error) => write!(f, "the answer makes no sense: {error}"),
         }
     }
 }
@@ -52,7 +52,7 @@ impl Error for Failure {}
 
 /// Why an attempt to send a call got no usable response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum AttemptError {
     /// No connection could be opened, so the backend has received nothing of the call.
     NoConnection(String),
     /// A reused connection ended before any response. Most likely the backend had just closed it, and has not received
@@ -64,24 +64,24 @@ pub enum Trouble {
     NotHttp(Malformed),
 }
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Failure {
-        match trouble {
-            Trouble::NoConnection(reason) => Failure::NoConnection(reason),
-            Trouble::Stale => Failure::Closed,
-            Trouble::Timeout => Failure::Timeout,
-            Trouble::NotHttp(malformed) => Failure::NotHttp(malformed),
+impl From<AttemptError> for Failure {
+    fn from(error: AttemptError) -> Failure {
+        match error {
+            AttemptError::NoConnection(reason) => Failure::NoConnection(reason),
+            AttemptError::Stale => Failure::Closed,
+            AttemptError::Timeout => Failure::Timeout,
+            AttemptError::NotHttp(malformed) => Failure::NotHttp(malformed),
         }
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for AttemptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Failure::from(self.clone()).fmt(f)
     }
 }
 
-impl Error for Trouble {}
+impl Error for AttemptError {}
 
 #[cfg(test)]
 mod tests {
@@ -90,13 +90,16 @@ mod tests {
     #[test]
     fn texts() {
         let malformed = Malformed::Syntax;
-        for (trouble, text) in [
-            (Trouble::NoConnection("Connection refused (os error 111)".into()), "Connection refused (os error 111)"),
-            (Trouble::Stale, "the connection ended without a response"),
-            (Trouble::Timeout, "no answer in time"),
-            (Trouble::NotHttp(malformed), "not an HTTP response"),
+        for (error, text) in [
+            (
+                AttemptError::NoConnection("Connection refused (os error 111)".into()),
+                "Connection refused (os error 111)",
+            ),
+            (AttemptError::Stale, "the connection ended without a response"),
+            (AttemptError::Timeout, "no answer in time"),
+            (AttemptError::NotHttp(malformed), "not an HTTP response"),
         ] {
-            assert_eq!((trouble.to_string(), Failure::from(trouble).to_string()), (text.into(), text.into()));
+            assert_eq!((error.to_string(), Failure::from(error).to_string()), (text.into(), text.into()));
         }
         assert_eq!(Failure::Status(503).to_string(), "status 503");
         assert_eq!(Failure::Busy.refusal(), Refusal::BackendBusy);

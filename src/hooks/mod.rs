@@ -1,7 +1,7 @@
 //! Calls to the business backend: one HTTP POST for each connect, disconnect and message (docs/hooks.md).
 //!
 //! [`Hooks`] encodes the calls, queues them, and keeps for each the session that waits for the answer. It has no
-//! socket: the server takes calls from [`Hooks::poll_send`], sends them, and reports the response or the [`Trouble`].
+//! socket: the server takes calls from [`Hooks::poll_send`], sends them, and reports the response or the [`AttemptError`].
 //! Calls of one [`Lane`] (a client in a namespace) are sent one after the other, in order. Lanes take turns. The queue
 //! is bounded in calls and bytes, for each lane and in all.
 
@@ -20,5 +20,5 @@ pub use self::{
     call::{Call, Kind, Lane},
     calls::{Connecting, Hooks, Waiting},
     dispatcher::Finished,
-    failure::{Failure, Trouble},
+    failure::{AttemptError, Failure},
 };

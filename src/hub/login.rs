@@ -109,7 +109,7 @@ impl Hub {
             pending: false,
             record: RecordState::Absent,
         });
-        if self.hooks.asks(&self.state, namespace, Kind::Connect) {
+        if self.hooks.has_hook(&self.state, namespace, Kind::Connect) {
             self.hooks.connect(&mut self.state, session, rooms.as_ref(), query, auth);
             return Ok(session);
         }
@@ -186,17 +186,17 @@ impl Hub {
     pub(crate) fn record_refused_login(&mut self, namespace: &str, login: &Login<'_>, why: &str) {
         self.state.stats.logins_refused += 1;
         self.log.error("connect", why, |line| {
-            line.cut("source", login.source);
-            line.cut("nsp", namespace);
-            line.cut("room_ids", login.room_ids);
-            line.cut("userid", login.userid);
-            line.cut("username", login.username);
-            line.cut("ext_info", login.ext_info);
+            line.truncated("source", login.source);
+            line.truncated("nsp", namespace);
+            line.truncated("room_ids", login.room_ids);
+            line.truncated("userid", login.userid);
+            line.truncated("username", login.username);
+            line.truncated("ext_info", login.ext_info);
             if let Some(ip) = login.ip {
-                line.shown("ip", ip);
+                line.display("ip", ip);
             }
-            line.some("referer", login.referer);
-            line.some("user_agent", login.user_agent);
+            line.nonempty("referer", login.referer);
+            line.nonempty("user_agent", login.user_agent);
         });
     }
 
@@ -208,7 +208,7 @@ impl Hub {
             line.text("source", &self.state.tenants[session.tenant.index()].name);
             info.write(line);
             if let Some(seconds) = seconds {
-                line.shown("seconds", seconds);
+                line.display("seconds", seconds);
             }
         });
     }

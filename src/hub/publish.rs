@@ -75,10 +75,10 @@ impl Hub {
         let session = sender.and_then(|key| self.state.sessions.get(key));
         self.log.message(&self.state.tenants[tenant.index()].name, filename, id, |line| {
             line.text("room_id", &rooms.join(","));
-            line.some("socket_id", socket_id.as_deref().unwrap_or_default());
+            line.nonempty("socket_id", socket_id.as_deref().unwrap_or_default());
             if let Some(session) = session {
-                line.some("userid", session.identity.userid());
-                line.some("username", session.identity.username());
+                line.nonempty("userid", session.identity.userid());
+                line.nonempty("username", session.identity.username());
             }
             write_data(line, data);
         });

@@ -23,21 +23,21 @@ impl<'a> ObjectWriter<'a> {
     }
 
     /// Appends a string, unless it is empty.
-    pub fn some(&mut self, name: &'static str, text: &str) {
+    pub fn nonempty(&mut self, name: &'static str, text: &str) {
         if !text.is_empty() {
             self.text(name, text);
         }
     }
 
     /// Appends an untrusted string, truncated to 512 bytes, unless it is empty.
-    pub fn cut(&mut self, name: &'static str, text: &str) {
+    pub fn truncated(&mut self, name: &'static str, text: &str) {
         if !text.is_empty() {
-            self.text(name, truncate(text, MAX_CUT_LEN));
+            self.text(name, truncate(text, MAX_TRUNCATED_LEN));
         }
     }
 
     /// Appends a value as `Display` shows it: as a number if that is fewer than 16 digits, otherwise as a string.
-    pub fn shown(&mut self, name: &'static str, value: impl Display) {
+    pub fn display(&mut self, name: &'static str, value: impl Display) {
         let mut text = String::new();
         write!(text, "{value}").expect("writing to memory succeeds");
         if text.bytes().all(|byte| byte.is_ascii_digit()) && text.len() < 16 {
@@ -56,9 +56,9 @@ impl<'a> ObjectWriter<'a> {
 
     /// Appends a field of another JSON object: `json` is its value. Line breaks in it become spaces. The field is
     /// dropped if its name is `time` or `event`, which log lines already have, or if the name or value is too long.
-    pub fn foreign(&mut self, name: &str, json: &str) {
+    pub fn copied(&mut self, name: &str, json: &str) {
         let reserved = ["time", "event"].contains(&name);
-        if !reserved && name.len() <= MAX_FOREIGN_NAME_LEN && json.len() <= MAX_FOREIGN_LEN {
+        if !reserved && name.len() <= MAX_COPIED_NAME_LEN && json.len() <= MAX_COPIED_LEN {
             self.0.push(b',');
             write_string(self.0, name);
             self.0.push(b':');
@@ -83,8 +83,8 @@ impl<'a> ObjectWriter<'a> {
     }
 }
 
-/// Longest value of [`ObjectWriter::cut`], in bytes.
-const MAX_CUT_LEN: usize = 512;
-/// Longest name and value of [`ObjectWriter::foreign`], in bytes.
-const MAX_FOREIGN_NAME_LEN: usize = 64;
-const MAX_FOREIGN_LEN: usize = 4096;
+/// Longest value of [`ObjectWriter::truncated`], in bytes.
+const MAX_TRUNCATED_LEN: usize = 512;
+/// Longest name and value of [`ObjectWriter::copied`], in bytes.
+const MAX_COPIED_NAME_LEN: usize = 64;
+const MAX_COPIED_LEN: usize = 4096;

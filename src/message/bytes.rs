@@ -96,7 +96,7 @@ pub fn unpack(json: &str, max: usize) -> Option<(String, Vec<Vec<u8>>)> {
         }
     }
     out.push_str(rest);
-    placeholder::are_right(&format!("[{out}]"), attachments.len()).then_some((out, attachments))
+    placeholder::are_valid(&format!("[{out}]"), attachments.len()).then_some((out, attachments))
 }
 
 /// The position of the next `{"_base64":"` outside of strings.
@@ -125,7 +125,7 @@ pub fn unpack_arguments(args: &str) -> (Cow<'_, str>, Vec<Vec<u8>>) {
         return (args.into(), Vec::new());
     };
     // Objects that look like placeholders must not be mixed with real ones.
-    if values.iter().any(|value| placeholder::marked(value) > 0) {
+    if values.iter().any(|value| placeholder::count_marked(value) > 0) {
         return (args.into(), Vec::new());
     }
     let mut attachments = Vec::new();

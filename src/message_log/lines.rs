@@ -70,7 +70,7 @@ impl MessageLog {
     pub fn message(&mut self, source: &str, filename: &str, id: MessageId, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         let filename = if self.may_name(source, filename) { filename } else { "" };
         self.line(&file::messages(source, filename), |line| {
-            line.shown("id", id);
+            line.display("id", id);
             line.text("source", source);
             fill(line);
         });
@@ -115,13 +115,13 @@ impl MessageLog {
             line.text("error", why);
             fill(line);
             if left_out > 0 {
-                line.shown("before_this_left_out", left_out);
+                line.display("before_this_left_out", left_out);
             }
         });
     }
 
     /// Writes a log line of an old server (node-socket-im) on the same Redis.
-    pub fn foreign(&mut self, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+    pub fn old_server(&mut self, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         if self.bytes > MOST_WAITING / 2 {
             self.lost += u64::from(self.on);
             return;
@@ -220,8 +220,8 @@ mod tests {
         let mut log = log();
         log.client("connect", |line| {
             line.text("username", "a\"b\r\nc</b>");
-            line.some("referer", "");
-            line.shown("seconds", 12);
+            line.nonempty("referer", "");
+            line.display("seconds", 12);
         });
         let id = MessageId::first(0, 0);
         log.message("demo", "", id, |line| write_data(line, Data::Json("{\n\"a\"\r:\t\"\\n\"}")));

@@ -171,7 +171,7 @@ impl<T> Link<T> {
     }
 
     /// Reports that `count` bytes of [`Link::output`] were written.
-    pub fn wrote(&mut self, count: usize) {
+    pub fn advance_output(&mut self, count: usize) {
         self.written += count;
         if self.written == self.output.len() {
             self.output.clear();
@@ -321,7 +321,7 @@ mod tests {
 
     fn sent(link: &mut Link<u32>) -> String {
         let text = String::from_utf8(link.output().to_vec()).unwrap();
-        link.wrote(text.len());
+        link.advance_output(text.len());
         text.split("\r\n")
             .filter(|line| !line.starts_with(['$', '*']) && !line.is_empty())
             .collect::<Vec<_>>()

@@ -49,7 +49,7 @@ impl Server {
                 }
                 match self.listeners[index].accept() {
                     Ok(Accepted::Socket(socket, peer)) => self.add_conn(socket, peer),
-                    Ok(Accepted::Nobody) => break,
+                    Ok(Accepted::NoneWaiting) => break,
                     Ok(Accepted::Exhausted) => {
                         self.hub.state.stats.accept_pauses += 1;
                         // Warn only now and then: each freed descriptor is used at once, so accepting can fail many

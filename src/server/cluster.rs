@@ -160,7 +160,7 @@ impl Server {
             }
             match link.socket.write(output) {
                 Ok(0) => self.end_link(role, "the socket accepts no bytes", false),
-                Ok(written) => self.hub.cluster.wrote(role, written),
+                Ok(written) => self.hub.cluster.advance_output(role, written),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => self.end_link(role, &error.to_string(), false),
@@ -192,7 +192,7 @@ impl Server {
     /// Opens the connections that are due, and sends what is queued. Called after the clients of this relay were flushed.
     pub(super) fn pump_cluster(&mut self) {
         for role in ROLES {
-            if self.hub.cluster.wants_dial(role, self.now.time) {
+            if self.hub.cluster.should_connect(role, self.now.time) {
                 self.connect_link(role);
             }
         }
@@ -230,7 +230,7 @@ impl Server {
             socket.register(self.poll.registry(), Token(tokens::REDIS + role as usize))?;
             Ok(socket)
         });
-        self.hub.cluster.dialled(role, self.now.time);
+        self.hub.cluster.begin_connection(role, self.now.time);
         match registered {
             // The first event of a TCP socket reports that it is connected; Unix sockets connect at once.
             Ok(socket) => {

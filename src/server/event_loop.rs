@@ -170,7 +170,7 @@ impl Server {
         if let Some(interval) = self.manager.interval {
             self.status_due = self.now.time.after(interval);
         }
-        self.manager.tell(&[NotifyState::Ready, NotifyState::Status("no sessions yet")]);
+        self.manager.notify(&[NotifyState::Ready, NotifyState::Status("no sessions yet")]);
         let mut events = Events::with_capacity(1024);
         while !self.is_stopped() {
             self.wait(&mut events).map_err(|error| Fatal::Io("epoll", error))?;

@@ -19,7 +19,7 @@ use crate::{
     clock::Time,
     config::Place,
     events,
-    hooks::{Finished, Trouble},
+    hooks::{AttemptError, Finished},
     http::response::Reader,
 };
 
@@ -71,7 +71,7 @@ impl Server {
                         self.drive_link(index);
                     }
                 }
-                Err(error) => self.fail_call(number, Trouble::NoConnection(error.to_string())),
+                Err(error) => self.fail_call(number, AttemptError::NoConnection(error.to_string())),
             }
         }
     }
@@ -130,23 +130,23 @@ impl Server {
                     self.finish_calls(finished);
                 }
             }
-            Err(trouble) => {
+            Err(error) => {
                 let number = link.call;
                 self.hooks.links[index] = None;
-                if matches!(trouble, Trouble::NoConnection(_)) {
+                if matches!(error, AttemptError::NoConnection(_)) {
                     // Another address of the backend may work, or the name may have a new address.
                     self.hooks.resolver.try_next();
                 }
                 if let Some(number) = number {
-                    self.fail_call(number, trouble);
+                    self.fail_call(number, error);
                 }
             }
         }
     }
 
     /// Reports that an attempt to send a call failed. The call may be retried.
-    fn fail_call(&mut self, number: u64, trouble: Trouble) {
-        let finished = self.hub.hooks.handle_trouble(number, trouble, self.now.time);
+    fn fail_call(&mut self, number: u64, error: AttemptError) {
+        let finished = self.hub.hooks.handle_attempt_error(number, error, self.now.time);
         self.finish_calls(finished);
     }
 
@@ -179,8 +179,8 @@ impl Server {
             self.fail_call(
                 number,
                 match connected {
-                    true => Trouble::Timeout,
-                    false => Trouble::NoConnection("no connection in time".into()),
+                    true => AttemptError::Timeout,
+                    false => AttemptError::NoConnection("no connection in time".into()),
                 },
             );
         }

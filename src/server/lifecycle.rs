@@ -23,7 +23,7 @@ impl Server {
     /// Reads the configuration again and applies it, or keeps the old one if the new one is not usable.
     fn reload(&mut self) {
         if let Ok(monotonic) = NotifyState::monotonic_usec_now() {
-            self.manager.tell(&[NotifyState::Reloading, monotonic]);
+            self.manager.notify(&[NotifyState::Reloading, monotonic]);
         }
         match self.options.origin.load() {
             Ok(config) => {
@@ -57,7 +57,7 @@ impl Server {
                 self.hub.log.system("reload", |line| line.text("error", &lines.join("; ")));
             }
         }
-        self.manager.tell(&[NotifyState::Ready]);
+        self.manager.notify(&[NotifyState::Ready]);
     }
 
     /// Begins the shutdown: closes the listening sockets and all clients, and waits up to `shutdown_timeout` for open
@@ -68,7 +68,7 @@ impl Server {
             return;
         }
         info!("stopping: closing {} sessions", self.hub.state.session_count());
-        self.manager.tell(&[NotifyState::Stopping]);
+        self.manager.notify(&[NotifyState::Stopping]);
         self.stopping = Some(self.now.time.after(self.hub.config().shutdown_timeout));
         self.listeners.clear();
         self.leave_cluster();
@@ -95,6 +95,6 @@ impl Server {
         let rate = (self.hub.state.stats.published - published) as f64 / seconds;
         let (sessions, rooms) = (self.hub.state.session_count(), self.hub.state.room_count());
         let status = format!("{sessions} sessions, {rooms} rooms, {rate:.0} msg/s");
-        self.manager.tell(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
+        self.manager.notify(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
     }
 }

@@ -43,7 +43,7 @@ pub enum Accepted {
     /// A connection and the address of its peer, which Unix sockets do not have.
     Socket(Socket, Option<IpAddr>),
     /// No connection is waiting.
-    Nobody,
+    NoneWaiting,
     /// The process or the system has no free descriptor or memory.
     Exhausted,
 }
@@ -97,7 +97,7 @@ impl Listener {
             match error.raw_os_error() {
                 Some(libc::EAGAIN) => {
                     self.ready = false;
-                    return Ok(Accepted::Nobody);
+                    return Ok(Accepted::NoneWaiting);
                 }
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => return Ok(Accepted::Exhausted),
                 // An error of this connection only, not of the listener: accept the next one (accept(2), "Error

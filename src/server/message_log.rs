@@ -92,7 +92,7 @@ impl Server {
     /// Writes the last lines before the process ends. Waits for the disk up to the shutdown's deadline.
     pub(super) fn finish_log(&mut self) {
         let Some(connections) = self.message_log.as_ref().map(|_| self.conns.len()) else { return };
-        self.hub.log.system("stop", |line| line.shown("connections_left", connections));
+        self.hub.log.system("stop", |line| line.display("connections_left", connections));
         let end = self.stopping.unwrap_or(self.now.time).max(self.now.time.after(MIN_FINAL_WRITE));
         loop {
             self.now = self.clock.now();

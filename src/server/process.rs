@@ -122,7 +122,7 @@ impl Manager {
     }
 
     /// Sends a message to the manager, if there is one.
-    pub fn tell(&self, state: &[NotifyState<'_>]) {
+    pub fn notify(&self, state: &[NotifyState<'_>]) {
         if self.interval.is_some()
             && let Err(error) = sd_notify::notify(state)
         {

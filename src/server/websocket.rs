@@ -30,7 +30,7 @@ impl Server {
             output.extend_from_slice(&response);
             // The Socket.IO handshake, or the welcome of a namespace, may be queued; the 101 response must come before it.
             match self.hub.state.has_waiting(client) {
-                true => self.hub.state.put_first(client, &output),
+                true => self.hub.state.push_front(client, &output),
                 false => self.hub.state.send_raw(client, &output),
             }
             // Reading may have been paused while the request waited.
@@ -179,7 +179,7 @@ impl Server {
         over |= !upgraded && probe.output.len() > MAX_PROBE_OUTPUT;
         reading.finish(&mut probe.peer);
         if upgraded {
-            self.hub.state.put_first(client, &probe.output);
+            self.hub.state.push_front(client, &probe.output);
             let peer = core::mem::take(&mut probe.peer);
             let mut websocket = WebSocket { client, peer, deadline: Time::NEVER, phase: Phase::Open };
             match end {

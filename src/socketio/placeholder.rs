@@ -29,22 +29,22 @@ pub fn find(json: &str) -> Vec<(Range<usize>, usize)> {
 ///
 /// Each must have an attachment. No attachment may be used twice: a small packet could become arbitrarily large. And no other
 /// object may have `_placeholder`: clients would take it for a placeholder (socket.io-parser, `reconstructPacket`).
-pub fn are_right(json: &str, attachments: usize) -> bool {
+pub fn are_valid(json: &str, attachments: usize) -> bool {
     let found = find(json);
     let mut numbers: Vec<_> = found.iter().map(|(_, number)| *number).collect();
     numbers.sort_unstable();
     let unique = numbers.windows(2).all(|pair| pair[0] != pair[1]);
     let attached = numbers.last().is_none_or(|last| *last < attachments);
-    unique && attached && serde_json::from_str(json).is_ok_and(|value| marked(&value) == found.len())
+    unique && attached && serde_json::from_str(json).is_ok_and(|value| count_marked(&value) == found.len())
 }
 
 /// The number of objects that have `_placeholder`, with any value but `false`.
-pub fn marked(value: &Value) -> usize {
+pub fn count_marked(value: &Value) -> usize {
     match value {
-        Value::Array(list) => list.iter().map(marked).sum(),
+        Value::Array(list) => list.iter().map(count_marked).sum(),
         Value::Object(fields) => {
             let own = usize::from(fields.get("_placeholder").is_some_and(|mark| *mark != Value::Bool(false)));
-            own + fields.values().map(marked).sum::<usize>()
+            own + fields.values().map(count_marked).sum::<usize>()
         }
         _ => 0,
     }
@@ -118,7 +118,7 @@ mod tests {
             &format!("[{valid},{}]", valid.replace('0', "1")),
             "[{\"_placeholder\":false}]",
         ] {
-            assert!(are_right(json, 2), "{json}");
+            assert!(are_valid(json, 2), "{json}");
         }
         for json in [
             format!("[{valid},{valid}]"),
@@ -130,7 +130,7 @@ mod tests {
             format!("[{valid},{{\"a\":{}}}]", valid.replace('0', "99,\"x\":1")),
             valid.replace("true", "1"),
         ] {
-            assert!(!are_right(&json, 2), "{json}");
+            assert!(!are_valid(&json, 2), "{json}");
         }
     }
 

@@ -269,14 +269,14 @@ impl State {
         client.ending = true;
         let Some(close) = close else { return };
         if close == Close::SLOW {
-            client.outbox.abandon(&self.turn);
+            client.outbox.discard(&self.turn);
         }
-        client.outbox.force(match polling {
+        client.outbox.push_over_limit(match polling {
             // A polling session ends with a close packet (1), or with a noop (6) if the client closed it. A shutdown
             // sends a noop as well: Python clients do not reconnect after a close packet. After a noop they poll again,
             // get an error, and reconnect.
             true => {
-                let noop = close == Close::ASKED || close == Close::GOING_AWAY;
+                let noop = close == Close::NORMAL || close == Close::GOING_AWAY;
                 self.turn.single(Opcode::Text, |out| out.push(if noop { b'6' } else { b'1' }))
             }
             false => self.turn.single(Opcode::Close, |out| out.extend(close.payload())),

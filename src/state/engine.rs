@@ -30,7 +30,7 @@ impl State {
             Expired::Ping => self.send(key, Opcode::Text, b"2"),
             Expired::Dead => {
                 self.stats.ping_timeouts += 1;
-                self.close(key, Close::GONE);
+                self.close(key, Close::UNRESPONSIVE);
             }
             Expired::Probe(_) => self.mark_dirty(key),
             Expired::Nothing => {}

@@ -29,13 +29,13 @@ impl SessionInfo<'_> {
         line.text("nsp", self.namespace);
         line.text("protocol", protocol(self.session.form));
         if let Some(ip) = identity.ip() {
-            line.shown("ip", ip);
+            line.display("ip", ip);
         }
-        line.some("referer", &identity.agent().referer);
-        line.some("user_agent", &identity.agent().user_agent);
-        line.some("ext_info", identity.ext_info());
+        line.nonempty("referer", &identity.agent().referer);
+        line.nonempty("user_agent", &identity.agent().user_agent);
+        line.nonempty("ext_info", identity.ext_info());
         if self.session.watch_quit {
-            line.shown("watch_quit", 1);
+            line.display("watch_quit", 1);
         }
     }
 }

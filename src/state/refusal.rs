@@ -20,7 +20,7 @@ pub enum Refusal {
     /// The backend refuses a login and says no reason.
     NotAllowed,
     /// A message whose copies for all its rooms are too large together.
-    TooWide,
+    TooLargeForRooms,
     /// A login, join or leave with a wrong signature.
     ConnectSignWrong,
     /// A message without data.
@@ -88,7 +88,7 @@ impl Refusal {
             Refusal::RoomsTooMany(max) => return format!("more than {max} rooms!").into(),
             Refusal::SourceMissing => "source can not be null!",
             Refusal::SourceUnknown => "this source can not be configured!",
-            Refusal::TooWide => "message is too large for so many rooms!",
+            Refusal::TooLargeForRooms => "message is too large for so many rooms!",
             Refusal::UnknownEvent => "unknown event!",
         };
         text.into()

@@ -52,9 +52,9 @@ impl State {
     }
 
     /// Queues bytes before all other frames of a client.
-    pub fn put_first(&mut self, key: ClientKey, bytes: &[u8]) {
+    pub fn push_front(&mut self, key: ClientKey, bytes: &[u8]) {
         if let Some(client) = self.clients.get_mut(key) {
-            client.outbox.put_first(bytes);
+            client.outbox.push_front(bytes);
             self.mark_dirty(key);
         }
     }
@@ -104,7 +104,7 @@ impl State {
     }
 
     /// Whether a polling client is being closed. The caller removes it once its last poll is answered.
-    pub fn is_over(&self, key: ClientKey) -> bool {
+    pub fn is_closing_poller(&self, key: ClientKey) -> bool {
         self.clients.get(key).is_some_and(|client| client.ending) && self.is_polling(key)
     }
 }

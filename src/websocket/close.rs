@@ -11,7 +11,7 @@ pub struct Close {
 
 impl Close {
     /// The client closed its Engine.IO session.
-    pub const ASKED: Close = Close { code: 1000, reason: "" };
+    pub const NORMAL: Close = Close { code: 1000, reason: "" };
     /// relay is shutting down; the client should reconnect.
     pub const GOING_AWAY: Close = Close { code: 1001, reason: "relay is stopping, come back" };
     /// The client violated the protocol, or ten of its logins were refused.
@@ -19,7 +19,7 @@ impl Close {
     /// A text message is not UTF-8.
     pub const NOT_UTF8: Close = Close { code: 1007, reason: "text must be UTF-8" };
     /// The client did not answer a ping, joined no namespace in time, or did not send all attachments in time.
-    pub const GONE: Close = Close { code: 1008, reason: "no sign of life" };
+    pub const UNRESPONSIVE: Close = Close { code: 1008, reason: "no sign of life" };
     /// The client exceeded `limits.message_rate`, or with `format=text` sent a message that is too large for so many
     /// rooms.
     pub const RATE: Close = Close { code: 1008, reason: "message rate limit exceeded!" };

@@ -42,7 +42,7 @@ impl Relay {
     fn commands(&mut self, role: Role) -> Vec<String> {
         self.cluster.pump(&mut self.state, &mut self.log);
         let output = self.cluster.output(role).to_vec();
-        self.cluster.wrote(role, output.len());
+        self.cluster.advance_output(role, output.len());
         let (mut reader, mut output, mut found) = (Reader::new(1 << 20), output.as_slice(), Vec::new());
         while let Some(Reply::Array(parts)) = reader.poll(&mut output).unwrap() {
             found.push(parts.iter().map(|part| part.text().unwrap()).collect::<Vec<_>>().join(" "));
@@ -52,8 +52,8 @@ impl Relay {
 
     fn connect(&mut self) {
         for role in ROLES {
-            assert!(self.cluster.wants_dial(role, self.state.now.time));
-            self.cluster.dialled(role, self.state.now.time);
+            assert!(self.cluster.should_connect(role, self.state.now.time));
+            self.cluster.begin_connection(role, self.state.now.time);
         }
         let subscribed = b"+OK\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:2\r\n\
             *3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:3\r\n";
@@ -67,8 +67,8 @@ fn a_relay_alone() {
     let mut relay = Relay::new();
     assert_eq!(relay.configure(None), Reconfigured { reconnect: true, failed_lookups: vec![] });
     assert_eq!(relay.configure(None), Reconfigured::default());
-    assert!(!relay.cluster.is_on() && !relay.cluster.wants_dial(Role::Publisher, Time::START));
-    assert!(matches!(relay.cluster.see(&Topic::Sessions, Time::START), Seen::Alone));
+    assert!(!relay.cluster.is_on() && !relay.cluster.should_connect(Role::Publisher, Time::START));
+    assert!(matches!(relay.cluster.lookup(&Topic::Sessions, Time::START), Lookup::Off));
     let tenant = relay.state.known_tenant("demo").unwrap();
     relay.cluster.publish_refresh(&mut relay.state, &RefreshTarget::Source(tenant));
     assert!(relay.cluster.take_publications().is_empty() && relay.cluster.is_done(&relay.state));
@@ -181,12 +181,12 @@ fn lookups_for_operators() {
     relay.configure(Some("redis://h"));
     let now = relay.state.now.time;
     let topic = Topic::Online("demo".into());
-    assert!(matches!(relay.cluster.see(&topic, now), Seen::Unknown));
+    assert!(matches!(relay.cluster.lookup(&topic, now), Lookup::Unknown));
     relay.connect();
     let before = relay.commands(Role::Publisher);
-    assert!(matches!(relay.cluster.see(&topic, now), Seen::Pending));
-    relay.cluster.ask(topic.clone());
-    relay.cluster.ask(Topic::Sessions);
+    assert!(matches!(relay.cluster.lookup(&topic, now), Lookup::Pending));
+    relay.cluster.request(topic.clone());
+    relay.cluster.request(Topic::Sessions);
     let sent = relay.commands(Role::Publisher);
     let online = "node.xin.com:xin_socket_connections_";
     let mut expected = vec![format!("HSCAN {online}demo 0 COUNT 200")];
@@ -200,12 +200,12 @@ fn lookups_for_operators() {
     let scan = format!("*2\r\n$1\r\n0\r\n*2\r\n$1\r\nx\r\n${}\r\n{record}\r\n", record.len());
     relay.input(Role::Publisher, scan.as_bytes());
     relay.input(Role::Publisher, b":3\r\n:0\r\n:1\r\n");
-    match relay.cluster.see(&topic, now) {
-        Seen::Known(Answer::Sessions(found)) => assert_eq!(found.sessions, 1),
+    match relay.cluster.lookup(&topic, now) {
+        Lookup::Known(Answer::Sessions(found)) => assert_eq!(found.sessions, 1),
         other => panic!("{other:?}"),
     }
-    match relay.cluster.see(&Topic::Sessions, now) {
-        Seen::Known(Answer::Counts(counts)) => {
+    match relay.cluster.lookup(&Topic::Sessions, now) {
+        Lookup::Known(Answer::Counts(counts)) => {
             assert_eq!(counts.values().copied().collect::<Vec<_>>(), [3, 0, 1]);
         }
         other => panic!("{other:?}"),

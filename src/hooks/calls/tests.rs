@@ -135,8 +135,8 @@ fn an_event_with_bytes() {
 fn which_calls_are_made() {
     let (mut state, mut hooks, session) = start(config(URL, &["connect"]));
     let ask = state.find_namespace("/ask").unwrap();
-    assert!(hooks.asks(&state, ask, Kind::Connect) && !hooks.asks(&state, ask, Kind::Disconnect));
-    assert!(!hooks.asks(&state, MAIN, Kind::Connect), "it has no rule for the backend");
+    assert!(hooks.has_hook(&state, ask, Kind::Connect) && !hooks.has_hook(&state, ask, Kind::Disconnect));
+    assert!(!hooks.has_hook(&state, MAIN, Kind::Connect), "it has no rule for the backend");
     let event = ClientEvent { name: "e", list: "[]", attachments: &[], ack: None };
     assert!(!hooks.message(&mut state, session, &event));
     hooks.disconnect(&mut state, session);
@@ -145,7 +145,7 @@ fn which_calls_are_made() {
     hooks.disconnect(&mut state, session);
     assert!(hooks.has_calls());
     hooks.configure(&Config::demo().hooks);
-    assert!(!hooks.asks(&state, ask, Kind::Disconnect) && !hooks.asks_messages(), "there is no URL");
+    assert!(!hooks.has_hook(&state, ask, Kind::Disconnect) && !hooks.has_message_hook(), "there is no URL");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn health_changes_are_reported_once() {
     for _ in 0..5 {
         assert!(hooks.message(&mut state, session, &event));
         let calls = sent(&mut hooks, at(0));
-        let finished = hooks.handle_trouble(calls[0].0, Trouble::Timeout, at(0));
+        let finished = hooks.handle_attempt_error(calls[0].0, AttemptError::Timeout, at(0));
         assert_eq!(finished, [Finished { number: calls[0].0, result: Err(Failure::Timeout) }]);
         assert_eq!(finished[0].answer(), Err(&Failure::Timeout));
         assert!(hooks.take(calls[0].0).is_some());

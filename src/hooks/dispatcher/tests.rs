@@ -42,8 +42,8 @@ fn failed(number: u64, failure: Failure) -> Finished {
     Finished { number, result: Err(failure) }
 }
 
-fn refused() -> Trouble {
-    Trouble::NoConnection("refused".into())
+fn refused() -> AttemptError {
+    AttemptError::NoConnection("refused".into())
 }
 
 #[test]
@@ -75,16 +75,16 @@ fn no_deadline_without_something_to_do() {
     sent(&mut hooks, at(0));
     assert_eq!(hooks.deadline(), at(3000), "no place, though more could go");
     for number in 0..3 {
-        hooks.handle_trouble(number, refused(), at(0));
+        hooks.handle_attempt_error(number, refused(), at(0));
     }
     sent(&mut hooks, at(0));
     assert_eq!(hooks.deadline(), at(3000), "three to be tried again in 200 ms, and no place");
     for number in 3..32 {
-        hooks.handle_trouble(number, refused(), at(0));
+        hooks.handle_attempt_error(number, refused(), at(0));
     }
     let probe = hooks.breaker.open_until().unwrap();
     for number in 32..35 {
-        hooks.handle_trouble(number, refused(), at(0));
+        hooks.handle_attempt_error(number, refused(), at(0));
     }
     assert!(hooks.sent.is_empty() && hooks.deadline() >= probe.min(hooks.breaker.open_until().unwrap()));
     let probe = hooks.breaker.open_until().unwrap();
@@ -129,7 +129,7 @@ fn only_what_is_safe_is_tried_again() {
         assert_eq!(hooks.deadline(), at(3000));
         assert_eq!(hooks.poll_expired(at(2999)), None);
         assert_eq!(hooks.poll_expired(at(3000)), Some(1));
-        let finished = hooks.handle_trouble(1, Trouble::Timeout, at(3000));
+        let finished = hooks.handle_attempt_error(1, AttemptError::Timeout, at(3000));
         (finished, hooks)
     };
     assert_eq!(timeout(Kind::Message).0, [failed(1, Failure::Timeout)]);
@@ -144,7 +144,7 @@ fn only_what_is_safe_is_tried_again() {
     hooks.submit(call(1, lane, Kind::Message), at(0)).unwrap();
     for (now, wait) in [(0, 200), (200, 400), (600, 800), (1400, 0)] {
         assert_eq!(sent(&mut hooks, at(now)), [1]);
-        let finished = hooks.handle_trouble(1, refused(), at(now));
+        let finished = hooks.handle_attempt_error(1, refused(), at(now));
         match wait {
             0 => assert_eq!(finished, [failed(1, refused().into())], "not longer than its timeout"),
             wait => assert_eq!((finished, hooks.deadline()), (vec![], at(now + wait))),
@@ -155,9 +155,9 @@ fn only_what_is_safe_is_tried_again() {
     let mut hooks = dispatcher();
     hooks.submit(call(1, lane, Kind::Message), at(0)).unwrap();
     assert_eq!(sent(&mut hooks, at(0)), [1]);
-    assert_eq!(hooks.handle_trouble(1, Trouble::Stale, at(1)), []);
+    assert_eq!(hooks.handle_attempt_error(1, AttemptError::Stale, at(1)), []);
     assert_eq!(sent(&mut hooks, at(1)), [1]);
-    assert_eq!(hooks.handle_trouble(1, Trouble::Stale, at(2)).len(), 1);
+    assert_eq!(hooks.handle_attempt_error(1, AttemptError::Stale, at(2)).len(), 1);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_backend_is_tried_again_by_whoever_comes() {
     for number in 0..5 {
         hooks.submit(call(number, lane, Kind::Message), at(0)).unwrap();
         assert_eq!(sent(&mut hooks, at(0)), [number]);
-        hooks.handle_trouble(number, Trouble::Timeout, at(0));
+        hooks.handle_attempt_error(number, AttemptError::Timeout, at(0));
     }
     assert!(hooks.submit(call(7, lane, Kind::Message), at(100)).is_err());
     assert_eq!(hooks.submit(call(8, lane, Kind::Message), at(60_000)), Ok(()));
@@ -281,7 +281,7 @@ fn a_response_that_is_not_http_counts_against_the_backend() {
     for number in 0..5 {
         hooks.submit(call(number, lane, Kind::Message), at(0)).unwrap();
         sent(&mut hooks, at(0));
-        hooks.handle_trouble(number, Trouble::NotHttp(Malformed::Syntax), at(0));
+        hooks.handle_attempt_error(number, AttemptError::NotHttp(Malformed::Syntax), at(0));
     }
     assert_eq!(hooks.health(), &Health::Failing("not an HTTP response".into()));
 }

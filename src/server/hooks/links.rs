@@ -12,7 +12,7 @@ use mio::Waker;
 use crate::{
     clock::Time,
     config::{Backend, Hooks, Place},
-    hooks::{Call, Trouble},
+    hooks::{AttemptError, Call},
     http::response::{Malformed, Reader, Response},
     server::{conn::Socket, resolver::Resolver},
     sign::hmac_hex,
@@ -123,12 +123,12 @@ impl Links {
 
 impl Link {
     /// Writes the rest of the call and reads input. Returns the response once it is complete.
-    pub fn drive(&mut self) -> Result<Option<Response>, Trouble> {
+    pub fn drive(&mut self) -> Result<Option<Response>, AttemptError> {
         if !self.connected {
             match self.socket.is_connected() {
                 Ok(true) => self.connected = true,
                 Ok(false) => return Ok(None),
-                Err(error) => return Err(Trouble::NoConnection(error.to_string())),
+                Err(error) => return Err(AttemptError::NoConnection(error.to_string())),
             }
         }
         while self.written < self.output.len() {
@@ -143,11 +143,11 @@ impl Link {
         let mut buffer = [0; 16 * 1024];
         loop {
             match self.socket.read(&mut buffer) {
-                Ok(0) if self.call.is_none() => return Err(Trouble::Stale),
+                Ok(0) if self.call.is_none() => return Err(AttemptError::Stale),
                 Ok(0) if !self.reader.has_begun() => return Err(self.broken(NO_RESPONSE)),
-                Ok(0) => return self.reader.handle_end().map(Some).map_err(Trouble::NotHttp),
+                Ok(0) => return self.reader.handle_end().map(Some).map_err(AttemptError::NotHttp),
                 // Bytes without a call to answer.
-                Ok(_) if self.call.is_none() => return Err(Trouble::Stale),
+                Ok(_) if self.call.is_none() => return Err(AttemptError::Stale),
                 Ok(length) => match self.reader.handle_input(&buffer[..length], MAX_RESPONSE) {
                     Ok(Some(response)) => {
                         // The backend answered before it read the whole request, so the rest is never written.
@@ -157,7 +157,7 @@ impl Link {
                         return Ok(Some(Response { reusable, ..response }));
                     }
                     Ok(None) => {}
-                    Err(malformed) => return Err(Trouble::NotHttp(malformed)),
+                    Err(malformed) => return Err(AttemptError::NotHttp(malformed)),
                 },
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -166,12 +166,12 @@ impl Link {
         }
     }
 
-    /// The trouble to report when the connection ended before a complete response.
-    fn broken(&self, why: &str) -> Trouble {
+    /// The error to report when the connection ended before a complete response.
+    fn broken(&self, why: &str) -> AttemptError {
         match (self.reader.has_begun(), self.reused, self.written) {
-            (false, true, _) => Trouble::Stale,
-            (false, false, 0) => Trouble::NoConnection(why.to_owned()),
-            _ => Trouble::NotHttp(Malformed::Missing),
+            (false, true, _) => AttemptError::Stale,
+            (false, false, 0) => AttemptError::NoConnection(why.to_owned()),
+            _ => AttemptError::NotHttp(Malformed::Missing),
         }
     }
 }
