@@ -497,8 +497,10 @@ impl World {
                 for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
                     let _ = write!(temporary, "{kind}_temp_path {directory}/{kind};");
                 }
+                // Without a master process, because its worker would outlive the kill of the master.
                 let head = format!(
-                    "daemon off; pid {directory}/nginx.pid; error_log stderr; events {{}}\nhttp {{ access_log off;"
+                    "daemon off; master_process off; pid {directory}/nginx.pid; error_log stderr; events {{}}\n\
+                     http {{ access_log off;"
                 );
                 (format!("{head} {temporary}\n{text}}}\n"), &["-c", "FILE", "-e", "stderr"])
             }
