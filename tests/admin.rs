@@ -7,7 +7,7 @@ mod support;
 
 use engineio::Polling;
 use serde_json::{Value, json};
-use support::{FORM, KEY, Relay, TOKEN, connect_sign, form, wait_for};
+use support::{FORM, KEY, Relay, TOKEN, UPGRADE, connect_sign, form, wait_for};
 
 /// Every page of the operators.
 const PAGES: [&str; 24] = [
@@ -143,13 +143,7 @@ fn online_lists_sessions() {
     let request = |fields: &[(&str, &str)], headers: &[(&str, &str)]| {
         let mut stream = relay.tcp();
         let target = format!("/ws?{}", support::login(fields));
-        let mut all = vec![
-            ("Upgrade", "websocket"),
-            ("Connection", "Upgrade"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ];
-        all.extend(headers);
+        let all = [&UPGRADE, headers].concat();
         support::send_request(&mut stream, "GET", &target, &all, b"");
         assert_eq!(support::read_answer(&mut stream, true).status, 101);
         stream

@@ -4,7 +4,7 @@
 mod support;
 
 use relay::sign::{Subject, to_hex};
-use support::{KEY, Relay, connect_sign, form, login};
+use support::{KEY, Relay, UPGRADE, connect_sign, form, login};
 
 /// Every refusal is a 401 before the upgrade, with the text that clients know.
 #[test]
@@ -100,12 +100,7 @@ fn origins() {
     let relay = Relay::start("origins = [\"https://Shop.example.org\"]");
     let upgrade = |origin: &str| {
         let mut stream = relay.tcp();
-        let mut headers = vec![
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ];
+        let mut headers = UPGRADE.to_vec();
         if !origin.is_empty() {
             headers.push(("Origin", origin));
         }

@@ -1,6 +1,8 @@
 //! docs/protocol.md, Limits: every limit, what a client that reaches it sees, and that other clients are not affected.
 #![allow(missing_docs)]
 
+#[path = "support/websocket.rs"]
+mod raw;
 mod support;
 
 use std::{
@@ -16,10 +18,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use raw::{TEXT, frame};
 use serde_json::{Value, json};
 use socket2::{Domain, SockRef, Socket, Type};
 use support::{
-    Answer, Client, FORM, KEY, PATIENCE, Relay, TOKEN, connect_sign, form, login, notify_sign, read_answer,
+    Answer, Client, FORM, KEY, PATIENCE, Relay, TOKEN, UPGRADE, connect_sign, form, login, notify_sign, read_answer,
     send_request, wait_for,
 };
 use tungstenite::Message;
@@ -601,15 +604,6 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
-/// The first byte of a whole text message.
-const TEXT: u8 = 0x81;
-
-const UPGRADE: [(&str, &str); 4] = [
-    ("Connection", "Upgrade"),
-    ("Upgrade", "websocket"),
-    ("Sec-WebSocket-Version", "13"),
-    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-];
 
 /// Makes a connection a WebSocket without anything around it, for tests with thousands.
 fn upgrade(mut stream: TcpStream, query: &str) -> TcpStream {
@@ -623,25 +617,6 @@ fn upgrade(mut stream: TcpStream, query: &str) -> TcpStream {
     }
     assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
     stream
-}
-
-/// A client's frame: FIN and opcode in the first byte, masked with zeros.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        length @ 0..126 => frame.push(0x80 | length as u8),
-        length @ 126..65536 => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(payload);
-    frame
 }
 
 /// A connection whose kernel takes little for it.

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use support::{Relay, read_answer, send_request, temp_file, wait_for};
+use support::{Relay, UPGRADE, read_answer, send_request, temp_file, wait_for};
 
 /// Each refused origin is a line of the log with the origin in it.
 const CONFIG: &str = "origins = [\"http://allowed.example\"]\n[log]\nlevel = \"debug\"";
@@ -67,14 +67,8 @@ fn a_reader_that_sleeps_stops_nothing_and_learns_what_it_missed() {
 }
 
 /// The headers of an upgrade from a page of `origin`.
-fn upgrade(origin: &str) -> [(&str, &str); 5] {
-    [
-        ("Connection", "Upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("Origin", origin),
-    ]
+fn upgrade(origin: &str) -> Vec<(&str, &str)> {
+    [&UPGRADE[..], &[("Origin", origin)]].concat()
 }
 
 /// Logs `count` lines that contain an origin of `length` bytes.

@@ -1,6 +1,8 @@
 //! What relay costs when nothing happens: itself, and each session.
 #![allow(missing_docs)]
 
+#[path = "support/websocket.rs"]
+mod raw;
 mod support;
 
 use std::{
@@ -9,8 +11,9 @@ use std::{
     net::TcpStream,
 };
 
+use raw::{TEXT, frame};
 use relay::server::process::raise_descriptors;
-use support::{KEY, Relay, connect_sign, form, send_request};
+use support::{KEY, Relay, UPGRADE, connect_sign, form, send_request};
 
 #[test]
 fn an_idle_relay() {
@@ -55,13 +58,8 @@ fn connect(relay: &Relay, number: usize) -> TcpStream {
     let sign = connect_sign("demo", &room, KEY);
     let query =
         form(&[("source", "demo"), ("room_ids", &room), ("userid", &userid), ("username", &username), ("sign", &sign)]);
-    let headers = [
-        ("Connection", "Upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
-    ];
+    let agent = ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0");
+    let headers = [&UPGRADE[..], &[agent]].concat();
     let mut stream = relay.tcp();
     send_request(&mut stream, "GET", &format!("/ws?{query}"), &headers, b"");
     let answer = read(&mut stream);
@@ -72,13 +70,7 @@ fn connect(relay: &Relay, number: usize) -> TcpStream {
 /// Every session sends a message to a room where nobody is and reads that it was taken; then each room gets one.
 fn speak_all(relay: &Relay, sessions: &mut [TcpStream], data: &str) {
     let text = format!(r#"{{"event":"postMsg","data":"{data}","room_ids":"nobody","ack":1}}"#);
-    let mut frame = vec![0x81, 0x80 | 126];
-    frame.extend_from_slice(&(text.len() as u16).to_be_bytes());
-    if text.len() < 126 {
-        frame = vec![0x81, 0x80 | text.len() as u8];
-    }
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(text.as_bytes());
+    let frame = frame(TEXT, text.as_bytes());
     for session in &mut *sessions {
         session.write_all(&frame).unwrap();
         let answer = read(session);

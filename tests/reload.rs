@@ -16,7 +16,8 @@ use std::{
 
 use serde_json::json;
 use support::{
-    Answer, Client, FORM, KEY, Relay, connect_sign, form, login, notify_sign, read_answer, send_request, wait_for,
+    Answer, Client, FORM, KEY, Relay, UPGRADE, connect_sign, form, login, notify_sign, read_answer, send_request,
+    wait_for,
 };
 
 const SIGHUP: i32 = 1;
@@ -166,13 +167,7 @@ fn connections() {
 fn origins() {
     let relay = Relay::start("");
     let upgrade = |origin: &str| {
-        let headers = [
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-            ("Origin", origin),
-        ];
+        let headers = [&UPGRADE[..], &[("Origin", origin)]].concat();
         relay.request("GET", &format!("/ws?{}", login(&[])), &headers, b"").status
     };
     let allowed = || {

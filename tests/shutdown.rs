@@ -13,7 +13,9 @@ use std::{
 };
 
 use socket2::{Domain, Socket, Type};
-use support::{Client, FORM, KEY, PATIENCE, Relay, form, login, notify_sign, read_answer, send_request, wait_for};
+use support::{
+    Client, FORM, KEY, PATIENCE, Relay, UPGRADE, form, login, notify_sign, read_answer, send_request, wait_for,
+};
 use tungstenite::Message;
 
 const SIGHUP: i32 = 1;
@@ -158,13 +160,7 @@ fn the_last_answer_says_that_it_is_the_last() {
 fn no_logins_during_shutdown() {
     let mut relay = Relay::start(LONG);
     let mut request = Vec::new();
-    let headers = [
-        ("Connection", "Upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
-    send_request(&mut request, "GET", &format!("/ws?{}", login(&[])), &headers, b"");
+    send_request(&mut request, "GET", &format!("/ws?{}", login(&[])), &UPGRADE, b"");
     let mut stream = relay.tcp();
     stream.write_all(&request[..20]).unwrap();
     wait_for("it to be there", || (relay.stat("/connections") == 2).then_some(()));

@@ -15,7 +15,9 @@ use std::{
 use raw::*;
 use serde_json::{Value, json};
 use socket2::SockRef;
-use support::{Client, FORM, KEY, PATIENCE, Relay, form, login, notify_sign, read_answer, send_request, wait_for};
+use support::{
+    Client, FORM, KEY, PATIENCE, Relay, UPGRADE, form, login, notify_sign, read_answer, send_request, wait_for,
+};
 use tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 
 // The upgrade.

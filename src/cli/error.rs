@@ -1,4 +1,4 @@
-//! What can go wrong: before a command runs, and while it runs.
+//! The errors of the command line: in the arguments, and while a command runs.
 
 use std::{error, fmt, io};
 

@@ -266,6 +266,14 @@ impl Drop for Relay {
     }
 }
 
+/// The headers of a WebSocket upgrade, with the key of the example in RFC 6455 section 1.3.
+pub const UPGRADE: [(&str, &str); 4] = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A file name that no other test uses, in the folder for temporary files (`TMPDIR`).
@@ -297,8 +305,8 @@ fn scheduled(thread: &str) -> Scheduled {
 }
 
 /// Runs `action` and returns how long it took, less the time in which the main threads of these processes or this
-/// thread ran or waited for a processor. What is left was spent asleep: a relay that waits for Redis or for a backend
-/// sleeps, one on a busy machine does not.
+/// thread ran or waited for a processor. The rest is time asleep: a relay that waits for Redis or for a backend is asleep,
+/// and a relay on a busy machine is not.
 pub fn asleep(pids: &[u32], action: impl FnOnce()) -> Duration {
     let busy = || -> Duration {
         let threads = pids.iter().map(|pid| scheduled(&pid.to_string())).chain([scheduled("thread-self")]);

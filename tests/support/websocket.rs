@@ -8,20 +8,13 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::{Answer, Relay, login, read_answer, send_request};
+use crate::support::{Answer, Relay, UPGRADE, login, read_answer, send_request};
 
 /// First bytes: final, and the opcode.
 pub const TEXT: u8 = 0x81;
 pub const CLOSE: u8 = 0x88;
 pub const PING: u8 = 0x89;
 pub const PONG: u8 = 0x8a;
-
-pub const UPGRADE: [(&str, &str); 4] = [
-    ("Connection", "Upgrade"),
-    ("Upgrade", "websocket"),
-    ("Sec-WebSocket-Version", "13"),
-    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-];
 
 /// A client's frame.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
