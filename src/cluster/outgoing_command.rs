@@ -6,7 +6,7 @@ use super::{
     publisher::Publisher,
 };
 use crate::{
-    json::write_string,
+    json::write_strings,
     message::{Event, Target, bytes::pack},
     state::{State, TenantId},
 };
@@ -126,16 +126,4 @@ impl Publisher {
 
 fn write_true(out: &mut Vec<u8>) {
     out.extend_from_slice(b"true");
-}
-
-/// Appends strings as a JSON array.
-fn write_strings(out: &mut Vec<u8>, list: &[&str]) {
-    out.push(b'[');
-    for (index, text) in list.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        write_string(out, text);
-    }
-    out.push(b']');
 }

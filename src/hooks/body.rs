@@ -3,7 +3,7 @@
 use super::call::Kind;
 use crate::{
     http::Fields,
-    json::{ObjectWriter, write_string},
+    json::{ObjectWriter, write_string, write_strings},
     key::SessionKey,
     message::{ClientEvent, bytes::write_base64},
     socketio::placeholder,
@@ -24,16 +24,7 @@ pub fn begin(state: &State, key: SessionKey, kind: Kind, rooms: &[&str]) -> Vec<
     object.text("username", session.identity.username());
     object.text("ip", &ip);
     object.display("ts", state.now.unix);
-    object.raw("rooms", |out| {
-        out.push(b'[');
-        for (index, room) in rooms.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            write_string(out, room);
-        }
-        out.push(b']');
-    });
+    object.raw("rooms", |out| write_strings(out, rooms));
     body
 }
 

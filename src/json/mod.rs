@@ -10,5 +10,5 @@ pub use self::{
     depth::is_too_deep,
     object::ObjectWriter,
     raw::{Object, array_items, comma_list, scalar},
-    text::{quote, to_text, write_string},
+    text::{quote, to_text, write_string, write_strings},
 };

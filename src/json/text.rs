@@ -17,6 +17,18 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("a string in memory is always serializable");
 }
 
+/// Appends strings as a JSON array.
+pub fn write_strings(out: &mut Vec<u8>, list: &[&str]) {
+    out.push(b'[');
+    for (index, text) in list.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_string(out, text);
+    }
+    out.push(b']');
+}
+
 /// Whether a string has a control character, a quotation mark or a backslash. Without an early exit, so that the
 /// compiler can check 16 bytes at once.
 fn needs_escape(text: &[u8]) -> bool {
@@ -50,6 +62,15 @@ mod tests {
                     assert_eq!(String::from_utf8(out).unwrap(), serde_json::Value::from(text).to_string());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn lists() {
+        for list in [&[][..], &["a"], &["a\"", "", "b"]] {
+            let mut out = Vec::new();
+            write_strings(&mut out, list);
+            assert_eq!(String::from_utf8(out).unwrap(), serde_json::Value::from(list).to_string());
         }
     }
 
