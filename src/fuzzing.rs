@@ -18,7 +18,10 @@ use crate::{
         self, Incoming,
         socketio::{Opening, handle_packet, open, post_packets},
     },
-    http::{Exchange, Fields, Reply, chunked::Chunked},
+    http::{
+        Exchange, Fields, Reply,
+        chunked::{Chunked, Decoded},
+    },
     hub::{Hub, login::Login},
     key::{ClientKey, ConnKey, Handle, Key},
     limits::Limits,
@@ -99,13 +102,13 @@ fn serve_requests(pieces: &[&[u8]]) -> (Vec<(String, Vec<u8>)>, bool) {
 pub fn chunked_body(bytes: &[u8]) {
     let decode = |step: usize| {
         let mut chunked = Chunked::default();
-        let mut end = 0;
+        let (mut begin, mut end) = (0, 0);
         loop {
             end = (end + step).min(bytes.len());
-            match chunked.handle_input(&bytes[..end], 100) {
-                Ok(false) if end == bytes.len() => return Ok(None),
-                Ok(false) => {}
-                Ok(true) => return Ok(Some(chunked.body().to_vec())),
+            match chunked.handle_input(&bytes[begin..end], 100) {
+                Ok(Decoded { complete: true, .. }) => return Ok(Some(chunked.body().to_vec())),
+                Ok(_) if end == bytes.len() => return Ok(None),
+                Ok(Decoded { taken, .. }) => begin += taken,
                 Err(_) => return Err(()),
             }
         }

@@ -4,13 +4,22 @@
 
 use super::error::{Error, Syntax};
 
-/// Decodes a chunked body that arrives in pieces.
+/// Decodes a chunked body that arrives in pieces. It keeps the decoded data only.
 #[derive(Debug, Default)]
 pub struct Chunked {
     body: Vec<u8>,
-    /// The number of encoded bytes that were decoded.
-    taken: usize,
     state: State,
+    /// Bytes of chunk extensions so far.
+    extensions: usize,
+}
+
+/// How far [`Chunked::handle_input`] got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// Bytes at the start of the input that are decoded. Do not pass them again.
+    pub taken: usize,
+    /// Whether the body is complete.
+    pub complete: bool,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -29,63 +38,74 @@ enum State {
 }
 
 impl Chunked {
-    /// How many encoded bytes are decoded; once the body is complete, its encoded length.
-    pub fn taken(&self) -> usize {
-        self.taken
-    }
-
     /// The data decoded so far.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// Decodes as much as possible of `encoded`, which is everything that has arrived since the body began. Returns whether
-    /// the body is complete.
+    /// The decoded data of a complete body.
+    pub fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+
+    /// Bytes of memory for the data.
+    pub fn memory(&self) -> usize {
+        self.body.capacity()
+    }
+
+    /// Decodes as much as possible of `encoded`: what was left over of the last call, and what has arrived since. At most
+    /// 4,097 bytes of an incomplete line are left over.
     ///
     /// Fails with [`Error::BodyTooLarge`] as soon as a chunk's size makes the body larger than `max_body` bytes, with
     /// [`Error::HeadTooLarge`] if the trailers have more than 4,096 bytes, and with [`Error::BadRequest`] if the coding is
-    /// malformed.
-    pub fn handle_input(&mut self, encoded: &[u8], max_body: u64) -> Result<bool, Error> {
+    /// malformed or all chunk extensions together have more than 16 KiB.
+    pub fn handle_input(&mut self, encoded: &[u8], max_body: u64) -> Result<Decoded, Error> {
+        let mut taken = 0;
         loop {
-            let rest = &encoded[self.taken..];
+            let rest = &encoded[taken..];
+            let incomplete = Ok(Decoded { taken, complete: false });
             match self.state {
                 State::Size => {
-                    let Some(line) = line(rest)? else { return Ok(false) };
-                    let size = chunk_size(line)?;
+                    let Some(line) = line(rest)? else { return incomplete };
+                    let (size, extensions) = chunk_size(line)?;
+                    self.extensions += extensions;
+                    if self.extensions > MAX_EXTENSIONS {
+                        return Err(Syntax::ChunkExtensions.into());
+                    }
                     if self.body.len() as u64 + size > max_body {
                         return Err(Error::BodyTooLarge);
                     }
-                    self.taken += line.len() + 2;
+                    taken += line.len() + 2;
                     self.state = if size == 0 { State::Trailer(0) } else { State::Data(size) };
                 }
                 State::Data(missing) => {
                     let part = &rest[..rest.len().min(usize::try_from(missing).unwrap_or(usize::MAX))];
                     if part.is_empty() {
-                        return Ok(false);
+                        return incomplete;
                     }
                     self.body.extend_from_slice(part);
-                    self.taken += part.len();
+                    taken += part.len();
                     let missing = missing - part.len() as u64;
                     self.state = if missing == 0 { State::DataEnd } else { State::Data(missing) };
                 }
                 State::DataEnd => {
                     match rest {
-                        [b'\r', b'\n', ..] => self.taken += 2,
-                        [] | [b'\r'] => return Ok(false),
+                        [b'\r', b'\n', ..] => taken += 2,
+                        [] | [b'\r'] => return incomplete,
                         _ => return Err(Syntax::ChunkEnd.into()),
                     }
                     self.state = State::Size;
                 }
                 State::Trailer(so_far) => {
-                    let Some(line) = line(rest)? else { return Ok(false) };
-                    self.taken += line.len() + 2;
+                    let Some(line) = line(rest)? else { return incomplete };
+                    taken += line.len() + 2;
                     let so_far = so_far + line.len();
                     if so_far > MAX_LINE {
                         return Err(Error::HeadTooLarge);
                     }
                     self.state = if line.is_empty() { State::Complete } else { State::Trailer(so_far) };
                 }
-                State::Complete => return Ok(true),
+                State::Complete => return Ok(Decoded { taken, complete: true }),
             }
         }
     }
@@ -102,8 +122,9 @@ fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Syntax> {
     }
 }
 
-/// The size in a line `1*HEXDIG [ chunk-ext ]`; extensions are ignored, as RFC 9112 section 7.1.1 allows.
-fn chunk_size(line: &[u8]) -> Result<u64, Syntax> {
+/// The size in a line `1*HEXDIG [ chunk-ext ]`, and the bytes of the extensions, which are ignored (RFC 9112 section
+/// 7.1.1).
+fn chunk_size(line: &[u8]) -> Result<(u64, usize), Syntax> {
     let digits = match line.iter().position(|byte| *byte == b';') {
         Some(at) => line[..at].trim_ascii_end(),
         None => line,
@@ -111,12 +132,15 @@ fn chunk_size(line: &[u8]) -> Result<u64, Syntax> {
     if digits.is_empty() || digits.len() > 15 || !digits.iter().all(u8::is_ascii_hexdigit) || line.contains(&0) {
         return Err(Syntax::ChunkSize);
     }
+    let extensions = line.len() - digits.len();
     let digits = core::str::from_utf8(digits).map_err(|_| Syntax::ChunkSize)?;
-    u64::from_str_radix(digits, 16).map_err(|_| Syntax::ChunkSize)
+    Ok((u64::from_str_radix(digits, 16).map_err(|_| Syntax::ChunkSize)?, extensions))
 }
 
 /// Bytes of a size line with its extensions, and of all trailers together.
 const MAX_LINE: usize = 4096;
+/// Bytes of all extensions together. No known client sends any; hyper has the same limit.
+const MAX_EXTENSIONS: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -124,8 +148,8 @@ mod tests {
 
     fn decode(encoded: &[u8], max_body: u64) -> Result<Option<Vec<u8>>, Error> {
         let mut chunked = Chunked::default();
-        let complete = chunked.handle_input(encoded, max_body)?;
-        Ok(complete.then(|| chunked.body().to_vec()))
+        let complete = chunked.handle_input(encoded, max_body)?.complete;
+        Ok(complete.then(|| chunked.into_body()))
     }
 
     #[test]
@@ -134,20 +158,36 @@ mod tests {
         for cut in 0..encoded.len() {
             let mut chunked = Chunked::default();
             let early = chunked.handle_input(&encoded[..cut], 100).unwrap();
-            assert_eq!(early, cut >= encoded.len() - 3, "{cut}");
-            assert!(chunked.handle_input(encoded, 100).unwrap());
+            assert_eq!(early.complete, cut >= encoded.len() - 3, "{cut}");
+            let late = chunked.handle_input(&encoded[early.taken..], 100).unwrap();
+            assert!(late.complete);
             assert_eq!(chunked.body(), b"Wikipedia in \r\n\r\nchunks.");
-            assert_eq!(chunked.taken(), encoded.len() - 3);
+            assert_eq!(early.taken + late.taken, encoded.len() - 3);
         }
     }
 
     #[test]
     fn byte_by_byte() {
         let encoded = b"3\r\nabc\r\n0\r\n\r\n";
-        let mut chunked = Chunked::default();
+        let (mut chunked, mut begin) = (Chunked::default(), 0);
         for end in 1..=encoded.len() {
-            assert_eq!(chunked.handle_input(&encoded[..end], 3).unwrap(), end == encoded.len());
+            let decoded = chunked.handle_input(&encoded[begin..end], 3).unwrap();
+            begin += decoded.taken;
+            assert_eq!(decoded.complete, end == encoded.len());
         }
+    }
+
+    #[test]
+    fn extensions_are_bounded_in_all() {
+        let chunk = [&b"1;"[..], &[b'x'; 3999], b"\r\na\r\n"].concat();
+        let mut chunked = Chunked::default();
+        for _ in 0..4 {
+            let decoded = chunked.handle_input(&chunk, 100).unwrap();
+            assert_eq!(decoded, Decoded { taken: chunk.len(), complete: false });
+        }
+        assert_eq!(chunked.handle_input(&chunk, 100), Err(Syntax::ChunkExtensions.into()));
+        let small = b"1;x\r\na\r\n".repeat(2000);
+        assert_eq!(Chunked::default().handle_input(&small, 10_000).unwrap().taken, small.len());
     }
 
     #[test]

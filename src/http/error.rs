@@ -56,6 +56,8 @@ pub enum Syntax {
     ChunkLine,
     /// A chunk's size line or a trailer is longer than 4,096 bytes.
     ChunkLineTooLong,
+    /// The chunk extensions of a body have more than 16 KiB.
+    ChunkExtensions,
 }
 
 impl Error {
@@ -116,6 +118,7 @@ impl fmt::Display for Syntax {
             Syntax::ChunkEnd => "a chunk has more data than its size says",
             Syntax::ChunkLine => "a chunk's size line must end with CR LF",
             Syntax::ChunkLineTooLong => "a chunk's size line is longer than 4096 bytes",
+            Syntax::ChunkExtensions => "the chunk extensions of a body are longer than 16384 bytes",
         })
     }
 }

@@ -10,10 +10,11 @@ use core::{net::IpAddr, time::Duration};
 use std::io::{self, ErrorKind, Write};
 
 use super::{
+    chunked::Chunked,
     error::Error,
     framer::{Found, Framer},
     reply::{Connection, Reply},
-    request::{Head, Request},
+    request::{Framing, Head, Request},
 };
 use crate::{
     clock::{Now, Time},
@@ -147,7 +148,7 @@ impl Exchange {
             return Ok(None);
         }
         let Some(Found { head, consumed, body }) = self.framer.measure(received, limits)? else {
-            self.input.extend_from_slice(received);
+            self.input = received.to_vec();
             self.start = 0;
             self.wait(true, limits, now);
             return Ok(None);
@@ -197,6 +198,30 @@ impl Exchange {
     /// Whether input is buffered.
     pub fn has_input(&self) -> bool {
         self.start < self.input.len()
+    }
+
+    /// Bytes of memory that incomplete or waiting requests take.
+    pub fn input_memory(&self) -> usize {
+        self.input.capacity() + self.framer.chunked.as_ref().map_or(0, Chunked::memory)
+    }
+
+    /// Bytes of memory that unsent replies take.
+    pub fn output_memory(&self) -> usize {
+        self.output.capacity()
+    }
+
+    /// The head of a request whose body is incomplete, and how many bytes the body has so far or will have.
+    pub fn incomplete(&self, limits: &Limits) -> Option<(Head<'_>, u64)> {
+        if self.framer.head == 0 {
+            return None;
+        }
+        let (head, _) = Head::parse(&self.input[self.start..], limits).ok()??;
+        let length = match head.framing {
+            Framing::Absent => 0,
+            Framing::Length(length) => length,
+            Framing::Chunked => self.framer.chunked.as_ref().map_or(0, |chunked| chunked.body().len() as u64),
+        };
+        Some((head, length))
     }
 
     /// Makes the reply to the current request the last one: it will say `Connection: close`.
@@ -326,6 +351,12 @@ impl Exchange {
             self.input.drain(..self.start);
             self.start = 0;
         }
+        // Chunks are kept once, decoded.
+        let decoded = core::mem::take(&mut self.framer.decoded);
+        self.input.drain(self.framer.head..self.framer.head + decoded);
+        if self.input.capacity() > 2 * self.input.len() {
+            self.input.shrink_to_fit();
+        }
         if self.framer.head == 0 {
             if self.phase != Phase::Head {
                 self.phase = Phase::Head;
@@ -366,6 +397,7 @@ const BODY_PATIENCE: u32 = 6;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::error::Syntax;
 
     fn now(millis: u64) -> Now {
         Now { time: Time::from_micros(millis * 1000), ..Now::default() }
@@ -417,6 +449,27 @@ mod tests {
         assert_eq!(converse(&bytes), (seen.clone(), written.clone()));
         let sevens: Vec<&[u8]> = CONVERSATION.chunks(7).collect();
         assert_eq!(converse(&sevens), (seen, written));
+    }
+
+    #[test]
+    fn chunks_are_kept_once_and_decoded() {
+        let limits = Limits::default();
+        let mut exchange = Exchange::new(now(0), &limits);
+        let mut feed = |mut bytes: &[u8]| {
+            let found = exchange.poll_request(&mut bytes, &limits, now(0)).map(|request| request.is_some());
+            (found, exchange.input_memory())
+        };
+        assert_eq!(feed(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").0, Ok(false));
+        // One byte in a chunk, also with an extension, takes about one byte.
+        let bytes = b"1\r\na\r\n".repeat(10_000);
+        let (found, memory) = feed(&bytes);
+        assert!(found == Ok(false) && memory < 40_000, "{memory}");
+        let extended = [&b"1;"[..], &[b'x'; 4000], b"\r\na\r\n"].concat();
+        for _ in 0..4 {
+            let (found, memory) = feed(&extended);
+            assert!(found == Ok(false) && memory < 40_000, "{memory}");
+        }
+        assert_eq!(feed(&extended).0, Err(Error::BadRequest(Syntax::ChunkExtensions)));
     }
 
     #[test]

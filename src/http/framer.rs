@@ -1,7 +1,7 @@
 //! Finds where a request ends and the next one begins (RFC 9112 section 6).
 
 use super::{
-    chunked::Chunked,
+    chunked::{Chunked, Decoded},
     error::Error,
     request::{Framing, Head},
 };
@@ -18,6 +18,8 @@ pub struct Framer {
     need: usize,
     /// The decoder of the current body, and of the last one until the next request.
     pub chunked: Option<Chunked>,
+    /// Bytes after the head that the chunk decoder has taken: they are to be removed from the input.
+    pub decoded: usize,
     /// Whether the client waits for `100 Continue`.
     pub wants_continue: bool,
 }
@@ -33,7 +35,8 @@ pub struct Found<'b> {
 }
 
 impl Framer {
-    /// Looks for a complete request at the start of `bytes`, which holds everything that has arrived of it. Fails as
+    /// Looks for a complete request at the start of `bytes`, which holds everything that has arrived of it, except for the
+    /// bytes that were [decoded](Framer::decoded) before. Fails as
     /// [`Head::parse`] and [`Chunked::handle_input`] do, and if the body is larger than `limits.body`.
     pub fn measure<'b>(&mut self, bytes: &'b [u8], limits: &Limits) -> Result<Option<Found<'b>>, Error> {
         if bytes.len() < self.need {
@@ -47,6 +50,18 @@ impl Framer {
             if !ended && bytes.len() as u64 <= limits.request_head {
                 return Ok(None);
             }
+        }
+        // The head is parsed again only once the body is complete.
+        let mut known = None;
+        if self.head > 0
+            && let Some(chunked) = &mut self.chunked
+        {
+            let decoded = chunked.handle_input(&bytes[self.head..], limits.body)?;
+            self.decoded = decoded.taken;
+            if !decoded.complete {
+                return Ok(None);
+            }
+            known = Some(decoded);
         }
         let Some((head, length)) = Head::parse(bytes, limits)? else {
             self.scanned = bytes.len();
@@ -63,9 +78,12 @@ impl Framer {
                 (bytes.len() >= end).then_some((end, Some((length, end))))
             }
             Framing::Chunked => {
-                let chunked = self.chunked.get_or_insert_default();
-                let complete = chunked.handle_input(&bytes[length..], limits.body)?;
-                complete.then(|| (length + chunked.taken(), None))
+                let Decoded { taken, complete } = match known {
+                    Some(decoded) => decoded,
+                    None => self.chunked.get_or_insert_default().handle_input(&bytes[length..], limits.body)?,
+                };
+                self.decoded = taken;
+                complete.then_some((length + taken, None))
             }
         };
         let Some((consumed, body)) = found else {

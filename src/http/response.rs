@@ -1,9 +1,12 @@
 //! Responses to requests that relay sends (RFC 9112 sections 6 and 9): status, body, and whether the connection can be
 //! reused.
 
-use core::fmt;
+use core::{fmt, mem};
 
-use super::{chunked::Chunked, error::Error};
+use super::{
+    chunked::{Chunked, Decoded},
+    error::Error,
+};
 
 /// A complete response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,19 +125,22 @@ impl Reader {
                 (coded.len() as u64 >= length).then(|| (coded[..length as usize].to_vec(), length))
             }
             Framing::Chunked => match self.chunked.handle_input(coded, max_body) {
-                Ok(true) => Some((self.chunked.body().to_vec(), self.chunked.taken() as u64)),
-                Ok(false) => None,
+                Ok(Decoded { taken, complete: true }) => Some((mem::take(&mut self.chunked).into_body(), taken as u64)),
+                Ok(Decoded { taken, complete: false }) => {
+                    // The decoder has these bytes now.
+                    self.input.drain(head.length..head.length + taken);
+                    None
+                }
                 Err(Error::BodyTooLarge) => return Err(Malformed::BodyTooLarge),
                 Err(_) => return Err(Malformed::Chunks),
             },
             Framing::Close if coded.len() as u64 > max_body => return Err(Malformed::BodyTooLarge),
             Framing::Close => None,
         };
-        Ok(complete.map(|(body, length)| {
-            // Bytes after the response belong to no request, so the connection cannot be reused.
-            let reusable = head.keep_alive && coded.len() as u64 == length;
-            Response { status: head.status, body, reusable }
-        }))
+        let Some((body, length)) = complete else { return Ok(None) };
+        // Bytes after the response belong to no request, so the connection cannot be reused.
+        let reusable = head.keep_alive && (self.input.len() - head.length) as u64 == length;
+        Ok(Some(Response { status: head.status, body, reusable }))
     }
 
     /// The server has closed the connection: returns the response if that ends its body (RFC 9112 section 6.3), and fails if
