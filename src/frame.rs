@@ -59,6 +59,8 @@ impl Batch {
                 self.bytes[begin..begin + 4].copy_from_slice(&[first, 126, high, low]);
             }
             _ => {
+                // Exactly: doubling a megabyte for six bytes would waste the other half.
+                self.bytes.reserve_exact(6);
                 self.bytes.extend_from_slice(&[0; 6]);
                 self.bytes.copy_within(begin + GUESSED_HEADER..begin + GUESSED_HEADER + length, begin + 10);
                 self.bytes[begin..begin + 2].copy_from_slice(&[first, 127]);
@@ -113,7 +115,7 @@ impl Batch {
     }
 }
 
-/// A part of one of the turn's batches. Only valid until [`Turn::end`].
+/// A part of one of the turn's batches. Only valid until the batch is freed, see [`Turn`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Run {
     /// The number of the batch in the turn.
@@ -136,44 +138,64 @@ impl Run {
     }
 }
 
-/// The batches of a turn: one for frames to single clients, and one for each room and form with a message.
+/// The batches of a turn, or of several turns while clients wait to be flushed: one for frames to single clients, and one
+/// for each room and form with a message.
+///
+/// If clients keep waiting, [`Turn::seal`] sets the batches aside, and later frames go into others. So batches are freed
+/// even if there is always somebody who waits.
 pub struct Turn {
-    /// The batches. While frames are appended, only the turn owns them; they are shared once an outbox keeps a part.
+    /// The batches by number. While frames are appended, only the turn owns them; they are shared once an outbox keeps a
+    /// part.
     batches: Vec<Rc<Batch>>,
-    /// Batches in use in this turn; the others are empty and keep their memory.
-    used: usize,
+    /// Numbers of empty batches, which keep their memory.
+    free: Vec<u32>,
+    /// Numbers of the batches that frames may be appended to.
+    open: Vec<u32>,
+    /// Numbers of the batches that were set aside.
+    sealed: Vec<u32>,
+    /// The number of the batch for frames to single clients.
+    single: u32,
     number: u32,
 }
 
 impl Turn {
     /// The first turn.
     pub fn new() -> Turn {
-        Turn { batches: vec![Rc::default()], used: 1, number: 1 }
+        let (free, open, sealed) = (Vec::new(), vec![0], Vec::new());
+        Turn { batches: vec![Rc::default()], free, open, sealed, single: 0, number: 1 }
     }
 
-    /// The number of the turn, never 0. Numbers of batches are valid only in their turn.
+    /// The number of the turn, never 0. Rooms remember the numbers of their batches only for a turn.
     pub fn number(&self) -> u32 {
         self.number
     }
 
     /// Encodes a frame for a single client; `fill` appends the payload.
     pub fn single(&mut self, opcode: Opcode, fill: impl FnOnce(&mut Vec<u8>)) -> Run {
-        self.push(SINGLE, opcode, fill)
+        let batch = self.single_batch();
+        self.push(batch, opcode, fill)
     }
 
     /// Appends bytes for a single client, unchanged.
     pub fn single_raw(&mut self, bytes: &[u8]) -> Run {
-        let (begin, end) = self.batch_mut(SINGLE).push_raw(bytes);
-        Run { batch: SINGLE, begin, end }
+        let batch = self.single_batch();
+        let (begin, end) = self.batch_mut(batch).push_raw(bytes);
+        Run { batch, begin, end }
     }
 
     /// Opens a batch for a room and a form that has none in this turn, and returns its number.
     pub fn open(&mut self) -> u32 {
-        if self.used == self.batches.len() {
+        let number = self.free.pop().unwrap_or_else(|| {
             self.batches.push(Rc::default());
-        }
-        self.used += 1;
-        self.used as u32 - 1
+            self.batches.len() as u32 - 1
+        });
+        self.open.push(number);
+        number
+    }
+
+    /// Whether frames may still be appended to a batch of this turn: not once an outbox keeps a part of it.
+    pub fn is_open(&self, batch: u32) -> bool {
+        Rc::strong_count(&self.batches[batch as usize]) == 1
     }
 
     /// Encodes a frame at the end of batch `batch`; `fill` appends the payload.
@@ -195,32 +217,74 @@ impl Turn {
     }
 
     /// Keeps the bytes of a run beyond the turn. Returns a shared batch, and begin and end of the run in it. That is
-    /// the turn's batch, or a copy of the run if the run is less than a quarter of the batch: a small part must not
-    /// keep a large batch in memory.
+    /// the turn's batch, or a copy of the run if the run takes less than half of the batch's memory: a part must not keep
+    /// a large batch in memory.
     pub fn keep(&self, run: Run) -> (Rc<Batch>, u32, u32) {
         let batch = &self.batches[run.batch as usize];
-        if run.len() * 4 < batch.bytes.len() {
+        if run.len() * 2 < batch.bytes.capacity() {
             return (Rc::new(batch.part(run.begin, run.end)), 0, run.len() as u32);
         }
         (batch.clone(), run.begin, run.end)
     }
 
-    /// Begins the next turn. All runs of this one become invalid.
+    /// Begins the next turn: no client waits to be flushed. All runs become invalid.
     pub fn end(&mut self) {
+        self.free_sealed();
+        self.seal();
+        self.free_sealed();
+        if self.batches.len() > KEPT_BATCHES {
+            self.batches.truncate(KEPT_BATCHES);
+            self.free.clear();
+            self.free.extend((0..KEPT_BATCHES as u32).rev().filter(|number| *number != self.single));
+            if self.single as usize >= self.batches.len() {
+                self.open.clear();
+                self.single = self.open();
+            }
+        }
+    }
+
+    /// Sets the batches aside, so that later frames go into others. Runs stay valid until [`Turn::free_sealed`]. Nothing
+    /// may be sealed already.
+    pub fn seal(&mut self) {
+        debug_assert!(self.sealed.is_empty(), "sealed batches are freed first");
+        core::mem::swap(&mut self.open, &mut self.sealed);
         self.number = self.number.wrapping_add(1).max(1);
-        self.batches.truncate(KEPT_BATCHES);
-        for batch in self.batches.iter_mut().take(self.used) {
+        self.single = self.open();
+    }
+
+    /// Frees the batches that were set aside. Their runs become invalid.
+    pub fn free_sealed(&mut self) {
+        while let Some(number) = self.sealed.pop() {
+            let batch = &mut self.batches[number as usize];
             match Rc::get_mut(batch) {
                 Some(own) => own.clear(),
                 None => *batch = Rc::default(),
             }
+            self.free.push(number);
         }
-        self.used = 1;
+    }
+
+    /// Whether batches are set aside.
+    pub fn has_sealed(&self) -> bool {
+        !self.sealed.is_empty()
+    }
+
+    /// Bytes of the batches that are not set aside.
+    pub fn open_bytes(&self) -> usize {
+        self.open.iter().map(|number| self.batches[*number as usize].bytes.len()).sum()
+    }
+
+    /// The batch for frames to single clients.
+    fn single_batch(&mut self) -> u32 {
+        if !self.is_open(self.single) {
+            self.single = self.open();
+        }
+        self.single
     }
 
     fn batch_mut(&mut self, batch: u32) -> &mut Batch {
         let batch = &mut self.batches[batch as usize];
-        Rc::get_mut(batch).expect("runs are kept only while the turn is flushed")
+        Rc::get_mut(batch).expect("a batch of which a part is kept is not open")
     }
 }
 
@@ -230,8 +294,6 @@ impl Default for Turn {
     }
 }
 
-/// The number of the batch for frames to single clients.
-const SINGLE: u32 = 0;
 /// Bytes of a header with a length of 16 bits (RFC 6455 section 5.2).
 const GUESSED_HEADER: usize = 4;
 /// Bytes of a batch above which its memory is freed at the end of the turn.

@@ -170,11 +170,11 @@ pub fn client_event(bytes: &[u8]) {
     let list = String::from_utf8_lossy(bytes);
     let _ = Rooms::parse(&list, 16, 4);
     let mut written = Vec::new();
-    hub.state.poll_dirty(&mut Vec::new());
+    hub.state.poll_dirty(usize::MAX, &mut Vec::new());
     hub.state.flush(client, |_, outbox, turn, scratch| {
         outbox.write_to(&mut written, turn, scratch).expect("a buffer accepts everything");
     });
-    hub.state.end_turn();
+    hub.state.end_flush();
     assert_eq!(hub.state.session_count(), 1);
     hub.remove(client, true);
     assert_eq!((hub.state.session_count(), hub.state.room_count()), (0, 0));
@@ -289,9 +289,9 @@ pub fn redis_message(bytes: &[u8]) {
     for out in hub.cluster.take_publications() {
         serde_json::from_slice::<&RawValue>(&out.payload).expect("published messages are JSON");
     }
-    hub.state.poll_dirty(&mut Vec::new());
+    hub.state.poll_dirty(usize::MAX, &mut Vec::new());
     discard_output(&mut hub, client);
-    hub.state.end_turn();
+    hub.state.end_flush();
     hub.remove(client, true);
     assert_eq!((hub.state.session_count(), hub.state.room_count()), (0, 0));
 }
@@ -329,14 +329,14 @@ pub fn socketio_client(bytes: &[u8]) {
         let _ = hub.state.poll(client, conn);
         let _ = post_packets(&mut hub, client, bytes, choice & 8 == 0, now);
     }
-    hub.state.poll_dirty(&mut Vec::new());
+    hub.state.poll_dirty(usize::MAX, &mut Vec::new());
     if websocket {
         discard_output(&mut hub, client);
     } else {
         while hub.state.compose(client).is_some() {}
     }
     hub.state.keep(client);
-    hub.state.end_turn();
+    hub.state.end_flush();
     hub.remove(client, true);
     assert_eq!((hub.state.session_count(), hub.state.room_count()), (0, 0));
 }

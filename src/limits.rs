@@ -78,6 +78,8 @@ limits! {
     message_rate = 200, 1..=1_000_000, Some("no limit"), "messages/s", "sys_error";
     /// Messages that a client may send at once after a pause.
     message_burst = 400, 1..=10_000_000, None, "messages", "sys_error";
+    /// Deliveries per second that the messages of one client may cause.
+    delivery_rate = 50_000, 1..=1_000_000_000, Some("no limit"), "deliveries/s", "sys_error";
 }
 
 impl Limit {

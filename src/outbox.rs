@@ -54,11 +54,11 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// The frames to send to one client: 24 bytes. It allocates only if the client does not read everything within the
-/// turn, or gets frames from several batches in a turn.
+/// The frames to send to one client: 24 bytes. It allocates only if the client does not read everything at once, or gets
+/// frames from several batches before it is flushed.
 ///
-/// Invariants: `bytes` is the length of `rest` and `run` together, and `rest` is older than `run`. Between two turns `run` is
-/// empty, and `rest` has no `Segment::Run`.
+/// Invariants: `bytes` is the length of `rest` and `run` together, and `rest` is older than `run`. Once the client is flushed,
+/// `run` is empty, and `rest` has no `Segment::Run`.
 #[derive(Default)]
 pub struct Outbox {
     run: Run,
@@ -86,9 +86,9 @@ impl Rest {
 }
 
 enum Segment {
-    /// Of this turn.
+    /// Not written yet: part of a batch of the [`Turn`].
     Run(Run),
-    /// Of an earlier turn.
+    /// Left over from a write.
     Kept { batch: Rc<Batch>, begin: u32, end: u32 },
 }
 
@@ -109,8 +109,8 @@ impl Segment {
 }
 
 impl Outbox {
-    /// Queues a frame. Fails if the client is too slow: its unsent bytes have grown by more than `cap` since it fell behind.
-    /// Bytes of this turn do not count, because they have not been written yet.
+    /// Queues a frame. Fails if the client is too slow: its unsent bytes exceed `cap` and those with which it fell behind, of
+    /// which at most `cap` count. Bytes that have not been written once do not count.
     #[inline]
     pub fn push(&mut self, frame: Run, cap: usize) -> Result<Queued, Overflow> {
         // The common case: the client has read everything.
@@ -125,7 +125,7 @@ impl Outbox {
     /// Queues a frame after others, with the limit of [`Outbox::push`].
     #[inline]
     fn push_behind(&mut self, frame: Run, cap: usize) -> Result<(), Overflow> {
-        let slow = self.rest.as_ref().is_some_and(|rest| rest.kept as usize > cap + rest.begun as usize);
+        let slow = self.rest.as_ref().is_some_and(|rest| rest.kept as usize > cap + cap.min(rest.begun as usize));
         if slow || self.bytes as usize + frame.len() > MAX_PER_TURN {
             return Err(Overflow);
         }
@@ -166,6 +166,14 @@ impl Outbox {
     /// Whether bytes of an earlier turn are unsent.
     pub fn is_behind(&self) -> bool {
         self.rest.as_ref().is_some_and(|rest| rest.is_kept())
+    }
+
+    /// Whether the client is too slow even if no further frame is queued: behind the frame that is being sent, it has more
+    /// than twice `cap` unsent bytes.
+    pub fn is_over(&self, cap: usize) -> bool {
+        let Some(rest) = &self.rest else { return false };
+        let Some(Segment::Kept { batch, begin, .. }) = rest.segments.front() else { return false };
+        rest.kept as usize > 2 * cap + (batch.end_after(*begin) - begin) as usize
     }
 
     /// Discards the queue, except the remainder of a frame that is partly sent.

@@ -254,7 +254,7 @@ impl Node {
     /// Flushes the members, and records what the one got.
     fn flush(&mut self) {
         let mut dirty = Vec::new();
-        self.hub.state.poll_dirty(&mut dirty);
+        self.hub.state.poll_dirty(usize::MAX, &mut dirty);
         for client in dirty {
             let mut got = Vec::new();
             self.hub.state.flush(client, |_, outbox, turn, scratch| {
@@ -273,7 +273,7 @@ impl Node {
                 at += 2 + length;
             }
         }
-        self.hub.state.end_turn();
+        self.hub.state.end_flush();
     }
 }
 

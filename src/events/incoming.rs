@@ -8,3 +8,13 @@ pub enum Incoming<'a> {
     /// From binary frames.
     Binary(&'a [u8]),
 }
+
+impl Incoming<'_> {
+    /// Bytes of the message.
+    pub fn size(self) -> usize {
+        match self {
+            Incoming::Text(text) => text.len(),
+            Incoming::Binary(bytes) => bytes.len(),
+        }
+    }
+}

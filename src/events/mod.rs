@@ -4,6 +4,7 @@
 
 pub mod acknowledge;
 pub mod backend;
+pub mod charge;
 pub mod client;
 pub mod cluster;
 pub mod incoming;

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::{
     acknowledge::{answer_socketio, handle_ack},
+    charge::charged,
     incoming::Incoming,
     requests::{change_rooms, post_data},
     rules::apply_rule,
@@ -106,7 +107,7 @@ pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, no
     }
     let mut outcome = Ok(());
     let decoded = payload::decode(body, revision, binary, &mut |packet| {
-        outcome = handle_packet(hub, key, &packet, now);
+        outcome = charged(hub, key, body.len(), now, |hub| handle_packet(hub, key, &packet, now));
         let ending = hub.state.clients.get(key).is_none_or(|client| client.ending);
         if outcome.is_err() || ending {
             core::ops::ControlFlow::Break(())

@@ -82,9 +82,9 @@ impl Hub {
         self.state.effects.pop_front()
     }
 
-    /// Whether there are effects to carry out, calls to send, or clients to flush.
+    /// Whether there are effects to carry out or calls to send.
     pub fn has_work(&self) -> bool {
-        self.state.has_work() || self.hooks.has_calls()
+        self.state.has_effects() || self.hooks.has_calls()
     }
 
     /// The time at which [`events::handle_timeout`](crate::events::handle_timeout) must be called.

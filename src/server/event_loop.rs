@@ -18,6 +18,7 @@ use super::{
     cluster::links::Links as RedisLinks,
     conn::{Conn, Phase, Socket, State, WebSocket},
     fatal::Fatal,
+    flush::WRITES_PER_TURN,
     hooks::links::Links as HookLinks,
     listener::Listener,
     logger,
@@ -80,6 +81,8 @@ pub struct Server {
     pub(super) buffer: Box<[u8]>,
     /// The clients to flush, kept for its capacity.
     pub(super) flushing: Vec<ClientKey>,
+    /// How many clients may still be written to in this turn.
+    pub(super) writes_left: usize,
     /// When the next status message to the service manager is due.
     pub(super) status_due: Time,
     /// The number of published messages at the last status message, and its time.
@@ -148,6 +151,7 @@ impl Server {
             dropped: Vec::new(),
             buffer: vec![0; READ_BUDGET].into(),
             flushing: Vec::new(),
+            writes_left: WRITES_PER_TURN,
             status_due: Time::NEVER,
             last_status: (0, Time::START),
             stopping: None,
@@ -192,6 +196,7 @@ impl Server {
             _ => self.now = self.clock.now(),
         }
         self.hub.begin_turn(self.now);
+        self.writes_left = WRITES_PER_TURN;
         Ok(())
     }
 
@@ -215,6 +220,7 @@ impl Server {
     fn timeout(&self) -> Option<Duration> {
         let accepting = self.can_accept() && self.listeners.iter().any(|listener| listener.ready);
         if !self.scheduled_reads.is_empty()
+            || self.hub.state.is_dirty()
             || self.cluster.wants_turn()
             || (accepting && self.accept_after <= self.now.time)
         {
@@ -309,7 +315,7 @@ impl Server {
                     let more = conn.hung_up || matches!(conn.socket, Socket::Unix(_));
                     self.handle(key, &buffer[..length]);
                     if self.hub.state.needs_flush() {
-                        self.carry_out();
+                        self.carry_out_fully();
                     }
                     if length == buffer.len() {
                         self.schedule_read(key);

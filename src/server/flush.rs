@@ -19,14 +19,14 @@ use crate::{
 
 impl Server {
     /// The second half of a turn: carries out effects, writes, and frees. A disconnect can cause more work, so this repeats
-    /// until nothing is left.
+    /// until nothing is left, except for clients that are flushed in the next turns.
     pub(super) fn finish_turn(&mut self) {
         loop {
             self.pump_hooks();
             self.answer_lookups();
             self.carry_out();
             self.free();
-            if !self.hub.has_work() {
+            if !self.hub.has_work() && !(self.hub.state.is_dirty() && self.writes_left > 0) {
                 break;
             }
         }
@@ -38,12 +38,27 @@ impl Server {
         }
     }
 
-    /// Carries out all effects, then writes to all clients with queued frames.
-    pub(super) fn carry_out(&mut self) {
+    /// Carries out all effects, then writes to clients with queued frames, as many as the turn has writes left.
+    fn carry_out(&mut self) {
+        self.carry_out_effects();
+        self.flush_clients();
+        self.flush_replies();
+    }
+
+    /// Carries out all effects, then writes to all clients with queued frames: no more may be queued for them before.
+    pub(super) fn carry_out_fully(&mut self) {
+        self.carry_out_effects();
+        while self.hub.state.is_dirty() {
+            self.writes_left = WRITES_PER_TURN;
+            self.flush_clients();
+        }
+        self.flush_replies();
+    }
+
+    fn carry_out_effects(&mut self) {
         while let Some(effect) = self.hub.poll_effect() {
             self.carry_out_effect(effect);
         }
-        self.flush();
     }
 
     /// Carries out one effect.
@@ -79,28 +94,33 @@ impl Server {
         }
     }
 
-    /// Writes once to every client and connection that has something to send.
-    fn flush(&mut self) {
-        self.flush_clients();
-        self.hub.state.end_turn();
-        self.flush_replies();
-    }
-
-    /// Writes to clients: to their WebSockets, or as the reply to their polls.
+    /// Writes to clients: to their WebSockets, or as the reply to their polls. The rest is left for the next turn once
+    /// [`WRITES_PER_TURN`] or [`BYTES_PER_TURN`] is reached, so that a large fan-out does not delay other connections.
     fn flush_clients(&mut self) {
         let mut flushing = core::mem::take(&mut self.flushing);
-        self.hub.state.poll_dirty(&mut flushing);
-        for client in &flushing {
+        self.hub.state.poll_dirty(self.writes_left, &mut flushing);
+        self.writes_left -= flushing.len();
+        let limit = self.hub.config().limits.unsent as usize;
+        let mut bytes = 0;
+        for (index, client) in flushing.iter().enumerate() {
+            if bytes > BYTES_PER_TURN {
+                self.hub.state.put_back(&flushing[index..]);
+                self.writes_left = 0;
+                break;
+            }
             let (conns, dropped) = (&mut self.conns, &mut self.dropped);
+            let mut slow = false;
             let carrier = self.hub.state.flush(*client, |key, outbox, turn, scratch| {
                 let Some(conn) = conns.get_mut(key).filter(|conn| !conn.dropped) else {
                     // The connection is gone. The outbox refers to frames of this turn, so it must not survive it.
                     *outbox = Outbox::default();
                     return;
                 };
+                bytes += outbox.bytes();
                 let over = match outbox.write_to(&mut conn.socket, turn, scratch) {
                     Ok(Flushed::Blocked) => {
                         conn.blocked = true;
+                        slow = outbox.is_over(limit);
                         false
                     }
                     Ok(Flushed::All) => {
@@ -113,6 +133,10 @@ impl Server {
                     dropped.push(key);
                 }
             });
+            if slow {
+                self.hub.state.close_slow(*client);
+            }
+            let Some(carrier) = carrier else { continue };
             match carrier {
                 Carrier::Socket(_) => continue,
                 // The poll is gone and cannot be answered. The session ends when its connection is freed.
@@ -132,6 +156,7 @@ impl Server {
             }
         }
         self.flushing = flushing;
+        self.hub.state.end_flush();
     }
 
     /// Writes HTTP replies and the output of probes.
@@ -197,5 +222,9 @@ impl Server {
     }
 }
 
+/// Clients that are written to in a turn. A write takes about 8 µs, so others wait for 2 ms.
+pub const WRITES_PER_TURN: usize = 256;
+/// Bytes that are written to clients in a turn.
+const BYTES_PER_TURN: usize = 4 * 1024 * 1024;
 /// How long a peer may take to answer our close frame, or to read the answer to its own.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

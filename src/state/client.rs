@@ -4,7 +4,7 @@
 //! [`Session`](super::Session), one allocation for the strings of its login, and 20 bytes in each of its rooms (28 from
 //! the third on). It has no read buffer, no protocol state and an empty queue.
 
-use super::{rate::Rate, socket::Socket};
+use super::{flush_queue::Dirty, rate::Rate, socket::Socket};
 use crate::{
     engineio::engine::Transport as EngineTransport,
     key::{ConnKey, SessionKey},
@@ -25,8 +25,8 @@ pub struct Client {
     pub socket: Option<Box<Socket>>,
     /// How much of `limits.message_rate` it has used.
     pub rate: Rate,
-    /// Whether it is in the list of clients to flush.
-    pub dirty: bool,
+    /// Whether it is in the queue of clients to flush.
+    pub dirty: Dirty,
     /// Whether it is being closed. Nothing more is queued for it.
     pub ending: bool,
     /// Refused logins of a Socket.IO client. (This field and the next are here and not in [`Socket`], because they fit

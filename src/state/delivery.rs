@@ -3,6 +3,7 @@
 use super::{
     client::Carrier,
     effect::Effect,
+    flush_queue::Dirty,
     namespace::NamespaceId,
     registry::State,
     room::{Batches, Room},
@@ -20,8 +21,8 @@ use crate::{
 pub type Receiver = (ClientKey, NamespaceId, Form);
 
 impl State {
-    /// Queues a message for the members of a room in all namespaces. A member whose unsent bytes have grown
-    /// by more than `limits.unsent` since it fell behind is closed as a slow consumer; the others are not affected.
+    /// Queues a message for the members of a room in all namespaces. A member whose unsent bytes exceed `limits.unsent`
+    /// is closed as a slow consumer (see [`Outbox::push`]); the others are not affected.
     pub fn deliver(&mut self, tenant: TenantId, room: &str, data: Data<'_>, filename: &str, id: MessageId) {
         self.stats.published += 1;
         let Tenant { name, rooms, .. } = &mut self.tenants[tenant.index()];
@@ -35,6 +36,8 @@ impl State {
             let mut frames = [Run::default(); Form::COUNT];
             let (mut form, mut frame) = (None, Run::default());
             let (mut skipped, mut needs_flush) = (0, false);
+            let dirty = Dirty::of_fan_out(members.len());
+            let to_flush = self.to_flush.of(dirty);
             for member in &*members {
                 let Some(client) = self.clients.get_mut_if(member.client, |client| !client.ending) else {
                     skipped += 1;
@@ -59,9 +62,9 @@ impl State {
                         continue;
                     }
                 }
-                if !client.dirty {
-                    client.dirty = true;
-                    self.dirty.push(member.client);
+                if client.dirty < dirty {
+                    client.dirty = dirty;
+                    to_flush.push(member.client);
                 }
             }
             self.stats.delivered += (members.len() - skipped) as u64;
@@ -73,7 +76,7 @@ impl State {
     /// events.
     pub fn emit_to(&mut self, receivers: &[Receiver], event: &Event<'_>) -> usize {
         let mut runs: Vec<((NamespaceId, Form), Run)> = Vec::new();
-        let mut reached = 0;
+        let (dirty, mut reached) = (Dirty::of_fan_out(receivers.len()), 0);
         for (client, namespace, form) in receivers {
             if !event.is_for(*form) || !self.accepts(*client, event) {
                 continue;
@@ -85,7 +88,7 @@ impl State {
                 runs.push(((*namespace, *form), run));
                 run
             });
-            self.queue(*client, run);
+            self.queue_run(*client, run, dirty);
             reached += 1;
         }
         self.stats.emitted += reached as u64;
@@ -105,7 +108,7 @@ impl State {
         let Some(index) = table.find(room) else { return 0 };
         let members = core::mem::take(&mut table.room_mut(index).members);
         let mut runs = [None::<Run>; Form::COUNT];
-        let mut reached = 0;
+        let (dirty, mut reached) = (Dirty::of_fan_out(members.len()), 0);
         for member in &members {
             if Some(member.session) == except || !event.is_for(member.form) || !self.accepts(member.client, event) {
                 continue;
@@ -116,7 +119,7 @@ impl State {
                 let batch = room.batches.of(form, &mut self.turn);
                 event.frames(form, &self.namespaces[namespace as usize].name, &mut self.turn, batch)
             });
-            self.queue(member.client, run);
+            self.queue_run(member.client, run, dirty);
             reached += 1;
         }
         self.tenants[tenant.index()].rooms[namespace as usize].room_mut(index).members = members;
@@ -185,16 +188,25 @@ impl State {
         self.queue(key, frame);
     }
 
-    /// Queues a frame for one client. A client whose unsent bytes have grown by more than `limits.unsent` is closed as
-    /// a slow consumer.
+    /// Queues a frame for one client. A client whose unsent bytes exceed `limits.unsent` is closed as a slow consumer.
     pub fn queue(&mut self, key: ClientKey, frame: Run) {
+        self.queue_run(key, frame, Dirty::Urgent);
+    }
+
+    fn queue_run(&mut self, key: ClientKey, frame: Run, dirty: Dirty) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
         if client.outbox.push(frame, self.config.limits.unsent as usize).is_err() {
-            client.ending = true;
-            self.stats.slow_consumers += 1;
-            self.effects.push_back(Effect::Close { client: key, close: Close::SLOW });
+            self.close_slow(key);
         }
-        self.mark_dirty(key);
+        self.mark(key, dirty);
+    }
+
+    /// Closes a client as a slow consumer.
+    pub fn close_slow(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
+        client.ending = true;
+        self.stats.slow_consumers += 1;
+        self.effects.push_back(Effect::Close { client: key, close: Close::SLOW });
     }
 
     /// Asks the server to close a client. Nothing more is queued for it from now on.
@@ -204,11 +216,15 @@ impl State {
         self.effects.push_back(Effect::Close { client: key, close });
     }
 
-    /// Adds a client to the list of clients to flush.
+    /// Adds a client to the queue of clients to flush.
     pub fn mark_dirty(&mut self, key: ClientKey) {
-        if let Some(client) = self.clients.get_mut(key).filter(|client| !client.dirty) {
-            client.dirty = true;
-            self.dirty.push(key);
+        self.mark(key, Dirty::Urgent);
+    }
+
+    fn mark(&mut self, key: ClientKey, dirty: Dirty) {
+        if let Some(client) = self.clients.get_mut(key).filter(|client| client.dirty < dirty) {
+            client.dirty = dirty;
+            self.to_flush.of(dirty).push(key);
         }
     }
 
@@ -220,26 +236,51 @@ impl State {
         self.mark_dirty(key);
     }
 
-    /// Whether there are effects to carry out or clients to flush.
-    pub fn has_work(&self) -> bool {
-        !self.effects.is_empty() || !self.dirty.is_empty()
+    /// Whether there are effects to carry out.
+    pub fn has_effects(&self) -> bool {
+        !self.effects.is_empty()
     }
 
-    /// Whether an outbox is more than half full, so that clients should be flushed before more input is handled.
+    /// Whether there are clients to flush.
+    pub fn is_dirty(&self) -> bool {
+        !self.to_flush.is_empty()
+    }
+
+    /// Whether an outbox is more than half full, so that all clients should be flushed before more input is handled.
     /// Otherwise a client that reads everything could be closed as a slow consumer, because of many large messages in
     /// one turn.
     pub fn needs_flush(&self) -> bool {
         self.needs_flush
     }
 
-    /// Moves the clients to flush into `into`, each once, in slot order (which is the order of their memory). Call
-    /// [`State::flush`] for each of them, then [`State::end_turn`].
-    pub fn poll_dirty(&mut self, into: &mut Vec<ClientKey>) {
-        into.clear();
-        core::mem::swap(&mut self.dirty, into);
-        self.needs_flush = false;
+    /// Moves up to `count` clients to flush into `into`, in slot order (which is the order of their memory). Call
+    /// [`State::flush`] or [`State::put_back`] for each of them, then [`State::end_flush`].
+    pub fn poll_dirty(&mut self, count: usize, into: &mut Vec<ClientKey>) {
+        self.to_flush.poll(count, into);
+        if self.to_flush.is_empty() {
+            self.needs_flush = false;
+        }
         if !into.is_sorted_by_key(|key| key.key().index()) {
             into.sort_unstable();
+        }
+    }
+
+    /// Puts clients back that were polled but not flushed. They are the first to be polled next.
+    pub fn put_back(&mut self, keys: &[ClientKey]) {
+        self.to_flush.put_back(keys);
+    }
+
+    /// Frees the frames that no outbox refers to any more. Call it after each round of [`State::poll_dirty`].
+    pub fn end_flush(&mut self) {
+        if self.to_flush.is_empty() {
+            return self.turn.end();
+        }
+        if self.turn.has_sealed() && self.to_flush.is_unsealed() {
+            self.turn.free_sealed();
+        }
+        if !self.turn.has_sealed() && self.turn.open_bytes() > MAX_OPEN_BYTES {
+            self.turn.seal();
+            self.to_flush.seal();
         }
     }
 
@@ -249,16 +290,20 @@ impl State {
     }
 
     /// Marks a client as flushed. If its carrier is a WebSocket, calls `write` with the connection and the outbox; the
-    /// caller must flush to other carriers. Returns the carrier.
+    /// caller must flush to other carriers. Returns the carrier; `None` if the client was flushed before, or is gone.
     #[inline]
-    pub fn flush(&mut self, key: ClientKey, write: impl FnOnce(ConnKey, &mut Outbox, &Turn, &mut Vec<u8>)) -> Carrier {
-        let Some(client) = self.clients.get_mut(key) else { return Carrier::Nothing };
-        client.dirty = false;
+    pub fn flush(
+        &mut self,
+        key: ClientKey,
+        write: impl FnOnce(ConnKey, &mut Outbox, &Turn, &mut Vec<u8>),
+    ) -> Option<Carrier> {
+        let client = self.clients.get_mut(key).filter(|client| client.dirty != Dirty::No)?;
+        client.dirty = Dirty::No;
         let carrier = client.carrier();
         if let Carrier::Socket(conn) = carrier {
             write(conn, &mut client.outbox, &self.turn, &mut self.scratch);
         }
-        carrier
+        Some(carrier)
     }
 
     /// Queues the last frame of a client after its other frames, unless `close` is `None`. The unsent frames of a slow
@@ -283,12 +328,6 @@ impl State {
         });
         self.mark_dirty(key);
     }
-
-    /// Drops the frames of this turn. Every client on the list must have been flushed.
-    pub fn end_turn(&mut self) {
-        debug_assert!(self.dirty.is_empty(), "a frame was queued while the turn was being flushed");
-        self.turn.end();
-    }
 }
 
 /// Encodes a message for the first member with a form. Marked cold to keep it out of the loop over members.
@@ -297,6 +336,9 @@ fn encode(message: &Message<'_>, form: Form, turn: &mut Turn, batches: &mut Batc
     let batch = batches.of(form, turn);
     message.frames(form, turn, batch)
 }
+
+/// Bytes of frames above which the batches are sealed, so that they can be freed although clients keep waiting.
+const MAX_OPEN_BYTES: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -315,9 +357,9 @@ mod tests {
     /// Ends a turn without a flush.
     fn end_turn(state: &mut State) {
         let mut dirty = Vec::new();
-        state.poll_dirty(&mut dirty);
-        dirty.into_iter().for_each(|key| state.clients.get_mut(key).unwrap().dirty = false);
-        state.end_turn();
+        state.poll_dirty(usize::MAX, &mut dirty);
+        dirty.into_iter().for_each(|key| state.clients.get_mut(key).unwrap().dirty = Dirty::No);
+        state.end_flush();
     }
 
     #[test]
@@ -335,7 +377,10 @@ mod tests {
         assert!(received(&mut state, other).is_empty());
         let packet = format!(r#"42/chat,["newMsg",{{{}}}]"#, fields("\"from_sys\":true,"));
         assert_eq!(received(&mut state, chat), [packet]);
-        assert_eq!((state.stats.published, state.stats.delivered, state.dirty.len()), (1, 3, 3));
+        assert_eq!((state.stats.published, state.stats.delivered), (1, 3));
+        let mut dirty = Vec::new();
+        state.poll_dirty(usize::MAX, &mut dirty);
+        assert_eq!(dirty.len(), 3);
     }
 
     #[test]

@@ -16,7 +16,7 @@ impl Rate {
         if limits.message_rate == 0 {
             return true;
         }
-        let interval = 1_000_000 / limits.message_rate;
+        let interval = interval(limits);
         let full_at = self.0.map_or(0, NonZeroU64::get).max(now.micros());
         let spare = limits.message_burst.saturating_sub(count);
         if full_at - now.micros() > interval * spare {
@@ -25,11 +25,50 @@ impl Rate {
         self.0 = NonZeroU64::new(full_at + interval * count);
         true
     }
+
+    /// Charges a message for its deliveries. The message itself was taken before; the deliveries count in its place if they
+    /// cost more of `limits.delivery_rate` than it costs of `limits.message_rate`. A bucket that is overdrawn delays later
+    /// messages.
+    pub fn charge(&mut self, deliveries: u64, limits: &Limits, now: Time) {
+        if limits.message_rate == 0 || limits.delivery_rate == 0 {
+            return;
+        }
+        let cost = deliveries.saturating_mul(1_000_000) / limits.delivery_rate;
+        let more = cost.saturating_sub(interval(limits));
+        let full_at = self.0.map_or(0, NonZeroU64::get).max(now.micros());
+        self.0 = NonZeroU64::new(full_at.saturating_add(more));
+    }
+}
+
+/// Microseconds in which the bucket gains a message.
+fn interval(limits: &Limits) -> u64 {
+    1_000_000 / limits.message_rate
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn deliveries_count() {
+        let limits = Limits { message_rate: 100, message_burst: 5, delivery_rate: 10_000, ..Limits::default() };
+        let mut rate = Rate::default();
+        let mut send = |millis: u64, deliveries: u64| {
+            let now = Time::from_micros(millis * 1000);
+            let allowed = rate.take(1, &limits, now);
+            if allowed {
+                rate.charge(deliveries, &limits, now);
+            }
+            allowed
+        };
+        assert!((0..5).all(|_| send(1000, 100)) && !send(1000, 100), "100 deliveries are worth one message");
+        assert!(send(9000, 1000), "1000 are worth ten: 100 ms");
+        assert!(!send(9059, 1) && send(9060, 1));
+        let free = Limits { delivery_rate: 0, ..limits.clone() };
+        let mut rate = Rate::default();
+        rate.charge(1_000_000, &free, Time::START);
+        assert!(rate.take(1, &free, Time::START));
+    }
 
     #[test]
     fn a_burst_then_the_rate() {

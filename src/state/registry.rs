@@ -8,6 +8,7 @@ use std::{
 use super::{
     client::Client,
     effect::Effect,
+    flush_queue::FlushQueue,
     identity::Agents,
     namespace::{Namespace, NamespaceId},
     room::RoomTable,
@@ -44,7 +45,8 @@ pub struct State {
     /// A buffer for writes of several segments.
     pub(super) scratch: Vec<u8>,
     pub(super) last_id: MessageId,
-    pub(super) dirty: Vec<ClientKey>,
+    /// The clients with something to send.
+    pub(super) to_flush: FlushQueue,
     pub(super) needs_flush: bool,
     pub(crate) effects: VecDeque<Effect>,
     /// Whether [`State::mark_changed`] queues sessions. Only a cluster needs that.
@@ -72,7 +74,7 @@ impl State {
             turn: Turn::new(),
             scratch: Vec::new(),
             last_id: first,
-            dirty: Vec::new(),
+            to_flush: FlushQueue::default(),
             needs_flush: false,
             effects: VecDeque::new(),
             track_changes: false,
@@ -217,6 +219,19 @@ impl State {
     pub fn take_rate(&mut self, key: ClientKey, count: u64, now: Now) -> bool {
         let Some(client) = self.clients.get_mut(key) else { return false };
         client.rate.take(count, &self.config.limits, now.time)
+    }
+
+    /// Messages and events that were queued for clients since the start.
+    pub fn deliveries(&self) -> u64 {
+        self.stats.delivered + self.stats.emitted
+    }
+
+    /// Counts the deliveries of a client's message of `size` bytes against `limits.delivery_rate`. A large message counts
+    /// once for every 4 KiB, because it costs that much more to write.
+    pub fn charge(&mut self, key: ClientKey, deliveries: u64, size: usize, now: Now) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.rate.charge(deliveries * (1 + size as u64 / 4096), &self.config.limits, now.time);
+        }
     }
 
     /// The next message id.

@@ -42,12 +42,17 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// The batch of a form in this turn. The first use opens it.
+    /// The batch of a form in this turn. The first use opens it, and the next use after an outbox has kept a part of it
+    /// opens another.
     pub fn of(&mut self, form: Form, turn: &mut Turn) -> u32 {
         if self.turn != turn.number() {
             *self = Batches { turn: turn.number(), ..Batches::default() };
         }
-        *self.by_form[form as usize].get_or_insert_with(|| turn.open())
+        let batch = &mut self.by_form[form as usize];
+        match *batch {
+            Some(known) if turn.is_open(known) => known,
+            _ => *batch.insert(turn.open()),
+        }
     }
 }
 
