@@ -269,6 +269,11 @@ impl Turn {
         !self.sealed.is_empty()
     }
 
+    /// Frees the memory of empty batches.
+    pub fn drop_spare(&mut self) {
+        self.free.iter().for_each(|number| self.batches[*number as usize] = Rc::default());
+    }
+
     /// Bytes of the batches that are not set aside.
     pub fn open_bytes(&self) -> usize {
         self.open.iter().map(|number| self.batches[*number as usize].bytes.len()).sum()

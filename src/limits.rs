@@ -74,6 +74,10 @@ limits! {
     room_id = 128, 1..=4096, None, "bytes", "refused with the reason";
     /// Bytes by which the unsent data of one client may grow after it fell behind, without those in the kernel.
     unsent = 1_048_576, 4096..=1_073_741_824, None, "bytes", "slow consumer: closed with 1013";
+    /// Bytes of incomplete requests and messages of all connections together.
+    unfinished = 33_554_432, 1_048_576..=1_099_511_627_776, None, "bytes", "503, WebSocket close 1013";
+    /// Bytes that relay may allocate; 0: half of what the machine, the cgroup or `RLIMIT_AS` has.
+    memory = 0, 16_777_216..=1_099_511_627_776, Some("half of what the machine, the cgroup or `RLIMIT_AS` has"), "bytes", "slow clients and incomplete input are dropped, then 503";
     /// Messages per second from one client.
     message_rate = 200, 1..=1_000_000, Some("no limit"), "messages/s", "sys_error";
     /// Messages that a client may send at once after a pause.
@@ -90,6 +94,13 @@ impl Limit {
 }
 
 impl Limits {
+    /// Bytes of incomplete input above which more is refused: [`Limits::unfinished`], or half of it for clients before their
+    /// login, so that strangers cannot use up the other half. At least two messages of the largest size always fit.
+    pub fn max_unfinished(&self, logged_in: bool) -> usize {
+        let all = self.unfinished.max(4 * self.body.max(self.message));
+        usize::try_from(if logged_in { all } else { all / 2 }).unwrap_or(usize::MAX)
+    }
+
     /// [`Limits::request_timeout`] as a duration.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout)
@@ -100,6 +111,10 @@ impl Limits {
         Duration::from_millis(self.keep_alive)
     }
 }
+
+/// Bytes of a message, or of the body of a request, from a client that has not logged in. The bodies of signed requests
+/// are apart: they bring their signature with them.
+pub const MAX_BEFORE_LOGIN: u64 = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: relay::memory::Counting = relay::memory::Counting;
+
 fn main() -> ExitCode {
     relay::cli::run(std::env::args_os().skip(1))
 }

@@ -8,7 +8,7 @@ use super::{
     outcome::Outcome,
 };
 use crate::{
-    http::{Head, Reply},
+    http::{Error, Head, Reply},
     hub::login::{Login, is_one},
     message::Form,
     sign::Signature,
@@ -23,6 +23,10 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     };
     if cx.stopping {
         return Reply::refusal(503, "relay is stopping, come back").with("Retry-After", "1").into();
+    }
+    if cx.hub.state.is_short_of_memory() {
+        cx.hub.state.stats.memory_connections_refused += 1;
+        return Reply::from(Error::Memory).into();
     }
     let config = cx.hub.config().clone();
     if !origin_allowed(head.origin, &config) {

@@ -67,6 +67,10 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
     if client.is_none() && cx.hub.state.client_count() >= cx.max_connections {
         return Ok(cors(http::Error::Unavailable.into(), origin).into());
     }
+    if client.is_none() && cx.hub.state.is_short_of_memory() {
+        cx.hub.state.stats.memory_connections_refused += 1;
+        return Ok(cors(http::Error::Memory.into(), origin).into());
+    }
     match (client, websocket) {
         (None, false) => {
             // Checked before a session is opened.

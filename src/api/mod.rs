@@ -26,5 +26,5 @@ pub mod view;
 pub use self::{
     context::{Context, Site},
     outcome::Outcome,
-    router::route,
+    router::{max_body, route},
 };

@@ -226,6 +226,9 @@ impl<'a> Notification<'a> {
         if rooms.iter().len() > 1 && data.size() * rooms.iter().len() > MAX_COPIES_SIZE {
             return Err(Refusal::TooLargeForRooms);
         }
+        if !cx.hub.state.has_memory_for(data.size() * rooms.iter().len()) {
+            return Err(Refusal::NoMemory);
+        }
         cx.hub.publish(tenant, &rooms, data, filename);
         Ok(())
     }

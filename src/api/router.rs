@@ -12,7 +12,11 @@ use super::{
     status,
     view::{Kind, View},
 };
-use crate::http::{Head, Reply, Request};
+use crate::{
+    http::{Head, Reply, Request},
+    hub::Hub,
+    limits::MAX_BEFORE_LOGIN,
+};
 
 /// Handles a request.
 pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
@@ -58,6 +62,23 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         },
     };
     reply.into()
+}
+
+/// Bytes that the body of a request may have while it is incomplete. Only requests that bring a signature, and clients that
+/// have logged in, may use the memory for a large one.
+pub fn max_body(head: &Head<'_>, hub: &Hub) -> u64 {
+    let (path, config) = (head.path(), hub.config());
+    let path = normal(&path);
+    let is = |known: &str| path.eq_ignore_ascii_case(known);
+    if is("/api/notify") || is("/api/notify/batch") || is("/api/emit") {
+        return config.limits.body;
+    }
+    let socketio = config.socketio.paths.iter().any(|known| is(normal(known)));
+    let client = if socketio { hub.state.find_engine(head.fields().get("sid")) } else { None };
+    match client.is_some_and(|client| hub.state.has_session(client)) {
+        true => config.limits.body,
+        false => MAX_BEFORE_LOGIN,
+    }
 }
 
 /// A GET endpoint that needs the admin token.

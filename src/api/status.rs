@@ -6,7 +6,7 @@ use core::fmt::{Display, Write};
 use serde_json::value::RawValue;
 
 use super::{context::Context, online, snapshot::Snapshot};
-use crate::{health::Health, http::Reply, hub::Hub, json::quote};
+use crate::{health::Health, http::Reply, hub::Hub, json::quote, memory};
 
 /// `GET /healthz`: 200 while relay serves clients, 503 while it shuts down. A failing message log, backend or cluster makes
 /// the status `degraded`, still with 200, because clients are served.
@@ -99,6 +99,9 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
         "Clients with an outbox, whether they have joined a namespace or not.",
         &cx.hub.state.client_count(),
     );
+    gauge("memory_bytes", "Bytes that the process has allocated.", &memory::allocated());
+    gauge("memory_limit_bytes", "limits.memory, or its default for this machine.", &cx.hub.state.memory_limit);
+    gauge("unfinished_bytes", "Bytes of requests and messages that are incomplete.", &memory::unfinished());
     let failing = cx.hub.log.health.reason().is_some();
     gauge("message_log_failing", "1 while the message log cannot be written.", &u8::from(failing));
     let failing = cx.hub.hooks.health().reason().is_some();

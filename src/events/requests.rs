@@ -34,6 +34,9 @@ pub fn check_copies(hub: &mut Hub, client: ClientKey, data: Data<'_>, rooms: usi
     if rooms > 1 && data.size() * rooms > MAX_COPIES * hub.config().limits.message as usize {
         return Err(Refusal::TooLargeForRooms);
     }
+    if !hub.state.has_memory_for(data.size() * rooms) {
+        return Err(Refusal::NoMemory);
+    }
     if rooms > 1 && !hub.state.take_rate(client, rooms as u64 - 1, now) {
         hub.state.stats.rate_limited += 1;
         return Err(Refusal::RateExceeded);

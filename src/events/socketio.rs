@@ -30,6 +30,8 @@ use crate::{
     },
     json::{Object, comma_list, scalar},
     key::{ClientKey, ConnKey, SessionKey},
+    limits::{Limits, MAX_BEFORE_LOGIN},
+    memory,
     message::{ClientEvent, Data, Form, bytes::MAX_ATTACHMENTS},
     sign::Signature,
     socketio::{self, Kind, packet::Event, placeholder},
@@ -159,12 +161,12 @@ pub fn handle_packet(hub: &mut Hub, key: ClientKey, packet: &Packet<'_>, now: No
 
 /// Handles the text of a Socket.IO packet. A packet with attachments is kept until they have arrived.
 fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<(), Violation> {
-    let (max_len, timing) = (hub.config().limits.message as usize, hub.state.timing());
+    let (limits, timing) = (hub.config().limits.clone(), hub.state.timing());
     let Some(socket) = hub.state.socket_mut(key) else { return Ok(()) };
     if socket.assembly.is_some() {
         return Err(Violation::AttachmentsMissing);
     }
-    if text.len() > max_len {
+    if text.len() > limits.message as usize {
         return Err(Error::TooLarge.into());
     }
     let packet = socketio::Packet::parse(text)?;
@@ -174,10 +176,10 @@ fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<()
     if packet.attachments > MAX_ATTACHMENTS || !placeholder::are_valid(packet.data, packet.attachments) {
         return Err(Violation::Attachments);
     }
-    let assembly =
-        Assembly { packet: text.into(), wanted: packet.attachments, size: text.len(), ..Assembly::default() };
-    socket.assembly = Some(assembly.into());
     let connected = !socket.sessions.is_empty();
+    let mut assembly = Assembly { packet: text.into(), wanted: packet.attachments, ..Assembly::default() };
+    grow(&mut assembly, text.len(), connected, &limits)?;
+    socket.assembly = Some(assembly.into());
     if connected {
         socket.engine.set_state(connected, true, &timing, now.time);
     }
@@ -187,24 +189,36 @@ fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<()
 
 /// Handles an attachment. The last one completes the packet.
 fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> Result<(), Violation> {
-    let (max_len, timing) = (hub.config().limits.message as usize, hub.state.timing());
+    let (limits, timing) = (hub.config().limits.clone(), hub.state.timing());
     let Some(socket) = hub.state.socket_mut(key) else { return Ok(()) };
+    let connected = !socket.sessions.is_empty();
     let assembly = socket.assembly.as_mut().ok_or(Violation::StrayAttachment)?;
-    assembly.size += bytes.len();
-    if assembly.size > max_len {
-        return Err(Error::TooLarge.into());
-    }
+    grow(assembly, bytes.len(), connected, &limits)?;
     assembly.attachments.push(bytes.into());
     if assembly.attachments.len() < assembly.wanted {
         return Ok(());
     }
-    let connected = !socket.sessions.is_empty();
     if connected {
         socket.engine.set_state(connected, false, &timing, now.time);
     }
     let Some(assembly) = socket.assembly.take() else { return Ok(()) };
     let packet = socketio::Packet::parse(&assembly.packet)?;
     handle_complete(hub, key, &packet, &assembly.attachments, now)
+}
+
+/// Counts `bytes` more of an incomplete packet. Fails if the packet becomes too large, or if there is too much incomplete
+/// input in all.
+fn grow(assembly: &mut Assembly, bytes: usize, logged_in: bool, limits: &Limits) -> Result<(), Violation> {
+    assembly.size += bytes;
+    assembly.charge.set(assembly.size);
+    let max_size = if logged_in { limits.message } else { limits.message.min(MAX_BEFORE_LOGIN) };
+    if assembly.size as u64 > max_size {
+        return Err(Error::TooLarge.into());
+    }
+    if memory::unfinished() > limits.max_unfinished(logged_in) {
+        return Err(Violation::Unfinished);
+    }
+    Ok(())
 }
 
 /// Handles a Socket.IO packet with all its attachments.

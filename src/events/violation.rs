@@ -21,6 +21,8 @@ pub enum Violation {
     TooManyMoves,
     /// A CONNECT to a namespace that the client is in.
     Connected,
+    /// All incomplete requests and messages together reach `limits.unfinished`.
+    Unfinished,
 }
 
 impl Violation {
@@ -32,10 +34,11 @@ impl Violation {
         }
     }
 
-    /// The status code of the answer: 400, 403 or 413.
+    /// The status code of the answer: 400, 403, 413 or 503.
     pub fn status(self) -> u16 {
         match self {
             Violation::EngineIo(error) => error.status(),
+            Violation::Unfinished => 503,
             _ => 400,
         }
     }
@@ -44,6 +47,7 @@ impl Violation {
     pub fn close(self) -> Close {
         match self {
             Violation::EngineIo(engineio::Error::TooLarge) => Close::TOO_BIG,
+            Violation::Unfinished => Close::UNFINISHED,
             _ => Close::PROTOCOL,
         }
     }
@@ -71,6 +75,7 @@ impl fmt::Display for Violation {
             Violation::StrayAttachment => "bytes that belong to no packet",
             Violation::TooManyMoves => "too many packets of that type",
             Violation::Connected => "the namespace was joined already",
+            Violation::Unfinished => Close::UNFINISHED.reason,
         })
     }
 }

@@ -9,6 +9,8 @@ pub enum Error {
     BadRequest(Syntax),
     /// 413: the body has more than `limits.body` bytes.
     BodyTooLarge,
+    /// 413: a request that does not need a large body, or whose client has not logged in, has one of more than 16 KiB.
+    BodyUnexpected,
     /// 417: `Expect` has a value other than `100-continue` (RFC 9110 section 10.1.1).
     ExpectationFailed,
     /// 431: the head has more than `limits.request_head` bytes or `limits.request_headers` lines (RFC 6585 section 5).
@@ -19,8 +21,12 @@ pub enum Error {
     NotImplemented,
     /// 408: the request did not arrive within `limits.request_timeout`.
     Timeout,
+    /// 503: `limits.memory` is reached.
+    Memory,
     /// 503: `limits.connections` is reached.
     Unavailable,
+    /// 503: all incomplete requests and messages together reach `limits.unfinished`.
+    Unfinished,
     /// 505: the request line names a version other than HTTP/1.0 or HTTP/1.1.
     VersionNotSupported,
 }
@@ -65,13 +71,13 @@ impl Error {
     pub fn status(self) -> u16 {
         match self {
             Error::BadRequest(_) => 400,
-            Error::BodyTooLarge => 413,
+            Error::BodyTooLarge | Error::BodyUnexpected => 413,
             Error::ExpectationFailed => 417,
             Error::HeadTooLarge => 431,
             Error::LengthRequired => 411,
             Error::NotImplemented => 501,
             Error::Timeout => 408,
-            Error::Unavailable => 503,
+            Error::Memory | Error::Unavailable | Error::Unfinished => 503,
             Error::VersionNotSupported => 505,
         }
     }
@@ -88,14 +94,17 @@ impl fmt::Display for Error {
         f.write_str(match self {
             Error::BadRequest(syntax) => return fmt::Display::fmt(syntax, f),
             Error::BodyTooLarge => "the body is larger than limits.body allows",
+            Error::BodyUnexpected => "the body is larger than 16384 bytes, which this request may not have",
             Error::ExpectationFailed => "Expect must be 100-continue",
             Error::HeadTooLarge => {
                 "the request's head is larger than limits.request_head or limits.request_headers allows"
             }
             Error::LengthRequired => "Content-Length is missing",
+            Error::Memory => "relay is short of memory, try again later",
             Error::NotImplemented => "Transfer-Encoding must be chunked",
             Error::Timeout => "the request did not arrive within limits.request_timeout",
             Error::Unavailable => "too many connections, try again later",
+            Error::Unfinished => "too many requests are incomplete, try again later",
             Error::VersionNotSupported => "the HTTP version must be 1.0 or 1.1",
         })
     }

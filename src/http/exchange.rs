@@ -20,6 +20,7 @@ use crate::{
     clock::{Now, Time},
     key::ClientKey,
     limits::Limits,
+    memory::Charge,
     outbox::Flushed,
 };
 
@@ -43,6 +44,8 @@ pub struct Exchange {
     /// Whether the current request is HEAD.
     head_only: bool,
     parked: Option<Parked>,
+    /// Counts `input` and the decoded chunks.
+    charge: Charge,
 }
 
 /// A request that is answered later.
@@ -107,6 +110,7 @@ impl Exchange {
             connection: Connection::Ends,
             head_only: false,
             parked: None,
+            charge: Charge::default(),
         }
     }
 
@@ -241,6 +245,7 @@ impl Exchange {
         self.input = Vec::new();
         self.start = 0;
         self.framer = Framer::default();
+        self.charge.set(0);
         self.deadline = now.time.after(LINGER);
     }
 
@@ -259,7 +264,12 @@ impl Exchange {
         self.output.is_empty()
     }
 
-    /// Whether to read more input: not while a request is parked or 64 KiB of replies are unsent.
+    /// Whether the body of a request has begun to arrive.
+    pub fn is_in_body(&self) -> bool {
+        self.phase == Phase::Body
+    }
+
+    /// Whether to read more input: not while a request is parked or 16 KiB of replies are unsent.
     pub fn wants_input(&self) -> bool {
         self.parked.is_none() && self.output.len() - self.written < MAX_UNSENT
     }
@@ -325,6 +335,7 @@ impl Exchange {
     /// Buffers bytes that were read although [`Exchange::wants_input`] is false. Poll again once it is true.
     pub fn keep(&mut self, unread: &[u8]) {
         self.input.extend_from_slice(unread);
+        self.charge.set(self.input_memory());
     }
 
     /// The unsent output and the input after the current request, for the protocol that takes over the connection.
@@ -343,6 +354,9 @@ impl Exchange {
             self.input = Vec::new();
             self.start = 0;
         }
+        if self.input.is_empty() && self.framer.chunked.is_none() {
+            self.charge.set(0);
+        }
     }
 
     /// Sets the deadline of an incomplete request and sends `100 Continue` if the client waits for it.
@@ -357,6 +371,7 @@ impl Exchange {
         if self.input.capacity() > 2 * self.input.len() {
             self.input.shrink_to_fit();
         }
+        self.charge.set(self.input_memory());
         if self.framer.head == 0 {
             if self.phase != Phase::Head {
                 self.phase = Phase::Head;
@@ -390,7 +405,7 @@ fn connection(head: &Head<'_>) -> Connection {
 /// How long the client has to read the last reply and to close the connection.
 const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of unsent replies above which no further request is read.
-const MAX_UNSENT: usize = 64 * 1024;
+const MAX_UNSENT: usize = 16 * 1024;
 /// A body must arrive within this many request timeouts.
 const BODY_PATIENCE: u32 = 6;
 

@@ -89,7 +89,7 @@ impl Reply {
 impl From<Error> for Reply {
     fn from(error: Error) -> Reply {
         let reply = Reply::refusal(error.status(), &error.to_string());
-        if error == Error::Unavailable { reply.with("Retry-After", "1") } else { reply }
+        if error.status() == 503 { reply.with("Retry-After", "1") } else { reply }
     }
 }
 

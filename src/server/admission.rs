@@ -19,7 +19,8 @@ use crate::{
 impl Server {
     /// Whether to accept connections: not during a shutdown, nor while too many refusals are being sent.
     pub(super) fn can_accept(&self) -> bool {
-        self.stopping.is_none() && (!self.is_full() || self.refused < MAX_REFUSED)
+        let refusing = self.is_full() || self.hub.state.is_short_of_memory();
+        self.stopping.is_none() && (!refusing || self.refused < MAX_REFUSED)
     }
 
     /// Whether the limit is reached. Refused connections do not count.
@@ -76,10 +77,17 @@ impl Server {
 
     /// Adds a connection that was accepted. Over the limit it only gets a 503.
     pub(super) fn add_conn(&mut self, socket: Socket, peer: Option<IpAddr>) {
-        let refused = self.is_full();
+        let short = self.hub.state.is_short_of_memory();
+        let refused = self.is_full() || short;
         let mut exchange = Exchange::new(self.now, &self.hub.config().limits);
         exchange.peer = peer;
-        if refused {
+        if short {
+            self.hub.state.stats.memory_connections_refused += 1;
+            if !core::mem::replace(&mut self.pressure.refusing, true) {
+                warn!("memory: limits.memory is reached: refusing new connections with 503");
+            }
+            exchange.refuse(http::Error::Memory, self.now);
+        } else if refused {
             self.hub.state.stats.connections_refused += 1;
             exchange.refuse(http::Error::Unavailable, self.now);
         } else {

@@ -15,6 +15,7 @@ use crate::{
     clock::Time,
     http::{Exchange, exchange::Parked},
     key::ClientKey,
+    limits::MAX_BEFORE_LOGIN,
     outbox::Flushed,
     websocket::peer::Peer,
 };
@@ -150,6 +151,24 @@ impl Conn {
         }
     }
 
+    /// Bytes of memory that its incomplete input takes.
+    pub fn input_memory(&self) -> usize {
+        match &self.state {
+            State::Http(exchange) => exchange.input_memory(),
+            State::WebSocket(websocket) => websocket.peer.memory(),
+            State::Probe(probe) => probe.peer.memory(),
+        }
+    }
+
+    /// Bytes to read at once. Whoever has not logged in gets a small buffer: input that must wait is kept.
+    pub fn read_size(&self) -> usize {
+        match &self.state {
+            State::Http(exchange) if !exchange.is_in_body() => MAX_BEFORE_LOGIN as usize,
+            State::Http(_) | State::WebSocket(_) => READ_BUDGET,
+            State::Probe(_) => MAX_BEFORE_LOGIN as usize,
+        }
+    }
+
     /// The client whose WebSocket this is.
     pub fn client(&self) -> Option<ClientKey> {
         match &self.state {
@@ -158,6 +177,10 @@ impl Conn {
         }
     }
 }
+
+/// Bytes that are read from one connection in a turn. Without this limit, a client that floods relay delays others by
+/// 1.5 s.
+pub const READ_BUDGET: usize = 64 * 1024;
 
 /// A TCP or Unix stream; eight bytes.
 pub enum Socket {

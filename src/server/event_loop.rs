@@ -16,12 +16,13 @@ use sd_notify::NotifyState;
 use super::{
     clock::{Clock, unix_micros},
     cluster::links::Links as RedisLinks,
-    conn::{Conn, Phase, Socket, State, WebSocket},
+    conn::{Conn, Phase, READ_BUDGET, Socket, State, WebSocket},
     fatal::Fatal,
     flush::WRITES_PER_TURN,
     hooks::links::Links as HookLinks,
     listener::Listener,
     logger,
+    memory::Pressure,
     message_log::writer::Writer,
     options::Options,
     process::{self, BadConfig, Manager, Signals},
@@ -81,6 +82,8 @@ pub struct Server {
     pub(super) buffer: Box<[u8]>,
     /// The clients to flush, kept for its capacity.
     pub(super) flushing: Vec<ClientKey>,
+    /// What was given up because of `limits.memory`.
+    pub(super) pressure: Pressure,
     /// How many clients may still be written to in this turn.
     pub(super) writes_left: usize,
     /// When the next status message to the service manager is due.
@@ -151,6 +154,7 @@ impl Server {
             dropped: Vec::new(),
             buffer: vec![0; READ_BUDGET].into(),
             flushing: Vec::new(),
+            pressure: Pressure::new(),
             writes_left: WRITES_PER_TURN,
             status_due: Time::NEVER,
             last_status: (0, Time::START),
@@ -164,6 +168,7 @@ impl Server {
         }
         server.hub.begin_turn(server.now);
         server.hub.cluster.introduce(first_id.node(), &server.site.server_ip);
+        server.configure_memory();
         server.configure_cluster();
         server.record_start();
         Ok(server)
@@ -306,7 +311,8 @@ impl Server {
     fn read(&mut self, key: ConnKey) {
         let mut buffer = core::mem::take(&mut self.buffer);
         while let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped && !conn.paused) {
-            match conn.socket.read(&mut buffer) {
+            let size = conn.read_size();
+            match conn.socket.read(&mut buffer[..size]) {
                 Ok(0) => {
                     self.handle_end(key);
                     break;
@@ -317,7 +323,10 @@ impl Server {
                     if self.hub.state.needs_flush() {
                         self.carry_out_fully();
                     }
-                    if length == buffer.len() {
+                    if self.hub.state.is_short_of_memory() {
+                        self.keep_memory_limit();
+                    }
+                    if length == size {
                         self.schedule_read(key);
                         break;
                     }
@@ -424,8 +433,5 @@ impl Server {
     }
 }
 
-/// Bytes that are read from one connection in a turn. Without this limit, a client that floods relay delays others by
-/// 1.5 s.
-const READ_BUDGET: usize = 64 * 1024;
 /// Descriptors that are reserved for files, listeners and connections to Redis and the backend.
 const SPARE_DESCRIPTORS: u64 = 64;

@@ -21,6 +21,7 @@ impl Server {
     /// The second half of a turn: carries out effects, writes, and frees. A disconnect can cause more work, so this repeats
     /// until nothing is left, except for clients that are flushed in the next turns.
     pub(super) fn finish_turn(&mut self) {
+        self.keep_memory_limit();
         loop {
             self.pump_hooks();
             self.answer_lookups();
@@ -55,7 +56,7 @@ impl Server {
         self.flush_replies();
     }
 
-    fn carry_out_effects(&mut self) {
+    pub(super) fn carry_out_effects(&mut self) {
         while let Some(effect) = self.hub.poll_effect() {
             self.carry_out_effect(effect);
         }

@@ -3,8 +3,10 @@
 use super::{conn::State, event_loop::Server};
 use crate::{
     api::{self, Context, Outcome},
-    http::{Reply, exchange::Parked},
+    http::{self, Reply, exchange::Parked},
     key::ConnKey,
+    limits::MAX_BEFORE_LOGIN,
+    memory,
 };
 
 impl Server {
@@ -35,7 +37,20 @@ impl Server {
             }
             let request = match exchange.poll_request(&mut fresh, &config.limits, self.now) {
                 Ok(Some(request)) => request,
-                Ok(None) => break,
+                Ok(None) => {
+                    let unexpected = exchange.incomplete(&config.limits).is_some_and(|(head, length)| {
+                        length > MAX_BEFORE_LOGIN && length > api::max_body(&head, &self.hub)
+                    });
+                    if unexpected {
+                        self.hub.state.stats.bad_requests += 1;
+                        exchange.refuse(http::Error::BodyUnexpected, self.now);
+                    } else if exchange.input_memory() > 0 && memory::unfinished() > config.limits.max_unfinished(false)
+                    {
+                        self.hub.state.stats.unfinished_refused += 1;
+                        exchange.refuse(http::Error::Unfinished, self.now);
+                    }
+                    break;
+                }
                 Err(error) => {
                     self.hub.state.stats.bad_requests += 1;
                     exchange.refuse(error, self.now);

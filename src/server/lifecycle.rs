@@ -6,7 +6,7 @@ use log::{error, info, warn};
 use sd_notify::NotifyState;
 
 use super::{conn::State, event_loop::Server, process::BadConfig, startup::exposure};
-use crate::websocket::Close;
+use crate::{memory, websocket::Close};
 
 impl Server {
     /// Reloads on SIGHUP and stops on SIGTERM or SIGINT.
@@ -46,6 +46,7 @@ impl Server {
                     log::set_max_level(config.log_level);
                     self.hooks.configure(&config.hooks);
                     self.hub.reload(Rc::new(config), self.now);
+                    self.configure_memory();
                     self.configure_cluster();
                     info!("configuration re-read");
                     self.hub.log.system("reload", |_| {});
@@ -94,7 +95,8 @@ impl Server {
         let seconds = self.now.time.since(since).as_secs_f64().max(0.001);
         let rate = (self.hub.state.stats.published - published) as f64 / seconds;
         let (sessions, rooms) = (self.hub.state.session_count(), self.hub.state.room_count());
-        let status = format!("{sessions} sessions, {rooms} rooms, {rate:.0} msg/s");
+        let megabytes = memory::allocated() / 1_000_000;
+        let status = format!("{sessions} sessions, {rooms} rooms, {rate:.0} msg/s, {megabytes} MB");
         self.manager.notify(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
     }
 }

@@ -16,6 +16,7 @@ pub mod http;
 pub mod lifecycle;
 pub mod listener;
 pub mod logger;
+pub mod memory;
 pub mod message_log;
 pub mod options;
 pub mod process;

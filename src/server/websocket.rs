@@ -15,7 +15,12 @@ use crate::{
     events::{self, Incoming},
     http::{Reply, exchange::Parked},
     key::{ClientKey, ConnKey, Handle},
-    websocket::peer::{Event as Message, Peer},
+    limits::MAX_BEFORE_LOGIN,
+    memory,
+    websocket::{
+        Close,
+        peer::{Event as Message, Peer},
+    },
 };
 
 impl Server {
@@ -49,10 +54,13 @@ impl Server {
     /// Handles bytes from a client's WebSocket.
     pub(super) fn handle_websocket(&mut self, key: ConnKey, bytes: &[u8]) {
         let Some(client) = self.conns.get_mut(key).and_then(|conn| conn.client()) else { return };
-        let max_message = match self.hub.state.is_socketio(client) {
-            true => self.hub.config().socketio.max_payload,
-            false => self.hub.config().limits.message,
+        let logged_in = self.hub.state.has_session(client);
+        let max_message = match (self.hub.state.is_socketio(client), logged_in) {
+            (true, true) => self.hub.config().socketio.max_payload,
+            (true, false) => self.hub.config().socketio.max_payload.min(MAX_BEFORE_LOGIN),
+            (false, _) => self.hub.config().limits.message,
         };
+        let max_unfinished = self.hub.config().limits.max_unfinished(logged_in);
         let deadline = self.ping_deadline(key, client);
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::WebSocket(websocket) = &mut conn.state else { return };
@@ -82,6 +90,12 @@ impl Server {
         }
         let answer = reading.poll_transmit();
         reading.finish(&mut websocket.peer);
+        if websocket.peer.is_partial() && open && memory::unfinished() > max_unfinished {
+            self.hub.state.stats.unfinished_refused += 1;
+            websocket.peer = Peer::default();
+            websocket.phase = Phase::Broken;
+            return self.hub.state.close(client, Close::UNFINISHED);
+        }
         match (end, open) {
             (None, true) => {
                 if let Some(answer) = answer {
@@ -137,10 +151,12 @@ impl Server {
     /// Handles bytes from a probe. The client sends `2probe`, gets `3probe`, and sends `5` to upgrade. All frames after
     /// the `5` are packets of the session.
     pub(super) fn handle_probe(&mut self, key: ConnKey, bytes: &[u8]) {
-        let max_message = self.hub.config().socketio.max_payload;
+        let (max_payload, limits) = (self.hub.config().socketio.max_payload, self.hub.config().limits.clone());
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Probe(probe) = &mut conn.state else { return };
         let client = probe.client;
+        let logged_in = self.hub.state.has_session(client);
+        let max_message = if logged_in { max_payload } else { max_payload.min(MAX_BEFORE_LOGIN) };
         let mut reading = probe.peer.handle_input(bytes, max_message);
         let (mut upgraded, mut over) = (false, false);
         let mut polls = Vec::new();
@@ -178,6 +194,10 @@ impl Server {
         probe.output.extend(reading.poll_transmit().unwrap_or_default());
         over |= !upgraded && probe.output.len() > MAX_PROBE_OUTPUT;
         reading.finish(&mut probe.peer);
+        if probe.peer.is_partial() && memory::unfinished() > limits.max_unfinished(logged_in) {
+            self.hub.state.stats.unfinished_refused += 1;
+            over = true;
+        }
         if upgraded {
             self.hub.state.push_front(client, &probe.output);
             let peer = core::mem::take(&mut probe.peer);

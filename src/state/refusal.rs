@@ -43,7 +43,9 @@ pub enum Refusal {
     NotifySignMissing,
     /// A notification with a wrong signature.
     NotifySignWrong,
-    /// The client exceeds `limits.message_rate`.
+    /// The message is large, and `limits.memory` is reached.
+    NoMemory,
+    /// The client exceeds `limits.message_rate` or `limits.delivery_rate`.
     RateExceeded,
     /// A message without a room.
     RoomMissing,
@@ -76,6 +78,7 @@ impl Refusal {
             Refusal::FilenameUnsafe => "filename can only have 1 to 64 of A-Z a-z 0-9 . _ -!",
             Refusal::NamespaceUnknown => "Invalid namespace",
             Refusal::NoAnswer => "nobody answered!",
+            Refusal::NoMemory => "relay is short of memory!",
             Refusal::NotAllowed => "not allowed!",
             Refusal::NotLoggedIn => "未登录",
             Refusal::NotJson => "message must be a JSON object!",

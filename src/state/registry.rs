@@ -23,6 +23,7 @@ use crate::{
     config::{Auth, Config, Send},
     frame::Turn,
     key::{ClientKey, SessionKey, Slots},
+    memory,
     message::MessageId,
     sign::{Policy, Signature, Subject},
 };
@@ -53,6 +54,8 @@ pub struct State {
     pub(super) track_changes: bool,
     /// The queue of sessions whose presence records must be written. A session is in it at most once.
     pub(crate) changed: VecDeque<SessionKey>,
+    /// Bytes that the process may have allocated, see [`memory`].
+    pub memory_limit: usize,
     /// Counters since the start.
     pub stats: Stats,
 }
@@ -79,6 +82,7 @@ impl State {
             effects: VecDeque::new(),
             track_changes: false,
             changed: VecDeque::new(),
+            memory_limit: usize::MAX,
             stats: Stats::default(),
         }
     }
@@ -221,6 +225,24 @@ impl State {
         client.rate.take(count, &self.config.limits, now.time)
     }
 
+    /// Whether the process has allocated more than `limits.memory`.
+    pub fn is_short_of_memory(&self) -> bool {
+        memory::allocated() > self.memory_limit
+    }
+
+    /// Whether there is memory for a message whose copies take `bytes`. There always is for a small one: the limit leaves
+    /// room for those.
+    pub fn has_memory_for(&self, bytes: usize) -> bool {
+        // Frames are encoded for each form, and buffers grow by doubling.
+        bytes <= SMALL_COPIES || memory::allocated().saturating_add(bytes.saturating_mul(4)) <= self.memory_limit
+    }
+
+    /// Frees memory that only makes later work cheaper.
+    pub fn drop_caches(&mut self) {
+        self.scratch = Vec::new();
+        self.turn.drop_spare();
+    }
+
     /// Messages and events that were queued for clients since the start.
     pub fn deliveries(&self) -> u64 {
         self.stats.delivered + self.stats.emitted
@@ -240,6 +262,9 @@ impl State {
         self.last_id
     }
 }
+
+/// Bytes of a message's copies for which the memory is not checked.
+const SMALL_COPIES: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use super::{identity::Agent, namespace::NamespaceId};
-use crate::{engineio::Engine, key::SessionKey};
+use crate::{engineio::Engine, key::SessionKey, memory::Charge};
 
 /// The part of a client that only Socket.IO clients have.
 pub struct Socket {
@@ -35,6 +35,8 @@ pub struct Assembly {
     pub attachments: Vec<Vec<u8>>,
     /// Bytes of the packet and its attachments so far.
     pub size: usize,
+    /// Counts them.
+    pub charge: Charge,
 }
 
 impl Socket {

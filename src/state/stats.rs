@@ -79,6 +79,16 @@ counters! {
     redis_errors
     /// Clients closed as slow consumers.
     slow_consumers
+    /// How often caches were dropped because of `limits.memory`.
+    memory_caches_dropped
+    /// Slow clients, and HTTP connections with unread answers, closed because of `limits.memory`.
+    memory_slow_closed
+    /// Incomplete requests and messages refused because of `limits.memory`.
+    memory_input_refused
+    /// Connections and handshakes refused because of `limits.memory`.
+    memory_connections_refused
+    /// Incomplete requests and messages refused because of `limits.unfinished`.
+    unfinished_refused
     /// WebSocket clients closed because they broke the protocol.
     protocol_errors
     /// Clients closed because they did not answer a ping, joined no namespace in time, or did not send all attachments

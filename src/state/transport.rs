@@ -27,6 +27,19 @@ impl State {
         self.clients.get(key).is_some_and(|client| client.socket.is_some())
     }
 
+    /// Whether a client has an admitted session.
+    pub fn has_session(&self, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get(key) else { return false };
+        let sessions = client.socket.iter().flat_map(|socket| socket.sessions.iter().map(|(_, session)| *session));
+        client.session.into_iter().chain(sessions).any(|session| !self.is_pending(session))
+    }
+
+    /// The clients with bytes that their connections did not accept, and how many. Not those that are being closed.
+    pub fn unsent(&self) -> impl Iterator<Item = (ClientKey, usize)> {
+        let slow = self.clients.iter().filter(|(_, client)| !client.ending && client.outbox.is_behind());
+        slow.map(|(key, client)| (key, client.outbox.bytes()))
+    }
+
     /// The connection that carries a client's frames at the moment.
     pub fn carrier(&self, key: ClientKey) -> Carrier {
         self.clients.get(key).map_or(Carrier::Nothing, Client::carrier)
@@ -98,8 +111,10 @@ impl State {
 
     /// Keeps the queued frames of a client for the next turn.
     pub fn keep(&mut self, key: ClientKey) {
-        if let Some(client) = self.clients.get_mut(key) {
-            client.outbox.keep(&self.turn);
+        let Some(client) = self.clients.get_mut(key) else { return };
+        client.outbox.keep(&self.turn);
+        if client.outbox.is_over(self.config.limits.unsent as usize) {
+            self.close_slow(key);
         }
     }
 

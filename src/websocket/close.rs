@@ -29,7 +29,11 @@ impl Close {
     pub const SOURCE_GONE: Close = Close { code: 1008, reason: "this source can not be configured!" };
     /// A message exceeds `limits.message`, or a Socket.IO packet exceeds `socketio.max_payload`.
     pub const TOO_BIG: Close = Close { code: 1009, reason: "message too big" };
-    /// The client reads its messages too slowly: `limits.unsent` is exceeded.
+    /// A message of the client is incomplete, and all incomplete requests and messages together reach `limits.unfinished`.
+    pub const UNFINISHED: Close = Close { code: 1013, reason: "too many messages are incomplete, try again later" };
+    /// A message of the client is incomplete, and `limits.memory` is reached.
+    pub const SHORT: Close = Close { code: 1013, reason: "relay is short of memory, try again later" };
+    /// The client reads its messages too slowly: `limits.unsent` is exceeded, or `limits.memory` is.
     pub const SLOW: Close = Close { code: 1013, reason: "slow consumer" };
 
     /// The payload of the close frame.

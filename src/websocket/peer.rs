@@ -20,6 +20,7 @@ use tungstenite::{
 };
 
 use super::close::Close;
+use crate::memory::Charge;
 
 /// The state of a client's input between two reads: eight bytes, and an allocation only within a message.
 #[derive(Default)]
@@ -32,6 +33,7 @@ const _: () = assert!(size_of::<Peer>() == 8);
 struct Partial {
     context: WebSocketContext,
     border: Border,
+    charge: Charge,
 }
 
 /// An event in a client's input.
@@ -80,7 +82,10 @@ impl Peer {
     /// none, then call [`Reading::finish`].
     pub fn handle_input<'a>(&mut self, input: &'a [u8], max_message: u64) -> Reading<'a> {
         let kept = self.partial.take().map(|partial| *partial);
-        let (kept, mut border) = kept.map_or_else(Default::default, |partial| (Some(partial.context), partial.border));
+        let (kept, mut border, charge) = match kept {
+            Some(Partial { context, border, charge }) => (Some(context), border, charge),
+            None => Default::default(),
+        };
         border.handle_input(input);
         let context = kept.unwrap_or_else(|| {
             // A context that will be kept needs the large buffer: with a small one, reading a flood takes 25 times as
@@ -88,12 +93,17 @@ impl Peer {
             let expected = if border.is_reached() { input.len() } else { MAX_BUFFER };
             context(expected, max_message)
         });
-        Reading { context, border, adapter: Adapter { input, output: Vec::new() }, over: false }
+        Reading { context, border, charge, adapter: Adapter { input, output: Vec::new() }, over: false }
     }
 
     /// Whether a message is incomplete.
     pub fn is_partial(&self) -> bool {
         self.partial.is_some()
+    }
+
+    /// Bytes of memory that an incomplete message takes.
+    pub fn memory(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.charge.bytes())
     }
 }
 
@@ -101,6 +111,7 @@ impl Peer {
 pub struct Reading<'a> {
     context: WebSocketContext,
     border: Border,
+    charge: Charge,
     adapter: Adapter<'a>,
     over: bool,
 }
@@ -140,7 +151,10 @@ impl Reading<'_> {
     /// Keeps the state of an incomplete message in `peer`.
     pub fn finish(self, peer: &mut Peer) {
         if !self.over && !self.border.is_reached() {
-            peer.partial = Some(Box::new(Partial { context: self.context, border: self.border }));
+            let Reading { context, border, mut charge, .. } = self;
+            // The context reserves memory for a whole frame once it has read its header.
+            charge.set(size_of::<Partial>() + MAX_BUFFER + border.message.min(usize::MAX as u64) as usize);
+            peer.partial = Some(Box::new(Partial { context, border, charge }));
         }
     }
 }
@@ -179,6 +193,8 @@ struct Border {
     header_length: u8,
     /// Whether a fragmented message is incomplete.
     open: bool,
+    /// Bytes of the payloads of the current message, as far as they are announced.
+    message: u64,
     /// Whether a header is malformed; the context reports it.
     broken: bool,
 }
@@ -201,6 +217,7 @@ impl Border {
                     input = &input[(cursor.position() as usize).saturating_sub(known)..];
                     self.header_length = 0;
                     self.missing = length;
+                    self.message = if self.open { self.message.saturating_add(length) } else { length };
                     if let OpCode::Data(Data::Text | Data::Binary | Data::Continue) = header.opcode {
                         self.open = !header.is_final;
                     }
