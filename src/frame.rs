@@ -350,7 +350,7 @@ mod tests {
         let number = turn.number();
         turn.end();
         assert_ne!(turn.number(), number);
-        assert_eq!(turn.open(), room);
-        assert_eq!(turn.push(room, Opcode::Text, |_| {}).begin, 0);
+        let next = turn.open();
+        assert_eq!(turn.push(next, Opcode::Text, |_| {}).begin, 0);
     }
 }

@@ -261,3 +261,117 @@ fn generated_token_is_logged_at_every_level() {
         fs::remove_file(config).unwrap();
     }
 }
+
+/// One connection that sends long chunk extensions, which count for nothing in the body.
+#[test]
+fn chunk_extensions_are_not_kept() {
+    let relay = Relay::start("");
+    let before = resident(&relay);
+    let mut stream = relay.tcp();
+    stream
+        .write_all(b"POST /api/notify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .unwrap();
+    let chunk = [&b"1;"[..], &[b'x'; 4000], b"\r\na\r\n"].concat();
+    // The connection may be reset while this is still being sent.
+    let _ = (0..16_000).try_for_each(|_| stream.write_all(&chunk));
+    wait_for("the refusal", || (relay.counter("bad_requests") == 1).then_some(()));
+    let growth = resident(&relay).saturating_sub(before);
+    assert!(growth < 8, "relay grew by {growth} MiB");
+}
+
+/// Bodies without an end, from many connections: together they take at most half of `limits.unfinished`.
+#[test]
+fn incomplete_bodies_have_a_budget() {
+    let relay = Relay::start("[limits]\nunfinished = 4194304");
+    let before = resident(&relay);
+    let head =
+        "POST /api/notify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n";
+    let body = vec![b'a'; 900_000];
+    let mut streams: Vec<_> = (0..60)
+        .map(|_| {
+            let mut stream = relay.tcp();
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+            stream
+        })
+        .collect();
+    wait_for("most to be refused", || (relay.counter("unfinished_refused") >= 55).then_some(()));
+    let growth = resident(&relay).saturating_sub(before);
+    assert!(growth < 16, "relay grew by {growth} MiB");
+    relay.notify("room", "small requests are not affected");
+    streams.truncate(1);
+    let mut text = String::new();
+    wait_for("the others to leave", || (relay.stat("/connections") < 5).then_some(()));
+    // What was refused has given its memory back.
+    let mut stream = relay.tcp();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&body).unwrap();
+    stream.write_all(&[b'a'; 100_000]).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 400 ") || text.starts_with("HTTP/1.1 200 "), "{text}");
+}
+
+/// Before a login a client has 16 KiB for a message, whatever the limits are.
+#[test]
+fn strangers_have_little_memory() {
+    let relay = Relay::start("");
+    for path in ["/nothing", "/socket.io/?EIO=4&transport=polling&sid=unknown"] {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n");
+        let mut stream = relay.tcp();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&[b'a'; 20_000]).unwrap();
+        let answer = support::read_answer(&mut stream, false);
+        assert_eq!(answer.status, 413, "{path}");
+    }
+    let (poll, _) = Polling::open(&relay, "EIO=4");
+    assert_eq!(poll.try_post(&[b'4'; 100_000], &[]).status, 413);
+    let (mut socket, _) = websocket(&relay, "EIO=4");
+    socket.send(&format!("4{}", "0".repeat(20_000)));
+    assert_eq!(socket.close_code(), 1009);
+}
+
+/// Clients that never read, in rooms of their own: none takes more than twice `limits.unsent` and the message that is being
+/// sent to it.
+#[test]
+fn slow_readers_cost_what_the_docs_say() {
+    let relay = Relay::start("");
+    let clients: Vec<Client> = (0..20).map(|number| relay.connect(&format!("room-{number}"))).collect();
+    for client in &clients {
+        SockRef::from(client.socket.get_ref()).set_recv_buffer_size(2048).unwrap();
+    }
+    relay.fence();
+    let before = resident(&relay);
+    let data = "x".repeat(240_000);
+    let mut most = 0;
+    while relay.counter("slow_consumers") < 20 {
+        for number in 0..20 {
+            relay.notify(&format!("room-{number}"), &data);
+        }
+        most = most.max(resident(&relay).saturating_sub(before));
+    }
+    assert!(most < 20 * 3, "20 slow clients took {most} MiB");
+}
+
+/// Above `limits.memory` the clients with the most unsent bytes go, and others lose nothing.
+#[test]
+fn the_memory_limit_is_kept() {
+    let relay = Relay::start("[limits]\nmemory = 33554432\nunsent = 16777216");
+    let quick = reader(relay.connect("hall"));
+    let slow: Vec<Client> = (0..12).map(|number| relay.connect(&format!("hall,room-{number}"))).collect();
+    let data = "x".repeat(240_000);
+    let mut most = 0;
+    for _ in 0..30 {
+        for number in 0..slow.len() {
+            relay.notify(&format!("room-{number}"), &data);
+        }
+        most = most.max(relay.metric("relay_memory_bytes"));
+    }
+    let limit = relay.metric("relay_memory_limit_bytes");
+    assert_eq!(limit, 33_554_432);
+    assert!(most < limit + 4_000_000, "{most} bytes were allocated");
+    assert!(relay.counter("memory_slow_closed") > 0 && relay.counter("memory_caches_dropped") == 1);
+    relay.wait_log("limits.memory is reached: closing the clients");
+    relay.notify("hall", "the last one");
+    assert_eq!(quick.join().unwrap(), (0, None));
+    relay.assert_idle("relay keeps a limit that it has reached");
+}

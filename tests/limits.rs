@@ -516,6 +516,29 @@ fn message_rate_of_text_clients() {
     assert_eq!(relay.counter("rate_limited"), 1);
 }
 
+/// A message to a room counts as its deliveries: the one that exceeds the rate is delivered, the next is refused.
+#[test]
+fn delivery_rate() {
+    let relay = Relay::start("[limits]\nmessage_rate = 100\nmessage_burst = 10\ndelivery_rate = 1");
+    let (mut sender, mut other) = (relay.connect("room"), relay.connect("room"));
+    for expected in [true, false] {
+        sender.send(r#"{"data":1,"room_ids":"room"}"#);
+        match expected {
+            true => assert_eq!((sender.data(), other.data()), (json!(1), json!(1))),
+            false => {
+                assert_eq!(sender.json(), json!({"event": "sys_error", "msg": "message rate limit exceeded!"}));
+            }
+        }
+    }
+    assert_eq!(relay.counter("rate_limited"), 1);
+    let free = Relay::start("[limits]\nmessage_burst = 1000\ndelivery_rate = 0");
+    let mut sender = free.connect("room");
+    for number in 0..500 {
+        sender.send(&format!(r#"{{"data":{number},"room_ids":"room"}}"#));
+        assert_eq!(sender.data(), json!(number));
+    }
+}
+
 #[test]
 fn no_message_rate() {
     let relay = Relay::start("[limits]\nmessage_rate = 0\nmessage_burst = 1");

@@ -252,6 +252,21 @@ mod tests {
         }
     }
 
+    /// A backend that sends one byte in each chunk, with an extension.
+    #[test]
+    fn chunks_are_kept_once_and_decoded() {
+        let mut reader = Reader::default();
+        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(reader.handle_input(head, 100_000), Ok(None));
+        for _ in 0..5_000 {
+            assert_eq!(reader.handle_input(b"1;x\r\na\r\n", 100_000), Ok(None));
+        }
+        assert_eq!(reader.input.len(), head.len());
+        let extended = [&b"1;"[..], &[b'x'; 4000], b"\r\na\r\n"].concat();
+        let refused = (0..4).find_map(|_| reader.handle_input(&extended, 100_000).err());
+        assert_eq!(refused, Some(Malformed::Chunks));
+    }
+
     #[test]
     fn surplus_bytes_end_the_reuse() {
         let text = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n";

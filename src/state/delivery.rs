@@ -405,6 +405,57 @@ mod tests {
     }
 
     #[test]
+    fn small_fan_outs_go_before_large_ones() {
+        let mut state = state(CONFIG);
+        let large: Vec<_> = (0..600).map(|_| member(&mut state, "/", Form::Text)).collect();
+        let small = session(&mut state, Login { rooms: "other", form: Form::Text, ..Login::default() });
+        deliver(&mut state, "1");
+        let (tenant, id) = (state.tenant("one").unwrap(), state.next_id());
+        state.deliver(tenant, "other", Data::Json("2"), "", id);
+        let client = state.sessions.get(small).unwrap().client;
+        let (mut dirty, mut rounds) = (Vec::new(), 0);
+        while state.is_dirty() {
+            state.poll_dirty(256, &mut dirty);
+            assert_eq!(dirty.contains(&client), rounds == 0);
+            for key in &dirty {
+                state.flush(*key, |_, _, _, _| ());
+            }
+            rounds += 1;
+        }
+        assert_eq!(rounds, 3);
+        assert_eq!(received(&mut state, large[599]), ["1"]);
+    }
+
+    /// Frames are freed although there is always somebody who waits, and nobody loses one.
+    #[test]
+    fn batches_are_sealed_while_clients_wait() {
+        let mut state = state(CONFIG);
+        let members: Vec<_> = (0..3).map(|_| member(&mut state, "/", Form::Text)).collect();
+        let clients: Vec<_> = members.iter().map(|key| state.sessions.get(*key).unwrap().client).collect();
+        let mut got = vec![Vec::new(); 3];
+        let mut most = 0;
+        for number in 0..100 {
+            deliver(&mut state, &format!("\"{number:060000}\""));
+            let mut dirty = Vec::new();
+            state.poll_dirty(1, &mut dirty);
+            for key in dirty {
+                let index = clients.iter().position(|client| *client == key).unwrap();
+                for text in received(&mut state, members[index]) {
+                    got[index].push(text.parse::<u32>().unwrap());
+                }
+                state.clients.get_mut(key).unwrap().dirty = Dirty::No;
+            }
+            state.end_flush();
+            most = most.max(state.turn.open_bytes());
+        }
+        for (member, got) in members.iter().zip(&mut got) {
+            got.extend(received(&mut state, *member).iter().map(|text| text.parse::<u32>().unwrap()));
+            assert_eq!(*got, (0..100).collect::<Vec<_>>());
+        }
+        assert!(most < 2 * MAX_OPEN_BYTES, "{most}");
+    }
+
+    #[test]
     fn volatile_events_skip_clients_with_unsent_data() {
         let mut state = state(CONFIG);
         let [behind, other] = [(); 2].map(|()| member(&mut state, "/", Form::Json));

@@ -333,6 +333,30 @@ mod tests {
         assert!(!receive(&[&frame(0x89, b"")]).2);
     }
 
+    /// The context reserves the memory of a frame when it has its header, so that is what counts.
+    #[test]
+    fn an_incomplete_message_is_counted() {
+        let before = crate::memory::unfinished();
+        let mut peer = Peer::default();
+        let mut feed = |peer: &mut Peer, bytes: &[u8]| {
+            let mut reading = peer.handle_input(bytes, 1000);
+            while reading.poll_event().is_some() {}
+            reading.finish(peer);
+            let counted = crate::memory::unfinished() - before;
+            assert_eq!(counted, peer.memory());
+            counted.saturating_sub(size_of::<Partial>() + MAX_BUFFER)
+        };
+        let whole = frame(0x81, &[b'x'; 700]);
+        assert_eq!(feed(&mut peer, &whole[..20]), 700);
+        assert_eq!(feed(&mut peer, &whole[20..]), 0);
+        assert_eq!(feed(&mut peer, &frame(0x01, &[b'x'; 300])), 300);
+        assert_eq!(feed(&mut peer, &frame(0x00, &[b'x'; 200])), 500);
+        assert_eq!(feed(&mut peer, &frame(0x80, b"")), 0);
+        feed(&mut peer, &whole[..20]);
+        drop(peer);
+        assert_eq!(crate::memory::unfinished(), before);
+    }
+
     #[test]
     fn a_close_is_answered() {
         let close = [&[0x03, 0xe8][..], b"bye"].concat();

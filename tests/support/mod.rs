@@ -218,6 +218,13 @@ impl Relay {
         self.stat(&format!("/counters/{name}"))
     }
 
+    /// A gauge of `/metrics` without labels.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = self.admin("/metrics").body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    }
+
     pub fn post_form(&self, fields: &[(&str, &str)]) -> Answer {
         let body = form(fields);
         self.request("POST", "/api/notify", &[("Content-Type", FORM)], body.as_bytes())
