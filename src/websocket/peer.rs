@@ -338,7 +338,7 @@ mod tests {
     fn an_incomplete_message_is_counted() {
         let before = crate::memory::unfinished();
         let mut peer = Peer::default();
-        let mut feed = |peer: &mut Peer, bytes: &[u8]| {
+        let feed = |peer: &mut Peer, bytes: &[u8]| {
             let mut reading = peer.handle_input(bytes, 1000);
             while reading.poll_event().is_some() {}
             reading.finish(peer);
