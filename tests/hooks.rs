@@ -13,7 +13,7 @@ use std::{
     os::unix::net::UnixListener,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -481,6 +481,92 @@ fn without_a_backend_it_may_be_allowed() {
     assert_eq!(relay.admin("/api/online?source=demo").json()["list"][0]["room_ids"], "a");
     socket.send("42/hook,[\"x\"]");
     assert_eq!(event(&mut socket), json!(["sys_error", "the backend does not answer!"]));
+}
+
+/// `on_failure = "allow"` is for a backend that does not answer. One that answers admits clients with a valid answer
+/// only, whatever words are in it.
+#[test]
+fn only_a_valid_answer_admits() {
+    let backend = Backend::raw(|call| {
+        let status = |status: u16| format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n").into_bytes();
+        match (call.body["auth"]["status"].as_u64(), call.body["auth"]["body"].as_str()) {
+            (Some(code), _) => status(code as u16),
+            (None, Some(body)) => ok(body),
+            (None, None) => ok("{}"),
+        }
+    });
+    let relay = backend.relay("on_failure = \"allow\"\n");
+    let answer = |auth: &Value| knock(&relay, auth).text();
+    let refused = |auth: &Value| {
+        let text = answer(auth);
+        assert!(text.starts_with("44/hook,"), "{auth}: {text}");
+        json(&text, "44/hook,")["message"].as_str().unwrap().to_owned()
+    };
+    for (body, why) in [
+        (r#"{"error":"allow"}"#, "allow"),
+        (r#"{"error":"\"allow\":true"}"#, "\"allow\":true"),
+        (r#"{"error":"no","ack":[{"allow":true}]}"#, "no"),
+        (r#"{"allo\u0077":false}"#, "not allowed!"),
+        (r#"{"allow":null}"#, "not allowed!"),
+    ] {
+        assert_eq!(refused(&json!({"body": body})), why, "{body}");
+    }
+    for body in [
+        r#"{"allow":"no"}"#,
+        r#"{"allow":"true"}"#,
+        r#"{"allow":1}"#,
+        r#"{"allow":true,"allow":false}"#,
+        r#"{"allow":true"#,
+        r#"{"allow":true,"userid":{}}"#,
+        "[]",
+        "\"allow\"",
+        "null",
+        "allow",
+    ] {
+        assert_eq!(refused(&json!({"body": body})), "the backend does not answer!", "{body}");
+    }
+    for status in [302, 401, 403, 404, 429, 500] {
+        assert_eq!(refused(&json!({"status": status})), "the backend does not answer!", "{status}");
+    }
+    for admitted in [json!({"status": 503}), json!({"body": r#"{"allo\u0077":true,"error":"x"}"#}), json!({})] {
+        assert!(answer(&admitted).starts_with("40/hook,{"), "{admitted}");
+    }
+}
+
+/// The backend hangs while 32 calls are in flight, and is well again. It is called again after the first pause: the 32
+/// failures are one. The bounds count calls and refusals, so a slow machine only makes them smaller.
+#[test]
+fn a_hiccup_of_the_backend() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let own = hangs.clone();
+    let backend = Backend::raw(move |call| {
+        while call.event() == "message" && own.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        ok("{\"ack\":[\"good\"]}")
+    });
+    let relay = backend.relay("timeout = 2\n");
+    let mut clients: Vec<Client> = (0..32).map(|_| enter(&relay)).collect();
+    clients.iter_mut().for_each(|client| client.send("42/hook,1[\"x\"]"));
+    backend.wait("message", 32);
+    for client in &mut clients {
+        let refusal = json!([{"code": 0, "msg": "the backend does not answer!", "data": ""}]);
+        assert_eq!(json(&client.text(), "43/hook,1"), refusal);
+    }
+    hangs.store(false, Ordering::Relaxed);
+    let mut refused = 0;
+    loop {
+        clients[0].send("42/hook,2[\"x\"]");
+        if clients[0].text() == "43/hook,2[\"good\"]" {
+            break;
+        }
+        refused += 1;
+        assert!(refused < 60, "one event every 100 ms was refused, {refused} of them");
+        thread::sleep(Duration::from_millis(100));
+    }
+    // The first call after the pause is the test, and it is answered.
+    assert_eq!(backend.calls("message").len(), 33, "after {refused} refusals");
+    assert_eq!(relay.get("/healthz").json()["hooks"]["status"], "ok");
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
     let Connecting { session: key, lane, rooms, auth, disconnect } = connecting;
     let allowed = match &answer {
         Ok(answer) => answer.allow && !answer.disconnect,
-        Err(_) => hub.config().hooks.allow_on_failure,
+        Err(failure) => failure.is_outage() && hub.config().hooks.allow_on_failure,
     };
     let Some(session) = hub.state.sessions.get_mut(key) else {
         // The client is gone. If the backend admitted it, it must get a disconnect call.

@@ -5,7 +5,7 @@ use core::{error::Error, fmt};
 use serde_json::value::RawValue;
 
 use crate::{
-    json::{Object, array_items, scalar},
+    json::{Object, all_fields, array_items, scalar},
     names::is_reserved,
 };
 
@@ -67,6 +67,8 @@ pub enum AnswerError {
     NotUtf8,
     /// It is not a JSON object.
     NotObject,
+    /// A field occurs twice: which of them counts would be a guess.
+    Repeated(&'static str),
     /// A field has a value that it cannot have.
     Field {
         /// The field.
@@ -81,6 +83,7 @@ impl fmt::Display for AnswerError {
         match self {
             AnswerError::NotUtf8 => f.write_str("it is not UTF-8"),
             AnswerError::NotObject => f.write_str("it is not a JSON object"),
+            AnswerError::Repeated(name) => write!(f, "{name} occurs twice"),
             AnswerError::Field { name, expected } => write!(f, "{name} must be {expected}"),
         }
     }
@@ -105,30 +108,34 @@ impl Default for Answer<'_> {
 }
 
 impl<'a> Answer<'a> {
-    /// Reads the body of a response. Unknown fields are ignored. A field that is `null` counts as missing, except
-    /// `allow`: there `null` means `false`.
+    /// Reads the body of a response. All decisions are made on parsed values, never on the text. Unknown fields are
+    /// ignored. A field that is `null` counts as missing, except `allow`: there `null` means `false`.
     pub fn parse(body: &'a [u8]) -> Result<Answer<'a>, AnswerError> {
         let text = core::str::from_utf8(body).map_err(|_| AnswerError::NotUtf8)?;
         let mut answer = Answer::default();
         if text.trim().is_empty() {
             return Ok(answer);
         }
-        let fields: Object<'a> = serde_json::from_str(text).map_err(|_| AnswerError::NotObject)?;
-        let mut allow = None;
+        let fields = all_fields(text).ok_or(AnswerError::NotObject)?;
+        let (mut allow, mut seen) = (None, Vec::new());
         for (name, value) in fields {
-            let raw = value.get();
-            match &*name {
-                "allow" if raw == "null" => allow = Some(false),
-                _ if raw == "null" => {}
-                "allow" => allow = Some(boolean("allow", raw)?),
+            let Some(name) = FIELDS.into_iter().find(|known| *known == name) else { continue };
+            if seen.contains(&name) {
+                return Err(AnswerError::Repeated(name));
+            }
+            seen.push(name);
+            let is_null = value.get() == "null";
+            match name {
+                "allow" => allow = Some(!is_null && boolean(name, value)?),
+                _ if is_null => {}
                 "error" => answer.error = Some(scalar(value).into_owned()),
-                "userid" => answer.userid = Some(scalar(value).into_owned()),
-                "username" => answer.username = Some(scalar(value).into_owned()),
-                "ack" => answer.ack = Some(array("ack", value)?),
+                "userid" => answer.userid = Some(text_or_number(name, value, TEXT)?),
+                "username" => answer.username = Some(text_or_number(name, value, TEXT)?),
+                "ack" => answer.ack = Some(array(name, value)?),
                 "emit" => answer.emit = emits(value)?,
-                "join" => answer.join = names("join", value)?,
-                "leave" => answer.leave = names("leave", value)?,
-                "disconnect" => answer.disconnect = boolean("disconnect", raw)?,
+                "join" => answer.join = names(name, value)?,
+                "leave" => answer.leave = names(name, value)?,
+                "disconnect" => answer.disconnect = boolean(name, value)?,
                 _ => {}
             }
         }
@@ -147,9 +154,10 @@ impl<'a> Emit<'a> {
             return Err(wrong("emit: event", "the name of an event that Socket.IO does not reserve"));
         }
         let args = fields.get("args").map_or(Ok(""), |args| array("emit: args", args).map(array_items))?;
-        let (to, namespace) = match fields.get("to").map(|to| to.get()) {
-            None | Some("\"self\"" | "null") => (To::ThisSession, None),
-            Some(object) => To::parse(object).ok_or_else(|| {
+        let (to, namespace) = match fields.get("to").filter(|to| to.get() != "null") {
+            None => (To::ThisSession, None),
+            Some(to) if is_text(to, "self") => (To::ThisSession, None),
+            Some(to) => To::parse(to.get()).ok_or_else(|| {
                 wrong("emit: to", "\"self\", or an object with one of room, user, socket_id, and with nsp or without")
             })?,
         };
@@ -174,8 +182,26 @@ impl To {
     }
 }
 
-fn boolean(name: &'static str, raw: &str) -> Result<bool, AnswerError> {
-    serde_json::from_str(raw).map_err(|_| AnswerError::Field { name, expected: "true or false" })
+/// The fields of an answer.
+const FIELDS: [&str; 9] = ["allow", "error", "userid", "username", "ack", "emit", "join", "leave", "disconnect"];
+const TEXT: &str = "a string or a number";
+const NAMES: &str = "a name or a list of names";
+
+fn boolean(name: &'static str, value: &RawValue) -> Result<bool, AnswerError> {
+    serde_json::from_str(value.get()).map_err(|_| AnswerError::Field { name, expected: "true or false" })
+}
+
+/// Whether a value is this string, however it is escaped.
+fn is_text(value: &RawValue, text: &str) -> bool {
+    serde_json::from_str::<String>(value.get()).is_ok_and(|value| value == text)
+}
+
+/// A string, or the text of a number.
+fn text_or_number(name: &'static str, value: &RawValue, expected: &'static str) -> Result<String, AnswerError> {
+    match value.get().as_bytes().first() {
+        Some(b'"' | b'-' | b'0'..=b'9') => Ok(scalar(value).into_owned()),
+        _ => Err(AnswerError::Field { name, expected }),
+    }
 }
 
 /// A JSON array, as text.
@@ -195,12 +221,11 @@ fn emits(value: &RawValue) -> Result<Vec<Emit<'_>>, AnswerError> {
 
 /// A name or a list of names.
 fn names(name: &'static str, value: &RawValue) -> Result<Vec<String>, AnswerError> {
-    if !value.get().starts_with('[') {
-        return Ok(vec![scalar(value).into_owned()]);
-    }
-    let list: Result<Vec<&RawValue>, _> = serde_json::from_str(value.get());
-    let list = list.map_err(|_| AnswerError::Field { name, expected: "a name or a list of names" })?;
-    Ok(list.into_iter().map(|name| scalar(name).into_owned()).collect())
+    let list = match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
+        Ok(list) => list,
+        Err(_) => vec![value],
+    };
+    list.into_iter().map(|item| text_or_number(name, item, NAMES)).collect()
 }
 
 #[cfg(test)]
@@ -235,7 +260,24 @@ mod tests {
         for (wrong, why) in [
             ("x", "it is not a JSON object"),
             ("[]", "it is not a JSON object"),
+            ("null", "it is not a JSON object"),
+            ("true", "it is not a JSON object"),
+            ("\"allow\"", "it is not a JSON object"),
+            ("[{\"allow\":true}]", "it is not a JSON object"),
+            ("{\"allow\":true} {\"allow\":false}", "it is not a JSON object"),
+            ("{\"allow\":true", "it is not a JSON object"),
             ("{\"allow\":1}", "allow must be true or false"),
+            ("{\"allow\":\"no\"}", "allow must be true or false"),
+            ("{\"allow\":\"true\"}", "allow must be true or false"),
+            ("{\"allow\":[true]}", "allow must be true or false"),
+            ("{\"allow\":{\"allow\":true}}", "allow must be true or false"),
+            ("{\"allow\":false,\"allow\":true}", "allow occurs twice"),
+            ("{\"allow\":true,\"allo\\u0077\":true}", "allow occurs twice"),
+            ("{\"error\":\"no\",\"error\":null}", "error occurs twice"),
+            ("{\"userid\":{}}", "userid must be a string or a number"),
+            ("{\"username\":true}", "username must be a string or a number"),
+            ("{\"join\":{\"a\":1}}", "join must be a name or a list of names"),
+            ("{\"leave\":[[\"a\"]]}", "leave must be a name or a list of names"),
             ("{\"disconnect\":\"yes\"}", "disconnect must be true or false"),
             ("{\"ack\":{}}", "ack must be a list"),
             ("{\"emit\":[1]}", "emit must be an object or a list of objects"),
@@ -255,19 +297,43 @@ mod tests {
     fn allow_decides_and_an_error_alone_refuses() {
         for (text, allow, error) in [
             ("{}", true, None),
-            ("{\"error\":\"no\"}", false, Some("no")),
-            ("{\"error\":\"allow\"}", false, Some("allow")),
-            ("{\"error\":\"\\\"allow\\\"\"}", false, Some("\"allow\"")),
-            ("{\"error\":\"no\",\"ack\":[\"allow\"]}", false, Some("no")),
-            ("{\"allow\":true,\"error\":\"so what\"}", true, Some("so what")),
-            ("{\"allow\":false}", false, None),
-            ("{\"allow\":null}", false, None),
-            ("{\"error\":null}", true, None),
-            ("{\"error\":{}}", false, Some("")),
+            (r#"{"error":"no"}"#, false, Some("no")),
+            (r#"{"allow":true,"error":"so what"}"#, true, Some("so what")),
+            (r#"{"error":"so what","allow":true}"#, true, Some("so what")),
+            (r#"{"allow":false}"#, false, None),
+            (r#"{ "allow" : false , "more" : {"allow":true} }"#, false, None),
+            (r#"{"allow":null}"#, false, None),
+            (r#"{"error":null}"#, true, None),
+            (r#"{"error":{}}"#, false, Some("")),
+            // The word in places that decide nothing.
+            (r#"{"error":"allow"}"#, false, Some("allow")),
+            (r#"{"error":"\"allow\""}"#, false, Some("\"allow\"")),
+            (r#"{"error":"\"allow\":true"}"#, false, Some("\"allow\":true")),
+            (r#"{"error":"no","ack":["allow"]}"#, false, Some("no")),
+            (r#"{"error":"no","ack":[{"allow":true}]}"#, false, Some("no")),
+            (r#"{"error":{"allow":true}}"#, false, Some("")),
+            (r#"{"error":"no","emit":{"event":"allow","args":["allow",true]}}"#, false, Some("no")),
+            (r#"{"error":"no","userid":"allow","join":["allow"]}"#, false, Some("no")),
+            (r#"{"error":"no","Allow":true,"allow ":true,"\"allow\"":true,"allowed":true}"#, false, Some("no")),
+            (r#"{"x":{"error":"no"}}"#, true, None),
+            // Keys and values with escapes.
+            (r#"{"allo\u0077":false}"#, false, None),
+            (r#"{"allo\u0077":true,"error":"no"}"#, true, Some("no")),
+            (r#"{"\u0065rror":"\u0061llow"}"#, false, Some("allow")),
         ] {
             let answer = parse(text).unwrap();
             assert_eq!((answer.allow, answer.error.as_deref()), (allow, error), "{text}");
         }
+    }
+
+    #[test]
+    fn receivers_are_parsed() {
+        for this in [r#""self""#, r#""\u0073elf""#, "null"] {
+            let text = format!(r#"{{"emit":{{"event":"e","to":{this}}}}}"#);
+            assert_eq!(parse(&text).unwrap().emit[0].to, To::ThisSession, "{this}");
+        }
+        let room = r#"{"emit":{"event":"e","to":{"ro\u006fm":"self"}}}"#;
+        assert_eq!(parse(room).unwrap().emit[0].to, To::Room("self".into()));
     }
 
     #[test]

@@ -40,4 +40,16 @@ pub struct Call {
     pub id: Box<str>,
     /// The body, a JSON object.
     pub body: Box<str>,
+    /// How many bytes are kept until it is answered, besides the call itself.
+    pub extra: usize,
 }
+
+impl Call {
+    /// How many bytes of memory it takes until it is answered.
+    pub fn size(&self) -> usize {
+        self.id.len() + self.body.len() + self.extra + OVERHEAD
+    }
+}
+
+/// The memory of a call without its texts: its places in the queue, in its lane and among the waiting sessions.
+const OVERHEAD: usize = 512;

@@ -51,17 +51,38 @@ pub struct Connecting {
     pub disconnect: Vec<u8>,
 }
 
-/// The calls to the backend: new ones, queued ones, and the sessions that wait for answers.
+impl Waiting {
+    /// How many bytes of memory it takes beside a [`Waiting::Disconnect`].
+    fn size(&self) -> usize {
+        match self {
+            Waiting::Connect(connecting) => connecting.size(),
+            Waiting::Message { ack, .. } => ack.as_ref().map_or(0, |ack| ack.len()),
+            Waiting::Disconnect => 0,
+        }
+    }
+}
+
+impl Connecting {
+    fn size(&self) -> usize {
+        let rooms: usize = self.rooms.iter().map(|room| size_of_val(room) + room.len()).sum();
+        size_of_val(self) + rooms + self.auth.len() + self.disconnect.capacity()
+    }
+}
+
+/// The calls to the backend: queued ones, and the sessions that wait for answers.
 #[derive(Default)]
 pub struct Hooks {
     url: Option<Backend>,
     kinds: Vec<Kind>,
     last: u64,
     waiting: HashMap<u64, Waiting>,
-    /// Calls that were created since the last [`Hooks::submit`].
-    made: Vec<Call>,
+    /// Whether calls were created since the last [`Hooks::take_failed`].
+    created: bool,
+    /// Those of them that failed at once.
+    failed: Vec<Finished>,
     dispatcher: Dispatcher,
     failing: bool,
+    overloaded: bool,
 }
 
 impl Hooks {
@@ -155,28 +176,33 @@ impl Hooks {
     fn call(&mut self, state: &mut State, lane: Lane, kind: Kind, body: Vec<u8>, waiting: Waiting) {
         let id = state.next_id().to_string();
         self.last += 1;
-        self.waiting.insert(self.last, waiting);
-        let body = body::finish(body, &id);
-        self.made.push(Call { number: self.last, lane, kind, id: id.into(), body });
+        self.created = true;
+        let (number, body) = (self.last, body::finish(body, &id));
+        let call = Call { number, lane, kind, id: id.into(), body, extra: waiting.size() };
+        let result = self.dispatcher.submit(call, state.now.time);
+        match (result, &waiting) {
+            // No session waits for it.
+            (Err(_), Waiting::Disconnect) => return,
+            (Err(failure), _) => self.failed.push(Finished { number, result: Err(failure) }),
+            (Ok(()), _) => {}
+        }
+        self.waiting.insert(number, waiting);
     }
 
-    /// Whether [`Hooks::submit`] has something to do.
+    /// Whether calls were created that may have failed, or that can be sent.
     pub fn has_calls(&self) -> bool {
-        !self.made.is_empty()
+        self.created
     }
 
-    /// Whether there is no call: none new, none queued and none in flight.
+    /// Whether there is no call: none that failed at once, none queued and none in flight.
     pub fn is_empty(&self) -> bool {
-        self.made.is_empty() && self.dispatcher.is_empty()
+        self.failed.is_empty() && self.dispatcher.is_empty()
     }
 
-    /// Moves new calls to the queue. Returns those that failed at once.
-    pub fn submit(&mut self, now: Time) -> Vec<Finished> {
-        let submit = |call: Call| {
-            let number = call.number;
-            self.dispatcher.submit(call, now).err().map(|failure| Finished { number, result: Err(failure) })
-        };
-        mem::take(&mut self.made).into_iter().filter_map(submit).collect()
+    /// Takes the new calls that failed at once.
+    pub fn take_failed(&mut self) -> Vec<Finished> {
+        self.created = false;
+        mem::take(&mut self.failed)
     }
 
     /// Removes and returns the session that waits for the answer to a finished call.
@@ -240,6 +266,13 @@ impl Hooks {
         let failing = self.dispatcher.health().reason().is_some();
         let changed = failing != mem::replace(&mut self.failing, failing);
         changed.then(|| self.dispatcher.health())
+    }
+
+    /// Whether calls are being dropped because too many are waiting, if that changed since the last call of this
+    /// method. It has ended once the queue is half empty.
+    pub fn poll_overload_change(&mut self) -> Option<bool> {
+        let overloaded = self.dispatcher.is_overloaded();
+        (overloaded != mem::replace(&mut self.overloaded, overloaded)).then_some(overloaded)
     }
 
     /// Counters since the start.

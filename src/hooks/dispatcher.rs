@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     answer::Answer,
-    breaker::Breaker,
+    breaker::{Breaker, Epoch},
     call::{Call, Kind, Lane},
-    failure::{AttemptError, Failure},
+    failure::{AttemptError, Failure, is_gateway_error},
     lanes::Lanes,
     retry::{Attempts, Delivery, Retry},
 };
@@ -40,8 +40,8 @@ pub struct Stats {
     pub retried: u64,
     /// Calls that got no usable answer.
     pub failed: u64,
-    /// Calls that were refused because the queue was full. They count as failed as well.
-    pub refused: u64,
+    /// Calls that were dropped because too many were waiting. They count as failed as well.
+    pub dropped: u64,
 }
 
 /// The calls that wait or are in flight.
@@ -58,6 +58,8 @@ pub struct Dispatcher {
     /// Connects and messages, by the time at which they fail unless they are in flight then.
     overdue: BTreeSet<(Time, u64)>,
     bytes: usize,
+    /// Whether a call was dropped since the queue was last half empty.
+    overloaded: bool,
     breaker: Breaker,
     /// Counters since the start.
     pub stats: Stats,
@@ -69,6 +71,10 @@ struct Entry {
     since: Time,
     /// When the attempt that is in flight times out.
     deadline: Option<Time>,
+    /// The last attempt, as the breaker sees it.
+    epoch: Epoch,
+    /// When the next attempt is due: the key in [`Dispatcher::retries`].
+    retry: Option<Time>,
     /// When the call fails unless it is in flight then.
     overdue: Option<Time>,
 }
@@ -105,23 +111,31 @@ impl Dispatcher {
         self.calls.get(&number).map(|entry| entry.call.kind)
     }
 
+    /// Whether calls are being dropped because too many are waiting, in all lanes together.
+    pub fn is_overloaded(&self) -> bool {
+        self.overloaded
+    }
+
     /// Queues a call, or returns the failure with which it fails at once.
     pub fn submit(&mut self, call: Call, now: Time) -> Result<(), Failure> {
+        let size = call.size();
+        // Messages leave a tenth of the queue for connects. A disconnect is the only one and the last call of its
+        // session, so there may be twice as many calls as otherwise.
+        let (calls, bytes) = match call.kind {
+            Kind::Message => (self.most - self.most / 10, MOST_BYTES - MOST_BYTES / 10),
+            Kind::Connect => (self.most, MOST_BYTES),
+            Kind::Disconnect => (self.most * 2, MOST_BYTES),
+        };
+        let full = self.calls.len() >= calls || self.bytes + size > bytes;
         let (waiting, held) = self.lanes.size(call.lane);
-        let size = call.body.len();
-        // A disconnect is queued even if the queue is full, up to twice its size: it is the only one and the last call
-        // of its session.
-        let last = call.kind == Kind::Disconnect;
-        // Messages leave a tenth of the queue for connects.
-        let most = if call.kind == Kind::Message { self.most - self.most / 10 } else { self.most };
-        let full = self.calls.len() >= most || self.bytes + size > MOST_BYTES;
-        let full = full || waiting >= MOST_IN_LANE || (waiting > 0 && held + size > MOST_LANE_BYTES);
-        if (full && !last) || self.calls.len() >= 2 * self.most {
+        let lane_full = waiting >= MOST_IN_LANE || (waiting > 0 && held + size > MOST_LANE_BYTES);
+        self.overloaded |= full;
+        if full || (lane_full && call.kind != Kind::Disconnect) {
             self.stats.failed += 1;
-            self.stats.refused += 1;
+            self.stats.dropped += 1;
             return Err(Failure::Busy);
         }
-        if let Some(failure) = self.breaker.rejects(self.sent.len(), now).filter(|_| !last) {
+        if let Some(failure) = self.breaker.rejects(now).filter(|_| call.kind != Kind::Disconnect) {
             self.stats.failed += 1;
             return Err(failure.clone());
         }
@@ -133,7 +147,9 @@ impl Dispatcher {
             Kind::Disconnect => None,
         };
         self.overdue.extend(overdue.map(|at| (at, call.number)));
-        self.calls.insert(call.number, Entry { call, attempts: 0, since: now, deadline: None, overdue });
+        let entry =
+            Entry { call, attempts: 0, since: now, deadline: None, epoch: Epoch::default(), retry: None, overdue };
+        self.calls.insert(entry.call.number, entry);
         Ok(())
     }
 
@@ -149,7 +165,7 @@ impl Dispatcher {
     }
 
     fn may_send(&self, now: Time) -> bool {
-        self.sent.len() < MOST_SENT && self.breaker.allows(self.sent.len(), now)
+        self.sent.len() < MOST_SENT && self.breaker.allows(now)
     }
 
     /// The next call to be sent.
@@ -157,12 +173,17 @@ impl Dispatcher {
         if !self.may_send(now) {
             return None;
         }
-        while let Some(entry) = self.retries.first_entry().filter(|entry| entry.key().0 <= now) {
-            self.lanes.mark_ready(entry.remove());
+        while let Some(first) = self.retries.first_entry().filter(|first| first.key().0 <= now) {
+            let ((_, number), lane) = first.remove_entry();
+            if let Some(entry) = self.calls.get_mut(&number) {
+                entry.retry = None;
+            }
+            self.lanes.mark_ready(lane);
         }
         let number = self.lanes.next_ready()?;
         let entry = self.calls.get_mut(&number)?;
         entry.attempts += 1;
+        entry.epoch = self.breaker.begin_attempt(number);
         let deadline = now.after(self.timeout);
         entry.deadline = Some(deadline);
         self.sent.insert((deadline, number));
@@ -184,7 +205,7 @@ impl Dispatcher {
                     self.finish(number, Ok(response.body)).into_iter().collect()
                 }
             },
-            status @ 502..=504 => self.fail(number, Failure::Status(status), Delivery::MaybeSent, now),
+            status if is_gateway_error(status) => self.fail(number, Failure::Status(status), Delivery::MaybeSent, now),
             status => self.reject(number, Failure::Status(status)),
         }
     }
@@ -233,7 +254,7 @@ impl Dispatcher {
     /// The next deadline: a time-out, a retry, or a call that can be sent.
     pub fn deadline(&self) -> Time {
         // No call can be sent before one in flight ends.
-        if self.sent.len() >= MOST_SENT || (self.breaker.open_until().is_some() && !self.sent.is_empty()) {
+        if self.sent.len() >= MOST_SENT || self.breaker.is_testing() {
             return self.expiry();
         }
         let next = match (self.lanes.has_ready(), self.retries.first_key_value()) {
@@ -246,7 +267,7 @@ impl Dispatcher {
 
     fn fail(&mut self, number: u64, failure: Failure, delivery: Delivery, now: Time) -> Vec<Finished> {
         let Some(entry) = self.calls.get(&number) else { return Vec::new() };
-        let lane = entry.call.lane;
+        let (lane, epoch) = (entry.call.lane, entry.epoch);
         let attempts = Attempts { kind: entry.call.kind, count: entry.attempts, since: entry.since };
         let mut finished = Vec::new();
         match attempts.retry(delivery, self.timeout, now) {
@@ -257,25 +278,28 @@ impl Dispatcher {
             }
             Retry::After(pause) => {
                 self.end_attempt(number);
-                self.retries.insert((now.after(pause), number), lane);
+                let at = now.after(pause);
+                self.retries.insert((at, number), lane);
+                if let Some(entry) = self.calls.get_mut(&number) {
+                    entry.retry = Some(at);
+                }
             }
             Retry::Never => {
                 self.stats.failed += 1;
                 finished.extend(self.finish(number, Err(failure.clone())));
             }
         }
-        if self.breaker.record(&failure, number, now) {
+        if self.breaker.record(&failure, epoch, number, now) {
             finished.extend(self.fail_waiting(&failure));
         }
         finished
     }
 
     /// Fails the waiting calls, because clients should not wait for a backend that is down. Disconnects stay in the
-    /// queue.
+    /// queue. Takes time for each call that it fails, not for the others in the queue.
     fn fail_waiting(&mut self, failure: &Failure) -> Vec<Finished> {
-        let waits = |entry: &Entry| entry.deadline.is_none() && entry.call.kind != Kind::Disconnect;
-        let mut numbers: Vec<u64> =
-            self.calls.iter().filter(|(_, entry)| waits(entry)).map(|(number, _)| *number).collect();
+        let waits = |number: &u64| self.calls.get(number).is_some_and(|entry| entry.deadline.is_none());
+        let mut numbers: Vec<u64> = self.overdue.iter().map(|(_, number)| *number).filter(waits).collect();
         numbers.sort_unstable();
         self.stats.failed += numbers.len() as u64;
         numbers.into_iter().filter_map(|number| self.finish(number, Err(failure.clone()))).collect()
@@ -283,26 +307,28 @@ impl Dispatcher {
 
     /// Ends an attempt, but not the call.
     fn end_attempt(&mut self, number: u64) {
-        if let Some(entry) = self.calls.get_mut(&number)
-            && let Some(deadline) = entry.deadline.take()
-        {
+        let Some(entry) = self.calls.get_mut(&number) else { return };
+        if let Some(deadline) = entry.deadline.take() {
             self.sent.remove(&(deadline, number));
+            self.breaker.end_attempt(number);
         }
+        // It was removed if its time passed while the attempt was in flight.
+        self.overdue.extend(entry.overdue.map(|at| (at, number)));
     }
 
     fn finish(&mut self, number: u64, result: Result<Vec<u8>, Failure>) -> Option<Finished> {
-        let in_flight = self.calls.get(&number)?.deadline.is_some();
         self.end_attempt(number);
         let entry = self.calls.remove(&number)?;
-        let size = entry.call.body.len();
+        let size = entry.call.size();
         self.bytes -= size;
         if let Some(at) = entry.overdue {
             self.overdue.remove(&(at, number));
         }
-        if !in_flight {
-            self.retries.retain(|(_, retried), _| *retried != number);
+        if let Some(at) = entry.retry {
+            self.retries.remove(&(at, number));
         }
-        self.lanes.remove(entry.call.lane, number, size, in_flight);
+        self.lanes.remove(entry.call.lane, number, size);
+        self.overloaded &= self.calls.len() > self.most / 2 || self.bytes > MOST_BYTES / 2;
         Some(Finished { number, result })
     }
 }
@@ -311,7 +337,7 @@ impl Dispatcher {
 const MOST_SENT: usize = 32;
 /// Calls of one lane that may wait.
 const MOST_IN_LANE: usize = 500;
-/// Bytes of calls that may wait, of one lane and in all.
+/// Bytes of calls that may wait or be in flight, of one lane and in all, with all that is kept for them.
 const MOST_LANE_BYTES: usize = 4 * 1024 * 1024;
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 

@@ -32,6 +32,17 @@ impl Failure {
             _ => Refusal::BackendDown,
         }
     }
+
+    /// Whether the backend does not answer, so that `hooks.on_failure` decides about a login. If it has answered, no
+    /// answer but a valid one admits a client; otherwise a client could provoke an error, or fill the queue, to be
+    /// admitted.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Failure::NoConnection(_) | Failure::Closed | Failure::Timeout | Failure::NotHttp(_) => true,
+            Failure::Status(status) => is_gateway_error(*status),
+            Failure::Busy | Failure::BadAnswer(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -49,6 +60,11 @@ impl fmt::Display for Failure {
 }
 
 impl Error for Failure {}
+
+/// Whether a status means that no backend has answered: a proxy in front of it reports that.
+pub const fn is_gateway_error(status: u16) -> bool {
+    matches!(status, 502..=504)
+}
 
 /// Why an attempt to send a call got no usable response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,5 +120,24 @@ mod tests {
         assert_eq!(Failure::Status(503).to_string(), "status 503");
         assert_eq!(Failure::Busy.refusal(), Refusal::BackendBusy);
         assert_eq!(Failure::Timeout.refusal(), Refusal::BackendDown);
+    }
+
+    /// With `on_failure = "allow"` these failures admit a client, and no others.
+    #[test]
+    fn outages() {
+        for failure in [
+            Failure::NoConnection("refused".into()),
+            Failure::Closed,
+            Failure::Timeout,
+            Failure::NotHttp(Malformed::Syntax),
+            Failure::Status(502),
+            Failure::Status(504),
+        ] {
+            assert!(failure.is_outage(), "{failure}");
+        }
+        for status in [199, 301, 302, 400, 401, 403, 404, 429, 500, 501, 505] {
+            assert!(!Failure::Status(status).is_outage(), "{status}");
+        }
+        assert!(!Failure::Busy.is_outage() && !Failure::BadAnswer(AnswerError::NotObject).is_outage());
     }
 }

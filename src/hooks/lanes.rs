@@ -1,22 +1,26 @@
 //! Calls by lane: one of each lane is sent at a time, in order, and lanes take turns.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::call::Lane;
 
-/// The calls of every lane, by their numbers.
+/// The calls of every lane, by their numbers. No operation visits other calls or lanes: a queue of many thousands may
+/// fail at once.
 #[derive(Default)]
 pub struct Lanes {
     lanes: HashMap<Lane, Calls>,
-    /// Lanes whose first call can be sent.
-    ready: VecDeque<Lane>,
+    /// Lanes whose first call can be sent, by their turns.
+    ready: BTreeMap<i64, Lane>,
 }
 
-/// The calls of one lane, in order.
+/// The calls of one lane.
 #[derive(Default)]
 struct Calls {
-    numbers: VecDeque<u64>,
+    /// In order: numbers rise.
+    numbers: BTreeSet<u64>,
     bytes: usize,
+    /// The lane's key in [`Lanes::ready`].
+    turn: Option<i64>,
 }
 
 impl Lanes {
@@ -25,13 +29,13 @@ impl Lanes {
         self.lanes.get(&lane).map_or((0, 0), |calls| (calls.numbers.len(), calls.bytes))
     }
 
-    /// Appends a call to its lane.
+    /// Appends a call to its lane. Its number is higher than those of earlier calls.
     pub fn push(&mut self, lane: Lane, number: u64, bytes: usize) {
         let calls = self.lanes.entry(lane).or_default();
-        calls.numbers.push_back(number);
+        calls.numbers.insert(number);
         calls.bytes += bytes;
         if calls.numbers.len() == 1 {
-            self.ready.push_back(lane);
+            self.mark_ready(lane);
         }
     }
 
@@ -43,36 +47,44 @@ impl Lanes {
     /// Takes the next call to send. Its lane is ready again only after the call is removed, or after
     /// [`Lanes::mark_ready`] or [`Lanes::mark_next`].
     pub fn next_ready(&mut self) -> Option<u64> {
-        let lane = self.ready.pop_front()?;
-        self.lanes.get(&lane)?.numbers.front().copied()
+        let (_, lane) = self.ready.pop_first()?;
+        let calls = self.lanes.get_mut(&lane)?;
+        calls.turn = None;
+        calls.numbers.first().copied()
     }
 
     /// Marks the first call of a lane to be sent again, after those of other lanes.
     pub fn mark_ready(&mut self, lane: Lane) {
-        self.ready.push_back(lane);
+        let turn = self.ready.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.mark(lane, turn);
     }
 
     /// Marks the first call of a lane to be sent next.
     pub fn mark_next(&mut self, lane: Lane) {
-        self.ready.push_front(lane);
+        let turn = self.ready.first_key_value().map_or(0, |(first, _)| first - 1);
+        self.mark(lane, turn);
     }
 
-    /// Removes a call. If it was the first of its lane, the next one becomes ready. `in_flight` says whether the call
-    /// was in flight, so that its lane was not ready.
-    pub fn remove(&mut self, lane: Lane, number: u64, bytes: usize, in_flight: bool) {
+    fn mark(&mut self, lane: Lane, turn: i64) {
+        let Some(calls) = self.lanes.get_mut(&lane).filter(|calls| calls.turn.is_none()) else { return };
+        calls.turn = Some(turn);
+        self.ready.insert(turn, lane);
+    }
+
+    /// Removes a call. If it was the first of its lane, the next one becomes ready.
+    pub fn remove(&mut self, lane: Lane, number: u64, bytes: usize) {
         let Some(calls) = self.lanes.get_mut(&lane) else { return };
-        let first = calls.numbers.front() == Some(&number);
-        calls.numbers.retain(|known| *known != number);
+        let first = calls.numbers.first() == Some(&number);
+        if !calls.numbers.remove(&number) {
+            return;
+        }
         calls.bytes -= bytes;
-        match (calls.numbers.is_empty(), first) {
-            (true, _) => {
-                self.lanes.remove(&lane);
-                if !in_flight {
-                    self.ready.retain(|known| *known != lane);
-                }
+        if calls.numbers.is_empty() {
+            if let Some(turn) = self.lanes.remove(&lane).and_then(|calls| calls.turn) {
+                self.ready.remove(&turn);
             }
-            (false, true) if in_flight || !self.ready.contains(&lane) => self.ready.push_back(lane),
-            (false, _) => {}
+        } else if first {
+            self.mark_ready(lane);
         }
     }
 
@@ -99,12 +111,35 @@ mod tests {
         assert_eq!([lanes.next_ready(), lanes.next_ready(), lanes.next_ready()], [Some(1), Some(4), None]);
         lanes.mark_ready(two);
         lanes.mark_next(one);
+        lanes.mark_ready(one);
         assert_eq!([lanes.next_ready(), lanes.next_ready(), lanes.next_ready()], [Some(1), Some(4), None]);
-        lanes.remove(one, 1, 10, true);
-        lanes.remove(one, 3, 10, false);
+        lanes.remove(one, 1, 10);
+        lanes.remove(one, 3, 10);
         assert_eq!([lanes.next_ready(), lanes.next_ready()], [Some(2), None]);
-        lanes.remove(one, 2, 10, true);
-        lanes.remove(two, 4, 10, true);
+        lanes.remove(one, 2, 10);
+        lanes.remove(one, 2, 10);
+        lanes.remove(two, 4, 10);
         assert!(lanes.is_empty() && !lanes.has_ready());
+    }
+
+    /// A call that waits to be retried keeps its lane from being ready; the next one takes its place if it fails.
+    #[test]
+    fn removing_calls_that_are_not_in_flight() {
+        let mut slots: Slots<ClientKey, ()> = Slots::new();
+        let [one, two] = [(); 2].map(|()| (slots.insert(()), 0));
+        let mut lanes = Lanes::default();
+        for (number, lane) in [(1, one), (2, two), (3, one)] {
+            lanes.push(lane, number, 10);
+        }
+        lanes.remove(one, 1, 10);
+        assert_eq!([lanes.next_ready(), lanes.next_ready(), lanes.next_ready()], [Some(3), Some(2), None]);
+        lanes.push(one, 4, 10);
+        assert_eq!(lanes.next_ready(), None, "3 waits to be retried");
+        lanes.remove(one, 3, 10);
+        assert_eq!([lanes.next_ready(), lanes.next_ready()], [Some(4), None]);
+        lanes.mark_ready(one);
+        lanes.remove(one, 4, 10);
+        lanes.remove(two, 2, 10);
+        assert!(lanes.is_empty());
     }
 }

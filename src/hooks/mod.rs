@@ -3,7 +3,7 @@
 //! [`Hooks`] encodes the calls, queues them, and keeps for each the session that waits for the answer. It has no
 //! socket: the server takes calls from [`Hooks::poll_send`], sends them, and reports the response or the [`AttemptError`].
 //! Calls of one [`Lane`] (a client in a namespace) are sent one after the other, in order. Lanes take turns. The queue
-//! is bounded in calls and bytes, for each lane and in all.
+//! is bounded in calls and bytes, for each lane and in all; the bytes include all that is kept for a call.
 
 pub mod answer;
 pub mod body;

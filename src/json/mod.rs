@@ -9,6 +9,6 @@ pub mod text;
 pub use self::{
     depth::is_too_deep,
     object::ObjectWriter,
-    raw::{Object, array_items, comma_list, scalar},
+    raw::{Object, all_fields, array_items, comma_list, scalar},
     text::{quote, to_text, write_string, write_strings},
 };

@@ -6,7 +6,7 @@ pub mod links;
 use core::time::Duration;
 use std::{io, net::SocketAddr};
 
-use log::{debug, error, info};
+use log::{debug, error, info, warn};
 use mio::{
     Token,
     event::Event,
@@ -36,9 +36,9 @@ impl Server {
         self.hooks.idle_deadline().min(calls)
     }
 
-    /// Queues the calls of this turn, and sends all that may be sent now.
+    /// Answers the calls of this turn that failed at once, and sends all that may be sent now.
     pub(super) fn pump_hooks(&mut self) {
-        let failed = self.hub.hooks.submit(self.now.time);
+        let failed = self.hub.hooks.take_failed();
         self.finish_calls(failed);
         if self.hub.hooks.is_empty() {
             return;
@@ -163,8 +163,17 @@ impl Server {
             Some(None) => info!("hooks: the backend answers again"),
             None => {}
         }
+        match self.hub.hooks.poll_overload_change() {
+            Some(true) => warn!(
+                "hooks: too many calls wait for the backend: further ones are dropped; make the backend faster, or \
+                 raise hooks.queue"
+            ),
+            Some(false) => info!("hooks: the queue of calls is half empty again"),
+            None => {}
+        }
         let (calls, stats) = (self.hub.hooks.stats(), &mut self.hub.state.stats);
-        (stats.hook_calls, stats.hook_retries, stats.hook_failures) = (calls.sent, calls.retried, calls.failed);
+        (stats.hook_calls, stats.hook_retries) = (calls.sent, calls.retried);
+        (stats.hook_failures, stats.hook_dropped) = (calls.failed, calls.dropped);
     }
 
     /// Fails calls that have timed out, and closes connections that were idle for too long.

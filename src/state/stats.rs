@@ -62,6 +62,8 @@ counters! {
     hook_retries
     /// Calls to the backend that got no usable answer, after all retries.
     hook_failures
+    /// Calls to the backend that were dropped because too many were waiting. They count as failures as well.
+    hook_dropped
     /// Messages and commands for other relays.
     redis_published
     /// Messages and commands for other relays that were dropped: Redis was unreachable for too long, or the queue was

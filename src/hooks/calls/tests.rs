@@ -59,7 +59,7 @@ fn at(millis: u64) -> Time {
 
 /// The bodies of the calls that are sent now, with their numbers.
 fn sent(hooks: &mut Hooks, now: Time) -> Vec<(u64, Value)> {
-    assert_eq!(hooks.submit(now), []);
+    assert_eq!(hooks.take_failed(), []);
     let body = |call: &Call| {
         let body: Value = serde_json::from_str(&call.body).unwrap();
         assert_eq!((body["id"].as_str(), body["event"].as_str()), (Some(&*call.id), Some(call.kind.name())));
@@ -167,7 +167,7 @@ fn health_changes_are_reported_once() {
     assert_eq!((hooks.stats().sent, hooks.stats().failed), (5, 5));
     // Calls fail at once, until another backend is configured.
     assert!(hooks.message(&mut state, session, &event));
-    assert_eq!(hooks.submit(at(1))[0].result, Err(Failure::Timeout));
+    assert_eq!(hooks.take_failed()[0].result, Err(Failure::Timeout));
     hooks.configure(&config(URL, &["connect"]).hooks);
     assert_eq!(hooks.poll_health_change(), None, "the URL stayed");
     hooks.configure(&config("http://127.0.0.1:10/", &["message"]).hooks);

@@ -23,7 +23,7 @@ fn lanes<const N: usize>() -> [Lane; N] {
 }
 
 fn call(number: u64, lane: Lane, kind: Kind) -> Call {
-    Call { number, lane, kind, id: number.to_string().into(), body: "{}".into() }
+    Call { number, lane, kind, id: number.to_string().into(), body: "{}".into(), extra: 0 }
 }
 
 fn sent(dispatcher: &mut Dispatcher, now: Time) -> Vec<u64> {
@@ -199,6 +199,73 @@ fn a_backend_that_is_down_is_left_alone() {
     assert!(hooks.is_empty() && hooks.lanes.is_empty());
 }
 
+/// The backend hangs once, with many calls in flight, and is well again. It is tested after the first pause: the calls
+/// that were in flight are one failure, whenever they end.
+#[test]
+fn a_hiccup_costs_one_pause() {
+    for in_flight in [4, 5, 10, 32] {
+        for at_once in [true, false] {
+            let mut hooks = dispatcher();
+            let all: [Lane; 32] = lanes();
+            for number in 0..in_flight {
+                hooks.submit(call(number, all[number as usize], Kind::Message), at(0)).unwrap();
+            }
+            assert_eq!(sent(&mut hooks, at(0)).len() as u64, in_flight);
+            let fail = |hooks: &mut Dispatcher, numbers: core::ops::Range<u64>, now| {
+                numbers.for_each(|number| drop(hooks.handle_attempt_error(number, AttemptError::Timeout, now)));
+            };
+            // Five of them open the breaker. The others fail at the same time, or much later.
+            let first = in_flight.min(5);
+            fail(&mut hooks, 0..if at_once { in_flight } else { first }, at(3000));
+            let mut refused = 0;
+            let mut now = 3000;
+            while hooks.submit(call(100 + now, all[0], Kind::Message), at(now)).is_err() {
+                (refused, now) = (refused + 1, now + 100);
+            }
+            assert!(refused <= 15, "{in_flight} in flight: {refused} of one call every 100 ms were refused");
+            assert_eq!(refused > 0, in_flight >= 5, "{in_flight} in flight");
+            // The test is sent although others still hang.
+            assert_eq!(sent(&mut hooks, at(now)), [100 + now], "{in_flight} in flight");
+            assert_eq!(hooks.handle_response(100 + now, ok(), at(now)).len(), 1);
+            if !at_once {
+                fail(&mut hooks, first..in_flight, at(now + 10));
+            }
+            assert_eq!(hooks.health(), &Health::Fine, "{in_flight} in flight");
+            hooks.submit(call(5000, all[0], Kind::Message), at(now + 20)).unwrap();
+            assert_eq!(sent(&mut hooks, at(now + 20)), [5000]);
+            hooks.handle_response(5000, ok(), at(now + 20));
+            assert!(hooks.is_empty() && hooks.sent.is_empty() && hooks.lanes.is_empty(), "{in_flight} in flight");
+        }
+    }
+}
+
+/// A call that was sent before the breaker opened may fail while the test is in flight: the test decides.
+#[test]
+fn the_test_decides() {
+    let mut hooks = dispatcher();
+    let all: [Lane; 8] = lanes();
+    for number in 0..7 {
+        hooks.submit(call(number, all[number as usize], Kind::Message), at(0)).unwrap();
+    }
+    assert_eq!(sent(&mut hooks, at(0)).len(), 7);
+    (0..5).for_each(|number| drop(hooks.handle_attempt_error(number, AttemptError::Timeout, at(0))));
+    let until = hooks.breaker.open_until().unwrap();
+    hooks.submit(call(10, all[7], Kind::Message), until).unwrap();
+    assert_eq!(sent(&mut hooks, until), [10]);
+    hooks.handle_attempt_error(5, AttemptError::Timeout, until);
+    assert_eq!(hooks.breaker.open_until(), Some(until), "that call is no test");
+    assert!(hooks.submit(call(11, all[0], Kind::Message), until).is_err(), "and the test is still in flight");
+    // The test failed on a connection that the backend had just closed: it is repeated at once.
+    hooks.handle_attempt_error(10, AttemptError::Stale, until);
+    assert_eq!(sent(&mut hooks, until), [10]);
+    hooks.handle_attempt_error(10, AttemptError::Timeout, until);
+    let next = hooks.breaker.open_until().unwrap();
+    assert!((1000..=3000).contains(&next.since(until).as_millis()), "the second pause");
+    hooks.handle_attempt_error(6, AttemptError::Timeout, until);
+    assert_eq!(hooks.breaker.open_until(), Some(next));
+    assert!(hooks.is_empty() && hooks.lanes.is_empty() && hooks.overdue.is_empty());
+}
+
 /// A client that provokes errors does not open the breaker for others.
 #[test]
 fn a_backend_that_says_no_is_alive() {
@@ -238,6 +305,69 @@ fn bytes_are_bounded() {
         .filter(|number| hooks.submit(large(*number, all[*number as usize - 10], Kind::Message), at(0)).is_ok())
         .count();
     assert!((60..68).contains(&(taken + 4)), "{taken}");
+}
+
+/// Disconnects count as well, and all that is kept for a call.
+#[test]
+fn no_kind_of_call_exceeds_the_bytes() {
+    for kind in [Kind::Connect, Kind::Message, Kind::Disconnect] {
+        let mut hooks = dispatcher();
+        hooks.configure(Duration::from_secs(3), 10_000_000);
+        let all: [Lane; 100] = lanes();
+        let large =
+            |number: u64| Call { extra: 500_000, body: "x".repeat(500_000).into(), ..call(number, all[0], kind) };
+        let submit = |number: u64| Call { lane: all[number as usize], ..large(number) };
+        let taken = (0..100).filter(|number| hooks.submit(submit(*number), at(0)).is_ok()).count() as u64;
+        assert!((60..=67).contains(&taken) && hooks.bytes <= MOST_BYTES, "{kind:?}: {taken}");
+        assert_eq!((hooks.stats.dropped, hooks.is_overloaded()), (100 - taken, true));
+        let mut answered = 0;
+        while hooks.is_overloaded() {
+            for number in sent(&mut hooks, at(0)) {
+                hooks.handle_response(number, ok(), at(0));
+                answered += 1;
+            }
+        }
+        assert!((taken / 3..taken).contains(&answered), "{kind:?}: half empty after {answered} of {taken}");
+        assert!(hooks.submit(submit(0), at(0)).is_ok());
+    }
+    // Small ones, too: each takes memory besides its texts.
+    let mut hooks = dispatcher();
+    hooks.configure(Duration::from_secs(3), 10_000_000);
+    let [lane] = lanes();
+    let taken = (0..200_000).take_while(|number| hooks.submit(call(*number, lane, Kind::Disconnect), at(0)).is_ok());
+    assert!(taken.count() < 140_000);
+}
+
+/// The time to fail four times as many calls is about four times as long, not sixteen times.
+#[test]
+fn giving_up_many_calls_takes_time_for_each_once() {
+    let mut slots: Slots<ClientKey, ()> = Slots::new();
+    let all: Vec<Lane> = (0..4_000).map(|_| (slots.insert(()), 0)).collect();
+    let time = |count: u64| {
+        let run = || {
+            let mut hooks = dispatcher();
+            hooks.configure(Duration::from_secs(3), 1_000_000);
+            // In lanes of their own, and in lanes of ten calls; each tenth is a disconnect, which stays.
+            for number in 0..count {
+                let lane = if number % 2 == 0 { number } else { number / 10 };
+                let kind = if number % 10 == 9 { Kind::Disconnect } else { Kind::Message };
+                hooks.submit(call(number, all[lane as usize], kind), at(0)).unwrap();
+            }
+            let first = sent(&mut hooks, at(0));
+            let begin = std::time::Instant::now();
+            let finished: usize = first
+                .iter()
+                .map(|number| hooks.handle_attempt_error(*number, AttemptError::Timeout, at(0)).len())
+                .sum();
+            let took = begin.elapsed();
+            assert!(finished as u64 > count * 8 / 10 && hooks.len() as u64 >= count / 10, "{finished}");
+            took
+        };
+        // Each run is short, so that some run is not interrupted even on a busy machine.
+        (0..30).map(|_| run()).min().unwrap()
+    };
+    let (few, many) = (time(1_000), time(4_000));
+    assert!(many < few * 8, "{few:?} for 1,000 calls, {many:?} for 4,000");
 }
 
 /// While the breaker is open, no calls wait that could test the backend: once the pause is over, the next call does.
