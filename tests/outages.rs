@@ -277,6 +277,27 @@ fn assert_rewritten_soon(monitor: &mut Connection, start: &str) {
     }
 }
 
+/// Redis refuses writes, because its memory is full, but still publishes. Messages reach the other relay while sessions
+/// come and go; afterwards each session has one record.
+#[test]
+fn redis_refuses_writes_and_publishes() {
+    let redis = Redis::start();
+    let relays: [Relay; 2] = redis.relays("");
+    let mut members = relays.each_ref().map(|relay| relay.connect("room"));
+    wait_until(2, || redis.hash(ONLINE).len());
+    redis.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    for _ in 0..50 {
+        drop(relays[0].connect("room"));
+    }
+    wait_reason(&relays[0], "OOM");
+    let _stays = relays[0].connect("room");
+    publish(&relays[0], "full", 0..5);
+    members.iter_mut().for_each(|member| assert_eq!(read_to(member, "full", 4), (0..5).collect::<Vec<_>>()));
+    redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    wait_until(3, || redis.hash(ONLINE).len());
+    relays.iter().for_each(|relay| assert_eq!(relay.counter("redis_missed") + relay.counter("redis_dropped"), 0));
+}
+
 // Redis does not exist.
 
 #[test]

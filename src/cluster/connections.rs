@@ -213,7 +213,7 @@ impl Connections {
         let publication = matches!(tag, Tag::Publish(_));
         if let Reply::Error(why) = &reply {
             // Redis is starting or failing over. Treat it as unreachable until that has ended.
-            if ["LOADING", "MASTERDOWN", "TRYAGAIN"].iter().any(|word| why.starts_with(word)) {
+            if ["LOADING", "MASTERDOWN", "TRYAGAIN"].contains(&why.split(' ').next().unwrap_or_default()) {
                 return Err(Failure::Lost(why.clone()));
             }
             cx.state.stats.redis_errors += 1;

@@ -1,5 +1,7 @@
 //! Messages of other relays, old servers and backends on the common channel.
 
+use serde_json::{Value, value::RawValue};
+
 use super::{
     command::{Command, IncomingMessage},
     context::Context,
@@ -21,7 +23,7 @@ pub fn decode_message<'a>(
     fields: &Object<'a>,
     authentic: bool,
 ) -> Result<Option<Command<'a>>, Refused> {
-    if fields.get("sys_info").is_some_and(|mark| ["true", "1", "\"1\""].contains(&mark.get())) {
+    if fields.get("sys_info").is_some_and(|mark| is_set(mark)) {
         note_sys_info(cx, fields);
         return Ok(None);
     }
@@ -68,6 +70,16 @@ pub fn decode_message<'a>(
     }
     state.stats.redis_received += 1;
     Ok(Some(Command::Message(message)))
+}
+
+/// Whether a value is `true`, the number 1, or `"1"`.
+fn is_set(mark: &RawValue) -> bool {
+    match serde_json::from_str(mark.get()) {
+        Ok(Value::Bool(set)) => set,
+        Ok(Value::Number(number)) => number.as_f64() == Some(1.0),
+        Ok(Value::String(text)) => text == "1",
+        _ => false,
+    }
 }
 
 /// Checks a message's signature with the key of its source.
@@ -241,6 +253,18 @@ mod tests {
         assert_eq!(relay.refused(&wide), Refusal::TooLargeForRooms.text());
         let of_relay = wide.replace("}", r#","id":"1km9g41o7vkabc123","seq":1,"node":"abc123"}"#);
         assert!(relay.decode(&of_relay).is_some(), "the publishing relay has checked that");
+    }
+
+    /// It may be written with escapes, or in another form of the number.
+    #[test]
+    fn the_mark_of_a_log_line_is_parsed() {
+        let is_set = |json: &str| is_set(serde_json::from_str(json).unwrap());
+        for set in ["true", "1", "1.0", "1e0", r#""1""#, r#""\u0031""#] {
+            assert!(is_set(set), "{set}");
+        }
+        for other in ["false", "null", "0", "11", r#""true""#, r#""\"1\"""#, "[1]", r#"{"a":true}"#] {
+            assert!(!is_set(other), "{other}");
+        }
     }
 
     #[test]

@@ -39,6 +39,12 @@ impl Nodes {
             *last = number;
             return Some(missed);
         }
+        self.remember(node, number);
+        Some(0)
+    }
+
+    /// Remembers the number of a relay that has none.
+    fn remember(&mut self, node: &str, number: u64) {
         if self.last_numbers.len() >= MOST_NODES {
             let alive = &self.alive;
             self.last_numbers.retain(|node, _| alive.contains(node));
@@ -47,7 +53,6 @@ impl Nodes {
             }
         }
         self.last_numbers.insert(node.into(), number);
-        Some(0)
     }
 
     /// Handles the `hello` of a relay. `last` is the number of its last publication. Returns how many of its
@@ -63,7 +68,7 @@ impl Nodes {
                 *number = last;
             }
             Some(_) => {}
-            None => drop(self.last_numbers.insert(node.into(), last)),
+            None => self.remember(node, last),
         }
         self.alive.insert(node.into());
         self.greeted.insert(node.into());
@@ -123,6 +128,13 @@ mod tests {
             nodes.greet(&number.to_string(), 3);
         }
         assert_eq!(nodes.greeted.len(), MOST_NODES);
+        for round in 0..10 {
+            nodes.greeted.clear();
+            for number in 0..MOST_NODES {
+                nodes.greet(&format!("{round}-{number}"), 3);
+            }
+        }
+        assert!(nodes.last_numbers.len() <= MOST_NODES, "{}", nodes.last_numbers.len());
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct RecordWriter {
     removing: Vec<Removed>,
     /// Whether one of the writes was refused.
     refused: bool,
+    /// Whether the last complete batch was refused.
+    last_refused: bool,
     next: Time,
 }
 
@@ -40,6 +42,11 @@ impl RecordWriter {
     /// Whether everything that was sent is confirmed.
     pub fn is_idle(&self) -> bool {
         self.unconfirmed == 0
+    }
+
+    /// Whether Redis took the last complete batch.
+    pub fn accepts_writes(&self) -> bool {
+        !self.last_refused
     }
 
     /// When the next batch is due.
@@ -126,6 +133,7 @@ impl RecordWriter {
         }
         let removing = mem::take(&mut self.removing);
         let refused = mem::take(&mut self.refused);
+        self.last_refused = refused;
         if refused {
             cx.shared.records.remove_again(removing);
             self.next = cx.state.now.time.after(pause);

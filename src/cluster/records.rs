@@ -19,7 +19,9 @@ use crate::{
 #[derive(Default)]
 pub struct Records {
     on: bool,
-    removed: Vec<Removed>,
+    removed: VecDeque<Removed>,
+    /// Whether removals were dropped because too many waited.
+    overflowed: bool,
     /// By tenant and username.
     logins_by_user: BTreeMap<(TenantId, Box<str>), u64>,
     logins: u64,
@@ -58,12 +60,28 @@ impl Records {
 
     /// Whether there is something to write.
     pub fn has_changes(&self, state: &State) -> bool {
-        !state.changed.is_empty() || !self.removed.is_empty() || self.logins > 0 || self.messages > 0
+        let counted = self.logins > 0 || self.messages > 0 || !self.logins_by_user.is_empty();
+        !state.changed.is_empty() || !self.removed.is_empty() || counted
     }
 
     /// Queues the removal of records again, because it is unknown whether they were removed.
     pub fn remove_again(&mut self, removed: Vec<Removed>) {
-        self.removed.extend(removed);
+        removed.into_iter().for_each(|record| self.remove(record));
+    }
+
+    /// Queues the removal of a record. If too many are queued, because Redis refuses writes, all of them are dropped:
+    /// the next review of this relay's records finds those that belong to no session.
+    fn remove(&mut self, record: Removed) {
+        if self.removed.len() >= MOST_REMOVED {
+            self.removed = VecDeque::new();
+            self.overflowed = true;
+        }
+        self.removed.push_back(record);
+    }
+
+    /// Whether removals were dropped since the last call of this method, so that a review must find these records.
+    pub fn take_overflow(&mut self) -> bool {
+        mem::take(&mut self.overflowed)
     }
 
     /// Counts a message that this relay received.
@@ -87,7 +105,7 @@ impl Records {
         let Some(session) = state.sessions.get_mut(key) else { return };
         if matches!(mem::take(&mut session.record), RecordState::Written | RecordState::Stale) && self.on {
             let source = state.tenants[session.tenant.index()].name.clone();
-            self.removed.push((source, state.sids.socket(key).into()));
+            self.remove((source, state.sids.socket(key).into()));
         }
     }
 
@@ -108,7 +126,7 @@ impl Records {
         let removed = self.removed.len().min(most);
         batch.removed = self.removed.drain(..removed).collect();
         let name = |tenant: TenantId| state.tenants[tenant.index()].name.clone();
-        let logins = mem::take(&mut self.logins_by_user).into_iter();
+        let logins = core::iter::from_fn(|| self.logins_by_user.pop_first()).take(most);
         batch.logins_by_user = logins.map(|((tenant, user), count)| (name(tenant), user, count)).collect();
         batch.logins = mem::take(&mut self.logins);
         batch.messages = mem::take(&mut self.messages);
@@ -125,7 +143,7 @@ impl Records {
     /// session keeps whether Redis has a record of it.
     pub fn disconnect(&mut self, state: &mut State, removed: Vec<Removed>) {
         state.track_changes(false);
-        self.removed.extend(removed);
+        self.remove_again(removed);
         let changed: VecDeque<SessionKey> = mem::take(&mut state.changed);
         for key in changed {
             if let Some(session) = state.sessions.get_mut(key) {
@@ -202,6 +220,8 @@ pub fn sessions_everywhere<'a>(state: &State, counted: impl Iterator<Item = (&'a
 
 /// The most usernames whose login counts are kept until they are written.
 const MOST_NAMES: usize = 10_000;
+/// The most removals that wait to be written: about 10 MB.
+const MOST_REMOVED: usize = 100_000;
 
 #[cfg(test)]
 mod tests {
@@ -264,6 +284,57 @@ mod tests {
         assert!(records.has_changes(&state));
         records.switch(false, &mut state);
         assert!(!records.has_changes(&state));
+    }
+
+    /// Redis takes no record for a long time, while sessions come and go.
+    #[test]
+    fn what_waits_to_be_written_is_bounded() {
+        let (mut state, mut records) = (testing::state(), Records::default());
+        records.switch(true, &mut state);
+        Records::connect(&mut state);
+        let stays = [(); 10].map(|()| testing::session(&mut state, "demo", "1", "r"));
+        let mut most = 0;
+        for round in 0..3 * MOST_REMOVED {
+            let key = testing::session(&mut state, "demo", "1", "r,s");
+            records.session_started(&mut state, key);
+            // Some are written before they end, but nothing is ever confirmed.
+            if round % 2 == 0 {
+                assert_eq!(state.changed.pop_back(), Some(key));
+                state.sessions.get_mut(key).unwrap().record = RecordState::Written;
+            }
+            records.session_ending(&mut state, key);
+            state.remove_session(key);
+            most = most.max(state.changed.len());
+            if round % 1000 == 0 {
+                let batch = records.take_batch(&mut state, SELF, 20, Now::default());
+                records.remove_again(batch.removed);
+                Records::write_all(&mut state);
+            }
+        }
+        assert!(most < 3000, "{most} changes were queued");
+        assert!(records.removed.len() <= MOST_REMOVED && records.logins_by_user.len() == 1);
+        assert!(records.take_overflow() && !records.take_overflow(), "a review must find the others");
+        Records::write_all(&mut state);
+        let mut written = Vec::new();
+        while records.has_changes(&state) {
+            written.extend(records.take_batch(&mut state, SELF, 200, Now::default()).written);
+        }
+        assert_eq!(written.len(), stays.len(), "each session once");
+    }
+
+    #[test]
+    fn login_counts_are_written_in_parts() {
+        let (mut state, mut records) = (testing::state(), Records::default());
+        records.switch(true, &mut state);
+        let tenant = state.known_tenant("demo").unwrap();
+        for number in 0..25 {
+            records.logins_by_user.insert((tenant, number.to_string().into()), 1);
+        }
+        let mut parts = Vec::new();
+        while records.has_changes(&state) {
+            parts.push(records.take_batch(&mut state, SELF, 10, Now::default()).logins_by_user.len());
+        }
+        assert_eq!(parts, [10, 10, 5]);
     }
 
     #[test]

@@ -143,12 +143,17 @@ impl Upkeep {
                 }
             }
         }
-        if self.next_review <= now {
+        if self.next_review <= now || self.needs_review(cx) {
             self.next_review = now.after(RENEWAL);
             self.cleanup.start(self.node.clone(), cx.state.source_names(), link, now);
         }
         self.liveness.look(link, now);
         self.dates.look(link, cx.state);
+    }
+
+    /// Whether the removal of records was given up while Redis refused writes, and Redis takes writes again.
+    fn needs_review(&self, cx: &mut Context<'_>) -> bool {
+        self.writer.accepts_writes() && cx.shared.records.take_overflow()
     }
 
     /// Handles a reply to one of its commands.

@@ -68,6 +68,9 @@ impl UserLookups {
             return None;
         }
         let (query, _) = self.open.remove(&number)?;
+        if self.due.len() > 2 * self.open.len() + 64 {
+            self.due.retain(|(_, number)| self.open.contains_key(number));
+        }
         while self.due.front().is_some_and(|(_, number)| !self.open.contains_key(number)) {
             self.due.pop_front();
         }

@@ -118,7 +118,8 @@ fn find_bytes(json: &str) -> Option<usize> {
 /// most [`MAX_ATTACHMENTS`]. Arguments are returned verbatim if they have no binary data, are invalid, or already have
 /// placeholders.
 pub fn unpack_arguments(args: &str) -> (Cow<'_, str>, Vec<Vec<u8>>) {
-    if !args.contains("\"_base64\"") {
+    // Only a key with this name matters, which may be escaped: without either, parsing would find none.
+    if !args.contains("_base64") && !args.contains("\\u00") {
         return (args.into(), Vec::new());
     }
     let Ok(mut values) = serde_json::from_str::<Vec<Value>>(&format!("[{args}]")) else {
@@ -130,6 +131,9 @@ pub fn unpack_arguments(args: &str) -> (Cow<'_, str>, Vec<Vec<u8>>) {
     }
     let mut attachments = Vec::new();
     values.iter_mut().for_each(|value| take_bytes(value, &mut attachments));
+    if attachments.is_empty() {
+        return (args.into(), attachments);
+    }
     let list: Vec<String> = values.iter().map(to_text).collect();
     (list.join(",").into(), attachments)
 }
@@ -171,6 +175,21 @@ mod tests {
         let expected = "[{\"_placeholder\":true,\"num\":0}],{\"_base64\":\"%\"},{\"_base64\":\"AA==\",\"x\":1}";
         let parse = |text: &str| serde_json::from_str::<Value>(&format!("[{text}]")).unwrap();
         assert_eq!((parse(&args), bytes), (parse(expected), vec![vec![0, 255]]));
+    }
+
+    /// The key decides, not the text: it may be escaped, and the word may be elsewhere.
+    #[test]
+    fn bytes_are_found_by_their_key() {
+        let (args, bytes) = unpack_arguments(r#"{"\u005fbase64":"AP8="}"#);
+        assert_eq!((&*args, bytes), (r#"{"_placeholder":true,"num":0}"#, vec![vec![0, 255]]));
+        for verbatim in [
+            r#"{"b":"_base64", "a":1.0}"#,
+            r#"{"b":"\"_base64\":\"AP8=\"", "a":1.0}"#,
+            r#"{"b":"\u00e9", "a":1.0}"#,
+            r#"{"_base64":["AP8="], "a":1.0}"#,
+        ] {
+            assert_eq!(unpack_arguments(verbatim), (verbatim.into(), vec![]), "{verbatim}");
+        }
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl State {
     pub fn user_of(&self, key: SessionKey) -> &str {
         let Some(session) = self.sessions.get(key) else { return "" };
         let users = self.namespaces[session.namespace as usize].users.as_ref();
-        users.and_then(|users| users.of.get(&key)).map_or(session.identity.userid(), |(_, name)| name)
+        users.and_then(|users| users.user(key)).unwrap_or(session.identity.userid())
     }
 
     /// The sessions of a user in a namespace, in no particular order. Without a user index all sessions are visited.

@@ -45,6 +45,11 @@ impl State {
     /// Removes a session from the room at `slot` of its list. The last room of the list moves to `slot`, and the last
     /// member of the room moves to the freed place; the references to both are updated. `slot` must be in the list.
     pub fn leave_slot(&mut self, key: SessionKey, slot: usize) {
+        self.take_from_room(key, slot);
+        self.mark_changed(key);
+    }
+
+    fn take_from_room(&mut self, key: SessionKey, slot: usize) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Membership { room, place } = session.rooms.swap_remove(slot);
         let table = &mut self.tenants[session.tenant.index()].rooms[session.namespace as usize];
@@ -56,14 +61,14 @@ impl State {
         {
             other.rooms[moved.slot as usize].place = place;
         }
-        self.mark_changed(key);
     }
 
     /// Removes a session from its rooms, from the user index, and from the table of sessions. The caller must remove it
     /// from its client's list.
     pub fn remove_session(&mut self, key: SessionKey) {
         while let Some(last) = self.sessions.get(key).and_then(|session| session.rooms.len().checked_sub(1)) {
-            self.leave_slot(key, last);
+            // Its record is removed, not changed.
+            self.take_from_room(key, last);
         }
         let Some(session) = self.sessions.remove(key) else { return };
         if let Some(users) = &mut self.namespaces[session.namespace as usize].users {
@@ -88,9 +93,18 @@ impl State {
             RecordState::Written => RecordState::Stale,
             RecordState::Queued | RecordState::Stale => return,
         };
+        // Sessions that have ended stay in the queue until it is taken. While Redis refuses records it is taken slowly,
+        // so it must not grow with every session that comes and goes.
+        if self.changed.len() >= 2 * self.sessions.len() + MIN_CHANGED {
+            let sessions = &self.sessions;
+            self.changed.retain(|key| sessions.get(*key).is_some());
+        }
         self.changed.push_back(key);
     }
 }
+
+/// Queued changes below which those of ended sessions are kept.
+const MIN_CHANGED: usize = 1000;
 
 #[cfg(test)]
 mod tests {
