@@ -20,7 +20,12 @@ use std::{
 };
 
 use engineio::{Polling, json, send_bytes, websocket};
-use relay::sign::hmac_hex;
+use relay::{
+    clock::Time,
+    hooks::{self, AttemptError, Kind, Lane, dispatcher::Dispatcher},
+    key::{ClientKey, Slots},
+    sign::hmac_hex,
+};
 use serde_json::{Value, json};
 use support::{Client, Relay, TOKEN, temp_file, wait_for};
 
@@ -567,6 +572,37 @@ fn a_hiccup_of_the_backend() {
     // The first call after the pause is the test, and it is answered.
     assert_eq!(backend.calls("message").len(), 33, "after {refused} refusals");
     assert_eq!(relay.get("/healthz").json()["hooks"]["status"], "ok");
+}
+
+/// The time to fail four times as many calls is about four times as long, not sixteen times. This needs no relay.
+#[test]
+fn giving_up_many_calls_takes_time_for_each_once() {
+    let mut slots: Slots<ClientKey, ()> = Slots::new();
+    let all: Vec<Lane> = (0..4_000).map(|_| (slots.insert(()), 0)).collect();
+    let time = |count: u64| {
+        let run = || {
+            let mut calls = Dispatcher::default();
+            calls.configure(Duration::from_secs(3), 1_000_000);
+            // In lanes of their own, and in lanes of ten calls; each tenth is a disconnect, which stays.
+            for number in 0..count {
+                let lane = all[if number % 2 == 0 { number } else { number / 10 } as usize];
+                let kind = if number % 10 == 9 { Kind::Disconnect } else { Kind::Message };
+                let call = hooks::Call { number, lane, kind, id: "".into(), body: "{}".into(), extra: 0 };
+                calls.submit(call, Time::START).unwrap();
+            }
+            let sent: Vec<u64> = std::iter::from_fn(|| calls.poll_send(Time::START).map(|call| call.number)).collect();
+            let begin = Instant::now();
+            let fail = |number| calls.handle_attempt_error(number, AttemptError::Timeout, Time::START).len();
+            let finished: usize = sent.into_iter().map(fail).sum();
+            let took = begin.elapsed();
+            assert!(finished as u64 > count * 8 / 10 && calls.len() as u64 >= count / 10, "{finished}");
+            took
+        };
+        // Each run is short, so that some run is not interrupted even on a busy machine.
+        (0..30).map(|_| run()).min().unwrap()
+    };
+    let (few, many) = (time(1_000), time(4_000));
+    assert!(many < few * 8, "{few:?} for 1,000 calls, {many:?} for 4,000");
 }
 
 #[test]

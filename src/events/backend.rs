@@ -74,10 +74,8 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
     // joins only those in the backend's answer.
     let config = &hub.state.namespaces[lane.1 as usize].config;
     let uses_rooms = config.auth == Auth::Sign || config.join;
-    for room in rooms.iter().filter(|_| uses_rooms) {
-        if let Ok(list) = Rooms::parse(room, room.len(), 1) {
-            list.iter().for_each(|room| hub.state.join(key, room));
-        }
+    if let (true, Ok(list)) = (uses_rooms, Rooms::parse(&rooms.join(","), usize::MAX, 0)) {
+        hub.state.join_all(key, &list, usize::MAX);
     }
     hub.complete_login(key, &userid, now);
     match hub.state.sessions.get(key).map(|session| session.form) {
@@ -122,20 +120,14 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, now: Now
 
 /// Applies an answer to the session that the call was about.
 fn apply(hub: &mut Hub, key: SessionKey, answer: &Answer<'_>, now: Now) {
-    for room in &answer.leave {
-        if let Ok(list) = Rooms::parse(room, room.len(), 0) {
-            list.iter().for_each(|room| hub.state.leave(key, room));
-        }
+    if let Ok(list) = Rooms::parse(&answer.leave.join(","), usize::MAX, 0) {
+        hub.state.leave_all(key, &list);
     }
-    let limits = hub.config().limits.clone();
-    for room in &answer.join {
-        let Ok(list) = Rooms::parse(room, limits.room_id as usize, 0) else { continue };
-        for room in list.iter() {
-            let count = hub.state.sessions.get(key).map_or(0, |session| session.rooms.len() as u64);
-            if count < limits.rooms_per_session {
-                hub.state.join(key, room);
-            }
-        }
+    let (longest, most) = (hub.config().limits.room_id as usize, hub.config().limits.rooms_per_session as usize);
+    let valid = |list: &&String| Rooms::parse(list, longest, 0).is_ok();
+    let join: Vec<&str> = answer.join.iter().filter(valid).map(String::as_str).collect();
+    if let Ok(list) = Rooms::parse(&join.join(","), longest, 0) {
+        hub.state.join_all(key, &list, most);
     }
     for emit in &answer.emit {
         apply_emit(hub, key, emit);

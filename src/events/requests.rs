@@ -68,16 +68,18 @@ pub fn change_rooms(
     }
     let max = hub.config().limits.rooms_per_session as usize;
     let table = &hub.state.tenants[tenant.index()].rooms[session.namespace as usize];
-    let is_in =
-        |room: &str| table.find(room).is_some_and(|index| session.rooms.iter().any(|place| place.room == index));
+    let joined = hub.state.joined(session);
+    let is_in = |room: &str| table.find(room).is_some_and(|index| joined.contains(&index));
     let mut new: Vec<&str> = rooms.iter().map(RoomId::as_str).filter(|room| !is_in(room)).collect();
     new.sort_unstable();
     new.dedup();
     if join && session.rooms.len() + new.len() > max {
         return Err(Refusal::RoomsTooMany(max));
     }
-    for room in rooms.iter() {
-        if join { hub.state.join(key, room) } else { hub.state.leave(key, room) }
+    if join {
+        hub.state.join_all(key, &rooms, max)
+    } else {
+        hub.state.leave_all(key, &rooms)
     }
     Ok("\"\"".into())
 }

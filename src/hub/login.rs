@@ -113,8 +113,8 @@ impl Hub {
             self.hooks.connect(&mut self.state, session, rooms.as_ref(), query, auth);
             return Ok(session);
         }
-        for room in rooms.iter().flat_map(Rooms::iter) {
-            self.state.join(session, room);
+        if let Some(rooms) = &rooms {
+            self.state.join_all(session, rooms, usize::MAX);
         }
         self.complete_login(session, login.userid, now);
         Ok(session)

@@ -1,14 +1,17 @@
 //! Joining and leaving rooms.
 
-use std::rc::Rc;
+use std::{collections::HashSet, rc::Rc};
 
 use super::{
     record::RecordState,
     registry::State,
-    room::Member,
+    room::{Member, RoomIndex},
     session::{Membership, Session},
 };
-use crate::{key::SessionKey, names::RoomId};
+use crate::{
+    key::SessionKey,
+    names::{RoomId, Rooms},
+};
 
 impl State {
     /// The names of a session's rooms.
@@ -19,17 +22,65 @@ impl State {
 
     /// Adds a session to a room. Does nothing if it is a member already.
     pub fn join(&mut self, key: SessionKey, room: RoomId<'_>) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let table = &mut self.tenants[session.tenant.index()].rooms[session.namespace as usize];
+        let Some(session) = self.sessions.get(key) else { return };
+        let table = &self.tenants[session.tenant.index()].rooms[session.namespace as usize];
         let known = table.find(room.as_str());
-        if known.is_some_and(|index| session.rooms.iter().any(|membership| membership.room == index)) {
-            return;
+        if known.is_none_or(|index| session.rooms.iter().all(|membership| membership.room != index)) {
+            self.add_to_room(key, room);
         }
+    }
+
+    /// Adds a session to several rooms, until it is in `most` rooms. For many rooms this is faster than
+    /// [`State::join`], which visits all rooms of the session.
+    pub fn join_all(&mut self, key: SessionKey, rooms: &Rooms<'_>, most: usize) {
+        let Some(session) = self.sessions.get(key) else { return };
+        if session.rooms.len() + rooms.iter().len() <= FEW_ROOMS.min(most) {
+            return rooms.iter().for_each(|room| self.join(key, room));
+        }
+        let mut joined = self.joined(session);
+        for room in rooms.iter() {
+            if joined.len() >= most {
+                return;
+            }
+            if self.find_room(key, room).is_none_or(|index| !joined.contains(&index)) {
+                joined.extend(self.add_to_room(key, room));
+            }
+        }
+    }
+
+    /// Removes a session from several rooms. For many rooms this is faster than [`State::leave`].
+    pub fn leave_all(&mut self, key: SessionKey, rooms: &Rooms<'_>) {
+        let Some(session) = self.sessions.get(key) else { return };
+        if rooms.iter().len() <= FEW_ROOMS || session.rooms.len() <= FEW_ROOMS {
+            return rooms.iter().for_each(|room| self.leave(key, room));
+        }
+        let left: HashSet<RoomIndex> = rooms.iter().filter_map(|room| self.find_room(key, room)).collect();
+        // From the last one: the room that moves to a free place was visited before.
+        let slots = session.rooms.iter().enumerate().rev().filter(|(_, membership)| left.contains(&membership.room));
+        let slots: Vec<usize> = slots.map(|(slot, _)| slot).collect();
+        slots.into_iter().for_each(|slot| self.leave_slot(key, slot));
+    }
+
+    /// The rooms of a session, as a set.
+    pub fn joined(&self, session: &Session) -> HashSet<RoomIndex> {
+        session.rooms.iter().map(|membership| membership.room).collect()
+    }
+
+    fn find_room(&self, key: SessionKey, room: RoomId<'_>) -> Option<RoomIndex> {
+        let session = self.sessions.get(key)?;
+        self.tenants[session.tenant.index()].rooms[session.namespace as usize].find(room.as_str())
+    }
+
+    /// Adds a session to a room of which it is not a member.
+    fn add_to_room(&mut self, key: SessionKey, room: RoomId<'_>) -> Option<RoomIndex> {
+        let session = self.sessions.get_mut(key)?;
+        let table = &mut self.tenants[session.tenant.index()].rooms[session.namespace as usize];
         let slot = u16::try_from(session.rooms.len()).expect("limits.rooms_per_session is at most 65,535");
         let (room, place) =
             table.join(room.as_str(), Member { client: session.client, session: key, slot, form: session.form });
         session.rooms.push(Membership { room, place });
         self.mark_changed(key);
+        Some(room)
     }
 
     /// Removes a session from a room. Does nothing if it is not a member.
@@ -105,14 +156,13 @@ impl State {
 
 /// Queued changes below which those of ended sessions are kept.
 const MIN_CHANGED: usize = 1000;
+/// Rooms that are compared one by one.
+const FEW_ROOMS: usize = 32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        names::Rooms,
-        state::testing::{CONFIG, Login, join, session, state},
-    };
+    use crate::state::testing::{CONFIG, Login, join, session, state};
 
     fn leave(state: &mut State, key: SessionKey, room: &str) {
         Rooms::parse(room, 128, 0).unwrap().iter().for_each(|room| state.leave(key, room));
@@ -146,6 +196,57 @@ mod tests {
         let names = keys.map(|key| state.room_names(state.sessions.get(key).unwrap()).join(","));
         assert_eq!(names, ["b", "c", "c,b"]);
         assert_eq!(state.room_count(), 2, "a room without members is removed");
+    }
+
+    #[test]
+    fn many_rooms_at_once() {
+        let mut state = state(CONFIG);
+        let [all, single] = [(); 2].map(|()| session(&mut state, Login { rooms: "0,x", ..Login::default() }));
+        let list = |numbers: core::ops::Range<u32>| numbers.map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+        let names = |state: &State, key| {
+            let mut names = state.room_names(state.sessions.get(key).unwrap());
+            names.sort_unstable();
+            names
+        };
+        for (count, from, to) in [(50, 40, 60), (3, 0, 45), (500, 100, 101), (10, 0, 1000)] {
+            let (join, leave) = (list(0..count) + ",0,1,x", list(from..to));
+            let [join, leave] = [&join, &leave].map(|list| Rooms::parse(list, 128, 0).unwrap());
+            state.join_all(all, &join, usize::MAX);
+            join.iter().for_each(|room| state.join(single, room));
+            check(&state);
+            assert_eq!(names(&state, all), names(&state, single));
+            state.leave_all(all, &leave);
+            leave.iter().for_each(|room| state.leave(single, room));
+            check(&state);
+            assert_eq!(names(&state, all), names(&state, single));
+        }
+        let count = state.sessions.get(all).unwrap().rooms.len();
+        for (list, most) in [("a,b,c", count + 2), ("d", count + 2), ("d", 0)] {
+            state.join_all(all, &Rooms::parse(list, 128, 0).unwrap(), most);
+            assert_eq!(state.sessions.get(all).unwrap().rooms.len(), count + 2);
+        }
+        check(&state);
+    }
+
+    /// The time for four times as many rooms is about four times as long, not sixteen times.
+    #[test]
+    fn joining_takes_time_for_each_room_once() {
+        let time = |count: u32| {
+            let list = (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+            let rooms = Rooms::parse(&list, 128, 0).unwrap();
+            let run = || {
+                let mut state = state(CONFIG);
+                let key = session(&mut state, Login::default());
+                let begin = std::time::Instant::now();
+                state.join_all(key, &rooms, usize::MAX);
+                state.leave_all(key, &rooms);
+                begin.elapsed()
+            };
+            // Each run is short, so that some run is not interrupted even on a busy machine.
+            (0..40).map(|_| run()).min().unwrap()
+        };
+        let (few, many) = (time(1_000), time(4_000));
+        assert!(many < few * 8, "{few:?} for 1,000 rooms, {many:?} for 4,000");
     }
 
     #[test]

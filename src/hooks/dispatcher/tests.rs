@@ -338,38 +338,6 @@ fn no_kind_of_call_exceeds_the_bytes() {
     assert!(taken.count() < 140_000);
 }
 
-/// The time to fail four times as many calls is about four times as long, not sixteen times.
-#[test]
-fn giving_up_many_calls_takes_time_for_each_once() {
-    let mut slots: Slots<ClientKey, ()> = Slots::new();
-    let all: Vec<Lane> = (0..4_000).map(|_| (slots.insert(()), 0)).collect();
-    let time = |count: u64| {
-        let run = || {
-            let mut hooks = dispatcher();
-            hooks.configure(Duration::from_secs(3), 1_000_000);
-            // In lanes of their own, and in lanes of ten calls; each tenth is a disconnect, which stays.
-            for number in 0..count {
-                let lane = if number % 2 == 0 { number } else { number / 10 };
-                let kind = if number % 10 == 9 { Kind::Disconnect } else { Kind::Message };
-                hooks.submit(call(number, all[lane as usize], kind), at(0)).unwrap();
-            }
-            let first = sent(&mut hooks, at(0));
-            let begin = std::time::Instant::now();
-            let finished: usize = first
-                .iter()
-                .map(|number| hooks.handle_attempt_error(*number, AttemptError::Timeout, at(0)).len())
-                .sum();
-            let took = begin.elapsed();
-            assert!(finished as u64 > count * 8 / 10 && hooks.len() as u64 >= count / 10, "{finished}");
-            took
-        };
-        // Each run is short, so that some run is not interrupted even on a busy machine.
-        (0..30).map(|_| run()).min().unwrap()
-    };
-    let (few, many) = (time(1_000), time(4_000));
-    assert!(many < few * 8, "{few:?} for 1,000 calls, {many:?} for 4,000");
-}
-
 /// While the breaker is open, no calls wait that could test the backend: once the pause is over, the next call does.
 #[test]
 fn a_backend_is_tried_again_by_whoever_comes() {
