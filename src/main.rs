@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: relay::memory::Counting = relay::memory::Counting;
+static ALLOCATOR: relay::server::allocator::Counting = relay::server::allocator::Counting;
 
 fn main() -> ExitCode {
     relay::cli::run(std::env::args_os().skip(1))

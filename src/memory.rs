@@ -1,54 +1,36 @@
 //! Counting memory: what the process has allocated, and how much of it is unfinished input.
 //!
-//! [`Counting`] is the allocator of the program, and counts every byte, so that `limits.memory` can be kept. Nothing has to
-//! be counted by hand, except for what the server needs to tell apart: requests and messages that have not arrived
-//! completely have a [`Charge`].
+//! The allocator of the program ([`Counting`](crate::server::allocator::Counting)) counts every byte, so that
+//! `limits.memory` can be kept. Nothing has to be counted by hand, except for what the server needs to tell apart:
+//! requests and messages that have not arrived completely have a [`Charge`].
 
 use core::{
     cell::Cell,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
-use std::alloc::{GlobalAlloc, Layout, System};
-
-/// The system's allocator, which counts.
-pub struct Counting;
 
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes that the process has allocated, with the allocator's own headers. 0 if [`Counting`] is not its allocator, as in
-/// unit tests.
+/// Bytes that the process has allocated, with the allocator's own headers. 0 if its allocator does not count, as in unit
+/// tests.
 pub fn allocated() -> usize {
     ALLOCATED.load(Relaxed)
 }
 
-/// Bytes that an allocation of `size` bytes takes (malloc of glibc and musl: a header, and 16 bytes of alignment).
-fn taken(size: usize) -> usize {
-    size + HEADER
+/// Counts an allocation of `size` bytes.
+pub fn count_allocation(size: usize) {
+    ALLOCATED.fetch_add(size + HEADER, Relaxed);
 }
 
-// SAFETY: every call is passed on to `System` unchanged; counting allocates nothing.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(taken(layout.size()), Relaxed);
-        unsafe { System.alloc(layout) }
-    }
+/// Counts the end of an allocation of `size` bytes.
+pub fn count_release(size: usize) {
+    ALLOCATED.fetch_sub(size + HEADER, Relaxed);
+}
 
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(taken(layout.size()), Relaxed);
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(taken(layout.size()), Relaxed);
-        unsafe { System.dealloc(block, layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Wraps around if the block shrinks.
-        ALLOCATED.fetch_add(size.wrapping_sub(layout.size()), Relaxed);
-        unsafe { System.realloc(block, layout, size) }
-    }
+/// Counts that an allocation has grown or shrunk from `old` to `new` bytes.
+pub fn count_change(old: usize, new: usize) {
+    // Wraps around if it shrinks.
+    ALLOCATED.fetch_add(new.wrapping_sub(old), Relaxed);
 }
 
 thread_local! {
@@ -84,7 +66,7 @@ impl Drop for Charge {
     }
 }
 
-/// Bytes of an allocation's header and of its rounding, on average.
+/// Bytes of an allocation's header and of its rounding to 16 bytes, on average (malloc of glibc and musl).
 const HEADER: usize = 16;
 
 #[cfg(test)]

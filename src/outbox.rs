@@ -109,8 +109,8 @@ impl Segment {
 }
 
 impl Outbox {
-    /// Queues a frame. Fails if the client is too slow: its unsent bytes exceed `cap` and those with which it fell behind, of
-    /// which at most `cap` count. Bytes that have not been written once do not count.
+    /// Queues a frame. Fails if the client is too slow: its unsent bytes have grown by more than `cap` since it fell behind.
+    /// Bytes that have not been written once do not count.
     #[inline]
     pub fn push(&mut self, frame: Run, cap: usize) -> Result<Queued, Overflow> {
         // The common case: the client has read everything.
@@ -125,7 +125,7 @@ impl Outbox {
     /// Queues a frame after others, with the limit of [`Outbox::push`].
     #[inline]
     fn push_behind(&mut self, frame: Run, cap: usize) -> Result<(), Overflow> {
-        let slow = self.rest.as_ref().is_some_and(|rest| rest.kept as usize > cap + cap.min(rest.begun as usize));
+        let slow = self.rest.as_ref().is_some_and(|rest| rest.kept as usize > cap + rest.begun as usize);
         if slow || self.bytes as usize + frame.len() > MAX_PER_TURN {
             return Err(Overflow);
         }
@@ -166,14 +166,6 @@ impl Outbox {
     /// Whether bytes of an earlier turn are unsent.
     pub fn is_behind(&self) -> bool {
         self.rest.as_ref().is_some_and(|rest| rest.is_kept())
-    }
-
-    /// Whether the client is too slow even if no further frame is queued: behind the frame that is being sent, it has more
-    /// than twice `cap` unsent bytes.
-    pub fn is_over(&self, cap: usize) -> bool {
-        let Some(rest) = &self.rest else { return false };
-        let Some(Segment::Kept { batch, begin, .. }) = rest.segments.front() else { return false };
-        rest.kept as usize > 2 * cap + (batch.end_after(*begin) - begin) as usize
     }
 
     /// Discards the queue, except the remainder of a frame that is partly sent.
@@ -415,7 +407,7 @@ mod tests {
     fn the_limit_is_on_unsent_bytes() {
         let (mut turn, mut outbox) = (Turn::new(), Outbox::default());
         for _ in 0..10 {
-            assert!(outbox.push(turn.single_raw(&[0; 50]), 400).is_ok(), "the client has read everything");
+            assert!(outbox.push(turn.single_raw(&[0; 50]), 10).is_ok(), "the client has read everything");
         }
         let mut peer = Peer { room: 100, ..Peer::default() };
         outbox.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
@@ -427,40 +419,21 @@ mod tests {
             turn.end();
         };
         for _ in 0..3 {
-            assert!(outbox.push(turn.single_raw(&[0; 200]), 400).is_ok(), "this turn does not count yet");
+            assert!(outbox.push(turn.single_raw(&[0; 10]), 10).is_ok(), "this turn does not count yet");
         }
         turns(&mut outbox, &mut turn, 0);
         assert_eq!(
-            outbox.push(turn.single_raw(&[0; 1]), 400),
+            outbox.push(turn.single_raw(&[0; 1]), 10),
             Err(Overflow),
-            "it fell behind by 400, and 600 more were queued"
+            "it fell behind by 400, and 30 more were queued"
         );
-        turns(&mut outbox, &mut turn, 200);
-        assert!(outbox.push(turn.single_raw(&[0; 20]), 400).is_ok(), "it has read 200");
+        turns(&mut outbox, &mut turn, 20);
+        assert!(outbox.push(turn.single_raw(&[0; 20]), 10).is_ok(), "it has read 20");
         turns(&mut outbox, &mut turn, 0);
-        assert_eq!(outbox.push(turn.single_raw(&[0; 1]), 400), Err(Overflow));
+        assert_eq!(outbox.push(turn.single_raw(&[0; 1]), 10), Err(Overflow));
         turns(&mut outbox, &mut turn, 1000);
-        assert!(outbox.push(turn.single_raw(&[0; 500]), 400).is_ok(), "it has caught up");
+        assert!(outbox.push(turn.single_raw(&[0; 500]), 10).is_ok(), "it has caught up");
         assert_eq!(outbox.bytes(), 500);
-    }
-
-    #[test]
-    fn a_burst_counts_once_it_is_left_unread() {
-        let (mut turn, mut outbox) = (Turn::new(), Outbox::default());
-        for _ in 0..10 {
-            outbox.push(turn.single_raw(&[0; 50]), 100).unwrap();
-        }
-        let mut peer = Peer { room: 60, ..Peer::default() };
-        outbox.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
-        assert!(outbox.is_over(100), "440 bytes are more than twice the limit and the frame that is being sent");
-        assert!(!outbox.is_over(200));
-        turn.end();
-        assert_eq!(outbox.push(turn.single_raw(&[0; 1]), 100), Err(Overflow));
-        assert!(outbox.push(turn.single_raw(&[0; 1]), 220).is_ok());
-        let mut large = Outbox::default();
-        large.push(turn.single_raw(&[0; 1000]), 10).unwrap();
-        large.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
-        assert!(!large.is_over(10), "a single frame of any size can be sent");
     }
 
     #[test]

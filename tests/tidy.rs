@@ -25,7 +25,7 @@ enum Sideways {
 /// request.
 const FLOORS: [(&[&str], Sideways); 8] = [
     (
-        &["clock", "config", "frame", "health", "json", "key", "limits", "names", "outbox", "sign", "text"],
+        &["clock", "config", "frame", "health", "json", "key", "limits", "memory", "names", "outbox", "sign", "text"],
         Sideways::Any,
     ),
     (&["engineio", "http", "redis", "socketio", "websocket"], Sideways::Only(&[("websocket", "http")])),

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::{
     conn::{Phase, State, WebSocket},
-    event_loop::Server,
+    event_loop::{Server, WRITES_PER_TURN},
 };
 use crate::{
     api,
@@ -27,7 +27,8 @@ impl Server {
             self.answer_lookups();
             self.carry_out();
             self.free();
-            if !self.hub.has_work() && !(self.hub.state.is_dirty() && self.writes_left > 0) {
+            let writes = self.hub.state.is_dirty() && self.writes_left > 0;
+            if !self.hub.has_work() && !writes {
                 break;
             }
         }
@@ -101,7 +102,6 @@ impl Server {
         let mut flushing = core::mem::take(&mut self.flushing);
         self.hub.state.poll_dirty(self.writes_left, &mut flushing);
         self.writes_left -= flushing.len();
-        let limit = self.hub.config().limits.unsent as usize;
         let mut bytes = 0;
         for (index, client) in flushing.iter().enumerate() {
             if bytes > BYTES_PER_TURN {
@@ -110,7 +110,6 @@ impl Server {
                 break;
             }
             let (conns, dropped) = (&mut self.conns, &mut self.dropped);
-            let mut slow = false;
             let carrier = self.hub.state.flush(*client, |key, outbox, turn, scratch| {
                 let Some(conn) = conns.get_mut(key).filter(|conn| !conn.dropped) else {
                     // The connection is gone. The outbox refers to frames of this turn, so it must not survive it.
@@ -121,7 +120,6 @@ impl Server {
                 let over = match outbox.write_to(&mut conn.socket, turn, scratch) {
                     Ok(Flushed::Blocked) => {
                         conn.blocked = true;
-                        slow = outbox.is_over(limit);
                         false
                     }
                     Ok(Flushed::All) => {
@@ -134,9 +132,6 @@ impl Server {
                     dropped.push(key);
                 }
             });
-            if slow {
-                self.hub.state.close_slow(*client);
-            }
             let Some(carrier) = carrier else { continue };
             match carrier {
                 Carrier::Socket(_) => continue,
@@ -223,8 +218,6 @@ impl Server {
     }
 }
 
-/// Clients that are written to in a turn. A write takes about 8 µs, so others wait for 2 ms.
-pub const WRITES_PER_TURN: usize = 256;
 /// Bytes that are written to clients in a turn.
 const BYTES_PER_TURN: usize = 4 * 1024 * 1024;
 /// How long a peer may take to answer our close frame, or to read the answer to its own.

@@ -5,6 +5,7 @@
 //! only at the end of the turn.
 
 pub mod admission;
+pub mod allocator;
 pub mod clock;
 pub mod cluster;
 pub mod conn;
@@ -19,6 +20,7 @@ pub mod logger;
 pub mod memory;
 pub mod message_log;
 pub mod options;
+pub mod pressure;
 pub mod process;
 pub mod resolver;
 pub mod startup;

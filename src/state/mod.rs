@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod directory;
 pub mod effect;
 pub mod engine;
+pub mod flush;
 pub mod flush_queue;
 pub mod identity;
 pub mod info;

@@ -111,10 +111,8 @@ impl State {
 
     /// Keeps the queued frames of a client for the next turn.
     pub fn keep(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key) else { return };
-        client.outbox.keep(&self.turn);
-        if client.outbox.is_over(self.config.limits.unsent as usize) {
-            self.close_slow(key);
+        if let Some(client) = self.clients.get_mut(key) {
+            client.outbox.keep(&self.turn);
         }
     }
 
