@@ -114,13 +114,13 @@ fn publish(bencher: Bencher, messages: usize) {
         for _ in 0..messages {
             hub.publish(tenant, &rooms, Data::Text(&text), "");
         }
-        hub.state.poll_dirty(&mut flushing);
+        hub.state.poll_dirty(usize::MAX, &mut flushing);
         for client in &flushing {
             hub.state.flush(*client, |_, outbox, turn, scratch| {
                 outbox.write_to(&mut io::sink(), turn, scratch).unwrap();
             });
         }
-        hub.state.end_turn();
+        hub.state.end_flush();
     });
 }
 
@@ -171,7 +171,7 @@ fn notify(bencher: Bencher, body: Body) {
         exchange.reply(&reply, NOW);
         written.clear();
         exchange.write_to(&mut written, &limits, NOW).unwrap();
-        hub.state.end_turn();
+        hub.state.end_flush();
     });
     assert!(String::from_utf8_lossy(&written).contains("\"code\":1"));
 }
