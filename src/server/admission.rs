@@ -54,18 +54,19 @@ impl Server {
                         self.hub.state.stats.accept_pauses += 1;
                         // Warn only now and then: each freed descriptor is used at once, so accepting can fail many
                         // times a second.
-                        if self.warn_after <= self.now.time {
+                        if self.accept_warnings.pass(WARNING_INTERVAL, self.now.time).is_some() {
                             warn!(
                                 "no free file descriptor: accepting pauses until a connection ends; raise LimitNOFILE= or \
                                  ulimit -n"
                             );
-                            self.warn_after = self.now.time.after(WARNING_INTERVAL);
                         }
                         self.accept_after = self.now.time.after(ACCEPT_PAUSE);
                         return;
                     }
                     Err(error) => {
-                        error!("cannot accept connections on {}: {error}", self.listeners[index]);
+                        if self.accept_errors.pass(WARNING_INTERVAL, self.now.time).is_some() {
+                            error!("cannot accept connections on {}: {error}", self.listeners[index]);
+                        }
                         self.accept_after = self.now.time.after(ACCEPT_PAUSE);
                         return;
                     }
@@ -90,7 +91,9 @@ impl Server {
         conn.refused = refused;
         self.refused += usize::from(refused);
         if let Err(error) = conn.socket.register(self.poll.registry(), Token(CONNS + key.key().index())) {
-            error!("cannot register a connection with epoll: {error}");
+            if self.accept_errors.pass(WARNING_INTERVAL, self.now.time).is_some() {
+                error!("cannot register a connection with epoll: {error}");
+            }
             return self.drop_conn(key);
         }
         if refused {
@@ -104,7 +107,7 @@ impl Server {
 const ACCEPT_BUDGET: usize = 64;
 /// How long accepting pauses after an error, unless a connection ends earlier.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The least time between two warnings about missing descriptors.
+/// The least time between two warnings, and between two errors: peers can cause many.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections over the limit that may be open at once, to be answered with 503.
 const MAX_REFUSED: usize = 16;
