@@ -303,7 +303,7 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
 fn record_unknown_namespace(hub: &mut Hub, namespace: &str, ip: Option<IpAddr>, agent: &Agent) {
     hub.state.stats.logins_refused += 1;
     hub.log.error("connect", "Invalid namespace", |line| {
-        line.truncated("nsp", namespace);
+        line.nonempty("nsp", namespace);
         if let Some(ip) = ip {
             line.display("ip", ip);
         }
