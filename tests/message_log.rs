@@ -14,7 +14,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{KEY, Relay, TOKEN, form, notify_sign, read_answer, send_request, temp_file, wait_for};
+use support::{KEY, Relay, TOKEN, form, notify_sign, preload, read_answer, send_request, temp_file, wait_for};
 
 const SIGTERM: i32 = 15;
 
@@ -705,17 +705,6 @@ fn the_health_does_not_flap() {
     assert!((1..=3).contains(&changes), "{:?}", relay.log());
     relay.wait_log("lines are written again");
     assert_eq!(health(&relay)["status"], "ok");
-}
-
-/// Compiles a library that replaces functions of libc.
-fn preload(name: &str, source: &str) -> PathBuf {
-    let library = temp_file(&format!("{name}.so"));
-    let code = library.with_extension("c");
-    fs::write(&code, source).unwrap();
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&code).arg("-ldl").status();
-    assert!(built.unwrap().success());
-    fs::remove_file(code).unwrap();
-    library
 }
 
 /// A disk that does not answer at all while a file called `gate` stands beside the folder.

@@ -440,6 +440,7 @@ fn http_errors() {
     let table = rows(section(&page, "### 2.3 Status codes"));
     let errors = [
         BodyTooLarge,
+        TooManyFromAddress,
         ExpectationFailed,
         HeadTooLarge,
         LengthRequired,

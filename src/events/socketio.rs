@@ -72,7 +72,8 @@ pub fn open(hub: &mut Hub, opening: &Opening<'_>, websocket: Option<ConnKey>, no
         sessions: SmallVec::new(),
         assembly: None,
     };
-    let key = hub.state.clients.insert(Client { conn: websocket, socket: Some(socket.into()), ..Client::default() });
+    let client = Client { conn: websocket, socket: Some(socket.into()), ..Client::default() };
+    let key = hub.state.insert_client(client, opening.ip);
     let upgrades = if websocket.is_some() { "" } else { "\"websocket\"" };
     let mut packet = format!(
         "0{{\"sid\":\"{}\",\"upgrades\":[{upgrades}],\"pingInterval\":{},\"pingTimeout\":{}",
@@ -176,9 +177,8 @@ fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<()
     let assembly =
         Assembly { packet: text.into(), wanted: packet.attachments, size: text.len(), ..Assembly::default() };
     socket.assembly = Some(assembly.into());
-    let connected = !socket.sessions.is_empty();
-    if connected {
-        socket.engine.set_state(connected, true, &timing, now.time);
+    if socket.engine.is_connected() {
+        socket.engine.set_state(true, true, &timing, now.time);
     }
     hub.state.rearm(key);
     Ok(())
@@ -197,9 +197,8 @@ fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> R
     if assembly.attachments.len() < assembly.wanted {
         return Ok(());
     }
-    let connected = !socket.sessions.is_empty();
-    if connected {
-        socket.engine.set_state(connected, false, &timing, now.time);
+    if socket.engine.is_connected() {
+        socket.engine.set_state(true, false, &timing, now.time);
     }
     let Some(assembly) = socket.assembly.take() else { return Ok(()) };
     let packet = socketio::Packet::parse(&assembly.packet)?;

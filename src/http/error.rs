@@ -21,6 +21,8 @@ pub enum Error {
     Timeout,
     /// 503: `limits.connections` is reached.
     Unavailable,
+    /// 429: `limits.per_address` is reached.
+    TooManyFromAddress,
     /// 505: the request line names a version other than HTTP/1.0 or HTTP/1.1.
     VersionNotSupported,
 }
@@ -70,6 +72,7 @@ impl Error {
             Error::NotImplemented => 501,
             Error::Timeout => 408,
             Error::Unavailable => 503,
+            Error::TooManyFromAddress => 429,
             Error::VersionNotSupported => 505,
         }
     }
@@ -94,6 +97,7 @@ impl fmt::Display for Error {
             Error::NotImplemented => "Transfer-Encoding must be chunked",
             Error::Timeout => "the request did not arrive within limits.request_timeout",
             Error::Unavailable => "too many connections, try again later",
+            Error::TooManyFromAddress => "too many connections from this address, try again later",
             Error::VersionNotSupported => "the HTTP version must be 1.0 or 1.1",
         })
     }

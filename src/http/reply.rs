@@ -89,7 +89,11 @@ impl Reply {
 impl From<Error> for Reply {
     fn from(error: Error) -> Reply {
         let reply = Reply::refusal(error.status(), &error.to_string());
-        if error == Error::Unavailable { reply.with("Retry-After", "1") } else { reply }
+        match error {
+            Error::Unavailable => reply.with("Retry-After", "1"),
+            Error::TooManyFromAddress => reply.with("Retry-After", "5"),
+            _ => reply,
+        }
     }
 }
 

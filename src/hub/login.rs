@@ -57,7 +57,7 @@ impl Hub {
             self.record_refused_login(namespace, login, &Refusal::NamespaceUnknown.text());
             return Err(Refusal::NamespaceUnknown);
         };
-        let client = self.state.clients.insert(Client { conn: Some(conn), ..Client::default() });
+        let client = self.state.insert_client(Client { conn: Some(conn), ..Client::default() }, login.ip);
         match self.admit_session(client, namespace, login, query, "", now) {
             Ok(session) => {
                 let pending = self.state.sessions.get(session).is_some_and(|session| session.pending);
@@ -68,7 +68,7 @@ impl Hub {
                 Ok((client, pending))
             }
             Err(refusal) => {
-                self.state.clients.remove(client);
+                self.state.remove_client(client);
                 Err(refusal)
             }
         }

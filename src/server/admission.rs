@@ -14,6 +14,7 @@ use super::{
 use crate::{
     http::{self, Exchange},
     key::Handle,
+    state::origins::Origin,
 };
 
 impl Server {
@@ -75,16 +76,32 @@ impl Server {
         }
     }
 
-    /// Adds a connection that was accepted. Over the limit it only gets a 503.
+    /// Adds a connection that was accepted. Over a limit it only gets a 503 or 429.
     pub(super) fn add_conn(&mut self, socket: Socket, peer: Option<IpAddr>) {
-        let refused = self.is_full();
-        let mut exchange = Exchange::new(self.now, &self.hub.config().limits);
+        let config = self.hub.config().clone();
+        let origin = Origin::new(peer, &config.trusted_proxies);
+        let per_address = config.limits.per_address(self.max_connections());
+        let state = &mut self.hub.state;
+        let over = origin.is_some_and(|origin| state.origins.count(origin) >= per_address);
+        if over {
+            state.stats.address_refused += 1;
+            state.origins.warn(peer, per_address, self.now.time);
+            // The places for refusals are not for one address alone.
+            if self.refused >= MAX_REFUSED / 2 {
+                return;
+            }
+        }
+        let refused = over || self.is_full();
+        let mut exchange = Exchange::new(self.now, &config.limits);
         exchange.peer = peer;
-        if refused {
+        if over {
+            exchange.refuse(http::Error::TooManyFromAddress, self.now);
+        } else if refused {
             self.hub.state.stats.connections_refused += 1;
             exchange.refuse(http::Error::Unavailable, self.now);
         } else {
             self.hub.state.stats.accepted += 1;
+            exchange.origin = origin.map(|origin| self.hub.state.origins.enter(origin));
         }
         let key = self.conns.insert(Conn::new(socket, exchange));
         let Some(conn) = self.conns.get_mut(key) else { return };

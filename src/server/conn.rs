@@ -14,7 +14,7 @@ use mio::{
 use crate::{
     clock::Time,
     http::{Exchange, exchange::Parked},
-    key::ClientKey,
+    key::{ClientKey, OriginKey},
     outbox::Flushed,
     websocket::peer::Peer,
 };
@@ -77,6 +77,8 @@ pub struct Probe {
     pub peer: Peer,
     /// The unsent bytes.
     pub output: Vec<u8>,
+    /// Its entry in the table of addresses, if it is counted there.
+    pub origin: Option<OriginKey>,
     /// Whether `2probe` was answered. It is answered only once, to bound `output`.
     pub answered: bool,
 }
@@ -147,6 +149,15 @@ impl Conn {
             },
             State::Probe(probe) => Some(probe.client),
             State::WebSocket(websocket) => Some(websocket.client),
+        }
+    }
+
+    /// Takes its entry in the table of addresses. A WebSocket has none: its client is counted.
+    pub fn take_origin(&mut self) -> Option<OriginKey> {
+        match &mut self.state {
+            State::Http(exchange) => exchange.origin.take(),
+            State::Probe(probe) => probe.origin.take(),
+            State::WebSocket(_) => None,
         }
     }
 

@@ -190,6 +190,7 @@ impl State {
     pub fn queue(&mut self, key: ClientKey, frame: Run) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
         if client.outbox.push(frame, self.config.limits.unsent as usize).is_err() {
+            self.strangers.remove(client);
             client.ending = true;
             self.stats.slow_consumers += 1;
             self.effects.push_back(Effect::Close { client: key, close: Close::SLOW });
@@ -200,6 +201,7 @@ impl State {
     /// Asks the server to close a client. Nothing more is queued for it from now on.
     pub fn close(&mut self, key: ClientKey, close: Close) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
+        self.strangers.remove(client);
         client.ending = true;
         self.effects.push_back(Effect::Close { client: key, close });
     }
@@ -266,6 +268,7 @@ impl State {
     pub fn queue_last(&mut self, key: ClientKey, close: Option<Close>) {
         let polling = self.is_polling(key);
         let Some(client) = self.clients.get_mut(key) else { return };
+        self.strangers.remove(client);
         client.ending = true;
         let Some(close) = close else { return };
         if close == Close::SLOW {

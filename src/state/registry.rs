@@ -10,10 +10,12 @@ use super::{
     effect::Effect,
     identity::Agents,
     namespace::{Namespace, NamespaceId},
+    origins::Origins,
     room::RoomTable,
     session::Session,
     sid::Sids,
     stats::Stats,
+    strangers::Strangers,
     tenant::{Tenant, TenantId},
     user_index::UserIndex,
 };
@@ -51,6 +53,9 @@ pub struct State {
     pub(super) track_changes: bool,
     /// The queue of sessions whose presence records must be written. A session is in it at most once.
     pub(crate) changed: VecDeque<SessionKey>,
+    /// The addresses of connections and clients.
+    pub origins: Origins,
+    pub(super) strangers: Strangers,
     /// Counters since the start.
     pub stats: Stats,
 }
@@ -77,6 +82,8 @@ impl State {
             effects: VecDeque::new(),
             track_changes: false,
             changed: VecDeque::new(),
+            origins: Origins::default(),
+            strangers: Strangers::default(),
             stats: Stats::default(),
         }
     }

@@ -29,6 +29,8 @@ impl Close {
     pub const SOURCE_GONE: Close = Close { code: 1008, reason: "this source can not be configured!" };
     /// A message exceeds `limits.message`, or a Socket.IO packet exceeds `socketio.max_payload`.
     pub const TOO_BIG: Close = Close { code: 1009, reason: "message too big" };
+    /// The client was in no namespace, and its place was needed for another.
+    pub const UNJOINED: Close = Close { code: 1013, reason: "too many clients without a namespace" };
     /// The client reads its messages too slowly: `limits.unsent` is exceeded.
     pub const SLOW: Close = Close { code: 1013, reason: "slow consumer" };
 
