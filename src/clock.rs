@@ -47,6 +47,27 @@ impl Time {
     }
 }
 
+/// Bounds how often something is logged that others can cause.
+#[derive(Clone, Debug, Default)]
+pub struct Throttle {
+    /// When the next line may be written.
+    next: Time,
+    /// Lines left out since the last one.
+    left_out: u64,
+}
+
+impl Throttle {
+    /// Whether to write a line now: at most one per `interval`. Returns how many were left out since the last one.
+    pub fn pass(&mut self, interval: Duration, now: Time) -> Option<u64> {
+        if now < self.next {
+            self.left_out += 1;
+            return None;
+        }
+        self.next = now.after(interval);
+        Some(core::mem::take(&mut self.left_out))
+    }
+}
+
 /// The clocks at the beginning of a turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
@@ -164,6 +185,13 @@ mod tests {
         assert_eq!(Time::from_micros(100_000).ping_after(Duration::from_secs(25)), Time::from_micros(25_100_000));
         assert_eq!(Time::from_micros(1).ping_after(Duration::from_millis(80)), Time::from_micros(80_001));
         assert_eq!(Time::from_micros(1500).since(Time::from_micros(500)), Duration::from_millis(1));
+    }
+
+    #[test]
+    fn lines_are_throttled() {
+        let mut throttle = Throttle::default();
+        let mut pass = |micros| throttle.pass(Duration::from_micros(10), Time::from_micros(micros));
+        assert_eq!([0, 1, 9, 10, 19, 500].map(&mut pass), [Some(0), None, None, Some(2), None, Some(1)]);
     }
 
     #[test]

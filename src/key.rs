@@ -75,6 +75,22 @@ handles! {
     SessionKey
 }
 
+/// The number of an entry of the table of addresses (`state::origins`). It is valid while what holds it is counted there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginKey(NonZeroU32);
+
+impl OriginKey {
+    /// The key of the entry `index`, which is below `u32::MAX`.
+    pub fn new(index: u32) -> OriginKey {
+        OriginKey(NonZeroU32::MIN.saturating_add(index))
+    }
+
+    /// The index of the entry.
+    pub fn index(self) -> u32 {
+        self.0.get() - 1
+    }
+}
+
 /// A table of values of type `T` with keys of type `K`. All operations on one value are O(1).
 pub struct Slots<K, T> {
     slab: Slab<Slot<T>>,

@@ -56,6 +56,8 @@ macro_rules! limits {
 limits! {
     /// Open connections of all kinds; 0: `RLIMIT_NOFILE` less 64.
     connections = 0, 1..=10_000_000, Some("`RLIMIT_NOFILE` less 64"), "connections", "503 and close, then accepting pauses";
+    /// Connections and Engine.IO sessions of one address; 0: a quarter of `connections`, at least 256.
+    per_address = 0, 1..=10_000_000, Some("a quarter of `connections`, at least 256"), "connections", "429 and close; handshakes 429";
     /// Bytes of a request line with its headers.
     request_head = 16384, 256..=65535, None, "bytes", "431";
     /// Header lines of a request.
@@ -104,6 +106,11 @@ impl Limits {
     /// [`Limits::request_timeout`] as a duration.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout)
+    }
+
+    /// [`Limits::per_address`] if there may be `connections` connections.
+    pub fn per_address(&self, connections: u64) -> u64 {
+        if self.per_address == 0 { (connections / 4).max(256) } else { self.per_address }
     }
 
     /// [`Limits::keep_alive`] as a duration.

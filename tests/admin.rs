@@ -7,7 +7,7 @@ mod support;
 
 use engineio::Polling;
 use serde_json::{Value, json};
-use support::{FORM, KEY, Relay, TOKEN, UPGRADE, connect_sign, form, wait_for};
+use support::{FORM, KEY, Relay, TOKEN, UPGRADE, connect_sign, form, read_answer, send_request, wait_for};
 
 /// Every page of the operators.
 const PAGES: [&str; 24] = [
@@ -133,6 +133,25 @@ fn a_forged_address_does_not_hide_a_guesser() {
     };
     (0..10).for_each(|guess| assert_eq!(from(&format!("192.0.2.{guess}"), "x"), 401));
     assert_eq!(from("192.0.2.77", "x"), 429);
+}
+
+/// Guessers with many addresses do not fill the log.
+#[test]
+fn warnings_about_guesses_are_bounded() {
+    let relay = Relay::start("trusted_proxies = [\"127.0.0.1\"]\n");
+    let mut stream = relay.tcp();
+    for address in 0..100 {
+        for _ in 0..10 {
+            let from = format!("203.0.113.{address}");
+            let headers = [("X-Forwarded-For", from.as_str()), ("Authorization", "Bearer wrong")];
+            send_request(&mut stream, "GET", "/api/stats", &headers, b"");
+            assert_eq!(read_answer(&mut stream, false).status, 401);
+        }
+    }
+    assert_eq!(relay.counter("tokens_wrong"), 1000);
+    let warnings = relay.log().iter().filter(|line| line.contains("wrong admin tokens")).count();
+    // One in ten seconds, on a machine on which a thousand requests take a minute.
+    assert!((1..=6).contains(&warnings), "{warnings}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{KEY, Relay, TOKEN, form, notify_sign, read_answer, send_request, temp_file, wait_for};
+use support::{KEY, Relay, TOKEN, form, notify_sign, preload, read_answer, send_request, temp_file, wait_for};
 
 const SIGTERM: i32 = 15;
 
@@ -458,6 +458,66 @@ fn files_may_be_moved_away() {
     assert_eq!(relay.counter("message_log_lost"), 0);
 }
 
+/// Clocks that a test sets: how far the monotonic clock and the wall clock of a relay are ahead, in seconds.
+struct Clocks(PathBuf);
+
+impl Clocks {
+    fn new() -> Clocks {
+        let clocks = Clocks(temp_file("clocks"));
+        clocks.set(0, 0);
+        clocks
+    }
+
+    fn set(&self, monotonic: i64, wall: i64) {
+        // Renamed, so that the relay never reads half of it.
+        let next = self.0.with_extension("next");
+        fs::write(&next, format!("{monotonic} {wall}\n")).unwrap();
+        fs::rename(next, &self.0).unwrap();
+    }
+
+    fn relay(&self, more: &str) -> Relay {
+        let library = preload(
+            "clocks",
+            r#"
+            #define _GNU_SOURCE
+            #include <dlfcn.h>
+            #include <stdio.h>
+            #include <stdlib.h>
+            #include <time.h>
+            int clock_gettime(clockid_t id, struct timespec *into) {
+                int (*next)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+                int result = next(id, into);
+                long monotonic = 0, wall = 0;
+                FILE *file = fopen(getenv("CLOCKS"), "r");
+                if (file) {
+                    if (fscanf(file, "%ld %ld", &monotonic, &wall) == 2)
+                        into->tv_sec += id == CLOCK_REALTIME ? wall : monotonic;
+                    fclose(file);
+                }
+                return result;
+            }"#,
+        );
+        let relay = Relay::start_with(more, |command| {
+            command.env("LD_PRELOAD", &library).env("CLOCKS", &self.0);
+        });
+        fs::remove_file(library).unwrap();
+        relay
+    }
+}
+
+impl Drop for Clocks {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Returns once the thread of the log has done what it was asked before.
+fn log_fence(relay: &Relay) {
+    relay.fence();
+    assert_eq!(relay.admin("/api/log/sys").status, 200);
+}
+
+/// Folders are removed for their age only by a clock that has been right for an hour.
 #[test]
 fn old_days_are_removed() {
     let folder = Folder::new();
@@ -465,12 +525,34 @@ fn old_days_are_removed() {
         let output = Command::new("date").args(["-d", ago, "+%F"]).output().unwrap().stdout;
         String::from_utf8(output).unwrap().trim().to_owned()
     };
-    let (kept, gone) = (date("5 days ago"), date("6 days ago"));
+    let (kept, gone) = (date("3 days ago"), date("8 days ago"));
     for name in [kept.as_str(), &gone, "2001-01-01", "notes", "2001-01-01.tar"] {
         fs::create_dir_all(folder.0.join(name)).unwrap();
         fs::write(folder.0.join(name).join("demo_msg.log"), "x\n").unwrap();
     }
-    let relay = folder.relay("retention_days = 5");
+    const HOUR: i64 = 3600;
+    const YEAR: i64 = 365 * 24 * HOUR;
+    let clocks = Clocks::new();
+    let relay = clocks.relay(&folder.configuration("retention_days = 5"));
+    let all_there = |when: &str| {
+        log_fence(&relay);
+        for name in [kept.as_str(), &gone, "2001-01-01"] {
+            assert!(folder.0.join(name).exists(), "{name} {when}");
+        }
+    };
+    all_there("at the start");
+    clocks.set(HOUR - 60, YEAR + HOUR - 60);
+    all_there("after a jump");
+    clocks.set(2 * HOUR - 120, YEAR + 2 * HOUR - 120);
+    all_there("almost an hour after the jump");
+    clocks.set(2 * HOUR - 120, 2 * HOUR - 120);
+    all_there("after the jump back");
+    clocks.set(3 * HOUR, -10 * YEAR);
+    all_there("after a jump into the past");
+    clocks.set(5 * HOUR, 5 * HOUR);
+    all_there("after the next jump");
+    clocks.set(6 * HOUR, 6 * HOUR);
+    log_fence(&relay);
     relay.wait_log(&format!("message log: {gone} was removed"));
     relay.wait_log("message log: 2001-01-01 was removed");
     for (name, there) in
@@ -478,6 +560,66 @@ fn old_days_are_removed() {
     {
         assert_eq!(folder.0.join(name).exists(), there, "{name}");
     }
+}
+
+/// All files together stay within `total`: the oldest go first, and no new line is lost.
+#[test]
+fn the_folder_is_bounded() {
+    const TOTAL: u64 = 1 << 20;
+    let folder = Folder::new();
+    for day in 1..=9 {
+        let day = folder.0.join(format!("2026-01-0{day}"));
+        fs::create_dir_all(&day).unwrap();
+        fs::write(day.join("demo_msg.log"), "x".repeat(100_000)).unwrap();
+    }
+    let relay = folder.relay(&format!("retention_days = 0\ntotal = {TOTAL}"));
+    let size = || {
+        let files =
+            |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        let sizes =
+            files(&folder.0).into_iter().flat_map(|day| files(&day)).map(|file| fs::metadata(file).unwrap().len());
+        sizes.sum::<u64>()
+    };
+    let written = |number: u32| {
+        relay.notify("room", &format!("{number} {}", "x".repeat(10_000)));
+        wait_for("the line", || folder.text("demo_msg.log").contains(&format!("\"{number} xxx")).then_some(()));
+    };
+    (0..30).for_each(written);
+    assert!(size() <= TOTAL);
+    assert!(!folder.0.join("2026-01-01").exists() && folder.0.join("2026-01-09").exists(), "the oldest first");
+    for number in 30..300 {
+        written(number);
+        assert!(size() <= TOTAL, "{number}");
+    }
+    assert!(!folder.0.join("2026-01-09").exists());
+    assert!(size() > TOTAL / 2, "no more than necessary is removed: {}", size());
+    assert_eq!(relay.counter("message_log_lost"), 0);
+    relay.wait_log("of the oldest files");
+}
+
+/// A client that connects all the time writes short lines.
+#[test]
+fn long_texts_of_visits_and_refusals_are_cut() {
+    let folder = Folder::new();
+    let relay = folder.relay("[limits]\nrequest_head = 65535\n");
+    let (long, quotes) = ("张".repeat(2000), "\"".repeat(500));
+    let rooms = (0..100).map(|number| format!("{number:0>100}")).collect::<Vec<_>>().join(",");
+    drop(relay.connect_with(&[("room_ids", &rooms), ("ext_info", &long), ("userid", &quotes)]));
+    let mut stream = relay.tcp();
+    let agent = "x".repeat(10_000);
+    let sign = [("User-Agent", agent.as_str()), ("Connection", "Upgrade"), ("Upgrade", "websocket")];
+    let headers: Vec<_> = sign.into_iter().chain(support::UPGRADE.into_iter().skip(2)).collect();
+    let query = form(&[("source", "demo"), ("room_ids", &rooms[..1000]), ("sign", "x")]);
+    send_request(&mut stream, "GET", &format!("/ws?{query}"), &headers, b"");
+    assert_eq!(read_answer(&mut stream, false).status, 401);
+    for line in folder.lines("client.log", 2) {
+        assert_eq!(line["ext_info"], format!("{}…", "张".repeat(170)));
+        assert_eq!(line["userid"], format!("{}…", "\"".repeat(256)), "512 bytes in the file");
+        assert_eq!(line["room_ids"], format!("{}…", &rooms[..512]));
+    }
+    let line = &folder.lines("error.log", 1)[0];
+    assert_eq!(line["user_agent"], format!("{}…", &agent[..512]));
+    assert_eq!(line["room_ids"], format!("{}…", &rooms[..512]));
 }
 
 /// What `healthz` says, without the token.
@@ -541,6 +683,30 @@ fn a_full_disk_leaves_no_cut_line() {
     folder.lines("demo_msg.log", written as usize);
 }
 
+/// On a nearly full disk short lines fit and long ones do not. The health does not change with every line.
+#[test]
+fn the_health_does_not_flap() {
+    let folder = Folder::new();
+    let config = temp_file("flap.toml");
+    fs::write(&config, Relay::configuration(&folder.configuration(""))).unwrap();
+    let mut command = Command::new("bash");
+    let script = "trap '' XFSZ; ulimit -f 20; exec \"$0\" serve --config \"$1\"";
+    command.args(["-c", script]).arg(support::binary()).arg(&config);
+    let relay = Relay::spawn(command, config);
+    let long = "x".repeat(30_000);
+    for number in 1..=20 {
+        notify(&relay, &long, "long");
+        wait_for("a lost line", || (relay.counter("message_log_lost") == number).then_some(()));
+        notify(&relay, "x", "short");
+        wait_for("a line", || (folder.text("demo_short").lines().count() as u64 == number).then_some(()));
+    }
+    // A machine that stops this test for seconds may see one more change.
+    let changes = relay.log().iter().filter(|line| line.contains("message log: ")).count();
+    assert!((1..=3).contains(&changes), "{:?}", relay.log());
+    relay.wait_log("lines are written again");
+    assert_eq!(health(&relay)["status"], "ok");
+}
+
 /// A disk that does not answer at all while a file called `gate` stands beside the folder.
 struct Stuck {
     folder: Folder,
@@ -556,8 +722,9 @@ impl Stuck {
     }
 
     fn relay(&self, root: &str) -> Relay {
-        let library = temp_file("stuck.so");
-        let source = r#"
+        let library = preload(
+            "stuck",
+            r#"
             #define _GNU_SOURCE
             #include <dlfcn.h>
             #include <fcntl.h>
@@ -574,12 +741,8 @@ impl Stuck {
                 if (strncmp(path, getenv("STUCK"), strlen(getenv("STUCK"))) == 0)
                     while (access(getenv("GATE"), F_OK) == 0) usleep(2000);
                 return next(path, flags, mode);
-            }"#;
-        let code = library.with_extension("c");
-        fs::write(&code, source).unwrap();
-        let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&code).arg("-ldl").status();
-        assert!(built.unwrap().success());
-        fs::remove_file(code).unwrap();
+            }"#,
+        );
         let relay = Relay::start_with(&format!("{root}{}", self.folder.configuration("")), |command| {
             command.env("LD_PRELOAD", &library).env("STUCK", &self.folder.0).env("GATE", &self.gate);
         });

@@ -212,6 +212,7 @@ fn what_a_reload_applies() {
         "message_log.dir",
         "message_log.retention_days",
         "message_log.rotate",
+        "message_log.total",
         "socketio.client_js",
     ];
     assert_eq!(waiting, BTreeSet::from(expected));
@@ -439,6 +440,7 @@ fn http_errors() {
     let table = rows(section(&page, "### 2.3 Status codes"));
     let errors = [
         BodyTooLarge,
+        TooManyFromAddress,
         ExpectationFailed,
         HeadTooLarge,
         LengthRequired,

@@ -8,7 +8,7 @@ use super::{
     outcome::Outcome,
 };
 use crate::{
-    http::{Error, Head, Reply},
+    http::{self, Head, Reply},
     hub::login::{Login, is_one},
     message::Form,
     sign::Signature,
@@ -26,7 +26,7 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     }
     if cx.hub.state.is_short_of_memory() {
         cx.hub.state.stats.memory_connections_refused += 1;
-        return Reply::from(Error::Memory).into();
+        return Reply::from(http::Error::Memory).into();
     }
     let config = cx.hub.config().clone();
     if !origin_allowed(head.origin, &config) {
@@ -59,6 +59,10 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         referer: &head.referer,
         user_agent: &head.user_agent,
     };
+    if cx.refuses_address(login.ip, true) {
+        debug!("{} was refused: limits.per_address", Peer(&login));
+        return Reply::from(http::Error::TooManyFromAddress).into();
+    }
     match cx.hub.admit(namespace, &login, head.query, cx.conn, cx.now) {
         Ok((client, true)) => {
             debug!("{} waits for the backend to admit it", Peer(&login));

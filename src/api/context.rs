@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use super::{assets::Asset, guesses::Guesses};
-use crate::{clock::Now, hub::Hub, key::ConnKey};
+use crate::{clock::Now, hub::Hub, key::ConnKey, state::origins::Origin};
 
 /// The context of a request.
 pub struct Context<'a> {
@@ -25,6 +25,23 @@ pub struct Context<'a> {
     pub max_connections: usize,
     /// Whether relay is shutting down.
     pub stopping: bool,
+}
+
+impl Context<'_> {
+    /// Whether `limits.per_address` refuses a client from `ip`; then counts that. A WebSocket takes the place of its
+    /// connection, which was counted when it was accepted, unless it came through a proxy.
+    pub fn refuses_address(&mut self, ip: Option<IpAddr>, websocket: bool) -> bool {
+        let config = self.hub.config().clone();
+        let limit = config.limits.per_address(self.max_connections as u64);
+        let Some(origin) = Origin::new(ip, &config.trusted_proxies) else { return false };
+        let state = &mut self.hub.state;
+        if (websocket && ip == self.peer) || state.origins.count(origin) < limit {
+            return false;
+        }
+        state.stats.address_refused += 1;
+        state.origins.warn(ip, limit, self.now.time);
+        true
+    }
 }
 
 /// Values that are fixed at start.

@@ -63,9 +63,11 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
     if cx.stopping {
         return Ok(Reply::refusal(503, "relay is stopping, come back").with("Retry-After", "1").into());
     }
-    // Sessions count against the limit for connections, because a polling session has no connection between two polls.
-    if client.is_none() && cx.hub.state.client_count() >= cx.max_connections {
-        return Ok(cors(http::Error::Unavailable.into(), origin).into());
+    if client.is_none() {
+        let ip = client_ip(cx.peer, head, &cx.hub.config().trusted_proxies);
+        if cx.refuses_address(ip, websocket) {
+            return Ok(cors(http::Error::TooManyFromAddress.into(), origin).into());
+        }
     }
     if client.is_none() && cx.hub.state.is_short_of_memory() {
         cx.hub.state.stats.memory_connections_refused += 1;
@@ -77,7 +79,9 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
             if !fields.get("j").is_empty() {
                 return Err(Error::Jsonp.into());
             }
-            let client = open(head, cx, revision, !fields.get("b64").is_empty(), false);
+            let Some(client) = open(head, cx, revision, !fields.get("b64").is_empty(), false) else {
+                return Ok(cors(http::Error::Unavailable.into(), origin).into());
+            };
             let _ = cx.hub.state.poll(client, cx.conn)?;
             Ok(Outcome::AwaitPackets { client, origin: origin.into() })
         }
@@ -89,8 +93,10 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
                 Err(error) => return Ok(Reply::from(error).into()),
             };
             let Some(client) = client else {
-                let client = open(head, cx, revision, false, true);
-                return Ok(Outcome::Upgrade { client, response });
+                return Ok(match open(head, cx, revision, false, true) {
+                    Some(client) => Outcome::Upgrade { client, response },
+                    None => cors(http::Error::Unavailable.into(), origin).into(),
+                });
             };
             let engine = cx.hub.state.engine_mut(client).ok_or(Error::UnknownSid)?;
             engine.handle_probe(cx.conn, cx.now.time)?;
@@ -112,7 +118,12 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
     }
 }
 
-fn open(head: &Head<'_>, cx: &mut Context<'_>, revision: Revision, base64: bool, websocket: bool) -> ClientKey {
+/// Opens a session, or returns `None` if there is no place for it. Sessions count against the limit for connections,
+/// because a polling session has no connection between two polls.
+fn open(head: &Head<'_>, cx: &mut Context<'_>, revision: Revision, base64: bool, websocket: bool) -> Option<ClientKey> {
+    if !cx.hub.state.make_room(cx.max_connections) {
+        return None;
+    }
     let config = cx.hub.config().clone();
     let opening = Opening {
         revision,
@@ -122,7 +133,7 @@ fn open(head: &Head<'_>, cx: &mut Context<'_>, revision: Revision, base64: bool,
         referer: &head.referer,
         user_agent: &head.user_agent,
     };
-    socketio::open(cx.hub, &opening, websocket.then_some(cx.conn), cx.now)
+    Some(socketio::open(cx.hub, &opening, websocket.then_some(cx.conn), cx.now))
 }
 
 /// The reply to a poll, with the encoded packets.

@@ -45,9 +45,12 @@ pub fn gate(head: &Head<'_>, token: &str, cx: &mut Context<'_>) -> Result<(), Re
         return Ok(());
     }
     cx.hub.state.stats.tokens_wrong += 1;
-    if cx.guesses.record(network, cx.now.time) {
+    if cx.guesses.record(network, cx.now.time)
+        && let Some(left_out) = cx.guesses.may_warn(cx.now.time)
+    {
         let from = ip.map_or_else(|| "a unix socket".to_owned(), |ip| ip.to_string());
-        warn!("{BURST} wrong admin tokens from {from}: further attempts are delayed");
+        let others = if left_out > 0 { format!(" ({left_out} such warnings were left out)") } else { String::new() };
+        warn!("{BURST} wrong admin tokens from {from}: further attempts are delayed{others}");
     }
     Err(refused(401, WRONG).with("WWW-Authenticate", "Bearer"))
 }

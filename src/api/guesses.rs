@@ -6,7 +6,7 @@ use core::{
 };
 use std::collections::HashMap;
 
-use crate::clock::Time;
+use crate::clock::{Throttle, Time};
 
 /// The token buckets of addresses that sent wrong admin tokens. Each address may send ten wrong tokens, then one every six
 /// seconds, which is 14,400 a day. During a lock-out even a correct short token is refused.
@@ -14,9 +14,15 @@ use crate::clock::Time;
 pub struct Guesses {
     /// When the bucket of each address will be full again.
     refilled_at: HashMap<Ipv6Addr, Time>,
+    warnings: Throttle,
 }
 
 impl Guesses {
+    /// Whether to log a lock-out: anyone can cause them. Returns how many were not logged since the last one.
+    pub fn may_warn(&mut self, now: Time) -> Option<u64> {
+        self.warnings.pass(WARNING_INTERVAL, now)
+    }
+
     /// How long an address must wait until its next token is checked; `None` if it need not wait.
     pub fn wait(&self, network: Ipv6Addr, now: Time) -> Option<Duration> {
         let over = self.refilled_at.get(&network)?.since(now).checked_sub(REFILL_INTERVAL * (BURST - 1))?;
@@ -55,6 +61,8 @@ pub fn client_network(ip: Option<IpAddr>) -> Ipv6Addr {
 pub const BURST: u32 = 10;
 /// How long it takes until an address may send one more.
 const REFILL_INTERVAL: Duration = Duration::from_secs(6);
+/// The least time between two warnings.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// The most addresses that are remembered.
 const MAX_ADDRESSES: usize = 1024;
 

@@ -182,8 +182,8 @@ impl<'a> Notification<'a> {
                 if cx.hub.log.is_on() {
                     let ip = client_ip(cx.peer, head, &cx.hub.config().trusted_proxies);
                     cx.hub.log.error("notify", &refusal.text(), |line| {
-                        line.truncated("source", &self.source);
-                        line.truncated("room_id", &self.room_id);
+                        line.nonempty("source", &self.source);
+                        line.nonempty("room_id", &self.room_id);
                         if let Some(ip) = ip {
                             line.display("ip", ip);
                         }

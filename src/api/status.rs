@@ -82,7 +82,7 @@ fn relays(cx: &Snapshot<'_>) -> String {
 }
 
 fn counters(hub: &Hub) -> impl Iterator<Item = (&'static str, u64)> {
-    hub.state.stats.iter().chain([("message_log_lost", hub.log.lost())])
+    hub.state.stats.iter().chain([("message_log_lost", hub.log.lost()), ("message_log_left_out", hub.log.left_out())])
 }
 
 /// `GET /metrics`: numbers and counters for Prometheus (text exposition format 0.0.4).

@@ -38,7 +38,7 @@ impl Context<'_> {
     /// Counts a refused publication, and writes it to `error.log`.
     pub fn refuse(&mut self, why: &Refused, text: &str) {
         self.state.stats.redis_refused += 1;
-        self.log.error("redis", &why.to_string(), |line| line.truncated("message", text));
+        self.log.error("redis", &why.to_string(), |line| line.nonempty("message", text));
     }
 
     /// Whether another relay's publication is new. Publications that are missing before it are counted in

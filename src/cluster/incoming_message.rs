@@ -122,11 +122,15 @@ fn note_sys_info(cx: &mut Context<'_>, fields: &Object<'_>) {
         cx.shared.records.deleted_by_old_server = true;
     }
     cx.log.old_server(|line| {
-        for (name, value) in fields.iter().filter(|(name, _)| !["sys_info", "log_file"].contains(&&***name)) {
+        let fields = fields.iter().filter(|(name, _)| !["sys_info", "log_file"].contains(&&***name));
+        for (name, value) in fields.take(MAX_COPIED_FIELDS) {
             line.copied(name, value.get());
         }
     });
 }
+
+/// Fields of an old server's log line that are copied. Its own lines have five.
+const MAX_COPIED_FIELDS: usize = 32;
 
 #[cfg(test)]
 mod tests {

@@ -100,6 +100,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     section.string(reader, "dir", &mut config.message_log.dir);
     section.bound(reader, "retention_days", &mut config.message_log.retention_days, 1..=36_500, "days");
     section.bound(reader, "rotate", &mut config.message_log.rotate, 4096..=1 << 40, "bytes");
+    section.bound(reader, "total", &mut config.message_log.total, 1 << 20..=1 << 50, "bytes");
     section.finish(reader);
 
     let mut section = root.section(reader, "admin");

@@ -96,6 +96,8 @@ pub struct MessageLog {
     pub retention_days: u64,
     /// The size in bytes at which a file is rotated; 0: never.
     pub rotate: u64,
+    /// The size in bytes of all files together; 0: no limit.
+    pub total: u64,
 }
 
 /// Section `[hooks]`: calls to the backend.
@@ -139,7 +141,12 @@ impl Default for Config {
             },
             limits: Limits::default(),
             log_level: LevelFilter::Info,
-            message_log: MessageLog { dir: String::new(), retention_days: 30, rotate: 104_857_600 },
+            message_log: MessageLog {
+                dir: String::new(),
+                retention_days: 30,
+                rotate: 104_857_600,
+                total: 10_737_418_240,
+            },
             admin_token: None,
             namespaces: BTreeMap::from([("/".into(), Namespace::default())]),
             hooks: Hooks {

@@ -64,6 +64,8 @@ pub struct Engine {
     first_poll: bool,
     /// Whether a ping is unanswered.
     pinged: bool,
+    /// Whether the session is in a namespace.
+    connected: bool,
     /// When the session must be in a namespace, or the attachments of a packet must be complete.
     deadline: Time,
 }
@@ -116,6 +118,7 @@ impl Engine {
             heartbeat: now,
             first_poll: true,
             pinged: false,
+            connected: false,
             deadline: now.after(timing.connect_timeout),
         };
         engine.reset_heartbeat(timing, now);
@@ -154,11 +157,17 @@ impl Engine {
     /// Updates the deadline: `connected` says whether the session is in a namespace, `assembling` whether attachments of a packet
     /// are missing.
     pub fn set_state(&mut self, connected: bool, assembling: bool, timing: &Timing, now: Time) {
+        self.connected = connected;
         self.deadline = match (connected, assembling) {
             (_, true) => now.after(ASSEMBLY_TIMEOUT),
             (true, false) => Time::NEVER,
             (false, false) => now.after(timing.connect_timeout),
         };
+    }
+
+    /// Whether the session is in a namespace.
+    pub fn is_connected(&self) -> bool {
+        self.connected
     }
 
     /// When to call [`Engine::handle_timeout`] next.

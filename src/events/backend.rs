@@ -99,9 +99,9 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, now: Now
     hub.log.error("connect", why, |line| {
         let identity = &session.identity;
         line.text("source", &hub.state.tenants[session.tenant.index()].name);
-        line.truncated("nsp", &namespace);
-        line.truncated("userid", identity.userid());
-        line.truncated("username", identity.username());
+        line.nonempty("nsp", &namespace);
+        line.nonempty("userid", identity.userid());
+        line.nonempty("username", identity.username());
         if let Some(ip) = identity.ip() {
             line.display("ip", ip);
         }

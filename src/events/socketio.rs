@@ -75,7 +75,8 @@ pub fn open(hub: &mut Hub, opening: &Opening<'_>, websocket: Option<ConnKey>, no
         sessions: SmallVec::new(),
         assembly: None,
     };
-    let key = hub.state.clients.insert(Client { conn: websocket, socket: Some(socket.into()), ..Client::default() });
+    let client = Client { conn: websocket, socket: Some(socket.into()), ..Client::default() };
+    let key = hub.state.insert_client(client, opening.ip);
     let upgrades = if websocket.is_some() { "" } else { "\"websocket\"" };
     let mut packet = format!(
         "0{{\"sid\":\"{}\",\"upgrades\":[{upgrades}],\"pingInterval\":{},\"pingTimeout\":{}",
@@ -176,12 +177,12 @@ fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<()
     if packet.attachments > MAX_ATTACHMENTS || !placeholder::are_valid(packet.data, packet.attachments) {
         return Err(Violation::Attachments);
     }
-    let connected = !socket.sessions.is_empty();
+    let connected = socket.engine.is_connected();
     let mut assembly = Assembly { packet: text.into(), wanted: packet.attachments, ..Assembly::default() };
     grow(&mut assembly, text.len(), connected, &limits)?;
     socket.assembly = Some(assembly.into());
     if connected {
-        socket.engine.set_state(connected, true, &timing, now.time);
+        socket.engine.set_state(true, true, &timing, now.time);
     }
     hub.state.rearm(key);
     Ok(())
@@ -191,7 +192,7 @@ fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<()
 fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> Result<(), Violation> {
     let (limits, timing) = (hub.config().limits.clone(), hub.state.timing());
     let Some(socket) = hub.state.socket_mut(key) else { return Ok(()) };
-    let connected = !socket.sessions.is_empty();
+    let connected = socket.engine.is_connected();
     let assembly = socket.assembly.as_mut().ok_or(Violation::StrayAttachment)?;
     grow(assembly, bytes.len(), connected, &limits)?;
     assembly.attachments.push(bytes.into());
@@ -199,7 +200,7 @@ fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> R
         return Ok(());
     }
     if connected {
-        socket.engine.set_state(connected, false, &timing, now.time);
+        socket.engine.set_state(true, false, &timing, now.time);
     }
     let Some(assembly) = socket.assembly.take() else { return Ok(()) };
     let packet = socketio::Packet::parse(&assembly.packet)?;
@@ -318,7 +319,7 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
 fn record_unknown_namespace(hub: &mut Hub, namespace: &str, ip: Option<IpAddr>, agent: &Agent) {
     hub.state.stats.logins_refused += 1;
     hub.log.error("connect", "Invalid namespace", |line| {
-        line.truncated("nsp", namespace);
+        line.nonempty("nsp", namespace);
         if let Some(ip) = ip {
             line.display("ip", ip);
         }

@@ -27,6 +27,8 @@ pub enum Error {
     Unavailable,
     /// 503: all incomplete requests and messages together reach `limits.unfinished`.
     Unfinished,
+    /// 429: `limits.per_address` is reached.
+    TooManyFromAddress,
     /// 505: the request line names a version other than HTTP/1.0 or HTTP/1.1.
     VersionNotSupported,
 }
@@ -78,6 +80,7 @@ impl Error {
             Error::NotImplemented => 501,
             Error::Timeout => 408,
             Error::Memory | Error::Unavailable | Error::Unfinished => 503,
+            Error::TooManyFromAddress => 429,
             Error::VersionNotSupported => 505,
         }
     }
@@ -105,6 +108,7 @@ impl fmt::Display for Error {
             Error::Timeout => "the request did not arrive within limits.request_timeout",
             Error::Unavailable => "too many connections, try again later",
             Error::Unfinished => "too many requests are incomplete, try again later",
+            Error::TooManyFromAddress => "too many connections from this address, try again later",
             Error::VersionNotSupported => "the HTTP version must be 1.0 or 1.1",
         })
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     clock::{Now, Time},
-    key::ClientKey,
+    key::{ClientKey, OriginKey},
     limits::Limits,
     memory::Charge,
     outbox::Flushed,
@@ -29,6 +29,8 @@ use crate::{
 pub struct Exchange {
     /// The address of the client; `None` on a Unix socket.
     pub peer: Option<IpAddr>,
+    /// Its entry in the table of addresses, if it is counted there.
+    pub origin: Option<OriginKey>,
     /// Buffered input, from `start` on: an incomplete request, or requests that wait.
     input: Vec<u8>,
     start: usize,
@@ -99,6 +101,7 @@ impl Exchange {
     pub fn new(now: Now, limits: &Limits) -> Exchange {
         Exchange {
             peer: None,
+            origin: None,
             input: Vec::new(),
             start: 0,
             framer: Framer::default(),

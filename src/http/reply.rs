@@ -89,7 +89,11 @@ impl Reply {
 impl From<Error> for Reply {
     fn from(error: Error) -> Reply {
         let reply = Reply::refusal(error.status(), &error.to_string());
-        if error.status() == 503 { reply.with("Retry-After", "1") } else { reply }
+        match error.status() {
+            429 => reply.with("Retry-After", "5"),
+            503 => reply.with("Retry-After", "1"),
+            _ => reply,
+        }
     }
 }
 

@@ -32,9 +32,7 @@ impl Hub {
     /// Removes a client whose connection is gone. For `announce` see [`Hub::end`].
     pub fn remove(&mut self, key: ClientKey, announce: bool) {
         self.leave_all(key, announce);
-        if let Some(socket) = self.state.clients.remove(key).and_then(|client| client.socket) {
-            self.state.agents.release(socket.into_agent());
-        }
+        self.state.remove_client(key);
     }
 
     fn leave_all(&mut self, key: ClientKey, announce: bool) {

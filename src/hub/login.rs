@@ -57,7 +57,7 @@ impl Hub {
             self.record_refused_login(namespace, login, &Refusal::NamespaceUnknown.text());
             return Err(Refusal::NamespaceUnknown);
         };
-        let client = self.state.clients.insert(Client { conn: Some(conn), ..Client::default() });
+        let client = self.state.insert_client(Client { conn: Some(conn), ..Client::default() }, login.ip);
         match self.admit_session(client, namespace, login, query, "", now) {
             Ok(session) => {
                 let pending = self.state.sessions.get(session).is_some_and(|session| session.pending);
@@ -68,7 +68,7 @@ impl Hub {
                 Ok((client, pending))
             }
             Err(refusal) => {
-                self.state.clients.remove(client);
+                self.state.remove_client(client);
                 Err(refusal)
             }
         }
@@ -186,12 +186,12 @@ impl Hub {
     pub(crate) fn record_refused_login(&mut self, namespace: &str, login: &Login<'_>, why: &str) {
         self.state.stats.logins_refused += 1;
         self.log.error("connect", why, |line| {
-            line.truncated("source", login.source);
-            line.truncated("nsp", namespace);
-            line.truncated("room_ids", login.room_ids);
-            line.truncated("userid", login.userid);
-            line.truncated("username", login.username);
-            line.truncated("ext_info", login.ext_info);
+            line.nonempty("source", login.source);
+            line.nonempty("nsp", namespace);
+            line.nonempty("room_ids", login.room_ids);
+            line.nonempty("userid", login.userid);
+            line.nonempty("username", login.username);
+            line.nonempty("ext_info", login.ext_info);
             if let Some(ip) = login.ip {
                 line.display("ip", ip);
             }
@@ -203,10 +203,9 @@ impl Hub {
     /// Writes a line about a session to `client.log`. `seconds` is how long it lasted, once it has ended.
     pub(crate) fn record_visit(&mut self, event: &'static str, key: SessionKey, seconds: Option<u64>) {
         let Some(session) = self.state.sessions.get(key).filter(|_| self.log.is_on()) else { return };
-        let info = self.state.info(key, session);
         self.log.client(event, |line| {
             line.text("source", &self.state.tenants[session.tenant.index()].name);
-            info.write(line);
+            self.state.info(key, session).write(line);
             if let Some(seconds) = seconds {
                 line.display("seconds", seconds);
             }

@@ -35,6 +35,27 @@ fn needs_escape(text: &[u8]) -> bool {
     text.iter().fold(false, |found, byte| found | matches!(byte, 0..b' ' | b'"' | b'\\'))
 }
 
+/// The longest prefix of `text` that takes at most `max` bytes as a JSON string, without the quotation marks. It ends at
+/// a character boundary.
+pub fn written_prefix(text: &str, max: usize) -> &str {
+    // The longest escape has six bytes.
+    if text.len() <= max / 6 {
+        return text;
+    }
+    let mut written = 0;
+    for (at, char) in text.char_indices() {
+        written += match char {
+            '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' | '"' | '\\' => 2,
+            '\0'..' ' => 6,
+            char => char.len_utf8(),
+        };
+        if written > max {
+            return &text[..at];
+        }
+    }
+    text
+}
+
 /// A string as JSON, in quotation marks.
 pub fn quote(text: &str) -> String {
     serde_json::to_string(text).expect("a string in memory is always serializable")
@@ -62,6 +83,30 @@ mod tests {
                     assert_eq!(String::from_utf8(out).unwrap(), serde_json::Value::from(text).to_string());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn prefixes_by_their_written_length() {
+        for (text, max, prefix) in [
+            ("abc", 3, "abc"),
+            ("abcd", 3, "abc"),
+            ("aü", 2, "a"),
+            ("aü", 3, "aü"),
+            ("a\"b", 3, "a\""),
+            ("a\"b", 2, "a"),
+            ("\u{1}\u{1}", 11, "\u{1}"),
+            ("\n\n", 4, "\n\n"),
+            ("", 0, ""),
+        ] {
+            assert_eq!(written_prefix(text, max), prefix, "{text:?} {max}");
+        }
+        // The lengths are those that are written.
+        for byte in 0..=127_u8 {
+            let text = String::from(char::from(byte)).repeat(100);
+            let length = quote(&text).len() - 2;
+            assert_eq!(written_prefix(&text, length), text);
+            assert_eq!(written_prefix(&text, length - 1).len(), 99);
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
     mem,
 };
 
-use super::file;
+use super::{file, quota::Quota};
 use crate::{
     clock::{Date, Now},
     health::Health,
@@ -27,10 +27,9 @@ pub struct MessageLog {
     /// Lines by the path of their file, within the log's folder.
     files: BTreeMap<Box<str>, Vec<u8>>,
     bytes: usize,
-    /// The current second, and the number of errors written in it.
-    errors: (u64, u32),
-    /// The number of errors left out since the last one that was written.
-    left_out: u64,
+    visits: Quota,
+    errors: Quota,
+    old_servers: Quota,
     lost: u64,
     /// Files that messages named, by day and source.
     named: (i64, HashMap<Box<str>, HashSet<Box<str>>>),
@@ -45,7 +44,14 @@ impl MessageLog {
     /// A log, which accepts lines if `on` is set.
     pub fn new(on: bool) -> MessageLog {
         let health = if on { Health::Fine } else { Health::Off };
-        MessageLog { on, health, ..MessageLog::default() }
+        MessageLog {
+            on,
+            health,
+            visits: Quota::new(VISITS),
+            errors: Quota::new(ERRORS),
+            old_servers: Quota::new(OLD_SERVERS),
+            ..MessageLog::default()
+        }
     }
 
     /// Whether lines are accepted.
@@ -69,7 +75,7 @@ impl MessageLog {
     /// Writes a line about a published message.
     pub fn message(&mut self, source: &str, filename: &str, id: MessageId, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         let filename = if self.may_name(source, filename) { filename } else { "" };
-        self.line(&file::messages(source, filename), |line| {
+        self.line(&file::messages(source, filename), usize::MAX, |line| {
             line.display("id", id);
             line.text("source", source);
             fill(line);
@@ -90,29 +96,66 @@ impl MessageLog {
         names.contains(filename) || (names.len() < MOST_NAMES && names.insert(filename.into()))
     }
 
-    /// Writes a line about a connect or disconnect.
+    /// Writes a line about a connect or disconnect. A single client can connect thousands of times a second, so the
+    /// number of lines is bounded.
     pub fn client(&mut self, event: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
-        self.line(file::CLIENTS, |line| {
+        self.bounded_line(
+            |log| &mut log.visits,
+            file::CLIENTS,
+            |line| {
+                line.text("event", event);
+                fill(line);
+            },
+        );
+    }
+
+    /// Writes a line about a refusal. Anyone can cause refusals, so the number of lines is bounded.
+    pub fn error(&mut self, event: &str, why: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+        self.bounded_line(
+            |log| &mut log.errors,
+            file::ERRORS,
+            |line| {
+                line.text("event", event);
+                line.text("error", why);
+                fill(line);
+            },
+        );
+    }
+
+    /// Writes a log line of an old server (node-socket-im) on the same Redis.
+    pub fn old_server(&mut self, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+        self.bounded_line(
+            |log| &mut log.old_servers,
+            file::SYSTEM,
+            |line| {
+                line.text("event", "sibling");
+                fill(line);
+            },
+        );
+    }
+
+    /// Writes a line about relay itself.
+    pub fn system(&mut self, event: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+        self.line(file::SYSTEM, usize::MAX, |line| {
             line.text("event", event);
             fill(line);
         });
     }
 
-    /// Writes a line about a refusal. Anyone can cause refusals, so at most a hundred lines a second are written.
-    pub fn error(&mut self, event: &str, why: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
-        if self.errors.0 != self.now.unix {
-            self.errors = (self.now.unix, 0);
-        }
-        // Errors may use only half of the buffer, so that they do not displace messages.
-        if !self.on || self.errors.1 >= MOST_ERRORS || self.bytes > MOST_WAITING / 2 {
-            self.left_out += u64::from(self.on);
+    /// Writes a line that others cause: with short texts, within a quota, and only while half of the buffer is free, so
+    /// that such lines do not displace messages. The next line has the number of those that were left out.
+    fn bounded_line(
+        &mut self,
+        quota: impl Fn(&mut MessageLog) -> &mut Quota,
+        name: &str,
+        fill: impl FnOnce(&mut ObjectWriter<'_>),
+    ) {
+        if !self.on {
             return;
         }
-        self.errors.1 += 1;
-        let left_out = mem::take(&mut self.left_out);
-        self.line(file::ERRORS, |line| {
-            line.text("event", event);
-            line.text("error", why);
+        let (room, now) = (self.bytes <= MOST_WAITING / 2, self.now.time);
+        let Some(left_out) = quota(self).take(room, now) else { return };
+        self.line(name, MAX_TEXT_LEN, |line| {
             fill(line);
             if left_out > 0 {
                 line.display("before_this_left_out", left_out);
@@ -120,27 +163,8 @@ impl MessageLog {
         });
     }
 
-    /// Writes a log line of an old server (node-socket-im) on the same Redis.
-    pub fn old_server(&mut self, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
-        if self.bytes > MOST_WAITING / 2 {
-            self.lost += u64::from(self.on);
-            return;
-        }
-        self.line(file::SYSTEM, |line| {
-            line.text("event", "sibling");
-            fill(line);
-        });
-    }
-
-    /// Writes a line about relay itself.
-    pub fn system(&mut self, event: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
-        self.line(file::SYSTEM, |line| {
-            line.text("event", event);
-            fill(line);
-        });
-    }
-
-    fn line(&mut self, name: &str, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
+    /// Writes a line. Strings in it are cut to `max_text` bytes.
+    fn line(&mut self, name: &str, max_text: usize, fill: impl FnOnce(&mut ObjectWriter<'_>)) {
         if !self.on {
             return;
         }
@@ -156,6 +180,7 @@ impl MessageLog {
         lines.push(b'{');
         let mut line = ObjectWriter::within(lines);
         line.text("time", time);
+        line.cut_texts(max_text);
         fill(&mut line);
         lines.extend_from_slice(b"}\n");
         if self.bytes + lines.len() - begin > MOST_WAITING {
@@ -186,6 +211,11 @@ impl MessageLog {
     pub fn lost(&self) -> u64 {
         self.lost
     }
+
+    /// Lines about visits, refusals and old servers that were left out since the start, because there were too many.
+    pub fn left_out(&self) -> u64 {
+        [&self.visits, &self.errors, &self.old_servers].iter().map(|quota| quota.left_out()).sum()
+    }
 }
 
 /// Appends a message's data as the field `data`.
@@ -197,12 +227,21 @@ pub fn write_data(line: &mut ObjectWriter<'_>, data: Data<'_>) {
 const MOST_WAITING: usize = 8 * 1024 * 1024;
 /// Files that a source's messages may name in a day.
 const MOST_NAMES: usize = 1000;
-/// Errors that are recorded in a second.
-const MOST_ERRORS: u32 = 100;
+/// Bytes of a string in lines about visits, refusals and old servers.
+const MAX_TEXT_LEN: usize = 512;
+/// Lines about connects and disconnects a second, and at once after a pause. A client that connects and disconnects all
+/// the time otherwise writes 95 MB a second.
+const VISITS: (u32, u32) = (1000, 5000);
+/// Lines about refusals.
+const ERRORS: (u32, u32) = (100, 100);
+/// Lines of old servers.
+const OLD_SERVERS: (u32, u32) = (100, 100);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::clock::Time;
 
     fn log() -> MessageLog {
         let mut log = MessageLog::new(true);
@@ -262,9 +301,44 @@ mod tests {
         let mut log = log();
         (0..1000).for_each(|_| log.error("connect", "why", |_| {}));
         assert_eq!(text(&mut log)[0].1.lines().count(), 100);
-        log.begin_turn(Now { unix: 1_795_219_200, ..Now::default() });
+        assert_eq!(log.left_out(), 900);
+        log.begin_turn(Now { unix: 1_795_219_200, time: Time::from_micros(10_000), ..Now::default() });
         log.error("connect", "why", |_| {});
         assert!(text(&mut log)[0].1.ends_with("\"error\":\"why\",\"before_this_left_out\":900}\n"));
+        assert_eq!((log.left_out(), log.lost()), (900, 0));
+    }
+
+    #[test]
+    fn a_flood_of_visits_is_cut() {
+        let mut log = log();
+        let long = "x".repeat(8192);
+        let visit = |log: &mut MessageLog| {
+            log.client("connect", |line| {
+                line.text("userid", &long);
+                line.text("ext_info", &long);
+            });
+        };
+        (0..50_000).for_each(|_| visit(&mut log));
+        let lines = text(&mut log)[0].1.clone();
+        let length = lines.find('\n').unwrap() + 1;
+        assert_eq!(lines.lines().count(), MOST_WAITING / 2 / length + 1, "half of the buffer");
+        // The longest lines that a client can cause, each second for ten seconds.
+        let mut written = 0;
+        for second in 0..10 {
+            for turn in 0..100 {
+                let time = Time::from_micros(second * 1_000_000 + turn * 10_000);
+                log.begin_turn(Now { unix: 1_795_219_200 + second, time, ..Now::default() });
+                (0..100).for_each(|_| visit(&mut log));
+                written += text(&mut log).first().map_or(0, |file| file.1.lines().count());
+            }
+        }
+        assert!((10_000..=15_000).contains(&written), "{written}");
+        assert_eq!(log.lost(), 0);
+        // Messages are not bounded, nor do visits displace them.
+        (0..50_000).for_each(|_| visit(&mut log));
+        log.message("demo", "", MessageId::first(0, 0), |line| line.text("room_id", &long));
+        let files = text(&mut log);
+        assert!(files.iter().any(|(name, text)| name.ends_with("demo_msg.log") && text.len() > 8192));
     }
 
     #[test]
@@ -272,6 +346,7 @@ mod tests {
         let mut log = MessageLog::default();
         log.system("start", |_| {});
         log.error("connect", "why", |_| {});
-        assert!(!log.has_lines() && log.lost() == 0 && log.left_out == 0);
+        log.client("connect", |_| {});
+        assert!(!log.has_lines() && log.lost() == 0 && log.left_out() == 0);
     }
 }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     http::{self, Exchange},
     key::Handle,
+    state::origins::Origin,
 };
 
 impl Server {
@@ -55,18 +56,19 @@ impl Server {
                         self.hub.state.stats.accept_pauses += 1;
                         // Warn only now and then: each freed descriptor is used at once, so accepting can fail many
                         // times a second.
-                        if self.warn_after <= self.now.time {
+                        if self.accept_warnings.pass(WARNING_INTERVAL, self.now.time).is_some() {
                             warn!(
                                 "no free file descriptor: accepting pauses until a connection ends; raise LimitNOFILE= or \
                                  ulimit -n"
                             );
-                            self.warn_after = self.now.time.after(WARNING_INTERVAL);
                         }
                         self.accept_after = self.now.time.after(ACCEPT_PAUSE);
                         return;
                     }
                     Err(error) => {
-                        error!("cannot accept connections on {}: {error}", self.listeners[index]);
+                        if self.accept_errors.pass(WARNING_INTERVAL, self.now.time).is_some() {
+                            error!("cannot accept connections on {}: {error}", self.listeners[index]);
+                        }
                         self.accept_after = self.now.time.after(ACCEPT_PAUSE);
                         return;
                     }
@@ -75,13 +77,28 @@ impl Server {
         }
     }
 
-    /// Adds a connection that was accepted. Over the limit it only gets a 503.
+    /// Adds a connection that was accepted. Over a limit it only gets a 503 or 429.
     pub(super) fn add_conn(&mut self, socket: Socket, peer: Option<IpAddr>) {
+        let config = self.hub.config().clone();
+        let origin = Origin::new(peer, &config.trusted_proxies);
+        let per_address = config.limits.per_address(self.max_connections());
         let short = self.hub.state.is_short_of_memory();
-        let refused = self.is_full() || short;
-        let mut exchange = Exchange::new(self.now, &self.hub.config().limits);
+        let state = &mut self.hub.state;
+        let over = origin.is_some_and(|origin| state.origins.count(origin) >= per_address);
+        if over {
+            state.stats.address_refused += 1;
+            state.origins.warn(peer, per_address, self.now.time);
+            // The places for refusals are not for one address alone.
+            if self.refused >= MAX_REFUSED / 2 {
+                return;
+            }
+        }
+        let refused = over || short || self.is_full();
+        let mut exchange = Exchange::new(self.now, &config.limits);
         exchange.peer = peer;
-        if short {
+        if over {
+            exchange.refuse(http::Error::TooManyFromAddress, self.now);
+        } else if short {
             self.hub.state.stats.memory_connections_refused += 1;
             if !core::mem::replace(&mut self.pressure.refusing, true) {
                 warn!("memory: limits.memory is reached: refusing new connections with 503");
@@ -92,13 +109,16 @@ impl Server {
             exchange.refuse(http::Error::Unavailable, self.now);
         } else {
             self.hub.state.stats.accepted += 1;
+            exchange.origin = origin.map(|origin| self.hub.state.origins.enter(origin));
         }
         let key = self.conns.insert(Conn::new(socket, exchange));
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.refused = refused;
         self.refused += usize::from(refused);
         if let Err(error) = conn.socket.register(self.poll.registry(), Token(CONNS + key.key().index())) {
-            error!("cannot register a connection with epoll: {error}");
+            if self.accept_errors.pass(WARNING_INTERVAL, self.now.time).is_some() {
+                error!("cannot register a connection with epoll: {error}");
+            }
             return self.drop_conn(key);
         }
         if refused {
@@ -112,7 +132,7 @@ impl Server {
 const ACCEPT_BUDGET: usize = 64;
 /// How long accepting pauses after an error, unless a connection ends earlier.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The least time between two warnings about missing descriptors.
+/// The least time between two warnings, and between two errors: peers can cause many.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections over the limit that may be open at once, to be answered with 503.
 const MAX_REFUSED: usize = 16;

@@ -14,7 +14,7 @@ use mio::{
 use crate::{
     clock::Time,
     http::{Exchange, exchange::Parked},
-    key::ClientKey,
+    key::{ClientKey, OriginKey},
     limits::MAX_BEFORE_LOGIN,
     outbox::Flushed,
     websocket::peer::Peer,
@@ -78,6 +78,8 @@ pub struct Probe {
     pub peer: Peer,
     /// The unsent bytes.
     pub output: Vec<u8>,
+    /// Its entry in the table of addresses, if it is counted there.
+    pub origin: Option<OriginKey>,
     /// Whether `2probe` was answered. It is answered only once, to bound `output`.
     pub answered: bool,
 }
@@ -166,6 +168,15 @@ impl Conn {
             State::Http(exchange) if !exchange.is_in_body() => MAX_BEFORE_LOGIN as usize,
             State::Http(_) | State::WebSocket(_) => READ_BUDGET,
             State::Probe(_) => MAX_BEFORE_LOGIN as usize,
+        }
+    }
+
+    /// Takes its entry in the table of addresses. A WebSocket has none: its client is counted.
+    pub fn take_origin(&mut self) -> Option<OriginKey> {
+        match &mut self.state {
+            State::Http(exchange) => exchange.origin.take(),
+            State::Probe(probe) => probe.origin.take(),
+            State::WebSocket(_) => None,
         }
     }
 

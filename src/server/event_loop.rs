@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     api::{Site, assets::Asset, guesses::Guesses},
-    clock::{Now, Time},
+    clock::{Now, Throttle, Time},
     engineio::engine::Expired,
     events,
     frame::Opcode,
@@ -69,8 +69,9 @@ pub struct Server {
     pub(super) descriptors: u64,
     /// Until when accepting is paused, unless a connection ends earlier.
     pub(super) accept_after: Time,
-    /// When the next warning about missing descriptors may be logged.
-    pub(super) warn_after: Time,
+    /// Bound how often missing descriptors and failed connections are logged.
+    pub(super) accept_warnings: Throttle,
+    pub(super) accept_errors: Throttle,
     /// Connections to read in the next turn even if epoll reports no new edge.
     pub(super) scheduled_reads: Vec<ConnKey>,
     /// HTTP connections and probes with something to write.
@@ -147,7 +148,8 @@ impl Server {
             engines: Timers::new(),
             descriptors,
             accept_after: Time::START,
-            warn_after: Time::START,
+            accept_warnings: Throttle::default(),
+            accept_errors: Throttle::default(),
             scheduled_reads: Vec::new(),
             replied: Vec::new(),
             dropped: Vec::new(),

@@ -200,7 +200,10 @@ impl Server {
     /// Frees the dropped connections, and ends the clients that depend on them.
     fn free(&mut self) {
         while let Some(key) = self.dropped.pop() {
-            let Some(conn) = self.conns.remove(key) else { continue };
+            let Some(mut conn) = self.conns.remove(key) else { continue };
+            if let Some(origin) = conn.take_origin() {
+                self.hub.state.origins.leave(origin);
+            }
             if let Some(Transport::Probing(probing)) =
                 conn.owner().and_then(|client| self.hub.state.engine_mut(client)).map(|engine| &engine.transport)
                 && probing.probe != key

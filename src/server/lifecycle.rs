@@ -6,7 +6,7 @@ use log::{error, info, warn};
 use sd_notify::NotifyState;
 
 use super::{conn::State, event_loop::Server, process::BadConfig, startup::exposure};
-use crate::{memory, websocket::Close};
+use crate::{memory, text::truncate, websocket::Close};
 
 impl Server {
     /// Reloads on SIGHUP and stops on SIGTERM or SIGINT.
@@ -55,7 +55,7 @@ impl Server {
             Err(BadConfig(lines)) => {
                 lines.iter().for_each(|line| error!("{line}"));
                 error!("the new configuration is bad: the old one stays in force");
-                self.hub.log.system("reload", |line| line.text("error", &lines.join("; ")));
+                self.hub.log.system("reload", |line| line.text("error", truncate(&lines.join("; "), MAX_ERROR_LEN)));
             }
         }
         self.manager.notify(&[NotifyState::Ready]);
@@ -100,3 +100,6 @@ impl Server {
         self.manager.notify(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
     }
 }
+
+/// Bytes of the problems of a configuration that one line of the message log has. The log on standard error has all.
+const MAX_ERROR_LEN: usize = 4096;

@@ -7,6 +7,7 @@
 //! lines wait in [`MessageLog`](crate::message_log::MessageLog), which is bounded.
 
 pub mod folder;
+pub mod space;
 pub mod writer;
 
 use core::time::Duration;
@@ -47,14 +48,23 @@ impl Server {
         }
     }
 
-    /// Updates the health of the message log, and logs each change once.
+    /// Updates the health of the message log, and logs each change once. After a failure it stays bad until writes have
+    /// succeeded for a while: otherwise it would change with every line on a nearly full disk.
     fn update_log_health(&mut self, failure: Option<String>) {
         let Some(writer) = &mut self.message_log else { return };
         let log = &mut self.hub.log;
         let more = log.lost() > core::mem::replace(&mut writer.lost, log.lost());
         let failure = failure.or_else(|| more.then(|| "the disk does not keep up".into()));
-        writer.retry = if failure.is_some() { self.now.time.after(RETRY_INTERVAL) } else { Time::NEVER };
+        let now = self.now.time;
+        writer.retry = Time::NEVER;
+        if failure.is_some() {
+            writer.recovery.record_failure(log.health == Health::Fine, now);
+            writer.retry = now.after(RETRY_INTERVAL).max(writer.recovery.healthy_at());
+        }
         match (&log.health, failure) {
+            (Health::Failing(_), None) if !writer.recovery.record_success(now) => {
+                writer.retry = writer.recovery.healthy_at();
+            }
             (Health::Failing(_), None) => {
                 info!("message log: lines are written again; {} were lost since the start", log.lost());
                 log.health = Health::Fine;
@@ -72,7 +82,7 @@ impl Server {
     /// a write that takes too long.
     pub(super) fn write_log(&mut self) {
         let Some(writer) = &mut self.message_log else { return };
-        writer.remove_old(self.now.day(), self.now.time);
+        writer.remove_old(self.now);
         if writer.retry <= self.now.time {
             writer.retry = Time::NEVER;
             self.hub.log.system("retry", |_| {});

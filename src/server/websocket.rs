@@ -29,6 +29,10 @@ impl Server {
     pub(super) fn upgrade(&mut self, key: ConnKey, client: ClientKey, response: Vec<u8>, fresh: &[u8]) {
         let deadline = self.ping_deadline(key, client);
         let Some(conn) = self.conns.get_mut(key) else { return };
+        // From now on the client is counted, not the connection.
+        if let Some(origin) = conn.take_origin() {
+            self.hub.state.origins.leave(origin);
+        }
         let websocket = WebSocket { client, peer: Peer::default(), deadline, phase: Phase::Open };
         if let State::Http(exchange) = core::mem::replace(&mut conn.state, State::WebSocket(websocket)) {
             let (mut output, input) = exchange.into_parts();
@@ -134,7 +138,8 @@ impl Server {
     /// Turns an HTTP connection into a probe (docs/protocol.md, Upgrade). Until the upgrade, the session uses polling.
     pub(super) fn begin_probe(&mut self, key: ConnKey, client: ClientKey, response: &[u8], fresh: &[u8]) {
         let Some(conn) = self.conns.get_mut(key) else { return };
-        let probe = Probe { client, peer: Peer::default(), output: Vec::new(), answered: false };
+        let origin = conn.take_origin();
+        let probe = Probe { client, peer: Peer::default(), output: Vec::new(), origin, answered: false };
         let State::Http(exchange) = core::mem::replace(&mut conn.state, State::Probe(probe.into())) else { return };
         let (mut output, input) = exchange.into_parts();
         output.extend_from_slice(response);
@@ -201,6 +206,9 @@ impl Server {
         if upgraded {
             self.hub.state.push_front(client, &probe.output);
             let peer = core::mem::take(&mut probe.peer);
+            if let Some(origin) = probe.origin.take() {
+                self.hub.state.origins.leave(origin);
+            }
             let mut websocket = WebSocket { client, peer, deadline: Time::NEVER, phase: Phase::Open };
             match end {
                 Some(Ok(_)) => {

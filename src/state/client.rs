@@ -7,7 +7,7 @@
 use super::{flush_queue::Dirty, rate::Rate, socket::Socket};
 use crate::{
     engineio::engine::Transport as EngineTransport,
-    key::{ConnKey, SessionKey},
+    key::{ConnKey, OriginKey, SessionKey},
     outbox::Outbox,
 };
 
@@ -25,6 +25,8 @@ pub struct Client {
     pub socket: Option<Box<Socket>>,
     /// How much of `limits.message_rate` it has used.
     pub rate: Rate,
+    /// Its entry in the table of addresses, if it is counted there.
+    pub origin: Option<OriginKey>,
     /// Whether it is in the queue of clients to flush.
     pub dirty: Dirty,
     /// Whether it is being closed. Nothing more is queued for it.

@@ -204,6 +204,7 @@ impl State {
     /// Closes a client as a slow consumer.
     pub fn close_slow(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
+        self.strangers.remove(client);
         client.ending = true;
         self.stats.slow_consumers += 1;
         self.effects.push_back(Effect::Close { client: key, close: Close::SLOW });
@@ -212,6 +213,7 @@ impl State {
     /// Asks the server to close a client. Nothing more is queued for it from now on.
     pub fn close(&mut self, key: ClientKey, close: Close) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
+        self.strangers.remove(client);
         client.ending = true;
         self.effects.push_back(Effect::Close { client: key, close });
     }
@@ -234,6 +236,7 @@ impl State {
     pub fn queue_last(&mut self, key: ClientKey, close: Option<Close>) {
         let polling = self.is_polling(key);
         let Some(client) = self.clients.get_mut(key) else { return };
+        self.strangers.remove(client);
         client.ending = true;
         let Some(close) = close else { return };
         if close == Close::SLOW {

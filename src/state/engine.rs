@@ -55,8 +55,12 @@ impl State {
         let Some(socket) = self.clients.get_mut(key).and_then(|client| client.socket.as_deref_mut()) else { return };
         socket.sessions.retain(|(_, known)| *known != session);
         if socket.sessions.is_empty() {
+            let was_connected = socket.engine.is_connected();
             socket.engine.set_state(false, false, &timing, now.time);
             self.rearm(key);
+            if was_connected {
+                self.add_stranger(key, now.time);
+            }
         }
     }
 

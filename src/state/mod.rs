@@ -16,6 +16,8 @@ pub mod identity;
 pub mod info;
 pub mod membership;
 pub mod namespace;
+pub mod origins;
+pub mod places;
 pub mod rate;
 pub mod record;
 pub mod refusal;
@@ -26,6 +28,7 @@ pub mod session;
 pub mod sid;
 pub mod socket;
 pub mod stats;
+pub mod strangers;
 pub mod tenant;
 #[cfg(test)]
 pub mod testing;

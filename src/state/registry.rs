@@ -11,10 +11,12 @@ use super::{
     flush_queue::FlushQueue,
     identity::Agents,
     namespace::{Namespace, NamespaceId},
+    origins::Origins,
     room::RoomTable,
     session::Session,
     sid::Sids,
     stats::Stats,
+    strangers::Strangers,
     tenant::{Tenant, TenantId},
     user_index::UserIndex,
 };
@@ -56,6 +58,9 @@ pub struct State {
     pub(crate) changed: VecDeque<SessionKey>,
     /// Bytes that the process may have allocated, see [`memory`].
     pub memory_limit: usize,
+    /// The addresses of connections and clients.
+    pub origins: Origins,
+    pub(super) strangers: Strangers,
     /// Counters since the start.
     pub stats: Stats,
 }
@@ -83,6 +88,8 @@ impl State {
             track_changes: false,
             changed: VecDeque::new(),
             memory_limit: usize::MAX,
+            origins: Origins::default(),
+            strangers: Strangers::default(),
             stats: Stats::default(),
         }
     }

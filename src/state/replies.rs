@@ -18,6 +18,9 @@ impl State {
         let Some(namespace) = self.sessions.get(session).map(|session| session.namespace) else { return };
         let namespace = self.namespaces[namespace as usize].name.clone();
         let timing = self.timing();
+        if let Some(client) = self.clients.get(key) {
+            self.strangers.remove(client);
+        }
         let Some(socket) = self.socket_mut(key) else { return };
         socket.engine.set_state(true, false, &timing, now.time);
         let revision = socket.engine.revision;

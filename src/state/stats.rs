@@ -22,6 +22,10 @@ counters! {
     accepted
     /// Connections answered with 503 because of `limits.connections`.
     connections_refused
+    /// Connections and handshakes answered with 429, or closed, because of `limits.per_address`.
+    address_refused
+    /// Socket.IO clients without a namespace that were closed to make room for others.
+    unjoined_closed
     /// How often accepting paused because no file descriptor was free.
     accept_pauses
     /// HTTP requests answered.

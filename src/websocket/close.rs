@@ -29,6 +29,8 @@ impl Close {
     pub const SOURCE_GONE: Close = Close { code: 1008, reason: "this source can not be configured!" };
     /// A message exceeds `limits.message`, or a Socket.IO packet exceeds `socketio.max_payload`.
     pub const TOO_BIG: Close = Close { code: 1009, reason: "message too big" };
+    /// The client was in no namespace, and its place was needed for another.
+    pub const UNJOINED: Close = Close { code: 1013, reason: "too many clients without a namespace" };
     /// A message of the client is incomplete, and all incomplete requests and messages together reach `limits.unfinished`.
     pub const UNFINISHED: Close = Close { code: 1013, reason: "too many messages are incomplete, try again later" };
     /// A message of the client is incomplete, and `limits.memory` is reached.

@@ -290,6 +290,17 @@ pub fn temp_file(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("relay-test-{}-{count}-{name}", std::process::id()))
 }
 
+/// Compiles a library that replaces functions of libc.
+pub fn preload(name: &str, source: &str) -> PathBuf {
+    let library = temp_file(&format!("{name}.so"));
+    let code = library.with_extension("c");
+    fs::write(&code, source).unwrap();
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&code).arg("-ldl").status();
+    assert!(built.unwrap().success());
+    fs::remove_file(code).unwrap();
+    library
+}
+
 /// Processor time that all threads of a process have used.
 fn cpu(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map_while(Result::ok);

@@ -11,8 +11,10 @@ use std::{
 
 use log::{debug, info, warn};
 
+use super::space::Space;
 use crate::{
     api::page::Page,
+    clock::Time,
     message_log::{
         Appends, Tail, retention,
         rotation::{self, Step},
@@ -44,23 +46,31 @@ impl error::Error for AppendError {
 
 /// The folder of the message log.
 pub struct Folder {
-    /// Its path.
-    pub dir: PathBuf,
+    dir: PathBuf,
     /// The size in bytes at which a file is rotated.
-    pub rotate: u64,
+    rotate: u64,
     /// How many days are kept besides today.
-    pub retention_days: u64,
+    retention_days: u64,
+    /// The space that its files may take.
+    space: Space,
 }
 
 impl Folder {
+    /// The folder `dir`. A file is rotated at `rotate` bytes or an eighth of `total`, `retention_days` are kept besides
+    /// today, and all files together have at most `total` bytes.
+    pub fn new(dir: PathBuf, rotate: u64, retention_days: u64, total: u64) -> Folder {
+        let space = Space::new(total);
+        Folder { dir, rotate: rotate.min(space.max_file()), retention_days, space }
+    }
+
     /// Appends to every file, even if some fail. Fails with the first error, and the number of lines that were lost in
     /// all files.
-    pub fn append_all(&self, files: &Appends) -> Result<(), AppendError> {
+    pub fn append_all(&mut self, files: &Appends, now: Time) -> Result<(), AppendError> {
         let mut failed: Option<AppendError> = None;
         for (path, lines) in files {
             let mut rest = &lines[..];
             while !rest.is_empty() {
-                match self.append(path, rest) {
+                match self.append(path, rest, now) {
                     Ok(written) => rest = &rest[written..],
                     Err(error) => {
                         let failed =
@@ -76,7 +86,7 @@ impl Folder {
 
     /// Appends as many lines as fit into the file, after rotating it if it is full, and returns their size in bytes.
     /// After a partial write, for example to a full disk, the file is truncated to its old size.
-    fn append(&self, path: &str, lines: &[u8]) -> io::Result<usize> {
+    fn append(&mut self, path: &str, lines: &[u8], now: Time) -> io::Result<usize> {
         let path = self.dir.join(path);
         let (mut file, mut size) = open_or_create(&path)?;
         let Step { rotate, length } = rotation::plan(lines, size, self.rotate);
@@ -84,6 +94,8 @@ impl Folder {
             fs::rename(&path, next_name(&path)?)?;
             (file, size) = open_or_create(&path)?;
         }
+        // One more for the line break that may be missing.
+        self.space.reserve(&self.dir, &path, length as u64 + 1, now)?;
         let mut last = [b'\n'];
         if size > 0 {
             file.read_exact_at(&mut last, size - 1)?;
@@ -180,7 +192,7 @@ mod tests {
     fn folder(name: &str) -> Folder {
         let dir = std::env::temp_dir().join(format!("relay-message-log-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
-        Folder { dir, rotate: 100, retention_days: 2 }
+        Folder::new(dir, 100, 2, u64::MAX)
     }
 
     fn tail(folder: &Folder, path: &str, bytes: u64) -> (String, u64) {
@@ -191,28 +203,33 @@ mod tests {
 
     #[test]
     fn appends_rotates_and_mends() {
-        let folder = folder("append");
+        let mut folder = folder("append");
         let path = "2026-11-21/x.log";
-        let append = |text: &[u8]| folder.append_all(&Appends::from([(path.into(), text.to_vec())])).unwrap();
+        let append = |folder: &mut Folder, text: &[u8]| {
+            folder.append_all(&Appends::from([(path.into(), text.to_vec())]), Time::START).unwrap();
+        };
         let line = |letter: &str, length: usize| format!("{}\n", letter.repeat(length - 1)).into_bytes();
-        append(&[b'a'; 59]);
-        append(b"whole\n");
+        append(&mut folder, &[b'a'; 59]);
+        append(&mut folder, b"whole\n");
         assert_eq!(
             tail(&folder, path, 1000),
             (format!("{}\nwhole\n", "a".repeat(59)), 0),
             "a truncated line gets a line break"
         );
-        append(&line("b", 50));
-        append(&line("c", 500));
-        append(b"d\n");
+        append(&mut folder, &line("b", 50));
+        append(&mut folder, &line("c", 500));
+        append(&mut folder, b"d\n");
         assert_eq!(tail(&folder, path, 10).0, "d\n");
         let names = ["x.log.1", "x.log.2", "x.log.3"].map(|name| folder.dir.join("2026-11-21").join(name));
         assert_eq!(names.each_ref().map(|name| fs::metadata(name).unwrap().len()), [66, 50, 500]);
         fs::remove_file(&names[0]).unwrap();
-        append(&line("e", 100));
+        append(&mut folder, &line("e", 100));
         assert!(folder.dir.join("2026-11-21/x.log.4").exists(), "numbers are not reused");
         // Files stay within the limit even if many lines are written at once, as after a slow write.
-        append(&[line("f", 60), line("g", 40), line("h", 1), line("i", 101), line("j", 99), line("k", 1)].concat());
+        append(
+            &mut folder,
+            &[line("f", 60), line("g", 40), line("h", 1), line("i", 101), line("j", 99), line("k", 1)].concat(),
+        );
         let length = |number| fs::metadata(folder.dir.join(format!("{path}.{number}"))).unwrap().len();
         assert_eq!([5, 6, 7, 8].map(length), [100, 100, 1, 101]);
         assert_eq!(tail(&folder, path, 1000), (format!("{}\n\n", "j".repeat(98)), 0));
@@ -221,9 +238,9 @@ mod tests {
 
     #[test]
     fn tails_begin_with_a_line() {
-        let folder = folder("tail");
+        let mut folder = folder("tail");
         let text = "one\ntwo\nthree\n";
-        folder.append("d/f", text.as_bytes()).unwrap();
+        folder.append("d/f", text.as_bytes(), Time::START).unwrap();
         for bytes in 1..20 {
             let (tail, omitted) = tail(&folder, "d/f", bytes);
             let right = text.lines().rev().scan(0, |size, line| {
@@ -239,12 +256,12 @@ mod tests {
 
     #[test]
     fn only_regular_files() {
-        let folder = folder("files");
+        let mut folder = folder("files");
         fs::create_dir_all(folder.dir.join("d")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", folder.dir.join("d/link")).unwrap();
         std::os::unix::net::UnixListener::bind(folder.dir.join("d/socket")).unwrap();
         for path in ["d/link", "d/socket", "d", "/dev/null", "d/none/"] {
-            assert!(folder.append(path, b"x\n").is_err(), "{path}");
+            assert!(folder.append(path, b"x\n", Time::START).is_err(), "{path}");
             assert!(folder.tail(&Page { path: path.into(), bytes: 10, json: false }).is_err(), "{path}");
         }
         fs::remove_dir_all(&folder.dir).unwrap();

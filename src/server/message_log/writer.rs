@@ -15,11 +15,11 @@ use mio::Waker;
 use super::folder::{AppendError, Folder};
 use crate::{
     api::page::Page,
-    clock::Time,
+    clock::{Now, Time},
     config::MessageLog as Settings,
     http::Reply,
     key::ConnKey,
-    message_log::{Appends, retention},
+    message_log::{Appends, recovery::Recovery, retention},
 };
 
 /// The event loop's handle to the thread.
@@ -36,11 +36,13 @@ pub struct Writer {
     pub lost: u64,
     /// When to write a line to test whether the disk has recovered.
     pub retry: Time,
+    /// When the disk counts as healthy again.
+    pub recovery: Recovery,
     retention: retention::Schedule,
 }
 
 enum Job {
-    Append(Appends),
+    Append(Appends, Time),
     Read(ConnKey, Page),
     RemoveOld(i64),
 }
@@ -63,16 +65,13 @@ impl Writer {
         let (jobs, inbox) = mpsc::channel();
         let (outbox, done) = mpsc::channel();
         let limit = |value: u64| if value == 0 { u64::MAX } else { value };
-        let folder = Folder {
-            dir: config.dir.clone().into(),
-            rotate: limit(config.rotate),
-            retention_days: limit(config.retention_days),
-        };
+        let (rotate, retention_days) = (limit(config.rotate), limit(config.retention_days));
+        let mut folder = Folder::new(config.dir.clone().into(), rotate, retention_days, limit(config.total));
         let waker = waker()?;
         let run = move || {
             for job in inbox {
                 let done = match job {
-                    Job::Append(lines) => Done::Appended(folder.append_all(&lines)),
+                    Job::Append(lines, now) => Done::Appended(folder.append_all(&lines, now)),
                     Job::Read(conn, page) => Done::Read(conn, page.reply(folder.tail(&page))),
                     Job::RemoveOld(today) => {
                         folder.remove_old(today);
@@ -94,6 +93,7 @@ impl Writer {
             late: false,
             lost: 0,
             retry: Time::NEVER,
+            recovery: Recovery::default(),
             retention: retention::Schedule::default(),
         }))
     }
@@ -113,7 +113,7 @@ impl Writer {
     pub fn append(&mut self, lines: Appends, now: Time) {
         self.late = false;
         self.writing = Some(now);
-        let _ = self.jobs.send(Job::Append(lines));
+        let _ = self.jobs.send(Job::Append(lines, now));
     }
 
     /// Reads a page for a connection. Returns `false` if too many pages are being read.
@@ -124,9 +124,9 @@ impl Writer {
     }
 
     /// Removes expired folders, once a day.
-    pub fn remove_old(&mut self, today: i64, now: Time) {
-        if self.retention.is_due(today, now) {
-            let _ = self.jobs.send(Job::RemoveOld(today));
+    pub fn remove_old(&mut self, now: Now) {
+        if self.retention.is_due(now) {
+            let _ = self.jobs.send(Job::RemoveOld(now.day()));
         }
     }
 
