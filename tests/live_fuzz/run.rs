@@ -1,0 +1,215 @@
+//! Runs the cases of a protocol, and checks the relay meanwhile and afterwards.
+
+use std::{
+    env, fs,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crate::{
+    journal::Journal,
+    probe::{Probe, SOURCE},
+    random::Random,
+    support::{KEY, PATIENCE, Relay},
+    wire::Case,
+};
+
+/// A protocol that clients speak.
+pub struct Protocol {
+    pub name: &'static str,
+    /// More of the relay's configuration.
+    pub config: &'static str,
+    /// Counters that show how far the cases get: none may be 0.
+    pub reaches: &'static [&'static str],
+    /// One conversation; it ends early with `None`.
+    pub case: fn(&mut Case) -> Option<()>,
+}
+
+/// Runs the conversations of a protocol.
+pub fn clients(protocol: &Protocol) {
+    let fuzz = Fuzz::start(protocol.name, protocol.config, protocol.reaches);
+    let workers = (0..fuzz.plan.workers()).map(|_| {
+        let (plan, cases, journal, addr) =
+            (fuzz.plan.clone(), fuzz.cases.clone(), fuzz.journal.clone(), fuzz.relay.addr);
+        let case = protocol.case;
+        thread::spawn(move || work(case, &plan, &cases, &journal, addr))
+    });
+    let workers: Vec<_> = workers.collect();
+    fuzz.finish(workers);
+}
+
+/// Runs case after case, and leaves some connections open between them.
+fn work(case: fn(&mut Case) -> Option<()>, plan: &Plan, cases: &AtomicU64, journal: &Journal, addr: SocketAddr) {
+    let mut left = Vec::new();
+    while let Some(number) = plan.next(cases) {
+        let mut random = Random::new(plan.seed, number);
+        // Some conversations go on for long, with few mutations.
+        let rarity = *random.pick(&[&1, &4, &16]);
+        case(&mut Case { number, random, rarity, addr, journal, left: &mut left });
+    }
+}
+
+/// Which cases to run, and until when.
+#[derive(Clone)]
+pub struct Plan {
+    pub seed: u64,
+    only: Option<u64>,
+    end: Instant,
+    stop: Arc<AtomicBool>,
+}
+
+impl Plan {
+    fn from_environment() -> Plan {
+        let number = |name: &str| env::var(name).ok().map(|text| text.parse().expect("a number"));
+        let (seconds, seed) = (number("FUZZ_SECONDS"), number("FUZZ_SEED"));
+        let now = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+        Plan {
+            // A short run has the same cases each time.
+            seed: seed.or(seconds.map(|_| now())).unwrap_or(1),
+            only: number("FUZZ_CASE"),
+            end: Instant::now() + Duration::from_secs(seconds.unwrap_or(SHORT)),
+            stop: Arc::default(),
+        }
+    }
+
+    /// The number of the next case.
+    pub fn next(&self, cases: &AtomicU64) -> Option<u64> {
+        let number = cases.fetch_add(1, Ordering::Relaxed);
+        match self.only {
+            Some(only) => (number == 0).then_some(only),
+            None => (!self.is_over()).then_some(number),
+        }
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || Instant::now() >= self.end
+    }
+
+    fn workers(&self) -> usize {
+        if self.only.is_some() { 1 } else { WORKERS }
+    }
+}
+
+/// What the process uses.
+#[derive(Clone, Copy, Debug)]
+struct Usage {
+    memory: u64,
+    descriptors: usize,
+}
+
+impl Usage {
+    fn of(relay: &Relay) -> Option<Usage> {
+        let status = fs::read_to_string(format!("/proc/{}/status", relay.pid())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+        let memory = line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024;
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", relay.pid())).ok()?.count();
+        Some(Usage { memory, descriptors })
+    }
+}
+
+/// A relay under fuzzing, and its probe.
+pub struct Fuzz {
+    name: &'static str,
+    reaches: &'static [&'static str],
+    pub relay: Relay,
+    pub plan: Plan,
+    pub cases: Arc<AtomicU64>,
+    pub journal: Journal,
+    probe: Probe,
+    before: Usage,
+}
+
+impl Fuzz {
+    pub fn start(name: &'static str, config: &str, reaches: &'static [&'static str]) -> Fuzz {
+        let relay = Relay::start(&format!("[sources.{SOURCE}]\nsign_key = \"{KEY}\"\n{config}"));
+        let probe = Probe::start(&relay);
+        let before = Usage::of(&relay).expect("a running relay");
+        let plan = Plan::from_environment();
+        eprintln!("{name}: FUZZ_SEED={}", plan.seed);
+        Fuzz { name, reaches, relay, plan, cases: Arc::default(), journal: Journal::default(), probe, before }
+    }
+
+    /// Watches the relay until the plan is over and the peers have left, then until it is as before.
+    pub fn finish(mut self, peers: Vec<thread::JoinHandle<()>>) {
+        let mut peak = self.before;
+        let mut result = Ok(());
+        while result.is_ok() && peers.iter().any(|peer| !peer.is_finished()) {
+            result = self.watch(&mut peak);
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.plan.stop.store(true, Ordering::Relaxed);
+        peers.into_iter().for_each(|peer| peer.join().expect("the fuzzer itself does not fail"));
+        let result = result.and_then(|()| self.settle(&mut peak));
+        if result.is_ok() && self.plan.only.is_none() {
+            let counters = self.reaches.iter().map(|name| format!("{name} {}", self.relay.counter(name)));
+            let counters = counters.collect::<Vec<_>>().join(", ");
+            eprintln!("{}: {counters}", self.name);
+            assert!(!format!("{counters},").contains(" 0,"), "the cases do not get far: {counters}");
+        }
+        let probe = self.probe.finish();
+        let cases = self.cases.load(Ordering::Relaxed);
+        let (name, seed) = (self.name, self.plan.seed);
+        match (result, probe) {
+            (Ok(after), Ok(messages)) => eprintln!(
+                "{name}: {cases} cases, {messages} messages for the probe; memory {} KiB, at most {}, then {}",
+                self.before.memory / 1024,
+                peak.memory / 1024,
+                after.memory / 1024
+            ),
+            (result, probe) => {
+                let why = [result.err(), probe.err()].into_iter().flatten().collect::<Vec<_>>().join("; ");
+                panic!("{name}: {why}\nthe last cases of FUZZ_SEED={seed}; FUZZ_CASE=… repeats one:\n{}", self.journal)
+            }
+        }
+    }
+
+    /// Checks what must always hold.
+    fn watch(&mut self, peak: &mut Usage) -> Result<(), String> {
+        if let Some(status) = self.relay.child.try_wait().unwrap() {
+            return Err(format!("the relay ended with {status}"));
+        }
+        if let Some(line) = self.relay.log().iter().find(|line| line.contains("panic")) {
+            return Err(format!("the relay logged {line:?}"));
+        }
+        if self.probe.has_failed() {
+            return Err("the probe failed".into());
+        }
+        let Some(now) = Usage::of(&self.relay) else { return Ok(()) };
+        peak.memory = peak.memory.max(now.memory);
+        match peak.memory > self.before.memory + PEAK {
+            true => Err(format!("the relay holds {} bytes, {} before", peak.memory, self.before.memory)),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until memory and descriptors are as before. The probe must get messages still.
+    fn settle(&mut self, peak: &mut Usage) -> Result<Usage, String> {
+        let begin = Instant::now();
+        loop {
+            self.watch(peak)?;
+            let Some(now) = Usage::of(&self.relay) else { continue };
+            if now.descriptors == self.before.descriptors && now.memory <= self.before.memory + GROWTH {
+                self.probe.wait(20);
+                return Ok(now);
+            }
+            if begin.elapsed() > PATIENCE {
+                return Err(format!("the relay has {now:?} after the peers have left, {:?} before", self.before));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Seconds for each protocol, unless the environment says otherwise.
+const SHORT: u64 = 3;
+/// Hostile clients at a time.
+const WORKERS: usize = 6;
+/// Bytes of memory that the hostile peers may cost while they are connected.
+pub const PEAK: u64 = 128 << 20;
+/// Bytes of memory that they may cost once they have left: what the allocator does not give back.
+pub const GROWTH: u64 = 16 << 20;
