@@ -2,21 +2,16 @@
 
 use crate::{
     run::Protocol,
-    samples::login,
+    samples::{NAMESPACES, login},
     socketio::{Packet, converse, packets},
     support::send_request,
     websocket::{frames, upgrade},
     wire::{Case, Wire},
 };
 
-/// Sessions that are left behind end soon.
 pub const PROTOCOL: Protocol = Protocol {
     name: "polling",
-    config: concat!(
-        "[socketio]\nping_interval = 2\nping_timeout = 2\nconnect_timeout = 2\n",
-        "[namespaces.\"/chat\"]\nauth = \"open\"\nsource = \"demo\"\njoin = true\n",
-        "rules = [{ event = \"say\", send = \"rooms\", ack = \"echo\" }, { event = \"echo\", send = \"self\", ack = \"peer\" }]\n",
-    ),
+    config: NAMESPACES,
     reaches: &["requests", "logins", "client_messages", "posted", "delivered", "events", "emitted", "ping_timeouts"],
     case,
 };

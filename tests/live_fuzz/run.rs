@@ -138,9 +138,15 @@ impl Fuzz {
     pub fn finish(mut self, peers: Vec<thread::JoinHandle<()>>) {
         let mut peak = self.before;
         let mut result = Ok(());
+        let mut reported = Instant::now();
         while result.is_ok() && peers.iter().any(|peer| !peer.is_finished()) {
             result = self.watch(&mut peak);
             thread::sleep(Duration::from_millis(20));
+            if reported.elapsed() > REPORT {
+                reported = Instant::now();
+                let (cases, now) = (self.cases.load(Ordering::Relaxed), Usage::of(&self.relay));
+                eprintln!("{}: {cases} cases, {now:?}, at most {} bytes", self.name, peak.memory);
+            }
         }
         self.plan.stop.store(true, Ordering::Relaxed);
         peers.into_iter().for_each(|peer| peer.join().expect("the fuzzer itself does not fail"));
@@ -207,6 +213,8 @@ impl Fuzz {
 
 /// Seconds for each protocol, unless the environment says otherwise.
 const SHORT: u64 = 3;
+/// A long run says this often how far it is.
+const REPORT: Duration = Duration::from_secs(30);
 /// Hostile clients at a time.
 const WORKERS: usize = 6;
 /// Bytes of memory that the hostile peers may cost while they are connected.

@@ -46,8 +46,12 @@ pub const EVENTS: [&str; 16] = [
     "refreshPage",
 ];
 
-/// Namespaces and rules of every kind but hooks.
+/// Namespaces and rules of every kind but hooks. Sessions that are left behind end soon.
 pub const NAMESPACES: &str = r#"
+[socketio]
+ping_interval = 2
+ping_timeout = 2
+connect_timeout = 2
 [namespaces."/chat"]
 auth = "open"
 source = "demo"
