@@ -1,4 +1,6 @@
 //! Mutations of valid input.
+// Some mutations do not need all of a `Vec`, but all have the same type.
+#![allow(clippy::ptr_arg)]
 
 use crate::random::Random;
 

@@ -1,19 +1,22 @@
 //! A well-behaved member and the backend that notifies it. Nothing that others do may cost it a message.
 
 use std::{
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use relay::sign::{Subject, to_hex};
+use relay::sign::Subject;
 use serde_json::Value;
 
-use crate::support::{Client, FORM, KEY, Relay, form, login, read_answer, send_request, wait_for};
+use crate::{
+    samples::md5,
+    support::{Client, FORM, PATIENCE, Relay, form, login, read_answer, send_request, wait_for},
+};
 
 /// Its source, so that no hostile client can post to its room.
 pub const SOURCE: &str = "probe";
@@ -29,7 +32,7 @@ impl Probe {
         let query = login(&[("source", SOURCE), ("room_ids", "probe"), ("userid", "probe"), ("username", "probe")]);
         let member = Client::open(relay.tcp(), &format!("/ws?{query}")).unwrap();
         let (count, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (backend, counting, stopping) = (relay.tcp(), count.clone(), stop.clone());
+        let (backend, counting, stopping) = (Backend::new(relay.addr), count.clone(), stop.clone());
         let thread = thread::Builder::new().name("probe".into());
         let thread = thread.spawn(move || notify_and_read(member, backend, &counting, &stopping)).unwrap();
         let probe = Probe { thread, count, stop };
@@ -64,12 +67,12 @@ impl Probe {
 }
 
 /// Notifies in bursts of one to eight messages, and reads each burst: every message, once, in order.
-fn notify_and_read(mut member: Client, mut backend: TcpStream, count: &AtomicU64, stop: &AtomicBool) {
+fn notify_and_read(mut member: Client, mut backend: Backend, count: &AtomicU64, stop: &AtomicBool) {
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
         let burst = number..number + 1 + number % 8;
         for number in burst.clone() {
-            notify(&mut backend, &format!("probe {number}"));
+            backend.notify(&format!("probe {number}"));
         }
         for number in burst.clone() {
             assert_eq!(message(&mut member)["data"], format!("probe {number}"));
@@ -80,12 +83,37 @@ fn notify_and_read(mut member: Client, mut backend: TcpStream, count: &AtomicU64
     }
 }
 
-fn notify(backend: &mut TcpStream, data: &str) {
-    let sign = to_hex(&Subject::Notify { source: SOURCE, room_id: "probe", data: data.as_bytes() }.md5(KEY.as_bytes()));
-    let body = form(&[("source", SOURCE), ("room_id", "probe"), ("data", data), ("sign", &sign)]);
-    send_request(backend, "POST", "/api/notify", &[("Content-Type", FORM)], body.as_bytes());
-    let answer = read_answer(backend, false);
-    assert_eq!((answer.status, &answer.json()["code"]), (200, &Value::from(1)), "{answer:?}");
+/// A backend with a kept connection.
+struct Backend {
+    addr: SocketAddr,
+    stream: TcpStream,
+    used: Instant,
+}
+
+impl Backend {
+    fn new(addr: SocketAddr) -> Backend {
+        Backend { addr, stream: connect(addr), used: Instant::now() }
+    }
+
+    fn notify(&mut self, data: &str) {
+        // The relay closes connections that are idle for 75 s. This machine may have stood still.
+        if self.used.elapsed() > Duration::from_secs(30) {
+            self.stream = connect(self.addr);
+        }
+        let subject = Subject::Notify { source: SOURCE, room_id: "probe", data: data.as_bytes() };
+        let body = form(&[("source", SOURCE), ("room_id", "probe"), ("data", data), ("sign", &md5(&subject))]);
+        send_request(&mut self.stream, "POST", "/api/notify", &[("Content-Type", FORM)], body.as_bytes());
+        let answer = read_answer(&mut self.stream, false);
+        assert_eq!((answer.status, &answer.json()["code"]), (200, &Value::from(1)), "{answer:?}");
+        self.used = Instant::now();
+    }
+}
+
+fn connect(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 /// The next message. An operator, or another relay, may ask all pages to reload.

@@ -4,7 +4,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -109,12 +109,12 @@ impl Wire {
         self.read(PAUSE, |bytes| !bytes.is_empty()).map(drop)
     }
 
-    /// Reads until `enough` says so, or for this time without a byte. What came may be less.
+    /// Reads until `enough` says so, for this time. What came may be less.
     fn read(&mut self, patience: Duration, enough: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
         self.stream.set_read_timeout(Some(patience)).ok()?;
-        let mut bytes = Vec::new();
+        let (begin, mut bytes) = (Instant::now(), Vec::new());
         let mut buffer = [0; 16 * 1024];
-        while !enough(&bytes) && bytes.len() < 1 << 20 {
+        while !enough(&bytes) && begin.elapsed() < patience {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return None,
                 Ok(length) => bytes.extend_from_slice(&buffer[..length]),
