@@ -1,8 +1,10 @@
 //! Entry points for fuzzers: one function for each parser of untrusted input. Each asserts properties that hold for all
-//! input.
+//! input. [`memory`] has those about memory.
 //!
 //! Only with the feature `fuzzing`. `tests/fuzz.rs` runs the functions on seeded mutations of valid input, and `fuzz/` has a
 //! cargo-fuzz target for each.
+
+pub mod memory;
 
 use core::ops::ControlFlow;
 use std::io::ErrorKind;
@@ -21,6 +23,7 @@ use crate::{
     http::{
         Exchange, Fields, Reply,
         chunked::{Chunked, Decoded},
+        response,
     },
     hub::{Hub, login::Login},
     key::{ClientKey, ConnKey, Handle, Key},
@@ -37,10 +40,11 @@ use crate::{
 pub type Target = fn(&[u8]);
 
 /// Every target, with its name.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("config", config_file),
     ("http", http_exchange),
     ("chunked", chunked_body),
+    ("response", hook_response),
     ("websocket", websocket_peer),
     ("event", client_event),
     ("payload", engineio_payload),
@@ -116,6 +120,26 @@ pub fn chunked_body(bytes: &[u8]) {
     let whole = decode(bytes.len().max(1));
     assert_eq!(whole, decode(1));
     assert!(whole.ok().flatten().is_none_or(|body| body.len() <= 100));
+}
+
+/// The answer to a hook does not depend on where its bytes are cut, and its body never exceeds the limit.
+pub fn hook_response(bytes: &[u8]) {
+    let read = |step: usize| {
+        let mut reader = response::Reader::default();
+        for piece in bytes.chunks(step) {
+            match reader.handle_input(piece, 100) {
+                Ok(None) => {}
+                // Bytes after it are known only if they have arrived.
+                Ok(Some(found)) => return Ok((found.status, found.body)),
+                Err(_) => return Err(()),
+            }
+        }
+        reader.handle_end().map(|found| (found.status, found.body)).map_err(|_| ())
+    };
+    let whole = read(bytes.len().max(1));
+    assert_eq!(whole, read(1));
+    assert_eq!(whole, read(7));
+    assert!(whole.is_err() || whole.is_ok_and(|(_, body)| body.len() <= 100));
 }
 
 /// Messages do not depend on where the bytes are cut.

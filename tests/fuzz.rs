@@ -1,7 +1,10 @@
 //! Runs the fuzz targets for a few seconds on seeded mutations of valid input. `fuzz/` runs them for as long as you like.
 #![allow(missing_docs)]
 
-use relay::fuzzing::TARGETS;
+#[path = "support/heap.rs"]
+mod heap;
+
+use relay::fuzzing::{TARGETS, memory};
 
 /// A pseudo-random generator with a fixed seed (xorshift).
 struct Random(u64);
@@ -25,6 +28,11 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             b"\x05GET / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
         ],
         "chunked" => &[b"4\r\nWiki\r\n5;x=y\r\npedia\r\n0\r\nTrailer: x\r\n\r\n", b"1\r\na\r\n64\r\n"],
+        "response" => &[
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi",
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n0\r\nT: x\r\n\r\n",
+            b"HTTP/1.0 502 Bad\r\n\r\nto the end",
+        ],
         "websocket" => &[
             b"\x81\x83\0\0\0\0abc\x89\x81\0\0\0\0x\x01\x81\x01\x02\x03\x04a\x80\x81\0\0\0\0b\x88\x82\0\0\0\0\x03\xe8",
             b"\x82\xfe\0\x80\x01\x01\x01\x01aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
@@ -66,6 +74,40 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.to_vec()).collect()
 }
 
+/// Shows the input of a target that panics.
+struct Shown<'a>(&'a str, &'a [u8]);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Shown(target, bytes) = self;
+            let begin = bytes[..bytes.len().min(500)].escape_ascii();
+            eprintln!("the target {target} fails with {} bytes: b\"{begin}\"", bytes.len());
+        }
+    }
+}
+
+/// Changes `bytes` in up to five places.
+fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len());
+        match random.below(6) {
+            0 => bytes[at] ^= 1 << random.below(8),
+            1 => bytes[at] = random.below(256) as u8,
+            2 => bytes.insert(at, b"\r\n\0,;:{[\"\\ 0"[random.below(12)]),
+            3 => drop(bytes.remove(at)),
+            4 => bytes.truncate(at.max(1)),
+            _ => {
+                let end = at + random.below(bytes.len() - at);
+                bytes.extend_from_within(at..end);
+            }
+        }
+        if bytes.is_empty() {
+            bytes.push(0);
+        }
+    }
+}
+
 #[test]
 fn mutations_of_valid_input() {
     for (name, target) in TARGETS {
@@ -73,26 +115,133 @@ fn mutations_of_valid_input() {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         for _ in 0..ROUNDS {
             let mut bytes = seeds[random.below(seeds.len())].clone();
-            for _ in 0..=random.below(4) {
-                let at = random.below(bytes.len());
-                match random.below(6) {
-                    0 => bytes[at] ^= 1 << random.below(8),
-                    1 => bytes[at] = random.below(256) as u8,
-                    2 => bytes.insert(at, b"\r\n\0,;:{[\"\\ 0"[random.below(12)]),
-                    3 => drop(bytes.remove(at)),
-                    4 => bytes.truncate(at.max(1)),
-                    _ => {
-                        let end = at + random.below(bytes.len() - at);
-                        bytes.extend_from_within(at..end);
-                    }
-                }
-                if bytes.is_empty() {
-                    bytes.push(0);
-                }
-            }
+            mutate(&mut bytes, &mut random);
+            let _shown = Shown(name, &bytes);
             target(&bytes);
         }
     }
 }
 
+/// Input that costs much for its length: the beginning, what is repeated, and the end.
+fn costly(target: &str) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> {
+    let long = [&b"1;"[..], &[b'x'; 4000], b"\r\na\r\n"].concat();
+    let chunked = b"\x01HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let parts: &[(&[u8], &[u8], &[u8])] = match target {
+        "config" => &[(b"[sources]\n", b"a.b=1\n", b""), (b"a=[", b"[],", b"]"), (b"a=[", b"{b=0},", b"]")],
+        "http" => &[
+            (b"\x01GET / HTTP/1.1\r\nHost: x\r\n", b"A: b\r\n", b"\r\n"),
+            (b"\x02POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 250\r\n\r\n", b"x", b""),
+            (b"\x03GET / HTTP/1.1\r\n", b"Host: x\r\n\r\nGET / HTTP/1.1\r\n", b""),
+            (b"\x04POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", &long, b""),
+        ],
+        "chunked" => &[
+            (b"\x01", &long, b"0\r\n\r\n"),
+            (b"\x02", b"1;xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\na\r\n", b""),
+            (b"\x030\r\n", b"T: x\r\n", b"\r\n"),
+        ],
+        "response" => &[
+            (chunked, &long, b""),
+            (b"\x01", b"HTTP/1.1 100 Continue\r\n\r\n", b""),
+            (b"\x02HTTP/1.1 200 OK\r\n", b"A: b\r\n", b"\r\n"),
+            (b"\x03HTTP/1.1 200 OK\r\n\r\n", b"x", b""),
+        ],
+        "websocket" => &[
+            // The frame of a long message that does not come, fragments, and control frames between them.
+            (b"\x01\x82\xff\0\0\0\0\0\x01\x80\0\x01\x02\x03\x04", b"x", b""),
+            (b"\x02\x02\x81\0\0\0\0a", b"\0\x81\0\0\0\0a", b""),
+            (b"\x03\x02\x81\0\0\0\0a", b"\x89\x81\0\0\0\0a", b""),
+            (b"\x04", b"\x82\x80\0\0\0\0", b""),
+        ],
+        "payload" => &[
+            (b"\0", b"bAAAA\x1e", b""),
+            (b"\x01", b"0:", b""),
+            (b"\x02", b"\x01\x02\xff\x04a", b""),
+            (b"\0b", b"AAAA", b""),
+        ],
+        "packet" => &[
+            (b"2[\"a\"", b",0", b"]"),
+            (b"2[\"a\"", b",[]", b"]"),
+            (b"51-[\"a\"", b",{\"\":0}", b"]"),
+            (b"51-[\"a\"", b",0", b"]"),
+            (b"599-[\"a\"", b",{\"_placeholder\":true,\"num\":1}", b"]"),
+        ],
+        "resp" => &[
+            (b"\x01*1000000\r\n", b":1\r\n", b""),
+            (b"\x02*1000000\r\n", b"*1\r\n:1\r\n", b""),
+            (b"\x03*1000000\r\n", b"$1\r\na\r\n", b""),
+            (b"\x04*1000000\r\n", b"*0\r\n", b""),
+            (b"\x05$99999\r\n", b"a", b""),
+            (b"\x06+", b"a", b""),
+        ],
+        "event" => &[
+            (b"{\"event\":\"postMsg\",\"data\":[0", b",0", b"],\"room_ids\":\"a\"}"),
+            (b"{\"event\":\"postMsg\",\"data\":1,\"room_ids\":[1", b",1", b"]}"),
+            (b"{\"event\":\"ack\",\"ack\":1,\"args\":[0", b",{\"\":0}", b"]}"),
+        ],
+        "socketio" => &[
+            (b"\x0142[\"x\"", b",0", b"]"),
+            (b"\x01451-[\"x\"", b",{\"\":0}", b"]"),
+            (b"\x0140/x?", b"a&", b",{}"),
+            (b"\x03", b"41/x\x1e40/x\x1e", b""),
+        ],
+        "published" => &[
+            (b"\x01{\"source\":\"demo\",\"from_sys\":1,\"room_id\":[0", b",0", b"],\"data\":1}"),
+            (
+                b"\x01{\"source\":\"demo\",\"from_sys\":1,\"room_id\":\"a\",\"binary\":true,\"data\":[0",
+                b",{\"\":0}",
+                b"]}",
+            ),
+            (
+                b"\0{\"do\":\"emit\",\"source\":\"demo\",\"nsp\":\"/web\",\"to\":\"all\",\"event\":\"e\",\"binary\":true,\"args\":[0",
+                b",{\"\":0}",
+                b"],\"node\":\"x\"}",
+            ),
+        ],
+        other => panic!("nothing costly for the target {other}"),
+    };
+    parts.iter().map(|(begin, part, end)| (begin.to_vec(), part.to_vec(), end.to_vec())).collect()
+}
+
+/// Input that costs much, of up to 60 KB, as it is and mutated, and mutations of valid input.
+fn costs_little(name: &str) {
+    let (_, target) = memory::TARGETS.into_iter().find(|(other, _)| *other == name).unwrap();
+    let (costly, seeds) = (costly(name), seeds(name));
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for round in 0..MEMORY_ROUNDS {
+        let mut bytes = if round % 4 == 3 {
+            let mut bytes = vec![round as u8];
+            bytes.extend_from_slice(&seeds[random.below(seeds.len())]);
+            mutate(&mut bytes, &mut random);
+            bytes
+        } else {
+            let (begin, part, end) = &costly[round % costly.len()];
+            let most = 60_000 >> random.below(8);
+            [begin, &part.repeat(most / part.len()), end].map(Vec::as_slice).concat()
+        };
+        // The plain ones come first.
+        if round > 8 * costly.len() && random.below(2) == 0 {
+            mutate(&mut bytes, &mut random);
+        }
+        let _shown = Shown(name, &bytes);
+        target(&bytes, heap::HEAP);
+    }
+}
+
+macro_rules! memory {
+    ($($name:ident)*) => {
+        mod memory_of {
+            $(#[test] fn $name() { super::costs_little(stringify!($name)); })*
+        }
+        const MEMORY: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+memory!(config http chunked response websocket payload packet resp event socketio published);
+
+#[test]
+fn every_target_has_a_test() {
+    assert_eq!(memory::TARGETS.map(|(name, _)| name), MEMORY);
+}
+
 const ROUNDS: usize = 20_000;
+const MEMORY_ROUNDS: usize = 1500;

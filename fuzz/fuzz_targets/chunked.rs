@@ -1,3 +1,11 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| relay::fuzzing::chunked_body(bytes));
+#[path = "../../tests/support/heap.rs"]
+mod heap;
+
+use relay::fuzzing::{self, memory};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    fuzzing::chunked_body(bytes);
+    memory::chunked_body(bytes, heap::HEAP);
+});

@@ -1,3 +1,11 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| relay::fuzzing::client_event(bytes));
+#[path = "../../tests/support/heap.rs"]
+mod heap;
+
+use relay::fuzzing::{self, memory};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    fuzzing::client_event(bytes);
+    memory::client_event(bytes, heap::HEAP);
+});

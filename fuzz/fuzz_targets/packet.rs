@@ -1,3 +1,11 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| relay::fuzzing::socketio_packet(bytes));
+#[path = "../../tests/support/heap.rs"]
+mod heap;
+
+use relay::fuzzing::{self, memory};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    fuzzing::socketio_packet(bytes);
+    memory::socketio_packet(bytes, heap::HEAP);
+});

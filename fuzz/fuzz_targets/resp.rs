@@ -1,3 +1,11 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| relay::fuzzing::redis_reply(bytes));
+#[path = "../../tests/support/heap.rs"]
+mod heap;
+
+use relay::fuzzing::{self, memory};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    fuzzing::redis_reply(bytes);
+    memory::redis_reply(bytes, heap::HEAP);
+});

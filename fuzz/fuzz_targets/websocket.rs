@@ -1,3 +1,11 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| relay::fuzzing::websocket_peer(bytes));
+#[path = "../../tests/support/heap.rs"]
+mod heap;
+
+use relay::fuzzing::{self, memory};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    fuzzing::websocket_peer(bytes);
+    memory::websocket_peer(bytes, heap::HEAP);
+});

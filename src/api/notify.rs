@@ -10,7 +10,10 @@ use super::{access::client_ip, context::Context};
 use crate::{
     http::{Error, Fields, Framing, Head, Reply, Request},
     json::quote,
-    message::{Data, new_msg::MAX_COPIES_SIZE},
+    message::{
+        Data,
+        new_msg::{MAX_COPIES_SIZE, copies_size},
+    },
     names::{Rooms, is_file_safe},
     sign::{Signature, Subject},
     state::Refusal,
@@ -223,10 +226,11 @@ impl<'a> Notification<'a> {
         if !cx.hub.state.may_use_filename(tenant, filename) {
             return Err(Refusal::FilenameTaken);
         }
-        if rooms.iter().len() > 1 && data.size() * rooms.iter().len() > MAX_COPIES_SIZE {
+        let copies = copies_size(data, rooms.iter().len());
+        if rooms.iter().len() > 1 && copies > MAX_COPIES_SIZE {
             return Err(Refusal::TooLargeForRooms);
         }
-        if !cx.hub.state.has_memory_for(data.size() * rooms.iter().len()) {
+        if !cx.hub.state.has_memory_for(copies) {
             return Err(Refusal::NoMemory);
         }
         cx.hub.publish(tenant, &rooms, data, filename);

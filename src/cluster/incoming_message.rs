@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     json::{Object, comma_list, javascript::js_text},
-    message::{MessageId, new_msg::MAX_COPIES_SIZE},
+    message::{
+        MessageId,
+        new_msg::{MAX_COPIES_SIZE, copies_size},
+    },
     names::{Rooms, is_file_safe},
     sign::{Signature, Subject},
     state::{Refusal, State, TenantId},
@@ -65,7 +68,7 @@ pub fn decode_message<'a>(
     let message = IncomingMessage { tenant, room_ids, json, attachments, filename, id };
     // JSON escapes can make the data six times as long as the publishing relay counted.
     let most = if of_relay { 6 * MAX_COPIES_SIZE } else { MAX_COPIES_SIZE };
-    if rooms > 1 && message.data().size() * rooms > most {
+    if rooms > 1 && copies_size(message.data(), rooms) > most {
         return Err(Refusal::TooLargeForRooms.into());
     }
     state.stats.redis_received += 1;

@@ -99,7 +99,7 @@ impl Chunked {
                 State::Trailer(so_far) => {
                     let Some(line) = line(rest)? else { return incomplete };
                     taken += line.len() + 2;
-                    let so_far = so_far + line.len();
+                    let so_far = so_far + line.len() + 2;
                     if so_far > MAX_LINE {
                         return Err(Error::HeadTooLarge);
                     }

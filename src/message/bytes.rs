@@ -3,14 +3,11 @@
 
 use std::borrow::Cow;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use serde_json::{Value, json};
-
 use crate::{
     engineio::{self, Revision},
-    json::to_text,
     socketio::placeholder,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 /// Appends bytes as `{"_base64":"…"}`, in standard base64 with padding (RFC 4648, section 4).
 pub fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -122,39 +119,50 @@ pub fn unpack_arguments(args: &str) -> (Cow<'_, str>, Vec<Vec<u8>>) {
     if !args.contains("_base64") && !args.contains("\\u00") {
         return (args.into(), Vec::new());
     }
-    let Ok(mut values) = serde_json::from_str::<Vec<Value>>(&format!("[{args}]")) else {
-        return (args.into(), Vec::new());
-    };
     // Objects that look like placeholders must not be mixed with real ones.
-    if values.iter().any(|value| placeholder::count_marked(value) > 0) {
+    if placeholder::count_marked(&format!("[{args}]")) != Some(0) {
         return (args.into(), Vec::new());
     }
-    let mut attachments = Vec::new();
-    values.iter_mut().for_each(|value| take_bytes(value, &mut attachments));
+    let (mut out, mut attachments) = (String::new(), Vec::new());
+    let (mut begin, mut at) = (0, 0);
+    while at < args.len() && attachments.len() < MAX_ATTACHMENTS {
+        match args.as_bytes()[at] {
+            b'"' => at = placeholder::string_end(args.as_bytes(), at),
+            b'{' => match bytes_object(&args[at..]) {
+                Some((bytes, length)) => {
+                    out.push_str(&args[begin..at]);
+                    out.push_str(&format!("{{\"_placeholder\":true,\"num\":{}}}", attachments.len()));
+                    attachments.push(bytes);
+                    at += length;
+                    begin = at;
+                }
+                None => at += 1,
+            },
+            _ => at += 1,
+        }
+    }
     if attachments.is_empty() {
         return (args.into(), attachments);
     }
-    let list: Vec<String> = values.iter().map(to_text).collect();
-    (list.join(",").into(), attachments)
+    out.push_str(&args[begin..]);
+    (out.into(), attachments)
 }
 
-/// Replaces each `{"_base64":"…"}` in `value` by a placeholder.
-fn take_bytes(value: &mut Value, attachments: &mut Vec<Vec<u8>>) {
-    match value {
-        Value::Array(list) => list.iter_mut().for_each(|value| take_bytes(value, attachments)),
-        Value::Object(fields) => {
-            let text = fields.get("_base64").and_then(Value::as_str).filter(|_| fields.len() == 1);
-            let bytes = text.and_then(|text| BASE64.decode(text).ok());
-            match bytes.filter(|_| attachments.len() < MAX_ATTACHMENTS) {
-                Some(bytes) => {
-                    *value = json!({"_placeholder": true, "num": attachments.len()});
-                    attachments.push(bytes);
-                }
-                None => fields.values_mut().for_each(|value| take_bytes(value, attachments)),
-            }
-        }
-        _ => {}
+/// The bytes and the length of the object at the start of `text`, which is valid JSON. `None` unless `_base64` is its only
+/// name, with a string of base64 as the value.
+fn bytes_object(text: &str) -> Option<(Vec<u8>, usize)> {
+    let string =
+        |text: &'_ str| -> Option<usize> { text.starts_with('"').then(|| placeholder::string_end(text.as_bytes(), 0)) };
+    let rest = text.strip_prefix('{')?.trim_ascii_start();
+    let (name, rest) = rest.split_at(string(rest)?);
+    if !placeholder::is_text(name, "_base64") {
+        return None;
     }
+    let rest = rest.trim_ascii_start().strip_prefix(':')?.trim_ascii_start();
+    let (value, rest) = rest.split_at(string(rest)?);
+    let rest = rest.trim_ascii_start().strip_prefix('}')?;
+    let digits: Cow<'_, str> = serde_json::from_str(value).ok()?;
+    Some((BASE64.decode(&*digits).ok()?, text.len() - rest.len()))
 }
 
 /// Most attachments of one packet (docs/protocol.md, Socket.IO and Engine.IO, Packets).
@@ -165,6 +173,8 @@ const BYTES: &str = "{\"_base64\":\"";
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]

@@ -13,6 +13,14 @@ use crate::{
 /// The largest total size in bytes of a backend's message, counted once for each of its rooms.
 pub const MAX_COPIES_SIZE: usize = 64 * 1024 * 1024;
 
+/// The total size in bytes of a message's copies for this number of rooms, with the fields around the data.
+pub fn copies_size(data: Data<'_>, rooms: usize) -> usize {
+    (data.size() + ENVELOPE) * rooms
+}
+
+/// Bytes of the fields around the data of a message, more or less.
+const ENVELOPE: usize = 256;
+
 /// A message to the members of one room in one namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {

@@ -73,6 +73,8 @@ pub enum Malformed {
     Length(i64),
     /// A bulk string is not followed by CR LF.
     StringEnd,
+    /// A reply has more values and lines than relay keeps.
+    TooLarge,
     /// An array has a negative length or more than 4,194,304 elements, or is nested more than 8 levels deep.
     Array,
 }
@@ -87,6 +89,7 @@ impl fmt::Display for Malformed {
             Malformed::Number => f.write_str("invalid integer"),
             Malformed::Length(length) => write!(f, "a string has the length {length}"),
             Malformed::StringEnd => f.write_str("a string does not end with CR LF"),
+            Malformed::TooLarge => f.write_str("a reply is too large"),
             Malformed::Array => f.write_str("an array is too long or nested too deep"),
         }
     }
@@ -131,6 +134,14 @@ impl Reader {
     pub fn poll(&mut self, input: &mut &[u8]) -> Result<Option<Reply>, Malformed> {
         loop {
             let Some(value) = self.value(input)? else { return Ok(None) };
+            // The strings of bulk strings were counted when they began.
+            self.held += size_of::<Reply>() as u64;
+            if let Reply::Text(text) | Reply::Error(text) = &value {
+                self.held += text.len() as u64;
+            }
+            if self.held > MAX_HELD + MAX_OVERHEAD {
+                return Err(Malformed::TooLarge);
+            }
             if let Some(reply) = self.place(value) {
                 self.held = 0;
                 return Ok(Some(reply));
@@ -174,7 +185,8 @@ impl Reader {
                         let length = length as u64;
                         let keep = length <= self.max_string && self.held + length <= MAX_HELD;
                         self.held += if keep { length } else { 0 };
-                        let kept = keep.then(|| Vec::with_capacity(length as usize + 2));
+                        // A server may announce more than it sends.
+                        let kept = keep.then(|| Vec::with_capacity((length as usize + 2).min(MAX_RESERVED)));
                         self.bulk = Some(Bulk { length, left: length.saturating_add(2), kept });
                     }
                     length => return Err(Malformed::Length(length)),
@@ -270,6 +282,10 @@ const MAX_LINE: usize = 64 * 1024;
 const MAX_HELD: u64 = 256 * 1024 * 1024;
 /// Elements of an array.
 const MAX_ITEMS: u64 = 4 * 1024 * 1024;
+/// Bytes of the values of one reply, besides its strings: enough for an array of the most elements.
+const MAX_OVERHEAD: u64 = MAX_ITEMS * size_of::<Reply>() as u64;
+/// Bytes that are reserved for a string before it arrives.
+const MAX_RESERVED: usize = 4096;
 /// Levels of nested arrays.
 const MAX_DEPTH: usize = 8;
 

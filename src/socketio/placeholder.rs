@@ -3,7 +3,7 @@
 
 use core::ops::Range;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// The placeholders in `json`, which must be valid: the range of each, and the number of its attachment.
 pub fn find(json: &str) -> Vec<(Range<usize>, usize)> {
@@ -35,19 +35,47 @@ pub fn are_valid(json: &str, attachments: usize) -> bool {
     numbers.sort_unstable();
     let unique = numbers.windows(2).all(|pair| pair[0] != pair[1]);
     let attached = numbers.last().is_none_or(|last| *last < attachments);
-    unique && attached && serde_json::from_str(json).is_ok_and(|value| count_marked(&value) == found.len())
+    unique && attached && count_marked(json) == Some(found.len())
 }
 
-/// The number of objects that have `_placeholder`, with any value but `false`.
-pub fn count_marked(value: &Value) -> usize {
-    match value {
-        Value::Array(list) => list.iter().map(count_marked).sum(),
-        Value::Object(fields) => {
-            let own = usize::from(fields.get("_placeholder").is_some_and(|mark| *mark != Value::Bool(false)));
-            own + fields.values().map(count_marked).sum::<usize>()
+/// The number of objects that have `_placeholder`, with any value but `false`. `None` if `json` is not valid JSON, or is
+/// nested deeper than [`MAX_DEPTH`]. Builds no tree: one would take a hundred times the memory of the text.
+pub fn count_marked(json: &str) -> Option<usize> {
+    serde_json::from_str::<&RawValue>(json).ok()?;
+    let bytes = json.as_bytes();
+    // For each open object and array: whether it is marked. If a name occurs twice, the last value counts.
+    let mut open = Vec::new();
+    let (mut count, mut at) = (0, 0);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => {
+                let end = string_end(bytes, at);
+                let value = json[end..].trim_ascii_start().strip_prefix(':');
+                // Only a key is followed by a colon.
+                if let (Some(value), Some(marked)) = (value, open.last_mut())
+                    && is_text(&json[at..end], "_placeholder")
+                {
+                    *marked = !value.trim_ascii_start().starts_with("false");
+                }
+                at = end;
+                continue;
+            }
+            b'{' | b'[' if open.len() == MAX_DEPTH => return None,
+            b'{' | b'[' => open.push(false),
+            b'}' | b']' => count += usize::from(open.pop() == Some(true)),
+            _ => {}
         }
-        _ => 0,
+        at += 1;
     }
+    Some(count)
+}
+
+/// Whether a JSON string in its quotation marks is `text`, however it is escaped.
+pub fn is_text(quoted: &str, text: &str) -> bool {
+    let inner = quoted.get(1..quoted.len() - 1).unwrap_or_default();
+    // An escape has at most six characters.
+    let may_be_escaped = inner.contains('\\') && inner.len() <= 6 * text.len();
+    inner == text || may_be_escaped && serde_json::from_str::<String>(quoted).is_ok_and(|name| name == text)
 }
 
 /// Appends `json` to `out` with each placeholder replaced: `fill` appends the replacement for the attachment of this number.
@@ -62,7 +90,7 @@ pub fn replace(json: &str, out: &mut Vec<u8>, mut fill: impl FnMut(usize, &mut V
 }
 
 /// The position after the string that begins at `at`.
-fn string_end(bytes: &[u8], mut at: usize) -> usize {
+pub fn string_end(bytes: &[u8], mut at: usize) -> usize {
     at += 1;
     while at < bytes.len() && bytes[at] != b'"' {
         at += if bytes[at] == b'\\' { 2 } else { 1 };
@@ -105,9 +133,34 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Arrays and objects in each other, as many as serde_json allows.
+pub const MAX_DEPTH: usize = 127;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marked_objects_are_counted() {
+        for (json, count) in [
+            (r#"{"_placeholder":true,"num":0}"#, Some(1)),
+            (r#"[{"_placeholder" : 1},{"x":{"_placeholder":null}},{"_placeholder": false}]"#, Some(2)),
+            (r#"{"\u005fplaceholder":true}"#, Some(1)),
+            (r#"{"_placeholder":true,"_placeholder":false}"#, Some(0)),
+            (r#"{"_placeholder":{"_placeholder":[]}}"#, Some(2)),
+            (r#"["_placeholder","\"_placeholder\":true",{"a":"_placeholder"}]"#, Some(0)),
+            (r#"{"_placeholders":1,"x_placeholder":1,"":"\\","a\\":1}"#, Some(0)),
+            ("[}", None),
+            ("", None),
+        ] {
+            assert_eq!(count_marked(json), count, "{json}");
+        }
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(count_marked(&nested(MAX_DEPTH)), Some(0));
+        assert!(serde_json::from_str::<serde_json::Value>(&nested(MAX_DEPTH)).is_ok());
+        assert_eq!(count_marked(&nested(MAX_DEPTH + 1)), None);
+        assert!(serde_json::from_str::<serde_json::Value>(&nested(MAX_DEPTH + 1)).is_err());
+    }
 
     #[test]
     fn validity() {

@@ -1,21 +1,21 @@
 //! Messages from a client, read with tungstenite.
 //!
-//! Each read gets a context of its own, which is dropped if the input ends between two messages. So an idle connection
+//! Each read gets a context of its own, which is dropped unless a fragmented message is incomplete. So an idle connection
 //! has no WebSocket state. Keeping a context for each connection would take 256 bytes and a buffer as large as its
-//! largest message. Creating one for each read takes 33 ns, and `Border` takes 10 ns a frame to find out whether the
-//! input ends between two messages.
+//! largest message. Creating one for each read takes 33 ns, and `Border` takes 10 ns a frame to find out where the last
+//! complete frame ends. An incomplete frame is kept as it arrived.
 
-use core::fmt;
-use std::io::{self, Cursor, ErrorKind, Read, Write};
+use core::{fmt, mem};
+use std::{
+    borrow::Cow,
+    io::{self, Cursor, ErrorKind, Read, Write},
+};
 
 use tungstenite::{
     Bytes, Message, Utf8Bytes,
     protocol::{
         Role, WebSocketConfig, WebSocketContext,
-        frame::{
-            FrameHeader,
-            coding::{Data, OpCode},
-        },
+        frame::{FrameHeader, coding::OpCode},
     },
 };
 
@@ -30,9 +30,13 @@ pub struct Peer {
 
 const _: () = assert!(size_of::<Peer>() == 8);
 
+#[derive(Default)]
 struct Partial {
-    context: WebSocketContext,
+    /// The context of a fragmented message.
+    context: Option<WebSocketContext>,
     border: Border,
+    /// The beginning of an incomplete frame.
+    tail: Vec<u8>,
     charge: Charge,
 }
 
@@ -81,19 +85,26 @@ impl Peer {
     /// Starts to decode the bytes of one read. A message may have `max_message` bytes. Poll the events until there is
     /// none, then call [`Reading::finish`].
     pub fn handle_input<'a>(&mut self, input: &'a [u8], max_message: u64) -> Reading<'a> {
-        let kept = self.partial.take().map(|partial| *partial);
-        let (kept, mut border, charge) = match kept {
-            Some(Partial { context, border, charge }) => (Some(context), border, charge),
-            None => Default::default(),
+        let Partial { context, mut border, mut tail, charge } =
+            self.partial.take().map_or_else(Partial::default, |partial| *partial);
+        let (ready, rest) = input.split_at(border.handle_input(input, max_message));
+        let ready: Cow<'a, [u8]> = if tail.is_empty() {
+            tail = rest.to_vec();
+            ready.into()
+        } else if ready.is_empty() {
+            tail.extend_from_slice(rest);
+            ready.into()
+        } else {
+            tail.extend_from_slice(ready);
+            mem::replace(&mut tail, rest.to_vec()).into()
         };
-        border.handle_input(input);
-        let context = kept.unwrap_or_else(|| {
-            // A context that will be kept needs the large buffer: with a small one, reading a flood takes 25 times as
-            // long.
-            let expected = if border.is_reached() { input.len() } else { MAX_BUFFER };
-            context(expected, max_message)
+        let context = context.or_else(|| {
+            // A context that will be kept needs the large buffer: with a small one, reading a flood takes 25 times as long.
+            let expected = if border.open { MAX_BUFFER } else { ready.len() };
+            (!ready.is_empty()).then(|| new_context(expected, max_message))
         });
-        Reading { context, border, charge, adapter: Adapter { input, output: Vec::new() }, over: false }
+        let adapter = Adapter { input: ready, read: 0, output: Vec::new() };
+        Reading { context, border, tail, charge, adapter, over: false }
     }
 
     /// Whether a message is incomplete.
@@ -109,8 +120,9 @@ impl Peer {
 
 /// The bytes of one read while they are decoded.
 pub struct Reading<'a> {
-    context: WebSocketContext,
+    context: Option<WebSocketContext>,
     border: Border,
+    tail: Vec<u8>,
     charge: Charge,
     adapter: Adapter<'a>,
     over: bool,
@@ -119,17 +131,15 @@ pub struct Reading<'a> {
 impl Reading<'_> {
     /// Returns the next event, or `None` at the end of the input. [`Event::Closed`] or an error is the last event.
     pub fn poll_event(&mut self) -> Option<Result<Event, Error>> {
-        if self.over {
-            return None;
-        }
+        let context = self.context.as_mut().filter(|_| !self.over)?;
         loop {
-            let event = match self.context.read(&mut self.adapter) {
+            let event = match context.read(&mut self.adapter) {
                 Ok(Message::Text(text)) => Ok(Event::Text(text)),
                 Ok(Message::Binary(bytes)) => Ok(Event::Binary(bytes)),
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
                 Ok(Message::Close(_)) => {
                     // The context has queued the answer; this writes it to the adapter.
-                    let _ = self.context.flush(&mut self.adapter);
+                    let _ = context.flush(&mut self.adapter);
                     Ok(Event::Closed)
                 }
                 Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => return None,
@@ -150,27 +160,34 @@ impl Reading<'_> {
 
     /// Keeps the state of an incomplete message in `peer`.
     pub fn finish(self, peer: &mut Peer) {
-        if !self.over && !self.border.is_reached() {
-            let Reading { context, border, mut charge, .. } = self;
-            // The context reserves memory for a whole frame once it has read its header.
-            charge.set(size_of::<Partial>() + MAX_BUFFER + border.message.min(usize::MAX as u64) as usize);
-            peer.partial = Some(Box::new(Partial { context, border, charge }));
+        let Reading { context, border, tail, mut charge, .. } = self;
+        if self.over || (tail.is_empty() && !border.open) {
+            return;
         }
+        let context = context.filter(|_| border.open);
+        let fragments = if border.open { MAX_BUFFER + border.fragments as usize } else { 0 };
+        charge.set(size_of::<Partial>() + tail.capacity() + fragments);
+        peer.partial = Some(Box::new(Partial { context, border, tail, charge }));
     }
 }
 
 /// A stream in memory.
 struct Adapter<'a> {
-    input: &'a [u8],
+    input: Cow<'a, [u8]>,
+    /// Bytes of it that were read.
+    read: usize,
     output: Vec<u8>,
 }
 
 impl Read for Adapter<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.input.is_empty() {
+        let mut rest = &self.input[self.read..];
+        if rest.is_empty() {
             return Err(ErrorKind::WouldBlock.into());
         }
-        self.input.read(buffer)
+        let length = rest.read(buffer)?;
+        self.read += length;
+        Ok(length)
     }
 }
 
@@ -183,7 +200,9 @@ impl Write for Adapter<'_> {
     }
 }
 
-/// Follows the headers of frames to find out whether the input ends between two messages.
+/// Follows the headers of frames to find out where the last complete frame ends, and whether a message is complete. So the
+/// context gets whole frames only: it would reserve memory for a frame as soon as it has the header, and a client could
+/// take a megabyte with fourteen bytes.
 #[derive(Default)]
 struct Border {
     /// Missing bytes of the payload of the current frame.
@@ -191,53 +210,76 @@ struct Border {
     /// An incomplete header.
     header: [u8; MAX_HEADER],
     header_length: u8,
+    /// The current frame, until it is complete.
+    frame: Option<Frame>,
     /// Whether a fragmented message is incomplete.
     open: bool,
-    /// Bytes of the payloads of the current message, as far as they are announced.
-    message: u64,
-    /// Whether a header is malformed; the context reports it.
+    /// Bytes of the payloads of the complete frames of a fragmented message.
+    fragments: u64,
+    /// Whether a header is malformed or announces too much; the context reports it.
     broken: bool,
 }
 
+/// What the header of a frame says.
+#[derive(Clone, Copy)]
+struct Frame {
+    length: u64,
+    /// Whether it is part of a message, and not a ping, a pong or a close.
+    is_data: bool,
+    is_final: bool,
+}
+
 impl Border {
-    fn handle_input(&mut self, mut input: &[u8]) {
-        while !input.is_empty() && !self.broken {
-            let skipped = self.missing.min(input.len() as u64);
+    /// Returns how many bytes of `input`, from its beginning, belong to complete frames, or must be read to find an error.
+    fn handle_input(&mut self, input: &[u8], max_message: u64) -> usize {
+        let (mut rest, mut whole) = (input, 0);
+        while !self.broken {
+            let skipped = self.missing.min(rest.len() as u64);
             self.missing -= skipped;
-            input = &input[skipped as usize..];
-            if input.is_empty() {
-                return;
+            rest = &rest[skipped as usize..];
+            if self.missing > 0 {
+                return whole;
+            }
+            if let Some(frame) = self.frame.take() {
+                self.end_frame(frame);
+                whole = input.len() - rest.len();
+            }
+            if rest.is_empty() {
+                return whole;
             }
             let known = self.header_length as usize;
-            let taken = input.len().min(MAX_HEADER - known);
-            self.header[known..known + taken].copy_from_slice(&input[..taken]);
+            let taken = rest.len().min(MAX_HEADER - known);
+            self.header[known..known + taken].copy_from_slice(&rest[..taken]);
             let mut cursor = Cursor::new(&self.header[..known + taken]);
             match FrameHeader::parse(&mut cursor) {
                 Ok(Some((header, length))) => {
-                    input = &input[(cursor.position() as usize).saturating_sub(known)..];
+                    rest = &rest[(cursor.position() as usize).saturating_sub(known)..];
                     self.header_length = 0;
                     self.missing = length;
-                    self.message = if self.open { self.message.saturating_add(length) } else { length };
-                    if let OpCode::Data(Data::Text | Data::Binary | Data::Continue) = header.opcode {
-                        self.open = !header.is_final;
-                    }
+                    let is_data = matches!(header.opcode, OpCode::Data(_));
+                    self.frame = Some(Frame { length, is_data, is_final: header.is_final });
+                    self.broken = length > max_message;
                 }
                 Ok(None) => {
                     self.header_length = (known + taken) as u8;
-                    input = &input[taken..];
+                    rest = &rest[taken..];
                 }
                 Err(_) => self.broken = true,
             }
         }
+        input.len()
     }
 
-    fn is_reached(&self) -> bool {
-        self.missing == 0 && self.header_length == 0 && !self.open
+    fn end_frame(&mut self, frame: Frame) {
+        if frame.is_data {
+            self.open = !frame.is_final;
+            self.fragments = if self.open { self.fragments.saturating_add(frame.length) } else { 0 };
+        }
     }
 }
 
 /// A context for an input of `expected` bytes.
-fn context(expected: usize, max_message: u64) -> WebSocketContext {
+fn new_context(expected: usize, max_message: u64) -> WebSocketContext {
     let max_size = Some(usize::try_from(max_message).unwrap_or(usize::MAX));
     let config = WebSocketConfig::default()
         .read_buffer_size(expected.clamp(MIN_BUFFER, MAX_BUFFER))
@@ -333,7 +375,7 @@ mod tests {
         assert!(!receive(&[&frame(0x89, b"")]).2);
     }
 
-    /// The context reserves the memory of a frame when it has its header, so that is what counts.
+    /// What counts is what has arrived, and not what a header announces.
     #[test]
     fn an_incomplete_message_is_counted() {
         let before = crate::memory::unfinished();
@@ -344,13 +386,14 @@ mod tests {
             reading.finish(peer);
             let counted = crate::memory::unfinished() - before;
             assert_eq!(counted, peer.memory());
-            counted.saturating_sub(size_of::<Partial>() + MAX_BUFFER)
+            counted.saturating_sub(size_of::<Partial>())
         };
         let whole = frame(0x81, &[b'x'; 700]);
-        assert_eq!(feed(&mut peer, &whole[..20]), 700);
-        assert_eq!(feed(&mut peer, &whole[20..]), 0);
-        assert_eq!(feed(&mut peer, &frame(0x01, &[b'x'; 300])), 300);
-        assert_eq!(feed(&mut peer, &frame(0x00, &[b'x'; 200])), 500);
+        assert_eq!(feed(&mut peer, &whole[..20]), 20);
+        assert!((520..1100).contains(&feed(&mut peer, &whole[20..520])));
+        assert_eq!(feed(&mut peer, &whole[520..]), 0);
+        assert_eq!(feed(&mut peer, &frame(0x01, &[b'x'; 300])), MAX_BUFFER + 300);
+        assert_eq!(feed(&mut peer, &frame(0x00, &[b'x'; 200])), MAX_BUFFER + 500);
         assert_eq!(feed(&mut peer, &frame(0x80, b"")), 0);
         feed(&mut peer, &whole[..20]);
         drop(peer);
