@@ -12,7 +12,7 @@ use crate::{
     clock::Now,
     json::ObjectWriter,
     key::SessionKey,
-    state::{State, TenantId, info::protocol, record::RecordState},
+    state::{State, info::protocol, record::RecordState},
 };
 
 /// Changes that are not written to Redis yet. Sessions whose records changed are in [`State::changed`].
@@ -20,8 +20,8 @@ use crate::{
 pub struct Records {
     on: bool,
     removed: Vec<Removed>,
-    /// By tenant and username.
-    logins_by_user: BTreeMap<(TenantId, Box<str>), u64>,
+    /// By source and username. Not by [`TenantId`](crate::state::TenantId): a reload may give that to another source.
+    logins_by_user: BTreeMap<(Rc<str>, Box<str>), u64>,
     logins: u64,
     messages: u64,
     /// Whether an old server has started. It deletes all records when it starts.
@@ -75,7 +75,8 @@ impl Records {
     pub fn session_started(&mut self, state: &mut State, key: SessionKey) {
         let Some(session) = state.sessions.get(key).filter(|_| self.on) else { return };
         self.logins += 1;
-        let user = (session.tenant, session.identity.username().into());
+        let source = state.tenants[session.tenant.index()].name.clone();
+        let user = (source, session.identity.username().into());
         if self.logins_by_user.len() < MOST_NAMES || self.logins_by_user.contains_key(&user) {
             *self.logins_by_user.entry(user).or_default() += 1;
         }
@@ -107,9 +108,8 @@ impl Records {
         }
         let removed = self.removed.len().min(most);
         batch.removed = self.removed.drain(..removed).collect();
-        let name = |tenant: TenantId| state.tenants[tenant.index()].name.clone();
         let logins = mem::take(&mut self.logins_by_user).into_iter();
-        batch.logins_by_user = logins.map(|((tenant, user), count)| (name(tenant), user, count)).collect();
+        batch.logins_by_user = logins.map(|((source, user), count)| (source, user, count)).collect();
         batch.logins = mem::take(&mut self.logins);
         batch.messages = mem::take(&mut self.messages);
         batch

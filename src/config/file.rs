@@ -16,7 +16,11 @@ use super::{
     section::Section,
     settings::{Config, Source},
 };
-use crate::{limits, names::is_file_safe, sign::Scheme};
+use crate::{
+    limits,
+    names::is_file_safe,
+    sign::{Scheme, Schemes},
+};
 
 /// Parses a configuration. `read_file` reads the files that it names: keys, tokens, the client bundle.
 ///
@@ -27,7 +31,11 @@ pub fn parse(text: &str, read_file: ReadFile<'_>) -> Result<Config, Vec<Problem>
     if reader.problems.is_empty() {
         return Ok(config);
     }
-    Err(reader.problems)
+    let mut problems = reader.problems;
+    if let Some(last) = problems.last_mut().filter(|_| reader.more > 0) {
+        last.text.push_str(&format!(" (and {} more problems)", reader.more));
+    }
+    Err(problems)
 }
 
 /// Reads all sections. The result is only complete if `reader` has no problem afterwards.
@@ -137,7 +145,10 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     if let Some(value) = section.take("url") {
         match value.as_str().map(RedisUrl::parse) {
             _ if value.as_str() == Some("") => {}
-            Some(Ok(url)) => config.redis.url = Some(url),
+            Some(Ok(url)) => {
+                reader.has_secrets |= url.password.is_some();
+                config.redis.url = Some(url);
+            }
             Some(Err(error)) => reader.problem(value.span, format!("redis.url: {error}")),
             None => reader.wrong_value(&value, "redis.url", "a string in quotes"),
         }
@@ -162,23 +173,14 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     section.finish(reader);
 
     root.finish(reader);
+    config.has_secrets = reader.has_secrets;
     config
 }
 
 /// Reads a source from its table; `span` is the place of its name.
 fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span) -> Source {
     let sign_key = section.secret(reader, "sign_key", "sign_key_file");
-    let scheme = |name: &str| Scheme::from_name(name).ok_or_else(|| ValueError::Scheme(name.into()));
-    let sign = section.list(reader, "sign", "schemes", scheme).unwrap_or_else(|| Scheme::ALL.into());
-    if sign.is_empty() {
-        reader.problem(
-            span,
-            format!(
-                "{}sign is empty: it must contain \"md5\" or \"hmac-sha256\", or no client could connect",
-                section.prefix
-            ),
-        );
-    }
+    let sign = schemes(reader, &mut section, span);
     let mut publish_msg_verify = true;
     section.boolean(reader, "publish_msg_verify", &mut publish_msg_verify);
     let sign_key = match sign_key {
@@ -195,6 +197,35 @@ fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span)
     };
     section.finish(reader);
     Source { sign_key, sign, publish_msg_verify }
+}
+
+/// Reads `sign` of a source: a list of schemes, or a table of such lists for logins, notifications and emitted events.
+fn schemes<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, span: Span) -> Schemes {
+    fn list<'t>(
+        reader: &mut Reader<'t, '_>,
+        section: &mut Section<'t>,
+        (key, span, who): (&'static str, Span, &str),
+        default: &[Scheme],
+    ) -> Vec<Scheme> {
+        let scheme = |name: &str| Scheme::from_name(name).ok_or_else(|| ValueError::Scheme(name.into()));
+        let list = section.list(reader, key, "schemes", scheme).unwrap_or_else(|| default.into());
+        if list.is_empty() {
+            let key = section.key(key);
+            reader.problem(span, format!("{key} is empty: it must contain \"md5\" or \"hmac-sha256\", or {who}"));
+        }
+        list
+    }
+    if !section.is_table("sign") {
+        return Schemes::all(&list(reader, section, ("sign", span, "no client could connect"), &Scheme::ALL));
+    }
+    let (mut table, apart) = (section.section(reader, "sign"), Schemes::apart());
+    let schemes = Schemes {
+        connect: list(reader, &mut table, ("connect", span, "no client could connect"), &apart.connect),
+        notify: list(reader, &mut table, ("notify", span, "no backend could notify"), &apart.notify),
+        emit: list(reader, &mut table, ("emit", span, "no backend could emit"), &apart.emit),
+    };
+    table.finish(reader);
+    schemes
 }
 
 /// Parses an origin (RFC 6454) or `*`.
@@ -227,7 +258,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::config::{Ack, Welcome};
+    use crate::config::{Ack, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES, Welcome};
 
     /// Parses a configuration. Every file `NAME.key` contains `in NAME.key`, and `empty.key` only a line end.
     fn config(text: &str) -> Result<Config, Vec<Problem>> {
@@ -286,10 +317,69 @@ mod tests {
         assert_eq!((config.limits.message_rate, config.limits.keep_alive), (0, 500));
         let source = &config.sources["a"];
         assert_eq!(source.sign_key, Secret("in a.key".into()));
-        assert_eq!((source.sign.as_slice(), source.publish_msg_verify), (&[Scheme::HmacSha256][..], false));
+        assert_eq!((&source.sign, source.publish_msg_verify), (&Schemes::all(&[Scheme::HmacSha256]), false));
+        assert!(!config.has_secrets);
         let custom = &config.namespaces["/custom"];
         assert_eq!(custom.welcome, Some(Welcome { event: "auth".into(), data: None }));
         assert_eq!(custom.rules[0].ack, Some(Ack::Value(serde_json::json!([1]))));
+    }
+
+    #[test]
+    fn schemes_can_be_named_apart() {
+        let sign = |text: &str| {
+            let config = config(&format!("[sources.a]\nsign_key = \"k\"\nsign = {text}")).unwrap();
+            assert!(config.has_secrets);
+            config.sources["a"].sign.clone()
+        };
+        let (md5, hmac) = (vec![Scheme::Md5], vec![Scheme::HmacSha256]);
+        assert_eq!(sign("[\"md5\"]"), Schemes::all(&md5));
+        assert_eq!(sign("{}"), Schemes::apart());
+        assert_eq!(sign("{ connect = [\"md5\"] }"), Schemes { connect: md5.clone(), ..Schemes::apart() });
+        let all = "{ connect = [\"md5\"], notify = [\"hmac-sha256\"], emit = [\"md5\"] }";
+        assert_eq!(sign(all), Schemes { connect: md5.clone(), notify: hmac, emit: md5 });
+        for (text, why) in [
+            (
+                "{ notify = [] }",
+                "sources.a.sign.notify is empty: it must contain \"md5\" or \"hmac-sha256\", or no backend",
+            ),
+            ("{ notfy = [\"md5\"] }", "unknown key sources.a.sign.notfy: did you mean notify?"),
+            ("{ emit = \"md5\" }", "sources.a.sign.emit must be a list of schemes in quotes"),
+            ("{ emit = [\"sha1\"] }", "sources.a.sign.emit: expected \"md5\" or \"hmac-sha256\", not \"sha1\""),
+        ] {
+            let problems = problems(&format!("[sources.a]\nsign_key = \"k\"\nsign = {text}"));
+            assert!(problems.contains(why), "{problems}");
+        }
+    }
+
+    /// What has a number of its own must not have more than there are numbers, and what is searched must stay short.
+    #[test]
+    fn counts_are_bounded() {
+        let text = |name: &str, more: &str, count: usize| {
+            (0..count).fold(String::new(), |all, n| all + &format!("[{name}{n}\"]\n{more}\n"))
+        };
+        let sources = |count: usize| text("sources.\"s", "sign_key = \"k\"", count);
+        assert_eq!(config(&sources(MAX_SOURCES)).unwrap().sources.len(), MAX_SOURCES);
+        assert!(problems(&sources(66_000)).contains("464 sources more than the 65536 that are possible"));
+        let namespaces = |count: usize| text("namespaces.\"/n", "auth = \"sign\"", count);
+        assert_eq!(config(&namespaces(MAX_NAMESPACES - 1)).unwrap().namespaces.len(), MAX_NAMESPACES);
+        assert!(problems(&namespaces(1100)).contains("77 namespaces more than the 1024 that are possible"));
+        let open = format!("{}[namespaces.\"/x\"]\nauth = \"open\"\nsource = \"other\"", sources(MAX_SOURCES));
+        assert!(problems(&open).contains("1 source more than the 65536 that are possible"));
+        let origins = |count: usize| format!("origins = [{}]", "\"http://a.example\",".repeat(count));
+        assert!(config(&origins(MAX_LIST)).is_ok());
+        assert!(problems(&origins(MAX_LIST + 1)).contains("origins has 4097 elements: at most 4096 are possible"));
+        let rules = "[[namespaces.\"/a\".rules]]\nevent = \"e\"\nsend = \"self\"\n".repeat(MAX_LIST + 1);
+        assert!(problems(&rules).contains("namespaces./a.rules has 4097 elements"));
+    }
+
+    /// A long list of problems is cut, so that a large file is refused as fast as it is read.
+    #[test]
+    fn problems_are_bounded() {
+        let text = "[sources.a]\n".to_owned() + &(0..60_000).fold(String::new(), |all, n| all + &format!("k{n} = 1\n"));
+        let problems = config(&text).unwrap_err();
+        assert_eq!(problems.len(), 100);
+        let last = &problems[99].text;
+        assert!(last.ends_with("(and 59901 more problems)"), "{last}");
     }
 
     /// `etc/relay.toml` has every key, commented out, with its default, and no other key.

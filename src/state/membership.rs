@@ -13,14 +13,14 @@ use crate::{key::SessionKey, names::RoomId};
 impl State {
     /// The names of a session's rooms.
     pub fn room_names(&self, session: &Session) -> Vec<Rc<str>> {
-        let table = &self.tenants[session.tenant.index()].rooms[session.namespace as usize];
+        let Some(table) = self.tenants[session.tenant.index()].table(session.namespace) else { return Vec::new() };
         session.rooms.iter().map(|membership| table.room(membership.room).id.clone()).collect()
     }
 
     /// Adds a session to a room. Does nothing if it is a member already.
     pub fn join(&mut self, key: SessionKey, room: RoomId<'_>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let table = &mut self.tenants[session.tenant.index()].rooms[session.namespace as usize];
+        let table = self.tenants[session.tenant.index()].table_mut(session.namespace);
         let known = table.find(room.as_str());
         if known.is_some_and(|index| session.rooms.iter().any(|membership| membership.room == index)) {
             return;
@@ -35,7 +35,8 @@ impl State {
     /// Removes a session from a room. Does nothing if it is not a member.
     pub fn leave(&mut self, key: SessionKey, room: RoomId<'_>) {
         let Some(session) = self.sessions.get(key) else { return };
-        let index = self.tenants[session.tenant.index()].rooms[session.namespace as usize].find(room.as_str());
+        let table = self.tenants[session.tenant.index()].table(session.namespace);
+        let index = table.and_then(|table| table.find(room.as_str()));
         let slot = session.rooms.iter().position(|membership| Some(membership.room) == index);
         if let Some(slot) = slot {
             self.leave_slot(key, slot);
@@ -47,7 +48,7 @@ impl State {
     pub fn leave_slot(&mut self, key: SessionKey, slot: usize) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Membership { room, place } = session.rooms.swap_remove(slot);
-        let table = &mut self.tenants[session.tenant.index()].rooms[session.namespace as usize];
+        let table = self.tenants[session.tenant.index()].table_mut(session.namespace);
         if let Some(moved) = session.rooms.get(slot) {
             table.set_slot(moved.room, moved.place, slot as u16);
         }

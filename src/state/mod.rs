@@ -18,6 +18,7 @@ pub mod rate;
 pub mod record;
 pub mod refusal;
 pub mod registry;
+pub mod reload;
 pub mod replies;
 pub mod room;
 pub mod session;
@@ -37,6 +38,7 @@ pub use self::{
     namespace::{MAIN, NamespaceId},
     refusal::Refusal,
     registry::State,
+    reload::{Reloaded, TooManySources},
     session::Session,
     stats::Stats,
     tenant::TenantId,
