@@ -9,6 +9,7 @@ mod advice;
 pub mod error;
 pub mod file;
 mod file_namespaces;
+mod file_sources;
 pub mod namespace;
 pub mod problem;
 mod reader;

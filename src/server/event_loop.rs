@@ -26,7 +26,7 @@ use super::{
     message_log::writer::Writer,
     options::Options,
     process::{self, Signals},
-    reload::Reload,
+    reload::reading::Reload,
     startup,
     timers::Timers,
     tokens::{self, CONNS, LISTENERS},

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{namespace::NamespaceId, room::RoomTable};
+use super::room::RoomTable;
 use crate::config::{MAX_SOURCES, Source};
 
 /// A source and its rooms. Each tenant has its own room tables, so two tenants never share a room.
@@ -38,15 +38,15 @@ impl Tenant {
         Tenant { name: name.into(), source: None, open: false, rooms: Vec::new() }
     }
 
-    /// Its rooms in a namespace. `None` if no session has joined one.
+    /// Its rooms in the namespace with this [`NamespaceId`](super::NamespaceId). `None` if no session has joined one.
     #[inline]
-    pub fn table(&self, namespace: NamespaceId) -> Option<&RoomTable> {
+    pub fn table(&self, namespace: u16) -> Option<&RoomTable> {
         self.rooms.get(namespace as usize)
     }
 
-    /// Its rooms in a namespace, for writing. The table is created if it does not exist.
+    /// Its rooms in the namespace with this [`NamespaceId`](super::NamespaceId), for writing. The table is created if it does not exist.
     #[inline]
-    pub fn table_mut(&mut self, namespace: NamespaceId) -> &mut RoomTable {
+    pub fn table_mut(&mut self, namespace: u16) -> &mut RoomTable {
         let index = namespace as usize;
         if index >= self.rooms.len() {
             self.rooms.resize_with(index + 1, RoomTable::default);
