@@ -36,6 +36,39 @@ impl Scheme {
     }
 }
 
+/// The schemes that a source accepts, by what is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schemes {
+    /// For logins, and for changes of rooms.
+    pub connect: Vec<Scheme>,
+    /// For notifications, also over Redis.
+    pub notify: Vec<Scheme>,
+    /// For events that backends emit.
+    pub emit: Vec<Scheme>,
+}
+
+impl Schemes {
+    /// The same schemes for everything.
+    pub fn all(schemes: &[Scheme]) -> Schemes {
+        Schemes { connect: schemes.into(), notify: schemes.into(), emit: schemes.into() }
+    }
+
+    /// The schemes of a source that names them apart, as far as it does not name them: md5 only for logins. A page gets the
+    /// md5 signature of its login, and can turn that into the md5 signature of a notification.
+    pub fn apart() -> Schemes {
+        Schemes { connect: Scheme::ALL.into(), ..Schemes::all(&[Scheme::HmacSha256]) }
+    }
+
+    /// The schemes that are accepted for `subject`.
+    pub fn accepted(&self, subject: &Subject<'_>) -> &[Scheme] {
+        match subject {
+            Subject::Connect { .. } => &self.connect,
+            Subject::Notify { .. } => &self.notify,
+            Subject::Emit { .. } => &self.emit,
+        }
+    }
+}
+
 /// A signature as a client sent it, unchecked.
 #[derive(Clone, Copy, Debug)]
 pub struct Signature<'a> {
@@ -258,6 +291,22 @@ mod tests {
         let two = Subject::Notify { source: "s", room_id: "r12", data: b"x" };
         assert_eq!(one.md5(KEY), two.md5(KEY));
         assert_ne!(one.hmac(KEY, "1"), two.hmac(KEY, "1"));
+    }
+
+    /// md5 covers no border: a login's signature is a notification's for another room.
+    #[test]
+    fn an_md5_login_is_no_notification_where_schemes_are_apart() {
+        let login = Subject::Connect { source: "demo", userid: "7", room_ids: "chat_room" };
+        let notify = Subject::Notify { source: "demo", room_id: "chat", data: b"_room" };
+        let emit = Subject::Emit { source: "demo", nsp: "/", kind: "nsp", to: "", event: "e", data: b"" };
+        let hex = to_hex(&login.md5(KEY));
+        let is_valid = |subject: &Subject<'_>, schemes: &Schemes| {
+            subject.verify(&Signature::new(&hex, "", ""), &policy(schemes.accepted(subject)))
+        };
+        let (all, apart) = (Schemes::all(&Scheme::ALL), Schemes::apart());
+        assert!(is_valid(&login, &all) && is_valid(&notify, &all));
+        assert!(is_valid(&login, &apart) && !is_valid(&notify, &apart));
+        assert_eq!(apart.accepted(&emit), [Scheme::HmacSha256]);
     }
 
     #[test]

@@ -10,9 +10,12 @@ use std::{
     fs,
     io::Write,
     net::{TcpListener, TcpStream},
-    os::unix::{fs::FileTypeExt, net::UnixStream},
+    os::unix::{
+        fs::{FileTypeExt, PermissionsExt},
+        net::UnixStream,
+    },
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
@@ -83,7 +86,7 @@ fn a_bad_command_line() {
 fn a_good_configuration() {
     let file = write("good.toml", &Relay::configuration(""));
     let run = run(&["check", "--config", text(&file)]);
-    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert_eq!(run.code, 0, "{}", run.err);
     assert!(run.out.contains(text(&file)) && run.out.contains("2 sources"), "{}", run.out);
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/relay.toml");
     assert_eq!(self::run(&["check", "--config", shipped]).code, 0);
@@ -239,6 +242,44 @@ fn md5_signatures() {
     child.stdin.take().unwrap().write_all("from\nstdin".as_bytes()).unwrap();
     let out = child.wait_with_output().unwrap().stdout;
     assert_eq!(String::from_utf8(out).unwrap().trim(), md5sum("demoroomfrom\nstdink"));
+}
+
+/// `check` reads only what ends, and warns about what serve would accept.
+#[test]
+fn check_refuses_endless_files_and_warns_about_weak_ones() {
+    let fifo = temp_file("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let key = write("key.toml", &format!("[sources.a]\nsign_key_file = \"{}\"\n", text(&fifo)));
+    for command in ["check", "serve"] {
+        for (path, why) in
+            [(&*fifo, "it is a FIFO"), (Path::new("/dev/zero"), "it is a device"), (&key, "it is a FIFO")]
+        {
+            let run = run(&[command, "--config", text(path)]);
+            assert!(run.code == 78 && run.err.contains(why), "{command} {path:?}: {} {}", run.code, run.err);
+        }
+    }
+    fs::remove_file(fifo).unwrap();
+    let demo = format!("listen = [\"0.0.0.0:1\"]\n[sources.demo]\nsign_key = \"{KEY}\"\n");
+    let good = "0123456789abcdef";
+    for (body, mode, warnings) in [
+        (format!("[sources.a]\nsign_key = \"{good}\"\n"), 0o600, &[][..]),
+        (format!("[sources.a]\nsign_key = \"{good}\"\n"), 0o644, &["can read the keys in"]),
+        (format!("[sources.a]\nsign_key = \"{good}\"\n"), 0o622, &["can change"]),
+        (demo, 0o600, &["other machines can reach 0.0.0.0:1"]),
+        ("[sources.a]\nsign_key = \"k\"\n[sources.b]\nsign_key = \"k\"\n".into(), 0o600, &["fewer than 16", "one key"]),
+        (String::new(), 0o600, &["nobody can connect"]),
+    ] {
+        let file = write("relay.toml", &body);
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let run = run(&["check", "--config", text(&file)]);
+        assert_eq!((run.code, run.err.lines().count()), (0, warnings.len()), "{body}: {}", run.err);
+        let prefix = format!("{}: warning: ", text(&file));
+        assert!(
+            run.err.lines().zip(warnings).all(|(line, why)| line.starts_with(&prefix) && line.contains(why)),
+            "{}",
+            run.err
+        );
+    }
 }
 
 #[test]

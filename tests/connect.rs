@@ -4,7 +4,7 @@
 mod support;
 
 use relay::sign::{Subject, to_hex};
-use support::{KEY, Relay, UPGRADE, connect_sign, form, login};
+use support::{FORM, KEY, Relay, UPGRADE, connect_sign, form, login};
 
 /// Every refusal is a 401 before the upgrade, with the text that clients know.
 #[test]
@@ -92,6 +92,48 @@ fn rooms_of_two_sources_never_meet() {
     ab.silence();
     a.send(r#"{"data":"from a","room_ids":"c1"}"#);
     ab.silence();
+}
+
+/// md5 for logins only: the md5 signature that a page has for its login posts no notification and emits no event.
+#[test]
+fn schemes_of_logins_and_notifications_apart() {
+    let relay = Relay::start(
+        "[sources.apart]\nsign_key = \"k\"\nsign = { connect = [\"md5\"] }\n\
+         [sources.loose]\nsign_key = \"l\"\nsign = { connect = [\"hmac-sha256\"], notify = [\"md5\"], emit = [\"md5\"] }",
+    );
+    let ts = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().to_string();
+    let post = |target: &str, subject: &Subject<'_>, (key, hmac): (&str, bool), fields: &[(&str, &str)]| -> u64 {
+        let (sign, mut fields) = match hmac {
+            true => (to_hex(&subject.hmac(key.as_bytes(), &ts)), fields.to_vec()),
+            false => (to_hex(&subject.md5(key.as_bytes())), fields.to_vec()),
+        };
+        fields.extend([("sign", &*sign)]);
+        if hmac {
+            fields.extend([("sign_type", "hmac-sha256"), ("ts", &ts)]);
+        }
+        relay.request("POST", target, &[("Content-Type", FORM)], form(&fields).as_bytes()).json()["code"]
+            .as_u64()
+            .unwrap()
+    };
+    let notify = |source: &str, key: &str, hmac: bool| {
+        let subject = Subject::Notify { source, room_id: "chat", data: b"_room" };
+        post("/api/notify", &subject, (key, hmac), &[("source", source), ("room_id", "chat"), ("data", "_room")])
+    };
+    let emit = |source: &str, key: &str, hmac: bool| {
+        let subject = Subject::Emit { source, nsp: "/", kind: "room_id", to: "chat", event: "e", data: b"x" };
+        let fields = [("source", source), ("nsp", "/"), ("room_id", "chat"), ("event", "e"), ("data", "x")];
+        post("/api/emit", &subject, (key, hmac), &fields)
+    };
+    // The signature of this login is also one of the notification above.
+    let sign = connect_sign("apart", "chat_room", "k");
+    let mut client = relay.connect_with(&[("source", "apart"), ("room_ids", "chat_room"), ("sign", &sign)]);
+    assert_eq!((notify("apart", "k", false), notify("apart", "k", true)), (0, 1));
+    assert_eq!((emit("apart", "k", false), emit("apart", "k", true)), (0, 1));
+    client.silence();
+    let query = login(&[("source", "loose"), ("sign", &connect_sign("loose", "room", "l"))]);
+    assert_eq!(relay.refused(&query).json()["msg"], "sign verify failed!");
+    assert_eq!((notify("loose", "l", false), notify("loose", "l", true)), (1, 0));
+    assert_eq!((emit("loose", "l", false), emit("loose", "l", true)), (1, 0));
 }
 
 /// `origins` applies to browsers; programs send no Origin header.

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use support::{Relay, UPGRADE, read_answer, send_request, temp_file, wait_for};
+use support::{Relay, UPGRADE, login, read_answer, send_request, temp_file, wait_for};
 
 /// Each refused origin is a line of the log with the origin in it.
 const CONFIG: &str = "origins = [\"http://allowed.example\"]\n[log]\nlevel = \"debug\"";
@@ -151,6 +151,67 @@ fn a_closed_standard_error_ends_nothing() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec \"$0\" \"$@\" 2>&-"]).arg(command.get_program()).args(command.get_args());
     assert_serves(shell.spawn().unwrap(), socket);
+}
+
+/// A file that may not grow: without a handler SIGXFSZ would end the process.
+#[test]
+fn a_limit_of_file_size_ends_nothing() {
+    let log = temp_file("log");
+    let (command, socket) = on_unix_socket();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -f 1; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
+    let child = shell.stderr(File::create(&log).unwrap()).spawn().unwrap();
+    let origin = format!("http://{}", "o".repeat(1000));
+    for _ in 0..20 {
+        let mut stream = wait_for("the socket", || UnixStream::connect(&socket).ok());
+        send_request(&mut stream, "GET", "/ws", &upgrade(&origin), b"");
+        assert_eq!(read_answer(&mut stream, false).status, 403);
+    }
+    assert!(fs::metadata(&log).unwrap().len() <= 1024);
+    assert_serves(child, socket);
+    fs::remove_file(log).unwrap();
+}
+
+/// A terminal that is stopped (Ctrl-S), or whose window does not read.
+#[test]
+fn a_terminal_that_nobody_reads_stops_nothing() {
+    let script = "\
+import os, sys
+ours, theirs = os.openpty()
+os.set_inheritable(ours, True)
+os.dup2(theirs, 2)
+os.execv(sys.argv[1], sys.argv[1:])";
+    let (command, socket) = on_unix_socket();
+    let mut python = Command::new("python3");
+    let child = python.args(["-c", script]).arg(command.get_program()).args(command.get_args()).spawn().unwrap();
+    let origin = format!("http://{}", "o".repeat(15_000));
+    for _ in 0..100 {
+        let mut stream = wait_for("the socket", || UnixStream::connect(&socket).ok());
+        send_request(&mut stream, "GET", "/ws", &upgrade(&origin), b"");
+        assert_eq!(read_answer(&mut stream, false).status, 403);
+    }
+    assert_serves(child, socket);
+}
+
+/// A login with a long field, at level debug, while the pipe is full.
+#[test]
+fn a_long_user_id_for_a_sleeping_reader() {
+    let (mut relay, mut lines) = start();
+    let mut client = relay.connect("room");
+    let userid = "u".repeat(15_000);
+    for _ in 0..60 {
+        let answer = relay.refused(&login(&[("userid", &userid)]));
+        assert_eq!(answer.json()["msg"], "userid can not be longer than 512 bytes!");
+    }
+    relay.notify("room", "still there");
+    assert_eq!(client.data(), "still there");
+    let reader = thread::spawn(move || {
+        let mut text = String::new();
+        lines.read_to_string(&mut text).map(|_| text).unwrap()
+    });
+    relay.signal(15);
+    assert_eq!(relay.wait(), 0);
+    assert!(reader.join().unwrap().lines().all(|line| line.len() < 4096));
 }
 
 /// As systemd connects services to the journal.

@@ -491,6 +491,7 @@ fn rules_change_with_a_reload() {
     members[0].send("rooms", &json!([1]), None);
     members.iter_mut().for_each(|member| member.expect("changed", &json!([1])));
     // A namespace that is gone ends its sessions; a new one is there at once, and may come back.
+    other.expect("sys_error", &json!(["this source can not be configured!"]));
     assert_eq!(other.socket.text(), "41/other,");
     other.socket.send("40/other,");
     assert_eq!(json(&other.socket.text(), "44/other,"), json!({"message": "Invalid namespace"}));

@@ -206,10 +206,11 @@ fn a_source_that_is_removed() {
     relay.signal(SIGHUP);
     relay.wait_log("configuration re-read");
     let mut polls = polls.into_iter();
+    let reason = "42[\"sys_error\",\"this source can not be configured!\"]";
     for member in &mut gone {
         match member.kind.1 {
-            true => assert_eq!(member.text(), "41"),
-            false => assert_eq!(member.polling().end_poll(&mut polls.next().unwrap()), ["41"]),
+            true => assert_eq!([member.text(), member.text()], [reason, "41"]),
+            false => assert_eq!(member.polling().end_poll(&mut polls.next().unwrap()), [reason, "41"]),
         }
     }
     assert_eq!(relay.stat("/sessions"), 4);
@@ -246,6 +247,7 @@ fn a_source_that_is_removed_in_one_of_two_namespaces() {
         assert_eq!(relay.stat("/sources/fresh/sessions"), 1);
         fs::write(&relay.config, Relay::configuration(web)).unwrap();
         relay.signal(SIGHUP);
+        assert_eq!(member.text(), "42/web,[\"sys_error\",\"this source can not be configured!\"]");
         assert_eq!(member.text(), "41/web,");
         relay.notify("room", "still here");
         assert_eq!(member.data(), "still here");

@@ -9,9 +9,12 @@ mod support;
 use std::{
     fs,
     io::Read,
-    os::unix::{
-        fs::PermissionsExt,
-        net::{UnixDatagram, UnixStream},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::PermissionsExt,
+            net::{SocketAddr, UnixDatagram, UnixStream},
+        },
     },
     path::Path,
     process::{Command, Stdio},
@@ -117,6 +120,66 @@ fn service_manager_gets_its_notifications() {
     drop(client);
     assert_eq!(relay.wait(), 0);
     let _ = fs::remove_file(path);
+}
+
+/// A service manager that does not read: its queue is full, and relay does not wait for it. The states that it waits for
+/// arrive once it reads.
+#[test]
+fn a_service_manager_that_does_not_read() {
+    let path = temp_file("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut relay = Relay::start_with("", |command| {
+        clean(command).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "30000");
+    });
+    let mut client = relay.connect("room");
+    let line = relay.wait_log("cannot notify the service manager");
+    assert!(line.contains("it does not read its socket") && line.contains("WARN"), "{line}");
+    for number in 0..20 {
+        relay.notify("room", &number.to_string());
+        assert_eq!(client.data(), number.to_string());
+    }
+    relay.signal(SIGHUP);
+    relay.wait_log("configuration re-read");
+    relay.signal(SIGTERM);
+    relay.wait_log("stopping");
+    assert_eq!(client.close_code(), 1001);
+    drop(client);
+    assert_eq!(relay.wait(), 0);
+    assert_eq!(relay.log().iter().filter(|line| line.contains("cannot notify")).count(), 1, "{:?}", relay.log());
+
+    let mut relay = Relay::start_with("", |command| {
+        clean(command).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "30000");
+    });
+    relay.wait_log("cannot notify the service manager");
+    relay.signal(SIGHUP);
+    relay.wait_log("configuration re-read");
+    let mut wanted = vec!["RELOADING=1", "READY=1"];
+    let mut buffer = [0; 4096];
+    while let Some(state) = wanted.first() {
+        let length = socket.recv(&mut buffer).unwrap();
+        if String::from_utf8_lossy(&buffer[..length]).lines().any(|line| line == *state) {
+            wanted.remove(0);
+        }
+    }
+    relay.wait_log("the service manager accepts messages again");
+    relay.signal(SIGTERM);
+    assert_eq!(relay.wait(), 0);
+    let _ = fs::remove_file(path);
+}
+
+/// Abstract sockets begin with `@`.
+#[test]
+fn a_service_manager_at_an_abstract_socket() {
+    let name = format!("relay-test-{}", std::process::id());
+    let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let _relay = Relay::start_with("", |command| {
+        clean(command).env("NOTIFY_SOCKET", format!("@{name}"));
+    });
+    let mut buffer = [0; 4096];
+    let length = socket.recv(&mut buffer).unwrap();
+    assert!(buffer[..length].starts_with(b"READY=1\n"));
 }
 
 /// A missing notification socket is ignored.

@@ -6,7 +6,7 @@ use form_urlencoded::Serializer;
 
 use super::error::Error;
 use crate::{
-    server::{clock::unix_micros, process::Origin},
+    server::{clock::unix_micros, config_file::Origin},
     sign::{Subject, to_hex},
 };
 
@@ -44,7 +44,7 @@ impl Credentials {
             let key = fs::read_to_string(file).map_err(|error| Error::Read(file.clone(), error))?;
             return Ok(key.trim_end().into());
         }
-        let config = Origin::find(None).load().map_err(Error::Config)?;
+        let config = Origin::find(None).load().map_err(Error::Config)?.config;
         match config.sources.get(&self.source) {
             Some(source) => Ok(source.sign_key.expose().into()),
             None => Err(Error::UnknownSource(self.source.clone())),

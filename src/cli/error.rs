@@ -2,7 +2,7 @@
 
 use std::{error, fmt, io};
 
-use crate::{config::ValueError, server::process::BadConfig};
+use crate::{config::ValueError, server::config_file::BadConfig};
 
 /// Exit code: failed while running.
 pub const FAILED: u8 = 1;

@@ -30,7 +30,11 @@ use self::{
 };
 use crate::{
     config::Address,
-    server::{Fatal, Options, Server, process::Origin},
+    server::{
+        Fatal, Options, Server,
+        config_file::{Loaded, Origin},
+        logger,
+    },
 };
 
 /// Runs the command that the arguments name. The exit code is 0, 1 (failed while running), 2 (bad command line) or 78
@@ -126,21 +130,31 @@ fn parse_check(parser: &mut Parser) -> Result<Command, Stop> {
 }
 
 fn serve(options: Options) -> ExitCode {
-    match Server::new(options).and_then(Server::run) {
-        Ok(()) => ExitCode::SUCCESS,
+    logger::log_panics();
+    let ended = match Server::new(options) {
+        // By the logger, which does not wait for a reader of standard error.
+        Ok(server) => server.run().inspect_err(|fatal| logger::print(&format!("relay: {fatal}"))),
         Err(fatal) => {
             complain(&fatal);
-            ExitCode::from(match fatal {
-                Fatal::Config(_) => error::BAD_CONFIGURATION,
-                Fatal::Io(..) | Fatal::Listen(..) => error::FAILED,
-            })
+            Err(fatal)
         }
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Fatal::Config(_)) => ExitCode::from(error::BAD_CONFIGURATION),
+        Err(Fatal::Io(..) | Fatal::Listen(..)) => ExitCode::from(error::FAILED),
     }
 }
 
 fn check(origin: &Origin) -> ExitCode {
     match origin.load() {
-        Ok(config) => {
+        Ok(Loaded { config, warnings }) => {
+            let name = match origin {
+                Origin::File(path) => path.display().to_string(),
+                Origin::Demo => "the demo setting".into(),
+            };
+            let warnings: String = warnings.iter().map(|warning| format!("{name}: warning: {warning}\n")).collect();
+            let _ = io::stderr().write_all(warnings.as_bytes());
             match origin {
                 Origin::File(path) => say(&format!("{}: valid, {} sources\n", path.display(), config.sources.len())),
                 Origin::Demo => say("no configuration file: relay would use the built-in demo setting\n"),
@@ -168,11 +182,11 @@ fn bench(args: Vec<OsString>) -> ExitCode {
     if error.kind() == ErrorKind::NotFound {
         error = exec(Path::new("relay-bench"));
     }
-    eprintln!(
-        "relay: cannot run relay-bench: {error} (looked {looked}in PATH)\n'relay bench' needs this second program. \
+    complain(&format_args!(
+        "cannot run relay-bench: {error} (looked {looked}in PATH)\n'relay bench' needs this second program. \
          'cargo build --release --package relay-bench' builds target/release/relay-bench; copy it to the directory of relay or \
          to a directory in PATH."
-    );
+    ));
     ExitCode::from(error::FAILED)
 }
 
@@ -203,7 +217,8 @@ const CHECK_HELP: &str = "\
 relay check [--config FILE]
 
 Checks a configuration and prints every problem as FILE:LINE:COLUMN: what is wrong, and what is expected.
-Exit codes: 0 (valid), 78 (bad configuration).
+Also warns about short keys, keys of several sources, and files that every user can read or change.
+Exit codes: 0 (valid, perhaps with warnings), 78 (bad configuration).
 ";
 
 #[cfg(test)]

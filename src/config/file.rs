@@ -8,15 +8,14 @@ use toml_span::Span;
 use super::{
     address::{Address, Backend, Network},
     error::ValueError,
-    file_namespaces,
+    file_namespaces, file_sources,
     problem::Problem,
     reader::{ReadFile, Reader},
     redis::RedisUrl,
-    secret::Secret,
     section::Section,
-    settings::{Config, Source},
+    settings::Config,
 };
-use crate::{limits, names::is_file_safe, sign::Scheme};
+use crate::limits;
 
 /// Parses a configuration. `read_file` reads the files that it names: keys, tokens, the client bundle.
 ///
@@ -27,7 +26,11 @@ pub fn parse(text: &str, read_file: ReadFile<'_>) -> Result<Config, Vec<Problem>
     if reader.problems.is_empty() {
         return Ok(config);
     }
-    Err(reader.problems)
+    let mut problems = reader.problems;
+    if let Some(last) = problems.last_mut().filter(|_| reader.more > 0) {
+        last.text.push_str(&format!(" (and {} more problems)", reader.more));
+    }
+    Err(problems)
 }
 
 /// Reads all sections. The result is only complete if `reader` has no problem afterwards.
@@ -52,14 +55,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     root.seconds(reader, "sign_window", &mut config.sign_window, 1.0..=86_400.0);
     root.seconds(reader, "shutdown_timeout", &mut config.shutdown_timeout, 0.0..=3600.0);
 
-    for (name, span, section) in root.sections(reader, "sources") {
-        let source = source(reader, section, span);
-        if is_file_safe(&name) {
-            config.sources.insert(name, source);
-        } else {
-            reader.problem(span, format!("a source's name must be 1 to 64 of A-Z a-z 0-9 . _ -, not {name:?}"));
-        }
-    }
+    file_sources::read(reader, &mut root, &mut config);
 
     let mut section = root.section(reader, "websocket");
     section.path(reader, "path", &mut config.websocket.path);
@@ -138,7 +134,10 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     if let Some(value) = section.take("url") {
         match value.as_str().map(RedisUrl::parse) {
             _ if value.as_str() == Some("") => {}
-            Some(Ok(url)) => config.redis.url = Some(url),
+            Some(Ok(url)) => {
+                reader.has_secrets |= url.password.is_some();
+                config.redis.url = Some(url);
+            }
             Some(Err(error)) => reader.problem(value.span, format!("redis.url: {error}")),
             None => reader.wrong_value(&value, "redis.url", "a string in quotes"),
         }
@@ -163,39 +162,8 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     section.finish(reader);
 
     root.finish(reader);
+    config.has_secrets = reader.has_secrets;
     config
-}
-
-/// Reads a source from its table; `span` is the place of its name.
-fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span) -> Source {
-    let sign_key = section.secret(reader, "sign_key", "sign_key_file");
-    let scheme = |name: &str| Scheme::from_name(name).ok_or_else(|| ValueError::Scheme(name.into()));
-    let sign = section.list(reader, "sign", "schemes", scheme).unwrap_or_else(|| Scheme::ALL.into());
-    if sign.is_empty() {
-        reader.problem(
-            span,
-            format!(
-                "{}sign is empty: it must contain \"md5\" or \"hmac-sha256\", or no client could connect",
-                section.prefix
-            ),
-        );
-    }
-    let mut publish_msg_verify = true;
-    section.boolean(reader, "publish_msg_verify", &mut publish_msg_verify);
-    let sign_key = match sign_key {
-        Some((secret, span)) => {
-            if secret.expose().is_empty() {
-                reader.problem(span, format!("{}sign_key is empty: anyone could sign", section.prefix));
-            }
-            secret
-        }
-        None => {
-            reader.problem(span, format!("{}sign_key is missing: set it or sign_key_file", section.prefix));
-            Secret(String::new())
-        }
-    };
-    section.finish(reader);
-    Source { sign_key, sign, publish_msg_verify }
 }
 
 /// Parses an origin (RFC 6454) or `*`.
@@ -228,7 +196,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::config::{Ack, Welcome};
+    use crate::{
+        config::{Ack, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES, Secret, Welcome},
+        sign::{Scheme, Schemes},
+    };
 
     /// Parses a configuration. Every file `NAME.key` contains `in NAME.key`, and `empty.key` only a line end.
     fn config(text: &str) -> Result<Config, Vec<Problem>> {
@@ -287,10 +258,42 @@ mod tests {
         assert_eq!((config.limits.message_rate, config.limits.keep_alive), (0, 500));
         let source = &config.sources["a"];
         assert_eq!(source.sign_key, Secret("in a.key".into()));
-        assert_eq!((source.sign.as_slice(), source.publish_msg_verify), (&[Scheme::HmacSha256][..], false));
+        assert_eq!((&source.sign, source.publish_msg_verify), (&Schemes::all(&[Scheme::HmacSha256]), false));
+        assert!(!config.has_secrets);
         let custom = &config.namespaces["/custom"];
         assert_eq!(custom.welcome, Some(Welcome { event: "auth".into(), data: None }));
         assert_eq!(custom.rules[0].ack, Some(Ack::Value(serde_json::json!([1]))));
+    }
+
+    /// What has a number of its own must not have more than there are numbers, and what is searched must stay short.
+    #[test]
+    fn counts_are_bounded() {
+        let text = |name: &str, more: &str, count: usize| {
+            (0..count).fold(String::new(), |all, n| all + &format!("[{name}{n}\"]\n{more}\n"))
+        };
+        let sources = |count: usize| text("sources.\"s", "sign_key = \"k\"", count);
+        assert_eq!(config(&sources(MAX_SOURCES)).unwrap().sources.len(), MAX_SOURCES);
+        assert!(problems(&sources(66_000)).contains("464 sources more than the 65536 that are possible"));
+        let namespaces = |count: usize| text("namespaces.\"/n", "auth = \"sign\"", count);
+        assert_eq!(config(&namespaces(MAX_NAMESPACES - 1)).unwrap().namespaces.len(), MAX_NAMESPACES);
+        assert!(problems(&namespaces(1100)).contains("77 namespaces more than the 1024 that are possible"));
+        let open = format!("{}[namespaces.\"/x\"]\nauth = \"open\"\nsource = \"other\"", sources(MAX_SOURCES));
+        assert!(problems(&open).contains("1 source more than the 65536 that are possible"));
+        let origins = |count: usize| format!("origins = [{}]", "\"http://a.example\",".repeat(count));
+        assert!(config(&origins(MAX_LIST)).is_ok());
+        assert!(problems(&origins(MAX_LIST + 1)).contains("origins has 4097 elements: at most 4096 are possible"));
+        let rules = "[[namespaces.\"/a\".rules]]\nevent = \"e\"\nsend = \"self\"\n".repeat(MAX_LIST + 1);
+        assert!(problems(&rules).contains("namespaces./a.rules has 4097 elements"));
+    }
+
+    /// A long list of problems is cut, so that a large file is refused as fast as it is read.
+    #[test]
+    fn problems_are_bounded() {
+        let text = "[sources.a]\n".to_owned() + &(0..60_000).fold(String::new(), |all, n| all + &format!("k{n} = 1\n"));
+        let problems = config(&text).unwrap_err();
+        assert_eq!(problems.len(), 100);
+        let last = &problems[99].text;
+        assert!(last.ends_with("(and 59901 more problems)"), "{last}");
     }
 
     /// `etc/relay.toml` has every key, commented out, with its default, and no other key.

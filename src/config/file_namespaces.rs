@@ -7,7 +7,7 @@ use super::{
     namespace::{Ack, Auth, Namespace, Rule, Send, Welcome},
     reader::Reader,
     section::Section,
-    settings::Config,
+    settings::{Config, MAX_NAMESPACES, MAX_SOURCES},
 };
 use crate::names::{is_file_safe, is_reserved};
 
@@ -25,6 +25,16 @@ pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mu
             config.namespaces.insert(name, namespace);
         } else {
             reader.problem(span, format!("a namespace's name must begin with / and have no comma, not {name:?}"));
+        }
+    }
+    for (kind, count, most) in
+        [("namespace", config.namespaces.len(), MAX_NAMESPACES), ("source", config.source_names().len(), MAX_SOURCES)]
+    {
+        let excess = count.saturating_sub(most);
+        if excess > 0 {
+            let (are, s) = if excess == 1 { ("is", "") } else { ("are", "s") };
+            let text = format!("there {are} {excess} {kind}{s} more than the {most} that are possible: remove some");
+            reader.problem(Span::default(), text);
         }
     }
     places

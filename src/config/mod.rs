@@ -5,9 +5,11 @@
 //! of the caller.
 
 pub mod address;
+mod advice;
 pub mod error;
 pub mod file;
 mod file_namespaces;
+mod file_sources;
 pub mod namespace;
 pub mod problem;
 mod reader;
@@ -18,11 +20,14 @@ pub mod settings;
 
 pub use self::{
     address::{Address, Backend, Network, Place},
+    advice::{some_of, warnings},
     error::{RedisUrlError, ValueError},
     file::parse,
     namespace::{Ack, Auth, Namespace, Rule, Send, Welcome},
     problem::Problem,
     redis::{Redis, RedisUrl},
     secret::Secret,
-    settings::{Config, DEMO_KEYS, Hooks, MessageLog, SocketIo, Source, WebSocket},
+    settings::{
+        Config, DEMO_KEYS, Hooks, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES, MessageLog, SocketIo, Source, WebSocket,
+    },
 };

@@ -6,6 +6,9 @@ use toml_span::{Span, Value, value::ValueInner};
 
 use super::problem::Problem;
 
+/// The most problems that are listed. Each is found by its line, so a long list would take long.
+const MAX_PROBLEMS: usize = 100;
+
 /// Reads a file that a configuration names.
 pub type ReadFile<'r> = &'r mut dyn FnMut(&Path) -> io::Result<String>;
 
@@ -15,8 +18,12 @@ pub struct Reader<'t, 'r> {
     pub text: &'t str,
     /// Reads the files that the configuration names.
     pub read: ReadFile<'r>,
-    /// The problems found so far, in the order of the file.
+    /// The problems found so far, in the order of the file: at most [`MAX_PROBLEMS`].
     pub problems: Vec<Problem>,
+    /// The number of further problems.
+    pub more: usize,
+    /// Whether the text itself has a secret.
+    pub has_secrets: bool,
     /// Every key that was looked up, as `section.key`: the keys that exist.
     pub known: Vec<String>,
 }
@@ -24,11 +31,15 @@ pub struct Reader<'t, 'r> {
 impl<'t, 'r> Reader<'t, 'r> {
     /// A file of which nothing is parsed yet.
     pub fn new(text: &'t str, read: ReadFile<'r>) -> Reader<'t, 'r> {
-        Reader { text, read, problems: Vec::new(), known: Vec::new() }
+        Reader { text, read, problems: Vec::new(), more: 0, has_secrets: false, known: Vec::new() }
     }
 
     /// Reports a problem at `span`.
     pub fn problem(&mut self, span: Span, text: String) {
+        if self.problems.len() == MAX_PROBLEMS {
+            self.more += 1;
+            return;
+        }
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;

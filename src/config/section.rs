@@ -15,6 +15,7 @@ use super::{
     error::{A_PATH, FileError, ValueError},
     reader::Reader,
     secret::Secret,
+    settings::MAX_LIST,
 };
 use crate::limits;
 
@@ -53,6 +54,11 @@ impl<'t> Section<'t> {
     /// `key` with the prefix of the section.
     pub fn key(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
+    }
+
+    /// Whether `key` is a table.
+    pub fn is_table(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.as_table().is_some())
     }
 
     /// The table `key`; empty if it is missing.
@@ -230,6 +236,11 @@ impl<'t> Section<'t> {
             reader.wrong_value(&value, &self.key(key), &format!("a list of {what}"));
         }
         match value.take() {
+            ValueInner::Array(array) if array.len() > MAX_LIST => {
+                let (key, count) = (self.key(key), array.len());
+                reader.problem(value.span, format!("{key} has {count} elements: at most {MAX_LIST} are possible"));
+                Vec::new()
+            }
             ValueInner::Array(array) => array,
             _ => Vec::new(),
         }
@@ -276,7 +287,10 @@ impl<'t> Section<'t> {
                 Some((Secret(String::from("unknown")), span))
             }
             (Some(_), None) if secret.is_empty() && key != "sign_key" => None,
-            (Some(span), None) => Some((Secret(secret), span)),
+            (Some(span), None) => {
+                reader.has_secrets = true;
+                Some((Secret(secret), span))
+            }
             (None, Some(span)) => {
                 let content = match name.as_str() {
                     "" => Err(FileError::NoName),

@@ -1,7 +1,7 @@
 //! The settings of relay and their defaults.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use log::LevelFilter;
 
@@ -11,7 +11,10 @@ use super::{
     redis::Redis,
     secret::Secret,
 };
-use crate::{limits::Limits, sign::Scheme};
+use crate::{
+    limits::Limits,
+    sign::{Scheme, Schemes},
+};
 
 /// All settings. The shipped `etc/relay.toml` documents each of them, and `Config::default` has its values.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +49,8 @@ pub struct Config {
     pub hooks: Hooks,
     /// Section `[redis]`.
     pub redis: Redis,
+    /// Whether the file itself has a key, token or password, and not only the names of files with them.
+    pub has_secrets: bool,
 }
 
 /// A source: a tenant with rooms of its own.
@@ -54,7 +59,7 @@ pub struct Source {
     /// The key for its signatures.
     pub sign_key: Secret,
     /// The accepted signature schemes.
-    pub sign: Vec<Scheme>,
+    pub sign: Schemes,
     /// Whether messages that backends publish on the Redis channel must be signed.
     pub publish_msg_verify: bool,
 }
@@ -158,6 +163,7 @@ impl Default for Config {
                 queue: 10_000,
             },
             redis: Redis::default(),
+            has_secrets: false,
         }
     }
 }
@@ -167,7 +173,7 @@ impl Config {
     pub fn demo() -> Config {
         let source = |(name, key): (&str, &str)| {
             let sign_key = Secret(key.into());
-            (name.to_owned(), Source { sign_key, sign: Scheme::ALL.into(), publish_msg_verify: true })
+            (name.to_owned(), Source { sign_key, sign: Schemes::all(&Scheme::ALL), publish_msg_verify: true })
         };
         let pair = |(name, other): (&str, &str)| {
             let pairing = Some(other.to_owned());
@@ -179,11 +185,31 @@ impl Config {
         config
     }
 
+    /// The names of all sources that can have sessions: those that are configured, and those of namespaces that admit clients
+    /// without a signature.
+    pub fn source_names(&self) -> BTreeSet<&str> {
+        let open = self.namespaces.iter().filter(|(_, namespace)| namespace.auth != Auth::Sign);
+        let open = open.map(|(name, namespace)| namespace.open_source(name));
+        self.sources.keys().map(String::as_str).chain(open).collect()
+    }
+
+    /// Whether no client can connect: there is no source, and no namespace that admits clients without a signature.
+    pub fn admits_nobody(&self) -> bool {
+        self.sources.is_empty() && self.namespaces.values().all(|namespace| namespace.auth == Auth::Sign)
+    }
+
     /// Whether a source has a public key of [`DEMO_KEYS`].
     pub fn has_demo_keys(&self) -> bool {
         self.sources.values().any(|source| DEMO_KEYS.iter().any(|(_, key)| source.sign_key.expose() == *key))
     }
 }
+
+/// The most sources, including those that only a namespace names.
+pub const MAX_SOURCES: usize = 65_536;
+/// The most namespaces.
+pub const MAX_NAMESPACES: usize = 1024;
+/// The most elements of a list, such as `origins` or the rules of a namespace. relay searches most lists from the start.
+pub const MAX_LIST: usize = 4096;
 
 /// The sources of the demo configuration with their keys, which are public.
 pub const DEMO_KEYS: [(&str, &str); 2] =

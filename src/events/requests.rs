@@ -67,9 +67,10 @@ pub fn change_rooms(
         return Err(Refusal::ConnectSignWrong);
     }
     let max = hub.config().limits.rooms_per_session as usize;
-    let table = &hub.state.tenants[tenant.index()].rooms[session.namespace as usize];
+    let table = hub.state.tenants[tenant.index()].table(session.namespace);
+    let find = |room: &str| table.and_then(|table| table.find(room));
     let joined = hub.state.joined(session);
-    let is_in = |room: &str| table.find(room).is_some_and(|index| joined.contains(&index));
+    let is_in = |room: &str| find(room).is_some_and(|index| joined.contains(&index));
     let mut new: Vec<&str> = rooms.iter().map(RoomId::as_str).filter(|room| !is_in(room)).collect();
     new.sort_unstable();
     new.dedup();

@@ -168,7 +168,8 @@ impl Hooks {
     /// Queues the disconnect call for a session that had already ended when the backend admitted it. `body` is
     /// [`Connecting::disconnect`].
     pub fn disconnect_late(&mut self, state: &mut State, lane: Lane, body: Vec<u8>) {
-        if self.has_hook(state, lane.1, Kind::Disconnect) {
+        // Not by its namespace, which a reload may have removed.
+        if self.is_wanted(Kind::Disconnect) {
             self.call(state, lane, Kind::Disconnect, body, Waiting::Disconnect);
         }
     }

@@ -11,7 +11,25 @@ use crate::{
 };
 
 impl Hub {
-    /// Ends a session after a reload, or at the request of an operator or the backend. A Socket.IO client stays in its
+    /// Ends a session after a reload. A Socket.IO client gets the reason as `sys_error`, because its DISCONNECT has none, or as
+    /// the refusal of its pending login.
+    pub fn expel_with_reason(&mut self, key: SessionKey, close: Close, now: Now) {
+        let Some(session) = self.state.sessions.get(key) else { return };
+        let (client, namespace, pending) = (session.client, session.namespace, session.pending);
+        let Some(revision) = self.state.engine_mut(client).map(|engine| engine.revision) else {
+            return self.expel(key, close, now);
+        };
+        let namespace = self.state.namespaces[namespace as usize].name.clone();
+        if pending {
+            self.leave_session(key, false);
+            self.state.drop_session(client, key, now);
+            return self.state.refuse(client, revision, &namespace, close.reason);
+        }
+        self.state.send_event(client, &namespace, "sys_error", &quote(close.reason));
+        self.disconnect(key, now);
+    }
+
+    /// Ends a session at the request of an operator or the backend. A Socket.IO client stays in its
     /// other namespaces; any other client is closed with `close`.
     pub fn expel(&mut self, key: SessionKey, close: Close, now: Now) {
         let Some(client) = self.state.sessions.get(key).map(|session| session.client) else { return };

@@ -20,8 +20,7 @@ use crate::{
     message::MessageId,
     message_log::MessageLog,
     presence::Presence,
-    state::{Effect, State},
-    websocket::Close,
+    state::{Effect, Reloaded, State},
 };
 
 /// Everything in relay that needs no socket, clock or file.
@@ -56,14 +55,17 @@ impl Hub {
         hub
     }
 
-    /// Applies a configuration. Sessions are closed if their namespace is no longer configured, or if they have a
-    /// signed login and their source is not. A changed key takes effect with the next login, a changed rule with the
-    /// next event.
-    pub fn reload(&mut self, config: Rc<Config>, now: Now) {
+    /// Applies a configuration that [fits](State::fits). Sessions end if they would no longer be admitted
+    /// (docs/protocol.md, Reload). A changed key takes effect with the next login, a changed rule with the next event.
+    /// Returns how many sessions end.
+    pub fn reload(&mut self, config: Rc<Config>, now: Now) -> usize {
         self.hooks.configure(&config.hooks);
-        for session in self.state.reload(config) {
-            self.expel(session, Close::SOURCE_GONE, now);
+        let Reloaded { ended, reused } = self.state.reload(config);
+        reused.into_iter().for_each(|tenant| self.presence.forget(tenant));
+        for (session, close) in &ended {
+            self.expel_with_reason(*session, *close, now);
         }
+        ended.len()
     }
 
     /// The configuration.

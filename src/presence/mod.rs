@@ -22,6 +22,13 @@ impl Presence {
         self.today[tenant.index()].count(username, now);
     }
 
+    /// Forgets the logins of a tenant that now belongs to another source.
+    pub fn forget(&mut self, tenant: TenantId) {
+        if let Some(today) = self.today.get_mut(tenant.index()) {
+            *today = Today::default();
+        }
+    }
+
     /// Today's number of logins of each username in a tenant, sorted by name, and the number of all logins.
     pub fn today(&self, tenant: TenantId, now: Now) -> (Vec<(&str, u32)>, u64) {
         self.today.get(tenant.index()).map_or_else(Default::default, |today| today.list(now))

@@ -16,15 +16,18 @@ use sd_notify::NotifyState;
 use super::{
     clock::{Clock, unix_micros},
     cluster::links::Links as RedisLinks,
+    config_file::BadConfig,
     conn::{Conn, Phase, READ_BUDGET, Socket, State, WebSocket},
     fatal::Fatal,
     hooks::links::Links as HookLinks,
     listener::Listener,
     logger,
+    manager::Manager,
     message_log::writer::Writer,
     options::Options,
     pressure::Pressure,
-    process::{self, BadConfig, Manager, Signals},
+    process::{self, Signals},
+    reload::reading::Reload,
     startup,
     timers::Timers,
     tokens::{self, CONNS, LISTENERS},
@@ -60,6 +63,7 @@ pub struct Server {
     pub(super) hooks: HookLinks,
     pub(super) cluster: RedisLinks,
     pub(super) waker: Option<Arc<Waker>>,
+    pub(super) reload: Reload,
     /// Counts of wrong admin tokens.
     pub(super) guesses: Guesses,
     pub(super) timers: Timers<ConnKey>,
@@ -99,9 +103,10 @@ impl Server {
     ///
     /// Fails if the configuration is invalid or exposes a demo key, or if a system call fails.
     pub fn new(options: Options) -> Result<Server, Fatal> {
-        let config = options.origin.load().map_err(Fatal::Config)?;
-        logger::init(config.log_level);
-        startup::log_configuration(&options.origin, &config);
+        let loaded = options.origin.load().map_err(Fatal::Config)?;
+        logger::init(loaded.config.log_level);
+        startup::log_configuration(&options.origin, &loaded);
+        let config = loaded.config;
         let descriptors = process::raise_descriptors().saturating_sub(SPARE_DESCRIPTORS).max(1);
         let failed = |what: &'static str| move |error| Fatal::Io(what, error);
         let poll = Poll::new().map_err(failed("epoll"))?;
@@ -143,6 +148,7 @@ impl Server {
             hooks,
             cluster: RedisLinks::default(),
             waker: made,
+            reload: Reload::default(),
             guesses: Guesses::default(),
             timers: Timers::new(),
             engines: Timers::new(),
@@ -180,7 +186,7 @@ impl Server {
         if let Some(interval) = self.manager.interval {
             self.status_due = self.now.time.after(interval);
         }
-        self.manager.notify(&[NotifyState::Ready, NotifyState::Status("no sessions yet")]);
+        self.notify_manager(&[NotifyState::Ready, NotifyState::Status("no sessions yet")]);
         let mut events = Events::with_capacity(1024);
         while !self.is_stopped() {
             self.wait(&mut events).map_err(|error| Fatal::Io("epoll", error))?;
@@ -241,6 +247,7 @@ impl Server {
             .min(self.hooks_deadline())
             .min(self.cluster_deadline())
             .min(self.status_due)
+            .min(self.reload.deadline())
             .min(self.message_log.as_ref().map_or(Time::NEVER, Writer::deadline))
             .min(retry)
             .min(self.stopping.unwrap_or(Time::NEVER));
@@ -252,7 +259,10 @@ impl Server {
         match event.token() {
             Token(tokens::SIGNALS) => self.handle_signals(),
             // A resolved name wakes the loop as well. Nothing to do for it here: every turn checks.
-            Token(tokens::WAKER) => self.handle_log_results(),
+            Token(tokens::WAKER) => {
+                self.handle_log_results();
+                self.handle_reload();
+            }
             Token(tokens::REDIS..) => self.handle_cluster(event),
             Token(tokens::HOOKS..) => self.handle_hooks(event),
             Token(token) if token < CONNS => {
@@ -388,6 +398,9 @@ impl Server {
         self.expire_cluster();
         if self.status_due <= self.now.time {
             self.send_status();
+        }
+        if self.reload.deadline() <= self.now.time {
+            self.handle_reload();
         }
     }
 

@@ -3,7 +3,7 @@
 use core::{error, fmt};
 use std::io;
 
-use super::process::BadConfig;
+use super::config_file::BadConfig;
 
 /// An error at start, or one that stops the event loop.
 #[derive(Debug)]

@@ -10,10 +10,12 @@ use core::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     env,
     fs::{self, File, OpenOptions},
     io::{self, IsTerminal, Write},
     os::unix::fs::{FileTypeExt, OpenOptionsExt},
+    panic,
     sync::OnceLock,
 };
 
@@ -36,6 +38,18 @@ pub fn print(line: &str) {
     let mut plain = Line::new();
     let _ = plain.write_str(line);
     logger().write(&mut plain);
+}
+
+/// Sends the messages of panics here as well: the standard library waits until standard error accepts them. With
+/// `RUST_BACKTRACE=1` a backtrace follows, a line for each of its lines.
+pub fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        format!("relay: {panic}").lines().for_each(print);
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            backtrace.to_string().lines().for_each(print);
+        }
+    }));
 }
 
 fn logger() -> &'static Logger {
@@ -77,16 +91,16 @@ impl Logger {
 
     /// Writes a line, after the number of dropped lines if there are any.
     fn write(&self, line: &mut Line) {
-        let dropped = self.dropped.load(Ordering::Relaxed);
+        // Taken, so that another thread does not report them too.
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             let mut notice = Line::new();
             let args = format_args!("{dropped} log lines were dropped: standard error did not accept them");
             self.format(&mut notice, Level::Warn, module_path!(), args);
             if !self.try_write(&mut notice) {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
+                self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
                 return;
             }
-            self.dropped.fetch_sub(dropped, Ordering::Relaxed);
         }
         if !self.try_write(line) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -302,6 +316,38 @@ mod tests {
         }
         let mut three = line(&"三".repeat(2000));
         assert!(core::str::from_utf8(three.finish(false)).unwrap().ends_with(" more bytes)\n"));
+    }
+
+    /// The event loop and other threads log at once: each dropped line is reported exactly once.
+    #[test]
+    fn threads_report_each_dropped_line_once() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let file = File::from(std::os::fd::OwnedFd::from(writer));
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+        let nonblocking = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();
+        drop(file);
+        let mut logger = Logger::new(Sink::Own(nonblocking));
+        logger.style = Style::Journal;
+        let reading = std::thread::spawn(move || {
+            let (mut text, mut piece) = (Vec::new(), [0; 1500]);
+            while let Ok(length @ 1..) = io::Read::read(&mut reader, &mut piece) {
+                text.extend_from_slice(&piece[..length]);
+                std::thread::sleep(core::time::Duration::from_micros(200));
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..2000).for_each(|_| logger.write(&mut line(&"x".repeat(300)))));
+            }
+        });
+        let left = logger.dropped.load(Ordering::Relaxed);
+        drop(logger);
+        let text = reading.join().unwrap();
+        let reported = text.lines().filter_map(|line| line.split_once(" log lines were dropped")?.0.rsplit(' ').next());
+        let reported: u64 = reported.map(|count| count.parse::<u64>().unwrap()).sum();
+        let written = text.lines().filter(|line| line.ends_with(&"x".repeat(300))).count() as u64;
+        assert_eq!(written + reported + left, 8000, "{written} written, {reported} reported, {left} to be reported");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The options of `relay serve`.
 
-use super::process::Origin;
+use super::config_file::Origin;
 use crate::config::Address;
 
 /// Options of `relay serve`.

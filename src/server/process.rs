@@ -1,82 +1,21 @@
-//! The environment of the process: configuration files, signals, descriptors, the service manager, randomness.
+//! The environment of the process: signals, descriptors, the admin token, randomness.
 
-use core::{
-    fmt,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::{
-    env, error, fs,
+    env, fs,
     io::{self, Read, Write},
     net::UdpSocket,
     os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
-    time::Duration,
 };
 
 use log::{info, warn};
 use mio::{Interest, Registry, Token, net::UnixStream};
-use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::logger;
-use crate::{
-    config::{self, Config},
-    sign::to_hex,
-};
-
-/// Where the configuration comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A file.
-    File(PathBuf),
-    /// The built-in demo setting.
-    Demo,
-}
-
-/// Why a configuration cannot be used: one line for each problem, which begins with `FILE:LINE:COLUMN:` if it has a
-/// position in the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadConfig(pub Vec<String>);
-
-impl fmt::Display for BadConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
-impl error::Error for BadConfig {}
-
-impl Origin {
-    /// The file given by `--config`, otherwise by `RELAY_CONFIG`, otherwise `/etc/relay/relay.toml` if it exists,
-    /// otherwise the demo setting.
-    pub fn find(option: Option<PathBuf>) -> Origin {
-        let variable = || env::var_os("RELAY_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let system = || Some(PathBuf::from("/etc/relay/relay.toml")).filter(|path| path.exists());
-        option.or_else(variable).or_else(system).map_or(Origin::Demo, Origin::File)
-    }
-
-    /// Reads and checks the configuration, and the files that it names.
-    pub fn load(&self) -> Result<Config, BadConfig> {
-        let Origin::File(path) = self else { return Ok(Config::demo()) };
-        let shown = path.display();
-        let text = fs::read_to_string(path).map_err(|error| BadConfig(vec![format!("{shown}: {error}")]))?;
-        let beside = path.parent().unwrap_or(Path::new("."));
-        let mut read = |file: &Path| fs::read_to_string(secret_path(file, beside));
-        config::parse(&text, &mut read)
-            .map_err(|problems| BadConfig(problems.iter().map(|problem| format!("{shown}:{problem}")).collect()))
-    }
-}
-
-/// The path of a file that the configuration names. A relative path is a credential of the service (`systemd.exec(5)`,
-/// `LoadCredential=`) if one has that name, otherwise a file in the directory of the configuration.
-fn secret_path(file: &Path, beside: &Path) -> PathBuf {
-    if file.is_absolute() {
-        return file.into();
-    }
-    let credential = env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(file));
-    credential.filter(|path| path.exists()).unwrap_or_else(|| beside.join(file))
-}
+use crate::{config::Config, sign::to_hex};
 
 /// Received signals, as flags and a socket that becomes readable.
 pub struct Signals {
@@ -95,6 +34,8 @@ impl Signals {
             signal_hook::flag::register(signal, flag.clone())?;
             signal_hook::low_level::pipe::register(signal, wakes.try_clone()?)?;
         }
+        // A write beyond RLIMIT_FSIZE (the log on standard error, the message log) must fail and not end the process.
+        signal_hook::flag::register(libc::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         registry.register(&mut wake, token, Interest::READABLE)?;
         Ok(Signals { wake, terminate, reload })
     }
@@ -103,31 +44,6 @@ impl Signals {
     pub fn poll(&mut self) -> (bool, bool) {
         while self.wake.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
         (self.terminate.swap(false, Ordering::Relaxed), self.reload.swap(false, Ordering::Relaxed))
-    }
-}
-
-/// The service manager, if there is one (`sd_notify(3)`).
-pub struct Manager {
-    /// The interval of status messages: a third of the watchdog's timeout, at most 5 s. `None` without a manager.
-    pub interval: Option<Duration>,
-}
-
-impl Manager {
-    /// Reads `NOTIFY_SOCKET` and the watchdog's timeout from the environment.
-    pub fn find() -> Manager {
-        let there = env::var_os("NOTIFY_SOCKET").is_some();
-        let watchdog = sd_notify::watchdog_enabled().map(|limit| limit / 3);
-        let interval = watchdog.map_or(STATUS_INTERVAL, |limit| limit.min(STATUS_INTERVAL));
-        Manager { interval: there.then_some(interval.max(Duration::from_millis(10))) }
-    }
-
-    /// Sends a message to the manager, if there is one.
-    pub fn notify(&self, state: &[NotifyState<'_>]) {
-        if self.interval.is_some()
-            && let Err(error) = sd_notify::notify(state)
-        {
-            warn!("cannot notify the service manager: {error}");
-        }
     }
 }
 
@@ -201,6 +117,3 @@ pub fn random<const N: usize>() -> [u8; N] {
     getrandom::fill(&mut bytes).expect("the kernel provides random numbers");
     bytes
 }
-
-/// The longest interval between two status messages.
-const STATUS_INTERVAL: Duration = Duration::from_secs(5);

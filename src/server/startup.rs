@@ -3,16 +3,16 @@
 use log::{info, warn};
 
 use super::{
+    config_file::{BadConfig, Loaded, Origin},
     fatal::Fatal,
     listener::Listener,
     options::Options,
-    process::{BadConfig, Origin},
     tokens::{CONNS, LISTENERS},
 };
-use crate::config::{Auth, Config};
+use crate::config::Config;
 
 /// Logs where the configuration comes from, and warns about settings that are probably mistakes.
-pub fn log_configuration(origin: &Origin, config: &Config) {
+pub fn log_configuration(origin: &Origin, loaded: &Loaded) {
     match origin {
         Origin::File(path) => info!("relay {} with {}", env!("CARGO_PKG_VERSION"), path.display()),
         Origin::Demo => warn!(
@@ -20,16 +20,7 @@ pub fn log_configuration(origin: &Origin, config: &Config) {
             env!("CARGO_PKG_VERSION")
         ),
     }
-    if config.sources.is_empty() && config.namespaces.values().all(|namespace| namespace.auth != Auth::Open) {
-        warn!("no [sources.NAME] is configured: nobody can connect or notify");
-    }
-    if config.limits.unsent < config.limits.message {
-        warn!(
-            "limits.unsent is below limits.message ({} and {} bytes): two large messages in a row close a client as a slow \
-             consumer; raise limits.unsent",
-            config.limits.unsent, config.limits.message
-        );
-    }
+    loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
 }
 
 /// Opens the listening sockets: those of `--listen`, otherwise inherited ones, otherwise those of the configuration.

@@ -103,7 +103,7 @@ impl State {
         except: Option<SessionKey>,
         event: &Event<'_>,
     ) -> usize {
-        let table = &mut self.tenants[tenant.index()].rooms[namespace as usize];
+        let Some(table) = self.tenants[tenant.index()].rooms.get_mut(namespace as usize) else { return 0 };
         let Some(index) = table.find(room) else { return 0 };
         let members = core::mem::take(&mut table.room_mut(index).members);
         let mut runs = [None::<Run>; Form::COUNT];
@@ -147,7 +147,7 @@ impl State {
         if let [room] = rooms {
             return self.emit_to_room((tenant, namespace, room), except, event);
         }
-        let table = &self.tenants[tenant.index()].rooms[namespace as usize];
+        let Some(table) = self.tenants[tenant.index()].table(namespace) else { return 0 };
         let members = rooms.iter().filter_map(|room| table.find(room)).flat_map(|index| &table.room(index).members);
         let mut members: Vec<_> = members.filter(|member| Some(member.session) != except).copied().collect();
         members.sort_unstable_by_key(|member| member.session);

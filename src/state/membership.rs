@@ -16,15 +16,15 @@ use crate::{
 impl State {
     /// The names of a session's rooms.
     pub fn room_names(&self, session: &Session) -> Vec<Rc<str>> {
-        let table = &self.tenants[session.tenant.index()].rooms[session.namespace as usize];
+        let Some(table) = self.tenants[session.tenant.index()].table(session.namespace) else { return Vec::new() };
         session.rooms.iter().map(|membership| table.room(membership.room).id.clone()).collect()
     }
 
     /// Adds a session to a room. Does nothing if it is a member already.
     pub fn join(&mut self, key: SessionKey, room: RoomId<'_>) {
         let Some(session) = self.sessions.get(key) else { return };
-        let table = &self.tenants[session.tenant.index()].rooms[session.namespace as usize];
-        let known = table.find(room.as_str());
+        let known =
+            self.tenants[session.tenant.index()].table(session.namespace).and_then(|table| table.find(room.as_str()));
         if known.is_none_or(|index| session.rooms.iter().all(|membership| membership.room != index)) {
             self.add_to_room(key, room);
         }
@@ -68,13 +68,13 @@ impl State {
 
     fn find_room(&self, key: SessionKey, room: RoomId<'_>) -> Option<RoomIndex> {
         let session = self.sessions.get(key)?;
-        self.tenants[session.tenant.index()].rooms[session.namespace as usize].find(room.as_str())
+        self.tenants[session.tenant.index()].table(session.namespace)?.find(room.as_str())
     }
 
     /// Adds a session to a room of which it is not a member.
     fn add_to_room(&mut self, key: SessionKey, room: RoomId<'_>) -> Option<RoomIndex> {
         let session = self.sessions.get_mut(key)?;
-        let table = &mut self.tenants[session.tenant.index()].rooms[session.namespace as usize];
+        let table = self.tenants[session.tenant.index()].table_mut(session.namespace);
         let slot = u16::try_from(session.rooms.len()).expect("limits.rooms_per_session is at most 65,535");
         let (room, place) =
             table.join(room.as_str(), Member { client: session.client, session: key, slot, form: session.form });
@@ -86,7 +86,8 @@ impl State {
     /// Removes a session from a room. Does nothing if it is not a member.
     pub fn leave(&mut self, key: SessionKey, room: RoomId<'_>) {
         let Some(session) = self.sessions.get(key) else { return };
-        let index = self.tenants[session.tenant.index()].rooms[session.namespace as usize].find(room.as_str());
+        let table = self.tenants[session.tenant.index()].table(session.namespace);
+        let index = table.and_then(|table| table.find(room.as_str()));
         let slot = session.rooms.iter().position(|membership| Some(membership.room) == index);
         if let Some(slot) = slot {
             self.leave_slot(key, slot);
@@ -103,7 +104,7 @@ impl State {
     fn take_from_room(&mut self, key: SessionKey, slot: usize) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Membership { room, place } = session.rooms.swap_remove(slot);
-        let table = &mut self.tenants[session.tenant.index()].rooms[session.namespace as usize];
+        let table = self.tenants[session.tenant.index()].table_mut(session.namespace);
         if let Some(moved) = session.rooms.get(slot) {
             table.set_slot(moved.room, moved.place, slot as u16);
         }

@@ -22,6 +22,7 @@ pub mod rate;
 pub mod record;
 pub mod refusal;
 pub mod registry;
+pub mod reload;
 pub mod replies;
 pub mod room;
 pub mod session;
@@ -42,6 +43,7 @@ pub use self::{
     namespace::{MAIN, NamespaceId},
     refusal::Refusal,
     registry::State,
+    reload::{Reloaded, TooManySources},
     session::Session,
     stats::Stats,
     tenant::TenantId,

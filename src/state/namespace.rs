@@ -17,7 +17,8 @@ pub struct Namespace {
     pub users: Option<Box<UserIndex>>,
 }
 
-/// A namespace's index in [`State`](super::State). It is never reused.
+/// A namespace's index in [`State`](super::State). A reload gives it to another namespace if its own was removed and has no
+/// session.
 pub type NamespaceId = u16;
 
 /// The namespace `/`.

@@ -10,19 +10,17 @@ use super::{
     effect::Effect,
     flush_queue::FlushQueue,
     identity::Agents,
-    namespace::{Namespace, NamespaceId},
+    namespace::Namespace,
     origins::Origins,
-    room::RoomTable,
     session::Session,
     sid::Sids,
     stats::Stats,
     strangers::Strangers,
     tenant::{Tenant, TenantId},
-    user_index::UserIndex,
 };
 use crate::{
     clock::Now,
-    config::{Auth, Config, Send},
+    config::Config,
     frame::Turn,
     key::{ClientKey, SessionKey, Slots},
     memory,
@@ -35,9 +33,9 @@ pub struct State {
     pub(super) config: Rc<Config>,
     /// The time of this turn.
     pub now: Now,
-    /// By [`NamespaceId`]; `/` is the first.
+    /// By [`NamespaceId`](super::NamespaceId); `/` is the first.
     pub(crate) namespaces: Vec<Namespace>,
-    /// By [`TenantId`], in the order in which they were first configured.
+    /// By [`TenantId`].
     pub(crate) tenants: Vec<Tenant>,
     pub(super) by_name: HashMap<Box<str>, TenantId>,
     pub(crate) clients: Slots<ClientKey, Client>,
@@ -94,105 +92,6 @@ impl State {
         }
     }
 
-    /// Applies a configuration. A changed key takes effect with the next login, a changed rule with the next event.
-    /// Returns the sessions to close: those whose namespace is no longer configured, and those with a signed login
-    /// whose source is not.
-    pub fn reload(&mut self, config: Rc<Config>) -> Vec<SessionKey> {
-        self.config = config;
-        self.update_namespaces();
-        for tenant in &mut self.tenants {
-            tenant.source = self.config.sources.get(&*tenant.name).cloned();
-        }
-        let config = self.config.clone();
-        for (name, source) in &config.sources {
-            let tenant = self.add_tenant(name);
-            self.tenants[tenant.index()].source = Some(source.clone());
-        }
-        for namespace in 0..self.namespaces.len() {
-            if !self.namespaces[namespace].gone && self.namespaces[namespace].config.auth != Auth::Sign {
-                let name = self.namespaces[namespace].open_source().to_owned();
-                let tenant = self.add_tenant(&name);
-                self.tenants[tenant.index()].open = true;
-            }
-        }
-        self.index_users();
-        let gone = |session: &Session| {
-            let namespace = &self.namespaces[session.namespace as usize];
-            let signed = namespace.config.auth == Auth::Sign;
-            namespace.gone || signed && self.tenants[session.tenant.index()].source.is_none()
-        };
-        self.sessions.iter().filter(|(_, session)| gone(session)).map(|(key, _)| key).collect()
-    }
-
-    /// The tenant with this name, added if there is none.
-    fn add_tenant(&mut self, name: &str) -> TenantId {
-        if let Some(tenant) = self.by_name.get(name) {
-            return *tenant;
-        }
-        let tenant = TenantId(self.tenants.len().try_into().expect("a configuration has fewer than 65,536 sources"));
-        let rooms = self.namespaces.iter().map(|_| RoomTable::default()).collect();
-        self.tenants.push(Tenant { name: name.into(), source: None, open: false, rooms });
-        self.by_name.insert(name.into(), tenant);
-        tenant
-    }
-
-    /// Adds new namespaces, and marks those that are no longer configured.
-    fn update_namespaces(&mut self) {
-        let config = self.config.clone();
-        self.namespaces.iter_mut().for_each(|namespace| namespace.gone = true);
-        let root = [("/", config.namespaces.get("/").cloned().unwrap_or_default())];
-        let others = config.namespaces.iter().filter(|(name, _)| *name != "/");
-        for (name, config) in root.into_iter().chain(others.map(|(name, config)| (name.as_str(), config.clone()))) {
-            let known = self.namespaces.iter_mut().find(|namespace| *namespace.name == *name);
-            match known {
-                Some(namespace) => (namespace.config, namespace.gone) = (config.into(), false),
-                None => {
-                    self.namespaces.push(Namespace {
-                        name: name.into(),
-                        config: config.into(),
-                        gone: false,
-                        users: None,
-                    });
-                    self.tenants.iter_mut().for_each(|tenant| tenant.rooms.push(RoomTable::default()));
-                }
-            }
-        }
-    }
-
-    /// Builds a user index for each namespace in which a rule or pairing looks users up, and drops all others.
-    fn index_users(&mut self) {
-        let mut needed = vec![false; self.namespaces.len()];
-        for namespace in 0..self.namespaces.len() {
-            let config = self.namespaces[namespace].config.clone();
-            if let Some(other) = &config.pairing {
-                needed[namespace] = true;
-                if let Some(other) = self.find_namespace(other) {
-                    needed[other as usize] = true;
-                }
-            }
-            for rule in config.rules.iter().filter(|rule| rule.send == Send::User) {
-                let to = rule.to.as_deref().map_or(Some(namespace as NamespaceId), |to| self.find_namespace(to));
-                if let Some(to) = to {
-                    needed[to as usize] = true;
-                }
-            }
-        }
-        for (namespace, needed) in needed.into_iter().enumerate() {
-            match (needed, &self.namespaces[namespace].users) {
-                (true, None) => {
-                    let mut users = UserIndex::default();
-                    for (key, session) in self.admitted().filter(|(_, session)| session.namespace as usize == namespace)
-                    {
-                        users.register(key, session.tenant, session.identity.userid());
-                    }
-                    self.namespaces[namespace].users = Some(users.into());
-                }
-                (false, Some(_)) => self.namespaces[namespace].users = None,
-                _ => {}
-            }
-        }
-    }
-
     /// The configuration.
     pub fn config(&self) -> &Rc<Config> {
         &self.config
@@ -202,7 +101,8 @@ impl State {
     pub fn verify(&self, tenant: TenantId, subject: &Subject<'_>, signature: &Signature<'_>, now: Now) -> bool {
         let Some(source) = &self.tenants[tenant.index()].source else { return false };
         let key = source.sign_key.expose().as_bytes();
-        let policy = Policy { key, schemes: &source.sign, window: self.config.sign_window.as_secs(), unix: now.unix };
+        let (schemes, window) = (source.sign.accepted(subject), self.config.sign_window.as_secs());
+        let policy = Policy { key, schemes, window, unix: now.unix };
         subject.verify(signature, &policy)
     }
 
@@ -272,48 +172,3 @@ impl State {
 
 /// Bytes of a message's copies for which the memory is not checked.
 const SMALL_COPIES: usize = 256 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use crate::state::{
-        refusal::Refusal,
-        testing::{CONFIG, Login, config, session, state},
-    };
-
-    #[test]
-    fn a_reload_returns_sessions_without_source_or_namespace() {
-        let mut state = state(CONFIG);
-        let stays = session(&mut state, Login::default());
-        let of_source = session(&mut state, Login { source: "two", ..Login::default() });
-        let of_namespace = session(&mut state, Login { namespace: "/chat", ..Login::default() });
-        assert_eq!(state.reload(config(CONFIG)), []);
-        let gone = state.reload(config("[sources.one]\nsign_key = \"other\"\n"));
-        assert_eq!(gone, [of_source, of_namespace]);
-        assert!(state.sessions.get(stays).is_some() && state.find_namespace("/chat").is_none());
-        assert_eq!(state.tenant("two"), Err(Refusal::SourceUnknown));
-        let two = state.any_tenant("two");
-        state.reload(config(CONFIG));
-        assert_eq!(state.tenant("two").ok(), two, "a tenant keeps its index");
-    }
-
-    #[test]
-    fn an_open_namespace_keeps_sessions_of_a_removed_source() {
-        let mut state = state(CONFIG);
-        let open = session(&mut state, Login { namespace: "/chat", ..Login::default() });
-        let only_chat = "[namespaces.\"/chat\"]\nauth = \"open\"\nsource = \"one\"\n";
-        assert_eq!(state.reload(config(only_chat)), []);
-        assert_eq!(state.source_names().iter().map(|name| &**name).collect::<Vec<_>>(), ["one"]);
-        assert_eq!(state.reload(config("")), [open]);
-    }
-
-    #[test]
-    fn a_user_index_is_built_for_rules() {
-        let mut state = state(CONFIG);
-        let key = session(&mut state, Login { namespace: "/chat", userid: "9", ..Login::default() });
-        let chat = state.find_namespace("/chat").unwrap();
-        assert!(state.namespaces[chat as usize].users.is_none());
-        state.reload(config(&CONFIG.replace("source = \"one\"", "source = \"one\"\npairing = \"/users\"")));
-        let tenant = state.tenant("one").unwrap();
-        assert_eq!(state.namespaces[chat as usize].users.as_ref().unwrap().sessions(tenant, "9"), [key]);
-    }
-}

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::room::RoomTable;
-use crate::config::Source;
+use crate::config::{MAX_SOURCES, Source};
 
 /// A source and its rooms. Each tenant has its own room tables, so two tenants never share a room.
 pub struct Tenant {
@@ -13,11 +13,13 @@ pub struct Tenant {
     pub source: Option<Source>,
     /// Whether a namespace admits clients to it without a signature.
     pub open: bool,
-    /// Its rooms, by [`NamespaceId`](super::NamespaceId). A message to a room reaches its members in all namespaces.
+    /// Its rooms, by [`NamespaceId`](super::NamespaceId), as far as sessions have joined any. A message to a room reaches
+    /// its members in all namespaces.
     pub rooms: Vec<RoomTable>,
 }
 
-/// A tenant's index in [`State`](super::State). It is never reused.
+/// A tenant's index in [`State`](super::State). A reload gives it to another source if its own is no longer configured and
+/// has no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TenantId(pub(crate) u16);
 
@@ -28,7 +30,30 @@ impl TenantId {
     }
 }
 
+const _: () = assert!(MAX_SOURCES == 1 << u16::BITS);
+
 impl Tenant {
+    /// A tenant without settings and rooms.
+    pub fn new(name: &str) -> Tenant {
+        Tenant { name: name.into(), source: None, open: false, rooms: Vec::new() }
+    }
+
+    /// Its rooms in the namespace with this [`NamespaceId`](super::NamespaceId). `None` if no session has joined one.
+    #[inline]
+    pub fn table(&self, namespace: u16) -> Option<&RoomTable> {
+        self.rooms.get(namespace as usize)
+    }
+
+    /// Its rooms in the namespace with this [`NamespaceId`](super::NamespaceId), for writing. The table is created if it does not exist.
+    #[inline]
+    pub fn table_mut(&mut self, namespace: u16) -> &mut RoomTable {
+        let index = namespace as usize;
+        if index >= self.rooms.len() {
+            self.rooms.resize_with(index + 1, RoomTable::default);
+        }
+        &mut self.rooms[index]
+    }
+
     /// The number of its rooms.
     pub fn room_count(&self) -> usize {
         self.rooms.iter().map(RoomTable::len).sum()

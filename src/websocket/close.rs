@@ -27,6 +27,9 @@ impl Close {
     pub const OPERATOR: Close = Close { code: 1008, reason: "disconnected by the operator" };
     /// The source or the namespace was removed from the configuration.
     pub const SOURCE_GONE: Close = Close { code: 1008, reason: "this source can not be configured!" };
+    /// After a reload, the session would no longer be admitted: its namespace asks for a signature or the backend's decision
+    /// now, or has another source.
+    pub const NOT_ADMITTED: Close = Close { code: 1008, reason: "the configuration changed, log in again" };
     /// A message exceeds `limits.message`, or a Socket.IO packet exceeds `socketio.max_payload`.
     pub const TOO_BIG: Close = Close { code: 1009, reason: "message too big" };
     /// The client was in no namespace, and its place was needed for another.

@@ -1,0 +1,119 @@
+//! Section `[sources]` of the configuration file.
+
+use toml_span::Span;
+
+use super::{
+    error::ValueError,
+    reader::Reader,
+    secret::Secret,
+    section::Section,
+    settings::{Config, Source},
+};
+use crate::{
+    names::is_file_safe,
+    sign::{Scheme, Schemes},
+};
+
+/// Reads section `[sources]` into `config`.
+pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mut Config) {
+    for (name, span, section) in root.sections(reader, "sources") {
+        let source = source(reader, section, span);
+        if is_file_safe(&name) {
+            config.sources.insert(name, source);
+        } else {
+            reader.problem(span, format!("a source's name must be 1 to 64 of A-Z a-z 0-9 . _ -, not {name:?}"));
+        }
+    }
+}
+
+/// Reads a source from its table; `span` is the place of its name.
+fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span) -> Source {
+    let sign_key = section.secret(reader, "sign_key", "sign_key_file");
+    let sign = schemes(reader, &mut section, span);
+    let mut publish_msg_verify = true;
+    section.boolean(reader, "publish_msg_verify", &mut publish_msg_verify);
+    let sign_key = match sign_key {
+        Some((secret, span)) => {
+            if secret.expose().is_empty() {
+                reader.problem(span, format!("{}sign_key is empty: anyone could sign", section.prefix));
+            }
+            secret
+        }
+        None => {
+            reader.problem(span, format!("{}sign_key is missing: set it or sign_key_file", section.prefix));
+            Secret(String::new())
+        }
+    };
+    section.finish(reader);
+    Source { sign_key, sign, publish_msg_verify }
+}
+
+/// Reads `sign` of a source: a list of schemes, or a table of such lists for logins, notifications and emitted events.
+fn schemes<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, span: Span) -> Schemes {
+    fn list<'t>(
+        reader: &mut Reader<'t, '_>,
+        section: &mut Section<'t>,
+        (key, span, who): (&'static str, Span, &str),
+        default: &[Scheme],
+    ) -> Vec<Scheme> {
+        let scheme = |name: &str| Scheme::from_name(name).ok_or_else(|| ValueError::Scheme(name.into()));
+        let list = section.list(reader, key, "schemes", scheme).unwrap_or_else(|| default.into());
+        if list.is_empty() {
+            let key = section.key(key);
+            reader.problem(span, format!("{key} is empty: it must contain \"md5\" or \"hmac-sha256\", or {who}"));
+        }
+        list
+    }
+    if !section.is_table("sign") {
+        return Schemes::all(&list(reader, section, ("sign", span, "no client could connect"), &Scheme::ALL));
+    }
+    let (mut table, apart) = (section.section(reader, "sign"), Schemes::apart());
+    let schemes = Schemes {
+        connect: list(reader, &mut table, ("connect", span, "no client could connect"), &apart.connect),
+        notify: list(reader, &mut table, ("notify", span, "no backend could notify"), &apart.notify),
+        emit: list(reader, &mut table, ("emit", span, "no backend could emit"), &apart.emit),
+    };
+    table.finish(reader);
+    schemes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Problem, parse};
+
+    fn parse_text(text: &str) -> Result<Config, Vec<Problem>> {
+        parse(text, &mut |_| Ok("key".into()))
+    }
+
+    fn problems(text: &str) -> String {
+        parse_text(text).unwrap_err().iter().map(|problem| format!("{problem}\n")).collect()
+    }
+
+    #[test]
+    fn schemes_can_be_named_apart() {
+        let sign = |text: &str| {
+            let config = parse_text(&format!("[sources.a]\nsign_key = \"k\"\nsign = {text}")).unwrap();
+            assert!(config.has_secrets);
+            config.sources["a"].sign.clone()
+        };
+        let (md5, hmac) = (vec![Scheme::Md5], vec![Scheme::HmacSha256]);
+        assert_eq!(sign("[\"md5\"]"), Schemes::all(&md5));
+        assert_eq!(sign("{}"), Schemes::apart());
+        assert_eq!(sign("{ connect = [\"md5\"] }"), Schemes { connect: md5.clone(), ..Schemes::apart() });
+        let all = "{ connect = [\"md5\"], notify = [\"hmac-sha256\"], emit = [\"md5\"] }";
+        assert_eq!(sign(all), Schemes { connect: md5.clone(), notify: hmac, emit: md5 });
+        for (text, why) in [
+            (
+                "{ notify = [] }",
+                "sources.a.sign.notify is empty: it must contain \"md5\" or \"hmac-sha256\", or no backend",
+            ),
+            ("{ notfy = [\"md5\"] }", "unknown key sources.a.sign.notfy: did you mean notify?"),
+            ("{ emit = \"md5\" }", "sources.a.sign.emit must be a list of schemes in quotes"),
+            ("{ emit = [\"sha1\"] }", "sources.a.sign.emit: expected \"md5\" or \"hmac-sha256\", not \"sha1\""),
+        ] {
+            let problems = problems(&format!("[sources.a]\nsign_key = \"k\"\nsign = {text}"));
+            assert!(problems.contains(why), "{problems}");
+        }
+    }
+}
