@@ -17,7 +17,7 @@ use super::{
     clock::{Clock, unix_micros},
     cluster::links::Links as RedisLinks,
     config_file::BadConfig,
-    conn::{Conn, Phase, READ_BUDGET, Socket, State, WebSocket},
+    conn::{Conn, Phase, READ_BUDGET, Socket, State, WRITES_PER_TURN, WebSocket},
     fatal::Fatal,
     hooks::links::Links as HookLinks,
     listener::Listener,
@@ -447,7 +447,5 @@ impl Server {
     }
 }
 
-/// Clients that are written to in a turn. A write takes about 8 µs, so others wait for 2 ms.
-pub(super) const WRITES_PER_TURN: usize = 256;
 /// Descriptors that are reserved for files, listeners and connections to Redis and the backend.
 const SPARE_DESCRIPTORS: u64 = 64;

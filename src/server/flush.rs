@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use super::{
-    conn::{Phase, State, WebSocket},
-    event_loop::{Server, WRITES_PER_TURN},
+    conn::{Phase, State, WRITES_PER_TURN, WebSocket},
+    event_loop::Server,
 };
 use crate::{
     api,
