@@ -1,6 +1,7 @@
 //! The parser of `relay.toml`. It reports every problem with line, column and what is expected.
 
 use core::{ops::RangeInclusive, time::Duration};
+use std::collections::BTreeSet;
 
 use log::LevelFilter;
 use toml_span::Span;
@@ -9,12 +10,13 @@ use super::{
     address::{Address, Backend, Network},
     error::ValueError,
     file_namespaces,
+    namespace::Auth,
     problem::Problem,
     reader::{ReadFile, Reader},
     redis::RedisUrl,
     secret::Secret,
     section::Section,
-    settings::{Config, Source},
+    settings::{ClientPosts, Config, Source},
 };
 use crate::{limits, names::is_file_safe, sign::Scheme};
 
@@ -52,9 +54,11 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     root.seconds(reader, "sign_window", &mut config.sign_window, 1.0..=86_400.0);
     root.seconds(reader, "shutdown_timeout", &mut config.shutdown_timeout, 0.0..=3600.0);
 
+    let mut names = Vec::new();
     for (name, span, section) in root.sections(reader, "sources") {
         let source = source(reader, section, span);
         if is_file_safe(&name) {
+            names.push((name.clone(), span));
             config.sources.insert(name, source);
         } else {
             reader.problem(span, format!("a source's name must be 1 to 64 of A-Z a-z 0-9 . _ -, not {name:?}"));
@@ -160,9 +164,35 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     section.seconds(reader, "buffer_age", &mut config.redis.buffer_age, TIMEOUT);
     section.seconds(reader, "heartbeat", &mut config.redis.heartbeat, 0.1..=3600.0);
     section.finish(reader);
+    for (name, span) in &places {
+        let namespace = config.namespaces.get(name).filter(|namespace| namespace.auth != Auth::Sign);
+        names.extend(namespace.map(|namespace| (namespace.open_source(name).to_owned(), *span)));
+    }
+    check_keys(reader, &names, &config);
 
     root.finish(reader);
     config
+}
+
+/// Checks that no two sources share a key in Redis. `names` are the names of all sources with their places.
+fn check_keys(reader: &mut Reader<'_, '_>, names: &[(String, Span)], config: &Config) {
+    if config.redis.url.is_none() {
+        return;
+    }
+    let known: BTreeSet<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+    let mut reported = BTreeSet::new();
+    for (name, span) in names {
+        // The names of keys are those of node-socket-im (docs/protocol.md, Keys).
+        let other = name.strip_prefix("today_").filter(|other| known.contains(other));
+        if let Some(other) = other.filter(|_| reported.insert(name)) {
+            let key = format!("{}xin_socket_connections_{name}", config.redis.key_prefix);
+            let text = format!(
+                "sources {other:?} and {name:?} would share the key {key:?} in Redis, for the logins of one and the \
+                 sessions of the other: rename one of them"
+            );
+            reader.problem(*span, text);
+        }
+    }
 }
 
 /// Reads a source from its table; `span` is the place of its name.
@@ -181,6 +211,8 @@ fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span)
     }
     let mut publish_msg_verify = true;
     section.boolean(reader, "publish_msg_verify", &mut publish_msg_verify);
+    let allow_replay = section.choice(reader, "replay", &[("refuse", false), ("allow", true)]).unwrap_or(false);
+    let client_posts = section.choice(reader, "client_posts", &ClientPosts::NAMES).unwrap_or_default();
     let sign_key = match sign_key {
         Some((secret, span)) => {
             if secret.expose().is_empty() {
@@ -194,7 +226,7 @@ fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span)
         }
     };
     section.finish(reader);
-    Source { sign_key, sign, publish_msg_verify }
+    Source { sign_key, sign, publish_msg_verify, allow_replay, client_posts }
 }
 
 /// Parses an origin (RFC 6454) or `*`.
@@ -269,7 +301,10 @@ mod tests {
         assert!(problems("[sources.a]\nsign_key = \"k\"\nsign = [\"sha1\"]").contains("md5"));
         assert!(problems("[sources.a]\nsign_key = \"k\"\nsign = []").contains("no client could connect"));
         assert!(problems("[sources.a]\nsign_key = \"k\"\nsign_key_file = \"f\"").contains("keep one of them"));
+        assert!(problems("[sources.a]\nsign_key = \"k\"\nreplay = true").contains("one of \"refuse\", \"allow\""));
+        assert!(problems("[sources.a]\nsign_key = \"k\"\nclient_posts = \"all\"").contains("\"joined\", \"none\""));
         assert!(problems("[namespaces.app]").contains("must begin with /"));
+        assert!(problems("[namespaces.\"/a\\n\"]").contains("no control character"));
         assert!(problems("[[namespaces.\"/a\".rules]]\nsend = \"all\"").contains("one of \"others\""));
     }
 
@@ -278,6 +313,7 @@ mod tests {
         let config = config(
             "listen = [\"[::]:0\", \"unix:/tmp/r\"]\nsign_window = 0.5e2\n[limits]\nmessage_rate = 0\nkeep_alive = 0.5\n\
              [sources.a]\nsign_key_file = \"a.key\"\nsign = [\"hmac-sha256\"]\npublish_msg_verify = false\n\
+             replay = \"allow\"\nclient_posts = \"joined\"\n\
              [namespaces.\"/custom\"]\nauth = \"open\"\nwelcome = { event = \"auth\", data = \"$auth\" }\n\
              [[namespaces.\"/custom\".rules]]\nevent = \"message\"\nsend = \"self\"\nas = \"message-back\"\nack = [1]\n",
         )
@@ -287,6 +323,7 @@ mod tests {
         let source = &config.sources["a"];
         assert_eq!(source.sign_key, Secret("in a.key".into()));
         assert_eq!((source.sign.as_slice(), source.publish_msg_verify), (&[Scheme::HmacSha256][..], false));
+        assert_eq!((source.allow_replay, source.client_posts), (true, ClientPosts::Joined));
         let custom = &config.namespaces["/custom"];
         assert_eq!(custom.welcome, Some(Welcome { event: "auth".into(), data: None }));
         assert_eq!(custom.rules[0].ack, Some(Ack::Value(serde_json::json!([1]))));
@@ -347,6 +384,27 @@ mod tests {
         known.sort();
         named.sort();
         assert_eq!(named, known);
+    }
+
+    /// The logins of `x` and the sessions of `today_x` are in one key (docs/protocol.md, Keys).
+    #[test]
+    fn sources_that_share_a_key_in_redis() {
+        let source = |name: &str| format!("[sources.{name}]\nsign_key = \"k\"\n");
+        let open = "[namespaces.\"/today_x\"]\nauth = \"open\"\n";
+        let redis = "[redis]\nurl = \"redis://127.0.0.1:6379\"\nkey_prefix = \"p:\"\n";
+        let text = "sources \"x\" and \"today_x\" would share the key \"p:xin_socket_connections_today_x\" in Redis, for the \
+                    logins of one and the sessions of the other: rename one of them\n";
+        assert_eq!(problems(&[&source("x"), &source("today_x"), redis].concat()), format!("3:10: {text}"));
+        assert!(problems(&[&source("x"), open, redis].concat()).ends_with(text), "an open namespace's source");
+        assert!(problems(&[&source("today_x"), &source("today_today_x"), redis].concat()).contains("today_today_x"));
+        for fine in [
+            [&*source("x"), &source("today_x"), ""].concat(),
+            [&*source("x"), &source("today_y"), redis].concat(),
+            [&*source("today_x"), redis].concat(),
+            [&*source("x"), &source("today_x").replace("today_x", "x_today"), redis].concat(),
+        ] {
+            assert!(config(&fine).is_ok(), "{fine}");
+        }
     }
 
     /// An empty string means that an optional setting is not set.

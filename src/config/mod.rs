@@ -24,5 +24,5 @@ pub use self::{
     problem::Problem,
     redis::{Redis, RedisUrl},
     secret::Secret,
-    settings::{Config, DEMO_KEYS, Hooks, MessageLog, SocketIo, Source, WebSocket},
+    settings::{ClientPosts, Config, DEMO_KEYS, Hooks, MessageLog, SocketIo, Source, WebSocket},
 };

@@ -4,17 +4,35 @@ use std::rc::Rc;
 
 use super::{
     record::RecordState,
+    refusal::Refusal,
     registry::State,
     room::Member,
     session::{Membership, Session},
 };
-use crate::{key::SessionKey, names::RoomId};
+use crate::{config::ClientPosts, key::SessionKey, names::RoomId};
 
 impl State {
     /// The names of a session's rooms.
     pub fn room_names(&self, session: &Session) -> Vec<Rc<str>> {
         let table = &self.tenants[session.tenant.index()].rooms[session.namespace as usize];
         session.rooms.iter().map(|membership| table.room(membership.room).id.clone()).collect()
+    }
+
+    /// Whether a session may post to rooms of its source (`client_posts`). `rooms` are valid names.
+    pub fn check_post(&self, session: &Session, rooms: &[&str]) -> Result<(), Refusal> {
+        let tenant = &self.tenants[session.tenant.index()];
+        match tenant.source.as_ref().map_or(ClientPosts::Any, |source| source.client_posts) {
+            ClientPosts::Any => Ok(()),
+            ClientPosts::None => Err(Refusal::PostsOff),
+            ClientPosts::Joined => {
+                let table = &tenant.rooms[session.namespace as usize];
+                // Sorted, because a session and a message may have thousands of rooms.
+                let mut joined: Vec<_> = session.rooms.iter().map(|membership| membership.room).collect();
+                joined.sort_unstable();
+                let is_in = |room: &&str| table.find(room).is_some_and(|room| joined.binary_search(&room).is_ok());
+                if rooms.iter().all(is_in) { Ok(()) } else { Err(Refusal::NotMember) }
+            }
+        }
     }
 
     /// Adds a session to a room. Does nothing if it is a member already.

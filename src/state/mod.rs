@@ -18,10 +18,12 @@ pub mod rate;
 pub mod record;
 pub mod refusal;
 pub mod registry;
+pub mod replay;
 pub mod replies;
 pub mod room;
 pub mod session;
 pub mod sid;
+pub mod signature;
 pub mod socket;
 pub mod stats;
 pub mod tenant;
@@ -38,6 +40,7 @@ pub use self::{
     refusal::Refusal,
     registry::State,
     session::Session,
+    signature::Verified,
     stats::Stats,
     tenant::TenantId,
 };

@@ -10,6 +10,7 @@ use super::{
     effect::Effect,
     identity::Agents,
     namespace::{Namespace, NamespaceId},
+    replay::UsedMarks,
     room::RoomTable,
     session::Session,
     sid::Sids,
@@ -23,7 +24,6 @@ use crate::{
     frame::Turn,
     key::{ClientKey, SessionKey, Slots},
     message::MessageId,
-    sign::{Policy, Signature, Subject},
 };
 
 /// The state that all features share: see [the module](super).
@@ -51,6 +51,8 @@ pub struct State {
     pub(super) track_changes: bool,
     /// The queue of sessions whose presence records must be written. A session is in it at most once.
     pub(crate) changed: VecDeque<SessionKey>,
+    /// Signatures of notifications and events that were used.
+    pub(super) used: UsedMarks,
     /// Counters since the start.
     pub stats: Stats,
 }
@@ -77,6 +79,7 @@ impl State {
             effects: VecDeque::new(),
             track_changes: false,
             changed: VecDeque::new(),
+            used: UsedMarks::default(),
             stats: Stats::default(),
         }
     }
@@ -183,14 +186,6 @@ impl State {
     /// The configuration.
     pub fn config(&self) -> &Rc<Config> {
         &self.config
-    }
-
-    /// Whether `signature` is a valid signature of `subject` with the tenant's key (docs/protocol.md, Signatures).
-    pub fn verify(&self, tenant: TenantId, subject: &Subject<'_>, signature: &Signature<'_>, now: Now) -> bool {
-        let Some(source) = &self.tenants[tenant.index()].source else { return false };
-        let key = source.sign_key.expose().as_bytes();
-        let policy = Policy { key, schemes: &source.sign, window: self.config.sign_window.as_secs(), unix: now.unix };
-        subject.verify(signature, &policy)
     }
 
     /// The number of clients, including those without a session.
