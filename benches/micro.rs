@@ -46,7 +46,8 @@ fn text() -> String {
 fn encode(bencher: Bencher, form: Form) {
     let text = text();
     let id = MessageId::first(1_795_000_000_000_000, 7);
-    let message = Message { source: "demo", room: "bench", data: Data::Text(&text), id, filename: "", namespace: "/" };
+    let data = Data::Text(&text);
+    let message = Message { source: "demo", room: "bench", data, id, filename: "", from_client: false, namespace: "/" };
     let mut out = Vec::new();
     bencher.bench_local(|| {
         out.clear();

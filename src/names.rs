@@ -6,7 +6,8 @@ use core::fmt;
 
 use smallvec::{SmallVec, smallvec};
 
-/// The name of a room: not empty, at most `limits.room_id` bytes, any characters but a comma.
+/// The name of a room: not empty, at most `limits.room_id` bytes, any characters but a comma and
+/// [control characters](has_control).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RoomId<'a>(&'a str);
 
@@ -22,6 +23,8 @@ impl<'a> RoomId<'a> {
 pub enum NameError {
     /// The list has no name; or it is `*`, which clients of node-socket-im send for no rooms.
     Missing,
+    /// A name has a [control character](has_control).
+    Control,
     /// A name has more bytes than the limit given here.
     TooLong(usize),
     /// The list has more names than the limit given here.
@@ -32,6 +35,7 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NameError::Missing => f.write_str("no room is named"),
+            NameError::Control => f.write_str("the name of a room has a control character"),
             NameError::TooLong(limit) => write!(f, "the name of a room has more than {limit} bytes"),
             NameError::TooMany(limit) => write!(f, "more than {limit} rooms are named"),
         }
@@ -52,15 +56,18 @@ pub struct Rooms<'a> {
 impl<'a> Rooms<'a> {
     /// Parses `list`, whose names may have `max_len` bytes each and of which there may be `max_rooms`; 0 means any number.
     pub fn parse(list: &'a str, max_len: usize, max_rooms: usize) -> Result<Rooms<'a>, NameError> {
-        if !list.is_empty() && list.len() <= max_len && !list.as_bytes().contains(&b',') {
+        if !list.is_empty() && list.len() <= max_len && !list.as_bytes().contains(&b',') && !has_control(list) {
             return Ok(Rooms { list: smallvec![RoomId(list)] });
         }
         let names = || list.split(',').filter(|name| !name.is_empty());
         if max_rooms != 0 && names().nth(max_rooms).is_some() {
             return Err(NameError::TooMany(max_rooms));
         }
-        let check =
-            |name: &'a str| if name.len() > max_len { Err(NameError::TooLong(max_len)) } else { Ok(RoomId(name)) };
+        let check = |name: &'a str| match name.len() {
+            length if length > max_len => Err(NameError::TooLong(max_len)),
+            _ if has_control(name) => Err(NameError::Control),
+            _ => Ok(RoomId(name)),
+        };
         let list = names().map(check).collect::<Result<SmallVec<_>, _>>()?;
         if list.is_empty() { Err(NameError::Missing) } else { Ok(Rooms { list }) }
     }
@@ -81,6 +88,17 @@ pub fn is_file_safe(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         && name.bytes().any(|byte| byte != b'.')
+}
+
+/// Whether `text` has a control character of ASCII: U+0000 to U+001F, or U+007F.
+///
+/// Signatures need this: hmac-sha256 covers fields with a line feed between them, so a line feed in a field would move a
+/// border. The other characters are useless in names and dangerous in logs and terminals. U+0080 to U+009F, U+2028 and
+/// U+2029 are allowed: in UTF-8 none of their bytes is a line feed, and ids that were converted with a wrong character
+/// set have them.
+pub fn has_control(text: &str) -> bool {
+    // Without an early exit, so that the compiler can check 16 bytes at once.
+    text.bytes().fold(false, |found, byte| found | byte.is_ascii_control())
 }
 
 /// Whether the event name `name` is reserved by Socket.IO (socket.io-parser, `RESERVED_EVENTS`): clients refuse a packet with
@@ -110,6 +128,22 @@ mod tests {
         assert_eq!(names(",,"), Err(NameError::Missing));
         assert_eq!(Rooms::parse_login("*", 4, 3), Err(NameError::Missing));
         assert!(Rooms::parse("a,b,c,d,e", 4, 0).is_ok());
+    }
+
+    #[test]
+    fn control_characters() {
+        for byte in (0..=31).chain([127]) {
+            let control = char::from(byte);
+            for list in [format!("{control}"), format!("a{control}"), format!("{control}a"), format!("a,b{control},c")]
+            {
+                assert_eq!(names(&list), Err(NameError::Control), "{list:?}");
+                assert_eq!(Rooms::parse_login(&list, 4, 3), Err(NameError::Control), "{list:?}");
+            }
+        }
+        for allowed in ["\u{80}", "\u{85}", "\u{9f}", "\u{2028}", "\u{2029}", " ~", "\u{e4}"] {
+            assert_eq!(names(allowed), Ok(vec![allowed]));
+        }
+        assert_eq!(names("a\nbcd"), Err(NameError::TooLong(4)));
     }
 
     #[test]

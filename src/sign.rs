@@ -2,12 +2,16 @@
 //!
 //! *md5* is the scheme of existing clients, which cannot be changed: the MD5 of the concatenated fields and the key. It
 //! covers neither the user nor the border between a room and its data, and it never expires. *hmac-sha256* (RFC 2104,
-//! FIPS 180-4) covers every field and the time. Signatures of both schemes are compared in constant time.
+//! FIPS 180-4) covers every field and the time. Its fields have a line feed between them: they are bound only if no field
+//! but the last has one, which [`Subject::control_field`] checks. Signatures of both schemes are compared in constant
+//! time.
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
+
+use crate::names::has_control;
 
 /// A signature scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +80,17 @@ pub struct Signature<'a> {
     pub scheme: Option<Scheme>,
     /// The signature in hexadecimal digits of either case.
     pub hex: &'a str,
-    /// Unix time in seconds; empty for md5.
+    /// Unix time in seconds, with a fraction or without; empty for md5.
     pub ts: &'a str,
+}
+
+/// A signature that must be used only once: its time, and as many of its bytes as tell it from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The whole seconds of its `ts`.
+    pub second: u64,
+    /// The first 16 of its 32 bytes.
+    pub digest: u128,
 }
 
 impl<'a> Signature<'a> {
@@ -86,6 +99,24 @@ impl<'a> Signature<'a> {
         let scheme = if sign_type.is_empty() { Some(Scheme::Md5) } else { Scheme::from_name(sign_type) };
         Signature { scheme, hex, ts }
     }
+
+    /// What tells a valid signature from all others. `None` for md5, which has no time: it could never be forgotten.
+    pub fn mark(&self) -> Option<Mark> {
+        if self.scheme != Some(Scheme::HmacSha256) {
+            return None;
+        }
+        // Decoded, because the digits may be of either case.
+        let mut bytes = [0; 16];
+        base16ct::mixed::decode(self.hex.get(..32)?, &mut bytes).ok()?;
+        Some(Mark { second: seconds(self.ts)?, digest: u128::from_be_bytes(bytes) })
+    }
+}
+
+/// The whole seconds of a `ts`: decimal digits, which may be followed by a point and more digits.
+fn seconds(ts: &str) -> Option<u64> {
+    let (whole, fraction) = ts.split_once('.').unwrap_or((ts, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits(whole) && digits(fraction) { whole.parse().ok() } else { None }
 }
 
 /// The signatures that a source accepts.
@@ -160,8 +191,8 @@ impl Subject<'_> {
                 hash.update(room_id);
                 hash.update(data);
             }
-            // The input differs from that of every login and notification: those begin with the name of a source, which
-            // contains no line end.
+            // The input differs from that of every login, and of every notification of a source that is not called `e`,
+            // `em` or `emi`: those begin with the name of a source and a room, which contain no line feed.
             Subject::Emit { source, nsp, kind, to, event, data } => {
                 for line in ["emit", source, nsp, kind, to, event] {
                     hash.update(line);
@@ -204,6 +235,27 @@ impl Subject<'_> {
         mac.finalize().into_bytes().into()
     }
 
+    /// The first field with a [control character](has_control), if there is one, among those that a signature of `scheme`
+    /// covers. `data` may have any characters: it comes last, so its border cannot move.
+    pub fn control_field(&self, scheme: Scheme) -> Option<&'static str> {
+        let fields = match *self {
+            // md5 does not cover the user.
+            Subject::Connect { source, room_ids, .. } if scheme == Scheme::Md5 => {
+                [("source", source), ("room_ids", room_ids), ("", ""), ("", "")]
+            }
+            Subject::Connect { source, userid, room_ids } => {
+                [("source", source), ("userid", userid), ("room_ids", room_ids), ("", "")]
+            }
+            Subject::Notify { source, room_id, .. } => [("source", source), ("room_id", room_id), ("", ""), ("", "")],
+            Subject::Emit { source, nsp, kind, to, event, .. } => {
+                let names = ["room_id", "userid", "socket_id"];
+                let receiver = names.into_iter().find(|name| *name == kind).unwrap_or("nsp");
+                [("source", source), ("nsp", nsp), (receiver, to), ("event", event)]
+            }
+        };
+        fields.into_iter().find(|(_, value)| has_control(value)).map(|(name, _)| name)
+    }
+
     /// Whether `signature` is valid: it is of an accepted scheme, matches the key, and (hmac-sha256) its `ts` is within the
     /// accepted window.
     pub fn verify(&self, signature: &Signature<'_>, policy: &Policy<'_>) -> bool {
@@ -213,8 +265,7 @@ impl Subject<'_> {
         match scheme {
             Scheme::Md5 => matches(signature.hex, &self.md5(policy.key)),
             Scheme::HmacSha256 => {
-                let fresh = signature.ts.bytes().all(|byte| byte.is_ascii_digit())
-                    && signature.ts.parse::<u64>().is_ok_and(|ts| ts.abs_diff(policy.unix) <= policy.window);
+                let fresh = seconds(signature.ts).is_some_and(|ts| ts.abs_diff(policy.unix) <= policy.window);
                 fresh && matches(signature.hex, &self.hmac(policy.key, signature.ts))
             }
         }
@@ -282,7 +333,22 @@ mod tests {
         {
             assert_eq!(check(&subject, &sign(ts), ts), right, "{ts}");
         }
-        for ts in ["", "+1000000", "1e6", "99999999999999999999999"] {
+        for ts in ["1000000.0", "1000000.123456789", "0999700.9"] {
+            assert!(check(&subject, &sign(ts), ts), "{ts}");
+        }
+        for ts in [
+            "",
+            ".",
+            "1000000.",
+            ".5",
+            "1000000.5.5",
+            "1000000.x",
+            "+1000000",
+            "1e6",
+            "1000000\n",
+            "999699.9",
+            "99999999999999999999999",
+        ] {
             assert!(!check(&subject, &sign(ts), ts), "{ts}");
         }
         let other = Subject::Connect { source: "demo", userid: "8", room_ids: "a,b" };
@@ -307,6 +373,62 @@ mod tests {
         assert!(is_valid(&login, &all) && is_valid(&notify, &all));
         assert!(is_valid(&login, &apart) && !is_valid(&notify, &apart));
         assert_eq!(apart.accepted(&emit), [Scheme::HmacSha256]);
+    }
+
+    #[test]
+    fn no_field_but_data_may_have_a_control_character() {
+        use Scheme::{HmacSha256, Md5};
+        let connect = |source, userid, room_ids| Subject::Connect { source, userid, room_ids };
+        let notify = |source, room_id, data| Subject::Notify { source, room_id, data };
+        let emit = |nsp, kind, to, event| Subject::Emit { source: "s", nsp, kind, to, event, data: b"\n" };
+        for (subject, field) in [
+            (connect("s", "u", "a,b"), None),
+            (connect("s\n", "u", "r"), Some("source")),
+            (connect("s", "x\nsecret,", "public"), Some("userid")),
+            (connect("s", "x", "secret,\npublic"), Some("room_ids")),
+            (notify("s", "r", b"\n1700000000\n\0"), None),
+            (notify("s\0", "r", b""), Some("source")),
+            (notify("s", "public\n1\nhello,secret", b"x"), Some("room_id")),
+            (emit("/", "nsp", "", "e"), None),
+            (emit("/\n", "nsp", "", "e"), Some("nsp")),
+            (emit("/", "room_id", "r\n", "e"), Some("room_id")),
+            (emit("/", "userid", "\u{7f}", "e"), Some("userid")),
+            (emit("/", "socket_id", "\t", "e"), Some("socket_id")),
+            (emit("/", "userid", "7", "e\n1"), Some("event")),
+        ] {
+            assert_eq!(subject.control_field(HmacSha256), field, "{subject:?}");
+            let of_md5 = field.filter(|field| *field != "userid" || matches!(subject, Subject::Emit { .. }));
+            assert_eq!(subject.control_field(Md5), of_md5, "{subject:?}");
+        }
+    }
+
+    /// Without control characters, different fields never have one input.
+    #[test]
+    fn hmac_inputs_of_different_fields_differ() {
+        let texts = ["", "a", "b", "a,b", ",", "connect", "notify", "1"];
+        let mut seen = std::collections::BTreeSet::new();
+        for (one, two, three) in
+            texts.iter().flat_map(|one| texts.iter().flat_map(move |two| texts.map(|three| (*one, *two, three))))
+        {
+            assert!(seen.insert(Subject::Connect { source: one, userid: two, room_ids: three }.hmac(KEY, "1")));
+            for end in ["", "\n", "\na"] {
+                let data = [three, end].concat();
+                assert!(
+                    seen.insert(Subject::Notify { source: one, room_id: two, data: data.as_bytes() }.hmac(KEY, "1"))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_mark_is_the_beginning_of_the_bytes() {
+        let hex = "00112233445566778899aabbccddeeff".repeat(2);
+        let mark = Some(Mark { second: 17, digest: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff });
+        assert_eq!(Signature::new(&hex, "hmac-sha256", "17.5").mark(), mark);
+        assert_eq!(Signature::new(&hex.to_uppercase(), "hmac-sha256", "17").mark(), mark);
+        for (hex, kind, ts) in [(&*hex, "md5", "17"), ("00", "hmac-sha256", "17"), (&*hex, "hmac-sha256", "x")] {
+            assert_eq!(Signature::new(hex, kind, ts).mark(), None);
+        }
     }
 
     #[test]

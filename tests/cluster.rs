@@ -184,13 +184,115 @@ fn the_format_of_the_old_server() {
         let (name, args) = member.event();
         assert_eq!((&*name, &args[0]["data"], &args[0]["room_id"]), ("newMsg", &json!("text"), &json!(room)));
         assert_eq!((&args[0]["from_sys"], &args[0]["source"]), (&json!(true), &json!("demo")));
+        assert!(args[0].get("from_client").is_none());
     }
     say(r#"{"source":"demo","data":{"b":1,"a":2},"room_id":["r1","r2"],"from_sys":true}"#);
-    assert_eq!(member.event().1[0]["data"], json!({"b":1,"a":2}));
+    let (_, posted) = member.event();
+    // Only servers' messages for backends name a file.
+    assert_eq!((&posted[0]["data"], &posted[0]["from_client"]), (&json!({"b":1,"a":2}), &json!(true)));
     assert_eq!(member.event().1[0]["room_id"], "r2");
     say(&format!(r#"{{"source":"demo","data":{quit},"room_id":"r1","from_sys":true}}"#));
     assert_eq!(member.event().1[0]["data"]["key"], "user_quit");
     member.socket.silence();
+}
+
+/// At every relay, whatever the form, a client's message can be told from a backend's.
+#[test]
+fn messages_of_clients_are_marked_at_other_relays() {
+    let redis = Redis::start();
+    for more in ["", "trust_from_sys = false\nsecret = \"between us\""] {
+        let relays: [Relay; 2] = redis.relays(more);
+        let mut plain = relays[1].connect("r");
+        let mut socket = SocketIo::connect(&relays[1], "r");
+        let mut sender = relays[0].connect_with(&[("room_ids", "r"), ("username", "li"), ("watch_quit", "1")]);
+        let mut marks = |data: &str| {
+            let message = plain.json();
+            let (_, args) = socket.event();
+            assert_eq!((&message["data"], &args[0]["data"]), (&json!(data), &json!(data)));
+            (message.get("from_client").cloned(), args[0].get("from_client").cloned())
+        };
+        let client = (Some(json!(true)), Some(json!(true)));
+        relays[0].notify("r", "of a backend");
+        assert_eq!(marks("of a backend"), (None, None));
+        assert_eq!(sender.json().get("from_client"), None);
+        // The fields that a client sends beside its data have no effect.
+        sender.send(r#"{"data":"posted","room_ids":"r","from_client":false,"filename":"x.log","from_sys":true}"#);
+        assert_eq!(marks("posted"), client);
+        assert_eq!(sender.json()["from_client"], true);
+        // Signed by a backend and published without a file name.
+        let sign = notify_sign("demo", "r", "direct", KEY);
+        redis.publish(&format!(r#"{{"source":"demo","room_id":"r","data":"direct","sign":"{sign}"}}"#));
+        assert_eq!(marks("direct"), (None, None));
+        drop(sender);
+        let quit = plain.json();
+        assert_eq!((&quit["data"]["key"], &quit["from_client"]), (&json!("user_quit"), &json!(true)));
+    }
+}
+
+/// What one relay accepts, all accept: at the border of the depth, and one level beyond it.
+#[test]
+fn nested_data_reaches_all_relays_or_none() {
+    let redis = Redis::start();
+    let more = format!(
+        "{}\n[namespaces.\"/n\"]\nauth = \"open\"\nsource = \"demo\"\njoin = true\n\
+         rules = [{{ event = \"e\", send = \"rooms\" }}, {{ event = \"u\", send = \"user\", ack = \"peer\" }}]\n",
+        redis.section("")
+    );
+    let relays = [Relay::start(&more), Relay::start(&more)];
+    relays.iter().for_each(|relay| support::redis::wait_siblings(relay, 1));
+    let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+    let (mut here, mut there) = (relays[0].connect("r"), relays[1].connect("r"));
+    let enter = |relay: &Relay, userid: &str| {
+        Client::open(relay.tcp(), &format!("/ws?nsp=/n&room_ids=n&userid={userid}")).unwrap()
+    };
+    let (mut sender, mut receiver) = (enter(&relays[0], "6"), enter(&relays[1], "7"));
+    for (depth, passes) in [(100, true), (101, false), (127, false)] {
+        let data = nested(depth);
+        let text = "can not be nested more than 100 levels deep!";
+        // A notification.
+        let sign = notify_sign("demo", "r", &data, KEY);
+        let body = format!(r#"{{"source":"demo","room_id":"r","data":{data},"sign":"{sign}"}}"#);
+        let answer = relays[0].post_json("/api/notify", &body).json();
+        assert_eq!((&answer["code"], answer["msg"] == format!("data {text}")), (&json!(u8::from(passes)), !passes));
+        // A client's message.
+        here.send(&format!(r#"{{"data":{data},"room_ids":"r","ack":1}}"#));
+        // An event of a client and of a backend.
+        sender.send(&format!(r#"{{"event":"e","data":{data}}}"#));
+        let token = json!({"source": "demo", "nsp": "/n", "room_id": "n", "event": "b", "token": TOKEN});
+        let emitted = token.to_string().replacen('{', &format!(r#"{{"args":[{data}],"#), 1);
+        let answer = relays[0].post_json("/api/emit", &emitted).json();
+        assert_eq!((&answer["code"], answer["msg"] == format!("args {text}")), (&json!(u8::from(passes)), !passes));
+        if passes {
+            for member in [&mut here, &mut there] {
+                (0..2).for_each(|_| assert_eq!(member.json()["data"].to_string(), data));
+            }
+            for member in [&mut sender, &mut receiver] {
+                for event in ["e", "b"] {
+                    let got = member.json();
+                    assert_eq!((got["event"].as_str(), got["data"].to_string()), (Some(event), data.clone()));
+                }
+            }
+            assert_eq!(here.json()["code"], 1);
+        } else {
+            assert_eq!(here.json()["msg"], format!("data {text}"));
+            assert_eq!(sender.json(), json!({"event": "sys_error", "msg": format!("args {text}")}));
+        }
+        // An acknowledgement from the other relay.
+        sender.send(r#"{"event":"u","data":{"userId":"7"},"ack":2}"#);
+        let number = receiver.json()["ack"].clone();
+        if passes {
+            receiver.send(&format!(r#"{{"event":"ack","ack":{number},"data":{data}}}"#));
+            let answer = sender.json();
+            assert_eq!((&answer["ack"], answer["data"].to_string()), (&json!(2), data));
+        } else {
+            receiver.send(&format!(r#"{{"event":"ack","ack":{number},"data":{data}}}"#));
+            receiver.send(&format!(r#"{{"event":"ack","ack":{number},"data":"shallow"}}"#));
+            let answer = sender.json();
+            assert_eq!((&answer["ack"], &answer["data"]), (&json!(2), &json!("shallow")));
+        }
+    }
+    assert_eq!((relays[0].counter("redis_refused"), relays[1].counter("redis_refused")), (0, 0));
+    there.silence();
 }
 
 /// Backends publish to Redis directly. The signature covers the data as JavaScript converts it to text, or verbatim.
@@ -462,7 +564,7 @@ fn bytes() {
 fn coming_and_going() {
     let redis = Redis::start();
     let mut relays: Vec<Relay> = redis.relays::<2>("").into();
-    let health = relays[0].get("/healthz").json();
+    let health = relays[0].admin("/healthz").json();
     assert_eq!((&health["status"], &health["redis"]["siblings"]), (&json!("ok"), &json!(1)));
     let stats = relays[0].admin("/api/stats").json();
     assert_eq!(stats["relays"].as_array().unwrap().len(), 2);

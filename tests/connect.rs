@@ -73,6 +73,37 @@ fn hmac() {
     }
 }
 
+/// The input of hmac-sha256 has a line feed between its fields: no field may have one of its own.
+#[test]
+fn control_characters_in_signed_fields_are_refused() {
+    let relay = Relay::start("");
+    let ts = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().to_string();
+    let hmac = |userid: &str, room_ids: &str| {
+        to_hex(&Subject::Connect { source: "demo", userid, room_ids }.hmac(KEY.as_bytes(), &ts))
+    };
+    let query = |userid: &str, room_ids: &str, sign: &str| {
+        login(&[("userid", userid), ("room_ids", room_ids), ("sign_type", "hmac-sha256"), ("ts", &ts), ("sign", sign)])
+    };
+    // Signed for the user "x\nsecret," in the room "public", presented as the user "x" in "secret" and "\npublic".
+    let moved = hmac("x\nsecret,", "public");
+    assert_eq!(moved, hmac("x", "secret,\npublic"), "the inputs are the same");
+    let msg = |query: &str| relay.refused(query).json()["msg"].as_str().unwrap().to_owned();
+    assert_eq!(msg(&query("x", "secret,\npublic", &moved)), "room_id can not have control characters!");
+    for control in (0..32_u8).chain([127]).map(char::from) {
+        let userid = format!("7{control}");
+        assert_eq!(msg(&query(&userid, "room", &hmac(&userid, "room"))), "userid can not have control characters!");
+        let rooms = format!("room,{control}");
+        assert_eq!(msg(&query("7", &rooms, &hmac("7", &rooms))), "room_id can not have control characters!");
+        // md5 covers the rooms, but not the user: old pages may send any name.
+        let sign = connect_sign("demo", &rooms, KEY);
+        assert_eq!(msg(&login(&[("room_ids", &rooms), ("sign", &sign)])), "room_id can not have control characters!");
+    }
+    let odd = "7\n\u{85}\u{2028}";
+    relay.connect_with(&[("userid", odd), ("username", "\n"), ("ext_info", "{\n}")]);
+    let userid = "7\u{85}\u{2028}";
+    support::Client::open(relay.tcp(), &format!("/ws?{}", query(userid, "room", &hmac(userid, "room")))).unwrap();
+}
+
 #[test]
 fn a_source_lists_the_schemes_it_accepts() {
     let relay = Relay::start("[sources.strict]\nsign_key = \"k\"\nsign = [\"hmac-sha256\"]");

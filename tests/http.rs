@@ -587,6 +587,39 @@ fn healthz_needs_no_token() {
     assert_eq!((answer.status, answer.header("content-length")), (200, "15"));
 }
 
+/// Strangers read which part fails; the reason, which names files and addresses, is for operators.
+#[test]
+fn healthz_tells_reasons_to_operators_only() {
+    let folder = support::temp_file("no-folder");
+    std::fs::write(&folder, "a file").unwrap();
+    let relay = Relay::start(&format!(
+        "[message_log]\ndir = \"{}/secret-name\"\n[redis]\nurl = \"redis://127.0.0.1:1/0\"\n",
+        folder.display()
+    ));
+    relay.notify("room", "x");
+    let failing = support::wait_for("two failing parts", || {
+        let health = relay.admin("/healthz").json();
+        let both = ["message_log", "redis"].iter().all(|part| health[part]["status"] == "failing");
+        both.then_some(health)
+    });
+    assert!(failing["message_log"]["error"].is_string() && failing["redis"]["error"].is_string(), "{failing}");
+    assert!(failing["message_log"]["lost"].is_u64() && failing["redis"]["siblings"] == 0, "{failing}");
+    let expected = r#"{"status":"degraded","message_log":{"status":"failing"},"redis":{"status":"failing"}}"#;
+    let answer = relay.get("/healthz");
+    assert_eq!((answer.status, answer.body.as_str()), (200, expected));
+    // Another scheme is not for relay.
+    let answer = relay.request("GET", "/healthz", &[("Authorization", "Basic eDp5")], b"");
+    assert_eq!((answer.status, answer.body.as_str()), (200, expected));
+    // A token is checked like everywhere, or it could be guessed here.
+    let before = relay.counter("tokens_wrong");
+    let answer = relay.request("GET", "/healthz", &[("Authorization", "Bearer guess")], b"");
+    assert_eq!((answer.status, answer.json()["msg"].as_str()), (401, Some("the admin token is missing or wrong")));
+    assert_eq!(relay.get("/healthz?token=guess").status, 401);
+    assert_eq!(relay.counter("tokens_wrong"), before + 2);
+    assert_eq!(relay.get(&format!("/healthz?token={TOKEN}")).json()["status"], "degraded");
+    std::fs::remove_file(folder).unwrap();
+}
+
 /// A proxy on the same host makes every visitor look local, so being local opens nothing.
 #[test]
 fn stats_need_the_token() {

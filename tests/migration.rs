@@ -65,7 +65,8 @@ fn payloads() {
         [json!("0"), json!(" "), json!({}), json!([1]), json!(1.5), json!(true), json!({"data": {"sys_info": true}})]
     {
         other.send(&post_msg(data.clone(), "b"));
-        assert_eq!(fields("postMsg"), json!({"source": "demo", "data": data, "room_id": "b", "from_sys": true}));
+        let expected = json!({"source": "demo", "data": data, "room_id": "b", "from_sys": true, "from_client": true});
+        assert_eq!(fields("postMsg"), expected);
     }
     other.send("42[\"postMsg\",\"x\",\"c\"]");
     assert_eq!(new_msg(&mut other)["data"], "x", "the sender gets its own");

@@ -265,7 +265,7 @@ fn other_prefixes_and_channels() {
     one.notify("r", "x");
     wait_until(1, || redis.ask(&["HLEN", "b:xin_socket_connections_demo"]).integer().unwrap());
     assert_eq!(online(&two, "")["sessions"], 1);
-    assert_eq!(two.get("/healthz").json()["redis"]["siblings"], 0);
+    assert_eq!(two.admin("/healthz").json()["redis"]["siblings"], 0);
     there.silence();
 }
 

@@ -13,6 +13,11 @@ use serde_json::{Value, json};
 use socket2::SockRef;
 use support::{Client, FORM, KEY, Relay, TOKEN, connect_sign, form, login, temp_file, wait_for};
 
+/// JSON of this many levels.
+fn nested(depth: usize) -> String {
+    format!("{}1{}", "[".repeat(depth), "]".repeat(depth))
+}
+
 /// A client of one kind in a namespace: 3 and 4 are generations of Socket.IO, 0 a plain WebSocket.
 struct Member {
     kind: u8,
@@ -454,10 +459,21 @@ fn backends_emit() {
     let answer = relay.request("POST", "/api/emit", &[("Content-Type", FORM)], form(&fields).as_bytes());
     assert_eq!(answer.json(), told(1));
     chat[0].expect("signed", &json!([1, 2]));
+    let again = relay.request("POST", "/api/emit", &[("Content-Type", FORM)], form(&fields).as_bytes());
+    assert_eq!((again.status, again.json()["msg"].clone()), (200, json!("sign was used before!")));
     // Refused.
     for (fields, why) in [
         (json!({"source": "demo"}), "event can not be null!"),
         (json!({"event": "e"}), "source can not be null!"),
+        (json!({"source": "demo", "event": "e\n"}), "event can not have control characters!"),
+        (json!({"source": "demo", "event": "e", "nsp": "/\n"}), "nsp can not have control characters!"),
+        (json!({"source": "demo", "event": "e", "room_id": "r\n"}), "room_id can not have control characters!"),
+        (json!({"source": "demo", "event": "e", "userid": "7\u{7f}"}), "userid can not have control characters!"),
+        (json!({"source": "demo", "event": "e", "socket_id": "\t"}), "socket_id can not have control characters!"),
+        (
+            json!({"source": "demo", "event": "e", "args": [serde_json::from_str::<Value>(&nested(101)).unwrap()]}),
+            "args can not be nested more than 100 levels deep!",
+        ),
         (json!({"source": "nobody", "event": "e"}), "this source can not be configured!"),
         (json!({"source": "demo", "event": "disconnect"}), "this event's name belongs to Socket.IO!"),
         (json!({"source": "demo", "event": "e", "nsp": "/nowhere"}), "Invalid namespace"),

@@ -236,8 +236,10 @@ fn post_msg() {
             assert_eq!((&message["data"], &message["room_id"]), (&data, &"a".into()));
             assert_eq!(text.text(), data.as_str().map_or(data.to_string(), str::to_owned));
             for member in all.iter_mut().chain([&mut sender]) {
-                let expected =
-                    json!({"source": "demo", "data": data, "room_id": "a", "from_sys": true, "id": message["id"]});
+                let id = &message["id"];
+                let expected = json!(
+                    {"source": "demo", "data": data, "room_id": "a", "from_sys": true, "id": id, "from_client": true}
+                );
                 assert_eq!(member.message(), expected, "{kind:?} to {:?}", member.kind);
             }
         }
@@ -416,7 +418,7 @@ fn bytes_between_the_generations() {
         assert_eq!(bytes(&mut text), data);
         let id = message["id"].as_str().unwrap();
         let head = format!(
-            "451-[\"newMsg\",{{\"source\":\"demo\",\"data\":{{\"_placeholder\":true,\"num\":0}},\"room_id\":\"bin\",\"from_sys\":true,\"id\":\"{id}\"}}]"
+            "451-[\"newMsg\",{{\"source\":\"demo\",\"data\":{{\"_placeholder\":true,\"num\":0}},\"room_id\":\"bin\",\"from_sys\":true,\"id\":\"{id}\",\"from_client\":true}}]"
         );
         for member in &mut sockets {
             assert_eq!(member.text(), head);

@@ -12,11 +12,11 @@ use super::{
 };
 use crate::{
     http::{Fields, Reply, Request},
-    json::{Object, array_items, quote},
+    json::{MAX_DEPTH, Object, array_items, is_deeper, quote},
     message::Target,
     names::is_reserved,
-    sign::{Signature, Subject},
-    state::Refusal,
+    sign::{Scheme, Signature, Subject},
+    state::{Refusal, Verified},
 };
 
 /// Sends an event. The answer contains the number of sessions of this relay that get it. The request carries a
@@ -54,6 +54,14 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
     };
     let tenant = cx.hub.state.known_tenant(&source).ok_or_else(|| refused(Refusal::SourceUnknown))?;
     let (signed, args) = params.arguments()?;
+    if is_deeper(&args, MAX_DEPTH) {
+        return Err(refused(Refusal::TooDeep("args")));
+    }
+    let subject = Subject::Emit { source: &source, nsp: &nsp, kind, to, event: &event, data: signed.as_bytes() };
+    if let Some(field) = subject.control_field(Scheme::HmacSha256) {
+        return Err(refused(Refusal::ControlCharacter(field)));
+    }
+    let mut verified = Verified::UNSIGNED;
     let sign = params.text("sign")?;
     if sign.is_empty() {
         let token = params.text("token")?;
@@ -63,12 +71,12 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
         gate(&request.head, &token, cx)?;
     } else {
         let (sign_type, ts) = (params.text("sign_type")?, params.text("ts")?);
-        let subject = Subject::Emit { source: &source, nsp: &nsp, kind, to, event: &event, data: signed.as_bytes() };
         let tenant = cx.hub.state.tenant(&source).map_err(refused)?;
-        if !cx.hub.state.verify(tenant, &subject, &Signature::new(&sign, &sign_type, &ts), cx.now) {
+        let signature = Signature::new(&sign, &sign_type, &ts);
+        verified = cx.hub.state.verify(tenant, &subject, &signature, cx.now).map_err(|refusal| {
             cx.hub.state.stats.notifies_refused += 1;
-            return Err(refused(Refusal::NotifySignWrong));
-        }
+            refused(refusal)
+        })?;
     }
     let target = match kind {
         "room_id" => Target::Room(to),
@@ -78,6 +86,10 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
     };
     if !cx.hub.state.has_namespace(&nsp) {
         return Err(refused(Refusal::NamespaceUnknown));
+    }
+    if let Err(refusal) = cx.hub.state.accept(tenant, verified, cx.now) {
+        cx.hub.state.stats.notifies_refused += 1;
+        return Err(refused(refusal));
     }
     let sessions = cx.hub.emit_json(tenant, &nsp, &target, &event, &args);
     let body = format!("{{\"code\":1,\"msg\":\"\",\"data\":{{\"sessions\":{sessions}}}}}");

@@ -17,10 +17,9 @@ use crate::{
 /// Fails with 401 if it is missing or wrong, and with 429 after too many wrong ones. Requests from the loopback address
 /// need the token too, since a proxy on the same host makes all requests local.
 pub fn gate(head: &Head<'_>, token: &str, cx: &mut Context<'_>) -> Result<(), Reply> {
-    let bearer = head.authorization.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let fields = head.fields();
-    let token = match (bearer, fields.get("token")) {
-        (Some((_, token)), _) => token.trim(),
+    let token = match (bearer(head), fields.get("token")) {
+        (Some(token), _) => token,
         (None, "") => token,
         (None, token) => token,
     };
@@ -53,6 +52,16 @@ pub fn gate(head: &Head<'_>, token: &str, cx: &mut Context<'_>) -> Result<(), Re
         warn!("{BURST} wrong admin tokens from {from}: further attempts are delayed{others}");
     }
     Err(refused(401, WRONG).with("WWW-Authenticate", "Bearer"))
+}
+
+/// Whether a request has an admin token, right or wrong, in its header or its query.
+pub fn has_token(head: &Head<'_>) -> bool {
+    bearer(head).is_some() || !head.fields().get("token").is_empty()
+}
+
+fn bearer<'a>(head: &Head<'a>) -> Option<&'a str> {
+    let (scheme, token) = head.authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 const WRONG: &str = "the admin token is missing or wrong";

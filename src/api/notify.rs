@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{access::client_ip, context::Context};
 use crate::{
     http::{Error, Fields, Framing, Head, Reply, Request},
-    json::quote,
+    json::{MAX_DEPTH, is_deeper, quote},
     message::{
         Data,
         new_msg::{MAX_COPIES_SIZE, copies_size},
@@ -205,6 +205,7 @@ impl<'a> Notification<'a> {
             Payload::Missing => return Err(Refusal::DataMissing),
             Payload::Text(text) => (*text, Data::Text(text)),
             Payload::String(raw, value) => (value.as_str(), Data::Json(raw)),
+            Payload::Json(raw) if is_deeper(raw, MAX_DEPTH) => return Err(Refusal::TooDeep("data")),
             Payload::Json(raw) => (*raw, Data::Json(raw)),
         };
         if self.sign.is_empty() {
@@ -216,9 +217,7 @@ impl<'a> Notification<'a> {
         let tenant = cx.hub.state.tenant(&self.source)?;
         let subject = Subject::Notify { source: &self.source, room_id: &self.room_id, data: signed.as_bytes() };
         let signature = Signature::new(&self.sign, &self.sign_type, &self.ts);
-        if !cx.hub.state.verify(tenant, &subject, &signature, cx.now) {
-            return Err(Refusal::NotifySignWrong);
-        }
+        let verified = cx.hub.state.verify(tenant, &subject, &signature, cx.now)?;
         let filename = if self.filename.trim().is_empty() { "" } else { &self.filename };
         if !filename.is_empty() && !is_file_safe(filename) {
             return Err(Refusal::FilenameUnsafe);
@@ -233,6 +232,7 @@ impl<'a> Notification<'a> {
         if !cx.hub.state.has_memory_for(copies) {
             return Err(Refusal::NoMemory);
         }
+        cx.hub.state.accept(tenant, verified, cx.now)?;
         cx.hub.publish(tenant, &rooms, data, filename);
         Ok(())
     }

@@ -36,7 +36,7 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     }
     let reply = match () {
         () if is("/api/notify/batch") => cors(post(head, || notify::batch(request, cx)), head, &config),
-        () if is("/healthz") => get(head, || status::healthz(cx)),
+        () if is("/healthz") => get(head, || status::healthz(head, cx)),
         () if is("/demo") && !head.path().ends_with('/') => get(head, || {
             // Links of the page are relative, so that relay works under a path of a proxy.
             Reply::new(301, "text/plain", &b""[..]).with("Location", "demo/")

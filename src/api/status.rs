@@ -5,12 +5,28 @@ use core::fmt::{Display, Write};
 
 use serde_json::value::RawValue;
 
-use super::{context::Context, online, snapshot::Snapshot};
-use crate::{health::Health, http::Reply, hub::Hub, json::quote, memory};
+use super::{
+    context::Context,
+    gate::{gate, has_token},
+    online,
+    snapshot::Snapshot,
+};
+use crate::{
+    health::Health,
+    http::{Head, Reply},
+    hub::Hub,
+    json::quote,
+    memory,
+};
 
 /// `GET /healthz`: 200 while relay serves clients, 503 while it shuts down. A failing message log, backend or cluster makes
-/// the status `degraded`, still with 200, because clients are served.
-pub fn healthz(cx: &Context<'_>) -> Reply {
+/// the status `degraded`, still with 200, because clients are served. Reasons and numbers are for operators: they name
+/// files, addresses and sources.
+pub fn healthz(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
+    let for_operator = has_token(head);
+    if for_operator && let Err(refusal) = gate(head, "", cx) {
+        return refusal;
+    }
     let hub = &cx.hub;
     let (mut state, mut parts) = ("ok", String::new());
     let mut part = |name: &str, health: &Health, more: String| {
@@ -21,7 +37,8 @@ pub fn healthz(cx: &Context<'_>) -> Reply {
         if status != "ok" {
             state = "degraded";
         }
-        parts += &format!(",\"{name}\":{{\"status\":\"{status}\"{more}{error}}}");
+        let more = if for_operator { more + &error } else { String::new() };
+        parts += &format!(",\"{name}\":{{\"status\":\"{status}\"{more}}}");
     };
     if hub.log.is_on() {
         part("message_log", &hub.log.health, format!(",\"lost\":{}", hub.log.lost()));

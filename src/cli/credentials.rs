@@ -66,7 +66,15 @@ impl Credentials {
         if !self.hmac {
             return vec![("sign", to_hex(&subject.md5(key.as_bytes())))];
         }
-        let ts = self.ts.clone().unwrap_or_else(|| (unix_micros() / 1_000_000).to_string());
+        let micros = unix_micros();
+        let now = match subject {
+            Subject::Connect { .. } => (micros / 1_000_000).to_string(),
+            // A signature of a message is good for one: the fraction makes that of an equal message another one.
+            Subject::Notify { .. } | Subject::Emit { .. } => {
+                format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+            }
+        };
+        let ts = self.ts.clone().unwrap_or(now);
         let sign = to_hex(&subject.hmac(key.as_bytes(), &ts));
         vec![("sign_type", "hmac-sha256".into()), ("ts", ts), ("sign", sign)]
     }

@@ -53,6 +53,8 @@ pub struct IncomingMessage<'a> {
     pub attachments: Vec<Vec<u8>>,
     /// The message log file that it names. Empty if it names none, or one that it may not use.
     pub filename: Cow<'a, str>,
+    /// Whether a client posted it.
+    pub from_client: bool,
     /// The id, if a relay published it.
     pub id: Option<MessageId>,
 }

@@ -4,7 +4,7 @@ use super::{
     channel::Channel, command::Command, context::Context, incoming_command::decode_command,
     incoming_message::decode_message, refused::Refused, seal::Opened,
 };
-use crate::json::{Object, is_too_deep};
+use crate::json::{MAX_PUBLICATION_DEPTH, Object, is_deeper};
 
 /// Decodes a publication of another relay, an old server or a backend. Returns its command for the clients of this
 /// relay, if it has one. Refused publications are counted and logged.
@@ -17,7 +17,7 @@ pub fn decode<'a>(cx: &mut Context<'_>, channel: &Channel, payload: &'a [u8]) ->
             return None;
         }
     };
-    if is_too_deep(text) {
+    if is_deeper(text, MAX_PUBLICATION_DEPTH) {
         cx.refuse(&Refused::TooDeep, text);
         return None;
     }

@@ -16,7 +16,7 @@ use crate::{
     },
     names::{Rooms, is_file_safe},
     sign::{Signature, Subject},
-    state::{Refusal, State, TenantId},
+    state::{Refusal, State, TenantId, Verified},
 };
 
 /// Checks and decodes a message of a relay, an old server or a backend. `authentic` says whether it has a valid
@@ -50,13 +50,12 @@ pub fn decode_message<'a>(
         .iter()
         .len();
     let raw = fields.get("data").map(|raw| raw.get());
-    let tenant = match from_sys {
+    let (tenant, verified) = match from_sys {
         // Sessions in open namespaces may have sources that are not configured.
-        true => state.known_tenant(&source).ok_or(Refusal::SourceUnknown)?,
+        true => (state.known_tenant(&source).ok_or(Refusal::SourceUnknown)?, Verified::UNSIGNED),
         false => {
             let tenant = state.tenant(&source)?;
-            check_signature(state, tenant, fields, (&source, &room_ids, raw))?;
-            tenant
+            (tenant, check_signature(state, tenant, fields, (&source, &room_ids, raw))?)
         }
     };
     let filename = text(fields, "filename");
@@ -65,12 +64,15 @@ pub fn decode_message<'a>(
         false => "".into(),
     };
     let (json, attachments) = unpack(flag(fields, "binary"), raw.unwrap_or("null"))?;
-    let message = IncomingMessage { tenant, room_ids, json, attachments, filename, id };
+    // Servers name a file, maybe an empty one, in the messages of backends only.
+    let from_client = from_sys && !fields.contains_key("filename");
+    let message = IncomingMessage { tenant, room_ids, json, attachments, filename, from_client, id };
     // JSON escapes can make the data six times as long as the publishing relay counted.
     let most = if of_relay { 6 * MAX_COPIES_SIZE } else { MAX_COPIES_SIZE };
     if rooms > 1 && copies_size(message.data(), rooms) > most {
         return Err(Refusal::TooLargeForRooms.into());
     }
+    state.accept(tenant, verified, state.now)?;
     state.stats.redis_received += 1;
     Ok(Some(Command::Message(message)))
 }
@@ -91,11 +93,11 @@ fn check_signature(
     tenant: TenantId,
     fields: &Object<'_>,
     (source, room_id, raw): (&str, &str, Option<&str>),
-) -> Result<(), Refused> {
+) -> Result<Verified, Refused> {
     let verify = state.tenants[tenant.index()].source.as_ref().is_none_or(|source| source.publish_msg_verify);
     let from_sys = fields.contains_key("from_sys");
     if !verify && !from_sys {
-        return Ok(());
+        return Ok(Verified::UNSIGNED);
     }
     let (sign, sign_type, ts) = (text(fields, "sign"), text(fields, "sign_type"), text(fields, "ts"));
     if sign.is_empty() && from_sys {
@@ -107,14 +109,11 @@ fn check_signature(
     let signature = Signature::new(&sign, &sign_type, &ts);
     // A signature may cover the data as node-socket-im converts it to text, or verbatim as in notifications.
     let signed = js_text(raw);
-    let right = [&*signed, raw.unwrap_or_default()].into_iter().any(|data| {
+    let verify = |data: &str| {
         let subject = Subject::Notify { source, room_id, data: data.as_bytes() };
         state.verify(tenant, &subject, &signature, state.now)
-    });
-    match right {
-        true => Ok(()),
-        false => Err(Refusal::NotifySignWrong.into()),
-    }
+    };
+    Ok(verify(&signed).or_else(|_| verify(raw.unwrap_or_default()))?)
 }
 
 /// Copies a log line of an old server to `sys.log`. The file that it names is ignored.

@@ -17,7 +17,8 @@ impl Keys {
         format!("{}xin_socket_connections_{source}", self.prefix)
     }
 
-    /// A hash: the number of today's logins of a source, by username.
+    /// A hash: the number of today's logins of a source, by username. For the source `x` it is the key that
+    /// [`Keys::online`] has for `today_x`: a configuration may not have both.
     pub fn today(&self, source: &str) -> String {
         format!("{}xin_socket_connections_today_{source}", self.prefix)
     }

@@ -9,6 +9,7 @@ use super::{
     address::{Address, Backend, Network},
     error::ValueError,
     file_namespaces, file_sources,
+    namespace::Auth,
     problem::Problem,
     reader::{ReadFile, Reader},
     redis::RedisUrl,
@@ -55,7 +56,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     root.seconds(reader, "sign_window", &mut config.sign_window, 1.0..=86_400.0);
     root.seconds(reader, "shutdown_timeout", &mut config.shutdown_timeout, 0.0..=3600.0);
 
-    file_sources::read(reader, &mut root, &mut config);
+    let mut names = file_sources::read(reader, &mut root, &mut config);
 
     let mut section = root.section(reader, "websocket");
     section.path(reader, "path", &mut config.websocket.path);
@@ -160,6 +161,11 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     section.seconds(reader, "buffer_age", &mut config.redis.buffer_age, TIMEOUT);
     section.seconds(reader, "heartbeat", &mut config.redis.heartbeat, 0.1..=3600.0);
     section.finish(reader);
+    for (name, span) in &places {
+        let namespace = config.namespaces.get(name).filter(|namespace| namespace.auth != Auth::Sign);
+        names.extend(namespace.map(|namespace| (namespace.open_source(name).to_owned(), *span)));
+    }
+    file_sources::check_keys(reader, &names, &config);
 
     root.finish(reader);
     config.has_secrets = reader.has_secrets;
@@ -196,6 +202,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::config::ClientPosts;
     use crate::{
         config::{Ack, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES, Secret, Welcome},
         sign::{Scheme, Schemes},
@@ -241,7 +248,10 @@ mod tests {
         assert!(problems("[sources.a]\nsign_key = \"k\"\nsign = [\"sha1\"]").contains("md5"));
         assert!(problems("[sources.a]\nsign_key = \"k\"\nsign = []").contains("no client could connect"));
         assert!(problems("[sources.a]\nsign_key = \"k\"\nsign_key_file = \"f\"").contains("keep one of them"));
+        assert!(problems("[sources.a]\nsign_key = \"k\"\nreplay = true").contains("one of \"refuse\", \"allow\""));
+        assert!(problems("[sources.a]\nsign_key = \"k\"\nclient_posts = \"all\"").contains("\"joined\", \"none\""));
         assert!(problems("[namespaces.app]").contains("must begin with /"));
+        assert!(problems("[namespaces.\"/a\\n\"]").contains("no control character"));
         assert!(problems("[[namespaces.\"/a\".rules]]\nsend = \"all\"").contains("one of \"others\""));
     }
 
@@ -250,6 +260,7 @@ mod tests {
         let config = config(
             "listen = [\"[::]:0\", \"unix:/tmp/r\"]\nsign_window = 0.5e2\n[limits]\nmessage_rate = 0\nkeep_alive = 0.5\n\
              [sources.a]\nsign_key_file = \"a.key\"\nsign = [\"hmac-sha256\"]\npublish_msg_verify = false\n\
+             replay = \"allow\"\nclient_posts = \"joined\"\n\
              [namespaces.\"/custom\"]\nauth = \"open\"\nwelcome = { event = \"auth\", data = \"$auth\" }\n\
              [[namespaces.\"/custom\".rules]]\nevent = \"message\"\nsend = \"self\"\nas = \"message-back\"\nack = [1]\n",
         )
@@ -260,6 +271,7 @@ mod tests {
         assert_eq!(source.sign_key, Secret("in a.key".into()));
         assert_eq!((&source.sign, source.publish_msg_verify), (&Schemes::all(&[Scheme::HmacSha256]), false));
         assert!(!config.has_secrets);
+        assert_eq!((source.allow_replay, source.client_posts), (true, ClientPosts::Joined));
         let custom = &config.namespaces["/custom"];
         assert_eq!(custom.welcome, Some(Welcome { event: "auth".into(), data: None }));
         assert_eq!(custom.rules[0].ack, Some(Ack::Value(serde_json::json!([1]))));
@@ -351,6 +363,27 @@ mod tests {
         known.sort();
         named.sort();
         assert_eq!(named, known);
+    }
+
+    /// The logins of `x` and the sessions of `today_x` are in one key (docs/protocol.md, Keys).
+    #[test]
+    fn sources_that_share_a_key_in_redis() {
+        let source = |name: &str| format!("[sources.{name}]\nsign_key = \"k\"\n");
+        let open = "[namespaces.\"/today_x\"]\nauth = \"open\"\n";
+        let redis = "[redis]\nurl = \"redis://127.0.0.1:6379\"\nkey_prefix = \"p:\"\n";
+        let text = "sources \"x\" and \"today_x\" would share the key \"p:xin_socket_connections_today_x\" in Redis, for the \
+                    logins of one and the sessions of the other: rename one of them\n";
+        assert_eq!(problems(&[&source("x"), &source("today_x"), redis].concat()), format!("3:10: {text}"));
+        assert!(problems(&[&source("x"), open, redis].concat()).ends_with(text), "an open namespace's source");
+        assert!(problems(&[&source("today_x"), &source("today_today_x"), redis].concat()).contains("today_today_x"));
+        for fine in [
+            [&*source("x"), &source("today_x"), ""].concat(),
+            [&*source("x"), &source("today_y"), redis].concat(),
+            [&*source("today_x"), redis].concat(),
+            [&*source("x"), &source("today_x").replace("today_x", "x_today"), redis].concat(),
+        ] {
+            assert!(config(&fine).is_ok(), "{fine}");
+        }
     }
 
     /// An empty string means that an optional setting is not set.

@@ -9,7 +9,7 @@ use super::{
     section::Section,
     settings::{Config, MAX_NAMESPACES, MAX_SOURCES},
 };
-use crate::names::{is_file_safe, is_reserved};
+use crate::names::{has_control, is_file_safe, is_reserved};
 
 /// Reads section `[namespaces]` into `config`. Returns the names of all namespaces in it and their places, for [`check_all`].
 pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mut Config) -> Vec<(String, Span)> {
@@ -21,10 +21,11 @@ pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mu
             let expected = "auth without a signature needs source = \"NAME\", the source of the clients that it admits";
             reader.problem(span, format!("namespaces.{name:?}: {expected} (1 to 64 of A-Z a-z 0-9 . _ -)"));
         }
-        if name.starts_with('/') && !name.contains(',') {
+        if name.starts_with('/') && !name.contains(',') && !has_control(&name) {
             config.namespaces.insert(name, namespace);
         } else {
-            reader.problem(span, format!("a namespace's name must begin with / and have no comma, not {name:?}"));
+            let expected = "a namespace's name must begin with / and have no comma and no control character";
+            reader.problem(span, format!("{expected}, not {name:?}"));
         }
     }
     for (kind, count, most) in

@@ -1,5 +1,7 @@
 //! Section `[sources]` of the configuration file.
 
+use std::collections::BTreeSet;
+
 use toml_span::Span;
 
 use super::{
@@ -7,21 +9,45 @@ use super::{
     reader::Reader,
     secret::Secret,
     section::Section,
-    settings::{Config, Source},
+    settings::{ClientPosts, Config, Source},
 };
 use crate::{
     names::is_file_safe,
     sign::{Scheme, Schemes},
 };
 
-/// Reads section `[sources]` into `config`.
-pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mut Config) {
+/// Reads section `[sources]` into `config`. Returns the names with their places.
+pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mut Config) -> Vec<(String, Span)> {
+    let mut names = Vec::new();
     for (name, span, section) in root.sections(reader, "sources") {
         let source = source(reader, section, span);
         if is_file_safe(&name) {
+            names.push((name.clone(), span));
             config.sources.insert(name, source);
         } else {
             reader.problem(span, format!("a source's name must be 1 to 64 of A-Z a-z 0-9 . _ -, not {name:?}"));
+        }
+    }
+    names
+}
+
+/// Checks that no two sources share a key in Redis. `names` are the names of all sources with their places.
+pub fn check_keys(reader: &mut Reader<'_, '_>, names: &[(String, Span)], config: &Config) {
+    if config.redis.url.is_none() {
+        return;
+    }
+    let known: BTreeSet<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+    let mut reported = BTreeSet::new();
+    for (name, span) in names {
+        // The names of keys are those of node-socket-im (docs/protocol.md, Keys).
+        let other = name.strip_prefix("today_").filter(|other| known.contains(other));
+        if let Some(other) = other.filter(|_| reported.insert(name)) {
+            let key = format!("{}xin_socket_connections_{name}", config.redis.key_prefix);
+            let text = format!(
+                "sources {other:?} and {name:?} would share the key {key:?} in Redis, for the logins of one and the \
+                 sessions of the other: rename one of them"
+            );
+            reader.problem(*span, text);
         }
     }
 }
@@ -32,6 +58,8 @@ fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span)
     let sign = schemes(reader, &mut section, span);
     let mut publish_msg_verify = true;
     section.boolean(reader, "publish_msg_verify", &mut publish_msg_verify);
+    let allow_replay = section.choice(reader, "replay", &[("refuse", false), ("allow", true)]).unwrap_or(false);
+    let client_posts = section.choice(reader, "client_posts", &ClientPosts::NAMES).unwrap_or_default();
     let sign_key = match sign_key {
         Some((secret, span)) => {
             if secret.expose().is_empty() {
@@ -45,7 +73,7 @@ fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span)
         }
     };
     section.finish(reader);
-    Source { sign_key, sign, publish_msg_verify }
+    Source { sign_key, sign, publish_msg_verify, allow_replay, client_posts }
 }
 
 /// Reads `sign` of a source: a list of schemes, or a table of such lists for logins, notifications and emitted events.

@@ -28,6 +28,7 @@ pub use self::{
     redis::{Redis, RedisUrl},
     secret::Secret,
     settings::{
-        Config, DEMO_KEYS, Hooks, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES, MessageLog, SocketIo, Source, WebSocket,
+        ClientPosts, Config, DEMO_KEYS, Hooks, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES, MessageLog, SocketIo, Source,
+        WebSocket,
     },
 };

@@ -62,6 +62,28 @@ pub struct Source {
     pub sign: Schemes,
     /// Whether messages that backends publish on the Redis channel must be signed.
     pub publish_msg_verify: bool,
+    /// Whether an hmac-sha256 signature of a notification or an emitted event may be used again.
+    pub allow_replay: bool,
+    /// The rooms that clients may post to.
+    pub client_posts: ClientPosts,
+}
+
+/// The rooms that clients of a source may post to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientPosts {
+    /// All rooms of the source.
+    #[default]
+    Any,
+    /// The rooms that the client is in.
+    Joined,
+    /// None: only backends send messages.
+    None,
+}
+
+impl ClientPosts {
+    /// All values with their names in the file.
+    pub const NAMES: [(&'static str, ClientPosts); 3] =
+        [("any", ClientPosts::Any), ("joined", ClientPosts::Joined), ("none", ClientPosts::None)];
 }
 
 /// Section `[websocket]`: plain WebSocket clients.
@@ -173,7 +195,14 @@ impl Config {
     pub fn demo() -> Config {
         let source = |(name, key): (&str, &str)| {
             let sign_key = Secret(key.into());
-            (name.to_owned(), Source { sign_key, sign: Schemes::all(&Scheme::ALL), publish_msg_verify: true })
+            let source = Source {
+                sign_key,
+                sign: Schemes::all(&Scheme::ALL),
+                publish_msg_verify: true,
+                allow_replay: false,
+                client_posts: ClientPosts::Any,
+            };
+            (name.to_owned(), source)
         };
         let pair = |(name, other): (&str, &str)| {
             let pairing = Some(other.to_owned());

@@ -8,7 +8,7 @@ use crate::{
     hub::Hub,
     json::quote,
     key::{ClientKey, SessionKey},
-    message::Form,
+    message::{Form, client_event::is_list_too_deep},
     socketio::Kind,
     state::Refusal,
 };
@@ -75,9 +75,14 @@ pub fn answer_socketio(hub: &mut Hub, session: SessionKey, id: Option<&str>, ans
     }
 }
 
-/// Handles a session's acknowledgement `id` of an event: forwards it to the sender, unless it is late or another
-/// session has acknowledged the event.
+/// Handles a session's acknowledgement `id` of an event: forwards it to the sender, unless it is late, is nested too
+/// deeply, or another session has acknowledged the event.
 pub fn handle_ack(hub: &mut Hub, key: SessionKey, id: &str, list: &str, attachments: &[Vec<u8>]) {
+    if is_list_too_deep(list) {
+        // Other relays would drop it. The sender gets `nobody answered!`.
+        hub.state.stats.client_messages_refused += 1;
+        return;
+    }
     let pending = id.parse().ok().and_then(|number| hub.acks.resolve(number, key));
     if let Some(pending) = pending {
         forward_ack(hub, pending.requester, list, attachments);

@@ -67,7 +67,8 @@ fn execute(hub: &mut Hub, command: Command<'_>, now: Now) {
 
 fn publish(hub: &mut Hub, message: &IncomingMessage<'_>) {
     let id = message.id.unwrap_or_else(|| hub.state.next_id());
-    hub.publish_here(Origin::Cluster, message.tenant, &message.rooms(), message.data(), &message.filename, id);
+    let origin = Origin::Cluster { from_client: message.from_client };
+    hub.publish_here(origin, message.tenant, &message.rooms(), message.data(), &message.filename, id);
 }
 
 /// Emits an event to sessions of this relay, and reports their number if the other relay wants a report.

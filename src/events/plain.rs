@@ -54,6 +54,10 @@ fn post_text(hub: &mut Hub, client: ClientKey, key: SessionKey, data: Data<'_>, 
     let Some(session) = hub.state.sessions.get(key) else { return };
     let (tenant, rooms) = (session.tenant, hub.state.room_names(session));
     let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
+    if hub.state.check_post(session, &rooms).is_err() {
+        hub.state.stats.client_messages_refused += 1;
+        return hub.state.close(client, Close::POSTS_OFF);
+    }
     if check_copies(hub, client, data, rooms.len(), now).is_err() {
         hub.state.stats.client_messages_refused += 1;
         return hub.state.close(client, Close::RATE);

@@ -3,6 +3,7 @@
 use crate::{
     clock::Now,
     hub::{Hub, publish::Origin},
+    json::{MAX_DEPTH, is_deeper},
     key::{ClientKey, SessionKey},
     message::Data,
     names::{RoomId, Rooms},
@@ -10,20 +11,25 @@ use crate::{
     state::Refusal,
 };
 
-/// Handles `postMsg`: publishes to the rooms in `list` of the session's source. The session need not be a member.
-/// Returns the `data` of the acknowledgement.
+/// Handles `postMsg`: publishes to the rooms in `list` of the session's source. Whether the session must be a member is a
+/// setting of the source. Returns the `data` of the acknowledgement.
 pub fn post_data(hub: &mut Hub, key: SessionKey, data: Data<'_>, list: &str, now: Now) -> Result<String, Refusal> {
-    if let Data::Json("null" | "\"\"") | Data::Mixed { json: "null" | "\"\"", .. } = data {
-        return Err(Refusal::DataMissing);
+    match data {
+        Data::Json("null" | "\"\"") | Data::Mixed { json: "null" | "\"\"", .. } => return Err(Refusal::DataMissing),
+        Data::Json(json) | Data::Mixed { json, .. } if is_deeper(json, MAX_DEPTH) => {
+            return Err(Refusal::TooDeep("data"));
+        }
+        _ => {}
     }
     let limits = &hub.config().limits;
     let rooms = Rooms::parse(list, limits.room_id as usize, limits.rooms_per_session as usize)
         .map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?;
     let session = hub.state.sessions.get(key).ok_or(Refusal::SourceUnknown)?;
     let (client, tenant) = (session.client, session.tenant);
-    check_copies(hub, client, data, rooms.iter().len(), now)?;
-    let rooms: Vec<&str> = rooms.iter().map(RoomId::as_str).collect();
-    let id = hub.publish_from(Origin::Session(key), tenant, &rooms, data, "");
+    let names: Vec<&str> = rooms.iter().map(RoomId::as_str).collect();
+    hub.state.check_post(session, &names)?;
+    check_copies(hub, client, data, names.len(), now)?;
+    let id = hub.publish_from(Origin::Session(key), tenant, &names, data, "");
     hub.state.stats.posted += 1;
     Ok(format!("{{\"id\":\"{id}\"}}"))
 }
@@ -63,8 +69,8 @@ pub fn change_rooms(
     let tenant = session.tenant;
     let source = hub.state.tenants[tenant.index()].name.clone();
     let subject = Subject::Connect { source: &source, userid: session.identity.userid(), room_ids: list };
-    if !unsigned && !hub.state.verify(tenant, &subject, signature, now) {
-        return Err(Refusal::ConnectSignWrong);
+    if !unsigned {
+        hub.state.verify(tenant, &subject, signature, now)?;
     }
     let max = hub.config().limits.rooms_per_session as usize;
     let table = hub.state.tenants[tenant.index()].table(session.namespace);

@@ -28,6 +28,9 @@ pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>
             "user_login" => return user_login(hub, key, client_event),
             "check_app_status" => return check_status(hub, key, other, client_event),
             name if config.forward.iter().any(|forward| forward == name) => {
+                if client_event.is_too_deep() {
+                    return answer_event(hub, key, client_event.ack, Err(Refusal::TooDeep("args")));
+                }
                 return send_to_user(hub, key, other, &client_event.forward(name), Some(&Ack::Peer), client_event, now);
             }
             _ => {}
@@ -41,6 +44,9 @@ pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>
         }
         return;
     };
+    if client_event.is_too_deep() {
+        return answer_event(hub, key, client_event.ack, Err(Refusal::TooDeep("args")));
+    }
     hub.state.stats.events += 1;
     let name = rule.rename.as_deref().unwrap_or(client_event.name);
     let event = Event { volatile: rule.volatile, ..client_event.forward(name) };

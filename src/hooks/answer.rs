@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     json::{Object, all_fields, array_items, scalar},
+    message::client_event::is_list_too_deep,
     names::is_reserved,
 };
 
@@ -207,7 +208,11 @@ fn text_or_number(name: &'static str, value: &RawValue, expected: &'static str) 
 /// A JSON array, as text.
 fn array<'a>(name: &'static str, value: &'a RawValue) -> Result<&'a str, AnswerError> {
     let parsed = serde_json::from_str::<Vec<&RawValue>>(value.get());
-    parsed.map(|_| value.get()).map_err(|_| AnswerError::Field { name, expected: "a list" })
+    parsed.map_err(|_| AnswerError::Field { name, expected: "a list" })?;
+    match is_list_too_deep(value.get()) {
+        true => Err(AnswerError::Field { name, expected: "a list of values that are nested at most 100 levels deep" }),
+        false => Ok(value.get()),
+    }
 }
 
 /// An object or a list of objects.
@@ -290,6 +295,10 @@ mod tests {
         ] {
             assert_eq!(parse(wrong).unwrap_err().to_string(), why, "{wrong}");
         }
+        let nested = |depth: usize| format!("{{\"ack\":[{}{}]}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse(&nested(100)).is_ok());
+        let why = "ack must be a list of values that are nested at most 100 levels deep";
+        assert_eq!(parse(&nested(101)).unwrap_err().to_string(), why);
         assert_eq!(Answer::parse(b"\xff"), Err(AnswerError::NotUtf8));
     }
 

@@ -169,9 +169,7 @@ impl Hub {
         let rooms = self.login_rooms(login.room_ids)?;
         let tenant = self.state.tenant(login.source)?;
         let subject = Subject::Connect { source: login.source, userid: login.userid, room_ids: login.room_ids };
-        if !self.state.verify(tenant, &subject, &login.signature, now) {
-            return Err(Refusal::ConnectSignWrong);
-        }
+        self.state.verify(tenant, &subject, &login.signature, now)?;
         Ok((tenant, Some(rooms)))
     }
 

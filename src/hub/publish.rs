@@ -22,7 +22,18 @@ pub enum Origin {
     /// This relay: a session with `watch_quit` has ended.
     Relay,
     /// Redis: another relay, a node-socket-im server, or a backend that publishes to Redis.
-    Cluster,
+    Cluster {
+        /// Whether a client posted it there.
+        from_client: bool,
+    },
+}
+
+impl Origin {
+    /// Whether a client chose the message, or at least a part of it, as with `user_quit`. Receivers are told so; only what
+    /// backends send is without that mark.
+    fn is_client(self) -> bool {
+        !matches!(self, Origin::Backend | Origin::Cluster { from_client: false })
+    }
 }
 
 impl Hub {
@@ -48,7 +59,8 @@ impl Hub {
         if matches!(origin, Origin::Backend | Origin::Session(_)) {
             self.cluster.count_message();
         }
-        let filename = (origin == Origin::Backend).then_some(filename);
+        // Other relays recognize a client's message by the missing file name.
+        let filename = (!origin.is_client()).then_some(filename);
         self.cluster.publish_message(&mut self.state, (tenant, rooms), data, filename, id);
         id
     }
@@ -65,7 +77,7 @@ impl Hub {
         id: MessageId,
     ) {
         for (part, room) in rooms.iter().enumerate() {
-            self.state.deliver(tenant, room, data, filename, id.part(part));
+            self.state.deliver(tenant, room, data, (filename, origin.is_client()), id.part(part));
         }
         if !self.log.is_on() {
             return;

@@ -1,10 +1,9 @@
 //! The nesting of JSON.
 
-/// Whether `text` is nested more than 128 levels deep. serde_json fails at that depth, and some parsers of clients not
-/// much deeper (Python's at 1000).
-pub fn is_too_deep(text: &str) -> bool {
-    // Nearly all input has fewer brackets than that.
-    if text.bytes().map(|byte| u32::from(byte | 0x20 == b'{')).sum::<u32>() <= MAX_DEPTH {
+/// Whether the JSON `text` is nested more than `most` levels deep.
+pub fn is_deeper(text: &str, most: u32) -> bool {
+    // A level needs two brackets, and nearly all input has fewer.
+    if text.len() <= 2 * most as usize || text.bytes().map(|byte| u32::from(byte | 0x20 == b'{')).sum::<u32>() <= most {
         return false;
     }
     let (mut depth, mut quoted, mut escaped) = (0u32, false, false);
@@ -15,7 +14,7 @@ pub fn is_too_deep(text: &str) -> bool {
             b'"' => quoted = !quoted,
             b'{' | b'[' if !quoted => {
                 depth += 1;
-                if depth > MAX_DEPTH {
+                if depth > most {
                     return true;
                 }
             }
@@ -26,8 +25,15 @@ pub fn is_too_deep(text: &str) -> bool {
     false
 }
 
-/// Most levels of arrays and objects.
-const MAX_DEPTH: u32 = 128;
+/// Most levels of arrays and objects in data, and in each argument of an event.
+///
+/// What one relay accepts all must accept, or a message would reach only some members. Other relays get data with up to
+/// two levels around it and accept [`MAX_PUBLICATION_DEPTH`]; backends get an event with two levels around each argument.
+pub const MAX_DEPTH: u32 = 100;
+
+/// Most levels of a publication on Redis. serde_json fails at that depth, and some parsers of clients not much deeper
+/// (Python's at 1000).
+pub const MAX_PUBLICATION_DEPTH: u32 = 128;
 
 #[cfg(test)]
 mod tests {
@@ -36,9 +42,11 @@ mod tests {
     #[test]
     fn depth() {
         let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(!is_too_deep(&nested(128)) && is_too_deep(&nested(129)));
-        assert!(!is_too_deep(&format!("\"{}\"", "[".repeat(500))));
-        assert!(!is_too_deep(&format!("\"\\\"{}\"", "[".repeat(500))));
-        assert!(!is_too_deep(&"[],".repeat(500)));
+        for most in [100, 128] {
+            assert!(!is_deeper(&nested(most), most as u32) && is_deeper(&nested(most + 1), most as u32));
+            assert!(!is_deeper(&format!("\"{}\"", "[".repeat(500)), most as u32));
+            assert!(!is_deeper(&format!("\"\\\"{}\"", "[".repeat(500)), most as u32));
+            assert!(!is_deeper(&"[],".repeat(500), most as u32));
+        }
     }
 }

@@ -7,7 +7,7 @@ pub mod raw;
 pub mod text;
 
 pub use self::{
-    depth::is_too_deep,
+    depth::{MAX_DEPTH, MAX_PUBLICATION_DEPTH, is_deeper},
     object::ObjectWriter,
     raw::{Object, all_fields, array_items, comma_list, scalar},
     text::{quote, to_text, write_string, write_strings},

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::event::Event;
-use crate::json::{Object, array_items, scalar};
+use crate::json::{MAX_DEPTH, Object, array_items, is_deeper, scalar};
 
 /// An event from a client, for the rules of its namespace.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,11 @@ impl<'a> ClientEvent<'a> {
         array_items(self.list)
     }
 
+    /// Whether an argument is nested more deeply than other relays accept.
+    pub fn is_too_deep(&self) -> bool {
+        is_list_too_deep(self.list)
+    }
+
     /// The event to forward under `name`, with its arguments verbatim.
     pub fn forward(&self, name: &'a str) -> Event<'a> {
         Event { attachments: self.attachments, ..Event::new(name, self.args()) }
@@ -39,4 +44,9 @@ impl<'a> ClientEvent<'a> {
         let fields: Object<'_> = serde_json::from_str(object).unwrap_or_default();
         fields.get(name).map_or_else(String::new, |value| scalar(value).into_owned())
     }
+}
+
+/// Whether an argument in `list`, a JSON array, is nested more deeply than other relays accept.
+pub fn is_list_too_deep(list: &str) -> bool {
+    is_deeper(list, MAX_DEPTH + 1)
 }

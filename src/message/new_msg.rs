@@ -34,6 +34,8 @@ pub struct Message<'a> {
     pub id: MessageId,
     /// The message log file that the backend named, or an empty string.
     pub filename: &'a str,
+    /// Whether a client posted it.
+    pub from_client: bool,
     /// The name of the namespace.
     pub namespace: &'a str,
 }
@@ -71,7 +73,7 @@ impl Message<'_> {
                 write_string(out, room);
                 out.extend_from_slice(b",\"id\":\"");
                 id.write(out);
-                out.extend_from_slice(b"\"}");
+                out.extend_from_slice(self.end());
             }
             Form::Text => match (data.only_bytes(), data) {
                 (Some(bytes), _) => out.extend_from_slice(bytes),
@@ -99,9 +101,15 @@ impl Message<'_> {
                 }
                 out.extend_from_slice(b",\"id\":\"");
                 id.write(out);
-                out.extend_from_slice(b"\"}]");
+                out.extend_from_slice(self.end());
+                out.push(b']');
             }
         }
+    }
+
+    /// The end of the object: the quotation mark of the id, and whether the message comes from a client.
+    fn end(&self) -> &'static [u8] {
+        if self.from_client { b"\",\"from_client\":true}" } else { b"\"}" }
     }
 }
 
@@ -118,9 +126,29 @@ mod tests {
 
     fn packet(data: Data<'_>, form: Form) -> String {
         let mut out = Vec::new();
-        Message { source: "de\"mo", room: "r\n", data, id: MessageId::first(0, 0), filename: "", namespace: "/" }
-            .encode(form, &mut out);
+        message(data).encode(form, &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    fn message(data: Data<'_>) -> Message<'_> {
+        let id = MessageId::first(0, 0);
+        Message { source: "de\"mo", room: "r\n", data, id, filename: "", from_client: false, namespace: "/" }
+    }
+
+    #[test]
+    fn a_client_s_message_says_so() {
+        // The data cannot say otherwise: it is a field of its own.
+        let posted = Message { from_client: true, ..message(Data::Json("{\"from_client\":false}")) };
+        for (form, end) in [
+            (Form::Json, ",\"id\":\"00000000000000000\",\"from_client\":true}"),
+            (Form::SocketIo3, ",\"id\":\"00000000000000000\",\"from_client\":true}]"),
+            (Form::SocketIo4, ",\"id\":\"00000000000000000\",\"from_client\":true}]"),
+            (Form::Text, "{\"from_client\":false}"),
+        ] {
+            let mut out = Vec::new();
+            posted.encode(form, &mut out);
+            assert!(out.ends_with(end.as_bytes()), "{form:?}: {}", String::from_utf8_lossy(&out));
+        }
     }
 
     #[test]

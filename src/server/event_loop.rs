@@ -258,7 +258,6 @@ impl Server {
     fn dispatch(&mut self, event: &Event) {
         match event.token() {
             Token(tokens::SIGNALS) => self.handle_signals(),
-            // A resolved name wakes the loop as well. Nothing to do for it here: every turn checks.
             Token(tokens::WAKER) => {
                 self.handle_log_results();
                 self.handle_reload();

@@ -22,12 +22,19 @@ pub type Receiver = (ClientKey, NamespaceId, Form);
 impl State {
     /// Queues a message for the members of a room in all namespaces. A member whose unsent bytes have grown
     /// by more than `limits.unsent` since it fell behind is closed as a slow consumer; the others are not affected.
-    pub fn deliver(&mut self, tenant: TenantId, room: &str, data: Data<'_>, filename: &str, id: MessageId) {
+    pub fn deliver(
+        &mut self,
+        tenant: TenantId,
+        room: &str,
+        data: Data<'_>,
+        (filename, from_client): (&str, bool),
+        id: MessageId,
+    ) {
         self.stats.published += 1;
         let Tenant { name, rooms, .. } = &mut self.tenants[tenant.index()];
         for (table, namespace) in rooms.iter_mut().zip(&self.namespaces) {
             let Some(index) = table.find(room) else { continue };
-            let message = Message { source: name, room, data, id, filename, namespace: &namespace.name };
+            let message = Message { source: name, room, data, id, filename, from_client, namespace: &namespace.name };
             let Room { members, batches, .. } = table.room_mut(index);
             let limit = self.config.limits.unsent as usize;
             // The frame of each form; empty until the first member with that form. The form and frame of the previous
@@ -274,7 +281,7 @@ mod tests {
 
     fn deliver(state: &mut State, data: &str) {
         let (tenant, id) = (state.tenant("one").unwrap(), state.next_id());
-        state.deliver(tenant, "room", Data::Json(data), "", id);
+        state.deliver(tenant, "room", Data::Json(data), ("", false), id);
     }
 
     /// Ends a turn without a flush.

@@ -104,7 +104,7 @@ mod tests {
 
     fn deliver(state: &mut State, room: &str, data: &str) {
         let (tenant, id) = (state.tenant("one").unwrap(), state.next_id());
-        state.deliver(tenant, room, Data::Json(data), "", id);
+        state.deliver(tenant, room, Data::Json(data), ("", false), id);
     }
 
     #[test]

@@ -4,11 +4,13 @@ use std::{collections::HashSet, rc::Rc};
 
 use super::{
     record::RecordState,
+    refusal::Refusal,
     registry::State,
     room::{Member, RoomIndex},
     session::{Membership, Session},
 };
 use crate::{
+    config::ClientPosts,
     key::SessionKey,
     names::{RoomId, Rooms},
 };
@@ -18,6 +20,24 @@ impl State {
     pub fn room_names(&self, session: &Session) -> Vec<Rc<str>> {
         let Some(table) = self.tenants[session.tenant.index()].table(session.namespace) else { return Vec::new() };
         session.rooms.iter().map(|membership| table.room(membership.room).id.clone()).collect()
+    }
+
+    /// Whether a session may post to rooms of its source (`client_posts`). `rooms` are valid names.
+    pub fn check_post(&self, session: &Session, rooms: &[&str]) -> Result<(), Refusal> {
+        let tenant = &self.tenants[session.tenant.index()];
+        match tenant.source.as_ref().map_or(ClientPosts::Any, |source| source.client_posts) {
+            ClientPosts::Any => Ok(()),
+            ClientPosts::None => Err(Refusal::PostsOff),
+            ClientPosts::Joined => {
+                let table = tenant.table(session.namespace);
+                // Sorted, because a session and a message may have thousands of rooms.
+                let mut joined: Vec<_> = session.rooms.iter().map(|membership| membership.room).collect();
+                joined.sort_unstable();
+                let find = |room: &str| table.and_then(|table| table.find(room));
+                let is_in = |room: &&str| find(room).is_some_and(|room| joined.binary_search(&room).is_ok());
+                if rooms.iter().all(is_in) { Ok(()) } else { Err(Refusal::NotMember) }
+            }
+        }
     }
 
     /// Adds a session to a room. Does nothing if it is a member already.

@@ -23,10 +23,12 @@ pub mod record;
 pub mod refusal;
 pub mod registry;
 pub mod reload;
+pub mod replay;
 pub mod replies;
 pub mod room;
 pub mod session;
 pub mod sid;
+pub mod signature;
 pub mod socket;
 pub mod stats;
 pub mod strangers;
@@ -45,6 +47,7 @@ pub use self::{
     registry::State,
     reload::{Reloaded, TooManySources},
     session::Session,
+    signature::Verified,
     stats::Stats,
     tenant::TenantId,
 };

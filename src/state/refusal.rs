@@ -3,7 +3,7 @@
 use core::{error, fmt};
 use std::borrow::Cow;
 
-use crate::names::NameError;
+use crate::{json::MAX_DEPTH, names::NameError};
 
 /// The reason why a login, a notification or a client's event is refused (docs/protocol.md, Logins, Notifications, and
 /// Namespaces and rules).
@@ -15,6 +15,8 @@ pub enum Refusal {
     BackendDown,
     /// A binary frame from a client with `format=json`.
     BinaryNotJson,
+    /// A field has a control character, which would blur what its signature covers.
+    ControlCharacter(&'static str),
     /// A login, join or leave without a signature.
     ConnectSignMissing,
     /// The backend refuses a login and says no reason.
@@ -33,6 +35,8 @@ pub enum Refusal {
     FilenameUnsafe,
     /// The namespace is not configured.
     NamespaceUnknown,
+    /// A client posts to a room that it is not in, which `client_posts` of its source does not allow.
+    NotMember,
     /// No receiver acknowledged the event in time.
     NoAnswer,
     /// The user has no session.
@@ -45,8 +49,12 @@ pub enum Refusal {
     NotifySignWrong,
     /// The message is large, and `limits.memory` is reached.
     NoMemory,
+    /// A client posts, which `client_posts` of its source does not allow.
+    PostsOff,
     /// The client exceeds `limits.message_rate` or `limits.delivery_rate`.
     RateExceeded,
+    /// A notification or an emitted event whose signature has been used before.
+    Replayed,
     /// A message without a room.
     RoomMissing,
     /// A room id is longer than this many bytes.
@@ -59,6 +67,8 @@ pub enum Refusal {
     SourceMissing,
     /// The source is not configured.
     SourceUnknown,
+    /// A field has JSON that is nested too deeply.
+    TooDeep(&'static str),
     /// No rule handles the event, or the backend is not called for events.
     UnknownEvent,
 }
@@ -70,6 +80,7 @@ impl Refusal {
             Refusal::BackendBusy => "the backend is busy!",
             Refusal::BackendDown => "the backend does not answer!",
             Refusal::BinaryNotJson => "binary messages need format=text!",
+            Refusal::ControlCharacter(name) => return format!("{name} can not have control characters!").into(),
             Refusal::ConnectSignMissing => "cilent connect sign can not be null!",
             Refusal::ConnectSignWrong => "sign verify failed!",
             Refusal::DataMissing => "data can not be null!",
@@ -81,16 +92,22 @@ impl Refusal {
             Refusal::NoMemory => "relay is short of memory!",
             Refusal::NotAllowed => "not allowed!",
             Refusal::NotLoggedIn => "未登录",
+            Refusal::NotMember => "only members of a room can post to it!",
             Refusal::NotJson => "message must be a JSON object!",
             Refusal::NotifySignMissing => "sign can not be null!",
             Refusal::NotifySignWrong => "api notify sign verify failed!",
+            Refusal::PostsOff => "clients of this source can not post!",
             Refusal::RateExceeded => "message rate limit exceeded!",
+            Refusal::Replayed => "sign was used before!",
             Refusal::RoomMissing => "room_id can not be null!",
             Refusal::RoomTooLong(max) => return format!("room_id can not be longer than {max} bytes!").into(),
             Refusal::RoomsMissing => "room_ids can not be null!",
             Refusal::RoomsTooMany(max) => return format!("more than {max} rooms!").into(),
             Refusal::SourceMissing => "source can not be null!",
             Refusal::SourceUnknown => "this source can not be configured!",
+            Refusal::TooDeep(name) => {
+                return format!("{name} can not be nested more than {MAX_DEPTH} levels deep!").into();
+            }
             Refusal::TooLargeForRooms => "message is too large for so many rooms!",
             Refusal::UnknownEvent => "unknown event!",
         };
@@ -101,6 +118,7 @@ impl Refusal {
     pub fn from_name(error: NameError, missing: Refusal) -> Refusal {
         match error {
             NameError::Missing => missing,
+            NameError::Control => Refusal::ControlCharacter("room_id"),
             NameError::TooLong(max) => Refusal::RoomTooLong(max),
             NameError::TooMany(max) => Refusal::RoomsTooMany(max),
         }
@@ -128,6 +146,11 @@ mod tests {
             (Refusal::NotLoggedIn, "未登录"),
             (Refusal::NotifySignMissing, "sign can not be null!"),
             (Refusal::NotifySignWrong, "api notify sign verify failed!"),
+            (Refusal::ControlCharacter("userid"), "userid can not have control characters!"),
+            (Refusal::NotMember, "only members of a room can post to it!"),
+            (Refusal::PostsOff, "clients of this source can not post!"),
+            (Refusal::Replayed, "sign was used before!"),
+            (Refusal::TooDeep("data"), "data can not be nested more than 100 levels deep!"),
             (Refusal::RoomMissing, "room_id can not be null!"),
             (Refusal::RoomTooLong(256), "room_id can not be longer than 256 bytes!"),
             (Refusal::SourceMissing, "source can not be null!"),

@@ -12,6 +12,7 @@ use super::{
     identity::Agents,
     namespace::Namespace,
     origins::Origins,
+    replay::UsedMarks,
     session::Session,
     sid::Sids,
     stats::Stats,
@@ -25,7 +26,6 @@ use crate::{
     key::{ClientKey, SessionKey, Slots},
     memory,
     message::MessageId,
-    sign::{Policy, Signature, Subject},
 };
 
 /// The state that all features share: see [the module](super).
@@ -59,6 +59,8 @@ pub struct State {
     /// The addresses of connections and clients.
     pub origins: Origins,
     pub(super) strangers: Strangers,
+    /// Signatures of notifications and events that were used.
+    pub(super) used: UsedMarks,
     /// Counters since the start.
     pub stats: Stats,
 }
@@ -88,6 +90,7 @@ impl State {
             memory_limit: usize::MAX,
             origins: Origins::default(),
             strangers: Strangers::default(),
+            used: UsedMarks::default(),
             stats: Stats::default(),
         }
     }
@@ -95,15 +98,6 @@ impl State {
     /// The configuration.
     pub fn config(&self) -> &Rc<Config> {
         &self.config
-    }
-
-    /// Whether `signature` is a valid signature of `subject` with the tenant's key (docs/protocol.md, Signatures).
-    pub fn verify(&self, tenant: TenantId, subject: &Subject<'_>, signature: &Signature<'_>, now: Now) -> bool {
-        let Some(source) = &self.tenants[tenant.index()].source else { return false };
-        let key = source.sign_key.expose().as_bytes();
-        let (schemes, window) = (source.sign.accepted(subject), self.config.sign_window.as_secs());
-        let policy = Policy { key, schemes, window, unix: now.unix };
-        subject.verify(signature, &policy)
     }
 
     /// The number of clients, including those without a session.

@@ -42,6 +42,10 @@ counters! {
     notifies
     /// Notifications refused.
     notifies_refused
+    /// Notifications and emitted events refused because their signature had been used before.
+    signatures_replayed
+    /// Used signatures that were forgotten before their time, because there were too many.
+    signatures_forgotten
     /// Messages and events from clients.
     client_messages
     /// Messages and events from clients that were refused.

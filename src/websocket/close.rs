@@ -23,6 +23,8 @@ impl Close {
     /// The client exceeded `limits.message_rate`, or with `format=text` sent a message that is too large for so many
     /// rooms.
     pub const RATE: Close = Close { code: 1008, reason: "message rate limit exceeded!" };
+    /// A client with `format=text` sent a message, which `client_posts` of its source does not allow.
+    pub const POSTS_OFF: Close = Close { code: 1008, reason: "clients of this source can not post!" };
     /// An operator or the backend disconnected the client.
     pub const OPERATOR: Close = Close { code: 1008, reason: "disconnected by the operator" };
     /// The source or the namespace was removed from the configuration.

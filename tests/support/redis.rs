@@ -162,7 +162,7 @@ pub fn wait_linked(relay: &Relay) {
 
 /// Waits until a relay knows of `count` other relays.
 pub fn wait_siblings(relay: &Relay, count: usize) {
-    wait_for("siblings", || (relay.get("/healthz").json()["redis"]["siblings"] == count).then_some(()));
+    wait_for("siblings", || (relay.admin("/healthz").json()["redis"]["siblings"] == count).then_some(()));
 }
 
 /// A client of Redis.
