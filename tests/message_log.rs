@@ -159,15 +159,17 @@ fn log_lines_cannot_be_forged() {
     let folder = Folder::new();
     let relay = folder.relay("");
     let evil = "x\n{\"event\":\"forged\"}\r\n\u{2028}\u{85}\0\"}\\";
+    // Room ids have no control characters.
+    let room = "{\"event\":\"forged\"}\u{2028}\u{85}\"}\\";
     let mut client =
-        relay.connect_with(&[("username", evil), ("ext_info", evil), ("userid", evil), ("room_ids", evil)]);
-    relay.notify(evil, evil);
-    client.send(&json!({"data": evil, "room_ids": evil}).to_string());
+        relay.connect_with(&[("username", evil), ("ext_info", evil), ("userid", evil), ("room_ids", room)]);
+    relay.notify(room, evil);
+    client.send(&json!({"data": evil, "room_ids": room}).to_string());
     client.send(&format!("{{\"data\": [\n{}\r\n], \"room_ids\": \"room\"}}", json!(evil)));
     relay.refused(&form(&[("source", "demo"), ("room_ids", evil), ("sign", evil), ("username", evil)]));
     relay.post_form(&[("source", evil), ("room_id", evil), ("data", evil), ("sign", evil)]);
     let visit = folder.lines("client.log", 1);
-    assert_eq!([&visit[0]["username"], &visit[0]["ext_info"], &visit[0]["room_ids"]], [evil; 3]);
+    assert_eq!([&visit[0]["username"], &visit[0]["ext_info"], &visit[0]["room_ids"]], [evil, evil, room]);
     let messages = folder.lines("demo_msg.log", 3);
     assert_eq!(
         (&messages[0]["data"], &messages[1]["data"], &messages[2]["data"]),
@@ -622,9 +624,9 @@ fn long_texts_of_visits_and_refusals_are_cut() {
     assert_eq!(line["room_ids"], format!("{}…", &rooms[..512]));
 }
 
-/// What `healthz` says, without the token.
+/// What `healthz` says to operators.
 fn health(relay: &Relay) -> Value {
-    let answer = relay.get("/healthz");
+    let answer = relay.admin("/healthz");
     assert_eq!(answer.status, 200, "degraded is not dead");
     answer.json()
 }

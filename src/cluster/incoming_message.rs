@@ -237,6 +237,35 @@ mod tests {
     }
 
     #[test]
+    fn an_hmac_signature_of_a_backend_is_used_once() {
+        let mut relay = Relay::new(None, true);
+        let (ts, now) = ("1000.5", crate::clock::Now { unix: 1000, ..Default::default() });
+        relay.state.now = now;
+        let subject = Subject::Notify { source: "demo", room_id: "r", data: b"x" };
+        let sign = to_hex(&subject.hmac(testing::KEY.as_bytes(), ts));
+        let text = format!(
+            r#"{{"source":"demo","data":"x","room_id":"r","sign":"{sign}","sign_type":"hmac-sha256","ts":"{ts}"}}"#
+        );
+        assert!(!relay.decode(&text).expect("it is signed").from_client);
+        assert_eq!(relay.refused(&text), Refusal::Replayed.text());
+        let again = text.replace(&sign, &sign.to_uppercase());
+        assert_eq!(relay.refused(&again), Refusal::Replayed.text());
+    }
+
+    #[test]
+    fn only_messages_of_backends_name_a_file() {
+        let mut relay = Relay::new(None, true);
+        let signed = format!(r#"{{"source":"demo","data":"x","room_id":"r","sign":"{}"}}"#, sign("x"));
+        for (text, from_client) in [
+            (r#"{"source":"demo","data":"x","room_id":"r","filename":"","from_sys":true}"#, false),
+            (r#"{"source":"demo","data":"x","room_id":"r","from_sys":true}"#, true),
+            (&*signed, false),
+        ] {
+            assert_eq!(relay.decode(text).expect("it is accepted").from_client, from_client, "{text}");
+        }
+    }
+
+    #[test]
     fn wrong_sources_and_rooms() {
         let mut relay = Relay::new(None, true);
         let long = "x".repeat(129);
@@ -245,6 +274,7 @@ mod tests {
             (r#"{"source":"nobody","room_id":"r","from_sys":1}"#.into(), Refusal::SourceUnknown),
             (r#"{"source":"open","room_id":"r"}"#.into(), Refusal::SourceUnknown),
             (r#"{"source":"demo","from_sys":1}"#.into(), Refusal::RoomMissing),
+            (r#"{"source":"demo","room_id":["r","a\nb"],"from_sys":1}"#.into(), Refusal::ControlCharacter("room_id")),
             (format!(r#"{{"source":"demo","room_id":"{long}","from_sys":1}}"#), Refusal::RoomTooLong(128)),
         ] {
             assert_eq!(relay.refused(&text), why.text(), "{text}");
