@@ -38,8 +38,10 @@ const PROXY: &str = "relay.example.org";
 /// Longest README, in lines.
 const README_LINES: usize = 200;
 /// Commands that a `sh no_run` block may have: they build, install or take too long. All others must run.
-const NOT_RUN: [&str; 12] = [
+const NOT_RUN: [&str; 14] = [
     "CREDENTIALS_DIRECTORY=",
+    "FUZZ_SECONDS=",
+    "FUZZ_SEED=",
     "apt ",
     "cargo ",
     "git ",
