@@ -230,8 +230,14 @@ impl Turn {
     /// Begins the next turn: no client waits to be flushed. All runs become invalid.
     pub fn end(&mut self) {
         self.free_sealed();
-        self.seal();
-        self.free_sealed();
+        self.number = self.number.wrapping_add(1).max(1);
+        while let Some(number) = self.open.pop() {
+            self.clear(number);
+            if number != self.single {
+                self.free.push(number);
+            }
+        }
+        self.open.push(self.single);
         if self.batches.len() > KEPT_BATCHES {
             self.batches.truncate(KEPT_BATCHES);
             self.free.clear();
@@ -255,12 +261,16 @@ impl Turn {
     /// Frees the batches that were set aside. Their runs become invalid.
     pub fn free_sealed(&mut self) {
         while let Some(number) = self.sealed.pop() {
-            let batch = &mut self.batches[number as usize];
-            match Rc::get_mut(batch) {
-                Some(own) => own.clear(),
-                None => *batch = Rc::default(),
-            }
+            self.clear(number);
             self.free.push(number);
+        }
+    }
+
+    fn clear(&mut self, number: u32) {
+        let batch = &mut self.batches[number as usize];
+        match Rc::get_mut(batch) {
+            Some(own) => own.clear(),
+            None => *batch = Rc::default(),
         }
     }
 

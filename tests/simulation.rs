@@ -390,9 +390,6 @@ impl World {
         let count = if self.dice.roll(2) == 0 { usize::MAX } else { 1 + self.dice.roll(4) };
         self.hub.state.poll_dirty(count, &mut dirty);
         assert!(dirty.windows(2).all(|two| two[0] < two[1]), "each once, in slot order");
-        if dirty.len() > 1 && self.dice.roll(8) == 0 {
-            self.hub.state.put_back(&dirty.split_off(1));
-        }
         for key in dirty {
             let Some(client) = self.clients.values_mut().find(|client| client.key == key) else { continue };
             match client.carriage {

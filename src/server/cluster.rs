@@ -120,7 +120,7 @@ impl Server {
                             break;
                         }
                         if self.hub.state.needs_flush() {
-                            self.carry_out_fully();
+                            self.carry_out(true);
                         }
                     }
                     if role == Role::Subscriber {

@@ -331,7 +331,7 @@ impl Server {
                     let more = conn.hung_up || matches!(conn.socket, Socket::Unix(_));
                     self.handle(key, &buffer[..length]);
                     if self.hub.state.needs_flush() {
-                        self.carry_out_fully();
+                        self.carry_out(true);
                     }
                     if self.hub.state.is_short_of_memory() {
                         self.keep_memory_limit();

@@ -25,7 +25,7 @@ impl Server {
         loop {
             self.pump_hooks();
             self.answer_lookups();
-            self.carry_out();
+            self.carry_out(false);
             self.free();
             let writes = self.hub.state.is_dirty() && self.writes_left > 0;
             if !self.hub.has_work() && !writes {
@@ -35,24 +35,21 @@ impl Server {
         self.pump_cluster();
         // Look-ups that failed, for example because Redis is not connected, are answered in this turn.
         if self.answer_lookups() {
-            self.carry_out();
+            self.carry_out(false);
             self.free();
         }
     }
 
-    /// Carries out all effects, then writes to clients with queued frames, as many as the turn has writes left.
-    fn carry_out(&mut self) {
+    /// Carries out all effects, then writes to clients with queued frames: as many as the turn has writes left, or `all`, if
+    /// no more may be queued for them before.
+    pub(super) fn carry_out(&mut self, all: bool) {
         self.carry_out_effects();
-        self.flush_clients();
-        self.flush_replies();
-    }
-
-    /// Carries out all effects, then writes to all clients with queued frames: no more may be queued for them before.
-    pub(super) fn carry_out_fully(&mut self) {
-        self.carry_out_effects();
-        while self.hub.state.is_dirty() {
-            self.writes_left = WRITES_PER_TURN;
+        loop {
             self.flush_clients();
+            if !(all && self.hub.state.is_dirty()) {
+                break;
+            }
+            self.writes_left = WRITES_PER_TURN;
         }
         self.flush_replies();
     }
@@ -97,18 +94,14 @@ impl Server {
     }
 
     /// Writes to clients: to their WebSockets, or as the reply to their polls. The rest is left for the next turn once
-    /// [`WRITES_PER_TURN`] or [`BYTES_PER_TURN`] is reached, so that a large fan-out does not delay other connections.
+    /// [`WRITES_PER_TURN`] is reached, so that a large fan-out does not delay other connections. A large message counts as
+    /// [`LARGE_WRITE`] writes.
     fn flush_clients(&mut self) {
+        let cost = if self.hub.state.has_large_frames() { LARGE_WRITE } else { 1 };
         let mut flushing = core::mem::take(&mut self.flushing);
-        self.hub.state.poll_dirty(self.writes_left, &mut flushing);
-        self.writes_left -= flushing.len();
-        let mut bytes = 0;
-        for (index, client) in flushing.iter().enumerate() {
-            if bytes > BYTES_PER_TURN {
-                self.hub.state.put_back(&flushing[index..]);
-                self.writes_left = 0;
-                break;
-            }
+        self.hub.state.poll_dirty(self.writes_left.div_ceil(cost), &mut flushing);
+        self.writes_left = self.writes_left.saturating_sub(flushing.len() * cost);
+        for client in &flushing {
             let (conns, dropped) = (&mut self.conns, &mut self.dropped);
             let carrier = self.hub.state.flush(*client, |key, outbox, turn, scratch| {
                 let Some(conn) = conns.get_mut(key).filter(|conn| !conn.dropped) else {
@@ -116,7 +109,6 @@ impl Server {
                     *outbox = Outbox::default();
                     return;
                 };
-                bytes += outbox.bytes();
                 let over = match outbox.write_to(&mut conn.socket, turn, scratch) {
                     Ok(Flushed::Blocked) => {
                         conn.blocked = true;
@@ -221,7 +213,7 @@ impl Server {
     }
 }
 
-/// Bytes that are written to clients in a turn.
-const BYTES_PER_TURN: usize = 4 * 1024 * 1024;
+/// How many small writes a large one counts as: the kernel copies a megabyte in some 300 µs.
+const LARGE_WRITE: usize = 16;
 /// How long a peer may take to answer our close frame, or to read the answer to its own.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,6 +2,7 @@
 
 use super::{
     effect::Effect,
+    flush::LARGE_FRAME,
     flush_queue::Dirty,
     namespace::NamespaceId,
     registry::State,
@@ -54,6 +55,7 @@ impl State {
                     if encoded.is_empty() {
                         *encoded = encode(&message, member.form, &mut self.turn, batches);
                         needs_flush |= encoded.len() > limit / 2;
+                        self.large_frames |= encoded.len() > LARGE_FRAME;
                     }
                     (form, frame) = (Some(member.form), *encoded);
                 }
@@ -92,6 +94,7 @@ impl State {
                 let batch = self.turn.open();
                 let run = event.frames(*form, &self.namespaces[*namespace as usize].name, &mut self.turn, batch);
                 runs.push(((*namespace, *form), run));
+                self.large_frames |= run.len() > LARGE_FRAME;
                 run
             });
             self.queue_run(*client, run, dirty);
@@ -123,7 +126,9 @@ impl State {
             let run = *runs[form as usize].get_or_insert_with(|| {
                 let room = self.tenants[tenant.index()].rooms[namespace as usize].room_mut(index);
                 let batch = room.batches.of(form, &mut self.turn);
-                event.frames(form, &self.namespaces[namespace as usize].name, &mut self.turn, batch)
+                let run = event.frames(form, &self.namespaces[namespace as usize].name, &mut self.turn, batch);
+                self.large_frames |= run.len() > LARGE_FRAME;
+                run
             });
             self.queue_run(member.client, run, dirty);
             reached += 1;

@@ -38,7 +38,7 @@ impl State {
     }
 
     /// Moves up to `count` clients to flush into `into`, in slot order (which is the order of their memory). Call
-    /// [`State::flush`] or [`State::put_back`] for each of them, then [`State::end_flush`].
+    /// [`State::flush`] for each of them, then [`State::end_flush`].
     pub fn poll_dirty(&mut self, count: usize, into: &mut Vec<ClientKey>) {
         self.to_flush.poll(count, into);
         if self.to_flush.is_empty() {
@@ -49,14 +49,15 @@ impl State {
         }
     }
 
-    /// Puts clients back that were polled but not flushed. They are the first to be polled next.
-    pub fn put_back(&mut self, keys: &[ClientKey]) {
-        self.to_flush.put_back(keys);
+    /// Whether a message of more than [`LARGE_FRAME`] bytes waits.
+    pub fn has_large_frames(&self) -> bool {
+        self.large_frames
     }
 
     /// Frees the frames that no outbox refers to any more. Call it after each round of [`State::poll_dirty`].
     pub fn end_flush(&mut self) {
         if self.to_flush.is_empty() {
+            self.large_frames = false;
             return self.turn.end();
         }
         if self.turn.has_sealed() && self.to_flush.is_unsealed() {
@@ -86,6 +87,8 @@ impl State {
     }
 }
 
+/// Bytes above which a frame is large.
+pub(super) const LARGE_FRAME: usize = 16 * 1024;
 /// Bytes of frames above which the batches are sealed, so that they can be freed although clients keep waiting.
 const MAX_OPEN_BYTES: usize = 1024 * 1024;
 

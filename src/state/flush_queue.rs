@@ -92,12 +92,6 @@ impl FlushQueue {
         }
     }
 
-    /// Puts polled clients back to the front of the urgent queue.
-    pub fn put_back(&mut self, keys: &[ClientKey]) {
-        self.urgent.keys.splice(self.urgent.head..self.urgent.head, keys.iter().copied());
-        self.urgent.sealed += keys.len();
-    }
-
     /// Remembers the clients that wait now: only they refer to the batches that are sealed now.
     pub fn seal(&mut self) {
         self.urgent.sealed = self.urgent.len();
@@ -131,11 +125,10 @@ mod tests {
         queue.of(Dirty::Urgent).extend(&keys[20..]);
         queue.poll(8, &mut polled);
         assert_eq!(polled, [&keys[20..26], &keys[..2]].concat());
-        queue.put_back(&polled[7..]);
         queue.poll(8, &mut polled);
-        assert_eq!(polled, [&keys[1..2], &keys[26..], &keys[2..5]].concat());
+        assert_eq!(polled, [&keys[26..], &keys[2..6]].concat());
         queue.poll(100, &mut polled);
-        assert_eq!(polled, &keys[5..20]);
+        assert_eq!(polled, &keys[6..20]);
         assert!(queue.is_empty());
         queue.poll(100, &mut polled);
         assert!(polled.is_empty());

@@ -49,6 +49,8 @@ pub struct State {
     /// The clients with something to send.
     pub(super) to_flush: FlushQueue,
     pub(super) needs_flush: bool,
+    /// Whether a large message was queued since all clients were flushed.
+    pub(super) large_frames: bool,
     pub(crate) effects: VecDeque<Effect>,
     /// Whether [`State::mark_changed`] queues sessions. Only a cluster needs that.
     pub(super) track_changes: bool,
@@ -84,6 +86,7 @@ impl State {
             last_id: first,
             to_flush: FlushQueue::default(),
             needs_flush: false,
+            large_frames: false,
             effects: VecDeque::new(),
             track_changes: false,
             changed: VecDeque::new(),
