@@ -2,7 +2,7 @@
 //!
 //! A message never blocks the event loop: a manager that does not read must not stop relay. A message that the socket does
 //! not accept at once is dropped and counted. `READY`, `RELOADING` and `STOPPING` are kept and sent again, because the
-//! manager waits for them. The watchdog is reset again after [`RETRY`], so that it is fed as soon as the manager reads.
+//! manager waits for them. The watchdog is reset again after `RETRY`, so that it is fed as soon as the manager reads.
 
 use core::{mem, time::Duration};
 use std::{

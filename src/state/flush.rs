@@ -49,7 +49,7 @@ impl State {
         }
     }
 
-    /// Whether a message of more than [`LARGE_FRAME`] bytes waits.
+    /// Whether a message of more than 16 KiB waits.
     pub fn has_large_frames(&self) -> bool {
         self.large_frames
     }

@@ -29,8 +29,8 @@ impl State {
     }
 
     /// Makes room for a Socket.IO client in `places` places, and returns whether there is. Clients without a namespace
-    /// have a quarter of the places, at least [`MIN_SHARE`]: beyond that the oldest of them is closed. If all places are
-    /// taken, the oldest is closed if it had [`PATIENCE`] to join a namespace.
+    /// have a quarter of the places, at least 16: beyond that the oldest of them is closed. If all places are
+    /// taken, the oldest is closed if it had 5 s to join a namespace.
     pub fn make_room(&mut self, places: usize) -> bool {
         let (now, share) = (self.now.time, (places / SHARE).max(MIN_SHARE));
         let full = self.clients.len() >= places;
