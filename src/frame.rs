@@ -41,7 +41,7 @@ impl Batch {
     ///
     /// # Panics
     ///
-    /// If the batch reaches 4 GiB. Reads are limited per turn, so it cannot.
+    /// If the batch reaches 4 GiB: clients are flushed, and large messages refused for want of memory, long before.
     pub fn push(&mut self, opcode: Opcode, fill: impl FnOnce(&mut Vec<u8>)) -> (u32, u32) {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(&[0; GUESSED_HEADER]);
@@ -100,8 +100,13 @@ impl Batch {
         (begin as u32, end)
     }
 
+    /// Bytes of memory for the frames.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// A copy of the bytes from `begin` to `end` as a batch of its own.
-    fn part(&self, begin: u32, end: u32) -> Batch {
+    pub fn part(&self, begin: u32, end: u32) -> Batch {
         let ends = self.ends.iter().filter(|at| (begin + 1..=end).contains(*at)).map(|at| at - begin);
         Batch { bytes: self.slice(begin, end).into(), ends: ends.collect(), torn: !self.is_border(begin) }
     }

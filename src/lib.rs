@@ -25,8 +25,8 @@
 //!
 //! A turn is always wait, read, handle, expire, carry out, write, free. Handlers queue frames in outboxes and push
 //! [`Effect`](state::Effect)s; they do not write. At the end of the turn the server carries out the effects, writes
-//! once to each client with queued frames, then writes the HTTP replies; it does so earlier only if an outbox is more
-//! than half full. Connections are freed last, so no event of this turn can reach the next connection in a slot. The
+//! once to each client with queued frames, then writes the HTTP replies; it does so earlier only if an outbox is
+//! very full. Connections are freed last, so no event of this turn can reach the next connection in a slot. The
 //! clock is read once a turn.
 //!
 //! # From a request to the clients

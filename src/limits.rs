@@ -119,9 +119,9 @@ impl Limits {
     }
 }
 
-/// Bytes of a message, or of the body of a request, from a client that has not logged in. The bodies of signed requests
-/// are apart: they bring their signature with them.
-pub const MAX_BEFORE_LOGIN: u64 = 16 * 1024;
+/// Bytes of a message, or of the body of a request, from a client that has not logged in: enough for the logins to several
+/// namespaces in one body. The bodies of signed requests are apart: they bring their signature with them.
+pub const MAX_BEFORE_LOGIN: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

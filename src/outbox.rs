@@ -100,6 +100,17 @@ impl Segment {
         }
     }
 
+    /// Copies what is left of a batch that nobody else needs, if that is less than half of it.
+    fn shrink(&mut self) {
+        if let Segment::Kept { batch, begin, end } = self
+            && Rc::strong_count(batch) == 1
+            && ((*end - *begin) as usize) < batch.memory() / 2
+        {
+            *batch = Rc::new(batch.part(*begin, *end));
+            (*begin, *end) = (0, *end - *begin);
+        }
+    }
+
     fn parts<'a>(&'a mut self, turn: &'a Turn) -> (&'a Batch, &'a mut u32, &'a mut u32) {
         match self {
             Segment::Run(run) => (turn.batch(*run), &mut run.begin, &mut run.end),
@@ -257,6 +268,7 @@ impl Outbox {
             let length = (*end - *begin) as usize;
             if written < length {
                 *begin += written as u32;
+                front.shrink();
                 return;
             }
             written -= length;

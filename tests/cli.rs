@@ -259,6 +259,10 @@ fn check_refuses_endless_files_and_warns_about_weak_ones() {
         }
     }
     fs::remove_file(fifo).unwrap();
+    // A directory that everybody may enter: the modes of files in others do not matter.
+    let folder = temp_file("modes");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     let demo = format!("listen = [\"0.0.0.0:1\"]\n[sources.demo]\nsign_key = \"{KEY}\"\n");
     let good = "0123456789abcdef";
     for (body, mode, warnings) in [
@@ -269,7 +273,8 @@ fn check_refuses_endless_files_and_warns_about_weak_ones() {
         ("[sources.a]\nsign_key = \"k\"\n[sources.b]\nsign_key = \"k\"\n".into(), 0o600, &["fewer than 16", "one key"]),
         (String::new(), 0o600, &["nobody can connect"]),
     ] {
-        let file = write("relay.toml", &body);
+        let file = folder.join("relay.toml");
+        fs::write(&file, &body).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         let run = run(&["check", "--config", text(&file)]);
         assert_eq!((run.code, run.err.lines().count()), (0, warnings.len()), "{body}: {}", run.err);
@@ -280,6 +285,7 @@ fn check_refuses_endless_files_and_warns_about_weak_ones() {
             run.err
         );
     }
+    fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

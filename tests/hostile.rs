@@ -311,7 +311,7 @@ fn incomplete_bodies_have_a_budget() {
     assert!(text.starts_with("HTTP/1.1 400 ") || text.starts_with("HTTP/1.1 200 "), "{text}");
 }
 
-/// Before a login a client has 16 KiB for a message, whatever the limits are.
+/// Before a login a client has 64 KiB for a message, whatever the limits are.
 #[test]
 fn strangers_have_little_memory() {
     let relay = Relay::start("");
@@ -326,7 +326,7 @@ fn strangers_have_little_memory() {
     let (poll, _) = Polling::open(&relay, "EIO=4");
     assert_eq!(poll.try_post(&[b'4'; 100_000], &[]).status, 413);
     let (mut socket, _) = websocket(&relay, "EIO=4");
-    socket.send(&format!("4{}", "0".repeat(20_000)));
+    socket.send(&format!("4{}", "0".repeat(70_000)));
     assert_eq!(socket.close_code(), 1009);
 }
 

@@ -27,6 +27,15 @@ pub enum Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
+    /// Bytes of its data.
+    pub fn size(&self) -> usize {
+        match self {
+            Packet::Open(text) | Packet::Ping(text) | Packet::Pong(text) | Packet::Text(text) => text.len(),
+            Packet::Binary(bytes) => bytes.len(),
+            Packet::Close | Packet::Upgrade | Packet::Noop => 0,
+        }
+    }
+
     /// Parses a packet that was sent as text. Fails if its type is unknown.
     pub fn from_text(text: &'a str) -> Result<Packet<'a>, Error> {
         let data = text.get(1..).unwrap_or_default();

@@ -110,7 +110,7 @@ pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, no
     }
     let mut outcome = Ok(());
     let decoded = payload::decode(body, revision, binary, &mut |packet| {
-        outcome = charged(hub, key, body.len(), now, |hub| handle_packet(hub, key, &packet, now));
+        outcome = charged(hub, key, packet.size(), now, |hub| handle_packet(hub, key, &packet, now));
         let ending = hub.state.clients.get(key).is_none_or(|client| client.ending);
         if outcome.is_err() || ending {
             core::ops::ControlFlow::Break(())
@@ -163,6 +163,7 @@ pub fn handle_packet(hub: &mut Hub, key: ClientKey, packet: &Packet<'_>, now: No
 /// Handles the text of a Socket.IO packet. A packet with attachments is kept until they have arrived.
 fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<(), Violation> {
     let (limits, timing) = (hub.config().limits.clone(), hub.state.timing());
+    let most = [false, true].map(|logged_in| hub.state.max_unfinished(logged_in));
     let Some(socket) = hub.state.socket_mut(key) else { return Ok(()) };
     if socket.assembly.is_some() {
         return Err(Violation::AttachmentsMissing);
@@ -179,7 +180,7 @@ fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<()
     }
     let connected = socket.engine.is_connected();
     let mut assembly = Assembly { packet: text.into(), wanted: packet.attachments, ..Assembly::default() };
-    grow(&mut assembly, text.len(), connected, &limits)?;
+    grow(&mut assembly, text.len(), connected, &limits, most)?;
     socket.assembly = Some(assembly.into());
     if connected {
         socket.engine.set_state(true, true, &timing, now.time);
@@ -191,10 +192,11 @@ fn handle_text(hub: &mut Hub, key: ClientKey, text: &str, now: Now) -> Result<()
 /// Handles an attachment. The last one completes the packet.
 fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> Result<(), Violation> {
     let (limits, timing) = (hub.config().limits.clone(), hub.state.timing());
+    let most = [false, true].map(|logged_in| hub.state.max_unfinished(logged_in));
     let Some(socket) = hub.state.socket_mut(key) else { return Ok(()) };
     let connected = socket.engine.is_connected();
     let assembly = socket.assembly.as_mut().ok_or(Violation::StrayAttachment)?;
-    grow(assembly, bytes.len(), connected, &limits)?;
+    grow(assembly, bytes.len(), connected, &limits, most)?;
     assembly.attachments.push(bytes.into());
     if assembly.attachments.len() < assembly.wanted {
         return Ok(());
@@ -208,15 +210,21 @@ fn handle_attachment(hub: &mut Hub, key: ClientKey, bytes: &[u8], now: Now) -> R
 }
 
 /// Counts `bytes` more of an incomplete packet. Fails if the packet becomes too large, or if there is too much incomplete
-/// input in all.
-fn grow(assembly: &mut Assembly, bytes: usize, logged_in: bool, limits: &Limits) -> Result<(), Violation> {
+/// input in all: more than `most`, before a login and after it.
+fn grow(
+    assembly: &mut Assembly,
+    bytes: usize,
+    logged_in: bool,
+    limits: &Limits,
+    most: [usize; 2],
+) -> Result<(), Violation> {
     assembly.size += bytes;
     assembly.charge.set(assembly.size);
     let max_size = if logged_in { limits.message } else { limits.message.min(MAX_BEFORE_LOGIN) };
     if assembly.size as u64 > max_size {
         return Err(Error::TooLarge.into());
     }
-    if memory::unfinished() > limits.max_unfinished(logged_in) {
+    if memory::unfinished() > most[usize::from(logged_in)] {
         return Err(Violation::Unfinished);
     }
     Ok(())

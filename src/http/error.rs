@@ -9,7 +9,7 @@ pub enum Error {
     BadRequest(Syntax),
     /// 413: the body has more than `limits.body` bytes.
     BodyTooLarge,
-    /// 413: a request that does not need a large body, or whose client has not logged in, has one of more than 16 KiB.
+    /// 413: a request that does not need a large body, or whose client has not logged in, has one of more than 64 KiB.
     BodyUnexpected,
     /// 417: `Expect` has a value other than `100-continue` (RFC 9110 section 10.1.1).
     ExpectationFailed,
@@ -97,7 +97,7 @@ impl fmt::Display for Error {
         f.write_str(match self {
             Error::BadRequest(syntax) => return fmt::Display::fmt(syntax, f),
             Error::BodyTooLarge => "the body is larger than limits.body allows",
-            Error::BodyUnexpected => "the body is larger than 16384 bytes, which this request may not have",
+            Error::BodyUnexpected => "the body is larger than 65536 bytes, which this request may not have",
             Error::ExpectationFailed => "Expect must be 100-continue",
             Error::HeadTooLarge => {
                 "the request's head is larger than limits.request_head or limits.request_headers allows"

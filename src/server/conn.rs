@@ -15,7 +15,6 @@ use crate::{
     clock::Time,
     http::{Exchange, exchange::Parked},
     key::{ClientKey, OriginKey},
-    limits::MAX_BEFORE_LOGIN,
     outbox::Flushed,
     websocket::peer::Peer,
 };
@@ -165,9 +164,9 @@ impl Conn {
     /// Bytes to read at once. Whoever has not logged in gets a small buffer: input that must wait is kept.
     pub fn read_size(&self) -> usize {
         match &self.state {
-            State::Http(exchange) if !exchange.is_in_body() => MAX_BEFORE_LOGIN as usize,
+            State::Http(exchange) if !exchange.is_in_body() => HEAD_READ,
             State::Http(_) | State::WebSocket(_) => READ_BUDGET,
-            State::Probe(_) => MAX_BEFORE_LOGIN as usize,
+            State::Probe(_) => HEAD_READ,
         }
     }
 
@@ -193,6 +192,8 @@ impl Conn {
 /// 1.5 s.
 pub const READ_BUDGET: usize = 64 * 1024;
 
+/// Bytes that are read at once while a request's head arrives.
+const HEAD_READ: usize = 16 * 1024;
 /// Clients that are written to in a turn. A write takes about 8 µs, so others wait for 2 ms.
 pub const WRITES_PER_TURN: usize = 256;
 

@@ -38,14 +38,14 @@ impl Server {
             let request = match exchange.poll_request(&mut fresh, &config.limits, self.now) {
                 Ok(Some(request)) => request,
                 Ok(None) => {
-                    let unexpected = exchange.incomplete(&config.limits).is_some_and(|(head, length)| {
-                        length > MAX_BEFORE_LOGIN && length > api::max_body(&head, &self.hub)
-                    });
-                    if unexpected {
+                    let body = exchange.incomplete(&config.limits);
+                    let body = body.map(|(head, length)| (length, api::max_body(&head, &self.hub)));
+                    let is_known = body.is_some_and(|(_, most)| most > MAX_BEFORE_LOGIN);
+                    let most_unfinished = self.hub.state.max_unfinished(is_known);
+                    if body.is_some_and(|(length, most)| length > MAX_BEFORE_LOGIN && length > most) {
                         self.hub.state.stats.bad_requests += 1;
                         exchange.refuse(http::Error::BodyUnexpected, self.now);
-                    } else if exchange.input_memory() > 0 && memory::unfinished() > config.limits.max_unfinished(false)
-                    {
+                    } else if exchange.input_memory() > FAIR_SHARE && memory::unfinished() > most_unfinished {
                         self.hub.state.stats.unfinished_refused += 1;
                         exchange.refuse(http::Error::Unfinished, self.now);
                     }
@@ -132,6 +132,8 @@ impl Server {
     }
 }
 
+/// Bytes of an incomplete request that are never refused: most requests that arrive in two pieces are small.
+const FAIR_SHARE: usize = 4096;
 /// Deliveries that the requests of one read may cause, more or less: queueing so many takes about 1 ms. The requests after
 /// them wait for the next turn.
 const DELIVERIES_PER_READ: u64 = 32_768;

@@ -54,8 +54,8 @@ impl Server {
                  incomplete input"
             );
             self.hub.state.stats.memory_caches_dropped += 1;
-            self.hub.state.drop_caches();
         }
+        self.hub.state.drop_caches();
         let closed = if excess() > 0 { self.close_slowest(excess()) } else { 0 };
         let refused = if excess() > closed { self.refuse_largest_input(excess() - closed) } else { 0 };
         if closed + refused == 0 && excess() > 0 {
@@ -72,7 +72,7 @@ impl Server {
             State::Http(exchange) if conn.blocked && !conn.dropped => Some((exchange.output_memory(), Slow::Http(key))),
             _ => None,
         });
-        let mut slow: Vec<_> = clients.chain(conns).filter(|(bytes, _)| *bytes > 0).collect();
+        let mut slow: Vec<_> = clients.chain(conns).filter(|(bytes, _)| *bytes >= WORTHWHILE).collect();
         slow.sort_unstable_by_key(|(bytes, _)| core::cmp::Reverse(*bytes));
         let mut closed = 0;
         for (bytes, who) in slow {
@@ -144,6 +144,8 @@ enum Slow {
     Http(ConnKey),
 }
 
+/// Unsent bytes below which closing a client frees next to nothing.
+const WORTHWHILE: usize = 16 * 1024;
 /// How long to wait after nothing was found that could be given up.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long the limit must be kept before a shortage is over, and the next one is logged again.

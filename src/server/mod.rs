@@ -1,7 +1,7 @@
 //! The event loop, and everything that touches the operating system: sockets, clocks, signals, files.
 //!
 //! A turn is always **wait, read, handle, expire, carry out, write, free**. Handlers only queue frames and effects.
-//! Clients are flushed at the end of the turn, or earlier if an outbox is more than half full. A connection is freed
+//! Clients are flushed at the end of the turn, or earlier if an outbox is very full. A connection is freed
 //! only at the end of the turn.
 
 pub mod admission;

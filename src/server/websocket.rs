@@ -64,7 +64,7 @@ impl Server {
             (true, false) => self.hub.config().socketio.max_payload.min(MAX_BEFORE_LOGIN),
             (false, _) => self.hub.config().limits.message,
         };
-        let max_unfinished = self.hub.config().limits.max_unfinished(logged_in);
+        let max_unfinished = self.hub.state.max_unfinished(logged_in);
         let deadline = self.ping_deadline(key, client);
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::WebSocket(websocket) = &mut conn.state else { return };
@@ -156,7 +156,7 @@ impl Server {
     /// Handles bytes from a probe. The client sends `2probe`, gets `3probe`, and sends `5` to upgrade. All frames after
     /// the `5` are packets of the session.
     pub(super) fn handle_probe(&mut self, key: ConnKey, bytes: &[u8]) {
-        let (max_payload, limits) = (self.hub.config().socketio.max_payload, self.hub.config().limits.clone());
+        let max_payload = self.hub.config().socketio.max_payload;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Probe(probe) = &mut conn.state else { return };
         let client = probe.client;
@@ -199,7 +199,7 @@ impl Server {
         probe.output.extend(reading.poll_transmit().unwrap_or_default());
         over |= !upgraded && probe.output.len() > MAX_PROBE_OUTPUT;
         reading.finish(&mut probe.peer);
-        if probe.peer.is_partial() && memory::unfinished() > limits.max_unfinished(logged_in) {
+        if probe.peer.is_partial() && memory::unfinished() > self.hub.state.max_unfinished(logged_in) {
             self.hub.state.stats.unfinished_refused += 1;
             over = true;
         }

@@ -54,14 +54,13 @@ impl State {
                     let encoded = &mut frames[member.form as usize];
                     if encoded.is_empty() {
                         *encoded = encode(&message, member.form, &mut self.turn, batches);
-                        needs_flush |= encoded.len() > limit / 2;
                         self.large_frames |= encoded.len() > LARGE_FRAME;
                     }
                     (form, frame) = (Some(member.form), *encoded);
                 }
                 match client.outbox.push(frame, limit) {
                     Ok(Queued::Alone) => {}
-                    Ok(Queued::Behind) => needs_flush |= client.outbox.bytes() > limit / 2,
+                    Ok(Queued::Behind) => needs_flush |= client.outbox.bytes() > FULL && !client.outbox.is_behind(),
                     Err(Overflow) => {
                         skipped += 1;
                         client.ending = true;
@@ -268,6 +267,9 @@ impl State {
     }
 }
 
+/// Bytes that may be queued for a client before it is written to. Far below the bytes at which it would be closed.
+const FULL: usize = 16 * 1024 * 1024;
+
 /// Encodes a message for the first member with a form. Marked cold to keep it out of the loop over members.
 #[cold]
 fn encode(message: &Message<'_>, form: Form, turn: &mut Turn, batches: &mut Batches) -> Run {
@@ -326,7 +328,7 @@ mod tests {
         let large = format!("\"{}\"", "x".repeat(40_000));
         for _ in 0..3 {
             deliver(&mut state, &large);
-            assert!(state.needs_flush(), "an outbox is more than half full");
+            assert!(!state.needs_flush(), "unsent bytes of earlier turns need no flush");
             assert_eq!(received(&mut state, other).len(), 1);
             state.keep(client);
             end_turn(&mut state);

@@ -30,9 +30,8 @@ impl State {
         !self.to_flush.is_empty()
     }
 
-    /// Whether an outbox is more than half full, so that all clients should be flushed before more input is handled.
-    /// Otherwise a client that reads everything could be closed as a slow consumer, because of many large messages in
-    /// one turn.
+    /// Whether so many bytes are queued for a client that was not written to yet that all clients should be flushed before
+    /// more input is handled. Otherwise a client that reads everything could be closed as a slow consumer.
     pub fn needs_flush(&self) -> bool {
         self.needs_flush
     }
@@ -40,7 +39,9 @@ impl State {
     /// Moves up to `count` clients to flush into `into`, in slot order (which is the order of their memory). Call
     /// [`State::flush`] for each of them, then [`State::end_flush`].
     pub fn poll_dirty(&mut self, count: usize, into: &mut Vec<ClientKey>) {
-        self.to_flush.poll(count, into);
+        let clients = &self.clients;
+        let waits = |key| clients.get(key).is_some_and(|client| client.dirty != Dirty::No);
+        self.to_flush.poll(count, into, waits);
         if self.to_flush.is_empty() {
             self.needs_flush = false;
         }

@@ -67,7 +67,7 @@ pub struct FlushQueue {
 }
 
 impl FlushQueue {
-    /// The queue to append clients of an urgency to. The caller marks them, so that a client is in a queue once.
+    /// The queue to append clients of an urgency to. The caller marks them, so that it is not appended again.
     #[inline]
     pub fn of(&mut self, dirty: Dirty) -> &mut Vec<ClientKey> {
         match dirty {
@@ -81,14 +81,23 @@ impl FlushQueue {
         self.urgent.len() == 0 && self.bulk.len() == 0
     }
 
-    /// Moves up to `count` clients into `into`, which is cleared first: a quarter is reserved for the bulk queue. A client
-    /// may be among them although it was flushed before.
-    pub fn poll(&mut self, count: usize, into: &mut Vec<ClientKey>) {
+    /// Moves up to `count` clients into `into`, which is cleared first: a quarter is reserved for the bulk queue. A client of
+    /// the bulk queue that was flushed meanwhile does not count: `waits` says whether it still waits.
+    pub fn poll(&mut self, count: usize, into: &mut Vec<ClientKey>, waits: impl Fn(ClientKey) -> bool) {
         into.clear();
-        let reserved = self.bulk.len().min(count / 4);
+        let reserved = self.bulk.len().min(count.div_ceil(4));
         self.urgent.take(count - reserved, into);
-        if self.bulk.len() > 0 {
-            self.bulk.take(count.saturating_sub(into.len()), into);
+        while self.bulk.len() > 0 && into.len() < count {
+            let from = into.len();
+            self.bulk.take(count - from, into);
+            let mut kept = from;
+            for index in from..into.len() {
+                if waits(into[index]) {
+                    into[kept] = into[index];
+                    kept += 1;
+                }
+            }
+            into.truncate(kept);
         }
     }
 
@@ -123,14 +132,14 @@ mod tests {
         let (mut queue, mut polled) = (FlushQueue::default(), Vec::new());
         queue.of(Dirty::Bulk).extend(&keys[..20]);
         queue.of(Dirty::Urgent).extend(&keys[20..]);
-        queue.poll(8, &mut polled);
+        queue.poll(8, &mut polled, |_| true);
         assert_eq!(polled, [&keys[20..26], &keys[..2]].concat());
-        queue.poll(8, &mut polled);
+        queue.poll(8, &mut polled, |_| true);
         assert_eq!(polled, [&keys[26..], &keys[2..6]].concat());
-        queue.poll(100, &mut polled);
+        queue.poll(100, &mut polled, |_| true);
         assert_eq!(polled, &keys[6..20]);
         assert!(queue.is_empty());
-        queue.poll(100, &mut polled);
+        queue.poll(100, &mut polled, |_| true);
         assert!(polled.is_empty());
     }
 
@@ -143,7 +152,7 @@ mod tests {
         queue.seal();
         queue.of(Dirty::Bulk).extend(&keys[6..]);
         for (count, unsealed) in [(4, false), (1, false), (1, true), (4, true)] {
-            queue.poll(count, &mut polled);
+            queue.poll(count, &mut polled, |_| true);
             assert_eq!((polled.len(), queue.is_unsealed()), (count, unsealed));
         }
         assert!(queue.is_empty());

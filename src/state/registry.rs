@@ -141,6 +141,12 @@ impl State {
         bytes <= SMALL_COPIES || memory::allocated().saturating_add(bytes.saturating_mul(4)) <= self.memory_limit
     }
 
+    /// Bytes of incomplete input above which more is refused ([`Limits::max_unfinished`](crate::limits::Limits)), at most a
+    /// quarter of the memory.
+    pub fn max_unfinished(&self, logged_in: bool) -> usize {
+        self.config.limits.max_unfinished(logged_in).min(self.memory_limit / 4)
+    }
+
     /// Frees memory that only makes later work cheaper.
     pub fn drop_caches(&mut self) {
         self.scratch = Vec::new();

@@ -57,13 +57,23 @@ impl Strangers {
         }
     }
 
-    /// Takes the oldest, if it arrived at `before` or earlier.
+    /// Takes the oldest, if it arrived at `before` or earlier. Not one whose login waits for the backend: it would have to
+    /// begin again.
     pub fn take_oldest(&mut self, clients: &Slots<ClientKey, Client>, before: Time) -> Option<ClientKey> {
+        let mut skipped = 0;
         while let Some((since, key)) = self.queue.front().copied() {
-            if clients.get(key).is_some_and(Client::is_stranger) {
+            let client = clients.get(key).filter(|client| client.is_stranger());
+            if client.is_some_and(|client| !client.has_pending_login()) {
                 return (since <= before).then(|| self.queue.pop_front().map(|(_, key)| key)).flatten();
             }
             self.queue.pop_front();
+            if client.is_some() {
+                self.queue.push_back((since, key));
+                skipped += 1;
+                if skipped == MAX_SKIPPED.min(self.queue.len()) {
+                    return None;
+                }
+            }
         }
         None
     }
@@ -74,9 +84,16 @@ impl Client {
     pub fn is_stranger(&self) -> bool {
         !self.ending && self.socket.as_ref().is_some_and(|socket| !socket.engine.is_connected())
     }
+
+    /// Whether a login of this stranger waits for the backend.
+    fn has_pending_login(&self) -> bool {
+        self.socket.as_ref().is_some_and(|socket| !socket.sessions.is_empty())
+    }
 }
 
 /// The least time between two warnings: anyone can cause them.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+/// Clients with pending logins that are passed over in a search.
+const MAX_SKIPPED: usize = 64;
 /// Stale entries that are always tolerated.
 const SLACK: usize = 64;

@@ -103,7 +103,7 @@ impl Space {
                 match fs::remove_file(&file.path) {
                     Ok(()) => {
                         excess = excess.saturating_sub(file.bytes);
-                        used -= file.bytes;
+                        used = used.saturating_sub(file.bytes);
                         self.removed = (self.removed.0 + 1, self.removed.1 + file.bytes);
                     }
                     Err(error) if failed.is_ok() => failed = Err(error),
