@@ -97,7 +97,7 @@ impl Limit {
 
 impl Limits {
     /// Bytes of incomplete input above which more is refused: [`Limits::unfinished`], or half of it for clients before their
-    /// login, so that strangers cannot use up the other half. At least two messages of the largest size always fit.
+    /// login, so that strangers cannot use up the other half. Two bodies or messages of the largest size fit into a half.
     pub fn max_unfinished(&self, logged_in: bool) -> usize {
         let all = self.unfinished.max(4 * self.body.max(self.message));
         usize::try_from(if logged_in { all } else { all / 2 }).unwrap_or(usize::MAX)
