@@ -449,6 +449,27 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_is_given_back_once_most_of_it_is_read() {
+        let (mut turn, mut outbox) = (Turn::new(), Outbox::default());
+        let room = turn.open();
+        outbox.push(turn.push(room, Opcode::Binary, |out| out.extend([7; 40_000])), 1000).unwrap();
+        let mut peer = Peer::default();
+        let memory = |outbox: &Outbox| match outbox.rest.as_ref().unwrap().segments.front() {
+            Some(Segment::Kept { batch, .. }) => batch.memory(),
+            _ => panic!("nothing is kept"),
+        };
+        for (accepted, most) in [(10_000, 40_100), (25_000, 5_100), (4_000, 1_100)] {
+            peer.room = accepted;
+            outbox.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
+            turn.end();
+            assert!(memory(&outbox) <= most, "{}", memory(&outbox));
+        }
+        peer.room = usize::MAX;
+        assert_eq!(outbox.write_to(&mut peer, &turn, &mut Vec::new()), Ok(Flushed::All));
+        assert!(peer.got.len() == 40_004 && peer.got[4..].iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
     fn discarding_finishes_the_frame() {
         let mut turn = Turn::new();
         let length = queue(&mut turn, &mut Outbox::default()).len();

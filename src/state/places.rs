@@ -80,7 +80,7 @@ mod tests {
         engineio::{Engine, Revision, engine::Transport},
         state::{
             socket::Socket,
-            testing::{CONFIG, state},
+            testing::{CONFIG, Login, session, state},
         },
     };
 
@@ -115,6 +115,22 @@ mod tests {
         assert!(!state.is_ending(first[0]) && state.strangers.count() == 15 && state.stats.unjoined_closed == 1);
         state.remove_client(first[2]);
         assert_eq!(state.strangers.count(), 15, "it was counted once");
+    }
+
+    #[test]
+    fn who_waits_for_the_backend_keeps_its_place() {
+        let mut state = state(CONFIG);
+        let all: Vec<_> = (0..16).map(|_| stranger(&mut state)).collect();
+        let session = session(&mut state, Login::default());
+        for key in &all[..15] {
+            state.clients.get_mut(*key).unwrap().socket.as_mut().unwrap().sessions.push((0, session));
+        }
+        assert!(state.make_room(64) && state.is_ending(all[15]) && !state.is_ending(all[0]));
+        let last = stranger(&mut state);
+        state.clients.get_mut(last).unwrap().socket.as_mut().unwrap().sessions.push((0, session));
+        assert!(state.make_room(64), "there are places");
+        assert!(!state.make_room(17), "nobody can go");
+        assert_eq!((state.stats.unjoined_closed, state.strangers.count()), (1, 16));
     }
 
     #[test]
