@@ -222,11 +222,11 @@ impl Turn {
     }
 
     /// Keeps the bytes of a run beyond the turn. Returns a shared batch, and begin and end of the run in it. That is
-    /// the turn's batch, or a copy of the run if the run takes less than half of the batch's memory: a part must not keep
-    /// a large batch in memory.
+    /// the turn's batch, or a copy of the run if the run is less than a quarter of the batch: a small part must not keep a
+    /// large batch in memory, and thousands of slow clients must not have a copy each.
     pub fn keep(&self, run: Run) -> (Rc<Batch>, u32, u32) {
         let batch = &self.batches[run.batch as usize];
-        if run.len() * 2 < batch.bytes.capacity() {
+        if run.len() * 4 < batch.bytes.len() {
             return (Rc::new(batch.part(run.begin, run.end)), 0, run.len() as u32);
         }
         (batch.clone(), run.begin, run.end)

@@ -49,6 +49,8 @@ impl Server {
             if !(all && self.hub.state.is_dirty()) {
                 break;
             }
+            // Thousands of clients that fall behind at once can take much memory.
+            self.keep_memory_limit();
             self.writes_left = WRITES_PER_TURN;
         }
         self.flush_replies();

@@ -55,12 +55,15 @@ impl State {
                     if encoded.is_empty() {
                         *encoded = encode(&message, member.form, &mut self.turn, batches);
                         self.large_frames |= encoded.len() > LARGE_FRAME;
+                        needs_flush |= encoded.len() > limit / 2;
                     }
                     (form, frame) = (Some(member.form), *encoded);
                 }
                 match client.outbox.push(frame, limit) {
                     Ok(Queued::Alone) => {}
-                    Ok(Queued::Behind) => needs_flush |= client.outbox.bytes() > FULL && !client.outbox.is_behind(),
+                    Ok(Queued::Behind) => {
+                        needs_flush |= client.outbox.bytes() > limit / 2 && !client.outbox.is_behind()
+                    }
                     Err(Overflow) => {
                         skipped += 1;
                         client.ending = true;
@@ -267,9 +270,6 @@ impl State {
     }
 }
 
-/// Bytes that may be queued for a client before it is written to. Far below the bytes at which it would be closed.
-const FULL: usize = 16 * 1024 * 1024;
-
 /// Encodes a message for the first member with a form. Marked cold to keep it out of the loop over members.
 #[cold]
 fn encode(message: &Message<'_>, form: Form, turn: &mut Turn, batches: &mut Batches) -> Run {
@@ -328,7 +328,7 @@ mod tests {
         let large = format!("\"{}\"", "x".repeat(40_000));
         for _ in 0..3 {
             deliver(&mut state, &large);
-            assert!(!state.needs_flush(), "unsent bytes of earlier turns need no flush");
+            assert!(state.needs_flush(), "a message is larger than half of the limit");
             assert_eq!(received(&mut state, other).len(), 1);
             state.keep(client);
             end_turn(&mut state);
@@ -339,6 +339,26 @@ mod tests {
         deliver(&mut state, "1");
         assert_eq!(received(&mut state, other).len(), 2);
         assert_eq!(state.effects.len(), 1, "closed once");
+    }
+
+    /// One member that has stopped reading must not make each delivery to its room a flush of all members.
+    #[test]
+    fn unsent_bytes_of_earlier_turns_force_no_flush() {
+        let mut state = state(&format!("{CONFIG}\n[limits]\nunsent = 65536\n"));
+        let slow = member(&mut state, "/", Form::Text);
+        let client = state.sessions.get(slow).unwrap().client;
+        for _ in 0..3 {
+            deliver(&mut state, &format!("\"{}\"", "x".repeat(20_000)));
+            assert!(!state.needs_flush());
+            state.keep(client);
+            end_turn(&mut state);
+        }
+        deliver(&mut state, "1");
+        assert!(!state.needs_flush() && state.clients.get(client).unwrap().outbox.bytes() > 60_000);
+        let other = member(&mut state, "/", Form::Text);
+        (0..3).for_each(|_| deliver(&mut state, &format!("\"{}\"", "x".repeat(20_000))));
+        assert!(state.needs_flush(), "so much is queued for a client that was not written to yet");
+        assert_eq!(received(&mut state, other).len(), 3);
     }
 
     #[test]

@@ -30,8 +30,8 @@ impl State {
         !self.to_flush.is_empty()
     }
 
-    /// Whether so many bytes are queued for a client that was not written to yet that all clients should be flushed before
-    /// more input is handled. Otherwise a client that reads everything could be closed as a slow consumer.
+    /// Whether more than half of `limits.unsent` is queued for a client that was not written to yet, so that all clients
+    /// should be flushed before more input is handled. Otherwise large messages to many clients would pile up.
     pub fn needs_flush(&self) -> bool {
         self.needs_flush
     }
