@@ -130,8 +130,9 @@ impl Fuzz {
     pub fn start(name: &'static str, config: &str, reaches: &'static [&'static str]) -> Fuzz {
         let relay = Relay::start(&format!("[sources.{SOURCE}]\nsign_key = \"{KEY}\"\n{config}"));
         let probe = Probe::start(&relay);
-        let allocated = relay.metric("relay_memory_bytes");
         let before = Usage::of(&relay).expect("a running relay");
+        // Afterwards, because its connection is a descriptor for a moment.
+        let allocated = relay.metric("relay_memory_bytes");
         let plan = Plan::from_environment();
         eprintln!("{name}: FUZZ_SEED={}", plan.seed);
         Fuzz {
