@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(custom.rules[0].ack, Some(Ack::Value(serde_json::json!([1]))));
     }
 
-    /// What has a number of its own must not have more than there are numbers, and what is searched must stay short.
+    /// Sources and namespaces have indexes of a fixed size, and lists that are searched must stay short.
     #[test]
     fn counts_are_bounded() {
         let text = |name: &str, more: &str, count: usize| {

@@ -161,7 +161,7 @@ impl Conn {
         }
     }
 
-    /// Bytes to read at once. Whoever has not logged in gets a small buffer: input that must wait is kept.
+    /// Bytes to read at once: few while a head or a probe arrives, because input that must wait is kept.
     pub fn read_size(&self) -> usize {
         match &self.state {
             State::Http(exchange) if !exchange.is_in_body() => HEAD_READ,

@@ -86,7 +86,7 @@ pub struct Server {
     pub(super) buffer: Box<[u8]>,
     /// The clients to flush, kept for its capacity.
     pub(super) flushing: Vec<ClientKey>,
-    /// What was given up because of `limits.memory`.
+    /// The steps that `limits.memory` has forced.
     pub(super) pressure: Pressure,
     /// How many clients may still be written to in this turn.
     pub(super) writes_left: usize,

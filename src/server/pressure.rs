@@ -1,10 +1,10 @@
-//! How much memory the process can have, and what was given up for want of it.
+//! How much memory the process can have, and the steps that were taken when it ran short.
 
 use std::{fs, path::Path};
 
 use crate::clock::Time;
 
-/// What was given up since the memory ran short.
+/// The steps that were taken since the memory ran short.
 #[derive(Default)]
 pub struct Pressure {
     /// Half of the memory that the process can have.

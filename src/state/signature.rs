@@ -19,8 +19,8 @@ impl Verified {
 
 impl State {
     /// Whether `signature` is a valid signature of `subject` with the tenant's key (docs/protocol.md, Signatures). A field
-    /// with a control character is refused in any case. What is then published or emitted must be
-    /// [accepted](State::accept) first.
+    /// with a control character is refused in any case. [Accept](State::accept) the result before you publish or emit the
+    /// message.
     pub fn verify(
         &self,
         tenant: TenantId,

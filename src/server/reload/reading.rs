@@ -34,7 +34,7 @@ struct Reading {
     until: Option<Time>,
 }
 
-/// What has happened to the reading.
+/// The progress of a reading.
 pub enum Progress {
     /// It has a result in time.
     Done(Read),
@@ -67,7 +67,7 @@ impl Reload {
         Ok(())
     }
 
-    /// What has happened since the last call, if anything.
+    /// The progress since the last call, if there is any.
     pub fn poll(&mut self, now: Time) -> Option<Progress> {
         let reading = self.reading.as_mut()?;
         match (reading.result.try_recv(), reading.until) {
