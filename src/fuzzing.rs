@@ -93,7 +93,7 @@ fn serve_requests(pieces: &[&[u8]]) -> (Vec<(String, Vec<u8>)>, bool) {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    exchange.refuse(error, Now::default());
+                    exchange.refuse(&Reply::from(error), Now::default());
                     break;
                 }
             }

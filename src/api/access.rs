@@ -5,21 +5,8 @@ use core::net::IpAddr;
 
 use crate::{
     config::{Config, Network},
-    http::{Head, Reply},
+    http::Head,
 };
-
-/// Adds the header that allows pages of the configured origins to read the answer (Fetch standard, CORS protocol).
-pub fn cors(reply: Reply, head: &Head<'_>, config: &Config) -> Reply {
-    const ALLOW: &str = "Access-Control-Allow-Origin";
-    if config.origins.iter().any(|origin| origin == "*") {
-        return reply.with(ALLOW, "*");
-    }
-    let reply = reply.with("Vary", "Origin");
-    match !head.origin.is_empty() && origin_allowed(head.origin, config) {
-        true => reply.with(ALLOW, head.origin.to_owned()),
-        false => reply,
-    }
-}
 
 /// Whether pages of this origin may send requests. An empty origin is allowed: only browsers send `Origin`.
 pub fn origin_allowed(origin: &str, config: &Config) -> bool {

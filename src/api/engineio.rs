@@ -4,6 +4,7 @@
 use super::{
     access::{client_ip, origin_allowed},
     context::Context,
+    cors::{preflight, with_credentials as cors},
     outcome::Outcome,
 };
 use crate::{
@@ -25,12 +26,8 @@ pub fn request(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     let allowed = origin_allowed(head.origin, &config);
     let origin = if allowed { head.origin } else { "" };
     if head.method == "OPTIONS" {
-        let preflight = Reply::new(204, "", &b""[..])
-            .with("Allow", "GET, POST, OPTIONS")
-            .with("Access-Control-Allow-Methods", "GET, POST")
-            .with("Access-Control-Allow-Headers", "Content-Type, Authorization")
-            .with("Access-Control-Max-Age", "86400");
-        return cors(preflight, origin).into();
+        let options = Reply::new(204, "", &b""[..]).with("Allow", "GET, POST, OPTIONS");
+        return preflight(cors(options, origin), head, "GET, POST", allowed).into();
     }
     let answered = match allowed {
         true => handle(request, cx, origin),
@@ -61,7 +58,8 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
         return Err(Error::BadHandshakeMethod.into());
     }
     if cx.stopping {
-        return Ok(Reply::refusal(503, "relay is stopping, come back").with("Retry-After", "1").into());
+        let stopping = Reply::refusal(503, "relay is stopping, come back").with("Retry-After", "1");
+        return Ok(cors(stopping, origin).into());
     }
     if client.is_none() {
         let ip = client_ip(cx.peer, head, &cx.hub.config().trusted_proxies);
@@ -90,7 +88,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
                 Ok(response) => response,
                 // engine.io answers this one in its own format.
                 Err(handshake::Error::NoUpgrade) => return Err(Error::NoUpgrade.into()),
-                Err(error) => return Ok(Reply::from(error).into()),
+                Err(error) => return Ok(cors(error.into(), origin).into()),
             };
             let Some(client) = client else {
                 return Ok(match open(head, cx, revision, false, true) {
@@ -154,16 +152,4 @@ fn refusal(violation: Violation) -> Reply {
     let message = quote(&violation.to_string());
     let body = format!("{{\"code\":{},\"message\":{message}}}", violation.code());
     Reply::new(violation.status(), "application/json", body.into_bytes()).with("Cache-Control", "no-store")
-}
-
-/// Allows a page of `origin` to read the answer to a request with credentials: clients before 3.0 always send
-/// credentials.
-pub fn cors(reply: Reply, origin: &str) -> Reply {
-    if origin.is_empty() {
-        return reply;
-    }
-    reply
-        .with("Access-Control-Allow-Origin", origin.to_owned())
-        .with("Access-Control-Allow-Credentials", "true")
-        .with("Vary", "Origin")
 }

@@ -8,6 +8,7 @@ pub mod assets;
 pub mod connect;
 pub mod context;
 pub mod control;
+pub mod cors;
 pub mod emit;
 pub mod engineio;
 pub mod gate;

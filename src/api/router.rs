@@ -1,10 +1,11 @@
 //! Routing: chooses an endpoint by path and method (docs/protocol.md, Paths).
 
 use super::{
-    access::cors,
     assets, connect,
     context::Context,
-    control, emit, engineio, gate,
+    control,
+    cors::without_credentials as cors,
+    emit, engineio, gate,
     message_log::{self, File},
     notify, online,
     outcome::Outcome,
@@ -29,7 +30,11 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         return cors(post(head, || notify::single(request, cx)), head, &config).into();
     }
     if is(normal(&config.websocket.path)) || (path == "/" && head.upgrade) {
-        return connect::websocket(head, cx);
+        // Browsers hide the answer to a handshake from the page, which can still find the cause with fetch.
+        return match connect::websocket(head, cx) {
+            Outcome::Reply(reply) => cors(reply, head, &config).into(),
+            other => other,
+        };
     }
     if config.socketio.paths.iter().any(|known| is(normal(known))) {
         return engineio::request(request, cx);
@@ -58,7 +63,7 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
             },
             (Some(_), _) => get(head, not_found),
             (None, Some(asset)) => get(head, || asset.reply(head.if_none_match)),
-            (None, None) => not_found(),
+            (None, None) => cors(not_found(), head, &config),
         },
     };
     reply.into()
@@ -170,11 +175,7 @@ fn get(head: &Head<'_>, answer: impl FnOnce() -> Reply) -> Reply {
 fn post(head: &Head<'_>, answer: impl FnOnce() -> Reply) -> Reply {
     match head.method {
         "POST" => answer(),
-        "OPTIONS" => Reply::new(204, "", &b""[..])
-            .with("Allow", "POST, OPTIONS")
-            .with("Access-Control-Allow-Methods", "POST")
-            .with("Access-Control-Allow-Headers", "Content-Type")
-            .with("Access-Control-Max-Age", "86400"),
+        "OPTIONS" => Reply::new(204, "", &b""[..]).with("Allow", "POST, OPTIONS"),
         _ => Reply::refusal(405, "this is called with POST").with("Allow", "POST, OPTIONS"),
     }
 }

@@ -152,7 +152,7 @@ fn serve(exchange: &mut Exchange, piece: &[u8], limits: &Limits) -> ControlFlow<
             Ok(Some(_)) => exchange.reply(&Reply::refusal(404, "fuzz"), Now::default()),
             Ok(None) => break,
             Err(error) => {
-                exchange.refuse(error, Now::default());
+                exchange.refuse(&Reply::from(error), Now::default());
                 break;
             }
         }

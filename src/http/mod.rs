@@ -8,6 +8,7 @@ pub mod error;
 pub mod exchange;
 pub mod fields;
 mod framer;
+mod partial;
 pub mod reply;
 pub mod request;
 pub mod response;

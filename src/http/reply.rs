@@ -45,6 +45,15 @@ impl Reply {
         self
     }
 
+    /// Adds the name of a request header that the reply depends on to `Vary`.
+    pub fn vary(mut self, name: &'static str) -> Reply {
+        match self.headers.iter_mut().find(|(known, _)| *known == "Vary") {
+            Some((_, names)) => names.to_mut().extend([", ", name]),
+            None => self.headers.push(("Vary", name.into())),
+        }
+        self
+    }
+
     /// Appends the encoded reply to `out`. `unix` is the time of `Date` in seconds. With `head_only`, the answer to HEAD,
     /// `Content-Length` is that of the body, but the body is not sent.
     pub fn write(&self, out: &mut Vec<u8>, connection: Connection, head_only: bool, unix: u64) {

@@ -43,6 +43,10 @@ pub struct Head<'a> {
     pub expect_continue: bool,
     /// How the end of the body is found.
     pub framing: Framing,
+    /// `Access-Control-Request-Headers`
+    pub request_headers: &'a str,
+    /// Whether there is `Access-Control-Request-Private-Network: true`.
+    pub request_private_network: bool,
     /// `Authorization`
     pub authorization: &'a str,
     /// `Content-Encoding`
@@ -178,6 +182,10 @@ impl<'a> Head<'a> {
                 }
                 17 if is("sec-websocket-key") => once(&mut self.sec_websocket_key, "Sec-WebSocket-Key")?,
                 21 if is("sec-websocket-version") => self.sec_websocket_version = text(),
+                30 if is("access-control-request-headers") => self.request_headers = text(),
+                38 if is("access-control-request-private-network") => {
+                    self.request_private_network = text().eq_ignore_ascii_case("true");
+                }
                 _ => {}
             }
         }

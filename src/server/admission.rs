@@ -12,6 +12,7 @@ use super::{
     tokens::CONNS,
 };
 use crate::{
+    api::cors,
     http::{self, Exchange},
     key::Handle,
     state::origins::Origin,
@@ -96,17 +97,19 @@ impl Server {
         let refused = over || short || self.is_full();
         let mut exchange = Exchange::new(self.now, &config.limits);
         exchange.peer = peer;
+        // Its request has not been read, so its origin is unknown.
+        let answer = |error: http::Error| cors::refusal(error.into(), None, &config);
         if over {
-            exchange.refuse(http::Error::TooManyFromAddress, self.now);
+            exchange.refuse(&answer(http::Error::TooManyFromAddress), self.now);
         } else if short {
             self.hub.state.stats.memory_connections_refused += 1;
             if !core::mem::replace(&mut self.pressure.refusing, true) {
                 warn!("memory: limits.memory is reached: refusing new connections with 503");
             }
-            exchange.refuse(http::Error::Memory, self.now);
+            exchange.refuse(&answer(http::Error::Memory), self.now);
         } else if refused {
             self.hub.state.stats.connections_refused += 1;
-            exchange.refuse(http::Error::Unavailable, self.now);
+            exchange.refuse(&answer(http::Error::Unavailable), self.now);
         } else {
             self.hub.state.stats.accepted += 1;
             exchange.origin = origin.map(|origin| self.hub.state.origins.enter(origin));

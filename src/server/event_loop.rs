@@ -410,10 +410,8 @@ impl Server {
             match &mut conn.state {
                 State::Http(exchange) => match exchange.handle_timeout(self.now) {
                     Timeout::Early => {}
-                    Timeout::Replied => {
-                        self.hub.state.stats.bad_requests += 1;
-                        self.replied.push(key);
-                    }
+                    Timeout::Refuse(error) => self.refuse_late(key, error),
+                    Timeout::Replied => self.replied.push(key),
                     Timeout::Close => self.drop_conn(key),
                 },
                 State::WebSocket(websocket) => match websocket.phase {

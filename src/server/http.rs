@@ -2,8 +2,10 @@
 
 use super::{conn::State, event_loop::Server};
 use crate::{
-    api::{self, Context, Outcome},
-    http::{self, Reply, exchange::Parked},
+    api::{self, Context, Outcome, cors},
+    clock::Now,
+    config::Config,
+    http::{self, Exchange, Reply, exchange::Parked},
     key::ConnKey,
     limits::MAX_BEFORE_LOGIN,
     memory,
@@ -44,16 +46,16 @@ impl Server {
                     let most_unfinished = self.hub.state.max_unfinished(is_known);
                     if body.is_some_and(|(length, most)| length > MAX_BEFORE_LOGIN && length > most) {
                         self.hub.state.stats.bad_requests += 1;
-                        exchange.refuse(http::Error::BodyUnexpected, self.now);
+                        refuse(exchange, http::Error::BodyUnexpected, &[], &config, self.now);
                     } else if exchange.input_memory() > FAIR_SHARE && memory::unfinished() > most_unfinished {
                         self.hub.state.stats.unfinished_refused += 1;
-                        exchange.refuse(http::Error::Unfinished, self.now);
+                        refuse(exchange, http::Error::Unfinished, &[], &config, self.now);
                     }
                     break;
                 }
                 Err(error) => {
                     self.hub.state.stats.bad_requests += 1;
-                    exchange.refuse(error, self.now);
+                    refuse(exchange, error, fresh, &config, self.now);
                     break;
                 }
             };
@@ -114,6 +116,21 @@ impl Server {
         }
     }
 
+    /// Refuses the incomplete request of a connection.
+    pub(super) fn refuse_request(&mut self, key: ConnKey, error: http::Error) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let State::Http(exchange) = &mut conn.state else { return };
+        refuse(exchange, error, &[], self.hub.config(), self.now);
+        self.timers.arm(key, conn);
+        self.replied.push(key);
+    }
+
+    /// Refuses a request that did not arrive in time.
+    pub(super) fn refuse_late(&mut self, key: ConnKey, error: http::Error) {
+        self.hub.state.stats.bad_requests += 1;
+        self.refuse_request(key, error);
+    }
+
     /// Replies to a parked request.
     pub(super) fn answer(&mut self, key: ConnKey, reply: Reply) {
         let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) else { return };
@@ -123,13 +140,19 @@ impl Server {
             exchange.end_with_reply();
         }
         let reply = match parked {
-            Parked::Poll { origin, .. } => api::engineio::cors(reply, &origin),
+            Parked::Poll { origin, .. } => cors::with_credentials(reply, &origin),
             Parked::Page | Parked::Login { .. } => reply,
         };
         exchange.reply(&reply, self.now);
         self.timers.arm(key, conn);
         self.replied.push(key);
     }
+}
+
+/// Queues the answer to a request that cannot be served. `fresh` is what is not buffered of it.
+fn refuse(exchange: &mut Exchange, error: http::Error, fresh: &[u8], config: &Config, now: Now) {
+    let reply = cors::refusal(error.into(), exchange.incomplete_origin(fresh), config);
+    exchange.refuse(&reply, now);
 }
 
 /// Bytes of an incomplete request that are never refused: most requests that arrive in two pieces are small.

@@ -122,11 +122,7 @@ impl Server {
     fn refuse_input(&mut self, key: ConnKey, error: http::Error, close: Close) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         match &mut conn.state {
-            State::Http(exchange) if exchange.parked().is_none() => {
-                exchange.refuse(error, self.now);
-                self.timers.arm(key, conn);
-                self.replied.push(key);
-            }
+            State::Http(exchange) if exchange.parked().is_none() => self.refuse_request(key, error),
             State::WebSocket(websocket) => {
                 websocket.peer = Default::default();
                 websocket.phase = Phase::Broken;
