@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{
     context::Context,
-    gate::gate,
+    gate::{gate_backend, has_token},
     notify::{Body, FieldError, body, text_or_number},
 };
 use crate::{
@@ -65,10 +65,10 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
     let sign = params.text("sign")?;
     if sign.is_empty() {
         let token = params.text("token")?;
-        if token.is_empty() && request.head.authorization.is_empty() && request.head.fields().get("token").is_empty() {
+        if token.is_empty() && !has_token(&request.head) {
             return Err(refused(Refusal::NotifySignMissing));
         }
-        gate(&request.head, &token, cx)?;
+        gate_backend(&request.head, &token, [&*source], cx)?;
     } else {
         let (sign_type, ts) = (params.text("sign_type")?, params.text("ts")?);
         let tenant = cx.hub.state.tenant(&source).map_err(refused)?;

@@ -8,6 +8,7 @@ use super::{
     guesses::{BURST, client_network},
 };
 use crate::{
+    config::DEMO_TOKEN,
     http::{Head, Reply},
     sign::same_secret,
 };
@@ -18,11 +19,7 @@ use crate::{
 /// need the token too, since a proxy on the same host makes all requests local.
 pub fn gate(head: &Head<'_>, token: &str, cx: &mut Context<'_>) -> Result<(), Reply> {
     let fields = head.fields();
-    let token = match (bearer(head), fields.get("token")) {
-        (Some(token), _) => token,
-        (None, "") => token,
-        (None, token) => token,
-    };
+    let token = given(head, fields.get("token"), token);
     let refused = |status, why: &str| Reply::refusal(status, why).with("Cache-Control", "no-store");
     if token.is_empty() {
         return Err(refused(401, WRONG).with("WWW-Authenticate", "Bearer"));
@@ -52,6 +49,26 @@ pub fn gate(head: &Head<'_>, token: &str, cx: &mut Context<'_>) -> Result<(), Re
         warn!("{BURST} wrong admin tokens from {from}: further attempts are delayed{others}");
     }
     Err(refused(401, WRONG).with("WWW-Authenticate", "Bearer"))
+}
+
+/// Checks the token of a backend's request that is not signed: the admin token, or [`DEMO_TOKEN`] if all `sources` have
+/// public demo keys, since anybody can sign for these. A source that does not exist is refused later, by its own text.
+pub fn gate_backend<'s>(
+    head: &Head<'_>,
+    token: &str,
+    sources: impl IntoIterator<Item = &'s str>,
+    cx: &mut Context<'_>,
+) -> Result<(), Reply> {
+    let is_public = |source| cx.hub.state.known_tenant(source).is_none_or(|tenant| cx.hub.state.has_demo_key(tenant));
+    if given(head, head.fields().get("token"), token) == DEMO_TOKEN && sources.into_iter().all(is_public) {
+        return Ok(());
+    }
+    gate(head, token, cx)
+}
+
+/// The token that counts: that of the header, else that of the query, else that of the body.
+fn given<'a>(head: &Head<'a>, query: &'a str, body: &'a str) -> &'a str {
+    bearer(head).unwrap_or(if query.is_empty() { body } else { query })
 }
 
 /// Whether a request has an admin token, right or wrong, in its header or its query.

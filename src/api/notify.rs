@@ -6,7 +6,11 @@ use std::{borrow::Cow, collections::BTreeMap};
 use memchr::memchr;
 use serde_json::value::RawValue;
 
-use super::{access::client_ip, context::Context};
+use super::{
+    access::client_ip,
+    context::Context,
+    gate::{gate_backend, has_token},
+};
 use crate::{
     http::{Error, Fields, Framing, Head, Reply, Request},
     json::{MAX_DEPTH, is_deeper, quote},
@@ -16,61 +20,66 @@ use crate::{
     },
     names::{Rooms, is_file_safe},
     sign::{Signature, Subject},
-    state::Refusal,
+    state::{Refusal, Verified},
 };
 
 /// `POST /api/notify`: one notification, as a form or as JSON.
-pub fn single(request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
-    let accepted = match body(request) {
-        Ok(Body::Form(bytes)) => {
+pub fn single(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
+    let accepted = match body(request)? {
+        Body::Form(bytes) => {
             let fields = Fields::parse(bytes);
-            match Notification::from_form(&fields) {
-                Ok(notification) => notification.publish(&request.head, cx),
-                Err(error) => return error.into(),
-            }
+            let notification = Notification::from_form(&fields)?;
+            let proof = notification.proof(&request.head, cx)?;
+            notification.publish(proof, &request.head, cx)
         }
-        Ok(Body::Json(bytes)) => {
-            match serde_json::from_slice::<Object<'_>>(bytes).map(|fields| Notification::from_json(&fields)) {
-                Ok(Ok(notification)) => notification.publish(&request.head, cx),
-                Ok(Err(error)) => return error.into(),
-                Err(_) => return FieldError::NotObject.into(),
-            }
+        Body::Json(bytes) => {
+            let fields = serde_json::from_slice::<Object<'_>>(bytes).map_err(|_| FieldError::NotObject)?;
+            let notification = Notification::from_json(&fields)?;
+            let proof = notification.proof(&request.head, cx)?;
+            notification.publish(proof, &request.head, cx)
         }
-        Err(reply) => return reply,
     };
     match accepted {
-        Ok(()) => Reply::json(200, SUCCESS.as_bytes()),
-        Err(refusal) => Reply::refusal(200, &refusal.text()),
+        Ok(()) => Ok(Reply::json(200, SUCCESS.as_bytes())),
+        Err(refusal) => Err(Reply::refusal(200, &refusal.text())),
     }
 }
 
-/// `POST /api/notify/batch`: up to 10,000 signed notifications as JSON. They are published in order, and each has its own
-/// result in the answer.
-pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
-    let bytes = match body(request) {
-        Ok(Body::Json(bytes)) => bytes,
-        Ok(Body::Form(_)) => return Reply::refusal(415, "a batch is application/json"),
-        Err(reply) => return reply,
+/// `POST /api/notify/batch`: up to 10,000 notifications as JSON, each signed unless the request has a token. They are
+/// published in order, and each has its own result in the answer. With a wrong token none is published.
+pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
+    let Body::Json(bytes) = body(request)? else {
+        return Err(Reply::refusal(415, "a batch is application/json"));
     };
-    let messages = serde_json::from_slice::<Object<'_>>(bytes).ok().and_then(|fields| {
+    let fields = serde_json::from_slice::<Object<'_>>(bytes).ok();
+    let messages = fields.as_ref().and_then(|fields| {
         let messages = fields.get("messages")?;
         serde_json::from_str::<Vec<&RawValue>>(messages.get()).ok()
     });
-    let Some(messages) = messages else {
-        return Reply::refusal(400, "the body must be {\"messages\":[…]}");
+    let (Some(fields), Some(messages)) = (fields.as_ref(), messages) else {
+        return Err(Reply::refusal(400, "the body must be {\"messages\":[…]}"));
     };
     if messages.len() > MAX_BATCH {
-        return Reply::refusal(413, &format!("a batch has at most {MAX_BATCH} messages"));
+        return Err(Reply::refusal(413, &format!("a batch has at most {MAX_BATCH} messages")));
     }
-    let mut refused = 0;
-    let mut results = String::new();
-    for message in &messages {
-        let outcome =
-            match serde_json::from_str::<Object<'_>>(message.get()).map(|fields| Notification::from_json(&fields)) {
-                Ok(Ok(notification)) => notification.publish(&request.head, cx).map_err(Refusal::text),
-                Ok(Err(error)) => Err(error.to_string().into()),
-                Err(_) => Err(FieldError::NotObject.to_string().into()),
-            };
+    let parsed: Vec<Result<Notification<'_>, FieldError>> =
+        messages.iter().map(|message| Notification::from_text(message.get())).collect();
+    let token = fields.get("token").map_or(Ok("".into()), |raw| text_or_number(raw))?;
+    let by_token = !token.is_empty() || has_token(&request.head);
+    let mut unsigned = parsed.iter().flatten().filter(|known| known.sign.is_empty()).map(|known| &*known.source);
+    // Once for all, so that a batch counts as one wrong token.
+    if by_token && let Some(first) = unsigned.next() {
+        gate_backend(&request.head, &token, [first].into_iter().chain(unsigned), cx)?;
+    }
+    let (mut refused, mut results) = (0, String::new());
+    for notification in &parsed {
+        let outcome = match notification {
+            Ok(notification) => {
+                let proof = if by_token && notification.sign.is_empty() { Proof::Token } else { Proof::Signature };
+                notification.publish(proof, &request.head, cx).map_err(Refusal::text)
+            }
+            Err(error) => Err(error.to_string().into()),
+        };
         if !results.is_empty() {
             results.push(',');
         }
@@ -86,7 +95,16 @@ pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Reply {
         0 => (1, String::new()),
         _ => (0, format!("{refused} of {} messages refused", messages.len())),
     };
-    Reply::json(200, format!("{{\"code\":{code},\"msg\":{},\"data\":[{results}]}}", quote(&msg)).into_bytes())
+    Ok(Reply::json(200, format!("{{\"code\":{code},\"msg\":{},\"data\":[{results}]}}", quote(&msg)).into_bytes()))
+}
+
+/// What allows a backend to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// Its signature, which is still to be checked.
+    Signature,
+    /// A token, which has been checked.
+    Token,
 }
 
 /// The fields of a notification, not yet checked.
@@ -98,6 +116,7 @@ struct Notification<'a> {
     sign_type: Cow<'a, str>,
     ts: Cow<'a, str>,
     filename: Cow<'a, str>,
+    token: Cow<'a, str>,
 }
 
 enum Payload<'a> {
@@ -114,7 +133,7 @@ type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 impl<'a> Notification<'a> {
     fn from_form(fields: &'a Fields<'_>) -> Result<Notification<'a>, FieldError> {
-        let [mut source, mut data, mut sign, mut sign_type, mut ts, mut filename] = [None; 6];
+        let [mut source, mut data, mut sign, mut sign_type, mut ts, mut filename, mut token] = [None; 7];
         let mut room_id: Option<Cow<'_, str>> = None;
         for (name, value) in fields.iter() {
             let field = match name {
@@ -124,6 +143,7 @@ impl<'a> Notification<'a> {
                 "sign_type" => &mut sign_type,
                 "ts" => &mut ts,
                 "filename" => &mut filename,
+                "token" => &mut token,
                 "room_id" => {
                     match &mut room_id {
                         None => room_id = Some(value.into()),
@@ -146,7 +166,14 @@ impl<'a> Notification<'a> {
             sign_type: text(sign_type),
             ts: text(ts),
             filename: text(filename),
+            token: text(token),
         })
+    }
+
+    /// Parses an item of a batch.
+    fn from_text(text: &'a str) -> Result<Notification<'a>, FieldError> {
+        let fields = serde_json::from_str::<Object<'a>>(text).map_err(|_| FieldError::NotObject)?;
+        Notification::from_json(&fields)
     }
 
     fn from_json(fields: &Object<'a>) -> Result<Notification<'a>, FieldError> {
@@ -173,11 +200,22 @@ impl<'a> Notification<'a> {
             sign_type: field("sign_type")?,
             ts: field("ts")?,
             filename: field("filename")?,
+            token: field("token")?,
         })
     }
 
-    fn publish(&self, head: &Head<'_>, cx: &mut Context<'_>) -> Result<(), Refusal> {
-        let published = self.try_publish(cx);
+    /// What allows this request to send. A signature that is given decides, whatever token is beside it; a token without a
+    /// signature must be right.
+    fn proof(&self, head: &Head<'_>, cx: &mut Context<'_>) -> Result<Proof, Reply> {
+        if !self.sign.is_empty() || (self.token.is_empty() && !has_token(head)) {
+            return Ok(Proof::Signature);
+        }
+        gate_backend(head, &self.token, [&*self.source], cx)?;
+        Ok(Proof::Token)
+    }
+
+    fn publish(&self, proof: Proof, head: &Head<'_>, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        let published = self.try_publish(proof, cx);
         match published {
             Ok(()) => cx.hub.state.stats.notifies += 1,
             Err(refusal) => {
@@ -197,7 +235,7 @@ impl<'a> Notification<'a> {
         published
     }
 
-    fn try_publish(&self, cx: &mut Context<'_>) -> Result<(), Refusal> {
+    fn try_publish(&self, proof: Proof, cx: &mut Context<'_>) -> Result<(), Refusal> {
         if self.source.is_empty() {
             return Err(Refusal::SourceMissing);
         }
@@ -208,16 +246,24 @@ impl<'a> Notification<'a> {
             Payload::Json(raw) if is_deeper(raw, MAX_DEPTH) => return Err(Refusal::TooDeep("data")),
             Payload::Json(raw) => (*raw, Data::Json(raw)),
         };
-        if self.sign.is_empty() {
+        if proof == Proof::Signature && self.sign.is_empty() {
             return Err(Refusal::NotifySignMissing);
         }
         let longest = cx.hub.config().limits.room_id as usize;
         let rooms =
             Rooms::parse(&self.room_id, longest, 0).map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?;
-        let tenant = cx.hub.state.tenant(&self.source)?;
-        let subject = Subject::Notify { source: &self.source, room_id: &self.room_id, data: signed.as_bytes() };
-        let signature = Signature::new(&self.sign, &self.sign_type, &self.ts);
-        let verified = cx.hub.state.verify(tenant, &subject, &signature, cx.now)?;
+        let (tenant, verified) = match proof {
+            Proof::Signature => {
+                let tenant = cx.hub.state.tenant(&self.source)?;
+                let subject = Subject::Notify { source: &self.source, room_id: &self.room_id, data: signed.as_bytes() };
+                let signature = Signature::new(&self.sign, &self.sign_type, &self.ts);
+                (tenant, cx.hub.state.verify(tenant, &subject, &signature, cx.now)?)
+            }
+            // A source without a key, which only a namespace names, has no other way to notify.
+            Proof::Token => {
+                (cx.hub.state.known_tenant(&self.source).ok_or(Refusal::SourceUnknown)?, Verified::UNSIGNED)
+            }
+        };
         let filename = if self.filename.trim().is_empty() { "" } else { &self.filename };
         if !filename.is_empty() && !is_file_safe(filename) {
             return Err(Refusal::FilenameUnsafe);

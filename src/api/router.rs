@@ -27,7 +27,8 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     let config = cx.hub.config().clone();
     let is = |known: &str| path == known || path.eq_ignore_ascii_case(known);
     if is("/api/notify") {
-        return cors(post(head, || notify::single(request, cx)), head, &config).into();
+        let answer = || notify::single(request, cx).unwrap_or_else(|refusal| refusal);
+        return cors(post(head, answer), head, &config).into();
     }
     if is(normal(&config.websocket.path)) || (path == "/" && head.upgrade) {
         // Browsers hide the answer to a handshake from the page, which can still find the cause with fetch.
@@ -40,7 +41,9 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         return engineio::request(request, cx);
     }
     let reply = match () {
-        () if is("/api/notify/batch") => cors(post(head, || notify::batch(request, cx)), head, &config),
+        () if is("/api/notify/batch") => {
+            cors(post(head, || notify::batch(request, cx).unwrap_or_else(|refusal| refusal)), head, &config)
+        }
         () if is("/healthz") => get(head, || status::healthz(head, cx)),
         () if is("/demo") && !head.path().ends_with('/') => get(head, || {
             // Links of the page are relative, so that relay works under a path of a proxy.

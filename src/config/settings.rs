@@ -68,6 +68,13 @@ pub struct Source {
     pub client_posts: ClientPosts,
 }
 
+impl Source {
+    /// Whether its key is one of the public [`DEMO_KEYS`].
+    pub fn has_demo_key(&self) -> bool {
+        DEMO_KEYS.iter().any(|(_, key)| self.sign_key.expose() == *key)
+    }
+}
+
 /// The rooms that clients of a source may post to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientPosts {
@@ -229,7 +236,7 @@ impl Config {
 
     /// Whether a source has a public key of [`DEMO_KEYS`].
     pub fn has_demo_keys(&self) -> bool {
-        self.sources.values().any(|source| DEMO_KEYS.iter().any(|(_, key)| source.sign_key.expose() == *key))
+        self.sources.values().any(Source::has_demo_key)
     }
 }
 
@@ -243,6 +250,10 @@ pub const MAX_LIST: usize = 4096;
 /// The sources of the demo configuration with their keys, which are public.
 pub const DEMO_KEYS: [(&str, &str); 2] =
     [("demo", "try4dfs%#fs!#$2334ds(%B)"), ("remote_debug", "5iwdf$%sdfss!#$2334ds(%B)")];
+
+/// A public token for notifications and events of sources with a key of [`DEMO_KEYS`], so that the first request needs no
+/// signature. It allows nothing that such a key does not allow, and nothing else that the admin token allows.
+pub const DEMO_TOKEN: &str = "demo";
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use super::{
     tenant::{Tenant, TenantId},
 };
 use crate::{
-    config::Auth,
+    config::{Auth, Source},
     key::{ClientKey, SessionKey},
 };
 
@@ -47,6 +47,11 @@ impl State {
     pub fn known_tenant(&self, name: &str) -> Option<TenantId> {
         let tenant = *self.by_name.get(name)?;
         self.tenants[tenant.index()].is_known().then_some(tenant)
+    }
+
+    /// Whether the tenant's key is one of the public demo keys.
+    pub fn has_demo_key(&self, tenant: TenantId) -> bool {
+        self.tenants[tenant.index()].source.as_ref().is_some_and(Source::has_demo_key)
     }
 
     /// Whether a message of a tenant may go to the message log file `filename`. A source `a` with the file `b_msg.log`
