@@ -186,3 +186,52 @@ fn origins() {
         assert_eq!(upgrade(origin), 403, "{origin}");
     }
 }
+
+/// Browsers hide the answer to a handshake, so a page whose WebSocket did not open asks again without an upgrade.
+#[test]
+fn a_request_without_upgrade_says_why_it_would_be_refused() {
+    let relay = Relay::start(
+        "origins = [\"https://shop.example.org\"]\n[namespaces.\"/open\"]\nauth = \"open\"\nsource = \"demo\"",
+    );
+    let ask = |query: &str, origin: &str| {
+        let headers = [("Origin", origin)];
+        let answer = relay.request("GET", &format!("/ws{query}"), &headers[..usize::from(!origin.is_empty())], b"");
+        let reader = if answer.status == 403 { "*" } else { origin };
+        assert_eq!(answer.header("access-control-allow-origin"), reader, "{query} {answer:?}");
+        assert_eq!(answer.header("access-control-allow-credentials"), "", "{query} {answer:?}");
+        assert_eq!(answer.header("cache-control"), "no-store", "{query} {answer:?}");
+        (answer.status, answer.json()["msg"].as_str().unwrap().to_owned())
+    };
+    let needs_upgrade = "this is a WebSocket endpoint: the request must ask for an upgrade";
+    let page = "https://shop.example.org";
+    let right = login(&[]);
+    let cases = [
+        (format!("?{right}"), page, 426, needs_upgrade),
+        (format!("?{right}"), "", 426, needs_upgrade),
+        (String::new(), page, 426, needs_upgrade),
+        ("?nsp=/open".to_owned(), page, 426, needs_upgrade),
+        (format!("?{right}"), "https://evil.example.org", 403, "this origin is not allowed"),
+        ("?source=demo".to_owned(), "null", 403, "this origin is not allowed"),
+        (format!("?{}", login(&[("sign", "0123456789abcdef0123456789abcdef")])), page, 401, "sign verify failed!"),
+        (format!("?{}", login(&[("source", "nobody")])), page, 401, "this source can not be configured!"),
+        ("?x=1".to_owned(), page, 401, "source can not be null!"),
+        (format!("?{right}&nsp=/nowhere"), page, 401, "Invalid namespace"),
+        (format!("?{right}&format=xml"), page, 400, "format is json or text"),
+        (format!("?{right}&format=text&nsp=/open"), page, 400, "format=text is for the namespace / only"),
+    ];
+    for (query, origin, status, text) in &cases {
+        assert_eq!(ask(query, origin), (*status, (*text).to_owned()), "{query} from {origin:?}");
+        let same = [&UPGRADE[..], &[("Origin", *origin)][..usize::from(!origin.is_empty())]].concat();
+        let target = format!("/ws{query}");
+        let mut stream = relay.tcp();
+        support::send_request(&mut stream, "GET", &target, &same, b"");
+        let answer = support::read_answer(&mut stream, false);
+        match status {
+            426 if query.is_empty() => {}
+            426 => assert_eq!(answer.status, 101, "{query}"),
+            _ => assert_eq!((answer.status, answer.json()["msg"].as_str()), (*status, Some(*text)), "{query}"),
+        }
+    }
+    assert_eq!(relay.counter("logins_refused"), 9, "four here, and five in the handshakes");
+    assert_eq!(relay.counter("logins"), 3, "only handshakes open sessions");
+}

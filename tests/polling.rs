@@ -314,7 +314,9 @@ fn a_page_of_an_origin_that_is_not_listed() {
     let other = [("Origin", "https://other.example")];
     let answer = relay.request("GET", target, &other, b"");
     assert_eq!((answer.status, answer.body.as_str()), (403, r#"{"code":4,"message":"Forbidden"}"#));
-    assert_eq!(answer.header("access-control-allow-origin"), "");
+    // The page's developer can read why.
+    assert_eq!(answer.header("access-control-allow-origin"), "https://other.example");
+    assert_eq!(answer.header("vary"), "Origin");
     assert_eq!(relay.request("OPTIONS", target, &other, b"").header("access-control-allow-origin"), "");
     let session = Polling::fresh(&relay);
     assert_eq!(relay.request("POST", &session.target, &other, b"40").status, 403);

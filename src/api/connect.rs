@@ -1,5 +1,7 @@
 //! Logins of plain WebSockets (docs/protocol.md, Logins, and Plain WebSocket).
 
+use core::net::IpAddr;
+
 use log::debug;
 
 use super::{
@@ -8,17 +10,19 @@ use super::{
     outcome::Outcome,
 };
 use crate::{
-    http::{self, Head, Reply},
+    http::{self, Fields, Head, Reply},
     hub::login::{Login, is_one},
     message::Form,
     sign::Signature,
     websocket::handshake,
 };
 
-/// `GET /ws?…` with an upgrade. Returns the encoded 101 response, or a refusal, which is an ordinary HTTP reply.
+/// `GET /ws?…` with an upgrade. Returns the encoded 101 response, or a refusal, which is an ordinary HTTP reply. Without an
+/// upgrade, the reply is what [`check`] says.
 pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     let response = match handshake::accept(head) {
         Ok(response) => response,
+        Err(handshake::Error::NoUpgrade) if matches!(head.method, "GET" | "HEAD") => return check(head, cx).into(),
         Err(error) => return Reply::from(error).into(),
     };
     if cx.stopping {
@@ -34,30 +38,10 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         return Reply::refusal(403, "this origin is not allowed").into();
     }
     let fields = head.fields();
-    let form = match fields.get("format") {
-        "" | "json" => Form::Json,
-        "text" => Form::Text,
-        _ => return Reply::refusal(400, "format is json or text").into(),
-    };
-    let namespace = match fields.get("nsp") {
-        "" => "/",
-        namespace => namespace,
-    };
-    if form == Form::Text && namespace != "/" {
-        return Reply::refusal(400, "format=text is for the namespace / only").into();
-    }
-    let login = Login {
-        source: fields.get("source"),
-        room_ids: fields.get("room_ids"),
-        signature: Signature::new(fields.get("sign"), fields.get("sign_type"), fields.get("ts")),
-        userid: fields.get("userid"),
-        username: fields.get("username"),
-        ext_info: fields.get("ext_info"),
-        watch_quit: is_one(fields.get("watch_quit")),
-        form,
-        ip: client_ip(cx.peer, head, &config.trusted_proxies),
-        referer: &head.referer,
-        user_agent: &head.user_agent,
+    let ip = client_ip(cx.peer, head, &config.trusted_proxies);
+    let (namespace, login) = match login(head, &fields, ip) {
+        Ok(parsed) => parsed,
+        Err(why) => return Reply::refusal(400, why).into(),
     };
     if cx.refuses_address(login.ip, true) {
         debug!("{} was refused: limits.per_address", Peer(&login));
@@ -77,6 +61,65 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
             Reply::refusal(401, &refusal.text()).into()
         }
     }
+}
+
+/// Answers the GET of a page whose WebSocket did not open, because browsers hide the answer to a handshake: says why the
+/// same request with an upgrade would be refused, or with 426 that it would not. Opens no session and calls no backend.
+///
+/// A page of an origin that is not listed may read that, but nothing about the login.
+fn check(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
+    let config = cx.hub.config().clone();
+    let fields = head.fields();
+    let ip = client_ip(cx.peer, head, &config.trusted_proxies);
+    let reply = match login(head, &fields, ip) {
+        _ if !origin_allowed(head.origin, &config) => {
+            Reply::refusal(403, "this origin is not allowed").with("Access-Control-Allow-Origin", "*")
+        }
+        _ if head.query.is_empty() => handshake::Error::NoUpgrade.into(),
+        Err(why) => Reply::refusal(400, why),
+        Ok((namespace, login)) => match cx.hub.check_login(namespace, &login, cx.now) {
+            Ok(()) => handshake::Error::NoUpgrade.into(),
+            Err(refusal) => {
+                debug!("{} would be refused: {}", Peer(&login), refusal.text());
+                Reply::refusal(401, &refusal.text())
+            }
+        },
+    };
+    reply.with("Cache-Control", "no-store")
+}
+
+/// The namespace and the login in the query of a request, or what is wrong with them.
+fn login<'a>(
+    head: &'a Head<'_>,
+    fields: &'a Fields<'_>,
+    ip: Option<IpAddr>,
+) -> Result<(&'a str, Login<'a>), &'static str> {
+    let form = match fields.get("format") {
+        "" | "json" => Form::Json,
+        "text" => Form::Text,
+        _ => return Err("format is json or text"),
+    };
+    let namespace = match fields.get("nsp") {
+        "" => "/",
+        namespace => namespace,
+    };
+    if form == Form::Text && namespace != "/" {
+        return Err("format=text is for the namespace / only");
+    }
+    let login = Login {
+        source: fields.get("source"),
+        room_ids: fields.get("room_ids"),
+        signature: Signature::new(fields.get("sign"), fields.get("sign_type"), fields.get("ts")),
+        userid: fields.get("userid"),
+        username: fields.get("username"),
+        ext_info: fields.get("ext_info"),
+        watch_quit: is_one(fields.get("watch_quit")),
+        form,
+        ip,
+        referer: &head.referer,
+        user_agent: &head.user_agent,
+    };
+    Ok((namespace, login))
 }
 
 /// A login in a log line. Names are escaped: clients choose them.

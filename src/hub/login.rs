@@ -74,6 +74,16 @@ impl Hub {
         }
     }
 
+    /// Checks a login as [`Hub::admit`] does, except that the backend is not asked, and records a refusal. Creates nothing.
+    pub fn check_login(&mut self, namespace: &str, login: &Login<'_>, now: Now) -> Result<(), Refusal> {
+        let found = self.state.find_namespace(namespace).ok_or(Refusal::NamespaceUnknown);
+        let checked = found.and_then(|namespace| self.check(namespace, login, now).map(|_| ()));
+        if let Err(refusal) = &checked {
+            self.record_refused_login(namespace, login, &refusal.text());
+        }
+        checked
+    }
+
     /// Creates a session for a client in a namespace, or returns the refusal. If the backend decides about logins, the
     /// session is pending. `query` and `auth` are the client's query and auth payload, which the call to the backend
     /// includes.
