@@ -14,10 +14,10 @@ const KEY = 'try4dfs%#fs!#$2334ds(%B)'
 
 const md5 = text => createHash('md5').update(text).digest('hex')
 
-/** A configuration file with the demo source and `more`; the arguments to use it. */
-function configuration(more) {
+/** A configuration file with the demo source and `more`, after the keys `first`; the arguments to use it. */
+function configuration(more, first = '') {
   const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'relay-test-')), 'relay.toml')
-  fs.writeFileSync(file, `[sources.demo]\nsign_key = "${KEY}"\n${more}`)
+  fs.writeFileSync(file, `${first}\n[sources.demo]\nsign_key = "${KEY}"\n${more}`)
   return ['--config', file]
 }
 

@@ -21,7 +21,7 @@ const TOKEN = 'a token for these tests'
 describe('the files', () => {
   test('what is committed is what is built, and small', async () => {
     for (const [name, text] of await build()) assert.ok(read(name) === text, `${name}: node scripts.js build`)
-    assert.ok(Buffer.byteLength(read('node_im.min.js')) < 9000)
+    assert.ok(Buffer.byteLength(read('node_im.min.js')) < 12000)
   })
 
   test('any browser of the last years can read them', () => {
@@ -69,8 +69,11 @@ describe('the files', () => {
         sys_error_callback: err => err.length,
         disconnected_callback: reason => reason.length,
         max_attemptNumber: 3,
-        reconnect_attempt_failed_callback: () => XIN_NODE.close()
+        reconnect_attempt_failed_callback: () => XIN_NODE.close(),
+        connect_error_callback: error => { if (error.reason === 'refused') error.message.length; error.cause }
       })
+      const other: false | NodeIm.Client = NODE_IM.create().init(() => '?a', { nsp: '/chat' })
+      XIN_NODE.init(() => Promise.resolve('?a')); XIN_NODE.init(async () => '?a'); other
       if (client) client.send_msg({ a: [1] }, ['a', 'b']) && NODE_IM.send_msg('x', 'a,b')
       const id: string | undefined = NODE_IM.socket_local?.id
       NODE_IM.init('', {}) === false; NODE_IM.connected() === true; id
@@ -78,9 +81,431 @@ describe('the files', () => {
     const mistakes = [
       'XIN_NODE.init()', 'XIN_NODE.init("", { max_attemptNumber: "3" })', 'XIN_NODE.init("", { recieve_message_callback: () => {} })',
       'XIN_NODE.send_msg("x")', 'XIN_NODE.send_msg("x", 7)', 'XIN_NODE.init("").connected()', 'XIN_NODE.socket_local.id',
-      'XIN_NODE.debugging = true', 'const n: number = md5("x")', 'md5()', 'NODE_IM.init("", { receive_message_callback: (m: number) => m })'
+      'XIN_NODE.debugging = true', 'XIN_NODE.init(() => 7)', 'XIN_NODE.init(() => Promise.resolve())', 'XIN_NODE.init("", { nsp: 1 })',
+      'NODE_IM.init("", { connect_error_callback: e => e.reason === "mood" })', 'const n: number = md5("x")', 'md5()', 'NODE_IM.init("", { receive_message_callback: (m: number) => m })'
     ]
     assert.deepEqual(wrong(mistakes.join(';\n')).map(parseFloat), mistakes.map((_, line) => line))
+  })
+})
+
+/** The client without a browser, at virtual time: `run(ms)` lets time pass. Its WebSockets do what a test does to them, and
+    every HTTP request fails, as without a network. */
+function world() {
+  const timers = new Map(), listeners = new Set(), sockets = [], requests = [], lines = []
+  let count = 0, now = 1.8e12
+  const timer = (fn, delay = 0, every) => {
+    timers.set(++count, { fn, delay, at: now + Math.max(delay, 0), every })
+    return count
+  }
+  const target = {
+    addEventListener: (name, fn) => listeners.add({ name, fn }),
+    removeEventListener: (name, fn) => listeners.forEach(known => { if (known.name === name && known.fn === fn) listeners.delete(known) })
+  }
+  class Socket {
+    constructor(url) {
+      Object.assign(this, { url, readyState: 0, sent: [] })
+      sockets.push(this)
+    }
+    send(packet) { this.sent.push(packet) }
+    close() { this.readyState = 3 }
+    /** Opens, and logs in. */
+    join() {
+      this.readyState = 1
+      this.onmessage({ data: '0{"sid":"x","pingInterval":25000,"pingTimeout":20000,"maxPayload":1000}' })
+      this.onmessage({ data: '40{"sid":"y"}' })
+    }
+    end(code = 1006, reason = '') {
+      this.readyState = 3
+      if (this.onclose) this.onclose({ code, reason })
+    }
+  }
+  const window = Object.assign({}, target), document = Object.assign({ hidden: false }, target)
+  const context = vm.createContext({
+    window, document, URL, WebSocket: Socket, navigator: {},
+    location: { protocol: 'http:', host: 'page.example', origin: 'http://page.example' },
+    Date: { now: () => now }, Math: Object.create(Math), Promise: undefined,
+    setTimeout: timer, setInterval: (fn, delay) => timer(fn, delay, true), clearTimeout: id => timers.delete(id), clearInterval: id => timers.delete(id),
+    XMLHttpRequest: class {
+      open(method, url) { requests.push(url) }
+      send() { this.timer = timer(() => { this.status = 0; if (this.onerror) this.onerror() }, 1) }
+      abort() { timers.delete(this.timer) }
+    },
+    console: { warn: text => lines.push(['warn', text]), error: text => lines.push(['error', text]) }
+  })
+  vm.runInContext(read('node_im.min.js'), context)
+  return {
+    client: context.NODE_IM, context, document, timers, listeners, sockets, requests, lines,
+    get now() { return now },
+    /** Sets the clock, without a timer that runs: the machine slept. */
+    sleep(ms) {
+      now += ms
+      for (const timer of timers.values()) timer.at += ms
+    },
+    run(ms) {
+      const end = now + ms
+      for (;;) {
+        let first
+        for (const [id, timer] of timers) if (timer.at <= end && (!first || timer.at < first[1].at)) first = [id, timer]
+        if (!first) break
+        now = Math.max(now, first[1].at)
+        if (first[1].every) first[1].at = now + first[1].delay; else timers.delete(first[0])
+        first[1].fn()
+      }
+      now = end
+    },
+    /** The page, its network or its window says this. */
+    say(name, event = {}) { for (const known of [...listeners]) if (known.name === name) known.fn(event) }
+  }
+}
+
+describe('the client, at virtual time', () => {
+  const URL = 'http://relay.example?source=demo'
+  const last = list => list[list.length - 1]
+
+  test('ten thousand pages of a restarted relay come back within seconds, not within one', () => {
+    for (const code of [1001, 1012, 1006]) {
+      const { client, sockets, timers } = world()
+      for (let i = 0; i < 10000; i++) client.create().init(URL, {})
+      sockets.forEach(socket => socket.join())
+      sockets.forEach(socket => socket.end(code, 'relay is stopping, come back'))
+      const came = [0, 0, 0, 0, 0]
+      for (const { delay, every } of timers.values()) if (!every) came[Math.floor(delay / 1000)]++
+      assert.equal(came.reduce((a, b) => a + b), 10000, String(came))
+      assert.ok(Math.max(...came) < 4000, String(came))
+      assert.ok(came[0] > 500, 'the first do not wait for long: ' + came)
+    }
+  })
+
+  test('it never stops trying, ever slower up to half a minute, and says why once', () => {
+    const { client, sockets, lines, run, timers } = world()
+    const failures = [], given_up = []
+    client.init(URL, { reconnect_attempt_failed_callback: () => given_up.push(failures.length) })
+    client.socket_local.on('connect_error', error => failures.push(error.reason))
+    let tries = 0
+    while (tries < 300) {
+      run(500)
+      for (const socket of sockets.splice(0)) {
+        tries++
+        socket.end()
+      }
+    }
+    run(1)
+    assert.ok(failures.length >= 299 && failures.every(reason => reason === 'unreachable'), String(failures.slice(0, 9)))
+    assert.deepEqual(given_up, [11], 'a page can tell its user')
+    const { delay } = last([...timers.values()].filter(timer => !timer.every))
+    assert.ok(delay >= 3000 && delay <= 30000, String(delay))
+    assert.deepEqual(lines, [], 'a page that has a handler needs no console')
+    client.close()
+    const other = world()
+    other.client.init(URL)
+    for (let i = 0; i < 200; i++) {
+      other.run(10000)
+      other.sockets.splice(0).forEach(socket => socket.end())
+    }
+    assert.equal(other.lines.length, 1, String(other.lines))
+    assert.match(other.lines[0].join(), /^warn,XIN_NODE: relay\.example cannot be reached/)
+  })
+
+  test('max_attemptNumber ends it, also as a string, and 0 is none', () => {
+    for (const [most, tries] of [[0, 1], [3, 4], ['2', 3]]) {
+      const { client, sockets, lines, run } = world()
+      let ended = 0
+      client.init(URL, { max_attemptNumber: most, reconnect_attempt_failed_callback: () => ended++ })
+      for (let i = 0; i < 100; i++) {
+        run(5000)
+        sockets.forEach(socket => socket.end())
+      }
+      assert.deepEqual([sockets.length, ended, lines.length], [tries, 1, 1], String(most))
+      assert.ok(client.init(URL), 'it can begin anew')
+      client.close()
+    }
+    const { client, sockets, lines, run } = world()
+    client.init(URL, { max_attemptNumber: 0, connect_error_callback() {} })
+    sockets[0].end()
+    run(1000)
+    assert.deepEqual(lines, [['error', 'XIN_NODE: not connected after 0 attempts (max_attemptNumber): the session has ended']])
+  })
+
+  test('close() leaves no timer and no listener, in every state', () => {
+    const states = {
+      connecting: () => {},
+      connected: ({ sockets }) => sockets[0].join(),
+      'after a loss': ({ sockets }) => {
+        sockets[0].join()
+        sockets[0].end()
+      },
+      polling: ({ sockets }) => sockets[0].end(),
+      waiting: ({ sockets, run }) => {
+        sockets[0].end()
+        run(100)
+      },
+      'waking up': ({ sockets, say }) => {
+        sockets[0].join()
+        say('online')
+      }
+    }
+    for (const [name, reach] of Object.entries(states)) {
+      const all = world()
+      all.client.init(URL, {})
+      assert.equal(all.listeners.size, 4, name)
+      assert.ok(all.timers.size, name)
+      reach(all)
+      all.client.close()
+      const { timers, listeners, sockets } = all
+      all.run(100000)
+      assert.deepEqual([timers.size, listeners.size, sockets.length], [0, 0, 1], name)
+    }
+    // The same after every other end.
+    const refused = world()
+    refused.client.init(URL, { sys_error_callback() {} })
+    refused.sockets[0].readyState = 1
+    refused.sockets[0].onmessage({ data: '0{"sid":"x","pingInterval":25000,"pingTimeout":20000,"maxPayload":1000}' })
+    refused.sockets[0].onmessage({ data: '44{"message":"sign verify failed!"}' })
+    const never = world()
+    never.client.init(() => ({ then() {} }), {})
+    assert.ok(never.timers.size)
+    never.client.close()
+    for (const { timers, listeners } of [refused, never]) assert.deepEqual([timers.size, listeners.size], [0, 0])
+  })
+
+  test('after sleep it connects at once, although no event says so', () => {
+    const waiting = world()
+    waiting.context.Math.random = () => 1e5 // it would wait for days
+    waiting.client.init(URL)
+    waiting.sockets[0].end()
+    waiting.run(100000)
+    assert.equal(waiting.sockets.length, 1)
+    waiting.sleep(3600000)
+    waiting.run(6000)
+    assert.equal(waiting.sockets.length, 2)
+    // A connection that did not survive is noticed soon, one that did stays.
+    for (const alive of [false, true]) {
+      const { client, sockets, sleep, run } = world()
+      const lost = []
+      client.init(URL, { disconnected_callback: why => lost.push(why) })
+      sockets[0].join()
+      sleep(3600000)
+      run(5500)
+      if (alive) sockets[0].onmessage({ data: '2' })
+      run(3000)
+      assert.deepEqual(lost, alive ? [] : ['ping timeout'])
+    }
+    // A clock that is set back does not make it wait for longer.
+    const { client, sockets, sleep, run } = world()
+    const lost = []
+    client.init(URL, { disconnected_callback: why => lost.push(why) })
+    sockets[0].join()
+    sleep(-3600000)
+    for (let i = 0; i < 30; i++) run(5000)
+    assert.deepEqual(lost, [], 'it cannot know yet') // its pings are counted by that clock
+    sockets[0].onmessage({ data: '2' })
+    run(60000)
+    assert.deepEqual(lost, ['ping timeout'])
+  })
+
+  test('a page that is shown again connects at once, but not without end', () => {
+    const { client, sockets, say, run, document, context } = world()
+    client.init(URL)
+    context.Math.random = () => 1e5
+    sockets[0].end()
+    run(5000)
+    document.hidden = true
+    say('visibilitychange')
+    run(5000)
+    assert.equal(sockets.length, 1, 'hidden')
+    document.hidden = false
+    say('visibilitychange')
+    run(0)
+    assert.equal(sockets.length, 2)
+    last(sockets).end()
+    run(100)
+    for (let i = 0; i < 100; i++) {
+      say(['online', 'visibilitychange', 'pageshow'][i % 3])
+      run(10)
+      last(sockets).end()
+    }
+    assert.ok(sockets.length <= 4, String(sockets.length))
+    // An attempt that began on another network is given up for a new one.
+    run(2000)
+    const begun = sockets.length
+    run(4000)
+    say('online')
+    run(1000)
+    assert.ok(sockets.length > begun)
+  })
+
+  test('a page that comes back from the cache of the browser connects at once', () => {
+    const { client, sockets, say, run, context } = world()
+    const lost = []
+    client.init(URL, { disconnected_callback: why => lost.push(why) })
+    sockets[0].join()
+    context.Math.random = () => 1e5
+    sockets[0].readyState = 3 // without an event
+    say('pagehide', { persisted: true })
+    say('pageshow', { persisted: true })
+    run(1000)
+    assert.deepEqual([lost, sockets.length], [['transport close'], 2])
+    sockets[1].join()
+    say('pageshow', { persisted: true })
+    run(5000)
+    assert.deepEqual([lost.length, client.connected()], [1, true])
+  })
+
+  test('the address is made anew for each attempt, and what goes wrong with that is said', () => {
+    const { client, sockets, lines, run } = world()
+    const errors = []
+    let calls = 0, next = () => { throw new Error('no token') }
+    client.init(() => {
+      calls++
+      return next()
+    }, { connect_error_callback: error => errors.push([error.reason, error.message, error.cause && error.cause.message]) })
+    const step = make => {
+      next = make
+      errors.length = 0
+      for (let i = 0; i < 600 && !errors.length; i++) run(100)
+      return errors[0]
+    }
+    run(0)
+    assert.equal(calls, 1)
+    assert.deepEqual(errors[0], ['address', 'the address function failed: no token', 'no token'])
+    assert.deepEqual(step(() => ({ then: (_, no) => no(new Error('HTTP 500')) })), ['address', 'the address function failed: HTTP 500', 'HTTP 500'])
+    assert.deepEqual(step(() => ({ then: (_, no) => no() })).slice(0, 2), ['address', 'the address function failed: undefined'])
+    assert.deepEqual(step(() => {}).slice(0, 2), ['address', 'the address function returned undefined, not a string'])
+    assert.deepEqual(step(() => null).slice(0, 2), ['address', 'the address function returned null, not a string'])
+    assert.deepEqual(step(() => ({ then: yes => yes({}) })).slice(0, 2), ['address', 'the address function returned object, not a string'])
+    assert.deepEqual(step(() => ({ then() { throw new Error('odd') } }))[1], 'the address function failed: odd')
+    let late
+    assert.deepEqual(step(() => ({ then: yes => { late = yes } })).slice(0, 2), ['address', 'the address function gave no address within 20 s'])
+    late(URL)
+    assert.deepEqual(step(() => 'ftp://relay.example').slice(0, 2), ['address', 'the address "ftp://relay.example" must begin with http:, https:, ws: or wss:'])
+    assert.equal(sockets.length, 0)
+    next = () => ({ then(yes, no) { yes(URL + '&turn=1'); yes(URL); no(new Error('twice')) } })
+    run(60000)
+    assert.match(sockets[0].url, /turn=1$/)
+    sockets.splice(0)
+    client.close()
+    // Without a callback, the console has it.
+    client.init(() => { throw new Error('no token') })
+    run(300000)
+    assert.deepEqual(lines, [['warn', 'XIN_NODE: the address function failed: no token']])
+    client.close()
+    late(URL)
+    run(100000)
+    assert.equal(sockets.length, 0)
+  })
+
+  test('an address that cannot be right is said, and the end', () => {
+    const bad = {
+      'ftp://relay.example/x?source=demo': 'must begin with http:, https:, ws: or wss:',
+      'http://?source=demo': 'names no host',
+      'http://relay.example:99999?source=demo': 'is not valid',
+      'http://re lay?source=demo': 'is not valid'
+    }
+    for (const [url, why] of Object.entries(bad)) {
+      const { client, sockets, timers, run } = world()
+      const errors = []
+      let ended = 0
+      assert.ok(client.init(url, { connect_error_callback: error => errors.push(error.message), reconnect_attempt_failed_callback: () => ended++ }))
+      assert.deepEqual(errors, [], 'init returns first')
+      run(100000)
+      assert.deepEqual(errors, [`the address ${JSON.stringify(url.split('?')[0])} ${why}`])
+      assert.deepEqual([ended, sockets.length, timers.size], [1, 0, 0])
+    }
+    const { client, context, lines, run } = world()
+    context.location.host = ''
+    context.location.protocol = 'file:'
+    client.init('?source=demo')
+    run(10)
+    client.init(URL, { nsp: '/a,b' })
+    run(10)
+    assert.deepEqual(lines, [['warn', 'XIN_NODE: the address "" names no host'], ['warn', 'XIN_NODE: the namespace "/a,b" has one of , ? #']])
+  })
+
+  test('what nobody handles is in the console', () => {
+    const { client, sockets, lines, run } = world()
+    const join = () => {
+      client.init(URL)
+      last(sockets).join()
+    }
+    join()
+    const ring = {}
+    ring.ring = ring
+    client.send_msg(ring, 'r')
+    client.send_msg('x'.repeat(2000), 'r')
+    last(sockets).onmessage({ data: '42["sys_error","data can not be null!"]' })
+    last(sockets).end()
+    for (let i = 0; i < 150; i++) client.send_msg(i, 'r')
+    run(5000)
+    last(sockets).join()
+    last(sockets).onmessage({ data: '41' })
+    client.init(URL)
+    last(sockets).readyState = 1
+    last(sockets).onmessage({ data: '0{"sid":"x","pingInterval":25000,"pingTimeout":20000,"maxPayload":1000}' })
+    last(sockets).onmessage({ data: '44{"message":"sign verify failed!"}' })
+    assert.match(lines.shift().join(), /^error,XIN_NODE: TypeError: .*circular/)
+    assert.deepEqual(lines, [
+      ['error', 'XIN_NODE: the message is bigger than 1000 bytes'],
+      ['error', 'XIN_NODE: data can not be null!'],
+      ['warn', 'XIN_NODE: more than 100 messages wait for a connection: the oldest are dropped'],
+      ['warn', 'XIN_NODE: relay ended the session'],
+      ['error', 'XIN_NODE: relay refuses the login: sign verify failed!']
+    ])
+  })
+
+  test('a refusal that is about the moment does not end the session', () => {
+    const { client, sockets, lines, run } = world()
+    const said = []
+    client.init(URL, { sys_error_callback: why => said.push(why) })
+    const texts = ['the backend is busy!', 'the backend does not answer!', 'relay is short of memory!']
+    for (const text of texts) {
+      last(sockets).readyState = 1
+      last(sockets).onmessage({ data: '0{"sid":"x","pingInterval":25000,"pingTimeout":20000,"maxPayload":1000}' })
+      last(sockets).onmessage({ data: `44{"message":"${text}"}` })
+      const { length } = sockets
+      for (let i = 0; i < 50 && sockets.length === length; i++) run(1000)
+      assert.equal(sockets.length, length + 1, text)
+    }
+    last(sockets).join()
+    assert.deepEqual([said, lines, client.connected()], [texts, [], true])
+  })
+
+  test('a namespace has its own packets', () => {
+    for (const nsp of ['/chat', 'chat']) {
+      const { client, sockets } = world()
+      const got = [], answers = []
+      client.init(URL, { nsp, receive_message_callback: message => got.push(message) })
+      const [socket] = sockets
+      socket.readyState = 1
+      socket.onmessage({ data: '0{"sid":"x","pingInterval":25000,"pingTimeout":20000,"maxPayload":1000}' })
+      socket.onmessage({ data: '40{"sid":"other"}' })
+      assert.equal(client.connected(), false)
+      socket.onmessage({ data: '40/chat,{"sid":"y"}' })
+      assert.deepEqual([client.connected(), client.socket_local.id], [true, 'y'])
+      client.send_msg({ a: 1 }, 'r')
+      client.socket_local.emit('ask', 1, (...all) => answers.push(all))
+      client.socket_local.on('question', answer => answer('yes'))
+      for (const packet of ['43/chat,0["so"]', '42/chat,["newMsg",1]', '42["newMsg","of /"]', '42/chat,7["question"]', '451-/chat,["newMsg",{"_placeholder":true,"num":0}]']) {
+        socket.onmessage({ data: packet })
+      }
+      socket.onmessage({ data: new ArrayBuffer(3) })
+      assert.deepEqual(answers, [['so']])
+      assert.deepEqual([got.length, got[0], got[1].byteLength], [2, 1, 3])
+      client.close()
+      assert.deepEqual(socket.sent, ['40/chat,', '42/chat,["postMsg",{"a":1},"r"]', '42/chat,0["ask",1]', '43/chat,7["yes"]', '41/chat,'])
+    }
+  })
+
+  test('several clients on a page do not disturb each other', () => {
+    const { client, sockets, context, run } = world()
+    const other = client.create()
+    assert.notEqual(other, client)
+    client.init(URL + '&n=1')
+    assert.ok(other.init(URL + '&n=2'))
+    assert.equal(other.init(URL), false)
+    sockets.forEach(socket => socket.join())
+    client.close()
+    run(1000)
+    assert.deepEqual([client.connected(), other.connected(), context.XIN_NODE === client], [false, true, true])
   })
 })
 
@@ -132,6 +557,13 @@ ping_timeout = 2
 max_payload = 20000
 [limits]
 message_rate = 0
+[namespaces."/chat"]
+auth = "open"
+source = "demo"
+join = true
+[[namespaces."/chat".rules]]
+event = "msg"
+send = "rooms"
 `)
     relay = await start(0, args)
     browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox'] })
@@ -370,6 +802,120 @@ message_rate = 0
     assert.equal(await init(page, address('r')), false, 'connecting')
     await connected(page)
     assert.equal((await came(page)).failed, 2)
+  })
+
+  test('what the page does not set keeps trying, and says once that it takes long', async () => {
+    const page = await open(BLOCKED) // a browser slows WebSockets down that fail
+    await init(page, address('r'))
+    await connected(page)
+    await page.evaluate(() => { Math.random = () => -0.1 }) // a hundredth of the usual delays
+    await restart(async () => {
+      const { length } = page.asked
+      await until('many attempts', () => page.asked.length > length + 25)
+      assert.equal((await came(page)).failed, 1)
+    })
+    await connected(page)
+    assert.deepEqual([(await came(page)).failed, (await came(page)).connected], [1, 2])
+  })
+
+  test('reasons can be told apart, in a callback and in the console', async t => {
+    const strict = await start(0, configuration('', 'origins = ["https://shop.example.org"]'))
+    t.after(() => strict.stop())
+    const bare = http.createServer((request, response) => {
+      response.statusCode = request.url.startsWith('/socket.io/') ? 502 : 200
+      response.end('<html>Bad gateway')
+    })
+    await new Promise(resolve => bare.listen(0, '127.0.0.1', resolve))
+    t.after(() => bare.close())
+    const closed = http.createServer()
+    await new Promise(resolve => closed.listen(0, '127.0.0.1', resolve))
+    const { port } = closed.address()
+    await new Promise(resolve => closed.close(resolve))
+    const query = '?' + login('r')
+    const here = relay.url.slice('http://'.length)
+    const cases = [
+      [strict.url + query, {}, 'origin', `${strict.url.slice(7)} does not allow pages of ${origin}: add it to "origins" in the configuration of relay`],
+      ['http://nowhere.invalid' + query, {}, 'unreachable', /^nowhere\.invalid cannot be reached: the device is offline, the name is unknown/],
+      [`http://127.0.0.1:${port}${query}`, {}, 'unreachable', /cannot be reached/],
+      [`http://127.0.0.1:${bare.address().port}${query}`, {}, 'http', /answers, but not to pages of .*: it may be a proxy without relay/],
+      [relay.url + query, { path: '/js/' }, /http|unreachable/, /./],
+      [`${relay.url}?source=demo&room_ids=r&sign=0123456789abcdef0123456789abcdef`, {}, 'refused', 'sign verify failed!'],
+      [relay.url + query.replace('source=demo', 'source=nobody'), {}, 'refused', 'this source can not be configured!'],
+      [relay.url + query, { nsp: '/nowhere' }, 'refused', 'Invalid namespace'],
+      [relay.url + query, { path: '/api/notify' }, 'http', `${here} answers 405: this is called with POST`],
+      ['htp://' + here + query, {}, 'address', `the address "htp://${here}" must begin with http:, https:, ws: or wss:`]
+    ]
+    for (const [url, config, reason, message] of cases) {
+      const page = await open()
+      const lines = []
+      page.on('console', line => lines.push(line.text()))
+      const told = await page.evaluate(([url, config]) => new Promise(resolve => init(url, Object.assign(config, {
+        sys_error_callback: null, connect_error_callback: error => resolve([error.reason, error.message, error instanceof Error])
+      }))), [url, config])
+      const matches = (is, wanted) => wanted instanceof RegExp ? assert.match(is, wanted) : assert.equal(is, wanted)
+      matches(told[0], reason)
+      matches(told[1], message)
+      assert.equal(told[2], true)
+      assert.ok(!lines.some(line => line.startsWith('XIN_NODE')), String(lines))
+      await page.evaluate(() => XIN_NODE.close())
+      await page.evaluate(([url, config]) => { XIN_NODE.init(url, config) }, [url, config])
+      await until(`${told[1]} in the console`, () => lines.some(line => line.startsWith('XIN_NODE: ') && line.endsWith(told[1])))
+      assert.deepEqual(page.errors, [])
+    }
+  })
+
+  test('a login that expires is made anew, by a function or a promise', async () => {
+    const page = await open()
+    // The first address has expired; the page gets another one from its backend.
+    const good = address('fresh')
+    const stale = good.replace(/sign=[^&]*/, 'sign=0123456789abcdef0123456789abcdef')
+    await page.evaluate(([stale, good]) => {
+      window.calls = 0
+      init(() => {
+        const url = ++calls === 1 ? stale : good + '&turn=' + calls
+        return calls % 2 ? url : new Promise(resolve => setTimeout(resolve, 10, url))
+      })
+      Math.random = () => 0
+    }, [stale, good])
+    await connected(page)
+    assert.deepEqual([(await came(page)).errors, await page.evaluate(() => calls)], [['sign verify failed!'], 2])
+    assert.match(page.asked.at(-1), /turn=2$/)
+    await restart(() => until('more attempts', () => page.evaluate(() => calls > 3)))
+    await connected(page)
+    const calls = await page.evaluate(() => window.calls)
+    assert.ok(page.asked.at(-1).endsWith('&turn=' + calls), page.asked.at(-1))
+    await send(page, 'still', 'fresh')
+    assert.deepEqual(data(await messages(page, 1)), ['still'])
+    // An address that does not come leaves the page as it was.
+    const other = await open()
+    await other.evaluate(() => {
+      XIN_NODE.init(async () => { throw new Error('the backend says 500') }, { connect_error_callback: error => { window.why = error.message + '|' + error.cause.message } })
+    })
+    assert.equal(await until('the reason', () => other.evaluate(() => window.why)), 'the address function failed: the backend says 500|the backend says 500')
+    assert.deepEqual(other.errors, [], 'the rejection is handled')
+  })
+
+  test('a namespace, beside another one on the same page', async () => {
+    for (const block of [undefined, BLOCKED]) {
+      const page = await open(block)
+      await page.evaluate(url => {
+        window.chat = XIN_NODE.create()
+        window.heard = []
+        chat.init(url.split('?')[0] + '?userid=7', { nsp: '/chat' })
+        chat.socket_local.on('msg', (...all) => heard.push(all))
+        init(url)
+      }, address('r'))
+      await connected(page)
+      await until('the other', () => page.evaluate(() => chat.connected()))
+      const answer = await page.evaluate(() => new Promise(resolve => chat.socket_local.emit('join', 'lobby', resolve)))
+      assert.equal(answer.code, 1, JSON.stringify(answer))
+      await page.evaluate(() => chat.socket_local.emit('msg', { n: 1 }, 2))
+      await until('the event', () => page.evaluate(() => heard.length))
+      assert.deepEqual(await page.evaluate(() => heard), [[{ n: 1 }, 2]])
+      await page.evaluate(() => chat.close())
+      await send(page, 'still here', 'r')
+      assert.deepEqual(data(await messages(page, 1)), ['still here'])
+    }
   })
 
   test('a page that wakes up tries at once', async () => {

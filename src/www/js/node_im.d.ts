@@ -15,10 +15,14 @@ declare namespace NodeIm {
      *
      * @param url The relay and the login:
      *   `https://host?source=…&room_ids=…&sign=…&userid=…&username=…&ext_info=…`. The query is forwarded verbatim, so its
-     *   values must be escaped. The host defaults to the page's; a path is ignored (see `Config.path`).
+     *   values must be escaped. The host defaults to the page's; a path is ignored (see `Config.path`). A function is called
+     *   before every attempt and returns the address or a promise of it, so that a login can expire: a refused login is then
+     *   tried again with the next address.
      * @returns The client, or false, without any effect, if the previous session has not ended.
      */
-    init(url: string, config?: Config): Client | false;
+    init(url: string | (() => string | PromiseLike<string>), config?: Config): Client | false;
+    /** A new client with a session of its own, for a page that uses several relays, logins or namespaces. */
+    create(): Client;
     /**
      * Sends a message to rooms: any JSON value except null and "". While disconnected, up to 100 messages are queued; when
      * the queue is full, the oldest is dropped.
@@ -43,11 +47,19 @@ declare namespace NodeIm {
     receive_message_callback?: (message: Message) => void;
     /** Called after each connect, the first and every reconnect. */
     connected_callback?: (socket: Socket) => void;
-    /** Called with the relay's reason when it refuses the login, which ends the session, or a message, which does not. */
+    /**
+     * Called with the relay's reason when it refuses the login, which ends the session unless `init` was given a function, or
+     * a message, which does not. Without it, the console has the reason.
+     */
     sys_error_callback?: (err: string) => void;
-    /** Consecutive failed attempts to reconnect after which the session ends; 10 by default. */
+    /** Called for every attempt to connect that failed. Without it, the console has the reason, once until it is another. */
+    connect_error_callback?: (error: ConnectError) => void;
+    /** Consecutive failed attempts to reconnect after which the session ends. By default it never ends for that. */
     max_attemptNumber?: number;
-    /** Called when that many attempts have failed and the session has ended. */
+    /**
+     * Called when `max_attemptNumber` attempts have failed and the session has ended. By default it is called once after 10
+     * failed attempts, and the client keeps trying.
+     */
     reconnect_attempt_failed_callback?: () => void;
     /**
      * Called when the connection is lost. The client reconnects, except after 'io server disconnect' and
@@ -58,6 +70,23 @@ declare namespace NodeIm {
     refresh_page_callback?: () => void;
     /** The path of the relay's Socket.IO endpoint; `/socket.io/` by default. */
     path?: string;
+    /** The namespace; `/` by default. */
+    nsp?: string;
+  }
+
+  /** Why an attempt failed. `message` is for the page's developer. */
+  interface ConnectError extends Error {
+    /**
+     * - `refused`: relay refuses the login; `message` is its text.
+     * - `origin`: relay does not allow pages of this origin.
+     * - `unreachable`: nobody answers at this address, or the browser does not let the page connect to it.
+     * - `timeout`: no answer in time.
+     * - `http`: relay, a proxy or another server answers with an error.
+     * - `closed`: the connection was closed before the login was complete.
+     * - `address`: the address is not valid, or the function of `init` returned none. The cause is its exception.
+     */
+    readonly reason: 'refused' | 'origin' | 'unreachable' | 'timeout' | 'http' | 'closed' | 'address';
+    readonly cause?: unknown;
   }
 
   /** A message, as the members of a room receive it. */
@@ -81,7 +110,7 @@ declare namespace NodeIm {
     emit(event: string, ...args: unknown[]): this;
     on(event: 'connect' | 'refreshPage' | 'reconnect_failed', fn: () => void): this;
     on(event: 'disconnect' | 'sys_error', fn: (why: string) => void): this;
-    on(event: 'connect_error', fn: (error: Error) => void): this;
+    on(event: 'connect_error', fn: (error: ConnectError) => void): this;
     on(event: 'newMsg', fn: (message: Message) => void): this;
     /** Any other event. If the relay asks for an acknowledgement, the last argument is a function that sends it. */
     on(event: string, fn: (...args: any[]) => void): this;

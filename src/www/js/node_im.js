@@ -6,13 +6,21 @@
 var NODE_IM = NODE_IM || (function () {
   'use strict';
   var OPEN_PATIENCE = 5000, LOGIN_PATIENCE = 20000, GRACE = 2000; // milliseconds
-  var BACKOFF = 1000, BACKOFF_MOST = 5000, QUEUE_MOST = 100, SEPARATOR = '\x1e';
+  var BACKOFF = 4000, BACKOFF_MOST = 30000, WAKE_PAUSE = 1000, TICK = 5000, SLEPT = 15000;
+  var FEW = 10, QUEUE_MOST = 100, SEPARATOR = '\x1e';
   var RESERVED = /^(connect|connect_error|disconnect|disconnecting|newListener|removeListener)$/;
+  // Refusals that say nothing about the login.
+  var TEMPORARY = /^(the backend (is busy|does not answer)|relay is short of memory)!$/;
 
   /** Calls a function of the page. An exception goes to window.onerror and does not interrupt the client. */
   function call(fn, args) {
-    if (typeof fn !== 'function') return;
+    if (typeof fn !== 'function') return false;
     try { fn.apply(null, args); } catch (e) { setTimeout(function () { throw e; }, 0); }
+    return true;
+  }
+
+  function say(level, text) {
+    if (typeof console === 'object' && console[level]) console[level]('XIN_NODE: ' + text);
   }
 
   /** The length of a text in UTF-8, in bytes; each half of a surrogate pair counts as two. */
@@ -38,57 +46,70 @@ var NODE_IM = NODE_IM || (function () {
     return value;
   }
 
-  /** Parses the url of `init`: returns a function from a transport's name to its address. */
+  /** Parses the url of `init`: returns a function from a transport's name to its address. Throws what is wrong with it. */
   function locator(url, path) {
+    var page = typeof location === 'object' ? location : {}, error = new Error(), parts, rest, query;
     url = String(url || '');
     if (/^[\w.-]+:\d+([\/?#]|$)/.test(url)) url = '//' + url; // only host and port
-    var parts = /^(?:(\w+:)?\/\/([^\/?#]*))?[^?#]*\??([^#]*)/.exec(url);
-    var rest = (/^(https|wss):$/i.test(parts[1] || location.protocol) ? 's' : '') + '://' + (parts[2] || location.host) +
+    parts = /^(?:([\w.+-]+:)?\/\/([^\/?#]*))?[^?#]*\??([^#]*)/.exec(url);
+    rest = (/^(https|wss):$/i.test(parts[1] || page.protocol) ? 's' : '') + '://' + (parts[2] || page.host) +
       path.replace(/^\/?(.*?)\/?$/, '/$1/');
     // Unchanged, because it is signed. Only non-ASCII is escaped: a page in GBK would escape it as GBK.
-    var query = parts[3].replace(/[\ud800-\udbff][\udc00-\udfff]|[^ -~]/g, function (c) {
+    query = parts[3].replace(/[\ud800-\udbff][\udc00-\udfff]|[^ -~]/g, function (c) {
       try { return encodeURIComponent(c); } catch (e) { return '%EF%BF%BD'; }
     });
+    url = url.split('?')[0];
+    if (parts[1] && !/^(http|ws)s?:$/i.test(parts[1])) error.message = 'must begin with http:, https:, ws: or wss:';
+    else if (!parts[2] && (/^[\w.+-]+:\/\//.test(url) || !page.host)) error.message = 'names no host';
+    else if (typeof URL === 'function') try { new URL('http' + rest); } catch (e) { error.message = 'is not valid'; }
+    if (error.message) {
+      error.message = 'the address ' + JSON.stringify(url) + ' ' + error.message;
+      throw error;
+    }
     return function (transport) {
       return (transport === 'polling' ? 'http' : 'ws') + rest + '?EIO=4&transport=' + transport + (query && '&' + query);
     };
   }
 
-  /* A transport calls onpacket(text or ArrayBuffer), and onclose() once; neither is called after close(politely). Its owner
-     sets `sid` and `max` (bytes of a body) when the handshake has them. */
+  /* A transport calls onpacket(text or ArrayBuffer), and onclose(answer) once, where `answer` is what HTTP or the close
+     frame said: {status, body} or {code, body}. Neither is called after close(), which sends the packet `goodbye` first if
+     there is one. Its owner sets `sid` and `max` (bytes of a body) when the handshake has them. `dead()` says whether it
+     cannot work any more although it has not called onclose. */
 
   function webSocket(address, onpacket, onclose) {
     var socket = new WebSocket(address('websocket'));
     socket.binaryType = 'arraybuffer';
     socket.onmessage = function (event) { onpacket(event.data); };
-    socket.onclose = socket.onerror = onclose;
+    socket.onclose = function (event) { onclose({ code: event.code, body: event.reason }); };
     return {
       send: function (packet) { socket.send(packet); },
-      close: function (politely) {
-        socket.onmessage = socket.onclose = socket.onerror = null;
-        if (politely && socket.readyState === 1) socket.send('41');
+      dead: function () { return socket.readyState > 1; },
+      close: function (goodbye) {
+        socket.onmessage = socket.onclose = null;
+        if (goodbye && socket.readyState === 1) socket.send(goodbye);
         socket.close();
       }
     };
   }
 
   function polling(address, onpacket, onclose) {
-    var outbox = [], count = 0, stopped = false, leaving = false, get, post;
+    var outbox = [], count = 0, stopped = false, leaving = false, left = false, get, post;
     var self = {
       send: function (packet) {
         outbox.push(packet);
         write();
       },
-      close: function (politely) {
+      close: function (goodbye) {
         stopped = true;
-        leaving = politely && self.sid;
+        leaving = goodbye && self.sid;
         if (!leaving) return abort();
         // Packets that wait are still posted, in order, before the disconnect.
-        outbox.push('41', '1');
+        outbox.push(goodbye, '1');
         write();
       },
+      dead: function () { return left; },
       /** Disconnects while the page unloads; a beacon may be sent after that. */
-      beacon: function () { if (navigator.sendBeacon) navigator.sendBeacon(target(), '1'); }
+      beacon: function () { left = !!navigator.sendBeacon && navigator.sendBeacon(target(), '1'); }
     };
 
     function target() {
@@ -103,8 +124,9 @@ var NODE_IM = NODE_IM || (function () {
         xhr.setRequestHeader('Content-Type', 'text/plain;charset=UTF-8');
         xhr.timeout = LOGIN_PATIENCE;
       }
-      xhr.onload = function () { if (xhr.status === 200) done(xhr.responseText); else fail(); };
-      xhr.onerror = xhr.ontimeout = fail;
+      xhr.onload = function () { if (xhr.status === 200) done(xhr.responseText); else fail({ status: xhr.status, body: xhr.responseText }); };
+      xhr.onerror = function () { fail({ status: 0 }); };
+      xhr.ontimeout = function () { fail(); };
       xhr.send(body);
       return xhr;
     }
@@ -115,11 +137,11 @@ var NODE_IM = NODE_IM || (function () {
         xhr.abort();
       });
     }
-    function fail() {
+    function fail(answer) {
       var told = stopped;
       stopped = true;
       abort();
-      if (!told) onclose();
+      if (!told) onclose(answer);
     }
     function read() {
       get = request('GET', null, function (body) {
@@ -144,22 +166,27 @@ var NODE_IM = NODE_IM || (function () {
   }
 
   /** One session from init to its end: connects and reconnects. `ended` is called before the callbacks that report the end. */
-  function live(url, config, ended) {
-    var address = locator(url, config.path || '/socket.io/');
-    var most = config.max_attemptNumber === undefined ? 10 : config.max_attemptNumber;
+  function live(api, given, config, ended) {
+    var address, path = config.path || '/socket.io/', most = config.max_attemptNumber, nsp = String(config.nsp || '/');
     var handlers = Object.create(null), queue = [], acks = {}, asked = 0, over = false;
-    var kind, link, opened, timer, waiting, attempts = 0, socketWorked = false, pollingWorks = false;
-    var heard, silence, assembling;
+    // `attempts` counts failures in a row, `pace` those since the page woke up; `turn` changes with each attempt, so that
+    // what an earlier one still reports (an address, an explanation) is ignored.
+    var kind, link, opened, timer, waiting, ticker, ticked, attempts = 0, pace = 0, turn = 0, tried = 0, said = '', few = false, full = false;
+    var socketWorked = false, pollingWorks = false, heard, silence, assembling, prefix;
     var socket = { id: undefined, connected: false, emit: emit, on: on, off: off, disconnect: close };
     // The callbacks of the page's config, by event.
     var callbacks = {
-      connect: function () { call(config.connected_callback, [socket]); },
+      connect: config.connected_callback && function () { call(config.connected_callback, [socket]); },
+      connect_error: config.connect_error_callback,
       disconnect: config.disconnected_callback,
       newMsg: config.receive_message_callback,
       sys_error: config.sys_error_callback,
       reconnect_failed: config.reconnect_attempt_failed_callback,
       refreshPage: config.refresh_page_callback || function () { location.reload(); }
     };
+    if (nsp.charAt(0) !== '/') nsp = '/' + nsp;
+    prefix = nsp === '/' ? '' : nsp + ',';
+    if (most === undefined || most === null) most = Infinity;
 
     function on(event, fn) {
       handlers[event] = (handlers[event] || []).concat(fn);
@@ -169,12 +196,15 @@ var NODE_IM = NODE_IM || (function () {
       handlers[event] = fn && (handlers[event] || []).filter(function (known) { return known !== fn; });
       return socket;
     }
+    /** Calls all that the page has for an event. Returns whether it has anything. */
     function fire(event, args) {
-      if (Object.prototype.hasOwnProperty.call(callbacks, event)) call(callbacks[event], args);
-      (handlers[event] || []).forEach(function (fn) { call(fn, args); });
+      var known = Object.prototype.hasOwnProperty.call(callbacks, event) && call(callbacks[event], args);
+      (handlers[event] || []).forEach(function (fn) { known = call(fn, args) || known; });
+      return known;
     }
+    /** Reports what cannot be sent: to the page, or else to the console. */
     function complain(why) {
-      fire('sys_error', [why]);
+      if (!fire('sys_error', [why])) say('error', why);
       return false;
     }
 
@@ -184,54 +214,154 @@ var NODE_IM = NODE_IM || (function () {
       clearTimeout(timer);
       timer = setTimeout(fn, delay);
     }
+    function start() {
+      listen('addEventListener');
+      ticked = Date.now();
+      ticker = setInterval(function () {
+        var late = Math.abs(Date.now() - ticked) > SLEPT;
+        ticked = Date.now();
+        if (late && typeof document === 'object' && !document.hidden) wake(true);
+      }, TICK);
+      connect();
+    }
+    /** Begins an attempt: first of all, its address. */
+    function connect() {
+      var mine = ++turn, settled = false, url;
+      function first() {
+        var is = mine === turn && !settled;
+        settled = true;
+        return is;
+      }
+      function got(url) {
+        if (!first()) return;
+        if (typeof url !== 'string') return bad('returned ' + (url === null ? 'null' : typeof url) + ', not a string');
+        arm(0, function () { go(url); }); // from outside of the page's function
+      }
+      function threw(e) {
+        if (first()) bad('failed: ' + (e && e.message || e), e);
+      }
+      function bad(why, cause) {
+        arm(0, function () { failed('address', 'the address function ' + why, cause); });
+      }
+      clearTimeout(waiting);
+      waiting = null;
+      tried = Date.now();
+      if (typeof given !== 'function') return go(given);
+      arm(LOGIN_PATIENCE, function () { failed('address', 'the address function gave no address within ' + LOGIN_PATIENCE / 1000 + ' s'); });
+      try {
+        url = given();
+        if (url && typeof url.then === 'function') url.then(got, threw); else got(url);
+      } catch (e) { threw(e); }
+    }
+    function go(url) {
+      try {
+        if (/[,?#]/.test(nsp)) throw new Error('the namespace ' + JSON.stringify(nsp) + ' has one of , ? #');
+        address = locator(url, path);
+      } catch (e) {
+        // The page's init returns first.
+        return arm(0, function () { failed('address', e.message, e, typeof given !== 'function'); });
+      }
+      open(pollingWorks ? polling : webSocket);
+    }
     function open(transport) {
       kind = transport;
       opened = false;
       arm(kind === webSocket ? OPEN_PATIENCE : LOGIN_PATIENCE, function () { lost('timeout'); });
       try {
-        link = kind(address, received, function () { lost('transport close'); });
+        link = kind(address, received, function (answer) { lost('transport close', answer); });
       } catch (e) { // not supported by this browser, or not allowed
         lost(String(e));
       }
     }
-    function connect() {
-      clearTimeout(waiting);
-      waiting = null;
-      open(pollingWorks ? polling : webSocket);
-    }
     function drop(politely) {
+      turn++;
       clearTimeout(timer);
       clearTimeout(waiting);
       waiting = assembling = null;
-      if (link) link.close(politely);
+      if (link) link.close(politely && '41' + prefix);
       link = null;
       // Acknowledgements of sent events are lost; those of queued events can still arrive.
       if (socket.connected) acks = {};
       socket.connected = false;
       socket.id = undefined;
     }
-    function lost(why) {
+    function lost(why, answer) {
       var was = socket.connected;
       if (over) return;
       drop(false);
       if (kind === webSocket && !opened) return open(polling);
       // After polling failed, try a WebSocket again.
       if (!was) pollingWorks = false;
-      if (was) fire('disconnect', [why]); else fire('connect_error', [new Error(why)]);
+      if (!was) return explain(why, answer || {});
+      fire('disconnect', [why]);
+      if (!over) again();
+    }
+    /** Reports why an attempt failed. A browser hides what a WebSocket or another origin answered, so ask what can be known. */
+    function explain(why, answer) {
+      var host = /\/\/[^\/]*/.exec(address('polling'))[0].slice(2), mine = turn, its = {};
+      try { its = JSON.parse(answer.body) || its; } catch (e) { /* not of relay */ }
+      if (answer.status === 403 && its.code === 4 || /origin/.test(its.msg)) {
+        return failed('origin', host + ' does not allow pages of ' + location.origin + ': add it to "origins" in the configuration of relay');
+      }
+      if (answer.status) return failed('http', host + ' answers ' + answer.status + ': ' + (its.message || its.msg || 'not by relay; is the path ' + path + ' right?'));
+      if (answer.code) return failed('closed', host + ' closed the connection before the login was complete: ' + answer.code + ' ' + answer.body);
+      if (why === 'timeout') return failed('timeout', host + ' does not answer in time');
+      if (why === 'parse error') return failed('http', host + ' answers, but not as relay does');
+      if (answer.status !== 0) return failed('closed', host + ': ' + why);
+      if (/^https/.test(location.protocol) && !/^https/.test(address('polling')) && !/^(localhost|127\.|\[::1\])/.test(host)) {
+        return failed('unreachable', host + ' cannot be reached without TLS from a page with https: use wss: or https: in the address');
+      }
+      function tell(answers) {
+        if (mine !== turn) return;
+        if (answers) failed('http', host + ' answers, but not to pages of ' + location.origin +
+          ': it may be a proxy without relay behind it, another server, or a relay that does not list this origin');
+        else failed('unreachable', host + ' cannot be reached: the device is offline, the name is unknown, nothing listens there, ' +
+          'its certificate is not valid, or the browser does not let this page connect to it');
+      }
+      // An answer that this page may not read is one all the same. This asks for nothing that relay has.
+      arm(OPEN_PATIENCE, function () { tell(false); });
+      try {
+        fetch(address('polling').split('?')[0], { mode: 'no-cors', credentials: 'omit', cache: 'no-store' })
+          .then(function () { tell(true); }, function () { tell(false); });
+      } catch (e) { tell(false); }
+    }
+    /** Reports a failed attempt, and plans the next one. `hopeless`: none can succeed. */
+    function failed(reason, message, cause, hopeless) {
+      var error = new Error(message);
+      error.reason = reason;
+      if (cause) error.cause = cause;
+      drop(false);
+      // The console is told once, and again when it is something else.
+      if (!fire('connect_error', [error]) && said !== message) say('warn', message);
+      said = message;
       if (over) return;
-      if (attempts >= most) return end(false, 'reconnect_failed');
-      // Half to one and a half times as long, so that the pages of a restarted relay do not reconnect all at once.
+      if (hopeless) end(false, 'reconnect_failed'); else again();
+    }
+    function again() {
+      if (attempts >= most) {
+        if (!end(false, 'reconnect_failed')) say('error', 'not connected after ' + most + ' attempts (max_attemptNumber): the session has ended');
+        return;
+      }
+      // A page may wait for this to tell its user.
+      if (most === Infinity && attempts >= FEW && !few) {
+        few = true;
+        fire('reconnect_failed', []);
+        if (over) return;
+      }
+      // From a tenth of the interval on, so that the pages of a restarted relay do not reconnect all at once.
       waiting = setTimeout(function () {
         attempts++;
         connect();
-      }, Math.min(BACKOFF * Math.pow(2, attempts), BACKOFF_MOST) * (0.5 + Math.random()));
+      }, Math.min(BACKOFF * Math.pow(2, pace++), BACKOFF_MOST) * (0.1 + 0.9 * Math.random()));
     }
     function end(politely, event, args) {
       over = true;
       drop(politely);
+      clearInterval(ticker);
+      listen('removeEventListener');
       queue = [];
       ended();
-      if (event) fire(event, args || []);
+      return !event || fire(event, args || []);
     }
     function close() {
       if (!over) end(true, socket.connected && 'disconnect', ['io client disconnect']);
@@ -242,14 +372,38 @@ var NODE_IM = NODE_IM || (function () {
     function watch(delay, decide) {
       arm(delay, function () {
         var rest = heard + silence - Date.now();
-        if (rest > 0) watch(rest);
+        if (rest > 0) watch(Math.min(rest, silence)); // the clock may have been set back
         else if (!decide) watch(GRACE, true);
         else lost('ping timeout');
       });
     }
-    /** Reconnects at once when the page or its network wakes up. Such attempts are not counted. */
-    function wake() {
-      if (waiting) connect(); else if (socket.connected) watch(GRACE, true);
+    /** Reconnects at once when the page or its network wakes up. Such attempts are not counted. `anew` also gives up an
+        attempt that takes long, because it may have begun on another network. */
+    function wake(anew) {
+      var since = Math.abs(Date.now() - tried);
+      pace = 0;
+      if (socket.connected) {
+        if (link.dead()) lost('transport close'); else return watch(GRACE, true);
+      } else if (anew && !waiting && since > OPEN_PATIENCE) {
+        drop(false);
+        waiting = true;
+      }
+      if (!waiting) return;
+      clearTimeout(waiting);
+      waiting = setTimeout(connect, Math.max(WAKE_PAUSE - since, 0));
+    }
+
+    /* The page */
+
+    function online() { wake(true); }
+    function shown() { if (!document.hidden) wake(); }
+    function hidden() { if (link && link.sid && link.beacon) link.beacon(); }
+    function listen(how) {
+      if (typeof window !== 'object' || !window[how]) return;
+      window[how]('online', online);
+      window[how]('pageshow', shown);
+      window[how]('pagehide', hidden);
+      document[how]('visibilitychange', shown);
     }
 
     /* Incoming packets */
@@ -279,12 +433,13 @@ var NODE_IM = NODE_IM || (function () {
       link.max = its.maxPayload;
       silence = its.pingInterval + its.pingTimeout;
       arm(LOGIN_PATIENCE, function () { lost('timeout'); });
-      link.send('40');
+      link.send('40' + prefix);
     }
-    /** A Socket.IO packet: type, number of attachments with a dash, acknowledgement id, JSON. */
+    /** A Socket.IO packet: type, number of attachments with a dash, namespace with a comma, acknowledgement id, JSON. */
     function parse(text) {
-      var head = /^(\d)(?:(\d+)-)?(\d*)/.exec(text), json = text.slice(head[0].length);
-      var packet = { type: head[1], id: head[3], data: json && JSON.parse(json), wanted: +head[2] || 0, attachments: [] };
+      var head = /^(\d)(?:(\d+)-)?(?:(\/[^,]*),?)?(\d*)/.exec(text), json = text.slice(head[0].length);
+      var packet = { type: head[1], id: head[4], data: json && JSON.parse(json), wanted: +head[2] || 0, attachments: [] };
+      packet.other = (head[3] || '/') !== nsp;
       if (packet.wanted) assembling = packet; else handle(packet);
     }
     function attachment(buffer) {
@@ -296,23 +451,42 @@ var NODE_IM = NODE_IM || (function () {
     }
     function handle(packet) {
       var data = packet.data, via = link, ack;
+      if (packet.other) return; // not of this namespace
       switch (packet.type) {
         case '0': return joined(data.sid);
-        case '1': return end(true, 'disconnect', ['io server disconnect']);
+        case '1':
+          if (!end(true, 'disconnect', ['io server disconnect'])) say('warn', 'relay ended the session');
+          return;
         case '2': case '5':
-          if (packet.id) data.push(function () { if (link === via) write('43' + packet.id, [].slice.call(arguments)); });
+          if (packet.id) data.push(function () { if (link === via) write('3', packet.id, [].slice.call(arguments)); });
           return event(data.shift(), data);
         case '3': case '6':
           ack = acks[packet.id];
           delete acks[packet.id];
           return call(ack, data);
-        case '4':
-          end(true, 'sys_error', [data.message]);
-          return fire('connect_error', [new Error(data.message)]);
+        case '4': return refused(String(data.message));
       }
     }
+    /** Ends the session, unless the next attempt may be admitted: with another address, or at another time. */
+    function refused(why) {
+      var error = new Error(why), told;
+      error.reason = 'refused';
+      if (typeof given === 'function' || TEMPORARY.test(why)) {
+        drop(true);
+        told = fire('sys_error', [why]);
+        told = fire('connect_error', [error]) || told;
+        if (!over) again();
+      } else {
+        told = end(true, 'sys_error', [why]);
+        told = fire('connect_error', [error]) || told;
+      }
+      if (!told && said !== why) say('error', 'relay refuses the login: ' + why);
+      said = why;
+    }
     function joined(id) {
-      attempts = 0;
+      attempts = pace = 0;
+      said = '';
+      few = full = false;
       if (kind === webSocket) socketWorked = true;
       // If a WebSocket worked before on this page, it can be opened here and failed for another reason.
       pollingWorks = kind === polling && !socketWorked;
@@ -325,18 +499,23 @@ var NODE_IM = NODE_IM || (function () {
     function event(name, args) {
       // While this is set, node_im_remote_debug.js does not send what the page logs: it would loop.
       api.debugging = name === 'newMsg' && !!args[0] && args[0].source === 'remote_debug';
-      fire(name, args);
+      if (!fire(name, args) && name === 'sys_error') say('error', args[0]);
       api.debugging = false;
     }
 
     /* Outgoing packets */
 
-    function write(head, data) {
+    function write(type, id, data) {
+      var head = '4' + type + prefix + id;
       if (over) return false;
       try { data = JSON.stringify(data); } catch (e) { return complain(String(e)); }
       if (socket.connected) return transmit(head + data);
       // When the queue is full, the oldest packet is dropped.
-      if (queue.push(head + data) > QUEUE_MOST) queue.shift();
+      if (queue.push(head + data) > QUEUE_MOST) {
+        queue.shift();
+        if (!full) say('warn', 'more than ' + QUEUE_MOST + ' messages wait for a connection: the oldest are dropped');
+        full = true;
+      }
       return true;
     }
     function transmit(packet) {
@@ -349,41 +528,37 @@ var NODE_IM = NODE_IM || (function () {
       var args = [].slice.call(arguments), ack = '';
       if (RESERVED.test(name)) throw new Error('"' + name + '" is a reserved event name');
       if (typeof args[args.length - 1] === 'function') acks[ack = asked++] = args.pop();
-      write('42' + ack, args);
+      write('2', ack, args);
       return socket;
     }
 
     return {
-      socket: socket, connect: connect, close: close, wake: wake,
-      send: function (data, rooms) { return write('42', ['postMsg', data, rooms]); },
-      leave: function () { if (link && link.sid && link.beacon) link.beacon(); }
+      socket: socket, start: start, close: close,
+      send: function (data, rooms) { return write('2', '', ['postMsg', data, rooms]); }
     };
   }
 
-  var life = null;
-  var api = {
-    socket_local: null,
-    debugging: false,
-    init: function (url, config) {
-      if (life) return false;
-      life = live(url, config || {}, function () { life = null; });
-      api.socket_local = life.socket;
-      life.connect();
-      return api;
-    },
-    send_msg: function (data, room_ids) { return !!life && life.send(data, room_ids); },
-    connected: function () { return !!life && life.socket.connected; },
-    close: function () { if (life) life.close(); }
-  };
-
-  if (typeof window === 'object' && window.addEventListener) {
-    var wake = function () { if (life) life.wake(); };
-    window.addEventListener('online', wake);
-    window.addEventListener('pageshow', wake);
-    window.addEventListener('pagehide', function () { if (life) life.leave(); });
-    document.addEventListener('visibilitychange', function () { if (!document.hidden) wake(); });
+  /** A client of its own, for a page with several relays or namespaces. */
+  function create() {
+    var life = null;
+    var api = {
+      socket_local: null,
+      debugging: false,
+      create: create,
+      init: function (url, config) {
+        if (life) return false;
+        life = live(api, url, config || {}, function () { life = null; });
+        api.socket_local = life.socket;
+        life.start();
+        return api;
+      },
+      send_msg: function (data, room_ids) { return !!life && life.send(data, room_ids); },
+      connected: function () { return !!life && life.socket.connected; },
+      close: function () { if (life) life.close(); }
+    };
+    return api;
   }
-  return api;
+  return create();
 }());
 var XIN_NODE = NODE_IM;
 if (typeof module === 'object' && module && module.exports) module.exports = NODE_IM;

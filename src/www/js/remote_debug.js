@@ -221,6 +221,7 @@
       return frame && frame !== 'Error' && (file ? frame.indexOf(file) < 0 : i > 2);
     }).join('\n');
   }
+  var warn = console.warn, said = ''; // the console's own
   ['log', 'info', 'warn', 'error', 'debug'].forEach(function (level) {
     var original = console[level];
     if (typeof original !== 'function') return;
@@ -244,6 +245,11 @@
   window.addEventListener('unhandledrejection', function (event) { line('error', ['Unhandled rejection', event.reason]); });
 
   // --- The connection, separate from any of the page's own.
+  /** Says why nothing arrives at the viewer, on the page's own console only. */
+  function complain(why) {
+    try { if (warn && why !== said) warn.call(console, 'remote debugging: ' + why); } catch (e) { /* no console */ }
+    said = why;
+  }
   function origin() {
     try { return new URL(file).origin; } catch (e) { return location.origin; }
   }
@@ -251,10 +257,14 @@
     var url = given.url || origin(), enc = encodeURIComponent;
     NODE_IM.init(url + (url.indexOf('?') < 0 ? '?' : '&') + 'source=' + enc(source) + '&room_ids=' + enc(room) + '&sign=' + enc(sign) +
       '&userid=' + enc(user) + '&username=' + enc(user), {
-      max_attemptNumber: 1e9, // a page may stay open for days
-      connected_callback: flush,
+      connected_callback: function () {
+        said = '';
+        flush();
+      },
       receive_message_callback: function () {},
-      sys_error_callback: function () {},
+      sys_error_callback: complain,
+      connect_error_callback: function (error) { complain(error.message); },
+      disconnected_callback: function (why) { if (why === 'io server disconnect') complain('relay ended the session'); },
       refresh_page_callback: function () {} // reloading is up to the page's own connection
     });
   }
