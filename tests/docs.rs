@@ -167,7 +167,7 @@ impl World {
         // The command-line tools connect to 127.0.0.1:4000 by default; point them at this relay.
         let wrapper = directory.join("bin/relay");
         let script = format!(
-            "#!/bin/bash\ncase \"$1 $*\" in\n*--url*) ;;\n\"notify \"*|\"listen \"*) set -- \"$@\" --url http://{} ;;\nesac\nexec {} \"$@\"\n",
+            "#!/bin/bash\ncase \"$1 $*\" in\n*--url*) ;;\n\"notify \"*|\"emit \"*|\"listen \"*) set -- \"$@\" --url http://{} ;;\nesac\nexec {} \"$@\"\n",
             relay.addr,
             env!("CARGO_BIN_EXE_relay")
         );

@@ -43,11 +43,3 @@ pub fn next(parser: &mut Parser) -> Result<Option<Arg<'_>>, Stop> {
 pub fn value(parser: &mut Parser) -> Result<String, Stop> {
     Ok(parser.value()?.string()?)
 }
-
-/// Refuses a word that is left over.
-pub fn no_more(mut words: impl Iterator<Item = String>) -> Result<(), Stop> {
-    match words.next() {
-        Some(word) => Err(lexopt::Error::UnexpectedArgument(word.into()).into()),
-        None => Ok(()),
-    }
-}

@@ -1,69 +1,147 @@
-//! A source, its key, and signatures made with it.
+//! A source, and what proves that a command may send for it: its key, or the admin token.
 
-use std::{fs, io};
+use std::io;
 
 use form_urlencoded::Serializer;
 
-use super::error::Error;
+use super::{
+    arguments::Stop,
+    endpoint::Endpoint,
+    error::{Error, UsageError},
+    options::Options,
+    setting::{Setting, read_secret},
+};
 use crate::{
-    server::{clock::unix_micros, config_file::Origin},
-    sign::{Subject, to_hex},
+    server::clock::unix_micros,
+    sign::{Scheme, Schemes, Subject, to_hex},
 };
 
 /// Fields of a query or a form.
 pub type Fields = Vec<(&'static str, String)>;
 
-/// What `sign`, `notify` and `listen` sign with.
+/// The options of a command that say which relay and which source, not yet looked up.
 #[derive(Debug)]
-pub struct Credentials {
-    /// `--source`.
-    pub source: String,
-    /// `--key`.
-    pub key: Option<String>,
-    /// `--key-file`.
-    pub key_file: Option<String>,
-    /// `--hmac`: hmac-sha256 in place of md5.
-    pub hmac: bool,
-    /// `--ts`: the time that is signed with hmac-sha256, in unix seconds; now if it is not given.
-    pub ts: Option<String>,
+pub struct Account {
+    setting: Setting,
+    url: Option<String>,
+    source: Option<String>,
+    key: Option<Given>,
+    token: Option<Given>,
+    hmac: bool,
+    ts: Option<String>,
 }
 
-impl Default for Credentials {
-    fn default() -> Credentials {
-        Credentials { source: "demo".into(), key: None, key_file: None, hmac: false, ts: None }
+/// A key or a token on the command line.
+#[derive(Debug)]
+enum Given {
+    /// Itself.
+    Value(String),
+    /// The file that has it.
+    File(String),
+}
+
+impl Given {
+    fn read(self) -> Result<String, Error> {
+        match self {
+            Given::Value(value) => Ok(value),
+            Given::File(file) => read_secret(&file),
+        }
+    }
+}
+
+/// What a command does with its credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It prints a signature.
+    Print,
+    /// It logs in.
+    Login,
+    /// It sends a message or an event. A token can take the place of the signature.
+    Send,
+}
+
+/// A source with its proof.
+#[derive(Debug)]
+pub struct Credentials {
+    /// The source.
+    pub source: String,
+    proof: Proof,
+    hmac: bool,
+    ts: Option<String>,
+    schemes: Option<Schemes>,
+}
+
+#[derive(Debug)]
+enum Proof {
+    Key(String),
+    Token(String),
+}
+
+impl Account {
+    /// Takes the options of a source, its proof and the relay's address.
+    pub fn new(options: &mut Options) -> Result<Account, Stop> {
+        let mut given = |value: &'static str, file: &'static str| match (options.take(value), options.take(file)) {
+            (Some(_), Some(_)) => Err(UsageError::Both(value, file)),
+            (Some(value), None) => Ok(Some(Given::Value(value))),
+            (None, file) => Ok(file.map(Given::File)),
+        };
+        let (key, token) = (given("key", "key-file")?, given("token", "token-file")?);
+        if key.is_some() && token.is_some() {
+            return Err(UsageError::Both("key", "token").into());
+        }
+        Ok(Account {
+            setting: Setting::new(options),
+            url: options.take("url"),
+            source: options.take("source"),
+            key,
+            token,
+            hmac: options.has("hmac"),
+            ts: options.take("ts"),
+        })
+    }
+
+    /// The address of `--url`, or else of the configuration.
+    pub fn endpoint(&mut self) -> Result<Endpoint, Error> {
+        match &self.url {
+            Some(url) => Endpoint::parse(url),
+            None => self.setting.endpoint(),
+        }
+    }
+
+    /// Looks up what the command line does not say. The configuration is read only if something is missing.
+    pub fn credentials(mut self, purpose: Purpose) -> Result<Credentials, Error> {
+        let has_proof = self.key.is_some() || self.token.is_some();
+        let source = match self.source.take() {
+            Some(source) => source,
+            None if has_proof && (self.url.is_some() || purpose == Purpose::Print) => "demo".into(),
+            None => self.setting.only_source()?,
+        };
+        // The schemes that the source accepts are known if the key is that of the configuration.
+        let schemes = match has_proof {
+            true => None,
+            false => self.setting.source(&source)?.map(|source| source.sign.clone()),
+        };
+        // The token opens everything: it does not go to an address that the configuration does not have.
+        let may_use_token = self.url.is_none() && purpose == Purpose::Send;
+        let proof = match (self.key, self.token) {
+            (Some(key), _) => Proof::Key(key.read()?),
+            (None, Some(token)) => Proof::Token(token.read()?),
+            (None, None) => match self.setting.key(&source) {
+                Ok(key) => Proof::Key(key),
+                Err(error) if may_use_token => Proof::Token(self.setting.token().ok_or(error)?),
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Credentials { source, proof, hmac: self.hmac, ts: self.ts, schemes })
     }
 }
 
 impl Credentials {
-    /// The key that was given, otherwise the one that this machine's configuration has for the source.
-    pub fn find_key(&self) -> Result<String, Error> {
-        if let Some(key) = &self.key {
-            return Ok(key.clone());
-        }
-        if let Some(file) = &self.key_file {
-            let key = fs::read_to_string(file).map_err(|error| Error::Read(file.clone(), error))?;
-            return Ok(key.trim_end().into());
-        }
-        let config = Origin::find(None).load().map_err(Error::Config)?.config;
-        match config.sources.get(&self.source) {
-            Some(source) => Ok(source.sign_key.expose().into()),
-            None => Err(Error::UnknownSource(self.source.clone())),
-        }
-    }
-
-    /// The fields of a login's signature.
-    pub fn sign_connect(&self, key: &str, userid: &str, rooms: &str) -> Fields {
-        self.sign(&Subject::Connect { source: &self.source, userid, room_ids: rooms }, key)
-    }
-
-    /// The fields of a notification's signature.
-    pub fn sign_notify(&self, key: &str, rooms: &str, data: &str) -> Fields {
-        self.sign(&Subject::Notify { source: &self.source, room_id: rooms, data: data.as_bytes() }, key)
-    }
-
-    /// `sign`, which comes last, and the two fields that hmac-sha256 needs.
-    fn sign(&self, subject: &Subject<'_>, key: &str) -> Fields {
-        if !self.hmac {
+    /// The fields of a signature; none with a token. `sign` comes last, after the two fields that hmac-sha256 needs.
+    pub fn sign(&self, subject: &Subject<'_>) -> Fields {
+        let Proof::Key(key) = &self.proof else { return Vec::new() };
+        let refuses_md5 = |schemes: &Schemes| !schemes.accepted(subject).contains(&Scheme::Md5);
+        if !self.hmac && !self.schemes.as_ref().is_some_and(refuses_md5) {
             return vec![("sign", to_hex(&subject.md5(key.as_bytes())))];
         }
         let micros = unix_micros();
@@ -77,6 +155,14 @@ impl Credentials {
         let ts = self.ts.clone().unwrap_or(now);
         let sign = to_hex(&subject.hmac(key.as_bytes(), &ts));
         vec![("sign_type", "hmac-sha256".into()), ("ts", ts), ("sign", sign)]
+    }
+
+    /// The token that takes the place of a signature.
+    pub fn token(&self) -> Option<&str> {
+        match &self.proof {
+            Proof::Key(_) => None,
+            Proof::Token(token) => Some(token),
+        }
     }
 }
 

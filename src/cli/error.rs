@@ -2,7 +2,14 @@
 
 use std::{error, fmt, io};
 
-use crate::{config::ValueError, server::config_file::BadConfig};
+use crate::{
+    config::{ValueError, some_of},
+    server::config_file::BadConfig,
+    text::nearest,
+};
+
+/// The names of all commands.
+pub const COMMANDS: [&str; 8] = ["serve", "check", "sign", "notify", "emit", "listen", "bench", "help"];
 
 /// Exit code: failed while running.
 pub const FAILED: u8 = 1;
@@ -20,12 +27,22 @@ pub enum UsageError {
     Address(ValueError),
     /// The first word is not a command.
     UnknownCommand(String),
-    /// `relay sign` without `connect` or `notify`.
+    /// `relay sign` without `connect`, `notify` or `emit`.
     MissingSubject,
     /// ROOMS is missing.
     MissingRooms,
     /// DATA is missing.
     MissingData,
+    /// EVENT is missing.
+    MissingEvent,
+    /// The receivers of an event are missing.
+    MissingReceivers,
+    /// Several options that name the receivers of an event.
+    Receivers,
+    /// An option that the command does not have, without its dashes, and the one that was probably meant.
+    UnknownOption(String, Option<&'static str>),
+    /// Two options that exclude each other, without their dashes.
+    Both(&'static str, &'static str),
 }
 
 impl fmt::Display for UsageError {
@@ -33,8 +50,25 @@ impl fmt::Display for UsageError {
         match self {
             UsageError::Argument(error) => error.fmt(f),
             UsageError::Address(error) => error.fmt(f),
-            UsageError::UnknownCommand(name) => write!(f, "unknown command {name:?}"),
-            UsageError::MissingSubject => f.write_str("missing argument: connect or notify"),
+            UsageError::UnknownCommand(name) => {
+                write!(f, "unknown command {name:?}")?;
+                match nearest(name, COMMANDS) {
+                    Some(known) => write!(f, ": did you mean {known}?"),
+                    None if name.ends_with(".toml") => write!(f, ": did you mean --config {name}?"),
+                    None => Ok(()),
+                }
+            }
+            UsageError::UnknownOption(name, near) => {
+                write!(f, "invalid option '--{name}'")?;
+                near.map_or(Ok(()), |known| write!(f, ": did you mean --{known}?"))
+            }
+            UsageError::Both(one, other) => write!(f, "--{one} and --{other} exclude each other: give one of them"),
+            UsageError::MissingSubject => f.write_str("missing argument: connect, notify or emit"),
+            UsageError::MissingEvent => f.write_str("missing argument: EVENT"),
+            UsageError::MissingReceivers => f.write_str(
+                "missing receivers: give --room, --userid or --socket-id, or --all for everybody in the namespace",
+            ),
+            UsageError::Receivers => f.write_str("give one of --room, --userid, --socket-id and --all"),
             UsageError::MissingRooms => f.write_str("missing argument: ROOMS"),
             UsageError::MissingData => f.write_str("missing argument: DATA ('-' reads standard input)"),
         }
@@ -57,27 +91,35 @@ impl From<lexopt::Error> for UsageError {
     }
 }
 
-/// Why `sign`, `notify` or `listen` failed.
+/// Why `sign`, `notify`, `emit` or `listen` failed.
 #[derive(Debug)]
 pub enum Error {
-    /// The configuration that should have the key is bad.
+    /// The configuration is bad.
     Config(BadConfig),
-    /// The configuration has no such source.
-    UnknownSource(String),
+    /// The configuration, by its name, has no such source, but these.
+    UnknownSource(String, String, Vec<String>),
+    /// The configuration has no source.
+    NoSource(String),
+    /// The configuration has several sources, and none is called `demo`.
+    WhichSource(String, Vec<String>),
+    /// The file with the key of this source cannot be read, for this reason.
+    UnreadKey(String, String),
+    /// The configuration has no address that a client could connect to.
+    NoAddress(String),
     /// A file or standard input cannot be read.
     Read(String, io::Error),
     /// The value of `--url` is neither `http://host:port` nor `unix:PATH`.
     Url(String),
-    /// DATA is not JSON, with `--json`.
-    Json(serde_json::Error),
+    /// This argument is not JSON, with `--json`.
+    Json(&'static str, serde_json::Error),
     /// The relay cannot be reached, or the connection ended: the address and the reason.
     Connection(String, String),
     /// The relay refused the login: its address, the HTTP status and the reason.
     LoginRefused(String, u16, String),
-    /// The relay refused the notification; its answer, which was printed, has the reason.
-    NotificationRefused,
-    /// The answer to a notification has this HTTP status.
-    Status(u16),
+    /// The relay refused the message or event, for this reason; its answer was printed.
+    Refused(String),
+    /// The answer to a message or event has this HTTP status and reason.
+    Status(u16, String),
 }
 
 impl Error {
@@ -91,19 +133,49 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Config(problems) => problems.fmt(f),
-            Error::UnknownSource(source) => {
-                write!(f, "the configuration has no source {source:?}: give its key with --key or --key-file")
+            Error::UnknownSource(config, source, known) => {
+                write!(f, "the configuration has no source {source:?} ({config} ")?;
+                match known.as_slice() {
+                    [] => f.write_str("has none")?,
+                    known => write!(f, "has {}", some_of(known))?,
+                }
+                f.write_str("): name another with --source, or give its key with --key or --key-file")
+            }
+            Error::NoSource(config) => write!(
+                f,
+                "the configuration has no source ({config}): add a table [sources.NAME] to it, or give --source and --key"
+            ),
+            Error::WhichSource(config, known) => {
+                write!(
+                    f,
+                    "the configuration has several sources ({config} has {}): choose one with --source",
+                    some_of(known)
+                )
+            }
+            Error::UnreadKey(source, why) => {
+                write!(
+                    f,
+                    "the key of source {source:?} is unknown: {why}; give it with --key or --key-file, or run this as root"
+                )
+            }
+            Error::NoAddress(config) => {
+                write!(
+                    f,
+                    "`listen` of {config} has no address to connect to (port 0 is another one at each start): give --url"
+                )
             }
             Error::Read(name, error) => write!(f, "{name}: {error}"),
             Error::Url(url) => write!(
                 f,
                 "--url {url:?}: expected http://host:port or unix:PATH (TLS is not supported: use the address behind the proxy)"
             ),
-            Error::Json(error) => write!(f, "DATA is not valid JSON: {error}"),
+            Error::Json(what, error) => {
+                write!(f, "{what} is not valid JSON: {error}; without --json it is sent as a string")
+            }
             Error::Connection(address, why) => write!(f, "{address}: {why}"),
             Error::LoginRefused(url, status, why) => write!(f, "{url} refused the login with status {status}: {why}"),
-            Error::NotificationRefused => f.write_str("the relay refused the notification"),
-            Error::Status(status) => write!(f, "the relay answered with status {status}"),
+            Error::Refused(why) => write!(f, "the relay refused it: {why}"),
+            Error::Status(status, why) => write!(f, "the relay answered with status {status}: {why}"),
         }
     }
 }
@@ -113,7 +185,7 @@ impl error::Error for Error {
         match self {
             Error::Config(error) => Some(error),
             Error::Read(_, error) => Some(error),
-            Error::Json(error) => Some(error),
+            Error::Json(_, error) => Some(error),
             _ => None,
         }
     }

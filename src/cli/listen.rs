@@ -9,32 +9,36 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use lexopt::{
-    Arg::{Long, Value},
-    Parser, ValueExt,
-};
+use lexopt::Parser;
 use serde_json::Value as Json;
 use tungstenite::{Message, WebSocket, protocol::Role};
 
 use super::{
-    arguments::{self, Stop, value},
-    credentials::{Credentials, encode},
+    arguments::Stop,
+    credentials::{Account, Credentials, Purpose, encode},
     endpoint::{ANSWER_MAX, Endpoint, Stream},
     error::{Error, UsageError},
+    options::Options,
     terminal::{complain, visible},
 };
 use crate::{
     http::response::{Reader, Response},
     json::to_text,
     server::process::random,
+    sign::Subject,
     websocket::handshake::accept_key,
 };
 
 /// Rooms to listen to.
 #[derive(Debug)]
 pub struct Listen {
-    credentials: Credentials,
-    url: String,
+    account: Account,
+    login: Login,
+}
+
+/// What a login has, and how messages are printed.
+#[derive(Debug)]
+struct Login {
     rooms: String,
     userid: String,
     username: String,
@@ -46,53 +50,39 @@ pub struct Listen {
 impl Listen {
     /// Parses what follows `listen`.
     pub fn parse(parser: &mut Parser) -> Result<Listen, Stop> {
-        let mut listen = Listen {
-            credentials: Credentials::default(),
-            url: "http://127.0.0.1:4000".into(),
-            rooms: String::new(),
-            userid: String::new(),
-            username: String::new(),
-            ext_info: String::new(),
-            is_json: false,
-            once: false,
-        };
-        let (mut words, mut rooms) = (Vec::new(), Vec::new());
-        while let Some(argument) = arguments::next(parser)? {
-            match argument {
-                Long("source") => listen.credentials.source = value(parser)?,
-                Long("key") => listen.credentials.key = Some(value(parser)?),
-                Long("key-file") => listen.credentials.key_file = Some(value(parser)?),
-                Long("hmac") => listen.credentials.hmac = true,
-                Long("url") => listen.url = value(parser)?,
-                Long("userid") => listen.userid = value(parser)?,
-                Long("username") => listen.username = value(parser)?,
-                Long("ext-info") => listen.ext_info = value(parser)?,
-                Long("json") => listen.is_json = true,
-                Long("once") => listen.once = true,
-                Long("room-id" | "room-ids") => rooms.push(value(parser)?),
-                Value(word) => words.push(word.string()?),
-                other => return Err(other.unexpected().into()),
-            }
-        }
+        let mut options = Options::parse(
+            parser,
+            &[
+                "config", "url", "source", "key", "key-file", "hmac", "userid", "username", "ext-info", "json", "once",
+                "room",
+            ],
+        )?;
+        let account = Account::new(&mut options)?;
+        let mut rooms = options.all("room");
         if rooms.is_empty() {
-            rooms = core::mem::take(&mut words);
+            rooms = core::mem::take(&mut options.words);
         }
-        listen.rooms = rooms.join(",");
-        if listen.rooms.is_empty() {
-            return Err(UsageError::MissingRooms.into());
-        }
-        arguments::no_more(words.into_iter())?;
-        Ok(listen)
+        options.no_more_words()?;
+        let rooms = Some(rooms.join(",")).filter(|rooms| !rooms.is_empty()).ok_or(UsageError::MissingRooms)?;
+        let login = Login {
+            rooms,
+            userid: options.text("userid"),
+            username: options.text("username"),
+            ext_info: options.text("ext-info"),
+            is_json: options.has("json"),
+            once: options.has("once"),
+        };
+        Ok(Listen { account, login })
     }
 
     /// Prints messages until the process is killed. Reconnects after a lost connection, but not after a refused login.
-    pub fn run(self) -> Result<(), Error> {
-        let key = self.credentials.find_key()?;
-        let endpoint = Endpoint::parse(&self.url)?;
+    pub fn run(mut self) -> Result<(), Error> {
+        let endpoint = self.account.endpoint()?;
+        let credentials = self.account.credentials(Purpose::Login)?;
         let mut backoff = SHORTEST_PAUSE;
         loop {
             let began = Instant::now();
-            let lost = match self.listen_once(&key, &endpoint) {
+            let lost = match self.login.listen_once(&credentials, &endpoint) {
                 Err(lost @ Error::Connection(..)) => lost,
                 ended => return ended,
             };
@@ -106,20 +96,23 @@ impl Listen {
             backoff = (backoff * 2).min(LONGEST_PAUSE);
         }
     }
+}
 
+impl Login {
     /// One connection, from the login to its end.
-    fn listen_once(&self, key: &str, endpoint: &Endpoint) -> Result<(), Error> {
+    fn listen_once(&self, credentials: &Credentials, endpoint: &Endpoint) -> Result<(), Error> {
         let mut fields = vec![
-            ("source", self.credentials.source.clone()),
+            ("source", credentials.source.clone()),
             ("room_ids", self.rooms.clone()),
             ("userid", self.userid.clone()),
             ("username", self.username.clone()),
             ("ext_info", self.ext_info.clone()),
         ];
-        fields.extend(self.credentials.sign_connect(key, &self.userid, &self.rooms));
-        let lost = |why: &dyn Display| Error::Connection(self.url.clone(), why.to_string());
+        let (source, userid) = (&credentials.source, &self.userid);
+        fields.extend(credentials.sign(&Subject::Connect { source, userid, room_ids: &self.rooms }));
+        let lost = |why: &dyn Display| Error::Connection(endpoint.to_string(), why.to_string());
         let mut stream = endpoint.connect()?;
-        let target = format!("{}/ws?{}", endpoint.path, encode(&fields));
+        let target = format!("{}{}?{}", endpoint.path, endpoint.websocket, encode(&fields));
         let mut socket = match upgrade(&mut stream, &endpoint.host, &target) {
             Ok(Upgraded::Socket(ahead)) => WebSocket::from_partially_read(stream, ahead, Role::Client, None),
             Ok(Upgraded::Refused(answer)) => {
@@ -127,13 +120,13 @@ impl Listen {
                 let why = body["msg"].as_str().unwrap_or("no reason given");
                 return Err(match answer.status {
                     status @ 500.. => lost(&format_args!("status {status}: {why}")),
-                    status => Error::LoginRefused(self.url.clone(), status, why.into()),
+                    status => Error::LoginRefused(endpoint.to_string(), status, why.into()),
                 });
             }
             Err(error) if is_timeout(&error) => return Err(lost(&"the handshake timed out")),
             Err(error) => return Err(lost(&error)),
         };
-        complain(&format_args!("listening to {} of {} at {}", self.rooms, self.credentials.source, self.url));
+        complain(&format_args!("listening to {} of {source} at {endpoint}", self.rooms));
         let mut pinged = false;
         loop {
             match socket.read() {
@@ -242,21 +235,3 @@ fn is_timeout(error: &io::Error) -> bool {
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// `relay listen --help`.
-pub const HELP: &str = "\
-relay listen ROOMS…
-
-Joins rooms and prints a line for each message: the room, a tab, the data. Reconnects when the connection
-is lost; exits with code 1 when the login is refused.
-
-  --url URL               http://host:port or unix:PATH (default: http://127.0.0.1:4000)
-  --source NAME           the source (default: demo)
-  --key KEY, --key-file FILE
-                          its key (default: the key in this machine's configuration)
-  --hmac                  use hmac-sha256 in place of md5
-  --userid ID, --username NAME, --ext-info TEXT
-                          the user to log in as
-  --json                  print each frame as it was received
-  --once                  exit after the first message
-";

@@ -1,27 +1,37 @@
 //! The command line: parses it and runs the command.
 
 mod arguments;
+mod check;
 mod credentials;
+mod emit;
 mod endpoint;
 mod error;
+mod help;
 mod listen;
 mod notify;
+mod options;
+mod setting;
 mod sign;
 mod terminal;
 
+use core::fmt;
 use std::{
     env,
     ffi::OsString,
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{self, ExitCode},
 };
 
-use lexopt::{Arg::Long, Parser};
+use lexopt::{
+    Arg::{Long, Value},
+    Parser, ValueExt,
+};
 
 use self::{
     arguments::{Stop, value},
+    emit::Emit,
     error::UsageError,
     listen::Listen,
     notify::Notify,
@@ -30,11 +40,8 @@ use self::{
 };
 use crate::{
     config::Address,
-    server::{
-        Fatal, Options, Server,
-        config_file::{Loaded, Origin},
-        logger,
-    },
+    server::{Fatal, Options as ServeOptions, Server, config_file::Origin, logger},
+    text::nearest,
 };
 
 /// Runs the command that the arguments name. The exit code is 0, 1 (failed while running), 2 (bad command line) or 78
@@ -43,13 +50,13 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let command = match parse(args) {
         Ok(command) => command,
         Err(error) => {
-            complain(&format_args!("{error}\nTry 'relay --help'."));
+            complain(&error);
             return ExitCode::from(error::BAD_COMMAND_LINE);
         }
     };
     let done = match command {
         Command::Serve(options) => return serve(options),
-        Command::Check(origin) => return check(&origin),
+        Command::Check(options) => return check::run(&options),
         Command::Bench(args) => return bench(args),
         Command::Say(text) => {
             say(&text);
@@ -57,6 +64,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
         Command::Sign(sign) => sign.run(),
         Command::Notify(notify) => notify.run(),
+        Command::Emit(emit) => emit.run(),
         Command::Listen(listen) => listen.run(),
     };
     match done {
@@ -71,65 +79,108 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 /// A parsed command line.
 #[derive(Debug)]
 enum Command {
-    Serve(Options),
-    Check(Origin),
+    Serve(ServeOptions),
+    Check(ServeOptions),
     Sign(Sign),
     Notify(Notify),
+    Emit(Emit),
     Listen(Listen),
     Bench(Vec<OsString>),
     Say(String),
 }
 
-fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, UsageError> {
+fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, WrongCommand> {
     let mut args = args.peekable();
     let is_word = |arg: &OsString| !arg.as_encoded_bytes().starts_with(b"-");
-    let name = args.next_if(is_word).unwrap_or_else(|| "serve".into());
-    if name == "bench" {
+    let name = args.next_if(is_word);
+    if name.as_ref().is_some_and(|name| name == "bench") {
         return Ok(Command::Bench(args.collect()));
     }
-    let mut parser = Parser::from_args(args);
-    let (parsed, help) = match name.to_str() {
-        Some("serve") => (parse_serve(&mut parser), HELP),
-        Some("check") => (parse_check(&mut parser), CHECK_HELP),
-        Some("sign") => (Sign::parse(&mut parser).map(Command::Sign), sign::HELP),
-        Some("notify") => (Notify::parse(&mut parser).map(Command::Notify), notify::HELP),
-        Some("listen") => (Listen::parse(&mut parser).map(Command::Listen), listen::HELP),
-        Some("help") => return Ok(Command::Say(HELP.into())),
-        _ => return Err(UsageError::UnknownCommand(name.to_string_lossy().into())),
+    let parser = &mut Parser::from_args(args);
+    let name = name.map(|name| name.to_string_lossy().into_owned());
+    let parsed = match name.as_deref() {
+        None | Some("serve") => parse_serve(parser).map(Command::Serve),
+        Some("check") => parse_serve(parser).map(Command::Check),
+        Some("sign") => Sign::parse(parser).map(Command::Sign),
+        Some("notify") => Notify::parse(parser).map(Command::Notify),
+        Some("emit") => Emit::parse(parser).map(Command::Emit),
+        Some("listen") => Listen::parse(parser).map(Command::Listen),
+        Some("help") => parse_help(parser).map(Command::Say),
+        Some(other) => Err(UsageError::UnknownCommand(other.into()).into()),
     };
     match parsed {
         Ok(command) => Ok(command),
-        Err(Stop::Help) => Ok(Command::Say(help.into())),
+        Err(Stop::Help) => Ok(Command::Say(help_for(name.as_deref()).unwrap_or(help::ALL).into())),
         Err(Stop::Version) => Ok(Command::Say(format!("relay {}\n", env!("CARGO_PKG_VERSION")))),
-        Err(Stop::Usage(error)) => Err(error),
+        Err(Stop::Usage(error)) => {
+            Err(WrongCommand { error, name: name.filter(|name| help_for(Some(name)).is_some()) })
+        }
     }
 }
 
-fn parse_serve(parser: &mut Parser) -> Result<Command, Stop> {
+/// A command line that cannot be parsed.
+#[derive(Debug)]
+struct WrongCommand {
+    error: UsageError,
+    /// The command whose help says more.
+    name: Option<String>,
+}
+
+impl fmt::Display for WrongCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        write!(f, "{}\nTry 'relay{name} --help'.", self.error)
+    }
+}
+
+/// The help of a command; of all commands without a name.
+fn help_for(name: Option<&str>) -> Option<&'static str> {
+    Some(match name {
+        None | Some("help") => help::ALL,
+        Some("serve") => help::SERVE,
+        Some("check") => help::CHECK,
+        Some("sign") => help::SIGN,
+        Some("notify") => help::NOTIFY,
+        Some("emit") => help::EMIT,
+        Some("listen") => help::LISTEN,
+        Some("bench") => "relay bench --help shows the help of the load generator, a program of its own.\n",
+        Some(_) => return None,
+    })
+}
+
+/// Parses what follows `help`: at most the name of a command.
+fn parse_help(parser: &mut Parser) -> Result<String, Stop> {
+    let mut name = None;
+    while let Some(argument) = arguments::next(parser)? {
+        match argument {
+            Value(word) if name.is_none() => name = Some(word.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    match help_for(name.as_deref()) {
+        Some(text) => Ok(text.into()),
+        None => Err(UsageError::UnknownCommand(name.unwrap_or_default()).into()),
+    }
+}
+
+fn parse_serve(parser: &mut Parser) -> Result<ServeOptions, Stop> {
     let (mut config, mut listen, mut allow_demo_keys) = (None, Vec::new(), false);
     while let Some(argument) = arguments::next(parser)? {
         match argument {
             Long("config") => config = Some(PathBuf::from(parser.value()?)),
             Long("listen") => listen.push(Address::parse(&value(parser)?).map_err(UsageError::Address)?),
             Long("allow-demo-keys") => allow_demo_keys = true,
+            Long(name) => {
+                let known = nearest(name, ["config", "listen", "allow-demo-keys", "help", "version"]);
+                return Err(UsageError::UnknownOption(name.to_owned(), known).into());
+            }
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(Command::Serve(Options { origin: Origin::find(config), listen, allow_demo_keys }))
+    Ok(ServeOptions { origin: Origin::find(config), listen, allow_demo_keys })
 }
 
-fn parse_check(parser: &mut Parser) -> Result<Command, Stop> {
-    let mut config = None;
-    while let Some(argument) = arguments::next(parser)? {
-        match argument {
-            Long("config") => config = Some(PathBuf::from(parser.value()?)),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    Ok(Command::Check(Origin::find(config)))
-}
-
-fn serve(options: Options) -> ExitCode {
+fn serve(options: ServeOptions) -> ExitCode {
     logger::log_panics();
     let ended = match Server::new(options) {
         // By the logger, which does not wait for a reader of standard error.
@@ -143,29 +194,6 @@ fn serve(options: Options) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Fatal::Config(_)) => ExitCode::from(error::BAD_CONFIGURATION),
         Err(Fatal::Io(..) | Fatal::Listen(..)) => ExitCode::from(error::FAILED),
-    }
-}
-
-fn check(origin: &Origin) -> ExitCode {
-    match origin.load() {
-        Ok(Loaded { config, warnings }) => {
-            let name = match origin {
-                Origin::File(path) => path.display().to_string(),
-                Origin::Demo => "the demo setting".into(),
-            };
-            let warnings: String = warnings.iter().map(|warning| format!("{name}: warning: {warning}\n")).collect();
-            let _ = io::stderr().write_all(warnings.as_bytes());
-            match origin {
-                Origin::File(path) => say(&format!("{}: valid, {} sources\n", path.display(), config.sources.len())),
-                Origin::Demo => say("no configuration file: relay would use the built-in demo setting\n"),
-            }
-            ExitCode::SUCCESS
-        }
-        Err(problems) => {
-            // Without the name of the program, so that each line begins with FILE:LINE:COLUMN.
-            let _ = io::stderr().write_all(format!("{problems}\n").as_bytes());
-            ExitCode::from(error::BAD_CONFIGURATION)
-        }
     }
 }
 
@@ -190,37 +218,6 @@ fn bench(args: Vec<OsString>) -> ExitCode {
     ExitCode::from(error::FAILED)
 }
 
-const HELP: &str = "\
-relay: delivers signed notifications of backends to the pages and apps in a room
-
-relay [serve] [--config FILE] [--listen ADDR]… [--allow-demo-keys]
-                          run until SIGTERM; SIGHUP reloads the configuration
-relay check [--config FILE]
-                          check a configuration
-relay sign connect ROOMS | relay sign notify ROOMS DATA
-                          make a signature
-relay notify ROOMS DATA   post a signed notification, print the answer
-relay listen ROOMS        join rooms, print a line for each message
-relay bench MODE          measure a relay under load
-relay COMMAND --help      help for a command
-relay --version
-
-  --config FILE           the configuration (default: $RELAY_CONFIG, or /etc/relay/relay.toml if it
-                          exists, or a built-in demo setting on 127.0.0.1:4000)
-  --listen ADDR           host:port, [v6]:port or unix:PATH, instead of the configured addresses;
-                          with port 0, the log names the port that was chosen
-  --allow-demo-keys       accept the public demo keys on addresses that other machines can reach
-
-Exit codes: 0, 1 (failed while running), 2 (bad command line), 78 (bad configuration).
-";
-const CHECK_HELP: &str = "\
-relay check [--config FILE]
-
-Checks a configuration and prints every problem as FILE:LINE:COLUMN: what is wrong, and what is expected.
-Also warns about short keys, keys of several sources, and files that every user can read or change.
-Exit codes: 0 (valid, perhaps with warnings), 78 (bad configuration).
-";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,31 +234,59 @@ mod tests {
         assert_eq!((options.origin, options.listen.len()), (Origin::File("a.toml".into()), 2));
         assert!(matches!(
             command("serve --allow-demo-keys"),
-            Ok(Command::Serve(Options { allow_demo_keys: true, .. }))
+            Ok(Command::Serve(ServeOptions { allow_demo_keys: true, .. }))
         ));
-        assert!(matches!(command("check --config=b"), Ok(Command::Check(Origin::File(_)))));
+        assert!(matches!(
+            command("check --config=b --listen *:1"),
+            Ok(Command::Check(ServeOptions { origin: Origin::File(_), .. }))
+        ));
         // The arguments of the other program are not parsed here.
         assert!(matches!(command("bench --frobnicate -h"), Ok(Command::Bench(args)) if args.len() == 2));
-        for (line, text) in
-            [("--version", "relay "), ("-h", "relay: "), ("help", "relay: "), ("notify --help", "relay notify")]
-        {
+        for (line, text) in [
+            ("--version", "relay "),
+            ("-h", "relay: "),
+            ("help", "relay: "),
+            ("notify --help", "relay notify"),
+            ("help emit", "relay emit"),
+            ("emit e --all --help", "relay emit"),
+        ] {
             let Ok(Command::Say(said)) = command(line) else { panic!("{line} says something") };
             assert!(said.starts_with(text), "{line}");
+        }
+        for name in error::COMMANDS {
+            assert!(
+                help_for(Some(name)).is_some() && help::ALL.contains(&format!("relay {name}"))
+                    || name == "help"
+                    || name == "serve"
+            );
         }
     }
 
     #[test]
     fn usage_errors() {
         for (line, why) in [
-            ("run", "unknown command \"run\""),
+            ("run", "unknown command \"run\"\nTry 'relay --help'."),
+            ("notfy r d", "did you mean notify?"),
+            ("relay.toml", "did you mean --config relay.toml?"),
+            ("help nothing", "unknown command \"nothing\""),
+            ("help check sign", "unexpected argument \"sign\""),
             ("serve now", "unexpected argument \"now\""),
             ("--listen 4000", "expected host:port"),
             ("--config", "missing argument"),
             ("--frobnicate", "invalid option '--frobnicate'"),
-            ("check --listen a:1", "invalid option '--listen'"),
-            ("listen", "missing argument: ROOMS"),
+            ("--confg a", "invalid option '--confg': did you mean --config?"),
+            ("listen", "missing argument: ROOMS\nTry 'relay listen --help'."),
             ("notify room", "missing argument: DATA"),
-            ("sign", "connect or notify"),
+            ("notify room data more", "unexpected argument \"more\""),
+            ("notify room data --userid 7", "invalid option '--userid'"),
+            ("notify --key a --key-file b r d", "--key and --key-file exclude each other"),
+            ("notify --key a --token b r d", "--key and --token exclude each other"),
+            ("emit", "missing argument: EVENT"),
+            ("emit e x", "missing receivers"),
+            ("emit e x --all --room r", "give one of"),
+            ("emit e --room r --room s", "give one of"),
+            ("sign", "connect, notify or emit"),
+            ("sign connect r d", "unexpected argument \"d\""),
         ] {
             let error = command(line).expect_err(line);
             assert!(error.contains(why), "{line}: {error}");

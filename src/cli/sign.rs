@@ -1,75 +1,85 @@
 //! `relay sign`: makes a signature.
 
-use lexopt::{
-    Arg::{Long, Value},
-    Parser, ValueExt,
-};
+use lexopt::Parser;
 
 use super::{
-    arguments::{self, Stop, value},
-    credentials::{Credentials, encode, read_data},
+    arguments::Stop,
+    credentials::{Account, Purpose, encode, read_data},
+    emit::Event,
     error::{Error, UsageError},
+    options::Options,
     terminal::say,
 };
+use crate::sign::Subject;
 
 /// A signature to make.
 #[derive(Debug)]
 pub struct Sign {
-    credentials: Credentials,
-    userid: String,
-    rooms: String,
-    /// DATA of a notification; none for a login.
-    data: Option<String>,
+    account: Account,
+    what: What,
     hex: bool,
+}
+
+#[derive(Debug)]
+enum What {
+    Login { userid: String, rooms: String },
+    Notification { rooms: String, data: String },
+    Emit(Event),
 }
 
 impl Sign {
     /// Parses what follows `sign`.
     pub fn parse(parser: &mut Parser) -> Result<Sign, Stop> {
-        let (mut credentials, mut hex, mut userid) = (Credentials::default(), false, String::new());
-        let (mut words, mut rooms, mut data) = (Vec::new(), Vec::new(), None);
-        while let Some(argument) = arguments::next(parser)? {
-            match argument {
-                Long("source") => credentials.source = value(parser)?,
-                Long("key") => credentials.key = Some(value(parser)?),
-                Long("key-file") => credentials.key_file = Some(value(parser)?),
-                Long("hmac") => credentials.hmac = true,
-                Long("ts") => credentials.ts = Some(value(parser)?),
-                Long("hex") => hex = true,
-                Long("userid") => userid = value(parser)?,
-                Long("room-id" | "room-ids") => rooms.push(value(parser)?),
-                Long("data") => data = Some(value(parser)?),
-                Value(word) => words.push(word.string()?),
-                other => return Err(other.unexpected().into()),
+        let mut options = Options::parse(
+            parser,
+            &[
+                "config",
+                "source",
+                "key",
+                "key-file",
+                "hmac",
+                "ts",
+                "hex",
+                "userid",
+                "room",
+                "data",
+                "json",
+                "nsp",
+                "socket-id",
+                "all",
+            ],
+        )?;
+        let account = Account::new(&mut options)?;
+        let hex = options.has("hex");
+        let what = match options.next_word().as_deref() {
+            Some("connect") => {
+                let what = What::Login { userid: options.text("userid"), rooms: options.rooms()? };
+                options.no_more_words()?;
+                what
             }
-        }
-        let mut words = words.into_iter();
-        let is_login = match words.next().as_deref() {
-            Some("connect") => true,
-            Some("notify") => false,
+            Some("notify") => What::Notification { rooms: options.rooms()?, data: options.data()? },
+            Some("emit") => What::Emit(Event::take(&mut options)?),
             _ => return Err(UsageError::MissingSubject.into()),
         };
-        if rooms.is_empty() {
-            rooms.extend(words.next());
-        }
-        let rooms = rooms.join(",");
-        if rooms.is_empty() {
-            return Err(UsageError::MissingRooms.into());
-        }
-        let data = match is_login {
-            true => None,
-            false => Some(data.or_else(|| words.next()).ok_or(UsageError::MissingData)?),
-        };
-        arguments::no_more(words)?;
-        Ok(Sign { credentials, userid, rooms, data, hex })
+        Ok(Sign { account, what, hex })
     }
 
     /// Prints the signature.
     pub fn run(self) -> Result<(), Error> {
-        let key = self.credentials.find_key()?;
-        let fields = match self.data {
-            None => self.credentials.sign_connect(&key, &self.userid, &self.rooms),
-            Some(data) => self.credentials.sign_notify(&key, &self.rooms, &read_data(data)?),
+        let credentials = self.account.credentials(Purpose::Print)?;
+        let source = &credentials.source;
+        let fields = match self.what {
+            What::Login { userid, rooms } => {
+                credentials.sign(&Subject::Connect { source, userid: &userid, room_ids: &rooms })
+            }
+            What::Notification { rooms, data } => {
+                let data = read_data(data)?;
+                credentials.sign(&Subject::Notify { source, room_id: &rooms, data: data.as_bytes() })
+            }
+            What::Emit(mut event) => {
+                let args = event.arguments()?;
+                credentials.sign(&event.subject(source, &args))
+            }
         };
         match fields.last() {
             Some((_, hex)) if self.hex => say(&format!("{hex}\n")),
@@ -78,19 +88,3 @@ impl Sign {
         Ok(())
     }
 }
-
-/// `relay sign --help`.
-pub const HELP: &str = "\
-relay sign connect ROOMS [--userid ID]
-relay sign notify ROOMS DATA
-
-Makes the signature of a login or a notification and prints it as fields of a query or a form. ROOMS is
-one room or several, separated by commas. If DATA is '-', it is read from standard input.
-
-  --source NAME           the source (default: demo)
-  --key KEY, --key-file FILE
-                          its key (default: the key in this machine's configuration)
-  --hmac                  use hmac-sha256 in place of md5: it also signs the user and the time
-  --ts SECONDS            with --hmac: the time in unix seconds (default: now)
-  --hex                   print only the hexadecimal digits
-";

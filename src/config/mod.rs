@@ -28,7 +28,7 @@ pub use self::{
     redis::{Redis, RedisUrl},
     secret::Secret,
     settings::{
-        ClientPosts, Config, DEMO_KEYS, DEMO_TOKEN, Hooks, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES, MessageLog, SocketIo, Source,
-        WebSocket,
+        ClientPosts, Config, DEMO_KEYS, DEMO_TOKEN, Hooks, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES, MessageLog, SocketIo,
+        Source, WebSocket,
     },
 };

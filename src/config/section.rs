@@ -17,7 +17,7 @@ use super::{
     secret::Secret,
     settings::MAX_LIST,
 };
-use crate::limits;
+use crate::{limits, text::nearest};
 
 /// A table whose keys are looked up one by one. The remaining keys are unknown.
 pub struct Section<'t> {
@@ -311,10 +311,9 @@ impl<'t> Section<'t> {
     /// Reports every key that was not looked up as unknown.
     pub fn finish(mut self, reader: &mut Reader<'t, '_>) {
         for (key, _) in core::mem::take(&mut self.table) {
-            let near = self.looked_up.iter().map(|known| (distance(known, &key.name), known)).min();
-            let hint = match near {
-                Some((distance, known)) if distance <= 2 => format!("did you mean {known}?"),
-                _ => format!("known keys are {}", self.looked_up.join(", ")),
+            let hint = match nearest(&key.name, self.looked_up.iter().copied()) {
+                Some(known) => format!("did you mean {known}?"),
+                None => format!("known keys are {}", self.looked_up.join(", ")),
             };
             reader.problem(key.span, format!("unknown key {}: {hint}", self.key(&key.name)));
         }
@@ -324,17 +323,4 @@ impl<'t> Section<'t> {
 
 fn is_path(text: &str) -> bool {
     text.starts_with('/') && !text.contains(['?', '#', ' '])
-}
-
-/// The number of edits between two words (Levenshtein distance).
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.bytes().enumerate() {
-        let mut corner = core::mem::replace(&mut row[0], i + 1);
-        for (j, b) in other.bytes().enumerate() {
-            let best = (corner + usize::from(a != b)).min(row[j] + 1).min(row[j + 1] + 1);
-            corner = core::mem::replace(&mut row[j + 1], best);
-        }
-    }
-    row[other.len()]
 }

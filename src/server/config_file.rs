@@ -30,6 +30,15 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
+/// A file that could not be read for a client.
+#[derive(Debug)]
+pub struct Unread {
+    /// The text that stands for its content.
+    pub content: String,
+    /// Its path and the reason.
+    pub why: String,
+}
+
 /// Why a configuration cannot be used: one line for each problem, which begins with `FILE:LINE:COLUMN:` if it has a
 /// position in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +59,34 @@ impl Origin {
         let variable = || env::var_os("RELAY_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
         let system = || Some(PathBuf::from("/etc/relay/relay.toml")).filter(|path| path.exists());
         option.or_else(variable).or_else(system).map_or(Origin::Demo, Origin::File)
+    }
+
+    /// Reads the configuration for a client on this machine. A file that it names and that cannot be read, such as the key of
+    /// another source, is no problem: it is among the results, with the text that stands for its content.
+    pub fn load_for_client(&self) -> Result<(Config, Vec<Unread>), BadConfig> {
+        let Origin::File(path) = self else { return Ok((Config::demo(), Vec::new())) };
+        let shown = path.display();
+        let own = read_file(path, MAX_SIZE).map_err(|error| BadConfig(vec![format!("{shown}: {error}")]))?;
+        let beside = path.parent().unwrap_or(Path::new("."));
+        let (mut left, mut unread) = (MAX_SIZE, Vec::new());
+        let mut read = |name: &Path| {
+            let path = secret_path(name, beside);
+            Ok(match read_file(&path, left) {
+                Ok(file) => {
+                    left -= file.text.len() as u64;
+                    file.text
+                }
+                Err(error) => {
+                    // No key has a NUL.
+                    let content = format!("\0{}", unread.len());
+                    unread.push(Unread { content: content.clone(), why: format!("{}: {error}", path.display()) });
+                    content
+                }
+            })
+        };
+        let config = config::parse(&own.text, &mut read)
+            .map_err(|problems| BadConfig(problems.iter().map(|problem| format!("{shown}:{problem}")).collect()))?;
+        Ok((config, unread))
     }
 
     /// Reads and checks the configuration, and the files that it names. Blocks as long as the file system does.
@@ -77,15 +114,34 @@ impl Origin {
     }
 }
 
+/// The trimmed content of a file with a secret that the command line names.
+pub fn read_secret(path: &Path) -> io::Result<String> {
+    let file = read_file(path, MAX_SIZE).map_err(io::Error::from)?;
+    match file.text.trim_end() {
+        "" => Err(io::Error::other(crate::config::error::FileError::Empty)),
+        secret => Ok(secret.to_owned()),
+    }
+}
+
 /// The path of a file that the configuration names. A relative path is a credential of the service (`systemd.exec(5)`,
-/// `LoadCredential=`) if one has that name, otherwise a file in the directory of the configuration.
+/// `LoadCredential=`) if one has that name, otherwise a file in the directory of the configuration. If that does not exist
+/// either, it is a credential of the running service, which root can read: commands need no environment then.
 fn secret_path(file: &Path, beside: &Path) -> PathBuf {
     if file.is_absolute() {
         return file.into();
     }
-    let credential = env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(file));
-    credential.filter(|path| path.exists()).unwrap_or_else(|| beside.join(file))
+    let own = env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(file));
+    let beside = beside.join(file);
+    let service = || Some(Path::new(SERVICE_CREDENTIALS).join(file)).filter(|path| path.exists());
+    match own.filter(|path| path.exists()) {
+        Some(own) => own,
+        None if beside.exists() => beside,
+        None => service().unwrap_or(beside),
+    }
 }
+
+/// The credentials of relay.service while it runs.
+const SERVICE_CREDENTIALS: &str = "/run/credentials/relay.service";
 
 /// A file that was read.
 struct File {

@@ -1,0 +1,100 @@
+//! The configuration of this machine, as far as a client needs it: the address, the sources with their keys, the admin token.
+
+use std::{fs, path::Path};
+
+use super::{endpoint::Endpoint, error::Error, options::Options};
+use crate::{
+    config::{Config, Source},
+    server::config_file::{self, Origin, Unread},
+};
+
+/// The configuration, which is read when something of it is needed.
+#[derive(Debug)]
+pub struct Setting {
+    origin: Origin,
+    read: Option<(Config, Vec<Unread>)>,
+}
+
+impl Setting {
+    /// The configuration of `--config`, or else the one that `relay serve` would use.
+    pub fn new(options: &mut Options) -> Setting {
+        Setting { origin: Origin::find(options.take("config").map(Into::into)), read: None }
+    }
+
+    /// Reads the configuration. Fails if it is invalid; files that it names may be unreadable.
+    fn config(&mut self) -> Result<&Config, Error> {
+        Ok(&self.read()?.0)
+    }
+
+    fn read(&mut self) -> Result<&(Config, Vec<Unread>), Error> {
+        if self.read.is_none() {
+            self.read = Some(self.origin.load_for_client().map_err(Error::Config)?);
+        }
+        Ok(self.read.as_ref().expect("it was read"))
+    }
+
+    /// The only source, or else the one that is called `demo`.
+    pub fn only_source(&mut self) -> Result<String, Error> {
+        let name = self.name();
+        let names: Vec<String> = self.config()?.source_names().into_iter().map(String::from).collect();
+        match names.as_slice() {
+            [only] => Ok(only.clone()),
+            [] => Err(Error::NoSource(name)),
+            _ if names.iter().any(|name| name == "demo") => Ok("demo".into()),
+            _ => Err(Error::WhichSource(name, names)),
+        }
+    }
+
+    /// A source, if it is configured.
+    pub fn source(&mut self, name: &str) -> Result<Option<&Source>, Error> {
+        Ok(self.config()?.sources.get(name))
+    }
+
+    /// The key of a source. Fails if it is not configured, or if its file cannot be read.
+    pub fn key(&mut self, source: &str) -> Result<String, Error> {
+        let name = self.name();
+        let (config, unread) = self.read()?;
+        let Some(found) = config.sources.get(source) else {
+            return Err(Error::UnknownSource(name, source.into(), config.sources.keys().cloned().collect()));
+        };
+        let key = found.sign_key.expose();
+        match unread.iter().find(|unread| unread.content == key) {
+            Some(unread) => Err(Error::UnreadKey(source.into(), unread.why.clone())),
+            None => Ok(key.into()),
+        }
+    }
+
+    /// The admin token: that of the configuration, or else the one that relay wrote to its runtime directory.
+    pub fn token(&mut self) -> Option<String> {
+        let (config, unread) = self.read().ok()?;
+        match &config.admin_token {
+            Some(token) => {
+                Some(token.expose().to_owned()).filter(|token| !unread.iter().any(|unread| unread.content == *token))
+            }
+            None => fs::read_to_string(GENERATED_TOKEN).ok().map(|token| token.trim().to_owned()),
+        }
+    }
+
+    /// The addresses that a relay with this configuration listens on.
+    pub fn endpoint(&mut self) -> Result<Endpoint, Error> {
+        let name = self.name();
+        let config = self.config()?;
+        Endpoint::listening(config, name)
+    }
+
+    /// What messages call the configuration.
+    fn name(&self) -> String {
+        match &self.origin {
+            Origin::File(path) => path.display().to_string(),
+            Origin::Demo => "the built-in demo setting".into(),
+        }
+    }
+}
+
+/// The file with the generated token of a service (`RuntimeDirectory=relay` of relay.service).
+const GENERATED_TOKEN: &str = "/run/relay/admin.token";
+
+/// The trimmed content of a file with a key or a token. It must be a regular file of bounded size, as in the configuration.
+pub fn read_secret(file: &str) -> Result<String, Error> {
+    config_file::read_secret(Path::new(file)).map_err(|error| Error::Read(file.into(), error))
+}
