@@ -99,6 +99,7 @@ impl Redis {
         self.strings.retain(|_, (_, until)| *until > now);
         match word.as_slice() {
             ["CLIENT", "SETNAME", _] | ["SELECT", _] => ok(),
+            ["HELLO", "2"] => b"-ERR unknown command\r\n".to_vec(),
             ["PING"] if self.peers[&id].owner.1 == Role::Subscriber => b"*2\r\n$4\r\npong\r\n$0\r\n\r\n".to_vec(),
             ["PING"] => b"+PONG\r\n".to_vec(),
             ["SUBSCRIBE", channels @ ..] => {

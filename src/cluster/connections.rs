@@ -3,13 +3,16 @@
 
 use core::time::Duration;
 
+use log::info;
+
 use super::{
     channel::Channel,
     context::{Context, Shared},
     hold::Hold,
+    placement::Placement,
     refused::Refused,
     scans::Scans,
-    send_queue::SendQueue,
+    send_queue::{SendQueue, Unproven},
     status::{LONGEST_WHY, Status},
     tag::Tag,
     upkeep::Upkeep,
@@ -17,7 +20,7 @@ use super::{
 use crate::{
     clock::Time,
     config::{Redis, RedisUrl},
-    redis::{Event, Link, Reply, Role, link::Failure, resp},
+    redis::{Event, Failure, Link, Reply, Role, resp},
     state::State,
     text::truncate,
 };
@@ -41,6 +44,10 @@ pub struct Connections {
     /// The number of other relays when the connection was lost, and the time of that.
     lost: Option<(usize, Time)>,
     hold: Option<Hold>,
+    placement: Placement,
+    /// When the next write may be sent to prove publications, and whether one is unanswered.
+    next_proof: Time,
+    proving: bool,
 }
 
 #[derive(Default)]
@@ -52,6 +59,8 @@ struct Connection {
     backoff: Duration,
     /// Why the last one ended.
     why: Option<String>,
+    /// Whether it was closed to be opened again at another server.
+    moving: bool,
 }
 
 /// Input from a connection.
@@ -86,12 +95,12 @@ impl Connections {
         self.scans.configure(redis);
         if other {
             for role in ROLES {
-                self.drop_connection(role, cx);
+                self.drop_connection(role, Unproven::Drop, cx);
                 self.ends[role as usize] = Connection::default();
             }
             self.upkeep = Upkeep::default();
             self.upkeep.configure(redis, &self.node);
-            (self.lost, self.hold) = (None, None);
+            (self.lost, self.hold, self.placement) = (None, None, Placement::default());
             if !on {
                 self.queue = SendQueue::default();
             }
@@ -191,8 +200,12 @@ impl Connections {
         let now = cx.state.now.time;
         cx.state.stats.redis_connects += 1;
         let end = &mut self.ends[role as usize];
-        (end.ready, end.why) = (Some(now), None);
+        (end.ready, end.why, end.moving) = (Some(now), None, false);
+        if self.ends[Role::Publisher as usize].ready.is_some() {
+            self.placement.begin(now);
+        }
         if role == Role::Publisher {
+            (self.next_proof, self.proving) = (now, false);
             self.upkeep.begin(cx.state);
             cx.shared.publisher.hello(cx.state);
             self.hold = self.lost.filter(|(others, _)| *others > 0).map(|(others, since)| {
@@ -210,11 +223,17 @@ impl Connections {
             self.hold.take_if(|hold| hold.handle_count(reply, now));
             return Ok(());
         }
+        if tag == Tag::OwnSubscription {
+            let subscribed = self.ends[Role::Subscriber as usize].ready;
+            if self.placement.handle_count(reply, subscribed, self.heartbeat(), now) {
+                self.move_subscription(cx);
+            }
+            return Ok(());
+        }
         let publication = matches!(tag, Tag::Publish(_));
         if let Reply::Error(why) = &reply {
-            // Redis is starting or failing over. Treat it as unreachable until that has ended.
-            if ["LOADING", "MASTERDOWN", "TRYAGAIN"].contains(&why.split(' ').next().unwrap_or_default()) {
-                return Err(Failure::Lost(why.clone()));
+            if let Some(failure) = Failure::of_command(why) {
+                return Err(failure);
             }
             cx.state.stats.redis_errors += 1;
             self.status.handle_error(why, publication, now);
@@ -225,6 +244,11 @@ impl Connections {
         let Some(link) = &mut self.ends[Role::Publisher as usize].link else { return Ok(()) };
         match tag {
             Tag::Publish(number) => self.queue.confirm(number),
+            Tag::Proof(number) => {
+                // Even an error proves it: a replica would have said READONLY.
+                self.proving = false;
+                self.queue.prove(number);
+            }
             Tag::Scan(topic, number) => self.scans.handle_part((topic, number), reply, link, cx),
             Tag::Count(number, index) => self.scans.handle_count(number, index, &reply, cx),
             tag => self.upkeep.handle_reply(tag, reply, link, cx),
@@ -236,6 +260,7 @@ impl Connections {
     pub fn pump(&mut self, cx: &mut Context<'_>) {
         let now = cx.state.now.time;
         let Some(settings) = &self.settings else { return };
+        let subscribed = self.ends[Role::Subscriber as usize].ready;
         let end = &mut self.ends[Role::Publisher as usize];
         for publication in cx.shared.publisher.take() {
             if publication.volatile && end.ready.is_none() {
@@ -265,6 +290,14 @@ impl Connections {
             {
                 link.send(command, Tag::Publish(number), now);
             }
+            if let Some(number) = self.queue.unproven().filter(|_| !self.proving && self.next_proof <= now) {
+                (self.next_proof, self.proving) = (now.after(settings.heartbeat.min(PROOF)), true);
+                self.upkeep.prove(number, link, now);
+            }
+            if self.placement.take_check(subscribed, settings.heartbeat, now) {
+                let channel = Channel::Relay(self.node.clone()).name(&settings.channel);
+                link.command(&[b"PUBSUB", b"NUMSUB", channel.as_bytes()], Tag::OwnSubscription, now);
+            }
             self.upkeep.pump(link, cx);
             self.scans.pump(link, cx);
         }
@@ -281,7 +314,10 @@ impl Connections {
         let end = |end: &Connection| end.link.as_ref().map_or_else(|| retry(end), Link::poll_timeout);
         let mut next = self.ends.iter().map(end).min().unwrap_or(Time::NEVER).min(self.scans.deadline());
         if self.ends[Role::Publisher as usize].ready.is_some() {
-            next = next.min(self.upkeep.deadline());
+            next = next.min(self.upkeep.deadline()).min(self.placement.deadline());
+            if !self.proving && self.queue.unproven().is_some() {
+                next = next.min(self.next_proof);
+            }
             next = next.min(self.hold.as_ref().map_or(Time::NEVER, Hold::deadline));
         }
         next
@@ -341,9 +377,11 @@ impl Connections {
             };
             self.lost = Some((before.max(cx.shared.nodes.alive.len()), since));
         }
-        self.drop_connection(role, cx);
+        let demoted = *failure == Failure::Replica;
+        self.drop_connection(role, if demoted { Unproven::Repeat } else { Unproven::Drop }, cx);
         if role == Role::Publisher {
             self.status.handle_end();
+            self.placement.handle_end(demoted);
         }
         self.failures += 1;
         let end = &mut self.ends[role as usize];
@@ -354,15 +392,26 @@ impl Connections {
         let seed = self.node.bytes().fold(self.failures, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let percent = 50 + (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 % 100;
         end.retry = now.after(end.backoff * percent / 100);
-        end.why = Some(why);
+        (end.why, end.moving) = (Some(why), false);
         self.update_status(cx);
     }
 
+    /// Opens the subscription again, because it is at another server than the connection for commands. The link counts
+    /// as complete meanwhile, unless that fails.
+    fn move_subscription(&mut self, cx: &mut Context<'_>) {
+        if let Some(url) = self.url() {
+            info!("redis: {url}: the subscription is at another server; subscribing again");
+        }
+        self.drop_connection(Role::Subscriber, Unproven::Drop, cx);
+        let end = &mut self.ends[Role::Subscriber as usize];
+        (end.ready, end.retry, end.moving) = (None, cx.state.now.time, true);
+    }
+
     /// Drops a connection. Publications and records that Redis did not confirm are kept for the next connection.
-    fn drop_connection(&mut self, role: Role, cx: &mut Context<'_>) {
+    fn drop_connection(&mut self, role: Role, unproven: Unproven, cx: &mut Context<'_>) {
         self.ends[role as usize].link = None;
         if role == Role::Publisher {
-            self.queue.restart();
+            self.queue.restart(unproven);
             self.upkeep.handle_end(cx);
             self.scans.handle_end(cx);
             cx.shared.nodes.disconnect();
@@ -372,7 +421,7 @@ impl Connections {
     fn update_status(&mut self, cx: &mut Context<'_>) {
         let heartbeat = self.heartbeat();
         let Some(url) = self.settings.as_ref().and_then(|settings| settings.url.as_ref()) else { return };
-        let unready = self.ends.iter().find(|end| end.ready.is_none()).map(|end| end.why.as_deref());
+        let unready = self.ends.iter().find(|end| end.ready.is_none() && !end.moving).map(|end| end.why.as_deref());
         self.status.update(unready, heartbeat, (url, &self.node), cx.log, cx.state.now.time);
         self.show_status(cx.shared);
     }
@@ -388,3 +437,5 @@ const ROLES: [Role; 2] = [Role::Subscriber, Role::Publisher];
 /// The pause before reconnecting doubles from `FIRST_BACKOFF` to `LAST_BACKOFF`.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(5);
+/// The time between writes that prove publications, unless heartbeats are more frequent.
+const PROOF: Duration = Duration::from_secs(1);

@@ -1,7 +1,11 @@
 //! Publications that are kept until Redis confirms them, even through an outage. The queue is bounded in bytes and age:
 //! the oldest publications are dropped first, and counted.
+//!
+//! A server that was demoted to a replica confirms publications that only its own subscribers get. So confirmed
+//! publications are kept until a write after them has succeeded, which proves that the server was still a master. If
+//! the write is refused, they are sent again to the new master; relays drop those that they have received.
 
-use core::time::Duration;
+use core::{mem, time::Duration};
 use std::collections::VecDeque;
 
 use crate::clock::Time;
@@ -16,6 +20,8 @@ pub struct SendQueue {
     last: u64,
     /// How many commands at the front of the queue were sent on this connection.
     sent: usize,
+    /// How many of these were confirmed, but not proven.
+    confirmed: usize,
     /// Commands that were sent and then evicted before they were confirmed: Redis may have received them.
     evicted: u64,
     dropped: u64,
@@ -23,9 +29,19 @@ pub struct SendQueue {
 
 struct Entry {
     serial: u64,
+    /// Empty if it was confirmed and is not to be sent again.
     command: Vec<u8>,
     since: Time,
     volatile: bool,
+}
+
+/// What happens to confirmed commands when the connection is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unproven {
+    /// They are dropped: the server was a master as far as is known.
+    Drop,
+    /// They are sent again: the server is a replica.
+    Repeat,
 }
 
 impl SendQueue {
@@ -54,7 +70,10 @@ impl SendQueue {
     fn drop_first(&mut self) {
         let Some(entry) = self.queue.pop_front() else { return };
         self.bytes -= entry.command.len() + OVERHEAD;
-        if self.sent > 0 {
+        if self.confirmed > 0 {
+            self.confirmed -= 1;
+            self.sent -= 1;
+        } else if self.sent > 0 {
             self.sent -= 1;
             self.evicted += 1;
         } else {
@@ -69,33 +88,51 @@ impl SendQueue {
         Some((&entry.command, entry.serial))
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing waits to be sent or confirmed.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.queue.len() == self.confirmed
     }
 
     /// Handles Redis's confirmation of a command.
     pub fn confirm(&mut self, serial: u64) {
-        match self.queue.front() {
-            Some(first) if first.serial <= serial => {
-                self.bytes -= first.command.len() + OVERHEAD;
-                self.queue.pop_front();
-                self.sent = self.sent.saturating_sub(1);
+        match self.queue.get_mut(self.confirmed) {
+            Some(first) if self.confirmed < self.sent && first.serial <= serial => {
+                self.confirmed += 1;
+                if first.volatile || first.command.len() + OVERHEAD > self.most {
+                    self.bytes -= mem::take(&mut first.command).len();
+                }
             }
             _ => self.evicted = self.evicted.saturating_sub(1),
         }
     }
 
+    /// The number of the last command that was confirmed but not proven. [`SendQueue::prove`] it once a later write on
+    /// this connection has succeeded.
+    pub fn unproven(&self) -> Option<u64> {
+        self.queue.get(self.confirmed.checked_sub(1)?).map(|entry| entry.serial)
+    }
+
+    /// Reports that the server was a master when it confirmed the command with this number.
+    pub fn prove(&mut self, serial: u64) {
+        while self.confirmed > 0 && self.queue.front().is_some_and(|entry| entry.serial <= serial) {
+            self.drop_first();
+        }
+    }
+
     /// Handles the loss of the connection: unconfirmed commands will be sent again, except volatile ones.
-    pub fn restart(&mut self) {
-        self.sent = 0;
-        self.dropped += core::mem::take(&mut self.evicted);
+    pub fn restart(&mut self, unproven: Unproven) {
+        while self.confirmed > 0 && unproven == Unproven::Drop {
+            self.drop_first();
+        }
+        (self.sent, self.confirmed) = (0, 0);
+        self.dropped += mem::take(&mut self.evicted);
         self.queue.retain(|entry| {
-            if entry.volatile {
+            let again = !entry.volatile && !entry.command.is_empty();
+            if !again {
                 self.bytes -= entry.command.len() + OVERHEAD;
-                self.dropped += 1;
+                self.dropped += u64::from(!entry.command.is_empty());
             }
-            !entry.volatile
+            again
         });
     }
 
@@ -108,7 +145,7 @@ impl SendQueue {
 
     /// How many commands were dropped since the last call.
     pub fn take_dropped(&mut self) -> u64 {
-        core::mem::take(&mut self.dropped)
+        mem::take(&mut self.dropped)
     }
 }
 
@@ -145,12 +182,47 @@ mod tests {
         assert!(queue.poll_send().is_none());
         queue.confirm(1);
         queue.push(b"d".to_vec(), true, false, at(2));
-        queue.restart();
+        queue.restart(Unproven::Drop);
         queue.push(b"e".to_vec(), false, false, at(2));
         assert_eq!(sent(&mut queue), [('b', 2), ('c', 3), ('e', 5)]);
         [2, 3, 5].into_iter().for_each(|serial| queue.confirm(serial));
         assert!(queue.is_empty());
+        queue.prove(5);
         assert_eq!((queue.bytes, queue.take_dropped(), queue.take_dropped()), (0, 1, 0));
+    }
+
+    /// What a replica confirmed is sent again, up to the last write that succeeded. The bound applies, and nothing of it
+    /// counts as dropped.
+    #[test]
+    fn unproven_commands_are_sent_again() {
+        let mut queue = filled(10_000, "abc");
+        queue.push(b"v".to_vec(), true, true, at(2));
+        assert_eq!((sent(&mut queue).len(), queue.unproven()), (4, None));
+        (1..4).for_each(|serial| queue.confirm(serial));
+        assert_eq!((queue.unproven(), queue.is_empty()), (Some(3), false));
+        queue.confirm(4);
+        assert_eq!((queue.unproven(), queue.is_empty()), (Some(4), true));
+        queue.prove(1);
+        queue.push(b"d".to_vec(), false, true, at(2));
+        assert_eq!(sent(&mut queue), [('d', 5)]);
+        queue.restart(Unproven::Repeat);
+        assert_eq!(sent(&mut queue), [('b', 2), ('c', 3), ('d', 5)]);
+        [2, 3, 5].into_iter().for_each(|serial| queue.confirm(serial));
+        queue.restart(Unproven::Drop);
+        assert_eq!((sent(&mut queue), queue.bytes, queue.take_dropped()), (vec![], 0, 0));
+
+        let each = OVERHEAD + 1;
+        let mut queue = filled(2 * each, "ab");
+        sent(&mut queue);
+        (1..3).for_each(|serial| queue.confirm(serial));
+        queue.push(b"c".to_vec(), false, true, at(2));
+        queue.push(vec![b'x'; 2 * each], false, true, at(2));
+        assert_eq!(sent(&mut queue), [('c', 3), ('x', 4)]);
+        (3..5).for_each(|serial| queue.confirm(serial));
+        assert!(queue.bytes <= 4 * each, "the large one is not kept");
+        queue.expire(at(99));
+        queue.restart(Unproven::Repeat);
+        assert_eq!((sent(&mut queue), queue.take_dropped()), (vec![('b', 2), ('c', 3)], 0));
     }
 
     #[test]
@@ -165,12 +237,12 @@ mod tests {
         queue.confirm(3);
         queue.confirm(4);
         assert_eq!(sent(&mut queue), [('f', 6)]);
-        queue.restart();
+        queue.restart(Unproven::Drop);
         assert_eq!((queue.take_dropped(), sent(&mut queue)), (0, vec![('e', 5), ('f', 6)]));
         let mut lost = filled(each, "a");
         assert_eq!(sent(&mut lost).len(), 1);
         lost.push(b"b".to_vec(), false, false, at(2));
-        lost.restart();
+        lost.restart(Unproven::Drop);
         assert_eq!(lost.take_dropped(), 1);
         let mut large = filled(each, "a");
         large.push(vec![b'x'; each + 1], false, false, at(1));

@@ -35,4 +35,8 @@ pub enum Tag {
     Count(u64, usize),
     /// How many relays subscribe to the commands.
     Subscribers,
+    /// Whether this relay's subscription is at the same server.
+    OwnSubscription,
+    /// A write that proves publications, up to the one with this number.
+    Proof(u64),
 }

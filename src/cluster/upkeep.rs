@@ -116,6 +116,12 @@ impl Upkeep {
         }
     }
 
+    /// Sends a write that a replica refuses: it renews this relay's heartbeat.
+    pub fn prove(&self, number: u64, link: &mut Link<Tag>, now: Time) {
+        let (alive, lifetime) = (self.keys.alive(&self.node), (self.heartbeat * LIFETIME).as_millis().to_string());
+        link.command(&[b"SET", alive.as_bytes(), b"1", b"PX", lifetime.as_bytes(), b"XX"], Tag::Proof(number), now);
+    }
+
     /// Renews this relay's heartbeat and description, and starts the periodic checks.
     fn beat(&mut self, link: &mut Link<Tag>, cx: &mut Context<'_>) {
         if self.stopping == Stopping::Announced {
@@ -195,7 +201,8 @@ impl Upkeep {
             Tag::CleanupScan => self.cleanup.handle_scan(reply, link, cx),
             Tag::Date(source) => self.dates.handle_date(source, &reply, link, now),
             Tag::OldDate(source) => self.dates.handle_old_date(&source, &reply, link, now),
-            Tag::Write | Tag::Publish(_) | Tag::Scan(..) | Tag::Count(..) | Tag::Subscribers => {}
+            Tag::Write | Tag::Publish(_) | Tag::Proof(_) | Tag::Scan(..) | Tag::Count(..) => {}
+            Tag::Subscribers | Tag::OwnSubscription => {}
         }
     }
 

@@ -1,10 +1,13 @@
 //! One connection to Redis: authentication, then either commands and replies or subscriptions, and a time-out for a
 //! server that does not respond.
 
-use core::{fmt, time::Duration};
+use core::time::Duration;
 use std::{collections::VecDeque, mem};
 
-use super::resp::{self, Reader, Reply};
+use super::{
+    failure::Failure,
+    resp::{self, Reader, Reply},
+};
 use crate::{
     clock::Time,
     config::{RedisUrl, Secret},
@@ -17,26 +20,6 @@ pub enum Role {
     Subscriber,
     /// Sends commands.
     Publisher,
-}
-
-/// Why a connection cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The server refuses it with this error: a wrong password, a missing permission, a database that does not exist.
-    Refused(String),
-    /// The connection is lost, or the server does not respond; with the reason.
-    Lost(String),
-}
-
-impl std::error::Error for Failure {}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Refused(error) => write!(f, "refused: {error}"),
-            Failure::Lost(why) => f.write_str(why),
-        }
-    }
 }
 
 /// An event in the input of a connection. `T` is the tag by which the owner identifies its commands.
@@ -82,6 +65,8 @@ enum Expected<T> {
     Needed,
     /// Of the handshake: an error is ignored.
     Ignored,
+    /// Of the handshake: the description of the server. A server without HELLO (Redis 5) answers with an error.
+    Hello,
     /// The last one of the handshake: makes the connection ready.
     Last,
     /// The reply to a command of the owner.
@@ -89,8 +74,8 @@ enum Expected<T> {
 }
 
 impl<T> Link<T> {
-    /// A connection that was opened at `now`. Queues the handshake: AUTH, CLIENT SETNAME with `name`, SELECT, and SUBSCRIBE to
-    /// `channels` or PING. Strings of more than `max_string` bytes are skipped. A server that sends nothing for two
+    /// A connection that was opened at `now`. Queues the handshake: AUTH, CLIENT SETNAME with `name`, SELECT, HELLO, and
+    /// SUBSCRIBE to `channels` or PING. Strings of more than `max_string` bytes are skipped. A server that sends nothing for two
     /// `heartbeat`s counts as lost.
     pub fn new(
         role: Role,
@@ -126,6 +111,8 @@ impl<T> Link<T> {
         if url.database != 0 {
             link.handshake(&[b"SELECT", url.database.to_string().as_bytes()], Expected::Needed, now);
         }
+        // Says whether the server is a master. It needs no permission.
+        link.handshake(&[b"HELLO", b"2"], Expected::Hello, now);
         match role {
             Role::Publisher => link.handshake(&[b"PING"], Expected::Last, now),
             Role::Subscriber => {
@@ -200,6 +187,7 @@ impl<T> Link<T> {
 
     fn handle_reply(&mut self, reply: Reply) -> Result<Option<Event<T>>, Failure> {
         if self.role == Role::Subscriber
+            && self.expected.is_empty()
             && let Reply::Array(parts) = reply
         {
             return Ok(self.handle_push(parts));
@@ -213,6 +201,7 @@ impl<T> Link<T> {
             Some(Expected::Own(tag)) => Ok(Some(Event::Reply(tag, reply))),
             // If a password is required and missing, SETNAME fails too; the next reply reports it.
             Some(Expected::Ignored) => Ok(None),
+            Some(Expected::Hello) => Failure::of_hello(reply).map_or(Ok(None), Err),
             Some(Expected::Needed) => refusal(&reply).map_or(Ok(None), Err),
             Some(Expected::Last) => match refusal(&reply) {
                 Some(failure) => Err(failure),
@@ -339,12 +328,12 @@ mod tests {
     #[test]
     fn handshakes() {
         let mut publisher = link(Role::Publisher, "redis://me:pw@h/3");
-        assert_eq!(sent(&mut publisher), "AUTH me pw CLIENT SETNAME relay-x SELECT 3 PING");
-        assert_eq!(events(&mut publisher, b"+OK\r\n-NOPERM no\r\n+OK\r\n", 1), Ok(vec![]));
+        assert_eq!(sent(&mut publisher), "AUTH me pw CLIENT SETNAME relay-x SELECT 3 HELLO 2 PING");
+        assert_eq!(events(&mut publisher, b"+OK\r\n-NOPERM no\r\n+OK\r\n-ERR unknown\r\n", 1), Ok(vec![]));
         assert_eq!(events(&mut publisher, b"+PONG\r\n", 1), Ok(vec![Event::Ready]));
         let mut subscriber = link(Role::Subscriber, "redis://:pw@h");
-        assert_eq!(sent(&mut subscriber), "AUTH pw CLIENT SETNAME relay-x SUBSCRIBE a b");
-        let confirmed = b"+OK\r\n+OK\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n";
+        assert_eq!(sent(&mut subscriber), "AUTH pw CLIENT SETNAME relay-x HELLO 2 SUBSCRIBE a b");
+        let confirmed = b"+OK\r\n+OK\r\n*2\r\n$4\r\nrole\r\n$6\r\nmaster\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n";
         assert_eq!(events(&mut subscriber, confirmed, 1), Ok(vec![]));
         let rest = b"*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n";
         let message = Event::Message { channel: b"a".to_vec(), payload: Reply::Bulk(b"hi".to_vec()) };
@@ -360,9 +349,9 @@ mod tests {
             };
             assert!(matches!(failure, Err(Failure::Refused(_))), "{url}");
         }
-        let noauth = events(&mut link(Role::Publisher, "redis://h"), b"-NOAUTH a\r\n-NOAUTH a\r\n", 1);
+        let noauth = events(&mut link(Role::Publisher, "redis://h"), b"-NOAUTH a\r\n-NOAUTH a\r\n-NOAUTH a\r\n", 1);
         assert_eq!(noauth, Err(Failure::Refused("NOAUTH a".into())));
-        let subscriber = events(&mut link(Role::Subscriber, "redis://h"), b"+OK\r\n-NOPERM channel\r\n", 1);
+        let subscriber = events(&mut link(Role::Subscriber, "redis://h"), b"+OK\r\n*0\r\n-NOPERM channel\r\n", 1);
         assert_eq!(subscriber, Err(Failure::Refused("NOPERM channel".into())));
         let said = b"-ERR unknown command 'AUTH', with args beginning with: 'se\r\n";
         let censored = events(&mut link(Role::Publisher, "redis://:secret@h"), said, 1);
@@ -373,10 +362,28 @@ mod tests {
         ));
     }
 
+    /// A server that is not a master is not used; one that does not say what it is, is.
+    #[test]
+    fn roles() {
+        for role in [Role::Publisher, Role::Subscriber] {
+            let hello = |pairs: &[&str]| {
+                let mut reply = b"+OK\r\n".to_vec();
+                resp::command(&mut reply, &pairs.iter().map(|part| part.as_bytes()).collect::<Vec<_>>());
+                events(&mut link(role, "redis://h"), &reply, 1)
+            };
+            assert_eq!(hello(&["server", "redis", "mode", "standalone", "role", "replica"]), Err(Failure::Replica));
+            assert_eq!(hello(&["role", "slave"]), Err(Failure::Replica));
+            assert!(matches!(hello(&["mode", "sentinel"]), Err(Failure::Lost(why)) if why.contains("sentinel://")));
+            assert_eq!(hello(&["mode", "standalone", "role", "master", "modules"]), Ok(vec![]));
+            assert_eq!(hello(&["server", "other"]), Ok(vec![]));
+            assert_eq!(events(&mut link(role, "redis://h"), b"+OK\r\n-ERR unknown command\r\n", 1), Ok(vec![]));
+        }
+    }
+
     #[test]
     fn replies_have_the_order_of_commands() {
         let mut link = link(Role::Publisher, "redis://h");
-        events(&mut link, b"+OK\r\n+PONG\r\n", 1).unwrap();
+        events(&mut link, b"+OK\r\n*0\r\n+PONG\r\n", 1).unwrap();
         for tag in 0..3 {
             link.command(&[b"GET", b"k"], tag, at(1));
         }
@@ -392,14 +399,15 @@ mod tests {
         assert!(silent.handle_timeout(at(1999)).is_ok() && silent.handle_timeout(at(2000)).is_err());
 
         let mut publisher = link(Role::Publisher, "redis://h");
-        events(&mut publisher, b"+OK\r\n+PONG\r\n", 10).unwrap();
+        events(&mut publisher, b"+OK\r\n*0\r\n+PONG\r\n", 10).unwrap();
         assert_eq!(publisher.poll_timeout(), Time::NEVER);
         publisher.command(&[b"PING"], 1, at(5000));
         assert_eq!(publisher.poll_timeout(), at(7000));
         assert!(publisher.handle_timeout(at(7000)).is_err());
 
         let mut subscriber = link(Role::Subscriber, "redis://h");
-        let hello = b"+OK\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n";
+        let hello =
+            b"+OK\r\n*0\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n";
         events(&mut subscriber, hello, 10).unwrap();
         sent(&mut subscriber);
         assert_eq!(subscriber.poll_timeout(), at(1010));

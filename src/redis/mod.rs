@@ -1,10 +1,12 @@
 //! The client side of Redis: the protocol RESP2, and the state of a connection. It does no I/O: the server has the
 //! sockets.
 
+pub mod failure;
 pub mod link;
 pub mod resp;
 
 pub use self::{
+    failure::Failure,
     link::{Event, Link, Role},
     resp::{Malformed, Reader, Reply},
 };

@@ -55,7 +55,7 @@ impl Server {
             match link.socket.is_connected() {
                 Ok(true) => link.connected = true,
                 Ok(false) => return,
-                Err(error) => return self.end_link(role, &error.to_string(), true),
+                Err(error) => return self.end_link(role, &error.to_string()),
             }
         }
         link.hung_up |= event.is_read_closed() || event.is_error();
@@ -92,7 +92,7 @@ impl Server {
         self.cluster.unwanted = 0;
         let registered = link.socket.register(self.poll.registry(), Token(tokens::REDIS + Role::Subscriber as usize));
         if let Err(error) = registered {
-            self.end_link(Role::Subscriber, &error.to_string(), false);
+            self.end_link(Role::Subscriber, &error.to_string());
         }
     }
 
@@ -111,7 +111,7 @@ impl Server {
         while let Some(link) = &mut self.cluster.links[role as usize] {
             let more = link.hung_up || matches!(link.socket, Socket::Unix(_));
             match link.socket.read(&mut buffer) {
-                Ok(0) => self.end_link(role, "Redis closed the connection", false),
+                Ok(0) => self.end_link(role, "Redis closed the connection"),
                 Ok(length) => {
                     let mut input = &buffer[..length];
                     let before = self.counters();
@@ -138,7 +138,7 @@ impl Server {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => self.end_link(role, &error.to_string(), false),
+                Err(error) => self.end_link(role, &error.to_string()),
             }
         }
         self.buffer = buffer;
@@ -159,20 +159,17 @@ impl Server {
                 break;
             }
             match link.socket.write(output) {
-                Ok(0) => self.end_link(role, "the socket accepts no bytes", false),
+                Ok(0) => self.end_link(role, "the socket accepts no bytes"),
                 Ok(written) => self.hub.cluster.advance_output(role, written),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => self.end_link(role, &error.to_string(), false),
+                Err(error) => self.end_link(role, &error.to_string()),
             }
         }
     }
 
     /// Reports that a connection ended or could not be opened.
-    fn end_link(&mut self, role: Role, why: &str, connect_failed: bool) {
-        if connect_failed {
-            self.cluster.resolver.try_next();
-        }
+    fn end_link(&mut self, role: Role, why: &str) {
         self.hub.cluster.handle_end(role, why, &mut self.hub.state, &mut self.hub.log);
         self.drop_links();
     }
@@ -181,7 +178,10 @@ impl Server {
     fn drop_links(&mut self) {
         for role in ROLES {
             if !self.hub.cluster.has_link(role) {
-                self.cluster.links[role as usize] = None;
+                // After a failover the name may lead to another server, also if this one could be reached.
+                if let Some(address) = self.cluster.links[role as usize].take().and_then(|link| link.address) {
+                    self.cluster.resolver.leave(address);
+                }
                 if role == Role::Subscriber {
                     (self.cluster.paused_until, self.cluster.unwanted) = (None, 0);
                 }
@@ -212,6 +212,7 @@ impl Server {
     /// Starts to connect. While the name is being resolved, does nothing: it is called again afterwards.
     fn connect_link(&mut self, role: Role) {
         let Some(url) = self.hub.cluster.url().cloned() else { return };
+        let mut address = None;
         let opened = match &url.place {
             Place::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
             Place::Tcp(host, port) => {
@@ -219,9 +220,12 @@ impl Server {
                 match self.cluster.resolver.find(host, *port, RESOLVE_TIMEOUT, self.now.time, &mut || waker(made, poll))
                 {
                     None => return,
-                    Some(found) => found.and_then(TcpStream::connect).map(|stream| {
-                        let _ = stream.set_nodelay(true);
-                        Socket::Tcp(stream)
+                    Some(found) => found.and_then(|found| {
+                        address = Some(found);
+                        TcpStream::connect(found).map(|stream| {
+                            let _ = stream.set_nodelay(true);
+                            Socket::Tcp(stream)
+                        })
                     }),
                 }
             }
@@ -235,9 +239,12 @@ impl Server {
             // The first event of a TCP socket reports that it is connected; Unix sockets connect at once.
             Ok(socket) => {
                 let connected = matches!(socket, Socket::Unix(_));
-                self.cluster.links[role as usize] = Some(Link { socket, connected, hung_up: false });
+                self.cluster.links[role as usize] = Some(Link { socket, address, connected, hung_up: false });
             }
-            Err(error) => self.end_link(role, &error.to_string(), true),
+            Err(error) => {
+                address.into_iter().for_each(|address| self.cluster.resolver.leave(address));
+                self.end_link(role, &error.to_string());
+            }
         }
     }
 

@@ -80,7 +80,7 @@ impl Server {
     fn open_link(&mut self, address: Option<SocketAddr>) -> io::Result<usize> {
         let mut socket = match (address, self.hooks.address.as_ref().map(|address| &address.place)) {
             (Some(address), _) => {
-                let stream = TcpStream::connect(address)?;
+                let stream = TcpStream::connect(address).inspect_err(|_| self.hooks.resolver.leave(address))?;
                 let _ = stream.set_nodelay(true);
                 Socket::Tcp(stream)
             }
@@ -95,6 +95,7 @@ impl Server {
         socket.register(self.poll.registry(), Token(tokens::HOOKS + index))?;
         self.hooks.links[index] = Some(Link {
             socket,
+            address,
             call: None,
             output: Vec::new(),
             written: 0,
@@ -131,11 +132,11 @@ impl Server {
                 }
             }
             Err(error) => {
-                let number = link.call;
+                let (number, address) = (link.call, link.address);
                 self.hooks.links[index] = None;
-                if matches!(error, AttemptError::NoConnection(_)) {
+                if let (AttemptError::NoConnection(_), Some(address)) = (&error, address) {
                     // Another address of the backend may work, or the name may have a new address.
-                    self.hooks.resolver.try_next();
+                    self.hooks.resolver.leave(address);
                 }
                 if let Some(number) = number {
                     self.fail_call(number, error);

@@ -45,7 +45,7 @@ impl Resolver {
         if let Some((why, until)) = &self.lost
             && now < *until
         {
-            return Some(Err(io::Error::other(why.clone())));
+            return Some(self.known().ok_or_else(|| io::Error::other(why.clone())));
         }
         self.lost = None;
         if let Some((finding, until)) = &mut self.finding {
@@ -61,19 +61,20 @@ impl Resolver {
                     };
                     self.finding = None;
                     self.lost = Some((why.clone(), now.after(LOST)));
-                    return Some(Err(io::Error::other(why)));
+                    return Some(self.known().ok_or_else(|| io::Error::other(why)));
                 }
                 // The thread cannot be stopped, and may still find the address for a later call.
                 None if until.is_none_or(|until| now >= until) => {
                     *until = None;
-                    return Some(Err(io::Error::new(ErrorKind::TimedOut, format!("the look-up of {host} timed out"))));
+                    let late = || io::Error::new(ErrorKind::TimedOut, format!("the look-up of {host} timed out"));
+                    return Some(self.known().ok_or_else(late));
                 }
                 None => return None,
             }
             self.finding = None;
         }
-        if now < self.fresh_until && !self.found.is_empty() {
-            return Some(Ok(self.found[self.next % self.found.len()]));
+        if let Some(known) = self.known().filter(|_| now < self.fresh_until) {
+            return Some(Ok(known));
         }
         let finding = Arc::new(OnceLock::new());
         let (name, found_by_it) = (host.to_owned(), finding.clone());
@@ -98,11 +99,20 @@ impl Resolver {
         self.finding.as_ref().and_then(|(_, until)| *until)
     }
 
-    /// Moves on after a failed connection: to the next address, or to a new look-up after the last one.
-    pub fn try_next(&mut self) {
-        self.next += 1;
-        if self.next >= self.found.len() {
-            self.fresh_until = Time::START;
+    /// The next of the addresses of the last look-up that succeeded: while the name cannot be resolved, they are better
+    /// than none.
+    fn known(&self) -> Option<SocketAddr> {
+        self.found.get(self.next % self.found.len().max(1)).copied()
+    }
+
+    /// Moves on after a connection to `address` failed or ended: to the next address, or to a new look-up after the last
+    /// one. Does nothing if another connection has done so already.
+    pub fn leave(&mut self, address: SocketAddr) {
+        if self.known() == Some(address) {
+            self.next += 1;
+            if self.next >= self.found.len() {
+                self.fresh_until = Time::START;
+            }
         }
     }
 }
@@ -141,5 +151,32 @@ mod tests {
         let address: SocketAddr = "192.0.2.7:6379".parse().unwrap();
         finding.set(Ok(vec![address])).unwrap();
         assert_eq!(find(&mut resolver, at(61)).unwrap().unwrap(), address);
+    }
+
+    /// Two connections that leave an address move on once; after the last address, the name is resolved again. If that
+    /// fails, the known addresses are tried again.
+    #[test]
+    fn addresses_in_turn() {
+        let address = |last: u8| SocketAddr::from(([192, 0, 2, last], 6379));
+        let finding = Arc::new(OnceLock::new());
+        let mut resolver = Resolver { finding: Some((finding.clone(), Some(at(5)))), ..Resolver::default() };
+        let mut asked = 0;
+        let mut find = |resolver: &mut Resolver, now| {
+            let mut waker = || {
+                asked += 1;
+                Err(ErrorKind::Unsupported.into())
+            };
+            resolver.find("redis.lan", 6379, Duration::from_secs(5), now, &mut waker).unwrap().ok()
+        };
+        finding.set(Ok(vec![address(1), address(2)])).unwrap();
+        assert_eq!(find(&mut resolver, at(1)), Some(address(1)));
+        resolver.leave(address(1));
+        resolver.leave(address(1));
+        assert_eq!(find(&mut resolver, at(1)), Some(address(2)));
+        resolver.leave(address(2));
+        assert_eq!(find(&mut resolver, at(1)), None, "a new look-up, which cannot start");
+        resolver.lost = Some(("no such name".into(), at(9)));
+        assert_eq!(find(&mut resolver, at(2)), Some(address(1)));
+        assert_eq!(asked, 1);
     }
 }

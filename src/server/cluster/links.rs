@@ -1,5 +1,7 @@
 //! The two connections to Redis: one subscribes, one does everything else.
 
+use std::net::SocketAddr;
+
 use crate::{
     api::view::View,
     clock::Time,
@@ -28,6 +30,8 @@ pub struct Links {
 pub struct Link {
     /// Its socket.
     pub socket: Socket,
+    /// The address it leads to, if it was resolved.
+    pub address: Option<SocketAddr>,
     /// Whether it is established.
     pub connected: bool,
     /// Whether Redis has closed its sending side. Reads must then continue to the end of the stream, because epoll

@@ -35,6 +35,8 @@ pub struct Links {
 pub struct Link {
     /// Its socket.
     pub socket: Socket,
+    /// The address it leads to, if it was resolved.
+    pub address: Option<SocketAddr>,
     /// The call in flight.
     pub call: Option<u64>,
     /// The request.

@@ -1,0 +1,181 @@
+//! docs/protocol.md, Redis: failover. Another Redis becomes the master, the name of Redis leads to it, and connections to
+//! the old one, now a replica, are not cut.
+#![allow(missing_docs)]
+
+#[path = "support/link.rs"]
+mod link;
+mod support;
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    thread,
+};
+
+use link::*;
+use support::{
+    Relay,
+    redis::{Redis, wait_linked, wait_siblings, wait_until},
+};
+
+/// An address that leads to one server or another. Connections that exist stay where they are.
+struct Name {
+    port: u16,
+    to: Arc<AtomicU16>,
+}
+
+impl Name {
+    fn new(redis: &Redis) -> Name {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let to = Arc::new(AtomicU16::new(redis.port));
+        let target = to.clone();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (Ok(client), Ok(server)) =
+                    (client, TcpStream::connect(("127.0.0.1", target.load(Ordering::SeqCst))))
+                else {
+                    continue;
+                };
+                let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                thread::spawn(move || pump(client, server));
+                thread::spawn(move || pump(back.0, back.1));
+            }
+        });
+        Name { port, to }
+    }
+
+    fn leads_to(&self, redis: &Redis) {
+        self.to.store(redis.port, Ordering::SeqCst);
+    }
+
+    fn relay(&self) -> Relay {
+        let relay = relay_at(&format!("redis://127.0.0.1:{}/0", self.port), "");
+        wait_linked(&relay);
+        relay
+    }
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream) {
+    let mut buffer = [0; 65536];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}
+
+/// A master, and a replica of it.
+fn pair() -> (Redis, Redis) {
+    let (master, replica) = (Redis::start(), Redis::start());
+    follow(&replica, &master);
+    (master, replica)
+}
+
+/// Makes a server a replica of another, and waits until it has the data.
+fn follow(replica: &Redis, master: &Redis) {
+    replica.ask(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+    wait_until(true, || replica.ask(&["INFO", "replication"]).text().unwrap().contains("master_link_status:up"));
+}
+
+/// How many connections of relays a server has.
+fn connections(redis: &Redis) -> usize {
+    redis.ask(&["CLIENT", "LIST"]).text().unwrap().matches("name=relay-").count()
+}
+
+/// Everything moves to the new master, and what was published meanwhile arrives once and in order, also what the old
+/// master confirmed when it was a replica already.
+#[test]
+fn the_name_leads_to_the_new_master() {
+    let (old, new) = pair();
+    let name = Name::new(&old);
+    let relays = [name.relay(), name.relay()];
+    relays.iter().for_each(|relay| wait_siblings(relay, 1));
+    let mut members = relays.each_ref().map(|relay| relay.connect("room"));
+    wait_until(2, || old.hash(ONLINE).len());
+    for (at, relay) in relays.iter().enumerate() {
+        publish(relay, "before", at..at + 1);
+        members.iter_mut().for_each(|member| assert_eq!(read_to(member, "before", at), [at]));
+    }
+
+    new.ask(&["REPLICAOF", "NO", "ONE"]);
+    name.leads_to(&new);
+    old.ask(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]);
+    for number in 0..20 {
+        publish(&relays[0], "during", number..number + 1);
+    }
+    for member in &mut members {
+        assert_eq!(read_to(member, "during", 19), (0..20).collect::<Vec<_>>());
+    }
+    wait_until((0, 4), || (connections(&old), connections(&new)));
+    relays.iter().for_each(wait_linked);
+    wait_until(2, || new.hash(ONLINE).len());
+    relays.iter().for_each(|relay| wait_siblings(relay, 1));
+    publish(&relays[1], "after", 0..1);
+    members.iter_mut().for_each(|member| assert_eq!(read_to(member, "after", 0), [0]));
+    members.iter_mut().for_each(support::Client::silence);
+    for relay in &relays {
+        assert_eq!(relay.counter("redis_missed") + relay.counter("redis_dropped"), 0);
+        let log = relay.log().join("\n");
+        assert!(log.contains("it is a read-only replica; the name must lead to the master"), "{log}");
+    }
+}
+
+/// Only the connection for commands is cut, so the subscription stays at the old master, where it still receives what
+/// the new one replicates. It is moved before that ends.
+#[test]
+fn a_subscription_that_stayed_behind() {
+    let (old, new) = pair();
+    let name = Name::new(&old);
+    let relay = name.relay();
+    let mut member = relay.connect("room");
+    new.ask(&["REPLICAOF", "NO", "ONE"]);
+    name.leads_to(&new);
+    // The connection of this test is of that type as well, and is spared.
+    old.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    relay.wait_log("the subscription is at another server; subscribing again");
+    wait_until((0, 2), || (connections(&old), connections(&new)));
+    wait_linked(&relay);
+    assert_eq!(new.publish(&old_message("moved")), 1);
+    assert_eq!(member.data(), "moved");
+}
+
+/// A message in the form of a server of node-socket-im.
+fn old_message(data: &str) -> String {
+    format!(r#"{{"source":"demo","room_id":"room","data":"{data}","from_sys":true}}"#)
+}
+
+/// A name that leads to a replica: relay says so, tries again, and is linked once that is the master.
+#[test]
+fn a_replica_is_not_used() {
+    let (master, replica) = pair();
+    let relay = relay_at(&replica.url(), "");
+    wait_reason(&relay, "it is a read-only replica");
+    fails_calmly(&relay, "replica");
+    assert_eq!(changes(&relay, 1).len(), 1);
+    replica.ask(&["REPLICAOF", "NO", "ONE"]);
+    wait_linked(&relay);
+    drop(master);
+}
+
+/// A master that refuses writes still publishes: the link stays.
+#[test]
+fn a_master_without_replicas() {
+    let redis = Redis::start();
+    let relays: [Relay; 2] = redis.relays("");
+    let mut member = relays[1].connect("room");
+    let before = relays[0].counter("redis_connects");
+    redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    wait_reason(&relays[0], "it refuses commands: NOREPLICAS");
+    publish(&relays[0], "x", 0..3);
+    assert_eq!(read_to(&mut member, "x", 2), [0, 1, 2]);
+    assert_eq!(relays[0].counter("redis_connects"), before);
+    redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    relays.iter().for_each(wait_linked);
+}
