@@ -7,7 +7,7 @@
 pub mod memory;
 
 use core::ops::ControlFlow;
-use std::io::ErrorKind;
+use std::{collections::BTreeSet, io::ErrorKind};
 
 use serde_json::value::RawValue;
 
@@ -21,7 +21,7 @@ use crate::{
         socketio::{Opening, handle_packet, open, post_packets},
     },
     http::{
-        Exchange, Fields, Reply,
+        Exchange, Fields, Head, Reply,
         chunked::{Chunked, Decoded},
         response,
     },
@@ -29,22 +29,23 @@ use crate::{
     key::{ClientKey, ConnKey, Handle, Key},
     limits::Limits,
     message::{Form, MessageId},
-    names::Rooms,
+    names::{Rooms, is_token},
     redis,
     sign::{Signature, Subject, to_hex},
     socketio::{self, placeholder},
-    websocket::peer::Peer,
+    websocket::{handshake, peer::Peer},
 };
 
 /// Takes any bytes, and panics if an assertion fails.
 pub type Target = fn(&[u8]);
 
 /// Every target, with its name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("config", config_file),
     ("http", http_exchange),
     ("chunked", chunked_body),
     ("response", hook_response),
+    ("handshake", websocket_handshake),
     ("websocket", websocket_peer),
     ("event", client_event),
     ("payload", engineio_payload),
@@ -142,10 +143,32 @@ pub fn hook_response(bytes: &[u8]) {
     assert!(whole.is_err() || whole.is_ok_and(|(_, body)| body.len() <= 100));
 }
 
-/// Messages do not depend on where the bytes are cut.
+/// A handshake is refused, or answered with two lines and at most one subprotocol, a token that the client offered. Headers are
+/// the lines of the input.
+pub fn websocket_handshake(bytes: &[u8]) {
+    let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    let mut request = b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n".to_vec();
+    lines.iter().for_each(|line| request.extend([line, &b"\r\n"[..]].concat()));
+    request.extend(b"\r\n");
+    let Ok(Some((head, _))) = Head::parse(&request, &Limits::default()) else { return };
+    for protocols in [BTreeSet::new(), BTreeSet::from(["chat".to_owned()])] {
+        let Ok(reply) = handshake::accept(&head, &protocols) else { return };
+        let reply = String::from_utf8(reply).expect("a reply is ASCII");
+        let (lines, rest) = reply.split_once("\r\n\r\n").expect("a reply ends");
+        let mut lines = lines.split("\r\n").skip(4);
+        let chosen = lines.next().map(|line| line.strip_prefix("Sec-WebSocket-Protocol: ").expect("a subprotocol"));
+        assert!(rest.is_empty() && lines.next().is_none(), "{reply:?}");
+        let offered = |protocol: &str| head.sec_websocket_protocol.split(',').any(|item| item.trim() == protocol);
+        assert!(chosen.is_none_or(|protocol| is_token(protocol) && offered(protocol)), "{reply:?}");
+        assert!(chosen.is_none_or(|protocol| protocols.is_empty() || protocols.contains(protocol)), "{reply:?}");
+    }
+}
+
+/// Messages, and the answers between them, do not depend on where the bytes are cut.
 pub fn websocket_peer(bytes: &[u8]) {
     let receive = |step: usize| {
-        let (mut peer, mut events) = (Peer::default(), Vec::new());
+        // Each event with what was sent before it.
+        let (mut peer, mut events, mut sent) = (Peer::default(), Vec::new(), Vec::new());
         for piece in bytes.chunks(step) {
             let mut reading = peer.handle_input(piece, 200);
             while let Some(event) = reading.poll_event() {

@@ -90,6 +90,12 @@ pub fn is_file_safe(name: &str) -> bool {
         && name.bytes().any(|byte| byte != b'.')
 }
 
+/// Whether a text is a token of HTTP (RFC 7230 section 3.2.6), so that it may stand in a header.
+pub fn is_token(text: &str) -> bool {
+    let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_tchar)
+}
+
 /// Whether `text` has a control character of ASCII: U+0000 to U+001F, or U+007F.
 ///
 /// Signatures need this: hmac-sha256 covers fields with a line feed between them, so a line feed in a field would move a

@@ -33,6 +33,11 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n0\r\nT: x\r\n\r\n",
             b"HTTP/1.0 502 Bad\r\n\r\nto the end",
         ],
+        "handshake" => &[
+            b"Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Protocol: v2.x, chat",
+            b"Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC==\nSec-WebSocket-Version: 13\n\
+              Sec-WebSocket-Protocol: a b,\t\"c\"\nSec-WebSocket-Protocol: ,chat,d=e",
+        ],
         "websocket" => &[
             b"\x81\x83\0\0\0\0abc\x89\x81\0\0\0\0x\x01\x81\x01\x02\x03\x04a\x80\x81\0\0\0\0b\x88\x82\0\0\0\0\x03\xe8",
             b"\x82\xfe\0\x80\x01\x01\x01\x01aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",

@@ -38,7 +38,8 @@ fn an_upgrade_is_answered_as_the_rfc_s_example_is() {
         assert_eq!(answer.header("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(answer.header("upgrade").to_lowercase(), "websocket");
         assert_eq!(answer.header("connection").to_lowercase(), "upgrade");
-        for name in ["sec-websocket-extensions", "sec-websocket-protocol", "content-length", "transfer-encoding"] {
+        assert_eq!(answer.header("sec-websocket-protocol"), "chat", "the first one that is offered");
+        for name in ["sec-websocket-extensions", "content-length", "transfer-encoding"] {
             assert!(!answer.headers.contains_key(name), "{name} was not agreed on");
         }
         stream.write_all(&frame(TEXT, br#"{"event":"ping"}"#)).unwrap();
@@ -57,6 +58,88 @@ fn header_names_and_tokens_may_be_of_any_case_and_in_a_list() {
     let mut stream = relay.tcp();
     stream.write_all(request.as_bytes()).unwrap();
     assert_eq!(read_answer(&mut stream, false).status, 101);
+}
+
+/// Whatever compression a client offers, the answer accepts none, and frames stay as they are.
+#[test]
+fn compression_is_declined() {
+    let relay = Relay::start("");
+    for offer in [
+        "permessage-deflate",
+        "permessage-deflate; client_max_window_bits, permessage-deflate; server_no_context_takeover",
+        "x-webkit-deflate-frame, permessage-bzip2; client_max_compress_level=9",
+        "\"",
+    ] {
+        let mut stream = relay.tcp();
+        let headers = [&UPGRADE[..], &[("Sec-WebSocket-Extensions", offer)]].concat();
+        send_request(&mut stream, "GET", &format!("/ws?{}", login(&[("format", "text")])), &headers, b"");
+        let answer = read_answer(&mut stream, false);
+        assert_eq!(answer.status, 101, "{offer}: {answer:?}");
+        assert!(!answer.headers.contains_key("sec-websocket-extensions"), "{offer}: {answer:?}");
+        let mut raw = Raw { stream };
+        let text = "a text that could be compressed ".repeat(20);
+        raw.send(&frame(TEXT, text.as_bytes()));
+        assert_eq!(raw.text(), text);
+        raw.send(&frame(0xc1, b"\x2a\x00"));
+        assert_eq!(raw.close_code(), 1002, "a compressed message was not agreed on");
+    }
+}
+
+/// The subprotocol that is chosen for a plain WebSocket and for both revisions of Socket.IO.
+fn chosen(relay: &Relay, offers: &[&str]) -> [Option<String>; 3] {
+    let offers = offers.iter().map(|offer| ("Sec-WebSocket-Protocol", *offer));
+    let headers: Vec<_> = UPGRADE.into_iter().chain(offers).collect();
+    ["/ws?", "/socket.io/?EIO=4&transport=websocket&", "/socket.io/?EIO=3&transport=websocket&"].map(|target| {
+        let mut stream = relay.tcp();
+        send_request(&mut stream, "GET", &format!("{target}{}", login(&[])), &headers, b"");
+        let answer = read_answer(&mut stream, false);
+        assert_eq!(answer.status, 101, "{target}: {answer:?}");
+        answer.headers.get("sec-websocket-protocol").cloned()
+    })
+}
+
+#[test]
+fn the_first_subprotocol_that_is_offered_is_chosen() {
+    let relay = Relay::start("");
+    let all = |protocol: &str| [(); 3].map(|()| Some(protocol.to_owned()));
+    assert_eq!(chosen(&relay, &[]), [None, None, None]);
+    assert_eq!(chosen(&relay, &["echo-protocol, chat"]), all("echo-protocol"));
+    assert_eq!(chosen(&relay, &["one", "two"]), all("one"), "in two headers");
+    assert_eq!(chosen(&relay, &[" , ,v2.relay ,x"]), all("v2.relay"));
+    // What is not a token never comes back.
+    assert_eq!(chosen(&relay, &["a b, <script>, http://x, \"q\", \t, x\u{e9}, k=v"]), [None, None, None]);
+    assert_eq!(chosen(&relay, &["Authorization: x, chat"]), all("chat"));
+}
+
+#[test]
+fn subprotocols_can_be_configured() {
+    let relay = Relay::start("[websocket]\nprotocols = [\"v1.relay\", \"v2.relay\"]");
+    let all = |protocol: &str| [(); 3].map(|()| Some(protocol.to_owned()));
+    assert_eq!(chosen(&relay, &["chat, v2.relay, v1.relay"]), all("v2.relay"), "the order of the client");
+    assert_eq!(chosen(&relay, &["chat", "v1.relay"]), all("v1.relay"));
+    assert_eq!(chosen(&relay, &["chat, V1.relay"]), [None, None, None], "none is chosen, and the client decides");
+    assert_eq!(chosen(&relay, &[]), [None, None, None]);
+    let changed = Relay::configuration("[websocket]\nprotocols = [\"chat\"]");
+    std::fs::write(&relay.config, changed).unwrap();
+    relay.signal(1);
+    relay.wait_log("configuration re-read");
+    assert_eq!(chosen(&relay, &["v1.relay, chat"]), all("chat"));
+}
+
+/// Keys whose last digit has spare bits set, as in the example of RFC 6455 section 4.1, are those of real clients.
+#[test]
+fn a_key_may_have_spare_bits_set() {
+    let relay = Relay::start("");
+    for (key, accept) in [
+        ("AQIDBAUGBwgJCgsMDQ4PEC==", "OfS0wDaT5NoxF2gqm7Zj2YtetzM="),
+        ("x3JJHMbDL1EzLkh9GBhXDw==", "HSmrc0sMlYUkAGmm5OPpG2HaGWk="),
+    ] {
+        let mut stream = relay.tcp();
+        let headers = [UPGRADE[0], UPGRADE[1], UPGRADE[2], ("Sec-WebSocket-Key", key)];
+        send_request(&mut stream, "GET", &format!("/ws?{}", login(&[])), &headers, b"");
+        let answer = read_answer(&mut stream, false);
+        assert_eq!((answer.status, answer.header("sec-websocket-accept")), (101, accept));
+    }
 }
 
 /// A wrong handshake is refused before the upgrade, and the connection serves the next request.
@@ -81,6 +164,7 @@ fn a_handshake_that_is_wrong_is_refused() {
         ("GET", with(key, Some("dGhlIHNhbXBsZSBub25jZQ")), 400),
         ("GET", with(key, Some("c2V2ZW50ZWVuIGJ5dGVzISE=")), 400),
         ("GET", with(key, Some("dGhlIHNhbXBsZSBub25j!Q==")), 400),
+        ("GET", with(key, Some("dGhlIHNhbXBsZSBub25jZ===")), 400),
         ("POST", UPGRADE.to_vec(), 405),
         ("PUT", UPGRADE.to_vec(), 405),
     ];

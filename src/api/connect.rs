@@ -20,7 +20,7 @@ use crate::{
 /// `GET /ws?…` with an upgrade. Returns the encoded 101 response, or a refusal, which is an ordinary HTTP reply. Without an
 /// upgrade, the reply is what [`check`] says.
 pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
-    let response = match handshake::accept(head) {
+    let response = match handshake::accept(head, &cx.hub.config().websocket.protocols) {
         Ok(response) => response,
         Err(handshake::Error::NoUpgrade) if matches!(head.method, "GET" | "HEAD") => return check(head, cx).into(),
         Err(error) => return Reply::from(error).into(),

@@ -84,7 +84,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
             Ok(Outcome::AwaitPackets { client, origin: origin.into() })
         }
         (client, true) => {
-            let response = match handshake::accept(head) {
+            let response = match handshake::accept(head, &cx.hub.config().websocket.protocols) {
                 Ok(response) => response,
                 // engine.io answers this one in its own format.
                 Err(handshake::Error::NoUpgrade) => return Err(Error::NoUpgrade.into()),

@@ -18,6 +18,8 @@ pub enum ValueError {
     Origin(String),
     /// Not a path of a URL.
     Path(String),
+    /// Not a name of a subprotocol.
+    Protocol(String),
     /// Not a scheme of signatures.
     Scheme(String),
     /// Not an event that the backend can be called for.
@@ -34,6 +36,9 @@ impl fmt::Display for ValueError {
             ValueError::Network(found) => ("expected an address, address/prefix or \"unix\"", found),
             ValueError::Backend(found) => ("expected http://host:port/path or http://unix:/SOCKET:/path", found),
             ValueError::Origin(found) => ("expected \"*\" or an origin like \"https://example.org\"", found),
+            ValueError::Protocol(found) => {
+                ("expected a subprotocol's name, of A-Z a-z 0-9 and ! # $ % & ' * + - . ^ _ ` | ~", found)
+            }
             ValueError::Path(found) => return write!(f, "expected {A_PATH}, not {found:?}"),
             ValueError::Scheme(found) => ("expected \"md5\" or \"hmac-sha256\"", found),
             ValueError::HookEvent(found) => ("expected \"connect\", \"disconnect\" or \"message\"", found),

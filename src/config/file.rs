@@ -16,7 +16,7 @@ use super::{
     section::Section,
     settings::Config,
 };
-use crate::limits;
+use crate::{limits, names::is_token};
 
 /// Parses a configuration. `read_file` reads the files that it names: keys, tokens, the client bundle.
 ///
@@ -60,6 +60,9 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
 
     let mut section = root.section(reader, "websocket");
     section.path(reader, "path", &mut config.websocket.path);
+    if let Some(list) = section.list(reader, "protocols", "subprotocols", protocol) {
+        config.websocket.protocols = list.into_iter().collect();
+    }
     section.seconds(reader, "ping_interval", &mut config.websocket.ping_interval, TIMEOUT);
     section.seconds(reader, "ping_timeout", &mut config.websocket.ping_timeout, TIMEOUT);
     section.finish(reader);
@@ -182,6 +185,13 @@ fn origin(text: &str) -> Result<String, ValueError> {
     }
 }
 
+fn protocol(text: &str) -> Result<String, ValueError> {
+    match is_token(text) {
+        true => Ok(text.into()),
+        false => Err(ValueError::Protocol(text.into())),
+    }
+}
+
 /// Seconds of intervals and timeouts.
 const TIMEOUT: RangeInclusive<f64> = 0.05..=86_400.0;
 /// The names of log levels.
@@ -242,6 +252,8 @@ mod tests {
         assert!(problems("listen = [4000]").contains("listen must be a list of addresses in quotes, not 4000"));
         assert!(problems("origins = [\"example.org\"]").contains("https://example.org"));
         assert!(problems("[log]\nlevel = \"loud\"").contains("one of \"off\""));
+        let protocols = problems("[websocket]\nprotocols = [\"a\", \"b c\"]");
+        assert!(protocols.contains("2:20: websocket.protocols: expected a subprotocol's name"), "{protocols}");
         assert!(problems("[sources.demo]").contains("sign_key is missing"));
         assert!(problems("[sources.\"a/b\"]\nsign_key = \"k\"").contains("a source's name must be"));
         assert!(problems("[sources.a]\nsign_key = \"\"").contains("anyone could sign"));

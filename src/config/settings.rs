@@ -93,11 +93,13 @@ impl ClientPosts {
         [("any", ClientPosts::Any), ("joined", ClientPosts::Joined), ("none", ClientPosts::None)];
 }
 
-/// Section `[websocket]`: plain WebSocket clients.
+/// Section `[websocket]`: plain WebSocket clients, and the handshake of all WebSockets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WebSocket {
     /// The path of the endpoint. `/` accepts WebSockets as well.
     pub path: String,
+    /// The subprotocols that a handshake may choose; empty: any.
+    pub protocols: BTreeSet<String>,
     /// The time from the last frame of the client to the ping.
     pub ping_interval: Duration,
     /// The time within which the client must answer the ping.
@@ -162,6 +164,7 @@ impl Default for Config {
             sources: BTreeMap::new(),
             websocket: WebSocket {
                 path: "/ws".into(),
+                protocols: BTreeSet::new(),
                 ping_interval: Duration::from_secs(25),
                 ping_timeout: Duration::from_secs(20),
             },

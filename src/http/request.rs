@@ -61,6 +61,8 @@ pub struct Head<'a> {
     pub referer: Cow<'a, str>,
     /// `Sec-WebSocket-Key`
     pub sec_websocket_key: &'a str,
+    /// The values of all `Sec-WebSocket-Protocol` headers, joined by commas.
+    pub sec_websocket_protocol: Cow<'a, str>,
     /// `Sec-WebSocket-Version`
     pub sec_websocket_version: &'a str,
     /// `User-Agent`
@@ -169,10 +171,7 @@ impl<'a> Head<'a> {
                     let length = digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
                     self.framing = Framing::Length(length);
                 }
-                15 if is("x-forwarded-for") => match self.forwarded_for.is_empty() {
-                    true => self.forwarded_for = text().into(),
-                    false => self.forwarded_for = format!("{},{}", self.forwarded_for, text()).into(),
-                },
+                15 if is("x-forwarded-for") => append(&mut self.forwarded_for, text()),
                 16 if is("content-encoding") => once(&mut self.content_encoding, "Content-Encoding")?,
                 17 if is("transfer-encoding") => {
                     codings += 1;
@@ -181,6 +180,7 @@ impl<'a> Head<'a> {
                     }
                 }
                 17 if is("sec-websocket-key") => once(&mut self.sec_websocket_key, "Sec-WebSocket-Key")?,
+                22 if is("sec-websocket-protocol") => append(&mut self.sec_websocket_protocol, text()),
                 21 if is("sec-websocket-version") => self.sec_websocket_version = text(),
                 30 if is("access-control-request-headers") => self.request_headers = text(),
                 38 if is("access-control-request-private-network") => {
@@ -233,6 +233,18 @@ fn split_target<'a>(target: &'a str, method: &str) -> Result<(&'a str, &'a str),
 /// long for a usual `User-Agent`.
 fn lossy(value: &[u8]) -> Cow<'_, str> {
     core::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed)
+}
+
+/// Appends to a comma-separated list the list of another header with the same name.
+fn append<'a>(list: &mut Cow<'a, str>, more: &'a str) {
+    match list.is_empty() {
+        true => *list = more.into(),
+        false => {
+            let list = list.to_mut();
+            list.push(',');
+            list.push_str(more);
+        }
+    }
 }
 
 /// Whether a header's comma-separated list contains `token`, in any case.

@@ -9,8 +9,8 @@ before(async () => { relay = await start() })
 after(() => relay.stop())
 
 /** A client whose messages can be waited for. */
-function connect(query, options) {
-  const ws = new WebSocket(`ws://127.0.0.1:${relay.port}/ws?${query}`, options)
+function connect(query, { protocols = [], ...options } = {}) {
+  const ws = new WebSocket(`ws://127.0.0.1:${relay.port}/ws?${query}`, protocols, options)
   const came = []
   const waiting = []
   ws.on('message', (data, binary) => {
@@ -58,6 +58,12 @@ test('compression is offered and declined', async () => {
   const long = 'x'.repeat(100000)
   await relay.notify('z', long)
   assert.equal(JSON.parse(await ws.next()).data, long)
+  ws.close()
+})
+
+test('the first subprotocol that is offered is chosen', async () => {
+  const ws = await connect(login('room'), { protocols: ['v2.chat', 'chat'] })
+  assert.equal(ws.protocol, 'v2.chat')
   ws.close()
 })
 
