@@ -173,14 +173,16 @@ pub fn websocket_peer(bytes: &[u8]) {
             let mut reading = peer.handle_input(piece, 200);
             while let Some(event) = reading.poll_event() {
                 let over = event.is_err() || event == Ok(crate::websocket::peer::Event::Closed);
-                events.push(event);
+                sent.extend(reading.poll_transmit().unwrap_or_default());
+                events.push((core::mem::take(&mut sent), Some(event)));
                 if over {
                     return events;
                 }
             }
-            let _ = reading.poll_transmit();
+            sent.extend(reading.poll_transmit().unwrap_or_default());
             reading.finish(&mut peer);
         }
+        events.push((sent, None));
         events
     };
     let whole = receive(bytes.len().max(1));

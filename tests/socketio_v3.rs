@@ -36,6 +36,20 @@ fn joined(relay: &Relay) -> Client {
     socket
 }
 
+/// What is sent has the order of what was received: pongs of Engine.IO, events and acknowledgements.
+#[test]
+fn pongs_have_their_place_among_events() {
+    let relay = patient();
+    let sent = ["2a", "42[\"message\",1]", "2b", "427[\"message-with-ack\",2]", "2", "42[\"message\",3]"];
+    let expected = ["3a", "42[\"message-back\",1]", "3b", "437[2]", "3", "42[\"message-back\",3]"];
+    let mut socket = joined(&relay);
+    send_together(&mut socket, &sent);
+    assert_eq!(expected.map(|_| socket.text()), expected);
+    let session = polling(&relay, "");
+    session.post(&sent);
+    assert_eq!(session.collect(6), expected);
+}
+
 // Handshake.
 
 #[test]

@@ -159,6 +159,51 @@ fn a_close_right_behind_the_upgrade_is_answered() {
     session.assert_gone();
 }
 
+/// What is sent has the order of what was received, also what came before the upgrade and right behind it in one write.
+#[test]
+fn answers_around_the_upgrade_have_their_order() {
+    let relay = patient();
+    let session = Polling::joined(&relay);
+    let mut socket = session.probe();
+    session.post(&["42[\"message\",0]"]);
+    let ping = |data: &str| Message::Ping(data.as_bytes().to_vec().into());
+    let text = |number: u32| Message::text(format!("42[\"message\",{number}]"));
+    for message in [ping("a"), Message::text("5"), text(1), ping("b"), text(2), ping("c")] {
+        socket.socket.write(message).unwrap();
+    }
+    socket.socket.close(None).unwrap();
+    let mut came = Vec::new();
+    loop {
+        match socket.socket.read().unwrap() {
+            Message::Pong(data) => came.push(String::from_utf8(data.to_vec()).unwrap()),
+            Message::Text(text) => came.push(text.split(',').nth(1).unwrap().to_owned()),
+            Message::Close(_) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(came, ["a", "0]", "1]", "b", "2]", "c"]);
+    assert!(matches!(socket.socket.read(), Err(tungstenite::Error::ConnectionClosed)));
+}
+
+/// A WebSocket that probes gets a close frame when its session ends.
+#[test]
+fn the_end_of_a_session_closes_its_probe() {
+    let relay = patient();
+    for (end, code) in [("1", 1000), ("4abc", 1002)] {
+        let session = Polling::joined(&relay);
+        let mut socket = session.probe();
+        assert!([200, 400].contains(&session.try_post(end.as_bytes(), &[]).status));
+        assert_eq!(socket.close_code(), code, "{end}");
+        assert!(matches!(socket.socket.read(), Err(tungstenite::Error::ConnectionClosed)));
+        session.assert_gone();
+    }
+    let session = Polling::joined(&relay);
+    let poll = session.begin_poll();
+    let mut socket = session.websocket().unwrap();
+    drop(poll);
+    assert_eq!(socket.close_code(), 1000, "the poll was dropped, and the session with it");
+}
+
 #[test]
 fn too_much_right_behind_the_upgrade() {
     let relay = example(&[PATIENT, &[("max_payload = 1000000", "max_payload = 1000")]].concat(), "");
@@ -232,10 +277,15 @@ fn a_probe_that_dies_leaves_polling_alive() {
                 assert_eq!(session.end_poll(&mut poll), ["6"]);
                 session.post(&["42[\"message\",\"queued\"]"]);
             }
-            "close" => socket.socket.close(None).unwrap(),
+            "close" => {
+                socket.socket.close(None).unwrap();
+                assert_eq!(socket.close_code(), 1005, "it is answered");
+                assert!(matches!(socket.socket.read(), Err(tungstenite::Error::ConnectionClosed)));
+            }
             text => {
                 socket.send(text);
-                assert!(socket.socket.read().is_err(), "{text}: it is closed");
+                assert_eq!(socket.close_code(), 1002, "{text}");
+                assert!(matches!(socket.socket.read(), Err(tungstenite::Error::ConnectionClosed)));
             }
         }
         drop(socket);

@@ -16,7 +16,7 @@ use raw::*;
 use serde_json::{Value, json};
 use socket2::SockRef;
 use support::{
-    Client, FORM, KEY, PATIENCE, Relay, UPGRADE, form, login, notify_sign, read_answer, send_request, wait_for,
+    Client, FORM, KEY, PATIENCE, Relay, TOKEN, UPGRADE, form, login, notify_sign, read_answer, send_request, wait_for,
 };
 use tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 
@@ -277,12 +277,9 @@ fn frames_may_come_with_the_upgrade_whatever_the_cut() {
         raw.send(rest);
         assert_eq!(read_answer(&mut raw.stream, false).body, r#"{"status":"ok"}"#, "cut at {cut}");
         assert_eq!(read_answer(&mut raw.stream, false).status, 101, "cut at {cut}");
-        let mut frames = [raw.frame(), raw.frame(), raw.frame()];
-        // A control frame may overtake messages.
-        frames.sort_by_key(|(first, _)| *first == PONG);
         assert_eq!(
-            frames,
-            [(TEXT, b"early".to_vec()), (TEXT, "zw\u{f6}lf".into()), (PONG, b"p".to_vec())],
+            [raw.frame(), raw.frame(), raw.frame()],
+            [(TEXT, b"early".to_vec()), (PONG, b"p".to_vec()), (TEXT, "zw\u{f6}lf".into())],
             "cut at {cut}"
         );
     }
@@ -328,8 +325,7 @@ fn control_frames_may_come_between_fragments() {
                 relay.get("/healthz");
             }
         }
-        let mut frames: Vec<_> = (0..4).map(|_| raw.frame()).collect();
-        frames.sort_by_key(|(first, _)| *first != PONG);
+        let frames = [(); 4].map(|()| raw.frame());
         let expected = [(PONG, &b"one"[..]), (PONG, b""), (TEXT, text), (TEXT, b"next")];
         assert_eq!(frames, expected.map(|(first, payload)| (first, payload.to_vec())));
     }
@@ -357,9 +353,57 @@ fn a_frame_may_come_in_two_pieces_whatever_the_cut() {
     for byte in [frame(0x01, long.as_bytes()), frame(PING, b"between"), frame(0x80, b"!")].concat() {
         raw.send(&[byte]);
     }
-    let mut frames = [raw.frame(), raw.frame()];
-    frames.sort_by_key(|(first, _)| *first != PONG);
-    assert_eq!(frames, [(PONG, b"between".to_vec()), (TEXT, format!("{long}!").into())]);
+    assert_eq!([raw.frame(), raw.frame()], [(PONG, b"between".to_vec()), (TEXT, format!("{long}!").into())]);
+}
+
+/// What is sent has the order of what was received, whatever comes in one read: pongs, messages, answers, acknowledgements.
+#[test]
+fn answers_have_the_order_of_what_was_received() {
+    let relay = Relay::start("");
+    let post = |data: &str, ack: u32| {
+        frame(TEXT, format!(r#"{{"event":"postMsg","data":"{data}","room_ids":"room","ack":{ack}}}"#).as_bytes())
+    };
+    let ping = frame(TEXT, br#"{"event":"ping"}"#);
+    let (begin, end) = (br#"{"data":"frag"#, br#"mented","room_ids":"room"}"#);
+    let pieces = [
+        frame(PING, b"1"),
+        post("one", 1),
+        frame(PING, b"2"),
+        ping.clone(),
+        frame(0x01, begin),
+        frame(PING, b"3"),
+        frame(0x80, end),
+        frame(TEXT, b"no JSON"),
+        frame(PING, b"4"),
+        ping,
+        frame(CLOSE, &[3, 232]),
+        frame(PING, b"never"),
+    ];
+    let expected =
+        ["pong 1", "one", "ack", "pong 2", "pong", "pong 3", "fragmented", "sys_error", "pong 4", "pong", "close"];
+    let whole = pieces.concat();
+    for cut in 0..whole.len() {
+        let mut raw = Raw::open(&relay, &[]);
+        raw.send(&whole[..cut]);
+        if cut > 0 && cut % 8 == 0 {
+            // Once this is answered, what came before it was read.
+            relay.get("/healthz");
+        }
+        raw.send(&whole[cut..]);
+        let mut came = Vec::new();
+        while let Some((first, payload)) = raw.try_frame() {
+            came.push(match first {
+                PONG => format!("pong {}", String::from_utf8(payload).unwrap()),
+                CLOSE => "close".to_owned(),
+                _ => {
+                    let json: Value = serde_json::from_slice(&payload).unwrap();
+                    let name = if json["event"] == "newMsg" { &json["data"] } else { &json["event"] };
+                    name.as_str().unwrap().to_owned()
+                }
+            });
+        }
+        assert_eq!(came, expected, "cut at {cut}");
+    }
 }
 
 #[test]
@@ -473,12 +517,7 @@ fn protocol_errors_have_their_codes() {
         if came != *code {
             wrong.push(format!("{name} ends with {came}, not {code}"));
         }
-        // A peer that has sent a close does not send another one.
-        if bytes[0] & 0x0f != CLOSE & 0x0f {
-            raw.send(&close_frame(came));
-        }
-        raw.stream.shutdown(Shutdown::Write).unwrap();
-        assert!(raw.try_frame().is_none(), "{name}: nothing comes behind a close");
+        raw.ended(&relay, name);
     }
     witness.silence();
     wait_for("all of them to be gone", || (relay.stat("/sessions") == 1).then_some(()));
@@ -504,7 +543,25 @@ fn sender_of_too_much_still_reads_1009() {
         }
         raw.send(&fragments);
         assert_eq!(raw.close_code(), 1009, "in fragments");
+        raw.ended(&relay, "in fragments");
     }
+}
+
+/// A peer that goes on sending after the end is disconnected, after some megabytes or seconds.
+#[test]
+fn sender_that_never_stops_is_disconnected() {
+    let relay = Relay::start("");
+    let mut raw = Raw::open(&relay, &[("format", "text")]);
+    raw.send(&frame(0x83, b""));
+    assert_eq!(raw.close_code(), 1002);
+    let piece = vec![0; 1 << 20];
+    let mut sent = 0;
+    while raw.stream.write_all(&piece).is_ok() {
+        sent += 1;
+        assert!(sent < 1000, "relay reads on and on");
+    }
+    assert!(sent >= 60, "only {sent} MiB were read");
+    assert_eq!(relay.stat("/sessions"), 0);
 }
 
 // The end.
@@ -520,14 +577,14 @@ fn a_close_is_echoed_and_then_comes_the_end() {
         assert_eq!(raw.text(), "last");
         let (first, echo) = raw.frame();
         assert_eq!((first, &echo[..2]), (CLOSE, &code.to_be_bytes()[..]), "{code}");
-        assert!(raw.try_frame().is_none(), "the end comes after the echo of {code}");
+        raw.ended(&relay, &format!("the echo of {code}"));
         assert_eq!(witness.text(), "last");
     }
     let mut raw = Raw::open(&relay, &[]);
     raw.send(&frame(CLOSE, b""));
     let (first, echo) = raw.frame();
     assert!(first == CLOSE && (echo.is_empty() || echo == [3, 232]), "{echo:?}");
-    assert!(raw.try_frame().is_none());
+    raw.ended(&relay, "an empty close");
     witness.silence();
 
     let mut client = relay.connect("room");
@@ -545,7 +602,111 @@ fn a_close_may_come_within_a_fragmented_message() {
     raw.send(&frame(0x01, b"never"));
     raw.send(&close_frame(1000));
     assert_eq!(raw.close_code(), 1000);
-    assert!(raw.try_frame().is_none());
+    raw.ended(&relay, "a close within a message");
+}
+
+/// Every way in which relay itself ends a WebSocket: a close frame, and once it is answered the end of the connection.
+#[test]
+fn an_answered_close_is_the_end() {
+    let relay = Relay::start(
+        "[limits]\nmessage = 1000\nmessage_rate = 1\nmessage_burst = 1\n[sources.mute]\nsign_key = \"try4dfs%#fs!#$2334ds(%B)\"\nclient_posts = \"none\"",
+    );
+    let end = |what: &str, raw: &mut Raw, code: u16, answered: bool| {
+        assert_eq!(raw.close_code(), code, "{what}");
+        if answered {
+            raw.send(&close_frame(code));
+        }
+        raw.ended(&relay, what);
+    };
+    let mut raw = Raw::open(&relay, &[("source", "mute"), ("format", "text")]);
+    raw.send(&frame(TEXT, b"x"));
+    end("client_posts", &mut raw, 1008, true);
+
+    // The peer's close comes in the same read: it is the answer already.
+    let mut raw = Raw::open(&relay, &[("source", "mute"), ("format", "text")]);
+    raw.send(&[frame(TEXT, b"x"), close_frame(1000)].concat());
+    end("closes that cross", &mut raw, 1008, false);
+
+    // Instead of an answer comes what is no frame.
+    let mut raw = Raw::open(&relay, &[("source", "mute"), ("format", "text")]);
+    raw.send(&frame(TEXT, b"x"));
+    assert_eq!(raw.close_code(), 1008);
+    raw.send(&[frame(TEXT, b"a message still on its way"), vec![0xff; 20]].concat());
+    raw.ended(&relay, "an error in place of an answer");
+
+    let mut raw = Raw::open(&relay, &[("format", "text")]);
+    raw.send(&[frame(TEXT, b"x"), frame(TEXT, b"y"), frame(TEXT, b"z")].concat());
+    end("message_rate", &mut raw, 1008, true);
+
+    let mut raw = Raw::open(&relay, &[("userid", "bad")]);
+    let authorization = format!("Bearer {TOKEN}");
+    let headers = [("Authorization", authorization.as_str()), ("Content-Type", FORM)];
+    let answer = relay.request("POST", "/api/disconnect", &headers, b"source=demo&userid=bad");
+    assert_eq!(answer.json()["code"], 1, "{answer:?}");
+    end("/api/disconnect", &mut raw, 1008, true);
+
+    for (packet, code) in [("1", 1000), ("4abc", 1002)] {
+        let mut stream = relay.tcp();
+        send_request(&mut stream, "GET", "/socket.io/?EIO=4&transport=websocket", &UPGRADE, b"");
+        assert_eq!(read_answer(&mut stream, false).status, 101);
+        let mut raw = Raw { stream };
+        raw.send(&frame(TEXT, packet.as_bytes()));
+        end(packet, &mut raw, code, true);
+    }
+
+    let mut raw = Raw::open(&relay, &[]);
+    let mut closing = Raw::open(&relay, &[("source", "mute"), ("format", "text")]);
+    closing.send(&frame(TEXT, b"x"));
+    assert_eq!(closing.close_code(), 1008);
+    relay.signal(15);
+    end("the shutdown", &mut raw, 1001, true);
+    closing.send(&close_frame(1008));
+    closing.ended(&relay, "a shutdown while a close is unanswered");
+}
+
+/// A peer that never closes its side is disconnected after some seconds.
+#[test]
+fn a_peer_that_keeps_an_ended_connection_is_disconnected() {
+    let relay = Relay::start("");
+    let before = relay.descriptors();
+    let mut raws: Vec<_> = [frame(0x83, b""), close_frame(1000)]
+        .map(|bytes| {
+            let mut raw = Raw::open(&relay, &[]);
+            raw.send(&bytes);
+            raw.close_code();
+            raw.ended(&relay, "a close");
+            raw
+        })
+        .into();
+    assert_eq!(relay.stat("/sessions"), 0);
+    assert!(relay.descriptors() >= before + 2, "relay waits for the peer");
+    wait_for("relay to give up", || (relay.descriptors() == before).then_some(()));
+    raws.iter_mut().for_each(Raw::drain);
+}
+
+/// A peer that closes its side right behind its last frames still gets the answers to them.
+#[test]
+fn a_half_close_behind_the_last_frame_loses_no_answer() {
+    let relay = Relay::start("[limits]\nmessage = 1000");
+    let too_much = frame(TEXT, &[b'x'; 1001]);
+    for (bytes, expected) in [
+        (close_frame(1000), vec![(CLOSE, vec![3, 232])]),
+        (frame(PING, b"p"), vec![(PONG, b"p".to_vec())]),
+        ([frame(TEXT, b"hi"), frame(PING, b"p")].concat(), vec![(TEXT, b"hi".to_vec()), (PONG, b"p".to_vec())]),
+        (frame(0x83, b""), vec![(CLOSE, b"\x03\xeaprotocol error".to_vec())]),
+        (too_much, vec![(CLOSE, b"\x03\xf1message too big".to_vec())]),
+    ] {
+        for number in 0..20 {
+            let mut raw = Raw::open(&relay, &[("format", "text"), ("room_ids", &format!("room{number}"))]);
+            raw.send(&bytes);
+            raw.stream.shutdown(Shutdown::Write).unwrap();
+            for frame in &expected {
+                assert_eq!(raw.frame(), *frame);
+            }
+            raw.ended(&relay, "a half close");
+        }
+    }
+    wait_for("them to be gone", || (relay.stat("/sessions") == 0).then_some(()));
 }
 
 /// A peer that has shut down its side is gone; its earlier messages are handled, and it sees the end.

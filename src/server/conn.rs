@@ -55,6 +55,8 @@ pub enum State {
     WebSocket(WebSocket),
     /// A WebSocket that probes, to take over an Engine.IO session from polling.
     Probe(Box<Probe>),
+    /// A probe that has ended.
+    Ending(Box<Ending>),
 }
 
 /// The state of a WebSocket: 32 bytes. `peer` is one pointer, which is null between messages.
@@ -67,6 +69,17 @@ pub struct WebSocket {
     pub deadline: Time,
     /// Whether it is open, closing or closed.
     pub phase: Phase,
+    /// Bytes of input that were discarded after its end.
+    pub discarded: u32,
+}
+
+const _: () = assert!(size_of::<WebSocket>() <= 32);
+
+impl WebSocket {
+    /// An open WebSocket that is pinged at `deadline`.
+    pub fn new(client: ClientKey, deadline: Time) -> WebSocket {
+        WebSocket { client, peer: Peer::default(), deadline, phase: Phase::Open, discarded: 0 }
+    }
 }
 
 /// A probing WebSocket. The session still uses polling, so the probe has its own output buffer.
@@ -83,20 +96,33 @@ pub struct Probe {
     pub answered: bool,
 }
 
-impl Probe {
-    /// Writes the output until it is empty or the socket would block.
-    pub fn write_to(&mut self, out: &mut impl Write) -> io::Result<Flushed> {
-        while !self.output.is_empty() {
-            match out.write(&self.output) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => drop(self.output.drain(..written)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+/// The end of a probe: its last frames are written, then our side of the connection is closed, and input is discarded
+/// until the peer closes its side or the deadline passes.
+pub struct Ending {
+    /// The unsent bytes.
+    pub output: Vec<u8>,
+    /// When to close the connection.
+    pub deadline: Time,
+    /// Its entry in the table of addresses, if it is counted there.
+    pub origin: Option<OriginKey>,
+    /// Bytes of input that were discarded.
+    pub discarded: u32,
+    /// Whether the peer has closed its side: the connection ends when the output is written.
+    pub left: bool,
+}
+
+/// Writes `output` until it is empty or the socket would block.
+pub fn write_output(output: &mut Vec<u8>, out: &mut impl Write) -> io::Result<Flushed> {
+    while !output.is_empty() {
+        match out.write(output) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => drop(output.drain(..written)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        Ok(Flushed::All)
     }
+    Ok(Flushed::All)
 }
 
 /// The phase of a WebSocket.
@@ -108,10 +134,17 @@ pub enum Phase {
     Pinged,
     /// Our close frame is queued or sent. The peer must answer it before the deadline.
     Closing,
-    /// The peer broke the protocol: further input is discarded until the peer closes or the deadline passes.
+    /// The peer broke the protocol. When the outbox is empty, with our close frame as the last one, our side of the connection
+    /// is closed. Input is discarded.
     Broken,
-    /// Both sides have sent a close frame: the connection ends when the outbox is empty.
+    /// Both sides have sent a close frame. When the outbox is empty, our side of the connection is closed. Input is
+    /// discarded.
     Closed,
+    /// The peer has closed its side: the connection ends when the outbox is empty.
+    Left,
+    /// Our side of the connection is closed. Input is discarded until the peer closes its side, because closing the
+    /// connection while input is unread resets it, and the reset can overtake our close frame.
+    Lingering,
 }
 
 impl Conn {
@@ -137,6 +170,7 @@ impl Conn {
             State::WebSocket(websocket) => websocket.deadline,
             // The deadline of its Engine.IO session applies.
             State::Probe(_) => Time::NEVER,
+            State::Ending(ending) => ending.deadline,
         }
     }
 
@@ -149,6 +183,7 @@ impl Conn {
             },
             State::Probe(probe) => Some(probe.client),
             State::WebSocket(websocket) => Some(websocket.client),
+            State::Ending(_) => None,
         }
     }
 
@@ -158,6 +193,7 @@ impl Conn {
             State::Http(exchange) => exchange.input_memory(),
             State::WebSocket(websocket) => websocket.peer.memory(),
             State::Probe(probe) => probe.peer.memory(),
+            State::Ending(_) => 0,
         }
     }
 
@@ -165,7 +201,7 @@ impl Conn {
     pub fn read_size(&self) -> usize {
         match &self.state {
             State::Http(exchange) if !exchange.is_in_body() => HEAD_READ,
-            State::Http(_) | State::WebSocket(_) => READ_BUDGET,
+            State::Http(_) | State::WebSocket(_) | State::Ending(_) => READ_BUDGET,
             State::Probe(_) => HEAD_READ,
         }
     }
@@ -175,6 +211,7 @@ impl Conn {
         match &mut self.state {
             State::Http(exchange) => exchange.origin.take(),
             State::Probe(probe) => probe.origin.take(),
+            State::Ending(ending) => ending.origin.take(),
             State::WebSocket(_) => None,
         }
     }
@@ -182,9 +219,29 @@ impl Conn {
     /// The client whose WebSocket this is.
     pub fn client(&self) -> Option<ClientKey> {
         match &self.state {
-            State::Http(_) | State::Probe(_) => None,
+            State::Http(_) | State::Probe(_) | State::Ending(_) => None,
             State::WebSocket(websocket) => Some(websocket.client),
         }
+    }
+
+    /// Whether its WebSocket ends once the outbox is empty.
+    #[inline]
+    pub fn ends_when_flushed(&self) -> bool {
+        matches!(self.state, State::WebSocket(WebSocket { phase: Phase::Broken | Phase::Closed | Phase::Left, .. }))
+    }
+
+    /// Ends a WebSocket whose outbox is empty: closes our side, so that the peer sees the end at once, and waits until
+    /// `deadline` for the peer to close its side. Returns whether there is nothing to wait for.
+    #[cold]
+    pub fn end_websocket(&mut self, deadline: Time) -> bool {
+        let State::WebSocket(websocket) = &mut self.state else { return false };
+        if websocket.phase == Phase::Left {
+            return true;
+        }
+        self.socket.shutdown();
+        websocket.phase = Phase::Lingering;
+        websocket.deadline = deadline;
+        false
     }
 }
 

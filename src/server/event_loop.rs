@@ -17,7 +17,7 @@ use super::{
     clock::{Clock, unix_micros},
     cluster::links::Links as RedisLinks,
     config_file::BadConfig,
-    conn::{Conn, Phase, READ_BUDGET, Socket, State, WRITES_PER_TURN, WebSocket},
+    conn::{Conn, Phase, READ_BUDGET, Socket, State, WRITES_PER_TURN},
     fatal::Fatal,
     hooks::links::Links as HookLinks,
     listener::Listener,
@@ -43,6 +43,7 @@ use crate::{
     hub::Hub,
     key::{ClientKey, ConnKey, Slots},
     message::MessageId,
+    websocket::Close,
 };
 
 /// The sockets, clocks, files and timers, and the [`Hub`] that they serve.
@@ -361,6 +362,7 @@ impl Server {
             Some(State::Http(_)) => self.handle_http(key, bytes),
             Some(State::WebSocket(_)) => self.handle_websocket(key, bytes),
             Some(State::Probe(_)) => self.handle_probe(key, bytes),
+            Some(State::Ending(_)) => self.discard(key, bytes.len()),
             None => {}
         }
     }
@@ -375,11 +377,8 @@ impl Server {
                 self.replied.push(key);
                 self.timers.arm(key, conn);
             }
-            State::WebSocket(WebSocket { client, phase: Phase::Open | Phase::Pinged, .. }) => {
-                debug!("client {client:?} left without a closing handshake");
-                self.drop_conn(key);
-            }
-            _ => self.drop_conn(key),
+            State::WebSocket(_) | State::Ending(_) => self.handle_websocket_end(key),
+            State::Http(_) | State::Probe(_) => self.drop_conn(key),
         }
     }
 
@@ -388,7 +387,7 @@ impl Server {
         self.expire_conns();
         while let Some(client) = self.engines.poll_expired(&mut self.hub.state, self.now.time) {
             if let Expired::Probe(probe) = self.hub.state.expire_engine(client, self.now) {
-                self.drop_conn(probe);
+                self.end_probe(probe, Some(Close::UNRESPONSIVE));
             }
             self.arm_engine(client);
         }
@@ -426,8 +425,9 @@ impl Server {
                         debug!("client {:?} did not answer a ping in {timeout:?}", websocket.client);
                         self.drop_conn(key);
                     }
-                    Phase::Closing | Phase::Broken | Phase::Closed => self.drop_conn(key),
+                    _ => self.drop_conn(key),
                 },
+                State::Ending(_) => self.drop_conn(key),
                 State::Probe(_) => {}
             }
             if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) {

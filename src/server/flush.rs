@@ -1,9 +1,8 @@
 //! The second half of a turn: carrying out effects, writing what is queued, and freeing closed connections.
 
-use core::time::Duration;
-
 use super::{
-    conn::{Phase, State, WRITES_PER_TURN, WebSocket},
+    conn::{Phase, State, WRITES_PER_TURN, write_output},
+    ending::CLOSE_TIMEOUT,
     event_loop::Server,
 };
 use crate::{
@@ -74,7 +73,7 @@ impl Server {
 
     /// Ends a client's sessions and queues its close frame. For `announce` see [`Hub::end`](crate::hub::Hub::end). A
     /// WebSocket ends after the closing handshake, at the latest after [`CLOSE_TIMEOUT`]. A login that waits for the
-    /// backend is answered with 503.
+    /// backend is answered with 503. Call it once for each client: it must not get a second close frame.
     pub(super) fn close(&mut self, client: ClientKey, close: Close, announce: bool) {
         if self.is_login_pending(client) {
             return self.refuse_login(client, Reply::refusal(503, close.reason));
@@ -82,12 +81,13 @@ impl Server {
         self.hub.end(client, Some(close), announce);
         if let Some(Transport::Probing(probing)) = self.hub.state.engine_mut(client).map(|engine| &engine.transport) {
             let probe = probing.probe;
-            self.drop_conn(probe);
+            self.end_probe(probe, Some(close));
         }
         let Some(key) = self.hub.state.conn(client) else { return };
         let Some(conn) = self.conns.get_mut(key) else { return };
         if let State::WebSocket(websocket) = &mut conn.state {
-            if websocket.phase != Phase::Broken {
+            // The peer may have closed, broken the protocol or left after this close was decided.
+            if matches!(websocket.phase, Phase::Open | Phase::Pinged) {
                 websocket.phase = Phase::Closing;
             }
             websocket.deadline = self.now.time.after(CLOSE_TIMEOUT);
@@ -104,7 +104,8 @@ impl Server {
         self.hub.state.poll_dirty(self.writes_left.div_ceil(cost), &mut flushing);
         self.writes_left = self.writes_left.saturating_sub(flushing.len() * cost);
         for client in &flushing {
-            let (conns, dropped) = (&mut self.conns, &mut self.dropped);
+            let (conns, dropped, timers) = (&mut self.conns, &mut self.dropped, &mut self.timers);
+            let now = self.now.time;
             let carrier = self.hub.state.flush(*client, |key, outbox, turn, scratch| {
                 let Some(conn) = conns.get_mut(key).filter(|conn| !conn.dropped) else {
                     // The connection is gone. The outbox refers to frames of this turn, so it must not survive it.
@@ -116,9 +117,12 @@ impl Server {
                         conn.blocked = true;
                         false
                     }
-                    Ok(Flushed::All) => {
-                        matches!(conn.state, State::WebSocket(WebSocket { phase: Phase::Closed, .. }))
+                    Ok(Flushed::All) if conn.ends_when_flushed() => {
+                        let over = conn.end_websocket(now.after(CLOSE_TIMEOUT));
+                        timers.arm(key, conn);
+                        over
                     }
+                    Ok(Flushed::All) => false,
                     Err(_) => true,
                 };
                 if over {
@@ -156,10 +160,18 @@ impl Server {
             let exchange = match &mut conn.state {
                 State::Http(exchange) => exchange,
                 State::Probe(probe) => {
-                    match probe.write_to(&mut conn.socket) {
+                    match write_output(&mut probe.output, &mut conn.socket) {
                         Ok(Flushed::Blocked) => conn.blocked = true,
                         Ok(Flushed::All) => {}
                         Err(_) => self.drop_conn(key),
+                    }
+                    continue;
+                }
+                State::Ending(ending) => {
+                    match write_output(&mut ending.output, &mut conn.socket) {
+                        Ok(Flushed::Blocked) => conn.blocked = true,
+                        Ok(Flushed::All) if !ending.left => conn.socket.shutdown(),
+                        Ok(Flushed::All) | Err(_) => self.drop_conn(key),
                     }
                     continue;
                 }
@@ -203,7 +215,7 @@ impl Server {
                 && probing.probe != key
             {
                 let probe = probing.probe;
-                self.drop_conn(probe);
+                self.end_probe(probe, Some(Close::NORMAL));
             }
             self.refused -= usize::from(conn.refused);
             if let Some(client) = conn.owner() {
@@ -217,5 +229,3 @@ impl Server {
 
 /// How many small writes a large one counts as: the kernel copies a megabyte in some 300 µs.
 const LARGE_WRITE: usize = 16;
-/// How long a peer may take to answer our close frame, or to read the answer to its own.
-pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -31,7 +31,10 @@ impl Server {
         self.listeners.clear();
         self.leave_cluster();
         for client in self.hub.state.client_keys() {
-            self.close(client, Close::GOING_AWAY, false);
+            // Those that are being closed have their close frame already, or get it at the end of the turn.
+            if !self.hub.state.is_ending(client) {
+                self.close(client, Close::GOING_AWAY, false);
+            }
         }
         for key in self.conns.keys() {
             let Some(conn) = self.conns.get_mut(key) else { continue };

@@ -128,8 +128,10 @@ impl Server {
                 websocket.phase = Phase::Broken;
                 let client = websocket.client;
                 self.hub.state.close(client, close);
+                self.hub.state.mark_dirty(client);
             }
-            State::Http(_) | State::Probe(_) => self.drop_conn(key),
+            State::Probe(_) => self.end_probe(key, Some(close)),
+            State::Http(_) | State::Ending(_) => self.drop_conn(key),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config_file;
 pub mod conn;
+pub mod ending;
 pub mod event_loop;
 pub mod fatal;
 pub mod flush;

@@ -6,8 +6,8 @@ use log::debug;
 
 use super::{
     conn::{Phase, Probe, State, WebSocket},
+    ending::CLOSE_TIMEOUT,
     event_loop::Server,
-    flush::CLOSE_TIMEOUT,
 };
 use crate::{
     api,
@@ -19,7 +19,7 @@ use crate::{
     memory,
     websocket::{
         Close,
-        peer::{Event as Message, Peer},
+        peer::{Event as Message, Peer, Reading},
     },
 };
 
@@ -33,7 +33,7 @@ impl Server {
         if let Some(origin) = conn.take_origin() {
             self.hub.state.origins.leave(origin);
         }
-        let websocket = WebSocket { client, peer: Peer::default(), deadline, phase: Phase::Open };
+        let websocket = WebSocket::new(client, deadline);
         if let State::Http(exchange) = core::mem::replace(&mut conn.state, State::WebSocket(websocket)) {
             let (mut output, input) = exchange.into_parts();
             output.extend_from_slice(&response);
@@ -64,74 +64,83 @@ impl Server {
             (true, false) => self.hub.config().socketio.max_payload.min(MAX_BEFORE_LOGIN),
             (false, _) => self.hub.config().limits.message,
         };
-        let max_unfinished = self.hub.state.max_unfinished(logged_in);
         let deadline = self.ping_deadline(key, client);
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::WebSocket(websocket) = &mut conn.state else { return };
-        if matches!(websocket.phase, Phase::Broken | Phase::Closed) {
-            return;
-        }
-        let open = matches!(websocket.phase, Phase::Open | Phase::Pinged);
-        let pinged = websocket.phase == Phase::Pinged;
-        if open {
-            websocket.phase = Phase::Open;
-            websocket.deadline = deadline;
-        }
-        let mut reading = websocket.peer.handle_input(bytes, max_message);
-        let mut end = None;
-        while let Some(event) = reading.poll_event() {
-            match event {
-                Ok(Message::Text(text)) if open => {
-                    events::handle_message(&mut self.hub, client, Incoming::Text(&text), self.now)
-                }
-                Ok(Message::Binary(data)) if open => {
-                    events::handle_message(&mut self.hub, client, Incoming::Binary(&data), self.now)
-                }
-                Ok(Message::Text(_) | Message::Binary(_)) => {}
-                Ok(Message::Closed) => end = Some(Ok(())),
-                Err(error) => end = Some(Err(error)),
-            }
-        }
-        let answer = reading.poll_transmit();
-        reading.finish(&mut websocket.peer);
-        if websocket.peer.is_partial() && open && memory::unfinished() > max_unfinished {
-            self.hub.state.stats.unfinished_refused += 1;
-            websocket.peer = Peer::default();
-            websocket.phase = Phase::Broken;
-            return self.hub.state.close(client, Close::UNFINISHED);
-        }
-        match (end, open) {
-            (None, true) => {
-                if let Some(answer) = answer {
-                    self.hub.state.send_raw(client, &answer);
-                }
+        match websocket.phase {
+            Phase::Open | Phase::Pinged => {
                 // After a ping the deadline was that of its time-out; the next ping can be due before that.
+                let pinged = core::mem::replace(&mut websocket.phase, Phase::Open) == Phase::Pinged;
+                websocket.deadline = deadline;
+                let reading = websocket.peer.handle_input(bytes, max_message);
                 if pinged {
                     self.timers.arm(key, conn);
                 }
+                self.handle_frames(key, client, reading);
             }
-            (Some(Ok(())), true) => {
-                if let Some(answer) = answer {
-                    self.hub.state.send_raw(client, &answer);
+            Phase::Closing => {
+                let mut reading = websocket.peer.handle_input(bytes, max_message);
+                let end = core::iter::from_fn(|| reading.poll_event())
+                    .find(|event| !matches!(event, Ok(Message::Text(_) | Message::Binary(_))));
+                reading.finish(&mut websocket.peer);
+                if let Some(end) = end {
+                    // The answer to our close frame; or its frames cannot be read, so the answer will not be found.
+                    websocket.phase = if end.is_ok() { Phase::Closed } else { Phase::Broken };
+                    self.hub.state.mark_dirty(client);
                 }
+            }
+            Phase::Broken | Phase::Closed | Phase::Left | Phase::Lingering => self.discard(key, bytes.len()),
+        }
+    }
+
+    /// Handles the frames that were read from an open WebSocket. What is sent has the order of what was received: the answer
+    /// to a ping goes before what the messages after it cause, and behind what those before it cause.
+    fn handle_frames(&mut self, key: ConnKey, client: ClientKey, mut reading: Reading<'_>) {
+        let mut end = None;
+        while let Some(event) = reading.poll_event() {
+            if let Some(answer) = reading.poll_transmit() {
+                self.hub.state.send_raw(client, &answer);
+            }
+            match event {
+                Ok(Message::Text(text)) => {
+                    events::handle_message(&mut self.hub, client, Incoming::Text(&text), self.now)
+                }
+                Ok(Message::Binary(data)) => {
+                    events::handle_message(&mut self.hub, client, Incoming::Binary(&data), self.now)
+                }
+                Ok(Message::Closed) => end = Some(None),
+                Err(error) => {
+                    self.hub.state.stats.protocol_errors += 1;
+                    debug!("client {client:?} broke the protocol: {error:?}");
+                    end = Some(Some(error.close()));
+                }
+            }
+        }
+        if let Some(answer) = reading.poll_transmit() {
+            self.hub.state.send_raw(client, &answer);
+        }
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let State::WebSocket(websocket) = &mut conn.state else { return };
+        reading.finish(&mut websocket.peer);
+        let state = &mut self.hub.state;
+        if websocket.peer.is_partial() && memory::unfinished() > state.max_unfinished(state.has_session(client)) {
+            state.stats.unfinished_refused += 1;
+            end = Some(Some(Close::UNFINISHED));
+        }
+        match end {
+            None => {}
+            Some(None) => {
                 websocket.phase = Phase::Closed;
                 websocket.deadline = self.now.time.after(CLOSE_TIMEOUT);
+                self.timers.arm(key, conn);
                 self.hub.end(client, None, true);
                 self.hub.state.mark_dirty(client);
-                self.timers.arm(key, conn);
             }
-            (Some(Err(error)), true) => {
-                self.hub.state.stats.protocol_errors += 1;
+            Some(Some(close)) => {
+                websocket.peer = Peer::default();
                 websocket.phase = Phase::Broken;
-                debug!("client {client:?} broke the protocol: {error:?}");
-                self.hub.state.close(client, error.close());
+                self.hub.state.close(client, close);
             }
-            // The answer to our own close frame.
-            (Some(Ok(())), false) => {
-                websocket.phase = Phase::Closed;
-                self.hub.state.mark_dirty(client);
-            }
-            (_, false) => {}
         }
     }
 
@@ -163,17 +172,14 @@ impl Server {
         let logged_in = self.hub.state.has_session(client);
         let max_message = if logged_in { max_payload } else { max_payload.min(MAX_BEFORE_LOGIN) };
         let mut reading = probe.peer.handle_input(bytes, max_message);
-        let (mut upgraded, mut over) = (false, false);
+        let (mut upgraded, mut end) = (false, None);
         let mut polls = Vec::new();
-        let mut end = None;
-        while let Some(event) = reading.poll_event() {
+        while !upgraded
+            && end.is_none()
+            && let Some(event) = reading.poll_event()
+        {
+            probe.output.extend(reading.poll_transmit().unwrap_or_default());
             match event {
-                Ok(Message::Text(text)) if upgraded => {
-                    events::handle_message(&mut self.hub, client, Incoming::Text(&text), self.now)
-                }
-                Ok(Message::Binary(data)) if upgraded => {
-                    events::handle_message(&mut self.hub, client, Incoming::Binary(&data), self.now);
-                }
                 // Answered only once, because no outbox limits the output of a probe.
                 Ok(Message::Text(text)) if &*text == "2probe" && !core::mem::replace(&mut probe.answered, true) => {
                     probe.output.extend_from_slice(b"\x81\x063probe");
@@ -184,50 +190,32 @@ impl Server {
                         upgraded = true;
                         polls.extend(poll);
                     }
-                    Err(_) => over = true,
+                    Err(_) => end = Some(Some(Close::PROTOCOL)),
                 },
-                event if upgraded => {
-                    end = Some(event);
-                    break;
-                }
-                _ => over = true,
+                Ok(Message::Closed) => end = Some(None),
+                Ok(Message::Text(_) | Message::Binary(_)) => end = Some(Some(Close::PROTOCOL)),
+                Err(error) => end = Some(Some(error.close())),
             }
-            if over {
-                break;
-            }
-        }
-        probe.output.extend(reading.poll_transmit().unwrap_or_default());
-        over |= !upgraded && probe.output.len() > MAX_PROBE_OUTPUT;
-        reading.finish(&mut probe.peer);
-        if probe.peer.is_partial() && memory::unfinished() > self.hub.state.max_unfinished(logged_in) {
-            self.hub.state.stats.unfinished_refused += 1;
-            over = true;
         }
         if upgraded {
             self.hub.state.push_front(client, &probe.output);
-            let peer = core::mem::take(&mut probe.peer);
             if let Some(origin) = probe.origin.take() {
                 self.hub.state.origins.leave(origin);
             }
-            let mut websocket = WebSocket { client, peer, deadline: Time::NEVER, phase: Phase::Open };
-            match end {
-                Some(Ok(_)) => {
-                    websocket.phase = Phase::Closed;
-                    self.hub.end(client, None, true);
-                    self.hub.state.mark_dirty(client);
-                }
-                Some(Err(error)) => {
-                    websocket.phase = Phase::Broken;
-                    self.hub.state.close(client, error.close());
-                }
-                None => {}
-            }
-            conn.state = State::WebSocket(websocket);
+            conn.state = State::WebSocket(WebSocket::new(client, Time::NEVER));
+            self.handle_frames(key, client, reading);
         } else {
-            self.replied.push(key);
-        }
-        if over {
-            self.drop_conn(key);
+            probe.output.extend(reading.poll_transmit().unwrap_or_default());
+            reading.finish(&mut probe.peer);
+            if probe.peer.is_partial() && memory::unfinished() > self.hub.state.max_unfinished(logged_in) {
+                self.hub.state.stats.unfinished_refused += 1;
+                end = Some(Some(Close::UNFINISHED));
+            }
+            match end {
+                Some(close) => self.end_probe(key, close),
+                None if probe.output.len() > MAX_PROBE_OUTPUT => self.drop_conn(key),
+                None => self.replied.push(key),
+            }
         }
         for poll in polls {
             let Some(revision) = self.hub.state.engine_mut(client).map(|engine| engine.revision) else { continue };

@@ -4,7 +4,7 @@ const assert = require('node:assert/strict')
 const { execFileSync } = require('node:child_process')
 const { test, before, after } = require('node:test')
 const { chromium } = require('playwright-core')
-const { start, until } = require('./relay')
+const { start, login, until } = require('./relay')
 
 let relay, browser
 before(async () => {
@@ -49,6 +49,32 @@ test('two browsers chat, and markup is only text', async () => {
   assert.equal(await one.locator('img').count(), 0)
   assert.deepEqual([one.wrong, other.wrong], [[], []])
   await Promise.all([one.context().close(), other.context().close()])
+})
+
+test('a browser offers subprotocols, and sees each end at once and clean', async () => {
+  const page = await open()
+  const once = (query, protocols, send) => page.evaluate(([query, protocols, send]) => new Promise(resolve => {
+    const ws = new WebSocket(`ws://${location.host}/ws?${query}`, protocols)
+    let begin
+    ws.onopen = () => {
+      begin = performance.now()
+      send ? ws.send('x'.repeat(send)) : ws.close(1000)
+    }
+    ws.onclose = ({ code, reason, wasClean }) =>
+      resolve({ protocol: ws.protocol, code, reason, wasClean, late: performance.now() - begin > 1500 })
+  }), [query, protocols, send])
+  // Chromium itself waits 2 s for a server that does not close the connection. A busy machine may need long, but not each time.
+  const run = async (...what) => {
+    for (let tries = 0; tries < 5; tries++) {
+      const end = await once(...what)
+      if (!end.late) return end
+    }
+  }
+  const clean = { wasClean: true, late: false }
+  assert.deepEqual(await run(login('room'), ['v2.chat', 'chat'], 0), { protocol: 'v2.chat', code: 1000, reason: '', ...clean })
+  assert.deepEqual(await run(login('room'), [], 2e6), { protocol: '', code: 1009, reason: 'message too big', ...clean })
+  assert.deepEqual(page.wrong, [])
+  await page.context().close()
 })
 
 test('the command that the page shows makes a message appear', async () => {

@@ -4,11 +4,12 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    time::Duration,
 };
 
 use serde_json::json;
 
-use crate::support::{Answer, Relay, UPGRADE, login, read_answer, send_request};
+use crate::support::{Answer, Relay, UPGRADE, asleep, login, read_answer, send_request};
 
 /// First bytes: final, and the opcode.
 pub const TEXT: u8 = 0x81;
@@ -127,5 +128,16 @@ impl Raw {
     /// Whole frames, then the end.
     pub fn drain(&mut self) {
         while self.try_frame().is_some() {}
+    }
+
+    /// Asserts that the relay ends the connection at once, without a reset, although this side stays open. Nothing may come
+    /// before.
+    pub fn ended(&mut self, relay: &Relay, what: &str) {
+        let waited = asleep(&[relay.pid()], || {
+            let frame = self.try_frame();
+            assert!(frame.is_none(), "{what}: {frame:?} comes behind a close");
+        });
+        // The relay waits 5 s for the answer to a close, and for the peer's side of the connection.
+        assert!(waited < Duration::from_secs(3), "{what}: the end came after {waited:?}");
     }
 }
