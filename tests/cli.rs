@@ -266,13 +266,11 @@ fn check_refuses_endless_files_and_warns_about_weak_ones() {
     let folder = temp_file("modes");
     fs::create_dir(&folder).unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    let demo = format!("listen = [\"0.0.0.0:1\"]\n[sources.demo]\nsign_key = \"{KEY}\"\n");
     let good = "0123456789abcdef";
     for (body, mode, warnings) in [
         (format!("[sources.a]\nsign_key = \"{good}\"\n"), 0o600, &[][..]),
         (format!("[sources.a]\nsign_key = \"{good}\"\n"), 0o644, &["can read the keys in"]),
         (format!("[sources.a]\nsign_key = \"{good}\"\n"), 0o622, &["can change"]),
-        (demo, 0o600, &["other machines can reach 0.0.0.0:1"]),
         ("[sources.a]\nsign_key = \"k\"\n[sources.b]\nsign_key = \"k\"\n".into(), 0o600, &["fewer than 16", "one key"]),
         (String::new(), 0o600, &["nobody can connect"]),
     ] {

@@ -416,13 +416,14 @@ impl World {
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
         let resolve = format!("{PROXY}:{port}:127.0.0.1");
+        let scheme = if block.text.contains("listen 80;") { "http" } else { "https" };
         // The client has another address than the proxy, to see that relay takes it from X-Forwarded-For.
         let curl = |path: &str, more: &[&str]| {
             let mut command = self.command("curl");
             command
                 .args(["-sk", "-N", "--max-time", "60", "--interface", "127.0.0.2", "--resolve", &resolve])
                 .args(more);
-            command.arg(format!("https://{PROXY}:{port}{path}")).stdout(Stdio::piped());
+            command.arg(format!("{scheme}://{PROXY}:{port}{path}")).stdout(Stdio::piped());
             command
         };
         let get = |path: &str| String::from_utf8(curl(path, &[]).output().unwrap().stdout).unwrap();
@@ -480,7 +481,9 @@ impl World {
         let listen = format!("127.0.0.1:{port}");
         let (text, args): (_, &[&str]) = match block.language.as_str() {
             "nginx" => {
-                let mut text = text.replace("listen 443", &format!("listen {listen}"));
+                let mut text = text
+                    .replace("listen 443", &format!("listen {listen}"))
+                    .replace("listen 80;", &format!("listen {listen};"));
                 if !text.contains("server {") {
                     // The block is part of a server.
                     let rest = if text.contains("location / {") { "" } else { "location / {\n" };

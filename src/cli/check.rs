@@ -9,6 +9,7 @@ use super::{error, terminal::say};
 use crate::server::{
     Options,
     config_file::{Loaded, Origin},
+    outlook::Outlook,
 };
 
 /// Prints problems and warnings. The exit code is that with which relay would end at start, or 0.
@@ -21,14 +22,29 @@ pub fn run(options: &Options) -> ExitCode {
             return ExitCode::from(error::BAD_CONFIGURATION);
         }
     };
+    let outlook = Outlook::new(&config, options);
     let name = match &options.origin {
         Origin::File(path) => path.display().to_string(),
         Origin::Demo => "the demo setting".into(),
     };
-    let warnings: String = warnings.iter().map(|warning| format!("{name}: warning: {warning}\n")).collect();
-    let _ = io::stderr().write_all(warnings.as_bytes());
+    let problems = outlook.refused.iter().chain(&outlook.failing).map(|problem| format!("{name}: {problem}\n"));
+    let warnings = warnings.iter().chain(&outlook.warnings).map(|warning| format!("{name}: warning: {warning}\n"));
+    let _ = io::stderr().write_all(problems.chain(warnings).collect::<String>().as_bytes());
+    if !outlook.refused.is_empty() {
+        return ExitCode::from(error::BAD_CONFIGURATION);
+    }
+    if !outlook.failing.is_empty() {
+        return ExitCode::from(error::FAILED);
+    }
     match &options.origin {
-        Origin::File(path) => say(&format!("{}: valid, {} sources\n", path.display(), config.sources.len())),
+        Origin::File(path) => {
+            let (count, s) = match config.sources.len() {
+                1 => ("1".into(), ""),
+                0 => ("no".to_owned(), "s"),
+                count => (count.to_string(), "s"),
+            };
+            say(&format!("{}: valid, {count} source{s}\n", path.display()));
+        }
         Origin::Demo => say("no configuration file: relay would use the built-in demo setting\n"),
     }
     ExitCode::SUCCESS

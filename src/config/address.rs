@@ -8,14 +8,14 @@ use super::error::{MAX_UNIX_PATH, ValueError};
 /// An address to listen on. `Display` writes it as it was parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// `host:port` or `[v6]:port`. A host name is resolved at start.
+    /// `host:port`, `[v6]:port`, or `*:port` for all addresses. A host name is resolved at start.
     Tcp(String),
     /// `unix:PATH`.
     Unix(PathBuf),
 }
 
 impl Address {
-    /// Parses `host:port`, `[v6]:port` or `unix:PATH`.
+    /// Parses `host:port`, `*:port`, `[v6]:port` or `unix:PATH`.
     pub fn parse(text: &str) -> Result<Address, ValueError> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path.len() {
@@ -28,12 +28,24 @@ impl Address {
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host_ok = match bracketed {
             Some(v6) => v6.parse::<core::net::Ipv6Addr>().is_ok(),
-            None => !host.is_empty() && !host.contains([':', '[', ']', '/', ' ']),
+            None => host == "*" || (!host.is_empty() && !host.contains([':', '[', ']', '/', ' ', '*'])),
         };
         if !host_ok || !port.bytes().all(|byte| byte.is_ascii_digit()) || port.parse::<u16>().is_err() {
             return Err(wrong());
         }
         Ok(Address::Tcp(text.into()))
+    }
+}
+
+impl Address {
+    /// Whether it stands for all addresses of this machine.
+    pub fn is_wildcard(&self) -> bool {
+        match self {
+            Address::Unix(_) => false,
+            Address::Tcp(text) => {
+                ["*", "0.0.0.0", "[::]"].contains(&text.rsplit_once(':').map_or("", |(host, _)| host))
+            }
+        }
     }
 }
 
@@ -190,11 +202,24 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for text in ["127.0.0.1:4000", "[::]:0", "localhost:80", "unix:/run/relay.sock", "unix:r"] {
+        for text in ["127.0.0.1:4000", "*:4000", "[::]:0", "localhost:80", "unix:/run/relay.sock", "unix:r"] {
             assert_eq!(Address::parse(text).unwrap().to_string(), text);
         }
-        for text in ["", "4000", ":4000", "::1:80", "[::1]", "[x]:1", "h:65536", "h:+1", "a b:1", "unix:", "http://a:1"]
-        {
+        for text in [
+            "",
+            "4000",
+            ":4000",
+            "::1:80",
+            "[::1]",
+            "[x]:1",
+            "h:65536",
+            "h:+1",
+            "a b:1",
+            "unix:",
+            "http://a:1",
+            "*",
+            "*.a:1",
+        ] {
             assert!(Address::parse(text).is_err(), "{text}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{address::Address, settings::Config};
+use super::{namespace::Namespace, settings::Config};
 
 /// The warnings about a configuration, one for each kind. They name no key.
 pub fn warnings(config: &Config) -> Vec<String> {
@@ -36,13 +36,71 @@ pub fn warnings(config: &Config) -> Vec<String> {
             shared.iter().take(LISTED).cloned().collect::<Vec<_>>().join("; ")
         ));
     }
-    if let Some(open) = config.listen.iter().find(|address| config.has_demo_keys() && !is_local(address)) {
-        warnings.push(format!(
-            "a source has a demo key, which everybody knows, and other machines can reach {open}: relay serve refuses this; use \
-             keys of your own, or pass --allow-demo-keys"
+    warnings.extend(contradictions(config));
+    warnings
+}
+
+/// Settings that work against each other, or have no effect because of another one.
+fn contradictions(config: &Config) -> Vec<String> {
+    let (limits, hooks) = (&config.limits, &config.hooks);
+    let mut found = Vec::new();
+    if limits.connections > 0 && limits.per_address > limits.connections {
+        found.push(format!(
+            "limits.per_address has no effect: it is above limits.connections ({} and {})",
+            limits.per_address, limits.connections
         ));
     }
-    warnings
+    if config.socketio.max_payload > limits.body.max(limits.message) {
+        found.push(format!(
+            "socketio.max_payload ({}) is announced to clients, but limits.body and limits.message allow less ({} and {})",
+            config.socketio.max_payload, limits.body, limits.message
+        ));
+    }
+    let needed = 4 * limits.body.max(limits.message);
+    if limits.unfinished < needed {
+        found.push(format!(
+            "limits.unfinished ({}) is below four times limits.body and limits.message: {needed} bytes are used instead",
+            limits.unfinished
+        ));
+    }
+    if limits.memory > 0 && limits.memory / 4 < limits.unfinished.max(needed) {
+        found.push(format!(
+            "limits.unfinished, limits.body or limits.message is too large for limits.memory ({}): incomplete input may take a \
+             quarter of it",
+            limits.memory
+        ));
+    }
+    if limits.message_rate > 0 && limits.message_burst < limits.message_rate {
+        found.push(format!(
+            "limits.message_burst ({}) is below limits.message_rate ({}): a client that sends its messages of a second at once is \
+             refused",
+            limits.message_burst, limits.message_rate
+        ));
+    }
+    let sends_hooks = config.namespaces.values().any(Namespace::uses_hooks);
+    if hooks.url.is_some() && !sends_hooks {
+        found.push("hooks.url has no effect: no namespace has auth = \"hook\" or a rule with send = \"hook\"".into());
+    }
+    found.extend(shared_paths(config));
+    found
+}
+
+/// Paths that hide another endpoint. The first of the list wins.
+fn shared_paths(config: &Config) -> Vec<String> {
+    let normal = |path: &str| path.trim_end_matches('/').to_ascii_lowercase();
+    let mut taken = vec![("/api/notify".to_owned(), "the path of notifications".to_owned())];
+    let mut found = Vec::new();
+    let websocket = [("websocket.path", &config.websocket.path)].into_iter();
+    for (key, path) in websocket.chain(config.socketio.paths.iter().map(|path| ("socketio.path", path))) {
+        let short = normal(path);
+        if let Some((_, other)) = taken.iter().find(|(known, _)| *known == short) {
+            found.push(format!("{key} has no effect: {path:?} is also {other}"));
+        } else if short.starts_with("/api/") || ["/healthz", "/metrics", "/online", "/demo"].contains(&&*short) {
+            found.push(format!("{key} = {path:?} hides relay's own endpoint of that path"));
+        }
+        taken.push((short, format!("{key}")));
+    }
+    found
 }
 
 /// The secrets that others could guess, with their keys in the file.
@@ -55,19 +113,6 @@ fn secrets(config: &Config) -> impl Iterator<Item = (String, &str)> {
     let others = others.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret.as_ref()?.expose())));
     let source = |name: &str| format!("sources.{name}.sign_key");
     others.chain(config.sources.iter().map(move |(name, known)| (source(name), known.sign_key.expose())))
-}
-
-/// Whether only this machine can reach an address of the configuration.
-fn is_local(address: &Address) -> bool {
-    match address {
-        Address::Unix(_) => true,
-        Address::Tcp(text) => {
-            let host = text.rsplit_once(':').map_or(&**text, |(host, _)| host);
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            let is_loopback = |ip: core::net::IpAddr| ip.to_canonical().is_loopback();
-            host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
-        }
-    }
 }
 
 /// The first names of a list, and the number of the others.
@@ -114,23 +159,27 @@ mod tests {
     }
 
     #[test]
-    fn demo_keys_beyond_this_machine() {
-        let at = |address: &str| {
-            let key = crate::config::DEMO_KEYS[0].1;
-            warnings_of(&format!("listen = [\"{address}\"]\n[sources.a]\nsign_key = \"{key}\"\n"))
-        };
-        for local in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1", "unix:/r"] {
-            assert_eq!(at(local), "", "{local}");
-        }
-        for open in ["0.0.0.0:1", "[::]:1", "relay.lan:1", "192.0.2.1:1", "[::ffff:192.0.2.1]:1"] {
-            assert!(at(open).contains(open), "{open}");
-        }
-    }
-
-    #[test]
     fn mistakes() {
         assert!(warnings_of("").starts_with("no [sources.NAME] is configured"));
         assert_eq!(warnings_of("[namespaces.\"/a\"]\nauth = \"open\"\n"), "");
         assert!(warnings_of("[limits]\nunsent = 4096").contains("raise limits.unsent"));
+        let source = "[sources.a]\nsign_key = \"0123456789abcdef\"\n";
+        for (text, why) in [
+            ("[limits]\nconnections = 100\nper_address = 101", "limits.per_address has no effect"),
+            ("[socketio]\nmax_payload = 2000000", "limits.body and limits.message allow less (1000000 and 1000000)"),
+            ("[limits]\nunfinished = 1048576", "4000000 bytes are used instead"),
+            ("[limits]\nmemory = 16777216", "is too large for limits.memory (16777216)"),
+            ("[limits]\nmessage_burst = 10", "limits.message_burst (10) is below limits.message_rate (200)"),
+            ("[hooks]\nurl = \"http://a\"", "hooks.url has no effect"),
+            (
+                "[websocket]\npath = \"/Socket.io\"",
+                "socketio.path has no effect: \"/socket.io/\" is also websocket.path",
+            ),
+            ("[websocket]\npath = \"/api/notify/\"", "websocket.path has no effect"),
+            ("[socketio]\npath = [\"/a\", \"/metrics\"]", "hides relay's own endpoint"),
+        ] {
+            let said = warnings_of(&format!("{source}{text}"));
+            assert!(said.contains(why) && said.lines().count() == 1, "{text}: {said}");
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! Why values of the configuration are refused.
 
-use core::{error, fmt};
+use core::{
+    error, fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 use std::io;
 
 /// Why a value is refused, with the value. `Display` says what is expected and what was found; the caller adds the key.
@@ -32,9 +35,32 @@ impl fmt::Display for ValueError {
             ValueError::UnixPath(length) => {
                 return write!(f, "the path of a unix socket must have 1 to {MAX_UNIX_PATH} bytes, not {length}");
             }
-            ValueError::Address(found) => ("expected host:port, [v6]:port or unix:PATH", found),
-            ValueError::Network(found) => ("expected an address, address/prefix or \"unix\"", found),
-            ValueError::Backend(found) => ("expected http://host:port/path or http://unix:/SOCKET:/path", found),
+            ValueError::Address(found) => {
+                let cure = address_cure(found);
+                return write!(f, "expected host:port, *:port, [v6]:port or unix:PATH, not {found:?}{cure}");
+            }
+            ValueError::Network(found) => {
+                let cure = if found.contains(|c: char| c.is_ascii_alphabetic() && !c.is_ascii_hexdigit()) {
+                    ": names are not looked up, write the proxy's address"
+                } else {
+                    ""
+                };
+                return write!(f, "expected an address, address/prefix or \"unix\", not {found:?}{cure}");
+            }
+            ValueError::Backend(found) => {
+                let cure = match found.split_once("://") {
+                    Some(("https", _)) => {
+                        ": TLS is not supported, so use http:// with an address on this machine or in your own network"
+                    }
+                    Some(("http", rest)) if rest.contains('@') => {
+                        ": no user and password, calls are signed with hooks.secret"
+                    }
+                    Some(("http", rest)) if rest.contains('#') => ": a fragment (#…) is never sent, leave it out",
+                    None if !found.is_empty() => ": the http:// is missing",
+                    _ => "",
+                };
+                return write!(f, "expected http://host:port/path or http://unix:/SOCKET:/path, not {found:?}{cure}");
+            }
             ValueError::Origin(found) => ("expected \"*\" or an origin like \"https://example.org\"", found),
             ValueError::Protocol(found) => {
                 ("expected a subprotocol's name, of A-Z a-z 0-9 and ! # $ % & ' * + - . ^ _ ` | ~", found)
@@ -48,6 +74,32 @@ impl fmt::Display for ValueError {
 }
 
 impl error::Error for ValueError {}
+
+/// How an address to listen on is probably meant.
+fn address_cure(found: &str) -> String {
+    let write = |address: &str| format!(": write {address:?}");
+    let port = |text: &str| text.parse::<u16>().is_ok();
+    let (host, rest) = found.rsplit_once(':').unwrap_or((found, ""));
+    match () {
+        () if port(found) => {
+            format!(": write \"127.0.0.1:{found}\" for this machine only, or \"*:{found}\" for all addresses")
+        }
+        () if host.is_empty() && port(rest) => {
+            format!(": write \"*:{rest}\" for all addresses, or \"127.0.0.1:{rest}\" for this machine only")
+        }
+        () if found.contains("://") => ": leave out what is before the host name, and any path".into(),
+        () if found.starts_with(['/', '.']) => write(&format!("unix:{found}")),
+        () if found.parse::<Ipv4Addr>().is_ok() => write(&format!("{found}:4000")),
+        () if host.parse::<Ipv6Addr>().is_ok() && port(rest) => write(&format!("[{host}]:{rest}")),
+        () if found.trim_matches(['[', ']']).parse::<Ipv6Addr>().is_ok() => {
+            write(&format!("[{}]:4000", found.trim_matches(['[', ']'])))
+        }
+        () if found.contains('/') => ": an address has no path".into(),
+        () if rest.is_empty() => ": the port is missing".into(),
+        () if !port(rest) => format!(": the port must be a number from 0 to 65535, not {rest:?}"),
+        () => String::new(),
+    }
+}
 
 /// Why a text is not the URL of a Redis server. `Display` does not contain the text: it may have a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,16 +178,57 @@ mod tests {
     fn texts_name_the_expected_form_and_the_value() {
         let x = || String::from("x");
         for (error, text) in [
-            (ValueError::Address(x()), "expected host:port, [v6]:port or unix:PATH, not \"x\""),
+            (
+                ValueError::Address(x()),
+                "expected host:port, *:port, [v6]:port or unix:PATH, not \"x\": the port is missing",
+            ),
             (ValueError::UnixPath(108), "the path of a unix socket must have 1 to 107 bytes, not 108"),
-            (ValueError::Network(x()), "expected an address, address/prefix or \"unix\", not \"x\""),
-            (ValueError::Backend(x()), "expected http://host:port/path or http://unix:/SOCKET:/path, not \"x\""),
+            (
+                ValueError::Network(x()),
+                "expected an address, address/prefix or \"unix\", not \"x\": names are not looked up, write the proxy's address",
+            ),
+            (
+                ValueError::Backend(x()),
+                "expected http://host:port/path or http://unix:/SOCKET:/path, not \"x\": the http:// is missing",
+            ),
             (ValueError::Origin(x()), "expected \"*\" or an origin like \"https://example.org\", not \"x\""),
             (ValueError::Path(x()), "expected a path that begins with / and has no ?, # or space, not \"x\""),
             (ValueError::Scheme(x()), "expected \"md5\" or \"hmac-sha256\", not \"x\""),
             (ValueError::HookEvent(x()), "expected \"connect\", \"disconnect\" or \"message\", not \"x\""),
         ] {
             assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn addresses_are_refused_with_the_cure() {
+        for (address, cure) in [
+            ("4000", "write \"127.0.0.1:4000\" for this machine only, or \"*:4000\" for all addresses"),
+            (":4000", "write \"*:4000\" for all addresses"),
+            ("127.0.0.1", "write \"127.0.0.1:4000\""),
+            ("::1", "write \"[::1]:4000\""),
+            ("[::1]", "write \"[::1]:4000\""),
+            ("fd00::1:4000x", "expected"),
+            ("http://a:1", "leave out what is before the host name"),
+            ("/run/relay.sock", "write \"unix:/run/relay.sock\""),
+            ("a:1/", "an address has no path"),
+            ("a", "the port is missing"),
+            ("a:", "the port is missing"),
+            ("a:http", "the port must be a number from 0 to 65535, not \"http\""),
+            ("a:70000", "not \"70000\""),
+            ("", "expected"),
+        ] {
+            let text = ValueError::Address(address.into()).to_string();
+            assert!(text.contains(cure), "{address}: {text}");
+        }
+        for (url, cure) in [
+            ("https://a", "TLS is not supported"),
+            ("a:80/x", "the http:// is missing"),
+            ("http://u:p@a", "no user and password"),
+            ("http://a/#x", "a fragment"),
+        ] {
+            let text = ValueError::Backend(url.into()).to_string();
+            assert!(text.contains(cure), "{url}: {text}");
         }
     }
 

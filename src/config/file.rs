@@ -15,6 +15,7 @@ use super::{
     redis::RedisUrl,
     section::Section,
     settings::Config,
+    syntax::explain,
 };
 use crate::{limits, names::is_token};
 
@@ -40,7 +41,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     let mut root = match toml_span::parse(reader.text) {
         Ok(value) => Section::new(reader, String::new(), value),
         Err(error) => {
-            reader.problem(error.span, error.kind.to_string());
+            reader.problem(error.span, explain(reader.text, &error));
             return config;
         }
     };
@@ -171,6 +172,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     file_sources::check_keys(reader, &names, &config);
 
     root.finish(reader);
+    reader.report_unknown();
     config.has_secrets = reader.has_secrets;
     config
 }
@@ -246,7 +248,7 @@ mod tests {
              4:11: limits.room_id must be a whole number of bytes from 1 to 4096, not 0\n\
              6:17: websocket.ping_interval must be a number of seconds from 0.05 to 86400, not -1\n"
         );
-        assert!(problems("limits = 3").contains("1:10: limits must be a table, not 3"));
+        assert!(problems("limits = 3").contains("1:10: limits must be a table: write [limits] in a line of its own"));
         assert!(problems("a = ").contains("1:"));
         assert!(problems("listen = [\"4000\"]").contains("expected host:port"));
         assert!(problems("listen = [4000]").contains("listen must be a list of addresses in quotes, not 4000"));

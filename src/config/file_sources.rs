@@ -68,7 +68,9 @@ fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span)
             secret
         }
         None => {
-            reader.problem(span, format!("{}sign_key is missing: set it or sign_key_file", section.prefix));
+            if !section.is_broken {
+                reader.problem(span, format!("{}sign_key is missing: set it or sign_key_file", section.prefix));
+            }
             Secret(String::new())
         }
     };

@@ -17,6 +17,7 @@ pub mod redis;
 pub mod secret;
 mod section;
 pub mod settings;
+mod syntax;
 
 pub use self::{
     address::{Address, Backend, Network, Place},

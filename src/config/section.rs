@@ -13,11 +13,11 @@ use toml_span::{
 
 use super::{
     error::{A_PATH, FileError, ValueError},
-    reader::Reader,
+    reader::{Reader, Unknown},
     secret::Secret,
     settings::MAX_LIST,
 };
-use crate::{limits, text::nearest};
+use crate::limits;
 
 /// A table whose keys are looked up one by one. The remaining keys are unknown.
 pub struct Section<'t> {
@@ -26,6 +26,8 @@ pub struct Section<'t> {
     table: Table<'t>,
     /// The keys that were looked up.
     looked_up: Vec<&'static str>,
+    /// Whether it was not a table, which is reported: nothing that is missing in it needs to be.
+    pub is_broken: bool,
 }
 
 impl<'t> Section<'t> {
@@ -33,16 +35,22 @@ impl<'t> Section<'t> {
     /// section is empty.
     pub fn new(reader: &mut Reader<'t, '_>, prefix: String, mut value: Value<'t>) -> Section<'t> {
         if value.as_table().is_none() {
-            reader.wrong_value(&value, prefix.trim_end_matches('.'), "a table");
+            // The value may be a key that was written here.
+            let name = prefix.trim_end_matches('.');
+            let cure = match value.as_array() {
+                Some(_) => "with single brackets",
+                None => "in a line of its own, and its keys below",
+            };
+            reader.problem(value.span, format!("{name} must be a table: write [{name}] {cure}"));
         }
         match value.take() {
-            ValueInner::Table(table) => Section { prefix, table, looked_up: Vec::new() },
-            _ => Section::empty(prefix),
+            ValueInner::Table(table) => Section { prefix, table, looked_up: Vec::new(), is_broken: false },
+            _ => Section { is_broken: true, ..Section::empty(prefix) },
         }
     }
 
     fn empty(prefix: String) -> Section<'t> {
-        Section { prefix, table: Table::new(), looked_up: Vec::new() }
+        Section { prefix, table: Table::new(), looked_up: Vec::new(), is_broken: false }
     }
 
     /// Removes the value of `key` and returns it.
@@ -92,7 +100,7 @@ impl<'t> Section<'t> {
         let Some(value) = self.take(key) else { return };
         match value.as_str() {
             Some(text) => *into = text.into(),
-            None => reader.wrong_value(&value, &self.key(key), "a string in quotes"),
+            None => reader.wrong_type(&value, &self.key(key), "a string in quotes"),
         }
     }
 
@@ -278,6 +286,7 @@ impl<'t> Section<'t> {
         file: &'static str,
     ) -> Option<(Secret, Span)> {
         let [inline, path] = [key, file].map(|name| self.table.get(name).map(|value| value.span));
+        let is_text = self.table.get(key).is_none_or(|value| value.as_str().is_some());
         let (mut secret, mut name) = (String::new(), String::new());
         self.string(reader, key, &mut secret);
         self.string(reader, file, &mut name);
@@ -286,6 +295,8 @@ impl<'t> Section<'t> {
                 reader.problem(span, format!("{} and {file} are both set: keep one of them", self.key(key)));
                 Some((Secret(String::from("unknown")), span))
             }
+            // Another type is reported already.
+            (Some(span), None) if !is_text => Some((Secret(String::from("unknown")), span)),
             (Some(_), None) if secret.is_empty() && key != "sign_key" => None,
             (Some(span), None) => {
                 reader.has_secrets = true;
@@ -308,14 +319,12 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// Reports every key that was not looked up as unknown.
+    /// Keeps every key that was not looked up, to be reported as unknown.
     pub fn finish(mut self, reader: &mut Reader<'t, '_>) {
         for (key, _) in core::mem::take(&mut self.table) {
-            let hint = match nearest(&key.name, self.looked_up.iter().copied()) {
-                Some(known) => format!("did you mean {known}?"),
-                None => format!("known keys are {}", self.looked_up.join(", ")),
-            };
-            reader.problem(key.span, format!("unknown key {}: {hint}", self.key(&key.name)));
+            let (prefix, key, siblings) =
+                (self.prefix.clone(), (key.name.into_owned(), key.span), self.looked_up.clone());
+            reader.unknown.push(Unknown { span: key.1, prefix, key: key.0, siblings });
         }
         reader.known.extend(self.looked_up.iter().map(|key| self.key(key)));
     }

@@ -119,11 +119,7 @@ impl Server {
         hooks.configure(&config.hooks);
         let listeners = startup::listeners(&options, &config)?;
         if let Some(open) = startup::exposure(&config, &options, &listeners) {
-            let why = format!(
-                "a source has a demo key, which everybody knows, and {open} can be reached from other machines: \
-                 use keys of your own, or pass --allow-demo-keys"
-            );
-            return Err(Fatal::Config(BadConfig(vec![why])));
+            return Err(Fatal::Config(BadConfig(vec![startup::exposed(open)])));
         }
         let mut clock = Clock::start();
         let script = &config.socketio.client_js;

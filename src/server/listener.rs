@@ -2,7 +2,7 @@
 
 use core::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 use std::{
     fs, io,
@@ -49,23 +49,34 @@ pub enum Accepted {
 }
 
 impl Listener {
-    /// Listens on every address that `address` resolves to. Resolving a name blocks, which is acceptable before the
-    /// event loop runs.
-    pub fn bind(address: &Address) -> io::Result<Vec<Listener>> {
-        match address {
-            Address::Unix(path) => bind_unix(path).map(|listener| vec![listener]),
-            Address::Tcp(text) => {
-                let addresses: Vec<_> = text.to_socket_addrs()?.collect();
-                let mut listeners: Vec<Listener> = Vec::new();
-                for address in addresses {
-                    if listeners.iter().any(|listener| listener.to_string() == address.to_string()) {
-                        continue;
-                    }
-                    listeners.push(bind_tcp(address)?);
-                }
-                Ok(listeners)
+    /// Listens on every address that `address` stands for, in addition to `listeners`. An address that one of these accepts
+    /// already needs no other one. Resolving a name blocks, which is acceptable before the event loop runs.
+    pub fn bind(address: &Address, listeners: &mut Vec<Listener>) -> io::Result<()> {
+        let text = match address {
+            Address::Unix(path) => {
+                listeners.push(bind_unix(path)?);
+                return Ok(());
+            }
+            Address::Tcp(text) => text,
+        };
+        for address in resolve(text)? {
+            match bind_tcp(address, text.starts_with('*')) {
+                Ok(listener) => listeners.push(listener),
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse
+                        && listeners.iter().any(|listener| listener.covers(address)) => {}
+                Err(error) => return Err(error),
             }
         }
+        Ok(())
+    }
+
+    /// Whether connections to `address` arrive here.
+    fn covers(&self, address: SocketAddr) -> bool {
+        let Listening::Tcp(listener) = &self.socket else { return false };
+        let Ok(own) = listener.local_addr() else { return false };
+        let all = own.ip().is_unspecified() && (own.is_ipv4() == address.is_ipv4() || takes_both(listener));
+        own.port() == address.port() && (own.ip() == address.ip() || all)
     }
 
     /// The sockets that the service manager opened for this process (`sd_listen_fds(3)`).
@@ -159,8 +170,33 @@ impl fmt::Display for Listener {
     }
 }
 
-/// A listener on `[::]` also accepts IPv4, unless another process already has the IPv4 port.
-fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+/// Whether a listener on `[::]` also accepts IPv4.
+fn takes_both(listener: &TcpListener) -> bool {
+    listener.local_addr().is_ok_and(|own| own.is_ipv6())
+        && socket2::SockRef::from(listener).only_v6().is_ok_and(|only| !only)
+}
+
+/// The addresses that `host:port` stands for, each once. `*` is `[::]`, which also accepts IPv4, or `0.0.0.0` on a machine
+/// without IPv6.
+pub fn resolve(text: &str) -> io::Result<Vec<SocketAddr>> {
+    let Some(port) = text.strip_prefix("*:") else {
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in text.to_socket_addrs()? {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        return Ok(addresses);
+    };
+    let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    let has_v6 =
+        socket2::Socket::new(Domain::IPV6, Type::STREAM, None).and_then(|probe| probe.bind(&v6.into())).is_ok();
+    let host = if has_v6 { "[::]" } else { "0.0.0.0" };
+    Ok(format!("{host}:{port}").to_socket_addrs()?.collect())
+}
+
+/// A listener on `[::]` also accepts IPv4, unless another process already has the IPv4 port. With `both` that is an error.
+fn bind_tcp(address: SocketAddr, both: bool) -> io::Result<Listener> {
     let bind = |only_v6: bool| -> io::Result<socket2::Socket> {
         let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
@@ -172,7 +208,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
         Ok(socket)
     };
     let socket = match bind(false) {
-        Err(error) if address.is_ipv6() && error.kind() == io::ErrorKind::AddrInUse => bind(true)?,
+        Err(error) if address.is_ipv6() && !both && error.kind() == io::ErrorKind::AddrInUse => bind(true)?,
         other => other?,
     };
     tcp(socket)

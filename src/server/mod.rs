@@ -23,6 +23,7 @@ pub mod manager;
 pub mod memory;
 pub mod message_log;
 pub mod options;
+pub mod outlook;
 pub mod pressure;
 pub mod process;
 pub mod reload;

@@ -1,5 +1,7 @@
 //! Start: messages about the configuration, and the listening sockets.
 
+use core::fmt::Display;
+
 use log::{info, warn};
 
 use super::{
@@ -9,7 +11,7 @@ use super::{
     options::Options,
     tokens::{CONNS, LISTENERS},
 };
-use crate::config::Config;
+use crate::config::{Address, Config};
 
 /// Logs where the configuration comes from, and warns about settings that are probably mistakes.
 pub fn log_configuration(origin: &Origin, loaded: &Loaded) {
@@ -34,17 +36,31 @@ pub fn listeners(options: &Options, config: &Config) -> Result<Vec<Listener>, Fa
         addresses = &config.listen;
     }
     if listeners.is_empty() {
-        for address in addresses {
-            let bound = Listener::bind(address).map_err(|error| Fatal::Listen(address.to_string(), error))?;
-            listeners.extend(bound);
+        // Those for all addresses first: then the others need no socket of their own.
+        let (all, some): (Vec<&Address>, Vec<&Address>) = addresses.iter().partition(|address| address.is_wildcard());
+        for address in all.into_iter().chain(some) {
+            let failed = |error| Fatal::Listen(address.to_string(), error);
+            Listener::bind(address, &mut listeners).map_err(failed)?;
         }
     }
-    let few = listeners.len() <= CONNS - LISTENERS;
-    if listeners.is_empty() || !few {
-        let why = format!("listen: expected 1 to {} addresses, not {}", CONNS - LISTENERS, listeners.len());
-        return Err(Fatal::Config(BadConfig(vec![why])));
+    match wrong_count(listeners.len()) {
+        Some(why) => Err(Fatal::Config(BadConfig(vec![why]))),
+        None => Ok(listeners),
     }
-    Ok(listeners)
+}
+
+/// Why relay cannot have this many listening sockets.
+pub fn wrong_count(sockets: usize) -> Option<String> {
+    let most = CONNS - LISTENERS;
+    (sockets == 0 || sockets > most).then(|| format!("listen: expected 1 to {most} addresses, not {sockets}"))
+}
+
+/// Why relay does not start with a demo key at this address.
+pub fn exposed(address: &dyn Display) -> String {
+    format!(
+        "a source has a demo key, which everybody knows, and {address} can be reached from other machines: use keys of your \
+         own, or pass --allow-demo-keys"
+    )
 }
 
 /// The first listener that other machines can reach while a source has a public demo key. `None` if there is none, or with

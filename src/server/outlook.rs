@@ -1,0 +1,147 @@
+//! What relay would do at start with a configuration, on this machine and for this user: `relay check` says it beforehand.
+
+use std::{
+    ffi::CString,
+    fs, io,
+    os::unix::{ffi::OsStrExt, fs::FileTypeExt},
+    path::Path,
+};
+
+use socket2::{Domain, Socket, Type};
+
+use super::{listener::resolve, options::Options, startup};
+use crate::config::{Address, Config, Place};
+
+/// What would happen.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// Why relay would refuse the configuration.
+    pub refused: Vec<String>,
+    /// Why relay would fail to listen.
+    pub failing: Vec<String>,
+    /// What relay starts with, although it is probably a mistake.
+    pub warnings: Vec<String>,
+}
+
+impl Outlook {
+    /// Predicts a start. Names of addresses to listen on are resolved; no port is bound, because a running relay may have it.
+    pub fn new(config: &Config, options: &Options) -> Outlook {
+        let mut outlook = Outlook::default();
+        let addresses = if options.listen.is_empty() { &config.listen } else { &options.listen };
+        let risky = config.has_demo_keys() && !options.allow_demo_keys;
+        let mut sockets = 0;
+        for address in addresses {
+            match address {
+                Address::Unix(path) => {
+                    sockets += 1;
+                    outlook.unix(address, path);
+                }
+                Address::Tcp(text) => {
+                    let open = outlook.tcp(text, &mut sockets);
+                    if open && risky {
+                        outlook.refused.push(startup::exposed(text));
+                    }
+                }
+            }
+        }
+        // A name without an address is reported already.
+        if outlook.failing.is_empty() {
+            outlook.refused.extend(startup::wrong_count(sockets));
+        }
+        outlook.message_log(&config.message_log.dir);
+        if let Some(Place::Unix(path)) = config.hooks.url.as_ref().map(|url| &url.place)
+            && !fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
+        {
+            outlook.warnings.push(format!(
+                "hooks.url: there is no socket {} now: calls fail until the backend listens there",
+                path.display()
+            ));
+        }
+        outlook
+    }
+
+    /// Checks a TCP address. Returns whether other machines can reach it.
+    fn tcp(&mut self, text: &str, sockets: &mut usize) -> bool {
+        if text.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|digit| digit == b'0')) {
+            self.warnings.push(format!(
+                "listen: {text} has port 0, which is another port at each start: clients and proxies need a fixed one"
+            ));
+        }
+        let addresses = match resolve(text) {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                self.failing.push(format!("listen: {text}: the name cannot be resolved: {error}"));
+                return false;
+            }
+        };
+        *sockets += addresses.len();
+        for address in &addresses {
+            let mut free = *address;
+            free.set_port(0);
+            let probe = Socket::new(Domain::for_address(free), Type::STREAM, None);
+            match probe.and_then(|probe| probe.bind(&free.into())) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => self.failing.push(format!(
+                    "listen: {text}: this machine does not have the address {}; *:{} is all that it has",
+                    address.ip(),
+                    address.port()
+                )),
+                Err(error) => self.failing.push(format!("listen: {text}: {error}")),
+            }
+        }
+        addresses.iter().any(|address| !address.ip().to_canonical().is_loopback())
+    }
+
+    /// Checks the place of a Unix socket.
+    fn unix(&mut self, address: &Address, path: &Path) {
+        if path.is_relative() {
+            self.warnings.push(format!(
+                "listen: {address} is relative to the directory in which relay starts: write a path that begins with /"
+            ));
+        }
+        match fs::symlink_metadata(path) {
+            Ok(found) if !found.file_type().is_socket() => {
+                let why = "a file that is not a socket is there: remove it, or choose another path";
+                return self.failing.push(format!("listen: {address}: {why}"));
+            }
+            // A relay that runs, or one that was killed.
+            Ok(_) => return,
+            Err(_) => {}
+        }
+        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            self.failing
+                .push(format!("listen: {address}: the directory {} does not exist: create it", folder.display()));
+        } else if let Err(error) = may_write(folder) {
+            self.failing.push(format!("listen: {address}: {} {}: {error}", NO_WRITING, folder.display()));
+        }
+    }
+
+    /// Checks that the message log can be written. relay creates the directory.
+    fn message_log(&mut self, dir: &str) {
+        if dir.is_empty() {
+            return;
+        }
+        let lost = |why: String| format!("message_log.dir: {why}: lines would be lost");
+        let Some(there) = Path::new(dir).ancestors().find(|path| path.exists() || *path == Path::new("")) else {
+            return;
+        };
+        let there = if there == Path::new("") { Path::new(".") } else { there };
+        if !there.is_dir() {
+            self.warnings.push(lost(format!("{} is not a directory", there.display())));
+        } else if let Err(error) = may_write(there) {
+            self.warnings.push(lost(format!("{NO_WRITING} {}: {error}", there.display())));
+        }
+    }
+}
+
+/// Whether this user may create files in a directory.
+#[allow(unsafe_code)]
+fn may_write(folder: &Path) -> io::Result<()> {
+    let path = CString::new(folder.as_os_str().as_bytes())?;
+    // SAFETY: the path is a string that ends with NUL and outlives the call, which only reads it.
+    let result = unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::W_OK | libc::X_OK, libc::AT_EACCESS) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+const NO_WRITING: &str = "this user cannot create files in";
