@@ -68,7 +68,7 @@ function complete({ kind, text }, port, other, relayPort, directory) {
     }
     default: {
       const modules = ['mpm_event', 'authz_core', 'reqtimeout', 'proxy', 'proxy_http', 'socache_shmcb', 'ssl']
-      fs.writeFileSync(file, `ServerRoot ${directory}\nPidFile ${directory}/apache.pid\nErrorLog /dev/stderr\nServerName localhost\n` +
+      fs.writeFileSync(file, `ServerRoot ${directory}\nPidFile ${directory}/apache.pid\nErrorLog ${directory}/error.log\nServerName localhost\n` +
         `DefaultRuntimeDir ${directory}\nMutex file:${directory}\nListen ${address}\nUser www-data\nGroup www-data\n` +
         modules.map(name => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so\n`).join('') +
         text.replace('*:443', address))
@@ -105,7 +105,12 @@ async function startProxy(block, relayPort, directory) {
   const options = { lookup, localAddress: '127.0.0.5', rejectUnauthorized: false, servername: NAME }
   const client = secure ? https : http
   const agent = new client.Agent(options)
-  const proxy = { port, log, agent, name: NAME, url: `${secure ? 'https' : 'http'}://${NAME}:${port}` }
+  /** What it says: Apache cannot write to a socket, which Node's pipes are. */
+  const said = () => {
+    const file = path.join(directory, 'error.log')
+    return log.join('') + (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '')
+  }
+  const proxy = { port, said, agent, name: NAME, url: `${secure ? 'https' : 'http'}://${NAME}:${port}` }
   proxy.stop = () => new Promise(resolve => {
     if (ended !== undefined) return resolve()
     child.on('exit', resolve)
