@@ -838,7 +838,7 @@ send = "rooms"
       ['http://nowhere.invalid' + query, {}, 'unreachable', /^nowhere\.invalid cannot be reached: the device is offline, the name is unknown/],
       [`http://127.0.0.1:${port}${query}`, {}, 'unreachable', /cannot be reached/],
       [`http://127.0.0.1:${bare.address().port}${query}`, {}, 'http', /answers, but not to pages of .*: it may be a proxy without relay/],
-      [relay.url + query, { path: '/js/' }, /http|unreachable/, /./],
+      [relay.url + query, { path: '/js/' }, 'http', `${here} answers 404: not found; is the path /js/ right?`],
       [`${relay.url}?source=demo&room_ids=r&sign=0123456789abcdef0123456789abcdef`, {}, 'refused', 'sign verify failed!'],
       [relay.url + query.replace('source=demo', 'source=nobody'), {}, 'refused', 'this source can not be configured!'],
       [relay.url + query, { nsp: '/nowhere' }, 'refused', 'Invalid namespace'],

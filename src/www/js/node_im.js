@@ -303,7 +303,8 @@ var NODE_IM = NODE_IM || (function () {
       if (answer.status === 403 && its.code === 4 || /origin/.test(its.msg)) {
         return failed('origin', host + ' does not allow pages of ' + location.origin + ': add it to "origins" in the configuration of relay');
       }
-      if (answer.status) return failed('http', host + ' answers ' + answer.status + ': ' + (its.message || its.msg || 'not by relay; is the path ' + path + ' right?'));
+      if (answer.status) return failed('http', host + ' answers ' + answer.status + ': ' + (its.message || its.msg || 'not by relay') +
+        (answer.status === 404 ? '; is the path ' + path + ' right?' : ''));
       if (answer.code) return failed('closed', host + ' closed the connection before the login was complete: ' + answer.code + ' ' + answer.body);
       if (why === 'timeout') return failed('timeout', host + ' does not answer in time');
       if (why === 'parse error') return failed('http', host + ' answers, but not as relay does');
