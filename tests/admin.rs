@@ -255,6 +255,51 @@ fn the_old_pages() {
     wait_for("all to leave", || (page("/read_connections") == "<p>总连接数：0</p>").then_some(()));
 }
 
+/// Browsers get the old pages in a document with language, title and landmark; everything else gets the old bytes.
+#[test]
+fn browsers_get_old_pages_as_documents() {
+    let dir = support::temp_file("documents");
+    std::fs::create_dir(&dir).unwrap();
+    let relay = Relay::start(&format!("[message_log]\ndir = {dir:?}"));
+    let ask = |target: &str, accept: &str| {
+        let headers = [("Authorization", format!("Bearer {TOKEN}")), ("Accept", accept.to_owned())];
+        relay.request("GET", target, &headers.each_ref().map(|(name, value)| (*name, value.as_str())), b"").body
+    };
+    let browsers = [
+        "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+        "text/html,application/xhtml+xml",
+    ];
+    for (target, title) in [
+        ("/online?source=demo", "在线用户"),
+        ("/online", "在线用户"),
+        ("/today?source=demo", "当天用户"),
+        ("/read_connections", "连接数"),
+        ("/readmsglocation", "消息分布"),
+        ("/sessionlocation", "会话分布"),
+        ("/clientlog", "日志"),
+        ("/readmsg?source=demo", "日志"),
+        ("/refreshpage?room=x", "refreshPage"),
+    ] {
+        let old = relay.admin(target).body;
+        for program in ["*/*", "", "text/html, */*; q=0.01", "text/html", "application/json"] {
+            assert_eq!(ask(target, program), old, "{target} {program}");
+        }
+        for browser in browsers {
+            let page = ask(target, browser);
+            assert!(page.starts_with("<!DOCTYPE html>\n<html lang=\"zh\">\n"), "{page}");
+            assert!(
+                page.contains(&format!("<title>{title} - relay</title>\n<main>\n<h1>{title}</h1>\n{old}\n</main>")),
+                "{page}"
+            );
+        }
+    }
+    // The next request of the connection is judged by its own header; errors and JSON are as they were.
+    assert_eq!(ask("/api/online?source=demo", browsers[0]), relay.admin("/api/online?source=demo").body);
+    assert!(relay.request("GET", "/online", &[("Accept", browsers[0])], b"").body.starts_with("{\"code\":0"));
+    drop(relay);
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
 #[test]
 fn markup_stays_text() {
     let relay = Relay::start("");

@@ -79,7 +79,7 @@ pub fn refresh_page(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
     if let Some(target) = target {
         cx.hub.refresh(&target);
     }
-    page(format!("refreshPage:{}", escape(room.unwrap_or("undefined"))))
+    page("refreshPage", format!("refreshPage:{}", escape(room.unwrap_or("undefined"))))
 }
 
 fn done(sessions: usize) -> Reply {

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 
 use crate::http::Reply;
 
-/// A page with this body, which must be HTML. Scripts, frames and caching are forbidden.
-pub fn page(body: String) -> Reply {
-    Reply::new(200, "text/html; charset=utf-8", body.into_bytes())
+/// A page with this body, which must be HTML: programs get just that, as node-socket-im sent it, and browsers get it in a
+/// document with this title. Scripts, frames and caching are forbidden.
+pub fn page(title: &'static str, body: String) -> Reply {
+    let reply = Reply { title, ..Reply::new(200, "text/html; charset=utf-8", body.into_bytes()) };
+    reply
         .with("Cache-Control", "no-store")
         .with(
             "Content-Security-Policy",

@@ -191,7 +191,7 @@ fn object<N: core::fmt::Display>(out: &mut String, name: &str, names: impl Itera
 
 /// `GET /online?source=`: node-socket-im's page. All sessions are counted, but at most 10,000 or 4 MiB of them are shown.
 pub fn online_page(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
-    let Some(source) = fields.all("source").next() else { return page(ASK_SOURCE.into()) };
+    let Some(source) = fields.all("source").next() else { return page("在线用户", ASK_SOURCE.into()) };
     let tenant = cx.hub.state.known_tenant(source);
     let others = cx.others(source);
     let names = tenant.map(|tenant| names(cx, tenant, others)).unwrap_or_default();
@@ -210,14 +210,14 @@ pub fn online_page(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
         }
         write!(body, "{}<br>", escape(&record)).expect("writing to memory succeeds");
     }
-    page(body)
+    page("在线用户", body)
 }
 
 /// `GET /today?source=`: node-socket-im's page.
 pub fn today_page(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     let source = fields.get("source");
     if source.is_empty() {
-        return page(ASK_SOURCE.into());
+        return page("当天用户", ASK_SOURCE.into());
     }
     let tenant = cx.hub.state.known_tenant(source);
     let (names, sessions, _) = tenant.map(|tenant| logins(cx, source, tenant)).unwrap_or_default();
@@ -226,13 +226,13 @@ pub fn today_page(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
         write!(body, "{}:{count}<br>", escape(name)).expect("writing to memory succeeds");
     }
     write!(body, "<br> 用户总数：{} 会话总数：{sessions}", names.len()).expect("writing to memory succeeds");
-    page(body)
+    page("当天用户", body)
 }
 
 /// `GET /read_connections`: node-socket-im's page.
 pub fn connections_page(cx: &Snapshot<'_>) -> Reply {
     let sessions = everywhere(cx).map_or(cx.hub.state.session_count() as u64, |(sessions, _)| sessions);
-    page(format!("<p>总连接数：{sessions}</p>"))
+    page("连接数", format!("<p>总连接数：{sessions}</p>"))
 }
 
 /// The number of sessions on all relays, in total and by source; `None` if Redis has not answered.
@@ -247,12 +247,12 @@ pub fn everywhere<'a>(cx: &Snapshot<'a>) -> Option<(u64, Vec<(&'a str, u64)>)> {
 /// one since its start.
 pub fn messages_page(cx: &Snapshot<'_>) -> Reply {
     let own = cx.hub.state.stats.notifies + cx.hub.state.stats.posted;
-    page(format!("当前消息分布：<br>{}", by_server(cx, &Topic::Messages, own)))
+    page("消息分布", format!("当前消息分布：<br>{}", by_server(cx, &Topic::Messages, own)))
 }
 
 /// `GET /sessionlocation`: the number of logins at each server.
 pub fn sessions_page(cx: &Snapshot<'_>) -> Reply {
-    page(format!("当前会话分布：<br>{}", by_server(cx, &Topic::Logins, cx.hub.state.stats.logins)))
+    page("会话分布", format!("当前会话分布：<br>{}", by_server(cx, &Topic::Logins, cx.hub.state.stats.logins)))
 }
 
 fn by_server(cx: &Snapshot<'_>, topic: &Topic, own: u64) -> String {

@@ -53,5 +53,5 @@ pub fn html_page(text: &str, before: &str) -> Reply {
     for line in text.lines() {
         write!(body, "\r\n<br>{}", escape(line)).expect("writing to memory succeeds");
     }
-    page(body)
+    page("日志", body)
 }

@@ -44,6 +44,8 @@ pub struct Exchange {
     connection: Connection,
     /// Whether the current request is HEAD.
     head_only: bool,
+    /// Whether the current request is of a browser that shows a page.
+    navigation: bool,
     parked: Option<Parked>,
     /// Counts `input` and the decoded chunks.
     charge: Charge,
@@ -113,6 +115,7 @@ impl Exchange {
             body_deadline: Time::NEVER,
             connection: Connection::Ends,
             head_only: false,
+            navigation: false,
             parked: None,
             charge: Charge::default(),
         }
@@ -151,6 +154,7 @@ impl Exchange {
             };
             self.connection = connection(&head);
             self.head_only = head.method == "HEAD";
+            self.navigation = head.navigation;
             return Ok(Some(Request { head, body: self.framer.body(&self.input[begin..], body) }));
         }
         if received.is_empty() {
@@ -168,12 +172,16 @@ impl Exchange {
         self.deadline = now.time.after(limits.keep_alive());
         self.connection = connection(&head);
         self.head_only = head.method == "HEAD";
+        self.navigation = head.navigation;
         Ok(Some(Request { head, body: self.framer.body(received, body) }))
     }
 
     /// Queues the reply to the current request, the one that was polled last.
     pub fn reply(&mut self, reply: &Reply, now: Now) {
-        reply.write(&mut self.output, self.connection, self.head_only, now.unix);
+        match self.navigation && !reply.title.is_empty() {
+            true => reply.document().write(&mut self.output, self.connection, self.head_only, now.unix),
+            false => reply.write(&mut self.output, self.connection, self.head_only, now.unix),
+        }
         if self.connection == Connection::Ends {
             self.close(now);
         }

@@ -17,12 +17,14 @@ pub struct Reply {
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// The body.
     pub body: Cow<'static, [u8]>,
+    /// If the body is a piece of HTML, the title of the document that browsers get ([`Reply::document`]); else empty.
+    pub title: &'static str,
 }
 
 impl Reply {
     /// A reply with a body of the media type `content_type`.
     pub fn new(status: u16, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Reply {
-        Reply { status, content_type, headers: Vec::new(), body: body.into() }
+        Reply { status, content_type, headers: Vec::new(), body: body.into(), title: "" }
     }
 
     /// A JSON document.
@@ -52,6 +54,19 @@ impl Reply {
             None => self.headers.push(("Vary", name.into())),
         }
         self
+    }
+
+    /// A reply whose piece of HTML is a whole document, with the language, title and landmark that screen readers need.
+    /// It allows both colour schemes, without a style, which the pages' Content-Security-Policy forbids.
+    pub fn document(&self) -> Reply {
+        let title = self.title;
+        let head = format!(
+            "<!DOCTYPE html>\n<html lang=\"zh\">\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title} - relay</title>\n<main>\n<h1>{title}</h1>\n"
+        );
+        let body = [head.as_bytes(), &self.body, b"\n</main>\n"].concat();
+        Reply { headers: self.headers.clone(), ..Reply::new(self.status, self.content_type, body) }
     }
 
     /// Appends the encoded reply to `out`. `unix` is the time of `Date` in seconds. With `head_only`, the answer to HEAD,

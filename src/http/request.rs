@@ -39,6 +39,8 @@ pub struct Head<'a> {
     pub keep_alive: bool,
     /// Whether the request has `Connection: upgrade` and `Upgrade: websocket` (RFC 6455 section 4.2.1).
     pub upgrade: bool,
+    /// Whether a browser asks for a page to show (its `Accept` begins like that), not a program.
+    pub navigation: bool,
     /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
     pub expect_continue: bool,
     /// How the end of the body is found.
@@ -138,6 +140,7 @@ impl<'a> Head<'a> {
                     }
                 }
                 6 if is("origin") => once(&mut self.origin, "Origin")?,
+                6 if is("accept") => self.navigation = header.value.starts_with(b"text/html,application/xhtml+xml"),
                 6 if is("expect") => {
                     if !text().eq_ignore_ascii_case("100-continue") {
                         return Err(Error::ExpectationFailed);
