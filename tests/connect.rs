@@ -195,7 +195,10 @@ fn a_request_without_upgrade_says_why_it_would_be_refused() {
     );
     let ask = |query: &str, origin: &str| {
         let headers = [("Origin", origin)];
-        let answer = relay.request("GET", &format!("/ws{query}"), &headers[..usize::from(!origin.is_empty())], b"");
+        let headers = &headers[..usize::from(!origin.is_empty())];
+        let answer = relay.request("GET", &format!("/ws{query}"), headers, b"");
+        let posted = relay.request("POST", &format!("/ws{query}"), headers, b"");
+        assert_eq!((posted.status, &posted.body), (answer.status, &answer.body), "{query}");
         let reader = if answer.status == 403 { "*" } else { origin };
         assert_eq!(answer.header("access-control-allow-origin"), reader, "{query} {answer:?}");
         assert_eq!(answer.header("access-control-allow-credentials"), "", "{query} {answer:?}");
@@ -232,6 +235,6 @@ fn a_request_without_upgrade_says_why_it_would_be_refused() {
             _ => assert_eq!((answer.status, answer.json()["msg"].as_str()), (*status, Some(*text)), "{query}"),
         }
     }
-    assert_eq!(relay.counter("logins_refused"), 9, "four here, and five in the handshakes");
+    assert_eq!(relay.counter("logins_refused"), 13, "four GETs, four POSTs, and five handshakes");
     assert_eq!(relay.counter("logins"), 3, "only handshakes open sessions");
 }

@@ -153,9 +153,12 @@ fn pages_can_read_why_their_connection_was_refused() {
 fn other_answers_that_pages_can_read() {
     let relay = Relay::start("");
     let page = [("Origin", PAGE)];
-    for (method, target, status) in
-        [("GET", "/nowhere", 404), ("GET", "/ws?source=demo", 401), ("POST", "/api/notify", 415), ("PUT", "/api/emit", 405)]
-    {
+    for (method, target, status) in [
+        ("GET", "/nowhere", 404),
+        ("GET", "/ws?source=demo", 401),
+        ("POST", "/api/notify", 415),
+        ("PUT", "/api/emit", 405),
+    ] {
         let answer = relay.request(method, target, &page, b"x");
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (status, "*"), "{method} {target}");
     }

@@ -22,7 +22,9 @@ use crate::{
 pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     let response = match handshake::accept(head, &cx.hub.config().websocket.protocols) {
         Ok(response) => response,
-        Err(handshake::Error::NoUpgrade) if matches!(head.method, "GET" | "HEAD") => return check(head, cx).into(),
+        Err(handshake::Error::NoUpgrade) if matches!(head.method, "GET" | "HEAD" | "POST") => {
+            return check(head, cx).into();
+        }
         Err(error) => return Reply::from(error).into(),
     };
     if cx.stopping {
@@ -63,7 +65,7 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     }
 }
 
-/// Answers the GET of a page whose WebSocket did not open, because browsers hide the answer to a handshake: says why the
+/// Answers the GET or POST of a page whose WebSocket did not open, because browsers hide the answer to a handshake: says why the
 /// same request with an upgrade would be refused, or with 426 that it would not. Opens no session and calls no backend.
 ///
 /// A page of an origin that is not listed may read that, but nothing about the login.
