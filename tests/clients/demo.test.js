@@ -2,10 +2,12 @@
 // Every demo page in a real browser: does what it says, on a fresh profile, with the relay restarted in the middle, without
 // an error in its console or a request elsewhere.
 const assert = require('node:assert/strict')
-const { execFileSync } = require('node:child_process')
+const { execFileSync, spawn } = require('node:child_process')
+const { once } = require('node:events')
+const fs = require('node:fs')
 const { test, before, after } = require('node:test')
 const { chromium } = require('playwright-core')
-const { start, until } = require('./relay')
+const { configuration, start, until } = require('./relay')
 
 const EVIL = '<img src=x onerror="document.title=\'evil\'"><b>bold</b>'
 const REMOTE_KEY = '5iwdf$%sdfss!#$2334ds(%B)'
@@ -76,6 +78,89 @@ test('the index pages explain the others, and what they say works', async () => 
   assert.match(execFileSync('bash', ['-c', command.replace('curl ', 'curl -s ')]).toString(), /"code":1/)
   await seen(chat, 'hello from curl')
   await close(page, chat)
+})
+
+test('the index page says how to open it on a phone, and the command that it shows works', async () => {
+  const page = await open('demo/')
+  assert.ok(await page.locator('#near').isVisible() && !await page.locator('#far').isVisible())
+  const command = await page.locator('#listen').textContent()
+  assert.equal(command, `relay --listen 0.0.0.0:${relay.port} --allow-demo-keys`)
+  assert.equal(await page.locator('#address').textContent(), `http://ADDRESS:${relay.port}/demo/`)
+  await close(page)
+  // Without the flag relay refuses, as the page says.
+  for (const flags of [[], ['--allow-demo-keys']]) {
+    const env = { ...process.env }
+    delete env.RELAY_CONFIG
+    const child = spawn(relay.child.spawnfile, ['--listen', '0.0.0.0:0', ...flags], { stdio: ['ignore', 'ignore', 'pipe'], env })
+    let said = ''
+    child.stderr.on('data', text => { said += text })
+    const ended = once(child, 'exit')
+    if (!flags.length) {
+      assert.notEqual((await ended)[0], 0)
+      assert.match(said, /--allow-demo-keys/)
+      continue
+    }
+    try {
+      const [, port] = await until('it to listen', () => /listening on 0\.0\.0\.0:(\d+)/.exec(said))
+      // By another name than localhost, the page shows that.
+      const phone = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox', '--host-resolver-rules=MAP relay.example 127.0.0.1'] })
+      try {
+        const page = await phone.newPage({ locale: 'en-US' })
+        await page.goto(`http://relay.example:${port}/demo/`)
+        assert.ok(await page.locator('#far').isVisible() && !await page.locator('#near').isVisible())
+        assert.equal(await page.locator('.here:visible').textContent(), `http://relay.example:${port}/demo/`)
+        await page.goto(`http://relay.example:${port}/demo/chat.html?name=li`)
+        await page.locator('.state.on').waitFor()
+      } finally {
+        await phone.close()
+      }
+    } finally {
+      child.kill()
+      await ended
+    }
+  }
+})
+
+test('at a relay that cannot serve the demo, every page says so at once', async () => {
+  const setting = text => {
+    const args = configuration('')
+    fs.writeFileSync(args[1], text)
+    return args
+  }
+  const cases = [
+    ['[sources.shop]\nsign_key = "a long key of nobody else"\n', /^This relay has no source “(demo|remote_debug)”, so this demo cannot connect\./, /^该 relay 没有名为“(demo|remote_debug)”的源/],
+    ['[sources.demo]\nsign_key = "a long key of nobody else"\n[sources.remote_debug]\nsign_key = "a long key of somebody"\n', /^This relay has a source “(demo|remote_debug)” with a key/, /使用自己的密钥/]
+  ]
+  for (const [text, english, chinese] of cases) {
+    const other = await start(0, setting(text))
+    try {
+      for (const path of PAGES.slice(1)) for (const [locale, wanted] of [['en-US', english], ['zh-CN', chinese]]) {
+        const context = await browser.newContext({ locale })
+        const page = await context.newPage()
+        page.setDefaultTimeout(10000)
+        await page.goto(`${other.url}/${path}`)
+        await page.locator('.banner').waitFor()
+        assert.match(await page.locator('.banner').innerText(), wanted, path)
+        assert.equal(await page.locator('.banner').getAttribute('role'), 'alert')
+        await context.close()
+      }
+    } finally {
+      await other.stop()
+    }
+  }
+  // An origin that is not listed: the pages of the relay itself are of one, behind a proxy with another name.
+  const strict = await start(0, configuration('[sources.remote_debug]\nsign_key = "' + REMOTE_KEY + '"\n', 'origins = ["https://shop.example.org"]'))
+  try {
+    for (const path of ['demo/', 'demo/two.html', 'demo/chat.html', 'demo/message.html', 'demo/remote_debug_show.html']) {
+      const page = await browser.newPage({ locale: 'en-US' })
+      await page.goto(`${strict.url}/${path}`)
+      await page.locator('.banner').waitFor()
+      assert.match(await page.locator('.banner').textContent(), /does not allow pages of http:\/\/127\.0\.0\.1:\d+: add it to .origins. in/, path)
+      await page.close()
+    }
+  } finally {
+    await strict.stop()
+  }
 })
 
 test('every page fits a phone, speaks Chinese too, and remembers it', async () => {

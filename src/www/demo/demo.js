@@ -91,17 +91,57 @@ var Demo = (function () {
     return banner;
   }
 
+  var BROKEN = {
+    'this source can not be configured!': [
+      'This relay has no source “%”, so this demo cannot connect. It works with the demo configuration: start relay without a configuration file.',
+      '该 relay 没有名为“%”的源，因此本演示无法连接。请不带配置文件启动 relay，使用内置的演示配置。'],
+    'sign verify failed!': [
+      'This relay has a source “%” with a key or a signature scheme of its own, so this demo, which knows only the public demo key, cannot connect.',
+      '该 relay 的源“%”使用自己的密钥或签名方式，而本演示只有公开的演示密钥，因此无法连接。'],
+    'this origin is not allowed': [
+      'This relay does not allow pages of ' + location.origin + ': add it to “origins” in its configuration.',
+      '该 relay 不允许来自 ' + location.origin + ' 的页面：请把它加入配置中的 origins。']
+  };
+  /** Says why relay refuses the demo's login to a source. */
+  function refused(source, why) {
+    var known = BROKEN.hasOwnProperty(why) && BROKEN[why];
+    if (known) warn(known[0].replace('%', source), known[1].replace('%', source)); else warn('The relay says:', 'relay 说：', String(why));
+    if (chip.firstChild) state('off', 'refused', '被拒绝');
+  }
+  function plain(source, rooms) {
+    return '//' + location.host + location.pathname.replace(/demo\/[^\/]*$/, '') + 'ws?source=' + enc(source) + '&room_ids=' + enc(rooms) +
+      '&sign=' + md5(source + rooms + KEYS[source]);
+  }
+  /** Asks why a WebSocket did not open, because browsers hide that from a page, and shows it. If relay would not refuse it,
+      calls done(whether relay answers) instead. */
+  function why(source, rooms, done) {
+    // To the page's own host a browser sends the origin only with a POST.
+    fetch(location.protocol + plain(source, rooms), { method: 'POST' }).then(function (answer) { return answer.json(); }).then(function (answer) {
+      if (/WebSocket endpoint|not found/.test(answer.msg)) done(true); else refused(source, answer.msg);
+    }).then(null, function () { done(false); });
+  }
+  /** Says at once if the demo cannot log in here; else calls done(), if given. */
+  function check(source, rooms, done) {
+    var socket = new WebSocket(location.protocol.replace('http', 'ws') + plain(source, rooms));
+    socket.onopen = function () {
+      socket.onclose = null;
+      socket.close();
+      if (done) done();
+    };
+    socket.onclose = function () { why(source, rooms, function () {}); };
+  }
+
   /** Connects with XIN_NODE. `login` has source, rooms, userid, username, more (query), url, sign, and callbacks. */
   function connect(login) {
-    var source = login.source || 'demo', rooms = clean(login.rooms), id = Math.random().toString(36).slice(2, 8), url, more = '', k;
+    var source = login.source || 'demo', rooms = clean(login.rooms), been = false, id = Math.random().toString(36).slice(2, 8), url, more = '', k;
     for (k in login.more) more += '&' + k + '=' + enc(login.more[k]);
     url = (login.url || location.origin) + '?source=' + enc(source) + '&room_ids=' + enc(rooms) + '&sign=' +
       (login.sign || md5(source + rooms + KEYS[source])) + '&userid=' + enc(login.userid || id) + '&username=' + enc(login.username || id) + more;
     state('', 'connecting…', '连接中…');
     XIN_NODE.init(url, {
-      max_attemptNumber: 1000,
       receive_message_callback: function (message) { login.message(message); },
       connected_callback: function (socket) {
+        been = true;
         warn();
         state('on', 'connected', '已连接');
         if (login.connected) login.connected(socket);
@@ -111,11 +151,12 @@ var Demo = (function () {
         else state('', 'reconnecting…', '重连中…');
       },
       sys_error_callback: function (why) {
-        warn('The relay says:', 'relay 说：', String(why));
+        if (XIN_NODE.connected()) warn('The relay says:', 'relay 说：', String(why)); else refused(source, why);
         if (login.error) login.error(why);
-        setTimeout(function () { if (!XIN_NODE.connected()) state('off', 'refused or unreachable', '被拒绝或无法访问'); }, 0);
       },
-      reconnect_attempt_failed_callback: function () { ended('The relay does not answer.', 'relay 没有应答。'); }
+      connect_error_callback: function (error) {
+        if (error.reason !== 'refused' && !been) warn('Cannot connect, still trying.', '无法连接，仍在重试。', error.message);
+      }
     });
     function ended(en, zh) {
       state('off', 'not connected', '未连接');
@@ -164,6 +205,6 @@ var Demo = (function () {
 
   header(); // the script is the first element of the body
   document.addEventListener('DOMContentLoaded', function () { setLang(lang()); });
-  return { el: el, both: both, clean: clean, enc: enc, param: param, lang: lang, state: state, warn: warn, connect: connect, sign: sign, text: text,
+  return { el: el, both: both, clean: clean, enc: enc, param: param, lang: lang, state: state, warn: warn, why: why, check: check, connect: connect, sign: sign, text: text,
     clock: clock, near: near, append: append, hue: hue, id: byId, composing: composing, copy: copy };
 }());

@@ -1,0 +1,205 @@
+'use strict'
+// Every page that relay serves, checked by axe-core in a real browser: in every state, light and dark, wide and on a phone,
+// in both languages; and by keyboard alone.
+const assert = require('node:assert/strict')
+const { after, before, describe, test } = require('node:test')
+const axe = require('axe-core')
+const { chromium } = require('playwright-core')
+const { configuration, start, until } = require('./relay')
+
+const TOKEN = 'a token for these tests'
+const PUBLIC = '[sources.remote_debug]\nsign_key = "5iwdf$%sdfss!#$2334ds(%B)"\n'
+const VIEWS = [{ width: 1280, height: 900 }, { width: 360, height: 740 }]
+// Another name for this machine, as a phone in the network has one.
+const PHONE = 'relay.example'
+
+let browser, relay, bare
+before(async () => {
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+    args: ['--no-sandbox', `--host-resolver-rules=MAP ${PHONE} 127.0.0.1`] })
+  const fs = require('node:fs'), os = require('node:os'), path = require('node:path')
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'relay-test-'))
+  relay = await start(0, configuration(`${PUBLIC}[admin]\ntoken = "${TOKEN}"\n[message_log]\ndir = "${dir}"\n`))
+  bare = await start(0, bareConfiguration())
+})
+after(async () => {
+  await browser.close()
+  await Promise.all([relay, bare].map(one => one.stop()))
+})
+
+/** A configuration without the sources of the demo. */
+function bareConfiguration() {
+  const fs = require('node:fs'), args = configuration('')
+  fs.writeFileSync(args[1], '[sources.shop]\nsign_key = "a long key of nobody else"\n')
+  return args
+}
+
+async function open(url, options = {}) {
+  const context = await browser.newContext({ locale: 'en-US', viewport: VIEWS[0], bypassCSP: true, ...options })
+  const page = await context.newPage()
+  page.setDefaultTimeout(20000)
+  const { status } = await (await page.goto(url)).request().response().then(response => ({ status: response.status() }))
+  assert.equal(status, 200, url)
+  return page
+}
+const on = page => page.locator('.state.on').first().waitFor()
+
+/** What axe finds on a page, light and dark, wide and on a phone, each with the elements it is about. */
+async function findings(page, where, impacts) {
+  const found = []
+  await page.evaluate(axe.source)
+  // What is scrolled out of sight is checked too.
+  await page.addStyleTag({ content: '#chat, #box, .pane, .list { height: auto !important; overflow: visible !important; max-height: none !important }' })
+  for (const colorScheme of ['light', 'dark']) for (const view of VIEWS) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+    await page.setViewportSize(view)
+    const { violations } = await page.evaluate(() => window.axe.run())
+    for (const { id, impact, nodes } of violations) {
+      if (impacts && !impacts.includes(impact)) continue
+      const what = nodes.slice(0, 3).map(({ html, any, all }) => `${html.slice(0, 120)} ${((any[0] || all[0] || {}).message || '').slice(0, 160)}`)
+      found.push(`${where}, ${colorScheme}, ${view.width} px: ${impact} ${id} (${nodes.length})\n    ${what.join('\n    ')}`)
+    }
+  }
+  return found
+}
+async function clean(page, where, impacts) {
+  const found = await findings(page, where, impacts)
+  assert.equal(found.length, 0, '\n' + found.join('\n'))
+}
+
+/** How each demo page gets into a state with something to see. */
+const STATES = {
+  'demo/': async () => {},
+  'demo/two.html': async page => {
+    await until('both', async () => (await page.locator('.state.on').count()) === 2)
+    await page.locator('.pane').nth(0).locator('.send input').fill('hello')
+    await page.locator('.pane').nth(0).locator('.send button').click()
+    await relay.notify('chat_room', 'from the backend')
+    await until('three messages', async () => (await page.locator('.back').count()) === 2)
+    await page.locator('.ok').waitFor()
+  },
+  'demo/chat.html': async () => {},
+  'demo/chat.html?name=li': async page => {
+    await on(page)
+    // A person of every hue, since names are coloured by a hash of them.
+    for (let i = 0; i < 24; i++) await relay.notify('chat_room', JSON.stringify({ n: i }))
+    await page.evaluate(() => {
+      const list = document.getElementById('list')
+      for (let hue = 0; hue < 360; hue += 15) for (const cls of ['they', 'me']) {
+        const m = Demo.el(list, 'div', 'm ' + cls)
+        m.style.setProperty('--h', hue)
+        if (cls === 'they') Demo.el(m, 'b', '', 'somebody')
+        Demo.el(m, 'div', 'bub text', 'in hue ' + hue)
+        Demo.el(m, 'small', 'dim', '12:34 ✓')
+      }
+    })
+    await page.locator('#text').fill('hello')
+    await page.locator('#text').press('Enter')
+    await until('the tick', async () => /✓/.test(await page.locator('.me small').last().textContent()))
+  },
+  'demo/message.html': async page => {
+    await on(page)
+    await page.locator('#post').click()
+    await until('the answer', async () => /successed/.test(await page.locator('#answer').textContent()))
+    await until('a message', () => page.locator('#rooms li').count())
+  },
+  'demo/monitor.html': async page => {
+    await on(page)
+    await until('this window', () => page.locator('.own').count())
+    await relay.notify('monitor_room', 'something else')
+    await page.locator('#other').waitFor()
+  },
+  'demo/remote_debug.html': async () => {},
+  'demo/remote_debug_show.html': async page => {
+    await on(page)
+    const debugged = await open(relay.url + '/demo/remote_debug.html')
+    for (const id of ['text', 'levels5', 'error', 'kinds', 'nested', 'array', 'odd', 'uncaught', 'image', 'same', 'many']) await debugged.locator('#' + id).click()
+    await relay.notify('console-log', 'not a line', 'remote_debug', '5iwdf$%sdfss!#$2334ds(%B)')
+    await until('lines', async () => (await page.locator('.l').count()) > 20 && page.locator('.l.other').count())
+    await page.locator('summary').first().click()
+    await page.locator('#levels button').first().click()
+    await page.locator('#pause').click()
+    await debugged.context().close()
+  }
+}
+
+describe('axe finds nothing', () => {
+  const pages = {}
+  for (const [path, reach] of Object.entries(STATES)) {
+    test('/' + path, async () => {
+      const page = pages[path] = await open(`${relay.url}/${path}`)
+      await reach(page)
+      await clean(page, path)
+      await page.evaluate(() => [...document.querySelectorAll('button')].find(button => button.textContent.includes('中文')).click())
+      await clean(page, path + ' in Chinese')
+    })
+  }
+
+  test('without the demo sources', async () => {
+    for (const path of Object.keys(STATES)) {
+      const page = await open(`${bare.url}/${path}`)
+      await page.locator('.banner').waitFor()
+      await clean(page, path)
+      await page.context().close()
+    }
+  })
+
+  test('by another name than localhost', async () => {
+    const page = await open(`http://${PHONE}:${relay.port}/demo/`)
+    await clean(page, 'demo/')
+    await page.context().close()
+  })
+
+  test('/ and the old pages', async () => {
+    // The front page: nothing serious.
+    const page = await open(relay.url + '/')
+    await clean(page, '/', ['serious', 'critical'])
+    await page.context().close()
+    for (const path of ['/online?source=demo', '/online', '/today?source=demo', '/read_connections', '/readmsglocation', '/sessionlocation', '/readmsg?source=demo',
+      '/readmsg', '/clientlog', '/readsysmsg', '/errorlog', '/refreshpage?room=nobody']) {
+      const page = await open(relay.url + path + (path.includes('?') ? '&' : '?') + 'token=' + encodeURIComponent(TOKEN))
+      assert.ok((await page.locator('main').textContent()).trim(), path)
+      await clean(page, path)
+      await page.context().close()
+    }
+  })
+
+  test('while relay is away', async () => {
+    const { port } = relay
+    await relay.stop()
+    for (const [path, page] of Object.entries(pages)) {
+      await until('the page to notice', async () => !await page.locator('.state.on').count())
+      await clean(page, path)
+    }
+    relay = await start(port, ['--config', relay.child.spawnargs.at(-1)])
+    await Promise.all(Object.values(pages).map(page => page.context().close()))
+  })
+})
+
+test('every control can be reached and seen by keyboard', async () => {
+  for (const path of Object.keys(STATES)) for (const viewport of VIEWS) {
+    const page = await open(`${relay.url}/${path}`, { viewport })
+    if (path !== 'demo/' && path !== 'demo/chat.html' && path !== 'demo/remote_debug.html') await on(page)
+    const all = await page.evaluate(() => {
+      const found = [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
+      const shown = found.filter(e => e.checkVisibility({ visibilityProperty: true }) && !e.disabled)
+      shown.forEach((e, i) => e.setAttribute('data-order', i))
+      document.activeElement.blur()
+      return shown.length
+    })
+    const seen = new Set()
+    for (let i = 0; i < all + 40 && seen.size < all; i++) {
+      await page.keyboard.press('Tab')
+      const focus = await page.evaluate(() => {
+        const e = document.activeElement, style = getComputedStyle(e)
+        return { order: e.getAttribute('data-order'), outline: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0, html: e.outerHTML.slice(0, 100) }
+      })
+      if (focus.order === null) continue
+      assert.ok(focus.outline, `${path}: the focus on ${focus.html} is visible`)
+      seen.add(focus.order)
+    }
+    const missed = await page.evaluate(seen => [...document.querySelectorAll('[data-order]')].filter(e => !seen.includes(e.getAttribute('data-order'))).map(e => e.outerHTML.slice(0, 100)), [...seen])
+    assert.deepEqual(missed, [], path)
+    await page.context().close()
+  }
+})
