@@ -134,6 +134,9 @@ pub enum Phase {
     Pinged,
     /// Our close frame is queued or sent. The peer must answer it before the deadline.
     Closing,
+    /// Our side of the connection is closed. Input is discarded until the peer closes its side, because closing the
+    /// connection while input is unread resets it, and the reset can overtake our close frame.
+    Lingering,
     /// The peer broke the protocol. When the outbox is empty, with our close frame as the last one, our side of the connection
     /// is closed. Input is discarded.
     Broken,
@@ -142,9 +145,6 @@ pub enum Phase {
     Closed,
     /// The peer has closed its side: the connection ends when the outbox is empty.
     Left,
-    /// Our side of the connection is closed. Input is discarded until the peer closes its side, because closing the
-    /// connection while input is unread resets it, and the reset can overtake our close frame.
-    Lingering,
 }
 
 impl Conn {
@@ -224,24 +224,11 @@ impl Conn {
         }
     }
 
-    /// Whether its WebSocket ends once the outbox is empty.
+    /// Whether its WebSocket ends once the outbox is empty. Asked after each write: these are the last phases, so that it costs
+    /// one comparison.
     #[inline]
     pub fn ends_when_flushed(&self) -> bool {
         matches!(self.state, State::WebSocket(WebSocket { phase: Phase::Broken | Phase::Closed | Phase::Left, .. }))
-    }
-
-    /// Ends a WebSocket whose outbox is empty: closes our side, so that the peer sees the end at once, and waits until
-    /// `deadline` for the peer to close its side. Returns whether there is nothing to wait for.
-    #[cold]
-    pub fn end_websocket(&mut self, deadline: Time) -> bool {
-        let State::WebSocket(websocket) = &mut self.state else { return false };
-        if websocket.phase == Phase::Left {
-            return true;
-        }
-        self.socket.shutdown();
-        websocket.phase = Phase::Lingering;
-        websocket.deadline = deadline;
-        false
     }
 }
 

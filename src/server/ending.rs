@@ -16,6 +16,21 @@ use crate::{
 };
 
 impl Server {
+    /// Ends a WebSocket whose last frame was written: closes our side, so that the peer sees the end at once, and waits for the
+    /// peer to close its side. Returns whether there is nothing to wait for.
+    pub(super) fn end_websocket(&mut self, key: ConnKey) -> bool {
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) else { return true };
+        let State::WebSocket(websocket) = &mut conn.state else { return true };
+        if websocket.phase == Phase::Left {
+            return true;
+        }
+        conn.socket.shutdown();
+        websocket.phase = Phase::Lingering;
+        websocket.deadline = self.now.time.after(CLOSE_TIMEOUT);
+        self.timers.arm(key, conn);
+        false
+    }
+
     /// Discards input of a WebSocket that has ended. Above [`MAX_DISCARDED`] the connection is reset.
     pub(super) fn discard(&mut self, key: ConnKey, length: usize) {
         let discarded = match self.conns.get_mut(key).map(|conn| &mut conn.state) {

@@ -81,7 +81,7 @@ pub struct Server {
     pub(super) scheduled_reads: Vec<ConnKey>,
     /// HTTP connections and probes with something to write.
     pub(super) replied: Vec<ConnKey>,
-    /// Connections to close and free at the end of the turn.
+    /// Connections to close and free at the end of the turn, and WebSockets whose last frame was written.
     pub(super) dropped: Vec<ConnKey>,
     /// The shared buffer of all reads.
     pub(super) buffer: Box<[u8]>,

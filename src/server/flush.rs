@@ -104,8 +104,7 @@ impl Server {
         self.hub.state.poll_dirty(self.writes_left.div_ceil(cost), &mut flushing);
         self.writes_left = self.writes_left.saturating_sub(flushing.len() * cost);
         for client in &flushing {
-            let (conns, dropped, timers) = (&mut self.conns, &mut self.dropped, &mut self.timers);
-            let now = self.now.time;
+            let (conns, dropped) = (&mut self.conns, &mut self.dropped);
             let carrier = self.hub.state.flush(*client, |key, outbox, turn, scratch| {
                 let Some(conn) = conns.get_mut(key).filter(|conn| !conn.dropped) else {
                     // The connection is gone. The outbox refers to frames of this turn, so it must not survive it.
@@ -117,16 +116,13 @@ impl Server {
                         conn.blocked = true;
                         false
                     }
-                    Ok(Flushed::All) if conn.ends_when_flushed() => {
-                        let over = conn.end_websocket(now.after(CLOSE_TIMEOUT));
-                        timers.arm(key, conn);
-                        over
+                    Ok(Flushed::All) => conn.ends_when_flushed(),
+                    Err(_) => {
+                        conn.dropped = true;
+                        true
                     }
-                    Ok(Flushed::All) => false,
-                    Err(_) => true,
                 };
                 if over {
-                    conn.dropped = true;
                     dropped.push(key);
                 }
             });
@@ -203,9 +199,13 @@ impl Server {
         }
     }
 
-    /// Frees the dropped connections, and ends the clients that depend on them.
+    /// Frees the dropped connections, and ends the clients that depend on them. WebSockets whose last frame was written are
+    /// ended first.
     fn free(&mut self) {
         while let Some(key) = self.dropped.pop() {
+            if !self.end_websocket(key) {
+                continue;
+            }
             let Some(mut conn) = self.conns.remove(key) else { continue };
             if let Some(origin) = conn.take_origin() {
                 self.hub.state.origins.leave(origin);
