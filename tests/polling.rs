@@ -313,7 +313,8 @@ fn a_page_of_an_origin_that_is_not_listed() {
     let target = "/socket.io/?EIO=4&transport=polling";
     let other = [("Origin", "https://other.example")];
     let answer = relay.request("GET", target, &other, b"");
-    assert_eq!((answer.status, answer.body.as_str()), (403, r#"{"code":4,"message":"Forbidden"}"#));
+    assert_eq!(answer.status, 403);
+    assert!(answer.body.starts_with(r#"{"code":4,"message":"Forbidden","reason":"origins in relay's "#), "{answer:?}");
     // The page's developer can read why.
     assert_eq!(answer.header("access-control-allow-origin"), "https://other.example");
     assert_eq!(answer.header("vary"), "Origin");

@@ -410,6 +410,27 @@ fn quoted_texts_are_in_the_code() {
     assert!(seen > 120, "{seen}");
 }
 
+/// Every reason for the refusal of a signature is in the reference.
+#[test]
+fn reasons() {
+    use relay::sign::{Scheme as Kind, SignError::*};
+    let page = read("docs/protocol.md");
+    let table = rows(section(&page, "### 9.4 Why a signature is refused"));
+    let errors = [
+        Scheme,
+        NotAccepted(Kind::Md5),
+        TsMissing,
+        TsFormat,
+        TsUnit,
+        TsOff { seconds: -900, window: 300 },
+        Digits(Kind::Md5),
+        Mismatch,
+    ];
+    let texts = errors.iter().map(ToString::to_string).chain(relay::state::Refusal::Replayed.reason());
+    let texts: Vec<_> = texts.collect();
+    assert_eq!(table.iter().map(|row| codes(row[0])[0]).collect::<Vec<_>>(), texts);
+}
+
 /// The code and the reason in each row of a table of close codes. A reason is in backticks, or `empty`.
 fn closes<'p>(rows: &[Vec<&'p str>]) -> BTreeSet<(&'p str, &'p str)> {
     assert!(rows.iter().all(|row| row.iter().all(|cell| !cell.is_empty())), "{rows:?}");

@@ -3,15 +3,39 @@
 
 use core::net::IpAddr;
 
+use log::debug;
+
+use super::context::Context;
 use crate::{
-    config::{Config, Network},
+    config::{Config, Network, Origins},
     http::Head,
 };
 
 /// Whether pages of this origin may send requests. An empty origin is allowed: only browsers send `Origin`.
 pub fn origin_allowed(origin: &str, config: &Config) -> bool {
-    let listed = |known: &String| known == "*" || known.eq_ignore_ascii_case(origin);
-    origin.is_empty() || config.origins.iter().any(listed)
+    origin.is_empty() || config.origins.allow(origin)
+}
+
+/// Whether the page that sent a request is refused. That is counted and logged, with what to add to the configuration.
+pub fn refuses_origin(head: &Head<'_>, cx: &mut Context<'_>) -> bool {
+    let config = cx.hub.config().clone();
+    if origin_allowed(head.origin, &config) {
+        return false;
+    }
+    let (ip, path) = (client_ip(cx.peer, head, &config.trusted_proxies), head.path());
+    debug!("{} {path:?} refused to origin {:?}: it is not in origins", head.method, head.origin);
+    let state = &mut cx.hub.state;
+    state.stats.origins_refused += 1;
+    state.refusals.add_origin(head.origin, &path, ip, cx.now.time);
+    true
+}
+
+/// The reason for the developer of a page that is refused.
+pub fn origin_reason(origin: &str) -> String {
+    match Origins::element(origin) {
+        Some(element) => format!("origins in relay's configuration must list {element:?}, then reload relay"),
+        None => "the Origin header is not an origin that pages have".into(),
+    }
 }
 
 /// The client's address: the last entry of `X-Forwarded-For` that is not itself a trusted proxy, or `peer` if the peer is

@@ -1,4 +1,4 @@
-//! The files that are built into the binary: client scripts, demo pages and the front page (docs/protocol.md, Scripts and
+//! The files that are built into the binary: client scripts and demo pages (docs/protocol.md, Scripts and
 //! demo pages).
 
 use std::borrow::Cow;
@@ -75,7 +75,6 @@ macro_rules! assets {
 }
 
 assets! {
-    "/" HTML "index.html"
     "/demo" HTML "demo/index.html"
     "/demo/chat.html" HTML "demo/chat.html"
     "/demo/two.html" HTML "demo/two.html"

@@ -5,15 +5,19 @@ use core::net::IpAddr;
 use log::debug;
 
 use super::{
-    access::{client_ip, origin_allowed},
+    access::{client_ip, origin_reason, refuses_origin},
     context::Context,
+    gate,
     outcome::Outcome,
+    refused::refused,
 };
 use crate::{
     http::{self, Fields, Head, Reply},
     hub::login::{Login, is_one},
+    json::quote,
     message::Form,
     sign::Signature,
+    state::Refusal,
     websocket::handshake,
 };
 
@@ -35,9 +39,8 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         return Reply::from(http::Error::Memory).into();
     }
     let config = cx.hub.config().clone();
-    if !origin_allowed(head.origin, &config) {
-        debug!("upgrade refused to origin {:?}: it is not in origins", head.origin);
-        return Reply::refusal(403, "this origin is not allowed").into();
+    if refuses_origin(head, cx) {
+        return origin_refused(head).into();
     }
     let fields = head.fields();
     let ip = client_ip(cx.peer, head, &config.trusted_proxies);
@@ -60,9 +63,23 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         }
         Err(refusal) => {
             debug!("{} was refused: {}", Peer(&login), refusal.text());
-            Reply::refusal(401, &refusal.text()).into()
+            refuse(head, cx, &login, refusal).into()
         }
     }
+}
+
+/// The answer to a refused login, with an explanation of its signature for those who may read one.
+fn refuse(head: &Head<'_>, cx: &mut Context<'_>, login: &Login<'_>, refusal: Refusal) -> Reply {
+    let reader = gate::reader(head, cx);
+    let explanation = cx.hub.state.explain(&login.subject(), &login.signature, refusal, reader);
+    refused(401, refusal, explanation.as_ref())
+}
+
+/// The answer to a page whose origin is refused.
+fn origin_refused(head: &Head<'_>) -> Reply {
+    let reason = quote(&origin_reason(head.origin));
+    let body = format!("{{\"code\":0,\"msg\":\"this origin is not allowed\",\"data\":\"\",\"reason\":{reason}}}");
+    Reply::json(403, body.into_bytes())
 }
 
 /// Answers the GET or POST of a page whose WebSocket did not open, because browsers hide the answer to a handshake: says why the
@@ -74,16 +91,14 @@ fn check(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
     let fields = head.fields();
     let ip = client_ip(cx.peer, head, &config.trusted_proxies);
     let reply = match login(head, &fields, ip) {
-        _ if !origin_allowed(head.origin, &config) => {
-            Reply::refusal(403, "this origin is not allowed").with("Access-Control-Allow-Origin", "*")
-        }
+        _ if refuses_origin(head, cx) => origin_refused(head).with("Access-Control-Allow-Origin", "*"),
         _ if head.query.is_empty() => handshake::Error::NoUpgrade.into(),
         Err(why) => Reply::refusal(400, why),
         Ok((namespace, login)) => match cx.hub.check_login(namespace, &login, cx.now) {
             Ok(()) => handshake::Error::NoUpgrade.into(),
             Err(refusal) => {
                 debug!("{} would be refused: {}", Peer(&login), refusal.text());
-                Reply::refusal(401, &refusal.text())
+                refuse(head, cx, &login, refusal)
             }
         },
     };

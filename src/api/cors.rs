@@ -8,7 +8,7 @@ use crate::{
 
 /// Lets pages of the configured origins read the answer to a POST without credentials.
 pub fn without_credentials(reply: Reply, head: &Head<'_>, config: &Config) -> Reply {
-    let any = allows_any(config);
+    let any = config.origins.allow_all();
     let allowed = any || (!head.origin.is_empty() && origin_allowed(head.origin, config));
     let reply = match (any, allowed) {
         (true, _) => reply.with(ALLOW_ORIGIN, "*"),
@@ -35,7 +35,7 @@ pub fn with_credentials(reply: Reply, origin: &str) -> Reply {
 pub fn refusal(reply: Reply, origin: Option<&str>, config: &Config) -> Reply {
     let reply = match origin {
         Some(origin) if origin_allowed(origin, config) => with_credentials(reply, origin),
-        None if allows_any(config) => reply.with(ALLOW_ORIGIN, "*"),
+        None if config.origins.allow_all() => reply.with(ALLOW_ORIGIN, "*"),
         _ => return reply,
     };
     match reply.headers.iter().any(|(name, _)| *name == "Retry-After") {
@@ -69,11 +69,6 @@ pub fn preflight(reply: Reply, head: &Head<'_>, methods: &'static str, allowed: 
     }
 }
 
-/// Whether pages of all origins may read answers.
-fn allows_any(config: &Config) -> bool {
-    config.origins.iter().any(|origin| origin == "*")
-}
-
 /// Whether a text can be the name of a header (RFC 9110 section 5.1). `*` can, but in an answer it means all headers.
 fn is_header_name(name: &str) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -90,6 +85,7 @@ const MAX_ALLOWED_HEADERS: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Origins;
 
     fn allowed(requested: &str) -> String {
         let head = Head { request_headers: requested, ..Head::default() };
@@ -118,7 +114,8 @@ mod tests {
     #[test]
     fn an_answer_to_a_request_that_was_not_parsed() {
         let headers = |origin: Option<&str>, origins: &[&str]| {
-            let config = Config { origins: origins.iter().map(|text| (*text).to_owned()).collect(), ..Config::default() };
+            let mut config = Config { origins: Origins::default(), ..Config::default() };
+            origins.iter().for_each(|origin| config.origins.add(origin).unwrap());
             let reply = refusal(Reply::refusal(503, "").with("Retry-After", "1"), origin, &config);
             reply.headers.iter().skip(1).map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
         };

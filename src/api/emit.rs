@@ -6,9 +6,11 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{
+    access::client_ip,
     context::Context,
-    gate::{gate_backend, has_token},
+    gate::{self, gate_backend, has_token},
     notify::{Body, FieldError, body, text_or_number},
+    refused::refused,
 };
 use crate::{
     http::{Fields, Reply, Request},
@@ -16,14 +18,14 @@ use crate::{
     message::Target,
     names::is_reserved,
     sign::{Scheme, Signature, Subject},
-    state::{Refusal, Verified},
+    state::{Refusal, Refused, Verified},
 };
 
 /// Sends an event. The answer contains the number of sessions of this relay that get it. The request carries a
 /// signature or the admin token.
 pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
     let params = Params::read(request)?;
-    let refused = |refusal: Refusal| Reply::refusal(200, &refusal.text());
+    let refused = |refusal: Refusal| refused(200, refusal, None);
     let missing = |name: &str| Reply::refusal(200, &format!("{name} can not be null!"));
     let event = params.text("event")?;
     if event.is_empty() {
@@ -73,10 +75,10 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
         let (sign_type, ts) = (params.text("sign_type")?, params.text("ts")?);
         let tenant = cx.hub.state.tenant(&source).map_err(refused)?;
         let signature = Signature::new(&sign, &sign_type, &ts);
-        verified = cx.hub.state.verify(tenant, &subject, &signature, cx.now).map_err(|refusal| {
-            cx.hub.state.stats.notifies_refused += 1;
-            refused(refusal)
-        })?;
+        verified = match cx.hub.state.verify(tenant, &subject, &signature, cx.now) {
+            Ok(verified) => verified,
+            Err(refusal) => return Err(refuse(request, cx, &subject, &signature, refusal)),
+        };
     }
     let target = match kind {
         "room_id" => Target::Room(to),
@@ -88,12 +90,35 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
         return Err(refused(Refusal::NamespaceUnknown));
     }
     if let Err(refusal) = cx.hub.state.accept(tenant, verified, cx.now) {
-        cx.hub.state.stats.notifies_refused += 1;
-        return Err(refused(refusal));
+        return Err(refuse(request, cx, &subject, &Signature::new(&sign, "", ""), refusal));
     }
     let sessions = cx.hub.emit_json(tenant, &nsp, &target, &event, &args);
     let body = format!("{{\"code\":1,\"msg\":\"\",\"data\":{{\"sessions\":{sessions}}}}}");
     Ok(Reply::json(200, body.into_bytes()).with("Cache-Control", "no-store"))
+}
+
+/// Counts and logs an event whose signature is refused. Returns the answer.
+fn refuse(
+    request: &Request<'_>,
+    cx: &mut Context<'_>,
+    subject: &Subject<'_>,
+    signature: &Signature<'_>,
+    refusal: Refusal,
+) -> Reply {
+    let ip = client_ip(cx.peer, &request.head, &cx.hub.config().trusted_proxies);
+    let reader = gate::reader(&request.head, cx);
+    let state = &mut cx.hub.state;
+    state.stats.notifies_refused += 1;
+    if let Subject::Emit { source, nsp, to, event, .. } = *subject {
+        let (why, reason) = (refusal.text(), refusal.reason());
+        // A socket's id, a user and a room all are receivers.
+        let facts = [("nsp", nsp), ("to", to), ("event", event)];
+        let reason = reason.as_deref();
+        let refused = Refused { what: "event", source, is_known: true, why: &why, reason, ip, facts: &facts };
+        state.refusals.add(&refused, cx.now.time);
+    }
+    let explanation = state.explain(subject, signature, refusal, reader);
+    refused(200, refusal, explanation.as_ref())
 }
 
 /// The fields of a request. In JSON, `data` and `args` may be any value.

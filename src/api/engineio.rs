@@ -2,7 +2,7 @@
 //! Engine.IO).
 
 use super::{
-    access::{client_ip, origin_allowed},
+    access::{client_ip, origin_allowed, origin_reason, refuses_origin},
     context::Context,
     cors::{preflight, with_credentials as cors},
     outcome::Outcome,
@@ -31,7 +31,10 @@ pub fn request(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     }
     if !allowed {
         // Readable, so that the page's developer learns the reason. The answer depends on nothing else.
-        return cors(refusal(Error::Forbidden.into()), head.origin).into();
+        refuses_origin(head, cx);
+        let reason = quote(&origin_reason(head.origin));
+        let body = format!("{{\"code\":4,\"message\":\"Forbidden\",\"reason\":{reason}}}");
+        return cors(Reply::json(403, body.into_bytes()).with("Cache-Control", "no-store"), head.origin).into();
     }
     handle(request, cx, origin).unwrap_or_else(|violation| cors(refusal(violation), origin).into())
 }

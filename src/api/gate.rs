@@ -11,6 +11,7 @@ use crate::{
     config::DEMO_TOKEN,
     http::{Head, Reply},
     sign::same_secret,
+    state::Reader,
 };
 
 /// Checks the admin token: a bearer token (RFC 6750), `token=` in the query, or else `token` from the body.
@@ -69,6 +70,14 @@ pub fn gate_backend<'s>(
 /// The token that counts: that of the header, else that of the query, else that of the body.
 fn given<'a>(head: &Head<'a>, query: &'a str, body: &'a str) -> &'a str {
     bearer(head).unwrap_or(if query.is_empty() { body } else { query })
+}
+
+/// Who reads the answer: an operator, if the request has the admin token in its header. A wrong token is counted.
+pub fn reader(head: &Head<'_>, cx: &mut Context<'_>) -> Reader {
+    match bearer(head).is_some() && gate(head, "", cx).is_ok() {
+        true => Reader::Operator,
+        false => Reader::Stranger,
+    }
 }
 
 /// Whether a request has an admin token, right or wrong, in its header or its query.

@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use super::{
     access::client_ip,
     context::Context,
-    gate::{gate_backend, has_token},
+    gate::{self, gate_backend, has_token},
+    refused::refused_json,
 };
 use crate::{
     http::{Error, Fields, Framing, Head, Reply, Request},
@@ -20,7 +21,7 @@ use crate::{
     },
     names::{Rooms, is_file_safe},
     sign::{Signature, Subject},
-    state::{Refusal, Verified},
+    state::{Reader, Refusal, Refused, Verified},
 };
 
 /// `POST /api/notify`: one notification, as a form or as JSON.
@@ -30,18 +31,18 @@ pub fn single(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Repl
             let fields = Fields::parse(bytes);
             let notification = Notification::from_form(&fields)?;
             let proof = notification.proof(&request.head, cx)?;
-            notification.publish(proof, &request.head, cx)
+            notification.publish(proof, &request.head, cx, true)
         }
         Body::Json(bytes) => {
             let fields = serde_json::from_slice::<Object<'_>>(bytes).map_err(|_| FieldError::NotObject)?;
             let notification = Notification::from_json(&fields)?;
             let proof = notification.proof(&request.head, cx)?;
-            notification.publish(proof, &request.head, cx)
+            notification.publish(proof, &request.head, cx, true)
         }
     };
     match accepted {
         Ok(()) => Ok(Reply::json(200, SUCCESS.as_bytes())),
-        Err(refusal) => Err(Reply::refusal(200, &refusal.text())),
+        Err(refused) => Err(Reply::json(200, refused.into_bytes())),
     }
 }
 
@@ -76,18 +77,19 @@ pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply
         let outcome = match notification {
             Ok(notification) => {
                 let proof = if by_token && notification.sign.is_empty() { Proof::Token } else { Proof::Signature };
-                notification.publish(proof, &request.head, cx).map_err(Refusal::text)
+                // An explanation takes time: a batch has one.
+                notification.publish(proof, &request.head, cx, refused == 0)
             }
-            Err(error) => Err(error.to_string().into()),
+            Err(error) => Err(error.json()),
         };
         if !results.is_empty() {
             results.push(',');
         }
         match outcome {
             Ok(()) => results.push_str(SUCCESS),
-            Err(why) => {
+            Err(result) => {
                 refused += 1;
-                results.push_str(&format!("{{\"code\":0,\"msg\":{},\"data\":\"\"}}", quote(&why)));
+                results.push_str(&result);
             }
         }
     }
@@ -214,37 +216,66 @@ impl<'a> Notification<'a> {
         Ok(Proof::Token)
     }
 
-    fn publish(&self, proof: Proof, head: &Head<'_>, cx: &mut Context<'_>) -> Result<(), Refusal> {
-        let published = self.try_publish(proof, cx);
-        match published {
-            Ok(()) => cx.hub.state.stats.notifies += 1,
-            Err(refusal) => {
-                cx.hub.state.stats.notifies_refused += 1;
-                if cx.hub.log.is_on() {
-                    let ip = client_ip(cx.peer, head, &cx.hub.config().trusted_proxies);
-                    cx.hub.log.error("notify", &refusal.text(), |line| {
-                        line.nonempty("source", &self.source);
-                        line.nonempty("room_id", &self.room_id);
-                        if let Some(ip) = ip {
-                            line.display("ip", ip);
-                        }
-                    });
-                }
+    /// Publishes it, or returns the JSON of the refusal. With `explains`, that has an explanation of a wrong signature if the
+    /// sender may read one.
+    fn publish(&self, proof: Proof, head: &Head<'_>, cx: &mut Context<'_>, explains: bool) -> Result<(), String> {
+        match self.try_publish(proof, cx) {
+            Ok(()) => {
+                cx.hub.state.stats.notifies += 1;
+                Ok(())
             }
+            Err(refusal) => Err(self.refuse(head, cx, refusal, explains)),
         }
-        published
+    }
+
+    /// Counts and logs a refusal. Returns its JSON.
+    #[cold]
+    fn refuse(&self, head: &Head<'_>, cx: &mut Context<'_>, refusal: Refusal, explains: bool) -> String {
+        cx.hub.state.stats.notifies_refused += 1;
+        let ip = client_ip(cx.peer, head, &cx.hub.config().trusted_proxies);
+        cx.hub.log.error("notify", &refusal.text(), |line| {
+            line.nonempty("source", &self.source);
+            line.nonempty("room_id", &self.room_id);
+            if let Some(ip) = ip {
+                line.display("ip", ip);
+            }
+        });
+        let state = &mut cx.hub.state;
+        let (why, reason) = (refusal.text(), refusal.reason());
+        let facts = [("room_id", &*self.room_id)];
+        let is_known = state.tenant(&self.source).is_ok();
+        let reason = reason.as_deref();
+        let refused =
+            Refused { what: "notification", source: &self.source, is_known, why: &why, reason, ip, facts: &facts };
+        state.refusals.add(&refused, cx.now.time);
+        let reader = if explains { gate::reader(head, cx) } else { Reader::Stranger };
+        let signature = Signature::new(&self.sign, &self.sign_type, &self.ts);
+        let explanation =
+            if explains { cx.hub.state.explain(&self.subject(), &signature, refusal, reader) } else { None };
+        refused_json(refusal, explanation.as_ref())
+    }
+
+    /// What is signed.
+    fn subject(&self) -> Subject<'_> {
+        let data = match &self.data {
+            Payload::Missing => "",
+            Payload::Text(text) => text,
+            Payload::String(_, value) => value,
+            Payload::Json(raw) => raw,
+        };
+        Subject::Notify { source: &self.source, room_id: &self.room_id, data: data.as_bytes() }
     }
 
     fn try_publish(&self, proof: Proof, cx: &mut Context<'_>) -> Result<(), Refusal> {
         if self.source.is_empty() {
             return Err(Refusal::SourceMissing);
         }
-        let (signed, data) = match &self.data {
+        let data = match &self.data {
             Payload::Missing => return Err(Refusal::DataMissing),
-            Payload::Text(text) => (*text, Data::Text(text)),
-            Payload::String(raw, value) => (value.as_str(), Data::Json(raw)),
+            Payload::Text(text) => Data::Text(text),
+            Payload::String(raw, _) => Data::Json(raw),
             Payload::Json(raw) if is_deeper(raw, MAX_DEPTH) => return Err(Refusal::TooDeep("data")),
-            Payload::Json(raw) => (*raw, Data::Json(raw)),
+            Payload::Json(raw) => Data::Json(raw),
         };
         if proof == Proof::Signature && self.sign.is_empty() {
             return Err(Refusal::NotifySignMissing);
@@ -255,9 +286,8 @@ impl<'a> Notification<'a> {
         let (tenant, verified) = match proof {
             Proof::Signature => {
                 let tenant = cx.hub.state.tenant(&self.source)?;
-                let subject = Subject::Notify { source: &self.source, room_id: &self.room_id, data: signed.as_bytes() };
                 let signature = Signature::new(&self.sign, &self.sign_type, &self.ts);
-                (tenant, cx.hub.state.verify(tenant, &subject, &signature, cx.now)?)
+                (tenant, cx.hub.state.verify(tenant, &self.subject(), &signature, cx.now)?)
             }
             // A source without a key, which only a namespace names, has no other way to notify.
             Proof::Token => {
@@ -338,6 +368,13 @@ impl fmt::Display for FieldError {
             FieldError::NotText => "fields other than data and args must be strings or numbers",
             FieldError::NotObject => "a notification is a JSON object",
         })
+    }
+}
+
+impl FieldError {
+    /// The result of an item of a batch.
+    fn json(self) -> String {
+        format!("{{\"code\":0,\"msg\":{},\"data\":\"\"}}", quote(&self.to_string()))
     }
 }
 

@@ -1,11 +1,12 @@
 //! Routing: chooses an endpoint by path and method (docs/protocol.md, Paths).
 
 use super::{
+    access::refuses_origin,
     assets, connect,
     context::Context,
     control,
     cors::without_credentials as cors,
-    emit, engineio, gate,
+    emit, engineio, front, gate,
     message_log::{self, File},
     notify, online,
     outcome::Outcome,
@@ -26,6 +27,10 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     let path = normal(&path);
     let config = cx.hub.config().clone();
     let is = |known: &str| path == known || path.eq_ignore_ascii_case(known);
+    if !head.origin.is_empty() && ["/api/notify", "/api/notify/batch", "/api/emit"].into_iter().any(is) {
+        // The request is answered, but a page of another origin cannot read the answer.
+        refuses_origin(head, cx);
+    }
     if is("/api/notify") {
         let answer = || notify::single(request, cx).unwrap_or_else(|refusal| refusal);
         return cors(post(head, answer), head, &config).into();
@@ -44,6 +49,7 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         () if is("/api/notify/batch") => {
             cors(post(head, || notify::batch(request, cx).unwrap_or_else(|refusal| refusal)), head, &config)
         }
+        () if path == "/" => get(head, || front::front(head, cx)),
         () if is("/healthz") => get(head, || status::healthz(head, cx)),
         () if is("/demo") && !head.path().ends_with('/') => get(head, || {
             // Links of the page are relative, so that relay works under a path of a proxy.

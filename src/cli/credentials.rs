@@ -12,6 +12,7 @@ use super::{
     setting::{Setting, read_secret},
 };
 use crate::{
+    config::Secret,
     server::clock::unix_micros,
     sign::{Scheme, Schemes, Subject, to_hex},
 };
@@ -108,6 +109,11 @@ impl Account {
         }
     }
 
+    /// The keys of the sources of the configuration, if the key comes from there.
+    pub fn other_keys(&mut self) -> Vec<(String, Secret)> {
+        if self.key.is_some() { Vec::new() } else { self.setting.keys() }
+    }
+
     /// Looks up what the command line does not say. The configuration is read only if something is missing.
     pub fn credentials(mut self, purpose: Purpose) -> Result<Credentials, Error> {
         let has_proof = self.key.is_some() || self.token.is_some();
@@ -140,8 +146,7 @@ impl Credentials {
     /// The fields of a signature; none with a token. `sign` comes last, after the two fields that hmac-sha256 needs.
     pub fn sign(&self, subject: &Subject<'_>) -> Fields {
         let Proof::Key(key) = &self.proof else { return Vec::new() };
-        let refuses_md5 = |schemes: &Schemes| !schemes.accepted(subject).contains(&Scheme::Md5);
-        if !self.hmac && !self.schemes.as_ref().is_some_and(refuses_md5) {
+        if self.scheme(subject).0 == Scheme::Md5 {
             return vec![("sign", to_hex(&subject.md5(key.as_bytes())))];
         }
         let micros = unix_micros();
@@ -155,6 +160,21 @@ impl Credentials {
         let ts = self.ts.clone().unwrap_or(now);
         let sign = to_hex(&subject.hmac(key.as_bytes(), &ts));
         vec![("sign_type", "hmac-sha256".into()), ("ts", ts), ("sign", sign)]
+    }
+
+    /// The key; empty with a token.
+    pub fn key(&self) -> &[u8] {
+        match &self.proof {
+            Proof::Key(key) => key.as_bytes(),
+            Proof::Token(_) => b"",
+        }
+    }
+
+    /// The scheme by which [`Credentials::sign`] signs, and the time that was given.
+    pub fn scheme(&self, subject: &Subject<'_>) -> (Scheme, &str) {
+        let refuses_md5 = |schemes: &Schemes| !schemes.accepted(subject).contains(&Scheme::Md5);
+        let hmac = self.hmac || self.schemes.as_ref().is_some_and(refuses_md5);
+        (if hmac { Scheme::HmacSha256 } else { Scheme::Md5 }, self.ts.as_deref().unwrap_or_default())
     }
 
     /// The token that takes the place of a signature.

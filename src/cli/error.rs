@@ -118,6 +118,8 @@ pub enum Error {
     LoginRefused(String, u16, String),
     /// The relay refused the message or event, for this reason; its answer was printed.
     Refused(String),
+    /// The signature that was to be explained is wrong.
+    SignatureWrong,
     /// The answer to a message or event has this HTTP status and reason.
     Status(u16, String),
 }
@@ -175,6 +177,7 @@ impl fmt::Display for Error {
             Error::Connection(address, why) => write!(f, "{address}: {why}"),
             Error::LoginRefused(url, status, why) => write!(f, "{url} refused the login with status {status}: {why}"),
             Error::Refused(why) => write!(f, "the relay refused it: {why}"),
+            Error::SignatureWrong => f.write_str("the signature is wrong"),
             Error::Status(status, why) => write!(f, "the relay answered with status {status}: {why}"),
         }
     }

@@ -6,6 +6,7 @@ mod credentials;
 mod emit;
 mod endpoint;
 mod error;
+mod explain;
 mod help;
 mod listen;
 mod notify;

@@ -128,6 +128,7 @@ const KNOWN: &[Known] = &[
     flag("hmac"),
     value_of("ts"),
     flag("hex"),
+    value_of("explain"),
     flag("json"),
     Known { name: "room", aliases: &["room-id", "room-ids"], has_value: true },
     value_of("data"),

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use super::{endpoint::Endpoint, error::Error, options::Options};
 use crate::{
-    config::{Config, Source},
+    config::{Config, Secret, Source},
     server::config_file::{self, Origin, Unread},
 };
 
@@ -48,6 +48,12 @@ impl Setting {
     /// A source, if it is configured.
     pub fn source(&mut self, name: &str) -> Result<Option<&Source>, Error> {
         Ok(self.config()?.sources.get(name))
+    }
+
+    /// The sources with their keys; none if the configuration cannot be read.
+    pub fn keys(&mut self) -> Vec<(String, Secret)> {
+        let sources = self.config().map(|config| config.sources.iter());
+        sources.into_iter().flatten().map(|(name, source)| (name.clone(), source.sign_key.clone())).collect()
     }
 
     /// The key of a source. Fails if it is not configured, or if its file cannot be read.

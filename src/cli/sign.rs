@@ -1,12 +1,13 @@
-//! `relay sign`: makes a signature.
+//! `relay sign`: makes a signature, or explains a wrong one.
 
 use lexopt::Parser;
 
 use super::{
     arguments::Stop,
-    credentials::{Account, Purpose, encode, read_data},
+    credentials::{Account, Fields, Purpose, encode, read_data},
     emit::Event,
     error::{Error, UsageError},
+    explain,
     options::Options,
     terminal::say,
 };
@@ -18,6 +19,8 @@ pub struct Sign {
     account: Account,
     what: What,
     hex: bool,
+    /// `--explain`: a signature of another program.
+    explain: Option<String>,
 }
 
 #[derive(Debug)]
@@ -40,6 +43,7 @@ impl Sign {
                 "hmac",
                 "ts",
                 "hex",
+                "explain",
                 "userid",
                 "room",
                 "data",
@@ -50,7 +54,7 @@ impl Sign {
             ],
         )?;
         let account = Account::new(&mut options)?;
-        let hex = options.has("hex");
+        let (hex, explain) = (options.has("hex"), options.take("explain"));
         let what = match options.next_word().as_deref() {
             Some("connect") => {
                 let what = What::Login { userid: options.text("userid"), rooms: options.rooms()? };
@@ -61,30 +65,39 @@ impl Sign {
             Some("emit") => What::Emit(Event::take(&mut options)?),
             _ => return Err(UsageError::MissingSubject.into()),
         };
-        Ok(Sign { account, what, hex })
+        Ok(Sign { account, what, hex, explain })
     }
 
-    /// Prints the signature.
-    pub fn run(self) -> Result<(), Error> {
+    /// Prints the signature, or explains the one that was given.
+    pub fn run(mut self) -> Result<(), Error> {
+        let others = if self.explain.is_some() { self.account.other_keys() } else { Vec::new() };
         let credentials = self.account.credentials(Purpose::Print)?;
-        let source = &credentials.source;
-        let fields = match self.what {
-            What::Login { userid, rooms } => {
-                credentials.sign(&Subject::Connect { source, userid: &userid, room_ids: &rooms })
+        let (source, explain) = (&credentials.source, self.explain.as_deref());
+        let print = |subject: &Subject<'_>| match explain {
+            Some(sign) => explain::run(&credentials, subject, sign, &others),
+            None => {
+                print(&credentials.sign(subject), self.hex);
+                Ok(())
             }
+        };
+        match self.what {
+            What::Login { userid, rooms } => print(&Subject::Connect { source, userid: &userid, room_ids: &rooms }),
             What::Notification { rooms, data } => {
                 let data = read_data(data)?;
-                credentials.sign(&Subject::Notify { source, room_id: &rooms, data: data.as_bytes() })
+                print(&Subject::Notify { source, room_id: &rooms, data: data.as_bytes() })
             }
             What::Emit(mut event) => {
                 let args = event.arguments()?;
-                credentials.sign(&event.subject(source, &args))
+                print(&event.subject(source, &args))
             }
-        };
-        match fields.last() {
-            Some((_, hex)) if self.hex => say(&format!("{hex}\n")),
-            _ => say(&format!("{}\n", encode(&fields))),
         }
-        Ok(())
+    }
+}
+
+/// Prints the fields of a signature, or only its digits.
+fn print(fields: &Fields, hex: bool) {
+    match fields.last() {
+        Some((_, digits)) if hex => say(&format!("{digits}\n")),
+        _ => say(&format!("{}\n", encode(fields))),
     }
 }

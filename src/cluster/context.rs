@@ -9,7 +9,12 @@ use super::{
     refused::Refused,
     user_lookups::UserLookups,
 };
-use crate::{health::Health, json::Object, message_log::MessageLog, state::State};
+use crate::{
+    health::Health,
+    json::Object,
+    message_log::MessageLog,
+    state::{Refused as Logged, State},
+};
 
 /// The publications of this relay and its knowledge of other relays, without the connections.
 #[derive(Default)]
@@ -38,7 +43,18 @@ impl Context<'_> {
     /// Counts a refused publication, and writes it to `error.log`.
     pub fn refuse(&mut self, why: &Refused, text: &str) {
         self.state.stats.redis_refused += 1;
-        self.log.error("redis", &why.to_string(), |line| line.nonempty("message", text));
+        let why = why.to_string();
+        self.log.error("redis", &why, |line| line.nonempty("message", text));
+        let refused = Logged {
+            what: "publication",
+            source: "",
+            is_known: false,
+            why: &why,
+            reason: Some("on Redis"),
+            ip: None,
+            facts: &[("message", text)],
+        };
+        self.state.refusals.add(&refused, self.state.now.time);
     }
 
     /// Whether another relay's publication is new. Publications that are missing before it are counted in

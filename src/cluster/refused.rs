@@ -63,7 +63,10 @@ impl fmt::Display for Refused {
             Refused::Recipients(to) => return write!(f, "unknown recipients of an event: {to:?}"),
             Refused::Attachment => "a placeholder without its attachment",
             Refused::FromSys => "from_sys does not replace a signature, because redis.trust_from_sys is false",
-            Refused::Message(refusal) => return refusal.fmt(f),
+            Refused::Message(refusal) => {
+                refusal.fmt(f)?;
+                return refusal.reason().map_or(Ok(()), |reason| write!(f, " ({reason})"));
+            }
         })
     }
 }

@@ -17,6 +17,16 @@ pub fn warnings(config: &Config) -> Vec<String> {
             config.limits.unsent, config.limits.message
         ));
     }
+    if config.origins.allow_null() && !config.origins.allow_all() {
+        warnings.push(
+            "origins has \"null\", which every site can have: it is the origin of all sandboxed frames. Only signatures \
+             protect relay from other sites then"
+                .into(),
+        );
+    }
+    if config.origins.have_websockets() {
+        warnings.push("origins has a scheme of WebSockets: pages have http or https".into());
+    }
     let short: Vec<String> = secrets(config).filter(|(_, key)| key.len() < SHORT).map(|(name, _)| name).collect();
     if !short.is_empty() {
         warnings.push(format!(
@@ -181,5 +191,11 @@ mod tests {
             let said = warnings_of(&format!("{source}{text}"));
             assert!(said.contains(why) && said.lines().count() == 1, "{text}: {said}");
         }
+        assert!(warnings_of("origins = [\"null\"]").contains("sandboxed frames"));
+        assert!(!warnings_of("origins = [\"null\", \"*\"]").contains("sandboxed frames"));
+        for origin in ["ws://a", "wss://*.a"] {
+            assert!(warnings_of(&format!("origins = [\"{origin}\"]")).contains("pages have http or https"), "{origin}");
+        }
+        assert!(!warnings_of("origins = [\"https://ws.a\"]").contains("pages have"));
     }
 }

@@ -6,6 +6,8 @@ use core::{
 };
 use std::io;
 
+use super::origins::OriginError;
+
 /// Why a value is refused, with the value. `Display` says what is expected and what was found; the caller adds the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueError {
@@ -17,8 +19,8 @@ pub enum ValueError {
     Network(String),
     /// Not a URL of a backend.
     Backend(String),
-    /// Not an origin.
-    Origin(String),
+    /// Not an origin: the reason and the text.
+    Origin(OriginError, String),
     /// Not a path of a URL.
     Path(String),
     /// Not a name of a subprotocol.
@@ -61,7 +63,7 @@ impl fmt::Display for ValueError {
                 };
                 return write!(f, "expected http://host:port/path or http://unix:/SOCKET:/path, not {found:?}{cure}");
             }
-            ValueError::Origin(found) => ("expected \"*\" or an origin like \"https://example.org\"", found),
+            ValueError::Origin(error, found) => return write!(f, "{error}, not {found:?}"),
             ValueError::Protocol(found) => {
                 ("expected a subprotocol's name, of A-Z a-z 0-9 and ! # $ % & ' * + - . ^ _ ` | ~", found)
             }
@@ -191,7 +193,10 @@ mod tests {
                 ValueError::Backend(x()),
                 "expected http://host:port/path or http://unix:/SOCKET:/path, not \"x\": the http:// is missing",
             ),
-            (ValueError::Origin(x()), "expected \"*\" or an origin like \"https://example.org\", not \"x\""),
+            (
+                ValueError::Origin(OriginError::Form, x()),
+                "expected \"*\", \"null\" or an origin like \"https://example.org\", not \"x\"",
+            ),
             (ValueError::Path(x()), "expected a path that begins with / and has no ?, # or space, not \"x\""),
             (ValueError::Scheme(x()), "expected \"md5\" or \"hmac-sha256\", not \"x\""),
             (ValueError::HookEvent(x()), "expected \"connect\", \"disconnect\" or \"message\", not \"x\""),

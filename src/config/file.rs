@@ -10,6 +10,7 @@ use super::{
     error::ValueError,
     file_namespaces, file_sources,
     namespace::Auth,
+    origins::Origins,
     problem::Problem,
     reader::{ReadFile, Reader},
     redis::RedisUrl,
@@ -49,7 +50,9 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
         config.listen = list;
     }
     if let Some(list) = root.list(reader, "origins", "origins", origin) {
-        config.origins = list;
+        config.origins = Origins::default();
+        // Each was parsed before, so none is refused here.
+        list.iter().for_each(|origin| drop(config.origins.add(origin)));
     }
     if let Some(list) = root.list(reader, "trusted_proxies", "networks", Network::parse) {
         config.trusted_proxies = list;
@@ -177,14 +180,10 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     config
 }
 
-/// Parses an origin (RFC 6454) or `*`.
+/// Checks an element of `origins`.
 fn origin(text: &str) -> Result<String, ValueError> {
-    let host = text.split_once("://").map(|(_, host)| host);
-    match host {
-        _ if text == "*" => Ok(text.into()),
-        Some(host) if !host.is_empty() && !host.contains('/') => Ok(text.to_ascii_lowercase()),
-        _ => Err(ValueError::Origin(text.into())),
-    }
+    let checked = Origins::default().add(text);
+    checked.map(|()| text.to_owned()).map_err(|error| ValueError::Origin(error, text.into()))
 }
 
 fn protocol(text: &str) -> Result<String, ValueError> {

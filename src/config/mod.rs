@@ -11,6 +11,7 @@ pub mod file;
 mod file_namespaces;
 mod file_sources;
 pub mod namespace;
+pub mod origins;
 pub mod problem;
 mod reader;
 pub mod redis;
@@ -25,6 +26,7 @@ pub use self::{
     error::{RedisUrlError, ValueError},
     file::parse,
     namespace::{Ack, Auth, Namespace, Rule, Send, Welcome},
+    origins::{OriginError, Origins},
     problem::Problem,
     redis::{Redis, RedisUrl},
     secret::Secret,

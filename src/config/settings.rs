@@ -8,6 +8,7 @@ use log::LevelFilter;
 use super::{
     address::{Address, Backend, Network},
     namespace::{Auth, Namespace},
+    origins::Origins,
     redis::Redis,
     secret::Secret,
 };
@@ -21,8 +22,8 @@ use crate::{
 pub struct Config {
     /// The addresses to listen on.
     pub listen: Vec<Address>,
-    /// The origins whose pages may connect and send requests; `*` means all.
-    pub origins: Vec<String>,
+    /// The origins whose pages may connect and send requests.
+    pub origins: Origins,
     /// The proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<Network>,
     /// The largest accepted difference between the `ts` of a signature and the current time.
@@ -157,7 +158,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             listen: vec![Address::Tcp("127.0.0.1:4000".into())],
-            origins: vec!["*".into()],
+            origins: Origins::any(),
             trusted_proxies: Vec::new(),
             sign_window: Duration::from_secs(300),
             shutdown_timeout: Duration::from_secs(5),

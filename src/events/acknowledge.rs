@@ -21,10 +21,13 @@ pub fn answer_plain(hub: &mut Hub, key: ClientKey, ack: Option<&str>, answer: Re
         (None, Ok(_)) => return,
         (Some(ack), Ok(data)) => write!(text, r#"{{"event":"ack","ack":{ack},"code":1,"msg":"","data":{data}}}"#),
         (Some(ack), Err(refusal)) => {
-            let why = quote(&refusal.text());
-            write!(text, r#"{{"event":"ack","ack":{ack},"code":0,"msg":{why},"data":""}}"#)
+            let (why, details) = (quote(&refusal.text()), refusal.details(None));
+            write!(text, r#"{{"event":"ack","ack":{ack},"code":0,"msg":{why},"data":""{details}}}"#)
         }
-        (None, Err(refusal)) => write!(text, r#"{{"event":"sys_error","msg":{}}}"#, quote(&refusal.text())),
+        (None, Err(refusal)) => {
+            let (why, details) = (quote(&refusal.text()), refusal.details(None));
+            write!(text, r#"{{"event":"sys_error","msg":{why}{details}}}"#)
+        }
     };
     written.expect("writing to memory succeeds");
     if let Err(refusal) = answer {
@@ -67,7 +70,8 @@ pub fn answer_socketio(hub: &mut Hub, session: SessionKey, id: Option<&str>, ans
             let why = quote(&refusal.text());
             match id {
                 Some(id) => hub.state.send_packet(key, Kind::Ack, &namespace, Some(id), &[], |out| {
-                    out.extend_from_slice(format!("[{{\"code\":0,\"msg\":{why},\"data\":\"\"}}]").as_bytes());
+                    let details = refusal.details(None);
+                    out.extend_from_slice(format!("[{{\"code\":0,\"msg\":{why},\"data\":\"\"{details}}}]").as_bytes());
                 }),
                 None => hub.state.send_event(key, &namespace, "sys_error", &why),
             }

@@ -10,7 +10,7 @@ use crate::{
     key::{ClientKey, SessionKey},
     message::{Event, Form, Target, bytes::unpack_arguments},
     names::Rooms,
-    state::{Effect, Refusal, Session, identity::Identity},
+    state::{Effect, Refusal, Refused, Session, identity::Identity},
     text::truncate,
     websocket::Close,
 };
@@ -106,6 +106,22 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, now: Now
             line.display("ip", ip);
         }
     });
+    let (identity, transport) = (&session.identity, hub.state.transport_name(Some(client)));
+    let refused = Refused {
+        what: "login",
+        source: &hub.state.tenants[session.tenant.index()].name,
+        is_known: true,
+        why,
+        reason: Some("by the backend"),
+        ip: identity.ip(),
+        facts: &[
+            ("user", identity.userid()),
+            ("username", identity.username()),
+            ("namespace", &namespace),
+            ("transport", transport),
+        ],
+    };
+    hub.state.refusals.add(&refused, now.time);
     hub.state.remove_session(key);
     if !hub.state.is_socketio(client) {
         hub.state.effects.push_back(Effect::Refuse { client, why: why.into() });

@@ -8,7 +8,7 @@ use crate::{
     message::Data,
     names::{RoomId, Rooms},
     sign::{Signature, Subject},
-    state::Refusal,
+    state::{Reader, Refusal},
 };
 
 /// Handles `postMsg`: publishes to the rooms in `list` of the session's source. Whether the session must be a member is a
@@ -69,8 +69,11 @@ pub fn change_rooms(
     let tenant = session.tenant;
     let source = hub.state.tenants[tenant.index()].name.clone();
     let subject = Subject::Connect { source: &source, userid: session.identity.userid(), room_ids: list };
-    if !unsigned {
-        hub.state.verify(tenant, &subject, signature, now)?;
+    if !unsigned && let Err(refusal) = hub.state.verify(tenant, &subject, signature, now) {
+        let userid = session.identity.userid().to_owned();
+        let subject = Subject::Connect { source: &source, userid: &userid, room_ids: list };
+        hub.state.explain(&subject, signature, refusal, Reader::Stranger);
+        return Err(refusal);
     }
     let max = hub.config().limits.rooms_per_session as usize;
     let table = hub.state.tenants[tenant.index()].table(session.namespace);

@@ -36,7 +36,7 @@ use crate::{
     sign::Signature,
     socketio::{self, Kind, packet::Event, placeholder},
     state::{
-        Client, NamespaceId, Refusal,
+        Client, NamespaceId, Reader, Refusal, Refused,
         identity::Agent,
         socket::{Assembly, Socket},
     },
@@ -280,7 +280,7 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
     let (ip, handshake_query) = handshake.split_once(' ').expect("the handshake was built with a space");
     let ip = ip.parse().ok();
     let Some(namespace_id) = hub.state.find_namespace(namespace) else {
-        record_unknown_namespace(hub, namespace, ip, &agent);
+        record_unknown_namespace(hub, key, namespace, ip, &agent);
         hub.state.count_refusal(key);
         return hub.state.refuse(key, revision, namespace, "Invalid namespace");
     };
@@ -312,7 +312,9 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
         Ok(session) => session,
         Err(refusal) => {
             hub.state.count_refusal(key);
-            return hub.state.refuse(key, revision, namespace, &refusal.text());
+            let explanation = hub.state.explain(&login.subject(), &login.signature, refusal, Reader::Stranger);
+            let details = refusal.details(explanation.as_ref());
+            return hub.state.refuse_with(key, revision, namespace, &refusal.text(), &details);
         }
     };
     if let Some(socket) = hub.state.socket_mut(key) {
@@ -324,8 +326,22 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
 }
 
 /// Counts a login to a namespace that is not configured, and writes it to `error.log`.
-fn record_unknown_namespace(hub: &mut Hub, namespace: &str, ip: Option<IpAddr>, agent: &Agent) {
+fn record_unknown_namespace(hub: &mut Hub, key: ClientKey, namespace: &str, ip: Option<IpAddr>, agent: &Agent) {
     hub.state.stats.logins_refused += 1;
+    let refused = Refused {
+        what: "login",
+        source: "",
+        is_known: false,
+        why: "Invalid namespace",
+        reason: None,
+        ip,
+        facts: &[
+            ("namespace", namespace),
+            ("transport", hub.state.transport_name(Some(key))),
+            ("page", &agent.referer),
+        ],
+    };
+    hub.state.refusals.add(&refused, hub.state.now.time);
     hub.log.error("connect", "Invalid namespace", |line| {
         line.nonempty("nsp", namespace);
         if let Some(ip) = ip {

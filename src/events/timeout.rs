@@ -1,10 +1,10 @@
-//! Time-outs of acknowledgements and user look-ups.
+//! Time-outs of acknowledgements and user look-ups, and reports of refusals.
 
 use super::{acknowledge::answer_event, users::finish_query};
 use crate::{acks::Requester, clock::Now, hub::Hub, state::Refusal};
 
 /// Answers the senders of events that no receiver has acknowledged in time, and the sessions whose user look-up has
-/// timed out.
+/// timed out. Then reports how much was refused, once a minute.
 pub fn handle_timeout(hub: &mut Hub, now: Now) {
     for pending in hub.acks.expired(now.time) {
         if let Requester::Session(session, id) = pending.requester {
@@ -14,4 +14,5 @@ pub fn handle_timeout(hub: &mut Hub, now: Now) {
     for query in hub.cluster.expired_queries(now.time) {
         finish_query(hub, query, false);
     }
+    hub.state.refusals.report(now.time);
 }

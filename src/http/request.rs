@@ -49,6 +49,10 @@ pub struct Head<'a> {
     pub request_headers: &'a str,
     /// Whether there is `Access-Control-Request-Private-Network: true`.
     pub request_private_network: bool,
+    /// `Accept`
+    pub accept: &'a str,
+    /// `Accept-Language`
+    pub accept_language: &'a str,
     /// `Authorization`
     pub authorization: &'a str,
     /// `Content-Encoding`
@@ -147,6 +151,7 @@ impl<'a> Head<'a> {
                     }
                     self.expect_continue = self.http11;
                 }
+                6 if is("accept") => self.accept = text(),
                 7 if is("upgrade") => upgrade_websocket |= has_token(text(), "websocket"),
                 7 if is("referer") => self.referer = lossy(header.value),
                 10 if is("connection") => {
@@ -175,6 +180,7 @@ impl<'a> Head<'a> {
                     self.framing = Framing::Length(length);
                 }
                 15 if is("x-forwarded-for") => append(&mut self.forwarded_for, text()),
+                15 if is("accept-language") => self.accept_language = text(),
                 16 if is("content-encoding") => once(&mut self.content_encoding, "Content-Encoding")?,
                 17 if is("transfer-encoding") => {
                     codings += 1;

@@ -11,7 +11,7 @@ use crate::{
     message::Form,
     names::Rooms,
     sign::{Signature, Subject},
-    state::{Client, NamespaceId, Refusal, Session, TenantId, identity::Identity, record::RecordState},
+    state::{Client, NamespaceId, Refusal, Refused, Session, TenantId, identity::Identity, record::RecordState},
 };
 
 /// A login as the client sent it.
@@ -41,6 +41,13 @@ pub struct Login<'a> {
     pub user_agent: &'a str,
 }
 
+impl Login<'_> {
+    /// What the login signs.
+    pub fn subject(&self) -> Subject<'_> {
+        Subject::Connect { source: self.source, userid: self.userid, room_ids: self.room_ids }
+    }
+}
+
 impl Hub {
     /// Admits a plain WebSocket client to a namespace, or returns the refusal. The flag is true while the decision of
     /// the backend is pending; it arrives as [`Effect::Admit`](super::Effect::Admit) or
@@ -54,7 +61,7 @@ impl Hub {
         now: Now,
     ) -> Result<(ClientKey, bool), Refusal> {
         let Some(namespace) = self.state.find_namespace(namespace) else {
-            self.record_refused_login(namespace, login, &Refusal::NamespaceUnknown.text());
+            self.record_refused_login(None, namespace, login, Refusal::NamespaceUnknown);
             return Err(Refusal::NamespaceUnknown);
         };
         let client = self.state.insert_client(Client { conn: Some(conn), ..Client::default() }, login.ip);
@@ -79,7 +86,7 @@ impl Hub {
         let found = self.state.find_namespace(namespace).ok_or(Refusal::NamespaceUnknown);
         let checked = found.and_then(|namespace| self.check(namespace, login, now).map(|_| ()));
         if let Err(refusal) = &checked {
-            self.record_refused_login(namespace, login, &refusal.text());
+            self.record_refused_login(None, namespace, login, *refusal);
         }
         checked
     }
@@ -99,11 +106,8 @@ impl Hub {
         let (tenant, rooms) = match self.check(namespace, login, now) {
             Ok(admitted) => admitted,
             Err(refusal) => {
-                self.record_refused_login(
-                    &self.state.namespaces[namespace as usize].name.clone(),
-                    login,
-                    &refusal.text(),
-                );
+                let name = self.state.namespaces[namespace as usize].name.clone();
+                self.record_refused_login(Some(client), &name, login, refusal);
                 return Err(refusal);
             }
         };
@@ -178,8 +182,7 @@ impl Hub {
         }
         let rooms = self.login_rooms(login.room_ids)?;
         let tenant = self.state.tenant(login.source)?;
-        let subject = Subject::Connect { source: login.source, userid: login.userid, room_ids: login.room_ids };
-        self.state.verify(tenant, &subject, &login.signature, now)?;
+        self.state.verify(tenant, &login.subject(), &login.signature, now)?;
         Ok((tenant, Some(rooms)))
     }
 
@@ -190,10 +193,18 @@ impl Hub {
         rooms.map_err(|error| Refusal::from_name(error, Refusal::RoomsMissing))
     }
 
-    /// Counts a refused login, and writes it to `error.log`.
-    pub(crate) fn record_refused_login(&mut self, namespace: &str, login: &Login<'_>, why: &str) {
+    /// Counts a refused login, and writes it to `error.log` and, unless there are too many, to the log.
+    #[cold]
+    fn record_refused_login(
+        &mut self,
+        client: Option<ClientKey>,
+        namespace: &str,
+        login: &Login<'_>,
+        refusal: Refusal,
+    ) {
         self.state.stats.logins_refused += 1;
-        self.log.error("connect", why, |line| {
+        let (why, reason) = (refusal.text(), refusal.reason());
+        self.log.error("connect", &why, |line| {
             line.nonempty("source", login.source);
             line.nonempty("nsp", namespace);
             line.nonempty("room_ids", login.room_ids);
@@ -206,6 +217,24 @@ impl Hub {
             line.nonempty("referer", login.referer);
             line.nonempty("user_agent", login.user_agent);
         });
+        let (source, transport) = (login.source, self.state.transport_name(client));
+        let refused = Refused {
+            what: "login",
+            source,
+            is_known: self.state.tenant(source).is_ok(),
+            why: &why,
+            reason: reason.as_deref(),
+            ip: login.ip,
+            facts: &[
+                ("user", login.userid),
+                ("username", login.username),
+                ("rooms", login.room_ids),
+                ("namespace", namespace),
+                ("transport", transport),
+                ("page", login.referer),
+            ],
+        };
+        self.state.refusals.add(&refused, self.state.now.time);
     }
 
     /// Writes a line about a session to `client.log`. `seconds` is how long it lasted, once it has ended.

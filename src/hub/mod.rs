@@ -91,6 +91,6 @@ impl Hub {
 
     /// The time at which [`events::handle_timeout`](crate::events::handle_timeout) must be called.
     pub fn deadline(&self) -> Time {
-        self.acks.deadline().min(self.cluster.query_deadline())
+        self.acks.deadline().min(self.cluster.query_deadline()).min(self.state.refusals.deadline())
     }
 }

@@ -4,6 +4,7 @@ pub mod depth;
 pub mod javascript;
 pub mod object;
 pub mod raw;
+pub mod style;
 pub mod text;
 
 pub use self::{

@@ -21,6 +21,7 @@ pub mod places;
 pub mod rate;
 pub mod record;
 pub mod refusal;
+pub mod refusal_log;
 pub mod registry;
 pub mod reload;
 pub mod replay;
@@ -44,10 +45,11 @@ pub use self::{
     info::SessionInfo,
     namespace::{MAIN, NamespaceId},
     refusal::Refusal,
+    refusal_log::{RefusalLog, Refused},
     registry::State,
     reload::{Reloaded, TooManySources},
     session::Session,
-    signature::Verified,
+    signature::{Reader, Verified},
     stats::Stats,
     tenant::TenantId,
 };

@@ -3,7 +3,11 @@
 use core::{error, fmt};
 use std::borrow::Cow;
 
-use crate::{json::MAX_DEPTH, names::NameError};
+use crate::{
+    json::{MAX_DEPTH, quote},
+    names::NameError,
+    sign::{Explanation, SignError},
+};
 
 /// The reason why a login, a notification or a client's event is refused (docs/protocol.md, Logins, Notifications, and
 /// Namespaces and rules).
@@ -24,7 +28,7 @@ pub enum Refusal {
     /// A message whose copies for all its rooms are too large together.
     TooLargeForRooms,
     /// A login, join or leave with a wrong signature.
-    ConnectSignWrong,
+    ConnectSignWrong(SignError),
     /// A message without data.
     DataMissing,
     /// A field of a login is longer than this many bytes.
@@ -45,8 +49,8 @@ pub enum Refusal {
     NotJson,
     /// A notification without a signature.
     NotifySignMissing,
-    /// A notification with a wrong signature.
-    NotifySignWrong,
+    /// A notification or an emitted event with a wrong signature.
+    NotifySignWrong(SignError),
     /// The message is large, and `limits.memory` is reached.
     NoMemory,
     /// A client posts, which `client_posts` of its source does not allow.
@@ -82,7 +86,7 @@ impl Refusal {
             Refusal::BinaryNotJson => "binary messages need format=text!",
             Refusal::ControlCharacter(name) => return format!("{name} can not have control characters!").into(),
             Refusal::ConnectSignMissing => "cilent connect sign can not be null!",
-            Refusal::ConnectSignWrong => "sign verify failed!",
+            Refusal::ConnectSignWrong(_) => "sign verify failed!",
             Refusal::DataMissing => "data can not be null!",
             Refusal::FieldTooLong(name, max) => return format!("{name} can not be longer than {max} bytes!").into(),
             Refusal::FilenameTaken => "filename belongs to another source!",
@@ -95,7 +99,7 @@ impl Refusal {
             Refusal::NotMember => "only members of a room can post to it!",
             Refusal::NotJson => "message must be a JSON object!",
             Refusal::NotifySignMissing => "sign can not be null!",
-            Refusal::NotifySignWrong => "api notify sign verify failed!",
+            Refusal::NotifySignWrong(_) => "api notify sign verify failed!",
             Refusal::PostsOff => "clients of this source can not post!",
             Refusal::RateExceeded => "message rate limit exceeded!",
             Refusal::Replayed => "sign was used before!",
@@ -112,6 +116,27 @@ impl Refusal {
             Refusal::UnknownEvent => "unknown event!",
         };
         text.into()
+    }
+
+    /// More about the refusal, if its text alone leaves it open. Anyone may read it: it says nothing about keys, and only what
+    /// a stranger could find out by trying.
+    pub fn reason(self) -> Option<String> {
+        match self {
+            Refusal::ConnectSignWrong(error) | Refusal::NotifySignWrong(error) => Some(error.to_string()),
+            Refusal::Replayed => {
+                Some("a request with this sign was accepted before: sign again, with another ts".into())
+            }
+            _ => None,
+        }
+    }
+
+    /// The members of a JSON object that say more about the refusal, each after a comma; empty if there are none.
+    pub fn details(self, explanation: Option<&Explanation>) -> String {
+        let mut members = self.reason().map_or_else(String::new, |reason| format!(",\"reason\":{}", quote(&reason)));
+        if let Some(explanation) = explanation {
+            members += &format!(",\"explanation\":{}", explanation.json());
+        }
+        members
     }
 
     /// The refusal for an invalid list of rooms. `missing` is the one for an empty list.
@@ -141,11 +166,11 @@ mod tests {
     fn clients_compare_these_texts() {
         for (refusal, text) in [
             (Refusal::ConnectSignMissing, "cilent connect sign can not be null!"),
-            (Refusal::ConnectSignWrong, "sign verify failed!"),
+            (Refusal::ConnectSignWrong(SignError::Mismatch), "sign verify failed!"),
             (Refusal::DataMissing, "data can not be null!"),
             (Refusal::NotLoggedIn, "未登录"),
             (Refusal::NotifySignMissing, "sign can not be null!"),
-            (Refusal::NotifySignWrong, "api notify sign verify failed!"),
+            (Refusal::NotifySignWrong(SignError::Mismatch), "api notify sign verify failed!"),
             (Refusal::ControlCharacter("userid"), "userid can not have control characters!"),
             (Refusal::NotMember, "only members of a room can post to it!"),
             (Refusal::PostsOff, "clients of this source can not post!"),

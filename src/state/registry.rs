@@ -12,6 +12,7 @@ use super::{
     identity::Agents,
     namespace::Namespace,
     origins::Origins,
+    refusal_log::RefusalLog,
     replay::UsedMarks,
     session::Session,
     sid::Sids,
@@ -20,7 +21,7 @@ use super::{
     tenant::{Tenant, TenantId},
 };
 use crate::{
-    clock::Now,
+    clock::{Now, Throttle},
     config::Config,
     frame::Turn,
     key::{ClientKey, SessionKey, Slots},
@@ -61,6 +62,10 @@ pub struct State {
     /// The addresses of connections and clients.
     pub origins: Origins,
     pub(super) strangers: Strangers,
+    /// Lines of the log about refusals.
+    pub refusals: RefusalLog,
+    /// Limits how many refused signatures are explained.
+    pub(super) explained: Throttle,
     /// Signatures of notifications and events that were used.
     pub(super) used: UsedMarks,
     /// Counters since the start.
@@ -93,6 +98,8 @@ impl State {
             memory_limit: usize::MAX,
             origins: Origins::default(),
             strangers: Strangers::default(),
+            refusals: RefusalLog::default(),
+            explained: Throttle::default(),
             used: UsedMarks::default(),
             stats: Stats::default(),
         }

@@ -71,6 +71,7 @@ impl State {
     /// the next event.
     pub fn reload(&mut self, config: Rc<Config>) -> Reloaded {
         self.config = config.clone();
+        self.refusals.forget_origins();
         let before = self.update_namespaces();
         for tenant in &mut self.tenants {
             tenant.source = config.sources.get(&*tenant.name).cloned();

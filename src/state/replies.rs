@@ -47,10 +47,20 @@ impl State {
     /// Refuses a Socket.IO client's login to a namespace, with the packets that clients of its revision report to the
     /// page (docs/protocol.md, How a refusal arrives).
     pub fn refuse(&mut self, key: ClientKey, revision: Revision, namespace: &str, why: &str) {
+        self.refuse_with(key, revision, namespace, why, "");
+    }
+
+    /// Like [`State::refuse`], with [`Refusal::details`](super::Refusal::details): clients of revision 4 get them as the `data`
+    /// of their error. The packets of revision 3 have no place for them.
+    pub fn refuse_with(&mut self, key: ClientKey, revision: Revision, namespace: &str, why: &str, details: &str) {
         let quoted = quote(why);
+        let data = match details.strip_prefix(',') {
+            Some(members) => format!(",\"data\":{{{members}}}"),
+            None => String::new(),
+        };
         match revision {
             Revision::V4 => self.send_packet(key, Kind::ConnectError, namespace, None, &[], |out| {
-                out.extend_from_slice(format!("{{\"message\":{quoted}}}").as_bytes());
+                out.extend_from_slice(format!("{{\"message\":{quoted}{data}}}").as_bytes());
             }),
             // The bundled script listens to sys_error only, and does not reconnect after a DISCONNECT.
             Revision::V3 if namespace == "/" => {

@@ -1,12 +1,24 @@
 //! Checks of signatures with the keys of sources (docs/protocol.md, Signatures).
 
-use core::mem;
+use core::{mem, time::Duration};
+
+use log::{Level, debug, log_enabled};
 
 use super::{refusal::Refusal, registry::State, tenant::TenantId};
 use crate::{
     clock::Now,
-    sign::{Mark, Policy, Scheme, Signature, Subject},
+    config::DEMO_KEYS,
+    sign::{Explanation, Mark, Policy, Scheme, SignError, Signature, Subject, explain},
 };
+
+/// Who reads the answer to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The request has the admin token.
+    Operator,
+    /// Anyone. With a public demo key there is nothing to protect.
+    Stranger,
+}
 
 /// The proof that a signature is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +47,45 @@ impl State {
         if let Some(field) = subject.control_field(signature.scheme.unwrap_or(Scheme::HmacSha256)) {
             return Err(Refusal::ControlCharacter(field));
         }
-        let source = self.tenants[tenant.index()].source.as_ref().ok_or(wrong)?;
+        let source = self.tenants[tenant.index()].source.as_ref().ok_or(wrong(SignError::Mismatch))?;
         let key = source.sign_key.expose().as_bytes();
         let (schemes, window) = (source.sign.accepted(subject), self.config.sign_window.as_secs());
         let policy = Policy { key, schemes, window, unix: now.unix };
-        if subject.verify(signature, &policy) { Ok(Verified(signature.mark())) } else { Err(wrong) }
+        match subject.verify(signature, &policy) {
+            Ok(()) => Ok(Verified(signature.mark())),
+            Err(error) => Err(wrong(error)),
+        }
+    }
+
+    /// Explains a refused signature to `reader`, and to the log at level debug. `None` if the reader may not read it, if the
+    /// signature was not the reason for the refusal, or if too many were explained to strangers.
+    pub fn explain(
+        &mut self,
+        subject: &Subject<'_>,
+        signature: &Signature<'_>,
+        refusal: Refusal,
+        reader: Reader,
+    ) -> Option<Explanation> {
+        let (Refusal::ConnectSignWrong(_) | Refusal::NotifySignWrong(_)) = refusal else { return None };
+        let (Subject::Connect { source, .. } | Subject::Notify { source, .. } | Subject::Emit { source, .. }) =
+            *subject;
+        let is_logged = log_enabled!(Level::Debug);
+        let key = self.config.sources.get(source)?.sign_key.expose();
+        let is_public = DEMO_KEYS.iter().any(|(_, known)| *known == key);
+        if !is_logged && !is_public && reader == Reader::Stranger {
+            return None;
+        }
+        // An operator can read the configuration. Everybody else can cause work, so that is rare.
+        if reader == Reader::Stranger && self.explained.pass(EXPLANATION_INTERVAL, self.now.time).is_none() {
+            return None;
+        }
+        let others = self.config.sources.iter().filter(|(name, _)| *name != source);
+        let others = others.map(|(name, source)| (name.as_str(), source.sign_key.expose().as_bytes()));
+        // The log is for operators, too.
+        let all = if reader == Reader::Operator || !is_public { usize::MAX } else { 0 };
+        let explanation = explain(subject, signature, key.as_bytes(), others.take(all));
+        debug!("sign of the source {source:?} refused: {explanation}");
+        (is_public || reader == Reader::Operator).then_some(explanation)
     }
 
     /// Uses up a signature, right before the message or the event is sent: what is refused for another reason may be
@@ -57,6 +103,9 @@ impl State {
         Ok(())
     }
 }
+
+/// The least time between two explanations to strangers: each takes up to some milliseconds.
+const EXPLANATION_INTERVAL: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {
@@ -98,10 +147,13 @@ mod tests {
         };
         let connect = |userid, room_ids| Subject::Connect { source: "one", userid, room_ids };
         let control = Refusal::ControlCharacter;
-        assert_eq!(verify(connect("7", "r"), "md5"), Refusal::ConnectSignWrong);
-        assert_eq!(verify(connect("7\n", "r"), "md5"), Refusal::ConnectSignWrong, "md5 does not cover the user");
+        let wrong = Refusal::ConnectSignWrong(SignError::Digits(Scheme::Md5));
+        assert_eq!(verify(connect("7", "r"), "md5"), wrong);
+        assert_eq!(verify(connect("7\n", "r"), "md5"), wrong, "md5 does not cover the user");
+        assert_eq!(verify(connect("7", "r"), "other"), Refusal::ConnectSignWrong(SignError::Scheme));
         assert_eq!(verify(connect("7\n", "r"), "hmac-sha256"), control("userid"));
         assert_eq!(verify(connect("7", "r\n"), "other"), control("room_ids"));
-        assert_eq!(verify(Subject::Notify { source: "one", room_id: "r", data: b"x" }, ""), Refusal::NotifySignWrong);
+        let notify = verify(Subject::Notify { source: "one", room_id: "r", data: b"x" }, "");
+        assert_eq!(notify, Refusal::NotifySignWrong(SignError::Digits(Scheme::Md5)));
     }
 }

@@ -36,6 +36,8 @@ counters! {
     logins
     /// Logins refused.
     logins_refused
+    /// Requests of pages whose origin is not allowed.
+    origins_refused
     /// Wrong admin tokens.
     tokens_wrong
     /// Notifications accepted.

@@ -5,7 +5,11 @@ use super::{
     registry::State,
 };
 use crate::{
-    engineio::{Engine, Error, engine::Polled, payload::Composer},
+    engineio::{
+        Engine, Error,
+        engine::{Polled, Transport},
+        payload::Composer,
+    },
     key::{ClientKey, ConnKey},
     websocket::Close,
 };
@@ -25,6 +29,16 @@ impl State {
     /// Whether a client uses Socket.IO.
     pub fn is_socketio(&self, key: ClientKey) -> bool {
         self.clients.get(key).is_some_and(|client| client.socket.is_some())
+    }
+
+    /// The transport of a client, for the log. A client that is not there yet comes with a plain WebSocket.
+    pub fn transport_name(&self, key: Option<ClientKey>) -> &'static str {
+        let socket = key.and_then(|key| self.clients.get(key)).and_then(|client| client.socket.as_ref());
+        match socket.map(|socket| &socket.engine.transport) {
+            None => "WebSocket",
+            Some(Transport::WebSocket(_)) => "Socket.IO over WebSocket",
+            Some(Transport::Polling(_) | Transport::Probing(_)) => "Socket.IO over polling",
+        }
     }
 
     /// Whether a client has an admitted session.

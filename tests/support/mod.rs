@@ -348,6 +348,24 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// An answer, a frame or a packet without what it says beside the text that programs compare: `reason` and `explanation`.
+pub fn plain(text: &str) -> String {
+    let data = text.split_once(",\"data\":{\"reason\":");
+    match data.or_else(|| text.split_once(",\"reason\":")) {
+        Some((before, after)) => format!("{before}}}{}", if after.ends_with(']') { "]" } else { "" }),
+        None => text.to_owned(),
+    }
+}
+
+/// The same of a value.
+pub fn plain_json(value: &Value) -> Value {
+    let mut value = value.clone();
+    for more in ["reason", "explanation"] {
+        value.as_object_mut().unwrap().remove(more);
+    }
+    value
+}
+
 pub fn form(fields: &[(&str, &str)]) -> String {
     Serializer::new(String::new()).extend_pairs(fields).finish()
 }
