@@ -294,7 +294,7 @@ fn the_command_line_explains() {
     assert_eq!((wrong.code, &*wrong.err), (1, "relay: the signature is wrong\n"));
     let right = notify_sign("shop", "a%2Cb", "hello", "the key of the shop");
     let expected = format!(
-        "relay computes the md5 of this text:\n  shopa%2Cbhello<sign_key>\nwhat is wrong:\n  you signed `a,b`, you sent \
+        "relay computes the md5 of this text:\n  shopa%2Cbhello<sign_key>\nmistakes:\n  you signed `a,b`, you sent \
          `a%2Cb` as room_id (URL-decoded)\nthe right signature is {right}\n"
     );
     assert_eq!(wrong.out, expected);
@@ -344,7 +344,10 @@ fn the_front_page() {
     for link in found.iter().filter(|link| !link.starts_with("data:")) {
         assert_eq!(relay.get(&format!("/{link}")).status, 200, "{link}");
     }
-    assert!(open("/", "zh-CN,zh;q=0.9", &[]).body.contains("relay 正在运行"));
+    for (target, language) in [("/", "zh-CN,zh;q=0.9"), ("/?lang=zh", "en")] {
+        assert!(open(target, language, &[]).body.contains("relay 正在运行"), "{target}");
+    }
+    assert!(open("/?lang=en", "zh", &[]).body.contains("relay is running"));
     // With the admin token.
     let admin = open(&format!("/?token={TOKEN}"), "en", &[]);
     assert!(admin.body.contains(env!("CARGO_PKG_VERSION")), "{}", admin.body);

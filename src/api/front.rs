@@ -19,7 +19,12 @@ pub fn front(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
     if !accepts_html(head.accept) {
         return Reply::new(200, HTML, GREETING.as_bytes()).with("Vary", "Accept");
     }
-    let language = if prefers_chinese(head.accept_language) { &CHINESE } else { &ENGLISH };
+    let language = match head.fields().get("lang") {
+        "zh" => &CHINESE,
+        "en" => &ENGLISH,
+        _ if prefers_chinese(head.accept_language) => &CHINESE,
+        _ => &ENGLISH,
+    };
     let checked = if has_token(head) { Some(gate(head, "", cx)) } else { None };
     let (refusal, operator) = match checked {
         None => (None, language.form.to_owned()),

@@ -40,7 +40,7 @@ pub fn run(
         lines(&format!("relay computes the {} of this text:", scheme.name()), explanation.hashed.split('\n').collect());
     let error_text = error.to_string();
     let named = (error != SignError::Mismatch).then_some(&*error_text);
-    text += &lines("what is wrong:", named.into_iter().chain(explanation.found.iter().map(String::as_str)).collect());
+    text += &lines("mistakes:", named.into_iter().chain(explanation.found.iter().map(String::as_str)).collect());
     if !matches!(error, SignError::TsMissing | SignError::TsFormat) {
         text += &format!("the right signature is {right}\n");
     }

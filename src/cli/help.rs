@@ -154,10 +154,11 @@ input. The signature of an event covers its arguments as a JSON list, which goes
                           (default if the configuration refuses md5)
   --ts SECONDS            with hmac-sha256: the time in unix seconds (default: now)
   --hex                   print only the hexadecimal digits
-  --explain SIGN          check SIGN, which another program made of these fields, and print what is wrong
-                          with it and the right one; with hmac-sha256, --ts is the time that it signed
+  --explain SIGN          check SIGN, which another program made of these fields, and print the mistakes
+                          and the right one; with hmac-sha256, --ts is the time that it signed
   --room, --data          ROOMS and DATA as options
   --nsp NAME, --json      of an event: its namespace (default: /), and whether each ARG is JSON
 
-Exit codes: 0 (done), 1 (the key is not known, or SIGN is wrong), 2 (bad command line), 78 (bad configuration).
+Exit codes: 0 (done), 1 (the key is not known, or SIGN is wrong), 2 (bad command line),
+78 (bad configuration).
 ";

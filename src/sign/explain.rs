@@ -49,7 +49,7 @@ impl Explanation {
 }
 
 /// Explains what is wrong with a signature. `others` are the names and keys of other sources that may have been used;
-/// whoever reads the explanation learns their names. The work is bounded, whatever the fields are.
+/// the reader of the explanation learns their names. The work is bounded, whatever the fields are.
 pub fn explain<'k>(
     subject: &Subject<'_>,
     signature: &Signature<'_>,
