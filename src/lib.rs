@@ -19,7 +19,7 @@
 //! | 3 | [`message_log`], [`acks`], [`hooks`], [`cluster`], [`presence`] | the features: a struct each, which works on a `State` |
 //! | 2 | [`message`], [`state`] | messages and their encodings; [`State`](state::State): clients, sessions, rooms, delivery |
 //! | 1 | [`http`], [`websocket`], [`engineio`], [`socketio`], [`redis`] | protocols: one state machine for each connection |
-//! | 0 | [`clock`], [`config`], [`frame`], [`health`], [`json`], [`key`], [`limits`], [`memory`], [`names`], [`outbox`], [`sign`], [`text`] | vocabulary |
+//! | 0 | [`clock`], [`config`], [`frame`], [`health`], [`json`], [`key`], [`limits`], [`memory`], [`names`], [`outbox`], [`sign`], [`text`], [`tls`] | vocabulary |
 //!
 //! # A turn of the loop
 //!
@@ -76,4 +76,5 @@ pub mod sign;
 pub mod socketio;
 pub mod state;
 pub mod text;
+pub mod tls;
 pub mod websocket;

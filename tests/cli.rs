@@ -148,7 +148,7 @@ fn other_bad_configurations() {
         ("[sources.demo]\nsign_key_file = \"relay-test-nowhere\"", "sources.demo.sign_key_file: "),
         ("[namespaces.app]\nauth = \"open\"", ":1:13: a namespace's name "),
         ("[redis]\nurl = \"http://h\"", ":2:8: redis.url: expected redis://"),
-        ("[redis]\nurl = \"rediss://h\"", "redis.url: TLS is not supported"),
+        ("[redis]\nurl = \"rediss://-\"", "redis.url: TLS needs a host name"),
         ("[redis]\npassword_file = \"relay-test-nowhere\"", "redis.password_file: "),
         ("[redis]\nchannel = \"\"", "redis.channel is empty"),
     ] {

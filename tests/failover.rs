@@ -6,70 +6,11 @@
 mod link;
 mod support;
 
-use std::{
-    io::{Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicU16, Ordering},
-    },
-    thread,
-};
-
 use link::*;
 use support::{
     Relay,
     redis::{Redis, wait_linked, wait_siblings, wait_until},
 };
-
-/// An address that leads to one server or another. Connections that exist stay where they are.
-struct Name {
-    port: u16,
-    to: Arc<AtomicU16>,
-}
-
-impl Name {
-    fn new(redis: &Redis) -> Name {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let to = Arc::new(AtomicU16::new(redis.port));
-        let target = to.clone();
-        thread::spawn(move || {
-            for client in listener.incoming() {
-                let (Ok(client), Ok(server)) =
-                    (client, TcpStream::connect(("127.0.0.1", target.load(Ordering::SeqCst))))
-                else {
-                    continue;
-                };
-                let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                thread::spawn(move || pump(client, server));
-                thread::spawn(move || pump(back.0, back.1));
-            }
-        });
-        Name { port, to }
-    }
-
-    fn leads_to(&self, redis: &Redis) {
-        self.to.store(redis.port, Ordering::SeqCst);
-    }
-
-    fn relay(&self) -> Relay {
-        let relay = relay_at(&format!("redis://127.0.0.1:{}/0", self.port), "");
-        wait_linked(&relay);
-        relay
-    }
-}
-
-fn pump(mut from: TcpStream, mut to: TcpStream) {
-    let mut buffer = [0; 65536];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        if to.write_all(&buffer[..length]).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(Shutdown::Both);
-    let _ = from.shutdown(Shutdown::Both);
-}
 
 /// A master, and a replica of it.
 fn pair() -> (Redis, Redis) {
@@ -78,23 +19,12 @@ fn pair() -> (Redis, Redis) {
     (master, replica)
 }
 
-/// Makes a server a replica of another, and waits until it has the data.
-fn follow(replica: &Redis, master: &Redis) {
-    replica.ask(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
-    wait_until(true, || replica.ask(&["INFO", "replication"]).text().unwrap().contains("master_link_status:up"));
-}
-
-/// How many connections of relays a server has.
-fn connections(redis: &Redis) -> usize {
-    redis.ask(&["CLIENT", "LIST"]).text().unwrap().matches("name=relay-").count()
-}
-
 /// Everything moves to the new master, and what was published meanwhile arrives once and in order, also what the old
 /// master confirmed when it was a replica already.
 #[test]
 fn the_name_leads_to_the_new_master() {
     let (old, new) = pair();
-    let name = Name::new(&old);
+    let name = Name::new(old.port);
     let relays = [name.relay(), name.relay()];
     relays.iter().for_each(|relay| wait_siblings(relay, 1));
     let mut members = relays.each_ref().map(|relay| relay.connect("room"));
@@ -105,7 +35,7 @@ fn the_name_leads_to_the_new_master() {
     }
 
     new.ask(&["REPLICAOF", "NO", "ONE"]);
-    name.leads_to(&new);
+    name.leads_to(new.port);
     old.ask(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]);
     for number in 0..20 {
         publish(&relays[0], "during", number..number + 1);
@@ -132,11 +62,11 @@ fn the_name_leads_to_the_new_master() {
 #[test]
 fn a_subscription_that_stayed_behind() {
     let (old, new) = pair();
-    let name = Name::new(&old);
+    let name = Name::new(old.port);
     let relay = name.relay();
     let mut member = relay.connect("room");
     new.ask(&["REPLICAOF", "NO", "ONE"]);
-    name.leads_to(&new);
+    name.leads_to(new.port);
     // The connection of this test is of that type as well, and is spared.
     old.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     relay.wait_log("the subscription is at another server; subscribing again");

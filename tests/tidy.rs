@@ -25,7 +25,10 @@ enum Sideways {
 /// request.
 const FLOORS: [(&[&str], Sideways); 8] = [
     (
-        &["clock", "config", "frame", "health", "json", "key", "limits", "memory", "names", "outbox", "sign", "text"],
+        &[
+            "clock", "config", "frame", "health", "json", "key", "limits", "memory", "names", "outbox", "sign", "text",
+            "tls",
+        ],
         Sideways::Any,
     ),
     (&["engineio", "http", "redis", "socketio", "websocket"], Sideways::Only(&[("websocket", "http")])),

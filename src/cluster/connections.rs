@@ -23,6 +23,7 @@ use crate::{
     redis::{Event, Failure, Link, Reply, Role, resp},
     state::State,
     text::truncate,
+    tls::ClientTls,
 };
 
 /// The connections, and what is sent on them.
@@ -83,9 +84,7 @@ impl Connections {
     /// Applies a new configuration. Returns whether both connections were dropped because the server, the channel, the
     /// key prefix or the heartbeat changed.
     pub fn configure(&mut self, redis: &Redis, longest: u64, cx: &mut Context<'_>) -> bool {
-        let identity =
-            |redis: &Redis| (redis.url.clone(), redis.channel.clone(), redis.key_prefix.clone(), redis.heartbeat);
-        let other = self.settings.as_ref().is_none_or(|old| identity(old) != identity(redis));
+        let other = self.settings.as_ref().is_none_or(|old| !old.has_connection_of(redis));
         let on = redis.url.is_some();
         self.queue.configure(redis.buffer as usize, redis.buffer_age);
         self.settings = Some(redis.clone());
@@ -118,6 +117,11 @@ impl Connections {
         self.settings.as_ref()?.url.as_ref()
     }
 
+    /// The settings of TLS, if the connections use it.
+    pub fn tls(&self) -> Option<&ClientTls> {
+        self.settings.as_ref()?.tls.as_ref()
+    }
+
     /// Whether a connection should be opened now.
     pub fn should_connect(&self, role: Role, now: Time) -> bool {
         let end = &self.ends[role as usize];
@@ -144,6 +148,11 @@ impl Connections {
     /// Whether a connection is open, or being opened.
     pub fn has_link(&self, role: Role) -> bool {
         self.ends[role as usize].link.is_some()
+    }
+
+    /// Whether the handshake of a connection is complete.
+    pub fn is_ready(&self, role: Role) -> bool {
+        self.ends[role as usize].ready.is_some()
     }
 
     /// The bytes to be written to a connection.

@@ -21,6 +21,7 @@ use crate::{
     message_log::MessageLog,
     redis::Role,
     state::{State, TenantId},
+    tls::ClientTls,
 };
 
 /// The cluster of relays, as seen by this one. Does nothing without `redis.url`.
@@ -86,6 +87,11 @@ impl Cluster {
         self.connections.url()
     }
 
+    /// The settings of TLS, if the connections use it.
+    pub fn tls(&self) -> Option<&ClientTls> {
+        self.connections.tls()
+    }
+
     /// Whether a connection should be opened now.
     pub fn should_connect(&self, role: Role, now: Time) -> bool {
         self.connections.should_connect(role, now)
@@ -99,6 +105,11 @@ impl Cluster {
     /// Whether a connection is open, or being opened. Once it is neither, close its socket.
     pub fn has_link(&self, role: Role) -> bool {
         self.connections.has_link(role)
+    }
+
+    /// Whether the handshake of a connection is complete.
+    pub fn is_ready(&self, role: Role) -> bool {
+        self.connections.is_ready(role)
     }
 
     /// The bytes to be written to a connection.

@@ -108,8 +108,10 @@ fn address_cure(found: &str) -> String {
 pub enum RedisUrlError {
     /// It does not have the form of such a URL.
     Form,
-    /// It asks for TLS (`rediss:`).
-    Tls,
+    /// It asks for Sentinels, but does not name them and their master.
+    Sentinels,
+    /// It asks for TLS with a host that cannot be the name of a certificate.
+    TlsName,
     /// It has a user without a password.
     UserWithoutPassword,
     /// Its query has another parameter than `db`.
@@ -123,8 +125,11 @@ pub enum RedisUrlError {
 impl fmt::Display for RedisUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            RedisUrlError::Form => "expected redis://[user:pass@]host:port/db or unix:/path?db=0",
-            RedisUrlError::Tls => "TLS is not supported: use stunnel or a VPN, and redis:// with its address",
+            RedisUrlError::Form => {
+                "expected redis://[user:pass@]host:port/db, rediss:// for TLS, redis+sentinel://, or unix:/path?db=0"
+            }
+            RedisUrlError::Sentinels => "expected redis+sentinel://[user:pass@]host:port,host:port/MASTER/db",
+            RedisUrlError::TlsName => "TLS needs a host name or an IP address that can be in a certificate",
             RedisUrlError::UserWithoutPassword => "a user needs a password: redis://user:pass@host:port",
             RedisUrlError::Parameter => "the only parameter is db=",
             RedisUrlError::UnixPath => "the path of a unix socket must begin with / and have at most 107 bytes",
@@ -240,8 +245,12 @@ mod tests {
     #[test]
     fn redis_urls_are_refused_without_the_password() {
         for (error, text) in [
-            (RedisUrlError::Form, "expected redis://[user:pass@]host:port/db or unix:/path?db=0"),
-            (RedisUrlError::Tls, "TLS is not supported: use stunnel or a VPN, and redis:// with its address"),
+            (
+                RedisUrlError::Form,
+                "expected redis://[user:pass@]host:port/db, rediss:// for TLS, redis+sentinel://, or unix:/path?db=0",
+            ),
+            (RedisUrlError::Sentinels, "expected redis+sentinel://[user:pass@]host:port,host:port/MASTER/db"),
+            (RedisUrlError::TlsName, "TLS needs a host name or an IP address that can be in a certificate"),
             (RedisUrlError::UserWithoutPassword, "a user needs a password: redis://user:pass@host:port"),
             (RedisUrlError::Parameter, "the only parameter is db="),
             (RedisUrlError::UnixPath, "the path of a unix socket must begin with / and have at most 107 bytes"),

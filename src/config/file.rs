@@ -1,20 +1,18 @@
 //! The parser of `relay.toml`. It reports every problem with line, column and what is expected.
 
-use core::{ops::RangeInclusive, time::Duration};
+use core::time::Duration;
 
 use log::LevelFilter;
-use toml_span::Span;
 
 use super::{
     address::{Address, Backend, Network},
     error::ValueError,
-    file_namespaces, file_sources,
+    file_namespaces, file_redis, file_sources,
     namespace::Auth,
     origins::Origins,
     problem::Problem,
     reader::{ReadFile, Reader},
-    redis::RedisUrl,
-    section::Section,
+    section::{Section, TIMEOUT},
     settings::Config,
     syntax::explain,
 };
@@ -138,36 +136,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     section.finish(reader);
     file_namespaces::check_all(reader, &places, &config);
 
-    let mut section = root.section(reader, "redis");
-    if let Some(value) = section.take("url") {
-        match value.as_str().map(RedisUrl::parse) {
-            _ if value.as_str() == Some("") => {}
-            Some(Ok(url)) => {
-                reader.has_secrets |= url.password.is_some();
-                config.redis.url = Some(url);
-            }
-            Some(Err(error)) => reader.problem(value.span, format!("redis.url: {error}")),
-            None => reader.wrong_value(&value, "redis.url", "a string in quotes"),
-        }
-    }
-    section.string(reader, "channel", &mut config.redis.channel);
-    section.string(reader, "key_prefix", &mut config.redis.key_prefix);
-    section.boolean(reader, "trust_from_sys", &mut config.redis.trust_from_sys);
-    if let (Some((password, span)), url) = (section.secret(reader, "password", "password_file"), &mut config.redis.url)
-    {
-        match url {
-            Some(url) => url.password = Some(password),
-            None => reader.problem(span, "redis.password needs redis.url".into()),
-        }
-    }
-    if config.redis.channel.is_empty() {
-        reader.problem(Span::default(), "redis.channel is empty: it must name the channel of the cluster".into());
-    }
-    config.redis.secret = section.secret(reader, "secret", "secret_file").map(|(secret, _)| secret);
-    section.whole(reader, "buffer", &mut config.redis.buffer, 4096..=1 << 40, "bytes");
-    section.seconds(reader, "buffer_age", &mut config.redis.buffer_age, TIMEOUT);
-    section.seconds(reader, "heartbeat", &mut config.redis.heartbeat, 0.1..=3600.0);
-    section.finish(reader);
+    file_redis::read(reader, &mut root, &mut config);
     for (name, span) in &places {
         let namespace = config.namespaces.get(name).filter(|namespace| namespace.auth != Auth::Sign);
         names.extend(namespace.map(|namespace| (namespace.open_source(name).to_owned(), *span)));
@@ -193,8 +162,6 @@ fn protocol(text: &str) -> Result<String, ValueError> {
     }
 }
 
-/// Seconds of intervals and timeouts.
-const TIMEOUT: RangeInclusive<f64> = 0.05..=86_400.0;
 /// The names of log levels.
 const LEVELS: [(&str, LevelFilter); 6] = [
     ("off", LevelFilter::Off),
@@ -366,6 +333,8 @@ mod tests {
             "redis.secret_file",
             "redis.password",
             "redis.password_file",
+            "redis.sentinel_password",
+            "redis.sentinel_password_file",
         ];
         let mut known: Vec<_> = reader
             .known

@@ -9,6 +9,7 @@ mod advice;
 pub mod error;
 pub mod file;
 mod file_namespaces;
+mod file_redis;
 mod file_sources;
 pub mod namespace;
 pub mod origins;
@@ -28,7 +29,7 @@ pub use self::{
     namespace::{Ack, Auth, Namespace, Rule, Send, Welcome},
     origins::{OriginError, Origins},
     problem::Problem,
-    redis::{Redis, RedisUrl},
+    redis::{Redis, RedisUrl, Sentinels, Servers},
     secret::Secret,
     settings::{
         ClientPosts, Config, DEMO_KEYS, DEMO_TOKEN, Hooks, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES, MessageLog, SocketIo,

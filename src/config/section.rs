@@ -19,6 +19,9 @@ use super::{
 };
 use crate::limits;
 
+/// Seconds of intervals and timeouts.
+pub const TIMEOUT: RangeInclusive<f64> = 0.05..=86_400.0;
+
 /// A table whose keys are looked up one by one. The remaining keys are unknown.
 pub struct Section<'t> {
     /// The prefix of its keys in messages, such as `limits.`.
@@ -120,15 +123,26 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// The content of the file that the string `key` names, if it is not empty.
-    pub fn content(&mut self, reader: &mut Reader<'t, '_>, key: &'static str, into: &mut String) {
+    /// The place of the value of `key`.
+    pub fn span(&self, key: &str) -> Option<Span> {
+        self.table.get(key).map(|value| value.span)
+    }
+
+    /// The content of the file that the string `key` names, if it is not empty. Returns whether it was read.
+    pub fn content(&mut self, reader: &mut Reader<'t, '_>, key: &'static str, into: &mut String) -> bool {
         let span = self.table.get(key).map(|value| value.span);
         let mut name = String::new();
         self.string(reader, key, &mut name);
-        let Some(span) = span.filter(|_| !name.is_empty()) else { return };
+        let Some(span) = span.filter(|_| !name.is_empty()) else { return false };
         match (reader.read)(Path::new(&name)) {
-            Ok(content) => *into = content,
-            Err(error) => reader.problem(span, format!("{}: cannot read {name:?}: {error}", self.key(key))),
+            Ok(content) => {
+                *into = content;
+                true
+            }
+            Err(error) => {
+                reader.problem(span, format!("{}: cannot read {name:?}: {error}", self.key(key)));
+                false
+            }
         }
     }
 

@@ -55,6 +55,7 @@ pub struct Link<T> {
     /// When an unanswered PING was sent.
     pinged: Option<Time>,
     heartbeat: Duration,
+    tls: bool,
     /// The password, to remove it from error texts.
     password: Option<Secret>,
 }
@@ -97,6 +98,7 @@ impl<T> Link<T> {
             heard: now,
             pinged: None,
             heartbeat,
+            tls: url.tls,
             password: url.password.clone(),
         };
         if let Some(password) = &url.password {
@@ -276,7 +278,12 @@ impl<T> Link<T> {
             return Ok(());
         }
         Err(Failure::Lost(
-            if self.ready { "it does not respond" } else { "it did not respond to the handshake" }.into(),
+            match (self.ready, self.tls) {
+                (true, _) => "it does not respond",
+                (false, false) => "it did not respond to the handshake",
+                (false, true) => "it did not respond to the handshake: does it speak TLS at this port?",
+            }
+            .into(),
         ))
     }
 

@@ -4,9 +4,11 @@
 pub mod failure;
 pub mod link;
 pub mod resp;
+pub mod sentinel;
 
 pub use self::{
     failure::Failure,
     link::{Event, Link, Role},
     resp::{Malformed, Reader, Reply},
+    sentinel::SentinelQuery,
 };

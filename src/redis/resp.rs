@@ -79,8 +79,14 @@ pub enum Malformed {
     Array,
 }
 
+/// The first byte of an alert of TLS (RFC 8446 section 5.1), which answers a client that does not speak it.
+const TLS_ALERT: u8 = 21;
+
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Malformed::Type(TLS_ALERT) {
+            return f.write_str("it speaks TLS at this port: write rediss:// in place of redis://");
+        }
         f.write_str("not a Redis server: ")?;
         match self {
             Malformed::Type(byte) => write!(f, "unknown RESP2 type {:?}", char::from(*byte)),

@@ -2,9 +2,15 @@
 //! with the budget of a client connection, and written after the clients of this relay are flushed.
 
 pub mod links;
+mod master;
+pub mod search;
+pub mod transport;
 
 use core::time::Duration;
-use std::io::{ErrorKind, Read, Write};
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::SocketAddr,
+};
 
 use log::warn;
 use mio::{
@@ -13,12 +19,15 @@ use mio::{
     net::{TcpStream, UnixStream},
 };
 
-use self::links::{Link, Links};
-use super::{conn::Socket, event_loop::Server, tokens, waker::waker};
+use self::{
+    links::{Link, Links},
+    transport::Transport,
+};
+use super::{conn::Socket, event_loop::Server, resolver::Resolver, tokens, waker::waker};
 use crate::{
     api::{snapshot::Snapshot, view::View},
     clock::Time,
-    config::{Config, Place},
+    config::{Config, Place, Servers},
     events,
     key::ConnKey,
     limits::Limits,
@@ -29,8 +38,9 @@ impl Server {
     /// When [`Server::expire_cluster`] or [`Server::pump_cluster`] must be called, even if no event occurs.
     pub(super) fn cluster_deadline(&self) -> Time {
         let poll = self.cluster.paused_until.unwrap_or(Time::NEVER);
-        poll.min(match self.cluster.resolver.finding_until() {
-            // While the name is being resolved, no connection can be opened; an open one continues to work.
+        let searching = self.cluster.search.deadline().or(self.cluster.resolver.finding_until());
+        poll.min(match searching {
+            // While the server is being looked up, no connection can be opened; an open one continues to work.
             Some(until) => self.hub.cluster.deadline(false).min(until),
             None => self.hub.cluster.deadline(true),
         })
@@ -49,10 +59,13 @@ impl Server {
 
     /// Handles an event of a connection to Redis.
     pub(super) fn handle_cluster(&mut self, event: &Event) {
+        if event.token().0 == tokens::SENTINEL {
+            return self.handle_sentinel();
+        }
         let role = role(event.token().0 - tokens::REDIS);
         let Some(link) = &mut self.cluster.links[role as usize] else { return };
         if !link.connected {
-            match link.socket.is_connected() {
+            match link.socket.socket().is_connected() {
                 Ok(true) => link.connected = true,
                 Ok(false) => return,
                 Err(error) => return self.end_link(role, &error.to_string()),
@@ -73,7 +86,7 @@ impl Server {
         let idle = self.cluster.unwanted >= PAUSE_AFTER && !self.cluster.read_scheduled[role as usize];
         let link = self.cluster.links[role as usize].as_mut().filter(|link| !link.hung_up);
         if let (Role::Subscriber, true, Some(link), None) = (role, idle, link, self.cluster.paused_until)
-            && link.socket.deregister(self.poll.registry()).is_ok()
+            && link.socket.socket().deregister(self.poll.registry()).is_ok()
         {
             self.cluster.paused_until = Some(self.now.time.after(PAUSE));
         }
@@ -90,7 +103,8 @@ impl Server {
             return;
         }
         self.cluster.unwanted = 0;
-        let registered = link.socket.register(self.poll.registry(), Token(tokens::REDIS + Role::Subscriber as usize));
+        let registered =
+            link.socket.socket().register(self.poll.registry(), Token(tokens::REDIS + Role::Subscriber as usize));
         if let Err(error) = registered {
             self.end_link(Role::Subscriber, &error.to_string());
         }
@@ -108,10 +122,11 @@ impl Server {
     /// Reads a connection and handles its input, up to the budget of a turn.
     fn read_link(&mut self, role: Role) {
         let mut buffer = core::mem::take(&mut self.buffer);
+        let mut budget = buffer.len();
         while let Some(link) = &mut self.cluster.links[role as usize] {
-            let more = link.hung_up || matches!(link.socket, Socket::Unix(_));
+            let more = link.hung_up || link.socket.reads_partly();
             match link.socket.read(&mut buffer) {
-                Ok(0) => self.end_link(role, "Redis closed the connection"),
+                Ok(0) => self.end_link(role, &self.closed(role, "Redis closed the connection")),
                 Ok(length) => {
                     let mut input = &buffer[..length];
                     let before = self.counters();
@@ -130,15 +145,16 @@ impl Server {
                             if without_receiver { self.cluster.unwanted + received - before.0 } else { 0 };
                     }
                     self.drop_links();
-                    // A full buffer is the budget of a turn. A partly filled one means that the socket is empty.
-                    self.cluster.read_scheduled[role as usize] = length == buffer.len();
-                    if length == buffer.len() || !more {
+                    // A full buffer is the budget of a turn. A partly filled one means that a TCP socket is empty.
+                    budget = budget.saturating_sub(length);
+                    self.cluster.read_scheduled[role as usize] = budget == 0;
+                    if budget == 0 || !more {
                         break;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => self.end_link(role, &error.to_string()),
+                Err(error) => self.end_link(role, &self.closed(role, &error.to_string())),
             }
         }
         self.buffer = buffer;
@@ -155,10 +171,13 @@ impl Server {
     fn write_link(&mut self, role: Role) {
         while let Some(link) = self.cluster.links[role as usize].as_mut().filter(|link| link.connected) {
             let output = self.hub.cluster.output(role);
-            if output.is_empty() {
-                break;
-            }
-            match link.socket.write(output) {
+            // TLS has messages of its own to send.
+            let written = match link.socket.flush() {
+                Ok(more) if output.is_empty() || !more => break,
+                Ok(_) => link.socket.write(output),
+                Err(error) => Err(error),
+            };
+            match written {
                 Ok(0) => self.end_link(role, "the socket accepts no bytes"),
                 Ok(written) => self.hub.cluster.advance_output(role, written),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -166,6 +185,18 @@ impl Server {
                 Err(error) => self.end_link(role, &error.to_string()),
             }
         }
+    }
+
+    /// Why an established connection ended. A server that expects TLS closes it when it gets a command.
+    fn closed(&self, role: Role, why: &str) -> String {
+        let link = self.cluster.links[role as usize].as_ref();
+        let plain = link.is_some_and(|link| matches!(link.socket, Transport::Plain(Socket::Tcp(_))));
+        let hint = if plain && !self.hub.cluster.is_ready(role) {
+            " in the handshake: does it expect TLS (rediss://)?"
+        } else {
+            ""
+        };
+        format!("{why}{hint}")
     }
 
     /// Reports that a connection ended or could not be opened.
@@ -180,13 +211,19 @@ impl Server {
             if !self.hub.cluster.has_link(role) {
                 // After a failover the name may lead to another server, also if this one could be reached.
                 if let Some(address) = self.cluster.links[role as usize].take().and_then(|link| link.address) {
-                    self.cluster.resolver.leave(address);
+                    self.leave(address);
                 }
                 if role == Role::Subscriber {
                     (self.cluster.paused_until, self.cluster.unwanted) = (None, 0);
                 }
             }
         }
+    }
+
+    /// Looks the server up again for the next connection, or tries its next address: this one cannot be used.
+    fn leave(&mut self, address: SocketAddr) {
+        self.cluster.resolver.leave(address);
+        self.cluster.search.forget();
     }
 
     /// Opens the connections that are due, and sends what is queued. Called after the clients of this relay were flushed.
@@ -209,13 +246,26 @@ impl Server {
         }
     }
 
-    /// Starts to connect. While the name is being resolved, does nothing: it is called again afterwards.
+    /// Starts to connect. While the server is being looked up, does nothing: it is called again afterwards.
     fn connect_link(&mut self, role: Role) {
         let Some(url) = self.hub.cluster.url().cloned() else { return };
         let mut address = None;
-        let opened = match &url.place {
-            Place::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
-            Place::Tcp(host, port) => {
+        let place = match &url.servers {
+            Servers::One(place) => Ok(place.clone()),
+            Servers::Sentinels(sentinels) => match self.find_master(sentinels) {
+                None => return,
+                Some(found) => found.map(|(host, port)| Place::Tcp(host, port)).map_err(io::Error::other),
+            },
+        };
+        if let Ok(Place::Tcp(host, port)) = &place
+            && self.cluster.resolved != format!("{host}:{port}")
+        {
+            (self.cluster.resolver, self.cluster.resolved) = (Resolver::default(), format!("{host}:{port}"));
+        }
+        let opened = match &place {
+            Err(error) => Err(io::Error::other(error.to_string())),
+            Ok(Place::Unix(path)) => UnixStream::connect(path).map(Socket::Unix),
+            Ok(Place::Tcp(host, port)) => {
                 let (poll, made) = (&self.poll, &mut self.waker);
                 match self.cluster.resolver.find(host, *port, RESOLVE_TIMEOUT, self.now.time, &mut || waker(made, poll))
                 {
@@ -230,19 +280,24 @@ impl Server {
                 }
             }
         };
-        let registered = opened.and_then(|mut socket| {
-            socket.register(self.poll.registry(), Token(tokens::REDIS + role as usize))?;
-            Ok(socket)
+        let tls = match &place {
+            Ok(Place::Tcp(host, _)) => self.hub.cluster.tls().map(|tls| (tls, host.as_str())),
+            _ => None,
+        };
+        let registered = opened.and_then(|socket| {
+            let connected = matches!(socket, Socket::Unix(_));
+            let mut socket = Transport::new(socket, tls)?;
+            socket.socket().register(self.poll.registry(), Token(tokens::REDIS + role as usize))?;
+            Ok((socket, connected))
         });
         self.hub.cluster.begin_connection(role, self.now.time);
         match registered {
             // The first event of a TCP socket reports that it is connected; Unix sockets connect at once.
-            Ok(socket) => {
-                let connected = matches!(socket, Socket::Unix(_));
+            Ok((socket, connected)) => {
                 self.cluster.links[role as usize] = Some(Link { socket, address, connected, hung_up: false });
             }
             Err(error) => {
-                address.into_iter().for_each(|address| self.cluster.resolver.leave(address));
+                address.into_iter().for_each(|address| self.leave(address));
                 self.end_link(role, &error.to_string());
             }
         }
@@ -253,6 +308,7 @@ impl Server {
         if self.cluster.paused_until.is_some_and(|until| until <= self.now.time) {
             self.poll_subscription();
         }
+        self.expire_sentinel();
         if self.hub.cluster.deadline(true) <= self.now.time {
             self.hub.cluster.handle_timeout(&mut self.hub.state, &mut self.hub.log);
             self.drop_links();

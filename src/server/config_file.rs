@@ -106,8 +106,13 @@ impl Origin {
             named.push(file);
             Ok(text)
         };
-        let config = config::parse(&own.text, &mut read)
+        let mut config = config::parse(&own.text, &mut read)
             .map_err(|problems| BadConfig(problems.iter().map(|problem| format!("{shown}:{problem}")).collect()))?;
+        if let Some(tls) = config.redis.tls.as_mut().filter(|tls| tls.needs_system_authorities()) {
+            let found = rustls_native_certs::load_native_certs();
+            tls.set_system_authorities(found.certs)
+                .map_err(|error| BadConfig(vec![format!("{shown}: redis.url: {error} in redis.ca_file")]))?;
+        }
         let mut warnings = config::warnings(&config);
         warnings.extend(access_warnings(&config, &own, &named));
         Ok(Loaded { config, warnings })
@@ -161,7 +166,8 @@ impl File {
 
 /// Warnings about files with secrets that every user of this machine can read, and about files that every user can change.
 fn access_warnings(config: &Config, own: &File, named: &[File]) -> Vec<String> {
-    let is_secret = |file: &&File| file.text != config.socketio.client_js;
+    let is_certificate = |text: &str| text.contains("BEGIN CERTIFICATE") && !text.contains("PRIVATE KEY");
+    let is_secret = |file: &&File| file.text != config.socketio.client_js && !is_certificate(&file.text);
     let paths = |files: &mut dyn Iterator<Item = &File>| -> Vec<String> {
         let mut paths: Vec<String> = files.map(|file| file.path.display().to_string()).collect();
         paths.dedup();

@@ -12,3 +12,5 @@ pub const CONNS: usize = 64;
 pub const HOOKS: usize = usize::MAX / 2;
 /// The first of the two connections to Redis.
 pub const REDIS: usize = usize::MAX - 8;
+/// The connection to a Sentinel.
+pub const SENTINEL: usize = REDIS + 2;

@@ -1,11 +1,25 @@
 //! Helpers for the tests of the link to Redis.
 #![allow(dead_code, missing_docs)]
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
 
-use crate::support::{Client, Relay, asleep, redis::HEARTBEAT, wait_for};
+use crate::support::{
+    Client, Relay, asleep,
+    redis::{HEARTBEAT, Redis, wait_linked, wait_until},
+    wait_for,
+};
 
 pub const SIGHUP: i32 = 1;
 pub const SIGTERM: i32 = 15;
@@ -122,4 +136,64 @@ pub fn fails_calmly(relay: &Relay, what: &str) {
 
 pub fn read_to_words(member: &mut Client, count: usize) -> Vec<String> {
     (0..count).map(|_| member.data().as_str().unwrap().to_owned()).collect()
+}
+
+/// An address that leads to one server or another. Connections that exist stay where they are.
+pub struct Name {
+    pub port: u16,
+    to: Arc<AtomicU16>,
+}
+
+impl Name {
+    pub fn new(port: u16) -> Name {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let to = Arc::new(AtomicU16::new(port));
+        let target = to.clone();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (Ok(client), Ok(server)) =
+                    (client, TcpStream::connect(("127.0.0.1", target.load(Ordering::SeqCst))))
+                else {
+                    continue;
+                };
+                let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                thread::spawn(move || pump(client, server));
+                thread::spawn(move || pump(back.0, back.1));
+            }
+        });
+        Name { port: own, to }
+    }
+
+    pub fn leads_to(&self, port: u16) {
+        self.to.store(port, Ordering::SeqCst);
+    }
+
+    pub fn relay(&self) -> Relay {
+        let relay = relay_at(&format!("redis://127.0.0.1:{}/0", self.port), "");
+        wait_linked(&relay);
+        relay
+    }
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream) {
+    let mut buffer = [0; 65536];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}
+
+/// Makes a server a replica of another, and waits until it has the data.
+pub fn follow(replica: &Redis, master: &Redis) {
+    replica.ask(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+    wait_until(true, || replica.ask(&["INFO", "replication"]).text().unwrap().contains("master_link_status:up"));
+}
+
+/// How many connections of relays a server has.
+pub fn connections(redis: &Redis) -> usize {
+    redis.ask(&["CLIENT", "LIST"]).text().unwrap().matches("name=relay-").count()
 }

@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -84,7 +84,7 @@ impl Redis {
 
     /// Kills it. Nothing is saved.
     pub fn kill(&mut self) {
-        *self.client.lock().unwrap() = None;
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -106,8 +106,12 @@ impl Redis {
 
     /// One command and its reply.
     pub fn ask(&self, parts: &[&str]) -> Reply {
-        let mut client = self.client.lock().unwrap();
-        client.get_or_insert_with(|| self.connection()).ask(parts)
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        // The connection may have ended: a failover and CLIENT KILL do that.
+        if let Some(reply) = client.as_mut().and_then(|client| client.try_ask(parts)) {
+            return reply;
+        }
+        client.insert(self.connection()).ask(parts)
     }
 
     /// The fields and values of a hash, sorted.
@@ -183,10 +187,20 @@ impl Connection {
     }
 
     pub fn send(&mut self, parts: &[&str]) {
+        self.try_send(parts).unwrap();
+    }
+
+    fn try_send(&mut self, parts: &[&str]) -> std::io::Result<()> {
         let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
         let mut command = Vec::new();
         resp::command(&mut command, &parts);
-        self.stream.write_all(&command).unwrap();
+        self.stream.write_all(&command)
+    }
+
+    /// One command and its reply, or nothing if the connection has ended.
+    fn try_ask(&mut self, parts: &[&str]) -> Option<Reply> {
+        self.try_send(parts).ok()?;
+        self.next()
     }
 
     pub fn ask(&mut self, parts: &[&str]) -> Reply {

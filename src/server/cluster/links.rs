@@ -2,20 +2,20 @@
 
 use std::net::SocketAddr;
 
-use crate::{
-    api::view::View,
-    clock::Time,
-    key::ConnKey,
-    server::{conn::Socket, resolver::Resolver},
-};
+use super::{search::Search, transport::Transport};
+use crate::{api::view::View, clock::Time, key::ConnKey, server::resolver::Resolver};
 
 /// The connections and their scheduling.
 #[derive(Default)]
 pub struct Links {
     /// By [`Role`](crate::redis::Role).
     pub links: [Option<Link>; 2],
-    /// Resolves the name in `redis.url`.
+    /// Finds the master, if Sentinels know it.
+    pub search: Search,
+    /// Resolves the name of the server.
     pub resolver: Resolver,
+    /// That name, with the port.
+    pub resolved: String,
     /// Whether to read in the next turn without waiting for an event, by role.
     pub read_scheduled: [bool; 2],
     /// Messages in a row that had no receiver here.
@@ -28,8 +28,8 @@ pub struct Links {
 
 /// A connection.
 pub struct Link {
-    /// Its socket.
-    pub socket: Socket,
+    /// Its socket, with TLS or without.
+    pub socket: Transport,
     /// The address it leads to, if it was resolved.
     pub address: Option<SocketAddr>,
     /// Whether it is established.

@@ -1,0 +1,88 @@
+//! The settings of a TLS client: which authorities it trusts, and its own certificate.
+
+use core::fmt;
+use std::sync::Arc;
+
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+};
+
+use super::certificates::{CertificateError, authorities, certificates, private_key};
+
+/// The settings of a TLS client. Two are equal if they were made of the same files.
+#[derive(Clone)]
+pub struct ClientTls {
+    /// The authorities as a PEM file; `None`: those of the system.
+    authorities: Option<String>,
+    /// The client's own certificate and key as PEM files.
+    identity: Option<(String, String)>,
+    /// `None` until the authorities of the system are set.
+    config: Option<Arc<ClientConfig>>,
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientTls(…)")
+    }
+}
+
+impl PartialEq for ClientTls {
+    fn eq(&self, other: &ClientTls) -> bool {
+        self.authorities == other.authorities && self.identity == other.identity
+    }
+}
+
+impl ClientTls {
+    /// Settings with the authorities in a PEM file. Without one, [`ClientTls::set_system_authorities`] must follow.
+    /// `identity` is the client's certificate, with those of its issuers, and its key.
+    pub fn new(pem: Option<String>, identity: Option<(String, String)>) -> Result<ClientTls, CertificateError> {
+        let store = pem.as_deref().map(authorities).transpose()?;
+        let mut tls = ClientTls { authorities: pem, identity, config: None };
+        // Also without authorities: the identity is checked.
+        let config = tls.build(store.clone().unwrap_or_else(RootCertStore::empty))?;
+        tls.config = store.map(|_| config);
+        Ok(tls)
+    }
+
+    /// Whether [`ClientTls::set_system_authorities`] must be called.
+    pub fn needs_system_authorities(&self) -> bool {
+        self.config.is_none()
+    }
+
+    /// Sets the authorities of the system. Those that rustls cannot read are ignored.
+    pub fn set_system_authorities(&mut self, list: Vec<CertificateDer<'static>>) -> Result<(), CertificateError> {
+        let mut store = RootCertStore::empty();
+        if store.add_parsable_certificates(list).0 == 0 {
+            return Err(CertificateError::NoSystemAuthorities);
+        }
+        self.config = Some(self.build(store)?);
+        Ok(())
+    }
+
+    fn build(&self, store: RootCertStore) -> Result<Arc<ClientConfig>, CertificateError> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(store);
+        Ok(Arc::new(match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let (chain, key): (_, PrivateKeyDer<'static>) = (certificates(certificate)?, private_key(key)?);
+                builder.with_client_auth_cert(chain, key)?
+            }
+        }))
+    }
+
+    /// A new connection to `host`, a name or an IP address, which the server's certificate must be for.
+    pub fn connect(&self, host: &str) -> Result<ClientConnection, CertificateError> {
+        let config = self.config.clone().ok_or(CertificateError::NoSystemAuthorities)?;
+        let name = server_name(host).ok_or_else(|| CertificateError::Other(format!("{host} is not a host name")))?;
+        Ok(ClientConnection::new(config, name)?)
+    }
+}
+
+/// A host as the name of a server, if it can be one.
+pub fn server_name(host: &str) -> Option<ServerName<'static>> {
+    ServerName::try_from(host.to_owned()).ok()
+}
