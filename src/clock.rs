@@ -110,6 +110,20 @@ impl Local {
         Date { year: time.year(), month: time.month().into(), day: time.day() }
     }
 
+    /// Parses the form of [`Local::unpadded`], a time with that offset from UTC.
+    pub fn parse_unpadded(text: &str, utc_offset: i32) -> Option<Local> {
+        let (date, clock) = text.split_once(' ')?;
+        let mut parts = clock.split(':').map(|part| {
+            let digits = part.len() <= 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+            part.parse::<i64>().ok().filter(|_| digits)
+        });
+        let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+        let valid = hour < 24 && minute < 60 && second <= 60 && parts.next().is_none();
+        let days = Date::parse(date).filter(|_| valid)?.number();
+        let unix = days * 86_400 + hour * 3600 + minute * 60 + second - i64::from(utc_offset);
+        Some(Local { unix: u64::try_from(unix).ok()?, utc_offset })
+    }
+
     /// The time without leading zeros in hour, minute and second, as node-socket-im wrote it: `2026-11-20 20:52:3`.
     pub fn unpadded(self) -> String {
         let (hour, minute, second) = self.time().to_hms();
@@ -199,6 +213,14 @@ mod tests {
         let now = |unix, utc_offset| Now { unix, utc_offset, ..Now::default() };
         assert_eq!(now(1_795_247_616, 28_800).local().to_string(), "2026-11-21T15:53:36+08:00");
         assert_eq!(now(1_795_247_616, -12_600).local().to_string(), "2026-11-21T04:23:36-03:30");
+        let early = now(1_795_219_203, 28_800).local();
+        assert_eq!(early.unpadded(), "2026-11-21 8:0:3");
+        assert_eq!(Local::parse_unpadded(&early.unpadded(), 28_800), Some(early));
+        for wrong in
+            ["", "2026-11-21", "2026-11-21 8:0", "2026-11-21 24:0:0", "2026-11-21 8:0:3:1", "2026-11-21 +8:0:3"]
+        {
+            assert_eq!(Local::parse_unpadded(wrong, 0), None, "{wrong}");
+        }
         let noon = now(1_795_219_200, 0);
         assert_eq!(noon.day(), Date::parse("2026-11-21").unwrap().number());
         assert_eq!(now(1_795_219_199, 0).day(), noon.day() - 1, "the second before midnight");

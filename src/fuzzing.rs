@@ -294,7 +294,7 @@ pub fn socketio_packet(bytes: &[u8]) {
     }
 }
 
-/// Redis replies do not depend on where their bytes are cut, and no string exceeds the limit.
+/// Redis replies, and the answers of a Sentinel, do not depend on where their bytes are cut, and no string exceeds the limit.
 pub fn redis_reply(bytes: &[u8]) {
     let read = |step: usize| {
         let (mut reader, mut replies) = (redis::Reader::new(20), Vec::new());
@@ -312,6 +312,16 @@ pub fn redis_reply(bytes: &[u8]) {
     let whole = read(bytes.len().max(1));
     assert_eq!(whole, read(1));
     assert_eq!(whole, read(5));
+    let Some(config::Servers::Sentinels(sentinels)) =
+        RedisUrl::parse("redis+sentinel://a/main").ok().map(|url| url.servers)
+    else {
+        return;
+    };
+    let ask = |step: usize| {
+        let mut query = redis::SentinelQuery::new(&sentinels);
+        bytes.chunks(step).map(|piece| query.handle_input(piece)).find(|found| *found != Ok(None))
+    };
+    assert_eq!(ask(bytes.len().max(1)), ask(1));
     let short = |reply: &redis::Reply| !matches!(reply, redis::Reply::Bulk(bytes) if bytes.len() > 20);
     assert!(whole.0.iter().all(short));
 }

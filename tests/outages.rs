@@ -163,6 +163,20 @@ fn questions_during_a_stall() {
     wait_for("an answer", || (relays[0].admin("/api/online?source=demo").json()["complete"] == true).then_some(()));
 }
 
+/// A list that takes longer than `limits.request_timeout` names Redis as the reason, and not the disk.
+#[test]
+fn a_stalled_list_names_redis() {
+    let redis = Redis::start();
+    let section = redis.section("[limits]\nrequest_timeout = 0.3").replace("heartbeat = 0.3", "heartbeat = 20");
+    let relay = Relay::start(&section);
+    wait_linked(&relay);
+    redis.signal(SIGSTOP);
+    let answer = relay.admin("/api/online?source=demo");
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.contains("Redis does not answer"), "{}", answer.body);
+    redis.signal(SIGCONT);
+}
+
 /// Redis ends connections again and again while messages flow: local members lose nothing, members of other relays get
 /// nothing twice, and what they miss is counted.
 #[test]

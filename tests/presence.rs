@@ -6,6 +6,7 @@ mod engineio;
 mod support;
 
 use std::{
+    collections::BTreeSet,
     net::TcpStream,
     time::{Duration, Instant},
 };
@@ -135,6 +136,55 @@ fn operators_see_all_relays() {
     }
     drop(members.pop());
     wait_until(json!(4), || online(&relays[0], "")["sessions"].clone());
+}
+
+/// A session is described in the same way by its own relay and by others: field by field, on `/api/online` and on the
+/// page of node-socket-im. Those of old servers have the same fields as far as they are known.
+#[test]
+fn a_session_looks_the_same_everywhere() {
+    let redis = Redis::start();
+    let relays: [Relay; 2] = redis.relays("");
+    let full = [("userid", "7"), ("username", "张\"三"), ("room_ids", "b,a"), ("ext_info", "<x>"), ("watch_quit", "1")];
+    let headers = [("Referer", "http://page/"), ("User-Agent", "Agent/1"), ("X-Forwarded-For", "203.0.113.7")];
+    let mut members = Vec::new();
+    for relay in &relays {
+        members.push(relay.connect_with(&full));
+        members.push(relay.connect_with(&[("room_ids", "r")]));
+        let (poll, _) = polling(relay, &full, &headers);
+        assert_eq!(poll, 200);
+    }
+    redis.ask(&["HSET", ONLINE, "Zk3OLDoldOLDoldAAAB", OLD]);
+    wait_until(7, || records(&redis).len());
+    let lists = relays.each_ref().map(|relay| {
+        wait_until(json!(7), || online(relay, "")["sessions"].clone());
+        let mut list = online(relay, "")["list"].as_array().unwrap().clone();
+        list.sort_by_key(|entry| entry["socket_id"].to_string());
+        list
+    });
+    assert_eq!(lists[0], lists[1]);
+    let nodes: BTreeSet<_> = lists[0].iter().map(|entry| entry["node"].to_string()).collect();
+    assert_eq!(nodes.len(), 3, "two relays, and an old server without a name: {nodes:?}");
+    let fields = |entry: &Value| entry.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let complete =
+        lists[0].iter().find(|entry| entry["referer"] == "http://page/" && entry["node"].is_string()).unwrap();
+    assert_eq!((&complete["watch_quit"], &complete["ip"]), (&json!(1), &json!("127.0.0.1")));
+    for entry in &lists[0] {
+        assert!(fields(entry).is_subset(&fields(complete)), "{entry}");
+    }
+    // The page shows the same text, byte for byte.
+    let pages = relays.each_ref().map(|relay| {
+        let body = relay.admin("/online?source=demo").body;
+        let mut lines: Vec<_> = body.split("<br>").map(str::to_owned).filter(|line| line.starts_with('{')).collect();
+        lines.sort();
+        lines
+    });
+    assert_eq!((pages[0].len(), &pages[0]), (7, &pages[1]));
+}
+
+/// Opens a session over polling with these headers, and returns the status.
+fn polling(relay: &Relay, fields: &[(&str, &str)], headers: &[(&str, &str)]) -> (u16, String) {
+    let answer = relay.request("GET", &format!("/socket.io/?EIO=3&transport=polling&{}", login(fields)), headers, b"");
+    (answer.status, answer.body)
 }
 
 /// Without `[redis]`, answers have no fields about other relays.

@@ -180,6 +180,9 @@ fn record(info: &SessionInfo<'_>, source: &str, cx: &Snapshot<'_>) -> String {
     info.write(&mut line);
     line.text("server_ip", &cx.site.server_ip);
     line.display("time", cx.now.local_at(info.session.identity.since()));
+    if cx.hub.cluster.is_on() {
+        line.text("node", cx.hub.cluster.node());
+    }
     out.push(b'}');
     String::from_utf8(out).expect("ObjectWriter writes UTF-8")
 }

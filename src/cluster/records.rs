@@ -186,6 +186,7 @@ fn record(state: &State, (node, ip): (&str, &str), key: SessionKey, now: Now) ->
             line.text("ip", &ip.to_string());
         }
         line.nonempty("user_agent", &identity.agent().user_agent);
+        line.text("since", &identity.since().to_string());
         line.text("node", node);
     }
     out.push(b'}');
@@ -239,7 +240,7 @@ mod tests {
             "{{\"socket_id\":\"{name}\",\"source\":\"demo\",\"userid\":\"7\",\"username\":\"li\",\"room_ids\":\"r1,r2\",\
              \"referer\":\"http://page/\",\"ext_info\":\"x\",\"watch_quit\":\"1\",\"server_ip\":\"192.0.2.7\",\
              \"time\":\"1970-01-01 0:0:5\",\"nsp\":\"/\",\"protocol\":\"engine.io 4\",\"ip\":\"10.0.0.1\",\
-             \"user_agent\":\"browser\",\"node\":\"abc123\"}}"
+             \"user_agent\":\"browser\",\"since\":\"5\",\"node\":\"abc123\"}}"
         );
         assert_eq!(record(&state, SELF, key, now), expected);
     }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::{
-    json::{Object, scalar},
+    clock::{Local, Now},
+    json::{Object, ObjectWriter, comma_list, scalar},
     text::truncate,
 };
 
@@ -16,7 +17,7 @@ pub struct RemoteSessions {
     pub names: BTreeMap<Box<str>, usize>,
     /// The number of sessions of each userid in each namespace.
     pub users: BTreeMap<Box<str>, BTreeMap<Box<str>, usize>>,
-    /// The first records, as JSON objects, each after its userid.
+    /// The first sessions, as JSON objects in the form of this relay's own, each after its userid.
     pub list: Vec<(Box<str>, Box<str>)>,
     /// Whether some records were not read.
     pub partial: bool,
@@ -27,7 +28,7 @@ pub struct RemoteSessions {
 
 impl RemoteSessions {
     /// Adds a record, unless it belongs to the relay `own`. Returns whether `record` is a valid record.
-    pub fn add(&mut self, own: &str, field: &[u8], record: &[u8]) -> bool {
+    pub fn add(&mut self, own: &str, field: &[u8], record: &[u8], now: Now) -> bool {
         let text = core::str::from_utf8(record).ok().filter(|text| text.len() <= LONGEST_RECORD);
         let parsed = text.and_then(|text| Some((text, serde_json::from_str::<Object<'_>>(text).ok()?)));
         let Some((text, fields)) = parsed else { return false };
@@ -53,8 +54,9 @@ impl RemoteSessions {
             *self.users.entry(userid.clone()).or_default().entry((*namespace).into()).or_default() += 1;
         }
         if self.bytes + text.len() <= MOST_BYTES {
-            self.bytes += text.len();
-            self.list.push((userid, text.into()));
+            let shown = shown(&fields, now);
+            self.bytes += shown.len();
+            self.list.push((userid, shown.into()));
         }
         true
     }
@@ -63,6 +65,38 @@ impl RemoteSessions {
     pub fn finish(&mut self) {
         self.seen = HashSet::new();
     }
+}
+
+/// A session in the form of this relay's own (docs/protocol.md, Lists). Records of old servers have fewer fields: their
+/// clients are in `/` and speak Engine.IO 3, and their times are taken as local times of this machine.
+fn shown(fields: &Object<'_>, now: Now) -> String {
+    let get = |name: &str| fields.get(name).map_or("".into(), |raw| scalar(raw));
+    let or =
+        |name: &str, default: &'static str| Some(get(name)).filter(|text| !text.is_empty()).unwrap_or(default.into());
+    let mut out = vec![b'{'];
+    let mut line = ObjectWriter::within(&mut out);
+    line.text("source", &get("source"));
+    line.text("socket_id", &get("socket_id"));
+    line.text("userid", &get("userid"));
+    line.text("username", &get("username"));
+    line.text("room_ids", &fields.get("room_ids").map_or(String::new(), |raw| comma_list(raw)));
+    line.text("nsp", &or("nsp", "/"));
+    line.text("protocol", &or("protocol", "engine.io 3"));
+    for name in ["ip", "referer", "user_agent", "ext_info"] {
+        line.nonempty(name, &get(name));
+    }
+    if get("watch_quit") == "1" {
+        line.display("watch_quit", 1);
+    }
+    line.text("server_ip", &get("server_ip"));
+    let time = match get("since").parse() {
+        Ok(since) => Some(now.local_at(since)),
+        Err(_) => Local::parse_unpadded(&get("time"), now.utc_offset),
+    };
+    line.text("time", &time.map_or_else(|| get("time").into_owned(), |time| time.to_string()));
+    line.nonempty("node", &get("node"));
+    out.push(b'}');
+    String::from_utf8(out).expect("made of text")
 }
 
 /// Sessions of a source that are read.
@@ -81,16 +115,19 @@ mod tests {
     #[test]
     fn records() {
         let mut found = RemoteSessions::default();
+        let now = Now { utc_offset: 3600, ..Now::default() };
         // As node-socket-im wrote it: no node, no namespace.
         let old = br#"{"socket_id":"a","source":"demo","userid":"7","username":"li","room_ids":"r","ext_info":"","watch_quit":"","server_ip":"10.0.0.2","time":"2026-11-20 20:52:3"}"#;
-        assert!(found.add("own", b"a", old));
-        assert!(found.add("own", b"a", old), "a scan may return one twice");
-        assert!(found.add("own", b"b", br#"{"username":"li","userid":7,"nsp":"/x","node":"other"}"#));
-        assert!(found.add("own", b"c", br#"{"username":"wang","node":"own"}"#));
-        assert!(found.add("own", b"d", br#"{}"#));
+        assert!(found.add("own", b"a", old, now));
+        assert!(found.add("own", b"a", old, now), "a scan may return one twice");
+        assert!(found.add("own", b"b", br#"{"username":"li","userid":7,"nsp":"/x","node":"other"}"#, now));
+        assert!(found.add("own", b"c", br#"{"username":"wang","node":"own"}"#, now));
+        assert!(found.add("own", b"d", br#"{}"#, now));
         for corrupt in [&b"{"[..], b"\xff", b"7", b"[]", b"", &[b' '; LONGEST_RECORD + 1]] {
-            assert!(!found.add("own", b"e", corrupt));
+            assert!(!found.add("own", b"e", corrupt, now));
         }
+        let shown = r#"{"source":"demo","socket_id":"a","userid":"7","username":"li","room_ids":"r","nsp":"/","protocol":"engine.io 3","server_ip":"10.0.0.2","time":"2026-11-20T20:52:03+01:00"}"#;
+        assert_eq!(&*found.list[0].1, shown);
         assert_eq!(found.sessions, 3);
         assert_eq!(found.names.into_iter().collect::<Vec<_>>(), [("".into(), 1), ("li".into(), 2)]);
         let namespaces: Vec<_> = found.users["7"].iter().map(|(namespace, count)| (&**namespace, *count)).collect();

@@ -93,7 +93,7 @@ impl Scans {
         for pair in pairs.chunks_exact(2) {
             let (Some(field), Some(value)) = (pair[0].bytes(), pair[1].bytes()) else { continue };
             if matches!(topic, Topic::Online(_)) {
-                if !scan.sessions.add(cx.shared.publisher.node(), field, value) {
+                if !scan.sessions.add(cx.shared.publisher.node(), field, value, cx.state.now) {
                     cx.state.stats.redis_refused += 1;
                 }
             } else if let (Some(name), Some(count)) = (pair[0].text(), pair[1].integer())

@@ -61,8 +61,8 @@ pub enum Parked {
         /// The `Origin` of the page that may read the answer; empty if the request has none.
         origin: Box<str>,
     },
-    /// A page that waits for the disk (message log) or for Redis (look-ups), up to `limits.request_timeout`.
-    Page,
+    /// A page that waits up to `limits.request_timeout`.
+    Page(Awaited),
     /// The upgrade to a WebSocket, which waits until the backend admits the client.
     Login {
         /// The client that connects.
@@ -70,6 +70,15 @@ pub enum Parked {
         /// The encoded response to send if the client is admitted.
         response: Vec<u8>,
     },
+}
+
+/// What a page waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// The files of the message log.
+    Disk,
+    /// A look-up of other relays' data.
+    Redis,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +200,7 @@ impl Exchange {
     pub fn park(&mut self, parked: Parked, limits: &Limits, now: Now) {
         self.deadline = match parked {
             Parked::Poll { .. } | Parked::Login { .. } => Time::NEVER,
-            Parked::Page => now.time.after(limits.request_timeout()),
+            Parked::Page(_) => now.time.after(limits.request_timeout()),
         };
         self.parked = Some(parked);
     }
@@ -304,10 +313,14 @@ impl Exchange {
         if now.time < self.deadline {
             return Timeout::Early;
         }
-        if self.parked.take().is_some() {
+        if let Some(parked) = self.parked.take() {
             // The page may still arrive. It must not become the reply to a later request, so this one is the last.
             self.connection = Connection::Ends;
-            self.reply(&Reply::refusal(503, "the disk does not answer"), now);
+            let text = match parked {
+                Parked::Page(Awaited::Redis) => "Redis does not answer",
+                _ => "the disk does not answer",
+            };
+            self.reply(&Reply::refusal(503, text), now);
             return Timeout::Replied;
         }
         match self.phase {

@@ -187,16 +187,19 @@ impl Server {
         }
     }
 
-    /// Why an established connection ended. A server that expects TLS closes it when it gets a command.
+    /// Why an established connection ended. A server that expects TLS closes it when it gets a command, and one that asks for
+    /// a client certificate may close it before its alert is read.
     fn closed(&self, role: Role, why: &str) -> String {
-        let link = self.cluster.links[role as usize].as_ref();
-        let plain = link.is_some_and(|link| matches!(link.socket, Transport::Plain(Socket::Tcp(_))));
-        let hint = if plain && !self.hub.cluster.is_ready(role) {
-            " in the handshake: does it expect TLS (rediss://)?"
-        } else {
-            ""
-        };
-        format!("{why}{hint}")
+        let link = self.cluster.links[role as usize].as_ref().filter(|_| !self.hub.cluster.is_ready(role));
+        match link.map(|link| &link.socket) {
+            Some(Transport::Plain(Socket::Tcp(_))) => {
+                format!("{why} in the handshake: does it expect TLS (rediss://)?")
+            }
+            Some(Transport::Tls(_)) => {
+                format!("{why} in the handshake: does it ask for a client certificate (cert_file)?")
+            }
+            _ => why.into(),
+        }
     }
 
     /// Reports that a connection ended or could not be opened.

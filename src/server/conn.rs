@@ -179,7 +179,7 @@ impl Conn {
         match &self.state {
             State::Http(exchange) => match exchange.parked() {
                 Some(Parked::Poll { client, .. } | Parked::Login { client, .. }) => Some(*client),
-                Some(Parked::Page) | None => None,
+                Some(Parked::Page(_)) | None => None,
             },
             State::Probe(probe) => Some(probe.client),
             State::WebSocket(websocket) => Some(websocket.client),

@@ -367,7 +367,7 @@ impl Server {
     fn handle_end(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         match &mut conn.state {
-            State::Http(exchange) if exchange.parked() == Some(&Parked::Page) => exchange.end_with_reply(),
+            State::Http(exchange) if matches!(exchange.parked(), Some(Parked::Page(_))) => exchange.end_with_reply(),
             State::Http(exchange) if !exchange.is_flushed() && exchange.parked().is_none() => {
                 exchange.close(self.now);
                 self.replied.push(key);

@@ -5,7 +5,10 @@ use crate::{
     api::{self, Context, Outcome, cors},
     clock::Now,
     config::Config,
-    http::{self, Exchange, Reply, exchange::Parked},
+    http::{
+        self, Exchange, Reply,
+        exchange::{Awaited, Parked},
+    },
     key::ConnKey,
     limits::MAX_BEFORE_LOGIN,
     memory,
@@ -80,12 +83,12 @@ impl Server {
                 }
                 Outcome::AwaitDisk(page) => {
                     match self.message_log.as_mut().is_some_and(|writer| writer.read(key, page)) {
-                        true => exchange.park(Parked::Page, &config.limits, self.now),
+                        true => exchange.park(Parked::Page(Awaited::Disk), &config.limits, self.now),
                         false => exchange.reply(&Reply::refusal(503, "too many requests wait for the disk"), self.now),
                     }
                 }
                 Outcome::AwaitLookup(view) => {
-                    exchange.park(Parked::Page, &config.limits, self.now);
+                    exchange.park(Parked::Page(Awaited::Redis), &config.limits, self.now);
                     lookup = Some(view);
                 }
                 Outcome::AwaitBackend { client, response } => {
@@ -141,7 +144,7 @@ impl Server {
         }
         let reply = match parked {
             Parked::Poll { origin, .. } => cors::with_credentials(reply, &origin),
-            Parked::Page | Parked::Login { .. } => reply,
+            Parked::Page(_) | Parked::Login { .. } => reply,
         };
         exchange.reply(&reply, self.now);
         self.timers.arm(key, conn);

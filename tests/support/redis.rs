@@ -55,6 +55,9 @@ impl Redis {
     fn try_run(&mut self) -> bool {
         let mut child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            // A replica must write no file, which other servers in the folder would read when they start.
+            .args(["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0", "--repl-diskless-load", "swapdb"])
+            .args(["--dbfilename", &format!("relay-test-{}.rdb", self.port)])
             .args(["--daemonize", "no", "--dir"])
             .arg(std::env::temp_dir())
             .args(&self.options)
