@@ -144,14 +144,16 @@ impl<'a> Head<'a> {
                     }
                 }
                 6 if is("origin") => once(&mut self.origin, "Origin")?,
-                6 if is("accept") => self.navigation = header.value.starts_with(b"text/html,application/xhtml+xml"),
+                6 if is("accept") => {
+                    self.accept = text();
+                    self.navigation = self.accept.starts_with("text/html,application/xhtml+xml");
+                }
                 6 if is("expect") => {
                     if !text().eq_ignore_ascii_case("100-continue") {
                         return Err(Error::ExpectationFailed);
                     }
                     self.expect_continue = self.http11;
                 }
-                6 if is("accept") => self.accept = text(),
                 7 if is("upgrade") => upgrade_websocket |= has_token(text(), "websocket"),
                 7 if is("referer") => self.referer = lossy(header.value),
                 10 if is("connection") => {
