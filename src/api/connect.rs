@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// `GET /ws?…` with an upgrade. Returns the encoded 101 response, or a refusal, which is an ordinary HTTP reply. Without an
-/// upgrade, the reply is what [`check`] says.
+/// upgrade, the reply is what `check` says.
 pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     let response = match handshake::accept(head, &cx.hub.config().websocket.protocols) {
         Ok(response) => response,

@@ -108,7 +108,7 @@ fn shared_paths(config: &Config) -> Vec<String> {
         } else if short.starts_with("/api/") || ["/healthz", "/metrics", "/online", "/demo"].contains(&&*short) {
             found.push(format!("{key} = {path:?} hides relay's own endpoint of that path"));
         }
-        taken.push((short, format!("{key}")));
+        taken.push((short, key.to_owned()));
     }
     found
 }
