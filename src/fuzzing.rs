@@ -23,7 +23,8 @@ use crate::{
     http::{
         Exchange, Fields, Head, Reply,
         chunked::{Chunked, Decoded},
-        response,
+        forwarded::{forwarded, forwarded_for},
+        multipart, proxy, response,
     },
     hub::{Hub, login::Login},
     key::{ClientKey, ConnKey, Handle, Key},
@@ -40,10 +41,13 @@ use crate::{
 pub type Target = fn(&[u8]);
 
 /// Every target, with its name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("config", config_file),
     ("http", http_exchange),
     ("chunked", chunked_body),
+    ("multipart", multipart_form),
+    ("forwarded", forwarded_list),
+    ("proxy", proxy_header),
     ("response", hook_response),
     ("handshake", websocket_handshake),
     ("websocket", websocket_peer),
@@ -121,6 +125,48 @@ pub fn chunked_body(bytes: &[u8]) {
     let whole = decode(bytes.len().max(1));
     assert_eq!(whole, decode(1));
     assert!(whole.ok().flatten().is_none_or(|body| body.len() <= 100));
+}
+
+/// A form in the encoding `multipart/form-data` is not larger than its body, is refused if its end is missing, and survives
+/// encoding and decoding.
+pub fn multipart_form(bytes: &[u8]) {
+    let Ok(fields) = multipart::parse("b", bytes) else { return };
+    let size: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+    // U+FFFD is longer than the byte that it stands for.
+    assert!(fields.iter().count() <= multipart::MAX_PARTS && size <= 3 * bytes.len());
+    let end = bytes.trim_ascii_end().len();
+    assert!(multipart::parse("b", &bytes[..end - 1]).is_err(), "the end is missing");
+    let mut again = String::new();
+    for (name, value) in fields.iter() {
+        let name = name.replace('\\', "\\\\").replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
+        again += &format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    }
+    let (again, limit) = (again + "--b--", multipart::MAX_HEADERS / 8);
+    if fields.iter().all(|(name, _)| name.len() < limit && !name.contains('\0')) {
+        let decoded = multipart::parse("b", again.as_bytes()).expect("decodes what it encoded");
+        assert!(decoded.iter().eq(fields.iter()));
+    }
+}
+
+/// Whatever a client has written into `Forwarded` or `X-Forwarded-For`, the element that a proxy appends is the last one.
+pub fn forwarded_list(bytes: &[u8]) {
+    let Ok(list) = core::str::from_utf8(bytes) else { return };
+    let ip = "2001:db8::1".parse().ok();
+    let (mut one, mut other) = (format!("{list}, for=\"[2001:db8::1]:80\""), format!("{list},[2001:db8::1]:80"));
+    for _ in 0..2 {
+        assert_eq!((forwarded(&one).next(), forwarded_for(&other).next()), (Some(ip), Some(ip)));
+        // A further line of the header, which a proxy did not write to.
+        (one, other) = (format!("{list},{one}"), format!("{list},{other}"));
+    }
+    assert!(forwarded(list).count() <= list.len() + 1 && forwarded_for(list).count() <= list.len() + 1);
+}
+
+/// A header of the PROXY protocol does not depend on what follows, and is incomplete at every cut.
+pub fn proxy_header(bytes: &[u8]) {
+    let Ok(Some(header)) = proxy::parse(bytes) else { return };
+    assert!((8..=proxy::MAX_V2).contains(&header.length));
+    assert_eq!(proxy::parse(&bytes[..header.length]), Ok(Some(header)));
+    assert!((0..header.length).all(|cut| proxy::parse(&bytes[..cut]) == Ok(None)));
 }
 
 /// The answer to a hook does not depend on where its bytes are cut, and its body never exceeds the limit.

@@ -1,4 +1,4 @@
-//! Truncation of text, and the nearest of several words.
+//! Truncation of text, byte order marks, and the nearest of several words.
 
 /// The longest prefix of `text` that has at most `max` bytes and ends at a character boundary.
 pub fn truncate(text: &str, max: usize) -> &str {
@@ -31,10 +31,31 @@ fn distance(one: &str, other: &str) -> usize {
 }
 
 const MAX_EDITS: usize = 2;
+/// A body, message or file without a byte order mark at its start (U+FEFF). Text of Windows programs often has one: a
+/// StreamWriter of .NET writes it, and a PHP file that begins with it puts it before each answer.
+pub fn without_bom(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BOM.as_bytes()).unwrap_or(bytes)
+}
+
+/// [`without_bom`] for text.
+pub fn text_without_bom(text: &str) -> &str {
+    text.strip_prefix(BOM).unwrap_or(text)
+}
+
+const BOM: &str = "\u{feff}";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_byte_order_mark_is_skipped() {
+        for (text, rest) in [("\u{feff}a", "a"), ("a\u{feff}", "a\u{feff}"), ("", ""), ("\u{feff}", "")] {
+            assert_eq!((text_without_bom(text), without_bom(text.as_bytes())), (rest, rest.as_bytes()));
+        }
+        assert_eq!(text_without_bom("\u{feff}\u{feff}"), "\u{feff}");
+        assert_eq!((without_bom(b"\xef\xbb"), without_bom(b"\xfe\xff")), (&b"\xef\xbb"[..], &b"\xfe\xff"[..]));
+    }
 
     #[test]
     fn misspelt_words() {

@@ -28,6 +28,22 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             b"\x05GET / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
         ],
         "chunked" => &[b"4\r\nWiki\r\n5;x=y\r\npedia\r\n0\r\nTrailer: x\r\n\r\n", b"1\r\na\r\n64\r\n"],
+        "multipart" => &[
+            b"--b\r\nContent-Disposition: form-data; name=\"source\"\r\n\r\ndemo\r\n--b\r\nContent-Disposition: form-data; name=data\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nhi\r\n--b--\r\n",
+            b"\r\n--b \r\nContent-Disposition: form-data; name=\"a%22%0D%0A\\\\\"; filename=\"\"\r\n\r\n\r\n--b--",
+            b"--b\r\nContent-Disposition: form-data; name=\"\"\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\xff--b\r\n--b--",
+        ],
+        "forwarded" => &[
+            b"for=192.0.2.1;proto=https, for=\"[2001:db8::1]:80\";host=\"a\\\", b\\\\\"",
+            b"192.0.2.1:80, [2001:db8::1]:443 , unknown,\"\\",
+        ],
+        "proxy" => &[
+            b"PROXY TCP4 192.0.2.1 192.0.2.9 5000 80\r\nGET",
+            b"PROXY TCP6 2001:db8::1 ::1 5000 80\r\n",
+            b"PROXY UNKNOWN x\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x14aaaabbbbccdd\x04\0\x02xy\x05\0\0GET",
+            b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\x03abcGET",
+        ],
         "response" => &[
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi",
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n0\r\nT: x\r\n\r\n",
@@ -157,6 +173,21 @@ fn costly(target: &str) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> {
             (b"\x03\x02\x81\0\0\0\0a", b"\x89\x81\0\0\0\0a", b""),
             (b"\x04", b"\x82\x80\0\0\0\0", b""),
         ],
+        "multipart" => &[
+            (b"", b"--b\r\nContent-Disposition:form-data;name=\r\n\r\n\r\n", b"--b--"),
+            (b"--b\r\nContent-Disposition:form-data;name=a\r\n\r\n", b"\xff", b"\r\n--b--"),
+            (b"--b\r\nContent-Disposition:form-data", b";a=", b"\r\n--b--"),
+        ],
+        "forwarded" => &[
+            (b"", b"for=1,", b""),
+            (b"\"", b"\\\\", b"\""),
+            (b"for=\"", b"a", b"\""),
+            (b"", b";a=b", b""),
+        ],
+        "proxy" => &[
+            (b"PROXY UNKNOWN ", b"x", b"\r\n"),
+            (b"\r\n\r\n\0\r\nQUIT\n\x20\0\x0f\0", b"x", b""),
+        ],
         "payload" => &[
             (b"\0", b"bAAAA\x1e", b""),
             (b"\x01", b"0:", b""),
@@ -241,7 +272,7 @@ macro_rules! memory {
     };
 }
 
-memory!(config http chunked response websocket payload packet resp event socketio published);
+memory!(config http chunked multipart forwarded proxy response websocket payload packet resp event socketio published);
 
 #[test]
 fn every_target_has_a_test() {

@@ -140,7 +140,7 @@ fn malformed_requests_get_a_status() {
         "text/plain",
         "text/json",
         "application/xml",
-        "multipart/form-data; boundary=x",
+        "multipart/mixed; boundary=x",
         "application/x-www-form-urlencoded-not",
         "application/jsonp",
         "",

@@ -8,7 +8,10 @@ use log::debug;
 use super::context::Context;
 use crate::{
     config::{Config, Network, Origins},
-    http::Head,
+    http::{
+        Head,
+        forwarded::{forwarded, forwarded_for},
+    },
 };
 
 /// Whether pages of this origin may send requests. An empty origin is allowed: only browsers send `Origin`.
@@ -38,20 +41,37 @@ pub fn origin_reason(origin: &str) -> String {
     }
 }
 
-/// The client's address: the last entry of `X-Forwarded-For` that is not itself a trusted proxy, or `peer` if the peer is
-/// not trusted. An entry that is not an address ends the search. `None` is a peer on a Unix socket.
+/// The client's address: the last entry of `X-Forwarded-For`, or of `Forwarded` without that, that is not itself a trusted
+/// proxy; or `peer` if the peer is not trusted. An entry that is not an address ends the search. `None` is a peer on a Unix
+/// socket.
+///
+/// Most proxies write `X-Forwarded-For` and leave a `Forwarded` of the client as it is, so the former is believed.
 pub fn client_ip(peer: Option<IpAddr>, head: &Head<'_>, trusted: &[Network]) -> Option<IpAddr> {
+    match head.forwarded_for.is_empty() {
+        true => last_untrusted(peer, forwarded(&head.forwarded), trusted),
+        false => last_untrusted(peer, forwarded_for(&head.forwarded_for), trusted),
+    }
+}
+
+/// Goes back from `peer` over the `hops` before it, to the first that is not trusted.
+fn last_untrusted(
+    peer: Option<IpAddr>,
+    hops: impl Iterator<Item = Option<IpAddr>>,
+    trusted: &[Network],
+) -> Option<IpAddr> {
     let mut client = peer;
-    for hop in head.forwarded_for.rsplit(',') {
-        if !trusted.iter().any(|network| network.contains(client)) {
+    for hop in hops {
+        if !is_trusted(client, trusted) || hop.is_none() {
             break;
         }
-        match hop.trim().parse::<IpAddr>() {
-            Ok(ip) => client = Some(ip.to_canonical()),
-            Err(_) => break,
-        }
+        client = hop;
     }
     client
+}
+
+/// Whether `trusted_proxies` has this peer; `None` is a peer on a Unix socket.
+pub fn is_trusted(peer: Option<IpAddr>, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.contains(peer))
 }
 
 #[cfg(test)]
@@ -72,5 +92,14 @@ mod tests {
         assert_eq!(client("unix", "1.1.1.1"), ip("1.1.1.1"));
         assert_eq!(client("10.0.0.1", "1.1.1.1, evil"), ip("10.0.0.1"));
         assert_eq!(client("10.0.0.1", ""), ip("10.0.0.1"));
+        assert_eq!(client("10.0.0.1", "1.1.1.1:5, [::ffff:10.3.3.3]:80,"), ip("1.1.1.1"));
+        let both = |one: &'static str, other: &'static str| {
+            let head = Head { forwarded_for: one.into(), forwarded: other.into(), ..Head::default() };
+            client_ip(ip("10.0.0.1"), &head, &trusted)
+        };
+        assert_eq!(both("", "for=1.1.1.1, for=\"10.3.3.3:80\";proto=https"), ip("1.1.1.1"));
+        assert_eq!(both("", "for=1.1.1.1, for=unknown"), ip("10.0.0.1"));
+        assert_eq!(both("2.2.2.2", "for=1.1.1.1"), ip("2.2.2.2"), "X-Forwarded-For is believed");
+        assert_eq!(both("evil", "for=1.1.1.1"), ip("10.0.0.1"));
     }
 }

@@ -1,9 +1,5 @@
 //! Operators' commands: reload pages and end sessions (docs/protocol.md, POST /api/refresh, and POST /api/disconnect).
 
-use std::{borrow::Cow, collections::BTreeMap};
-
-use serde_json::value::RawValue;
-
 use super::{
     context::Context,
     gate::gate,
@@ -13,6 +9,7 @@ use super::{
 use crate::{
     cluster::RefreshTarget as Target,
     http::{Fields, Framing, Head, Reply, Request},
+    json::Object,
     key::SessionKey,
     state::TenantId,
     websocket::Close,
@@ -118,16 +115,16 @@ impl Params {
 
     fn read_body(&mut self, request: &Request<'_>) -> Result<(), Reply> {
         match body(request)? {
-            Body::Form(bytes) => self.pairs.extend(owned(&Fields::parse(bytes))),
-            Body::Json(bytes) => {
+            Body::Form(form) => self.pairs.extend(owned(&form.fields())),
+            Body::Json(text) => {
                 let wrong = |_| Reply::refusal(400, "the body must be a JSON object of strings and numbers");
-                let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(bytes).map_err(wrong)?;
-                for (name, value) in fields {
+                let fields: Object<'_> = serde_json::from_str(text).map_err(wrong)?;
+                for (name, value) in fields.iter() {
                     let value = match value.get() {
                         "true" => "true".into(),
                         _ => text_or_number(value)?,
                     };
-                    self.pairs.push((name.into_owned(), value.into_owned()));
+                    self.pairs.push((name.clone().into_owned(), value.into_owned()));
                 }
             }
         }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     http::{Fields, Reply, Request},
-    json::{MAX_DEPTH, Object, array_items, is_deeper, quote},
+    json::{MAX_DEPTH, Object, array_items, is_deeper, quote, string},
     message::Target,
     names::is_reserved,
     sign::{Scheme, Signature, Subject},
@@ -130,8 +130,8 @@ enum Params<'a> {
 impl<'a> Params<'a> {
     fn read(request: &Request<'a>) -> Result<Params<'a>, Reply> {
         match body(request)? {
-            Body::Form(bytes) => Ok(Params::Form(Fields::parse(bytes).into())),
-            Body::Json(bytes) => match serde_json::from_slice(bytes) {
+            Body::Form(form) => Ok(Params::Form(form.fields().into())),
+            Body::Json(text) => match serde_json::from_str(text) {
                 Ok(fields) => Ok(Params::Json(fields)),
                 Err(_) => Err(Reply::refusal(400, "the body must be a JSON object")),
             },
@@ -165,8 +165,8 @@ impl<'a> Params<'a> {
                 (None, None) => Ok((String::new(), String::new())),
                 (Some(list), _) => Ok((list.get().to_owned(), inner(list.get())?)),
                 (None, Some(data)) => {
-                    let value = serde_json::from_str::<String>(data.get());
-                    Ok((value.unwrap_or_else(|_| data.get().to_owned()), data.get().to_owned()))
+                    let signed = string(data.get()).unwrap_or(data.get().into());
+                    Ok((signed.into_owned(), data.get().to_owned()))
                 }
             },
         }

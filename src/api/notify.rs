@@ -1,7 +1,7 @@
 //! Notifications from backends: `POST /api/notify` and `POST /api/notify/batch` (docs/protocol.md, Notifications).
 
 use core::{error, fmt};
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
 use memchr::memchr;
 use serde_json::value::RawValue;
@@ -13,8 +13,8 @@ use super::{
     refused::refused_json,
 };
 use crate::{
-    http::{Error, Fields, Framing, Head, Reply, Request},
-    json::{MAX_DEPTH, is_deeper, quote},
+    http::{Error, Fields, Framing, Head, Reply, Request, multipart},
+    json::{MAX_DEPTH, Object, is_deeper, quote, string},
     message::{
         Data,
         new_msg::{MAX_COPIES_SIZE, copies_size},
@@ -22,19 +22,20 @@ use crate::{
     names::{Rooms, is_file_safe},
     sign::{Signature, Subject},
     state::{Reader, Refusal, Refused, Verified},
+    text::without_bom,
 };
 
 /// `POST /api/notify`: one notification, as a form or as JSON.
 pub fn single(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
     let accepted = match body(request)? {
-        Body::Form(bytes) => {
-            let fields = Fields::parse(bytes);
+        Body::Form(form) => {
+            let fields = form.fields();
             let notification = Notification::from_form(&fields)?;
             let proof = notification.proof(&request.head, cx)?;
             notification.publish(proof, &request.head, cx, true)
         }
-        Body::Json(bytes) => {
-            let fields = serde_json::from_slice::<Object<'_>>(bytes).map_err(|_| FieldError::NotObject)?;
+        Body::Json(text) => {
+            let fields = serde_json::from_str::<Object<'_>>(text).map_err(|_| FieldError::NotObject)?;
             let notification = Notification::from_json(&fields)?;
             let proof = notification.proof(&request.head, cx)?;
             notification.publish(proof, &request.head, cx, true)
@@ -49,10 +50,10 @@ pub fn single(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Repl
 /// `POST /api/notify/batch`: up to 10,000 notifications as JSON, each signed unless the request has a token. They are
 /// published in order, and each has its own result in the answer. With a wrong token none is published.
 pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
-    let Body::Json(bytes) = body(request)? else {
+    let Body::Json(text) = body(request)? else {
         return Err(Reply::refusal(415, "a batch is application/json"));
     };
-    let fields = serde_json::from_slice::<Object<'_>>(bytes).ok();
+    let fields = serde_json::from_str::<Object<'_>>(text).ok();
     let messages = fields.as_ref().and_then(|fields| {
         let messages = fields.get("messages")?;
         serde_json::from_str::<Vec<&RawValue>>(messages.get()).ok()
@@ -126,12 +127,10 @@ enum Payload<'a> {
     /// The value of a form field.
     Text(&'a str),
     /// A JSON string: its text in the request, and its value. The signature covers the value.
-    String(&'a str, String),
+    String(&'a str, Cow<'a, str>),
     /// Any other JSON value: its text in the request, which the signature covers.
     Json(&'a str),
 }
-
-type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 impl<'a> Notification<'a> {
     fn from_form(fields: &'a Fields<'_>) -> Result<Notification<'a>, FieldError> {
@@ -189,9 +188,7 @@ impl<'a> Notification<'a> {
         };
         let data = match fields.get("data").map(|raw| raw.get()) {
             None | Some("null" | "\"\"") => Payload::Missing,
-            Some(text) if text.starts_with('"') => {
-                Payload::String(text, serde_json::from_str(text).map_err(|_| FieldError::NotText)?)
-            }
+            Some(text) if text.starts_with('"') => Payload::String(text, string(text).ok_or(FieldError::NotText)?),
             Some(text) => Payload::Json(text),
         };
         Ok(Notification {
@@ -314,12 +311,30 @@ impl<'a> Notification<'a> {
     }
 }
 
-/// A request body of one of the two accepted media types.
+/// A request body of one of the accepted media types.
 pub enum Body<'a> {
-    /// `application/x-www-form-urlencoded`
-    Form(&'a [u8]),
+    /// A form.
+    Form(Form<'a>),
     /// `application/json`
-    Json(&'a [u8]),
+    Json(&'a str),
+}
+
+/// A form in one of its two encodings. Fields are large, so those of usual forms are decoded where they are used.
+pub enum Form<'a> {
+    /// `application/x-www-form-urlencoded`
+    UrlEncoded(&'a [u8]),
+    /// `multipart/form-data`
+    Multipart(Box<Fields<'a>>),
+}
+
+impl<'a> Form<'a> {
+    /// The decoded fields.
+    pub fn fields(self) -> Fields<'a> {
+        match self {
+            Form::UrlEncoded(bytes) => Fields::parse(bytes),
+            Form::Multipart(fields) => *fields,
+        }
+    }
 }
 
 /// The body of a request. Errors: 411 without a length, 415 for another media type, charset or content coding.
@@ -332,7 +347,7 @@ pub fn body<'a>(request: &Request<'a>) -> Result<Body<'a>, Reply> {
         memchr(b';', content_type.as_bytes()).map_or((content_type, ""), |at| content_type.split_at(at));
     let media_type = media_type.trim_ascii();
     let mut parameters = parameters.split(';').map(str::trim).filter_map(|parameter| parameter.split_once('='));
-    let charset = parameters.find(|(name, _)| name.eq_ignore_ascii_case("charset"));
+    let charset = parameters.clone().find(|(name, _)| name.eq_ignore_ascii_case("charset"));
     let utf8 = charset.is_none_or(|(_, charset)| {
         let charset = charset.trim_matches('"');
         charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
@@ -341,12 +356,24 @@ pub fn body<'a>(request: &Request<'a>) -> Result<Body<'a>, Reply> {
     if !utf8 || !plain {
         return Err(Reply::refusal(415, "the body must be UTF-8 without a content coding"));
     }
+    let bytes = without_bom(request.body);
     // Compare exactly first: a case-insensitive comparison alone would cost 5 % of a notification.
     let is = |name: &str| media_type == name || media_type.eq_ignore_ascii_case(name);
     match () {
-        () if is("application/x-www-form-urlencoded") => Ok(Body::Form(request.body)),
-        () if is("application/json") => Ok(Body::Json(request.body)),
-        () => Err(Reply::refusal(415, "the body must be application/x-www-form-urlencoded or application/json")),
+        () if is("application/x-www-form-urlencoded") => Ok(Body::Form(Form::UrlEncoded(bytes))),
+        () if is("application/json") => match core::str::from_utf8(bytes) {
+            Ok(text) => Ok(Body::Json(text)),
+            Err(_) => Err(Reply::refusal(400, "JSON must be UTF-8")),
+        },
+        () if is("multipart/form-data") => {
+            let boundary = parameters.find(|(name, _)| name.eq_ignore_ascii_case("boundary"));
+            let boundary = boundary.map_or("", |(_, boundary)| boundary.trim_matches('"'));
+            match multipart::parse(boundary, bytes) {
+                Ok(fields) => Ok(Body::Form(Form::Multipart(fields.into()))),
+                Err(error) => Err(Reply::refusal(400, &error.to_string())),
+            }
+        }
+        () => Err(Reply::refusal(415, WRONG_TYPE)),
     }
 }
 
@@ -390,7 +417,7 @@ impl From<FieldError> for Reply {
 pub fn text_or_number(raw: &RawValue) -> Result<Cow<'_, str>, FieldError> {
     let text = raw.get();
     match text.as_bytes().first() {
-        Some(b'"') => serde_json::from_str::<String>(text).map(Cow::Owned).map_err(|_| FieldError::NotText),
+        Some(b'"') => string(text).ok_or(FieldError::NotText),
         Some(b'-' | b'0'..=b'9') => Ok(text.into()),
         Some(b'n') => Ok("".into()),
         _ => Err(FieldError::NotText),
@@ -400,6 +427,7 @@ pub fn text_or_number(raw: &RawValue) -> Result<Cow<'_, str>, FieldError> {
 /// The most messages in a batch. A body of the default size holds fewer valid ones, but many more tiny invalid ones:
 /// without this limit, the answer to those would be thirty times as large as the request.
 const MAX_BATCH: usize = 10_000;
+const WRONG_TYPE: &str = "the body must be application/x-www-form-urlencoded, multipart/form-data or application/json";
 const SUCCESS: &str = "{\"code\":1,\"msg\":\"message notify successed!\",\"data\":\"\"}";
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::{
     config::Secret,
     server::clock::unix_micros,
     sign::{Scheme, Schemes, Subject, to_hex},
+    text::text_without_bom,
 };
 
 /// Fields of a query or a form.
@@ -189,7 +190,8 @@ impl Credentials {
 /// DATA as it is signed: `-` stands for standard input.
 pub fn read_data(data: String) -> Result<String, Error> {
     if data == "-" {
-        return io::read_to_string(io::stdin()).map_err(|error| Error::Read("standard input".into(), error));
+        let text = io::read_to_string(io::stdin()).map_err(|error| Error::Read("standard input".into(), error))?;
+        return Ok(text_without_bom(&text).into());
     }
     Ok(data)
 }

@@ -80,7 +80,9 @@ impl Endpoint {
 
     /// The addresses that a relay with this configuration, which messages call `name`, listens on.
     pub fn listening(config: &Config, name: String) -> Result<Endpoint, Error> {
-        let places: Vec<Place> = config.listen.iter().flat_map(places).collect();
+        // Only proxies can connect to the others.
+        let direct = config.listen.iter().filter(|listen| !listen.proxied);
+        let places: Vec<Place> = direct.flat_map(|listen| places(&listen.address)).collect();
         let tcp = places.iter().find_map(|place| match place {
             Place::Tcp(address) => Some(address.clone()),
             Place::Unix(_) => None,
@@ -211,6 +213,7 @@ pub fn exchange(stream: &mut Stream, request: &str) -> io::Result<(u16, Vec<u8>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ListenAddress;
 
     #[test]
     fn urls() {
@@ -232,7 +235,7 @@ mod tests {
     #[test]
     fn addresses_of_the_configuration() {
         let listening = |list: &[&str]| {
-            let listen = list.iter().map(|address| Address::parse(address).expect(address)).collect();
+            let listen = list.iter().map(|address| ListenAddress::parse(address).expect(address)).collect();
             let endpoint = Endpoint::listening(&Config { listen, ..Config::default() }, "x".into()).ok()?;
             Some(endpoint.places.iter().map(Place::to_string).collect::<Vec<_>>().join(" ") + " " + &endpoint.host)
         };
@@ -241,5 +244,7 @@ mod tests {
         assert_eq!(listening(&["unix:/r", "[::1]:2"]).unwrap(), "unix:/r [::1]:2 [::1]:2");
         assert_eq!(listening(&["unix:/r"]).unwrap(), "unix:/r localhost");
         assert_eq!((listening(&["127.0.0.1:0"]), listening(&[])), (None, None));
+        assert_eq!(listening(&["proxy+tcp://127.0.0.1:1", "unix:/r?mode=0600"]).unwrap(), "unix:/r localhost");
+        assert_eq!(listening(&["proxy+tcp://127.0.0.1:1"]), None);
     }
 }

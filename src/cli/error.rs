@@ -163,7 +163,8 @@ impl fmt::Display for Error {
             Error::NoAddress(config) => {
                 write!(
                     f,
-                    "`listen` of {config} has no address to connect to (port 0 is another one at each start): give --url"
+                    "`listen` of {config} has no address to connect to (port 0 is another one at each start, and \
+                     addresses with proxy+ are for proxies): give --url"
                 )
             }
             Error::Read(name, error) => write!(f, "{name}: {error}"),

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     http::response::{Reader, Response},
-    json::to_text,
+    json::{Object, scalar, string, to_text},
     server::process::random,
     sign::Subject,
     websocket::handshake::accept_key,
@@ -152,15 +152,18 @@ impl Login {
 
     /// Prints what a frame carries. Returns whether it is a message of a room.
     fn print(&self, text: &str) -> bool {
-        let frame: Json = serde_json::from_str(text).unwrap_or_default();
-        let line = match frame["event"].as_str() {
+        let frame: Object<'_> = serde_json::from_str(text).unwrap_or_default();
+        let field = |name: &str| frame.get(name).map_or("".into(), |raw| scalar(raw));
+        let event = field("event");
+        let line = match &*event {
             _ if self.is_json => text.to_owned(),
-            Some("newMsg") => {
-                let data = frame["data"].as_str().map_or_else(|| to_text(&frame["data"]), String::from);
-                format!("{}\t{}", frame["room_id"].as_str().unwrap_or_default(), data)
+            "newMsg" => {
+                let data = frame.get("data").map_or("null", |raw| raw.get());
+                let compact = || serde_json::from_str::<Json>(data).map_or_else(|_| data.into(), |data| to_text(&data));
+                format!("{}\t{}", field("room_id"), string(data).map_or_else(compact, String::from))
             }
-            Some("sys_error") => {
-                complain(&visible(frame["msg"].as_str().unwrap_or_default()));
+            "sys_error" => {
+                complain(&visible(&field("msg")));
                 return false;
             }
             _ => return false,
@@ -170,7 +173,7 @@ impl Login {
             // The reader has gone (`relay listen room | head -1`): a normal end.
             process::exit(0);
         }
-        frame["event"] == "newMsg"
+        event == "newMsg"
     }
 }
 

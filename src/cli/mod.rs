@@ -40,7 +40,7 @@ use self::{
     terminal::{complain, say},
 };
 use crate::{
-    config::Address,
+    config::ListenAddress,
     server::{Fatal, Options as ServeOptions, Server, config_file::Origin, logger},
     text::nearest,
 };
@@ -169,7 +169,7 @@ fn parse_serve(parser: &mut Parser) -> Result<ServeOptions, Stop> {
     while let Some(argument) = arguments::next(parser)? {
         match argument {
             Long("config") => config = Some(PathBuf::from(parser.value()?)),
-            Long("listen") => listen.push(Address::parse(&value(parser)?).map_err(UsageError::Address)?),
+            Long("listen") => listen.push(ListenAddress::parse(&value(parser)?).map_err(UsageError::Address)?),
             Long("allow-demo-keys") => allow_demo_keys = true,
             Long(name) => {
                 let known = nearest(name, ["config", "listen", "allow-demo-keys", "help", "version"]);

@@ -4,12 +4,15 @@ use super::{
     channel::Channel, command::Command, context::Context, incoming_command::decode_command,
     incoming_message::decode_message, refused::Refused, seal::Opened,
 };
-use crate::json::{MAX_PUBLICATION_DEPTH, Object, is_deeper};
+use crate::{
+    json::{MAX_PUBLICATION_DEPTH, Object, is_deeper},
+    text::without_bom,
+};
 
 /// Decodes a publication of another relay, an old server or a backend. Returns its command for the clients of this
 /// relay, if it has one. Refused publications are counted and logged.
 pub fn decode<'a>(cx: &mut Context<'_>, channel: &Channel, payload: &'a [u8]) -> Option<Command<'a>> {
-    let (text, authentic) = match cx.shared.publisher.open(channel, payload, cx.state.now.unix)? {
+    let (text, authentic) = match cx.shared.publisher.open(channel, without_bom(payload), cx.state.now.unix)? {
         Opened::Own => return None,
         Opened::Foreign(text, authentic) => (text, authentic),
         Opened::NotText => {

@@ -111,7 +111,7 @@ impl Liveness {
 fn sources(info: &str) -> Vec<Box<str>> {
     let fields: Object<'_> = serde_json::from_str(info).unwrap_or_default();
     let sources = fields.get("sources").and_then(|raw| serde_json::from_str::<Object<'_>>(raw.get()).ok());
-    sources.unwrap_or_default().into_keys().map(|name| name.into()).collect()
+    sources.unwrap_or_default().keys().map(|name| (**name).into()).collect()
 }
 
 /// How many milliseconds the lock for cleaning up after a relay lasts.

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{namespace::Namespace, settings::Config};
+use super::{
+    address::{Address, Network},
+    namespace::Namespace,
+    settings::Config,
+};
 
 /// The warnings about a configuration, one for each kind. They name no key.
 pub fn warnings(config: &Config) -> Vec<String> {
@@ -44,6 +48,15 @@ pub fn warnings(config: &Config) -> Vec<String> {
         warnings.push(format!(
             "these sources have one key, so an md5 signature for one can be valid for another: {}; give each source its own",
             shared.iter().take(LISTED).cloned().collect::<Vec<_>>().join("; ")
+        ));
+    }
+    let is_trusted = |unix: bool| config.trusted_proxies.iter().any(|network| (*network == Network::Unix) == unix);
+    let is_unix = |address: &Address| matches!(address, Address::Unix(_));
+    if let Some(proxied) = config.listen.iter().find(|listen| listen.proxied && !is_trusted(is_unix(&listen.address))) {
+        let missing = if is_unix(&proxied.address) { "\"unix\"" } else { "the address of the proxy" };
+        warnings.push(format!(
+            "the PROXY headers of all connections to {proxied} are ignored, because trusted_proxies lists no such proxy: add \
+             {missing} to trusted_proxies"
         ));
     }
     warnings.extend(contradictions(config));
@@ -166,6 +179,21 @@ mod tests {
         let one = |name: &str| format!("[sources.{name}]\nsign_key = \"0123456789abcdef\"\n");
         let text = warnings_of(&["a", "c", "b"].map(one).concat());
         assert!(text.starts_with("these sources have one key") && text.contains(": a, b, c;"), "{text}");
+    }
+
+    #[test]
+    fn proxies_that_are_not_trusted() {
+        let warns = |listen: &str, trusted: &str| {
+            let source = "[sources.a]\nsign_key = \"0123456789abcdef\"\n";
+            warnings_of(&format!("listen = [\"{listen}\"]\ntrusted_proxies = [{trusted}]\n{source}"))
+        };
+        assert!(warns("proxy+tcp://127.0.0.1:1", "").contains("to proxy+tcp://127.0.0.1:1 are ignored"));
+        assert!(warns("proxy+tcp://127.0.0.1:1", "\"unix\"").contains("add the address of the proxy"));
+        assert!(warns("proxy+unix:/r", "\"10.0.0.1\"").contains("add \"unix\" to trusted_proxies"));
+        assert_eq!(
+            warns("proxy+unix:/r", "\"unix\"") + &warns("proxy+tcp://[::1]:1", "\"::1\"") + &warns("[::1]:1", ""),
+            ""
+        );
     }
 
     #[test]

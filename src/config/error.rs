@@ -15,6 +15,8 @@ pub enum ValueError {
     Address(String),
     /// The path of a Unix socket has this many bytes.
     UnixPath(usize),
+    /// Not an option of a Unix socket.
+    SocketOption(String),
     /// Not an address or a network.
     Network(String),
     /// Not a URL of a backend.
@@ -39,7 +41,14 @@ impl fmt::Display for ValueError {
             }
             ValueError::Address(found) => {
                 let cure = address_cure(found);
-                return write!(f, "expected host:port, *:port, [v6]:port or unix:PATH, not {found:?}{cure}");
+                return write!(
+                    f,
+                    "expected host:port, *:port, [v6]:port or unix:PATH, or proxy+tcp://host:port or proxy+unix:PATH, not \
+                     {found:?}{cure}"
+                );
+            }
+            ValueError::SocketOption(found) => {
+                ("expected mode=0660, user=NAME or group=NAME after the ? of a unix socket", found)
             }
             ValueError::Network(found) => {
                 let cure = if found.contains(|c: char| c.is_ascii_alphabetic() && !c.is_ascii_hexdigit()) {
@@ -187,7 +196,8 @@ mod tests {
         for (error, text) in [
             (
                 ValueError::Address(x()),
-                "expected host:port, *:port, [v6]:port or unix:PATH, not \"x\": the port is missing",
+                "expected host:port, *:port, [v6]:port or unix:PATH, or proxy+tcp://host:port or proxy+unix:PATH, not \"x\": the \
+                 port is missing",
             ),
             (ValueError::UnixPath(108), "the path of a unix socket must have 1 to 107 bytes, not 108"),
             (

@@ -5,9 +5,10 @@ use core::time::Duration;
 use log::LevelFilter;
 
 use super::{
-    address::{Address, Backend, Network},
+    address::{Backend, Network},
     error::ValueError,
     file_namespaces, file_redis, file_sources,
+    listen_address::ListenAddress,
     namespace::Auth,
     origins::Origins,
     problem::Problem,
@@ -16,13 +17,13 @@ use super::{
     settings::Config,
     syntax::explain,
 };
-use crate::{limits, names::is_token};
+use crate::{limits, names::is_token, text::text_without_bom};
 
 /// Parses a configuration. `read_file` reads the files that it names: keys, tokens, the client bundle.
 ///
 /// Fails with all problems, in the order of the file.
 pub fn parse(text: &str, read_file: ReadFile<'_>) -> Result<Config, Vec<Problem>> {
-    let mut reader = Reader::new(text, read_file);
+    let mut reader = Reader::new(text_without_bom(text), read_file);
     let config = read(&mut reader);
     if reader.problems.is_empty() {
         return Ok(config);
@@ -44,7 +45,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
             return config;
         }
     };
-    if let Some(list) = root.list(reader, "listen", "addresses", Address::parse) {
+    if let Some(list) = root.list(reader, "listen", "addresses", ListenAddress::parse) {
         config.listen = list;
     }
     if let Some(list) = root.list(reader, "origins", "origins", origin) {

@@ -11,6 +11,7 @@ pub mod file;
 mod file_namespaces;
 mod file_redis;
 mod file_sources;
+pub mod listen_address;
 pub mod namespace;
 pub mod origins;
 pub mod problem;
@@ -26,6 +27,7 @@ pub use self::{
     advice::{some_of, warnings},
     error::{RedisUrlError, ValueError},
     file::parse,
+    listen_address::{Access, ListenAddress},
     namespace::{Ack, Auth, Namespace, Rule, Send, Welcome},
     origins::{OriginError, Origins},
     problem::Problem,

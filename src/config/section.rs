@@ -17,7 +17,7 @@ use super::{
     secret::Secret,
     settings::MAX_LIST,
 };
-use crate::limits;
+use crate::{limits, text::text_without_bom};
 
 /// Seconds of intervals and timeouts.
 pub const TIMEOUT: RangeInclusive<f64> = 0.05..=86_400.0;
@@ -321,7 +321,7 @@ impl<'t> Section<'t> {
                     "" => Err(FileError::NoName),
                     name => (reader.read)(Path::new(name)).map_err(FileError::Read),
                 };
-                let error = match content.map(|content| content.trim_end().to_owned()) {
+                let error = match content.map(|content| text_without_bom(&content).trim_end().to_owned()) {
                     Ok(content) if !content.is_empty() => return Some((Secret(content), span)),
                     Ok(_) => FileError::Empty,
                     Err(error) => error,

@@ -7,6 +7,7 @@ use log::LevelFilter;
 
 use super::{
     address::{Address, Backend, Network},
+    listen_address::ListenAddress,
     namespace::{Auth, Namespace},
     origins::Origins,
     redis::Redis,
@@ -21,10 +22,10 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The addresses to listen on.
-    pub listen: Vec<Address>,
+    pub listen: Vec<ListenAddress>,
     /// The origins whose pages may connect and send requests.
     pub origins: Origins,
-    /// The proxies whose `X-Forwarded-For` is trusted.
+    /// The proxies whose `X-Forwarded-For`, `Forwarded` and PROXY headers are trusted.
     pub trusted_proxies: Vec<Network>,
     /// The largest accepted difference between the `ts` of a signature and the current time.
     pub sign_window: Duration,
@@ -157,7 +158,7 @@ pub struct Hooks {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            listen: vec![Address::Tcp("127.0.0.1:4000".into())],
+            listen: vec![Address::Tcp("127.0.0.1:4000".into()).into()],
             origins: Origins::any(),
             trusted_proxies: Vec::new(),
             sign_window: Duration::from_secs(300),

@@ -17,6 +17,7 @@ use super::{
     packet::{MESSAGE, Packet},
     revision::Revision,
 };
+use crate::text::without_bom;
 
 /// Decodes a body and passes each packet to `handle` until that returns [`ControlFlow::Break`]. `binary` says whether the body
 /// is `application/octet-stream`, which only revision 3 has.
@@ -29,8 +30,8 @@ pub fn decode(
     handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<()>,
 ) -> Result<(), Error> {
     match (revision, binary) {
-        (Revision::V4, _) => decode_v4(text(body)?, handle),
-        (Revision::V3, false) => decode_v3(text(body)?, handle),
+        (Revision::V4, _) => decode_v4(text(without_bom(body))?, handle),
+        (Revision::V3, false) => decode_v3(text(without_bom(body))?, handle),
         (Revision::V3, true) => decode_v3_binary(body, handle),
     }
 }

@@ -8,7 +8,7 @@ pub fn handle_message(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now:
     let Some(client) = hub.state.clients.get_mut(key).filter(|client| !client.ending) else { return };
     let socketio = client.socket.is_some();
     charged(hub, key, message.size(), now, |hub| match socketio {
-        true => socketio::handle_frame(hub, key, message, now),
+        true => socketio::handle_frame(hub, key, message.without_bom(), now),
         false => plain::handle_message(hub, key, message, now),
     });
 }

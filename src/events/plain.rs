@@ -26,6 +26,8 @@ use crate::{
 pub fn handle_message(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now: Now) {
     let Some(session) = hub.state.clients.get(key).and_then(|client| client.session) else { return };
     let Some(form) = hub.state.sessions.get(session).map(|session| session.form) else { return };
+    // With format=text a byte order mark is part of the data.
+    let message = if form == Form::Text { message } else { message.without_bom() };
     hub.state.stats.client_messages += 1;
     if !hub.state.take_rate(key, 1, now) {
         hub.state.stats.rate_limited += 1;

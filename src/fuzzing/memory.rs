@@ -11,7 +11,7 @@ use crate::{
     clock::Now,
     config,
     engineio::{Revision, payload},
-    http::{Exchange, Reply, response},
+    http::{Exchange, Reply, forwarded, multipart, proxy, response},
     limits::Limits,
     redis,
     socketio::{self, placeholder},
@@ -31,10 +31,13 @@ pub struct Heap {
 pub type Target = fn(&[u8], Heap);
 
 /// Every target, with its name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("config", config_file),
     ("http", http_exchange),
     ("chunked", chunked_body),
+    ("multipart", multipart_form),
+    ("forwarded", forwarded_list),
+    ("proxy", proxy_header),
     ("response", hook_response),
     ("websocket", websocket_peer),
     ("payload", engineio_payload),
@@ -108,6 +111,32 @@ pub fn config_file(bytes: &[u8], heap: Heap) {
     let allowed = Allowance { per_byte: 256, most: usize::MAX / 256, fixed: 64 * 1024 };
     assert_needed(text.len(), heap, &allowed, || {
         let _ = config::parse(text, &mut |_| Err(ErrorKind::NotFound.into()));
+    });
+}
+
+/// A form in the encoding `multipart/form-data`: a part of 46 bytes becomes a pair of two strings in a list
+/// that doubles, and a parameter of three bytes one of 40 bytes.
+pub fn multipart_form(bytes: &[u8], heap: Heap) {
+    let allowed = Allowance { per_byte: 8, most: usize::MAX / 8, fixed: 40 * multipart::MAX_HEADERS };
+    assert_needed(bytes.len(), heap, &allowed, || {
+        let _ = multipart::parse("b", bytes);
+    });
+}
+
+/// Lists of addresses: one element at a time is copied, without its escapes.
+pub fn forwarded_list(bytes: &[u8], heap: Heap) {
+    let Ok(list) = core::str::from_utf8(bytes) else { return };
+    let allowed = Allowance { per_byte: 4, most: usize::MAX / 4, fixed: 64 };
+    assert_needed(bytes.len(), heap, &allowed, || {
+        let _ = forwarded::forwarded(list).chain(forwarded::forwarded_for(list)).count();
+    });
+}
+
+/// A header of the PROXY protocol is parsed where it is.
+pub fn proxy_header(bytes: &[u8], heap: Heap) {
+    let allowed = Allowance { per_byte: 0, most: 0, fixed: 0 };
+    assert_needed(bytes.len(), heap, &allowed, || {
+        let _ = proxy::parse(bytes);
     });
 }
 

@@ -5,9 +5,10 @@ use core::{error::Error, fmt};
 use serde_json::value::RawValue;
 
 use crate::{
-    json::{Object, all_fields, array_items, scalar},
+    json::{Object, all_fields, array_items, scalar, string},
     message::client_event::is_list_too_deep,
     names::is_reserved,
+    text::without_bom,
 };
 
 /// An answer. An empty body and `{}` allow a connect and request nothing else.
@@ -112,7 +113,7 @@ impl<'a> Answer<'a> {
     /// Reads the body of a response. All decisions are made on parsed values, never on the text. Unknown fields are
     /// ignored. A field that is `null` counts as missing, except `allow`: there `null` means `false`.
     pub fn parse(body: &'a [u8]) -> Result<Answer<'a>, AnswerError> {
-        let text = core::str::from_utf8(body).map_err(|_| AnswerError::NotUtf8)?;
+        let text = core::str::from_utf8(without_bom(body)).map_err(|_| AnswerError::NotUtf8)?;
         let mut answer = Answer::default();
         if text.trim().is_empty() {
             return Ok(answer);
@@ -194,7 +195,7 @@ fn boolean(name: &'static str, value: &RawValue) -> Result<bool, AnswerError> {
 
 /// Whether a value is this string, however it is escaped.
 fn is_text(value: &RawValue, text: &str) -> bool {
-    serde_json::from_str::<String>(value.get()).is_ok_and(|value| value == text)
+    string(value.get()).is_some_and(|value| value == text)
 }
 
 /// A string, or the text of a number.

@@ -19,6 +19,8 @@ pub enum Error {
     LengthRequired,
     /// 501: `Transfer-Encoding` has a value other than `chunked`.
     NotImplemented,
+    /// 400: a connection that must begin with a header of the PROXY protocol begins with something else.
+    ProxyHeader,
     /// 408: the request did not arrive within `limits.request_timeout`.
     Timeout,
     /// 503: `limits.memory` is reached.
@@ -72,7 +74,7 @@ impl Error {
     /// The status code (RFC 9110 section 15, RFC 6585).
     pub fn status(self) -> u16 {
         match self {
-            Error::BadRequest(_) => 400,
+            Error::BadRequest(_) | Error::ProxyHeader => 400,
             Error::BodyTooLarge | Error::BodyUnexpected => 413,
             Error::ExpectationFailed => 417,
             Error::HeadTooLarge => 431,
@@ -105,6 +107,7 @@ impl fmt::Display for Error {
             Error::LengthRequired => "Content-Length is missing",
             Error::Memory => "relay is short of memory, try again later",
             Error::NotImplemented => "Transfer-Encoding must be chunked",
+            Error::ProxyHeader => "a connection to this address must begin with a PROXY protocol header",
             Error::Timeout => "the request did not arrive within limits.request_timeout",
             Error::Unavailable => "too many connections, try again later",
             Error::Unfinished => "too many requests are incomplete, try again later",

@@ -11,7 +11,7 @@ use super::{
     chunked::Chunked,
     error::Error,
     framer::{Found, Framer},
-    partial,
+    partial, proxy,
     reply::{Connection, Reply},
     request::{Framing, Head, Request},
 };
@@ -30,6 +30,8 @@ pub struct Exchange {
     pub peer: Option<IpAddr>,
     /// Its entry in the table of addresses, if it is counted there.
     pub origin: Option<OriginKey>,
+    /// Whether the connection must begin with a header of the PROXY protocol, which has not arrived.
+    pub awaits_proxy: bool,
     /// Buffered input, from `start` on: an incomplete request, or requests that wait.
     input: Vec<u8>,
     start: usize,
@@ -114,6 +116,7 @@ impl Exchange {
         Exchange {
             peer: None,
             origin: None,
+            awaits_proxy: false,
             input: Vec::new(),
             start: 0,
             framer: Framer::default(),
@@ -128,6 +131,26 @@ impl Exchange {
             parked: None,
             charge: Charge::default(),
         }
+    }
+
+    /// Reads the header of the PROXY protocol and advances `fresh` past it, or returns `None` if its end has not arrived: then
+    /// all of `fresh` is consumed. The first request may then take as long as on any other connection.
+    ///
+    /// After an error, answer it with [`Exchange::refuse`].
+    pub fn poll_proxy(&mut self, fresh: &mut &[u8], limits: &Limits, now: Now) -> Result<Option<proxy::Header>, Error> {
+        let buffered = self.input.len();
+        self.input.extend_from_slice(fresh);
+        let Some(header) = proxy::parse(&self.input).map_err(|_| Error::ProxyHeader)? else {
+            *fresh = &[];
+            self.charge.set(self.input_memory());
+            return Ok(None);
+        };
+        *fresh = &fresh[header.length - buffered..];
+        self.input = Vec::new();
+        self.charge.set(0);
+        self.awaits_proxy = false;
+        self.deadline = now.time.after(limits.request_timeout());
+        Ok(Some(header))
     }
 
     /// Returns the next complete request in the buffered input and `fresh`, and advances `fresh` past it. Call it again after

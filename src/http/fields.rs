@@ -59,6 +59,12 @@ impl<'a> Fields<'a> {
     }
 }
 
+impl<'a> FromIterator<(Cow<'a, str>, Cow<'a, str>)> for Fields<'a> {
+    fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>>(pairs: I) -> Fields<'a> {
+        Fields { pairs: pairs.into_iter().collect() }
+    }
+}
+
 /// The position of the next `%` or `+` from `begin` on, or the length of `encoded`.
 fn next_escape(encoded: &[u8], begin: usize) -> usize {
     memchr2(b'%', b'+', &encoded[begin..]).map_or(encoded.len(), |at| begin + at)

@@ -75,6 +75,8 @@ pub struct Head<'a> {
     pub user_agent: Cow<'a, str>,
     /// The values of all `X-Forwarded-For` headers, joined by commas.
     pub forwarded_for: Cow<'a, str>,
+    /// The values of all `Forwarded` headers, joined by commas.
+    pub forwarded: Cow<'a, str>,
 }
 
 /// How the end of a body is found (RFC 9112 section 6.3).
@@ -181,6 +183,7 @@ impl<'a> Head<'a> {
                     let length = digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
                     self.framing = Framing::Length(length);
                 }
+                9 if is("forwarded") => append(&mut self.forwarded, text()),
                 15 if is("x-forwarded-for") => append(&mut self.forwarded_for, text()),
                 15 if is("accept-language") => self.accept_language = text(),
                 16 if is("content-encoding") => once(&mut self.content_encoding, "Content-Encoding")?,

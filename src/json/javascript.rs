@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::string::string;
+
 /// The text of a JSON value in JavaScript, as `String(value)` makes it. `None` is `undefined`.
 pub fn js_text(raw: Option<&str>) -> Cow<'_, str> {
     let Some(raw) = raw else { return "undefined".into() };
     match raw.as_bytes().first() {
-        Some(b'"') => serde_json::from_str::<String>(raw).map_or("".into(), Cow::Owned),
+        Some(b'"') => string(raw).unwrap_or_default(),
         Some(b'{') => "[object Object]".into(),
         Some(b'[') => {
             let list: Vec<&RawValue> = serde_json::from_str(raw).unwrap_or_default();

@@ -4,6 +4,7 @@ pub mod depth;
 pub mod javascript;
 pub mod object;
 pub mod raw;
+pub mod string;
 pub mod style;
 pub mod text;
 
@@ -11,5 +12,6 @@ pub use self::{
     depth::{MAX_DEPTH, MAX_PUBLICATION_DEPTH, is_deeper},
     object::ObjectWriter,
     raw::{Object, all_fields, array_items, comma_list, scalar},
+    string::string,
     text::{quote, to_text, write_string, write_strings},
 };

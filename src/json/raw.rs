@@ -1,11 +1,47 @@
 //! Parsing of single values, while the rest stays text.
 
+use core::{fmt, ops::Deref};
 use std::{borrow::Cow, collections::BTreeMap};
 
+use serde_core::de::{Deserialize, Deserializer as Source, Error, MapAccess, Visitor};
 use serde_json::{Deserializer, value::RawValue};
 
+use super::string::string;
+
 /// A JSON object whose values are not parsed. If a name occurs twice, the last value counts, as in JavaScript.
-pub type Object<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+#[derive(Clone, Debug, Default)]
+pub struct Object<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
+
+impl<'a> Deref for Object<'a> {
+    type Target = BTreeMap<Cow<'a, str>, &'a RawValue>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<S: Source<'de>>(source: S) -> Result<Self, S::Error> {
+        source.deserialize_map(ObjectVisitor).map(Object)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = BTreeMap<Cow<'de, str>, &'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut fields = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            fields.insert(string(name.get()).ok_or_else(|| M::Error::custom("a name must be a string"))?, value);
+        }
+        Ok(fields)
+    }
+}
 
 /// All fields of a JSON object in their order, repeated ones included, with values that are not parsed. `None` if `text`
 /// is not a JSON object.
@@ -18,11 +54,11 @@ pub fn all_fields(text: &str) -> Option<Vec<(String, &RawValue)>> {
             rest = end;
             break;
         }
-        let mut names = Deserializer::from_str(rest).into_iter::<String>();
-        let name = names.next()?.ok()?;
+        let mut names = Deserializer::from_str(rest).into_iter::<&RawValue>();
+        let name = string(names.next()?.ok()?.get())?;
         rest = skip_space(&rest[names.byte_offset()..]).strip_prefix(':')?;
         let mut values = Deserializer::from_str(rest).into_iter::<&RawValue>();
-        fields.push((name, values.next()?.ok()?));
+        fields.push((name.into_owned(), values.next()?.ok()?));
         rest = skip_space(&rest[values.byte_offset()..]);
         if let Some(end) = rest.strip_prefix('}') {
             rest = end;
@@ -41,7 +77,7 @@ fn skip_space(text: &str) -> &str {
 pub fn scalar(raw: &RawValue) -> Cow<'_, str> {
     let text = raw.get();
     match text.as_bytes().first() {
-        Some(b'"') => serde_json::from_str::<String>(text).unwrap_or_default().into(),
+        Some(b'"') => string(text).unwrap_or_default(),
         Some(b'-' | b'0'..=b'9') => text.into(),
         _ => "".into(),
     }

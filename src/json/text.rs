@@ -31,7 +31,7 @@ pub fn write_strings(out: &mut Vec<u8>, list: &[&str]) {
 
 /// Whether a string has a control character, a quotation mark or a backslash. Without an early exit, so that the
 /// compiler can check 16 bytes at once.
-fn needs_escape(text: &[u8]) -> bool {
+pub(super) fn needs_escape(text: &[u8]) -> bool {
     text.iter().fold(false, |found, byte| found | matches!(byte, 0..b' ' | b'"' | b'\\'))
 }
 

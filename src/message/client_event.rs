@@ -3,7 +3,10 @@
 use serde_json::value::RawValue;
 
 use super::event::Event;
-use crate::json::{MAX_DEPTH, Object, array_items, is_deeper, scalar};
+use crate::{
+    json::{MAX_DEPTH, Object, array_items, is_deeper, scalar},
+    text::text_without_bom,
+};
 
 /// An event from a client, for the rules of its namespace.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +43,7 @@ impl<'a> ClientEvent<'a> {
         let list: Vec<&RawValue> = serde_json::from_str(self.list).unwrap_or_default();
         let Some(first) = list.first() else { return String::new() };
         let text = scalar(first);
-        let object = if first.get().starts_with('"') { &*text } else { first.get() };
+        let object = if first.get().starts_with('"') { text_without_bom(&text) } else { first.get() };
         let fields: Object<'_> = serde_json::from_str(object).unwrap_or_default();
         fields.get(name).map_or_else(String::new, |value| scalar(value).into_owned())
     }

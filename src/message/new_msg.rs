@@ -6,7 +6,7 @@ use super::{bytes::attachment, data::Data, form::Form, id::MessageId};
 use crate::{
     engineio::Revision,
     frame::{Opcode, Run, Turn},
-    json::write_string,
+    json::{string, write_string},
     socketio::{Kind, packet::head},
 };
 
@@ -78,7 +78,7 @@ impl Message<'_> {
             Form::Text => match (data.only_bytes(), data) {
                 (Some(bytes), _) => out.extend_from_slice(bytes),
                 (None, Data::Text(text)) => out.extend_from_slice(text.as_bytes()),
-                (None, Data::Json(json)) => out.extend_from_slice(&plain_text(json)),
+                (None, Data::Json(json)) => out.extend_from_slice(plain_text(json).as_bytes()),
                 (None, _) => data.write_json(out),
             },
             Form::SocketIo3 | Form::SocketIo4 => {
@@ -113,11 +113,9 @@ impl Message<'_> {
     }
 }
 
-/// The value of a JSON string, or the JSON text of any other value. A string with half a surrogate pair has no value,
-/// so its JSON text is returned as well.
-fn plain_text(json: &str) -> Cow<'_, [u8]> {
-    let value = json.starts_with('"').then(|| serde_json::from_str::<String>(json).ok()).flatten();
-    value.map_or(Cow::Borrowed(json.as_bytes()), |value| Cow::Owned(value.into_bytes()))
+/// The value of a JSON string, or the JSON text of any other value.
+fn plain_text(json: &str) -> Cow<'_, str> {
+    json.starts_with('"').then(|| string(json)).flatten().unwrap_or(json.into())
 }
 
 #[cfg(test)]
@@ -163,7 +161,7 @@ mod tests {
         assert_eq!(packet(Data::Binary(b"\0\xffx"), Form::Json), json("{\"_base64\":\"AP94\"}"));
         assert_eq!(packet(Data::Text("a\"ä"), Form::Text), "a\"ä");
         assert_eq!(packet(Data::Json("\"\\u00e4\\n\""), Form::Text), "ä\n");
-        assert_eq!(packet(Data::Json("\"\\ud800\""), Form::Text), "\"\\ud800\"");
+        assert_eq!(packet(Data::Json("\"\\ud800\""), Form::Text), "\u{fffd}");
         assert_eq!(packet(Data::Json("[1, 2]"), Form::Text), "[1, 2]");
     }
 }

@@ -51,7 +51,10 @@ impl Server {
                     break;
                 }
                 match self.listeners[index].accept() {
-                    Ok(Accepted::Socket(socket, peer)) => self.add_conn(socket, peer),
+                    Ok(Accepted::Socket(socket, peer)) => {
+                        let proxied = self.listeners[index].proxied;
+                        self.add_conn(socket, peer, proxied);
+                    }
                     Ok(Accepted::NoneWaiting) => break,
                     Ok(Accepted::Exhausted) => {
                         self.hub.state.stats.accept_pauses += 1;
@@ -78,8 +81,9 @@ impl Server {
         }
     }
 
-    /// Adds a connection that was accepted. Over a limit it only gets a 503 or 429.
-    pub(super) fn add_conn(&mut self, socket: Socket, peer: Option<IpAddr>) {
+    /// Adds a connection that was accepted. Over a limit it only gets a 503 or 429. `proxied` says whether it begins with a
+    /// header of the PROXY protocol.
+    pub(super) fn add_conn(&mut self, socket: Socket, peer: Option<IpAddr>, proxied: bool) {
         let config = self.hub.config().clone();
         let origin = Origin::new(peer, &config.trusted_proxies);
         let per_address = config.limits.per_address(self.max_connections());
@@ -97,6 +101,7 @@ impl Server {
         let refused = over || short || self.is_full();
         let mut exchange = Exchange::new(self.now, &config.limits);
         exchange.peer = peer;
+        exchange.awaits_proxy = proxied;
         // Its request has not been read, so its origin is unknown.
         let answer = |error: http::Error| cors::refusal(error.into(), None, &config);
         if over {

@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::config::{self, Config, some_of};
+use crate::{
+    config::{self, Config, some_of},
+    text::text_without_bom,
+};
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +125,7 @@ impl Origin {
 /// The trimmed content of a file with a secret that the command line names.
 pub fn read_secret(path: &Path) -> io::Result<String> {
     let file = read_file(path, MAX_SIZE).map_err(io::Error::from)?;
-    match file.text.trim_end() {
+    match text_without_bom(&file.text).trim_end() {
         "" => Err(io::Error::other(crate::config::error::FileError::Empty)),
         secret => Ok(secret.to_owned()),
     }

@@ -74,9 +74,10 @@ pub struct Server {
     pub(super) descriptors: u64,
     /// Until when accepting is paused, unless a connection ends earlier.
     pub(super) accept_after: Time,
-    /// Bound how often missing descriptors and failed connections are logged.
+    /// Bound how often missing descriptors, failed connections and ignored PROXY headers are logged.
     pub(super) accept_warnings: Throttle,
     pub(super) accept_errors: Throttle,
+    pub(super) proxy_warnings: Throttle,
     /// Connections to read in the next turn even if epoll reports no new edge.
     pub(super) scheduled_reads: Vec<ConnKey>,
     /// HTTP connections and probes with something to write.
@@ -153,6 +154,7 @@ impl Server {
             accept_after: Time::START,
             accept_warnings: Throttle::default(),
             accept_errors: Throttle::default(),
+            proxy_warnings: Throttle::default(),
             scheduled_reads: Vec::new(),
             replied: Vec::new(),
             dropped: Vec::new(),

@@ -21,6 +21,9 @@ impl Server {
         let max_connections = self.max_connections() as usize;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
+        if exchange.awaits_proxy && !exchange.is_closing() {
+            return self.handle_proxy_header(key, bytes);
+        }
         let (mut fresh, mut lookup, peer) = (bytes, None, exchange.peer);
         let first_delivery = self.hub.state.deliveries();
         let mut later = false;

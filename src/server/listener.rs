@@ -5,11 +5,12 @@ use core::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 use std::{
-    fs, io,
+    fs::{self, File, Permissions},
+    io,
     net::ToSocketAddrs,
     os::{
         fd::{FromRawFd, OwnedFd},
-        unix::fs::FileTypeExt,
+        unix::fs::{FileTypeExt, PermissionsExt, lchown},
     },
     path::{Path, PathBuf},
 };
@@ -21,14 +22,19 @@ use mio::{
 };
 use socket2::{Domain, Protocol, SockAddr, Type};
 
-use super::conn::Socket;
-use crate::config::Address;
+use super::{
+    accounts::{group_id, user_id},
+    conn::Socket,
+};
+use crate::config::{Access, Address, ListenAddress};
 
 /// A listening socket.
 pub struct Listener {
     socket: Listening,
     /// Whether there may be more to accept: epoll reported an edge, and `accept` has not yet returned `EAGAIN`.
     pub ready: bool,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxied: bool,
     /// The socket file to remove when the listener is dropped.
     file: Option<PathBuf>,
 }
@@ -49,22 +55,43 @@ pub enum Accepted {
 }
 
 impl Listener {
-    /// Listens on every address that `address` stands for, in addition to `listeners`. An address that one of these accepts
-    /// already needs no other one. Resolving a name blocks, which is acceptable before the event loop runs.
-    pub fn bind(address: &Address, listeners: &mut Vec<Listener>) -> io::Result<()> {
-        let text = match address {
+    fn new(socket: Listening, file: Option<PathBuf>) -> Listener {
+        Listener { socket, ready: false, proxied: false, file }
+    }
+
+    /// The problems of addresses that are known before relay listens: users and groups that do not exist.
+    pub fn problems(listen: &[ListenAddress]) -> Vec<String> {
+        let unknown = |listen: &ListenAddress| {
+            let Access { user, group, .. } = &listen.access;
+            let found = owner("user", user, user_id).and_then(|_| owner("group", group, group_id));
+            found.err().map(|error| format!("listen: {listen}: {error}"))
+        };
+        listen.iter().filter_map(unknown).collect()
+    }
+
+    /// Listens on every address that `listen` stands for, in addition to `listeners`. An address that one of these accepts
+    /// already in the same way needs no other one. Resolving a name blocks, which is acceptable before the event loop runs.
+    pub fn bind(listen: &ListenAddress, listeners: &mut Vec<Listener>) -> io::Result<()> {
+        let proxied = listen.proxied;
+        let text = match &listen.address {
             Address::Unix(path) => {
-                listeners.push(bind_unix(path)?);
+                let mut listener = bind_unix(path, &listen.access)?;
+                listener.proxied = proxied;
+                listeners.push(listener);
                 return Ok(());
             }
             Address::Tcp(text) => text,
         };
         for address in resolve(text)? {
             match bind_tcp(address, text.starts_with('*')) {
-                Ok(listener) => listeners.push(listener),
+                Ok(mut listener) => {
+                    listener.proxied = proxied;
+                    listeners.push(listener);
+                }
                 Err(error)
                     if error.kind() == io::ErrorKind::AddrInUse
-                        && listeners.iter().any(|listener| listener.covers(address)) => {}
+                        && listeners.iter().any(|listener| listener.proxied == proxied && listener.covers(address)) => {
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -151,9 +178,14 @@ impl Drop for Listener {
     }
 }
 
-/// Writes the address in the syntax of `--listen`.
+/// Writes the address in the syntax of `--listen`, without the options of a Unix socket.
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (&self.socket, self.proxied) {
+            (_, false) => "",
+            (Listening::Tcp(_), true) => "proxy+tcp://",
+            (Listening::Unix(_), true) => "proxy+",
+        })?;
         match &self.socket {
             Listening::Tcp(listener) => match listener.local_addr() {
                 Ok(address) => address.fmt(f),
@@ -221,12 +253,12 @@ fn tcp(socket: socket2::Socket) -> io::Result<Listener> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(16 * 1024)?;
     let listener = TcpListener::from_std(socket.into());
-    Ok(Listener { socket: Listening::Tcp(listener), ready: false, file: None })
+    Ok(Listener::new(Listening::Tcp(listener), None))
 }
 
 /// Listens on a Unix socket. Replaces a socket file on which nothing listens, such as a killed relay leaves behind.
-/// Binding fails if any other file exists there.
-fn bind_unix(path: &Path) -> io::Result<Listener> {
+/// Binding fails if any other file exists there. Nobody can connect before the file has its owner, group and mode.
+fn bind_unix(path: &Path, access: &Access) -> io::Result<Listener> {
     let address = SockAddr::unix(path)?;
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         // Only ECONNREFUSED means that nothing listens. The socket is non-blocking, because connecting to a listener
@@ -237,12 +269,38 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
             fs::remove_file(path)?;
         }
     }
-    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let (user, group) = (owner("user", &access.user, user_id)?, owner("group", &access.group, group_id)?);
+    let mut socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    if let Some(mode) = access.mode {
+        // The file is created with the mode of the socket, less the umask: never with more than is wanted.
+        let file = File::from(OwnedFd::from(socket));
+        file.set_permissions(Permissions::from_mode(mode))?;
+        socket = OwnedFd::from(file).into();
+    }
     socket.bind(&address)?;
-    socket.listen(BACKLOG)?;
+    // From here on, dropping it removes the file.
     socket.set_nonblocking(true)?;
-    let listener = UnixListener::from_std(socket.into());
-    Ok(Listener { socket: Listening::Unix(listener), ready: false, file: Some(path.into()) })
+    let bound = Listener::new(Listening::Unix(UnixListener::from_std(socket.try_clone()?.into())), Some(path.into()));
+    if user.is_some() || group.is_some() {
+        lchown(path, user, group).map_err(|error| {
+            let cure = "run relay as a member of that group, or as root; or let systemd open the socket (SocketGroup=)";
+            io::Error::new(error.kind(), format!("cannot give the socket its user or group: {error} ({cure})"))
+        })?;
+    }
+    if let Some(mode) = access.mode {
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    socket.listen(BACKLOG)?;
+    Ok(bound)
+}
+
+/// The number of the user or group in an option of a Unix socket.
+fn owner(kind: &str, name: &Option<String>, find: impl Fn(&str) -> io::Result<Option<u32>>) -> io::Result<Option<u32>> {
+    let Some(name) = name else { return Ok(None) };
+    match find(name)? {
+        Some(id) => Ok(Some(id)),
+        None => Err(io::Error::other(format!("this machine has no {kind} {name:?}: create it, or name another one"))),
+    }
 }
 
 #[allow(unsafe_code)]
@@ -257,7 +315,7 @@ fn adopt(fd: i32) -> io::Result<Listener> {
         Domain::UNIX => {
             socket.set_nonblocking(true)?;
             let listener = UnixListener::from_std(socket.into());
-            Ok(Listener { socket: Listening::Unix(listener), ready: false, file: None })
+            Ok(Listener::new(Listening::Unix(listener), None))
         }
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "an inherited socket is neither TCP nor Unix")),
     }

@@ -4,6 +4,7 @@
 //! Clients are flushed at the end of the turn, or earlier if an outbox is very full. A connection is freed
 //! only at the end of the turn.
 
+mod accounts;
 pub mod admission;
 pub mod allocator;
 pub mod clock;
@@ -26,6 +27,7 @@ pub mod options;
 pub mod outlook;
 pub mod pressure;
 pub mod process;
+pub mod proxied;
 pub mod reload;
 pub mod resolver;
 pub mod startup;

@@ -9,7 +9,11 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
-use super::{listener::resolve, options::Options, startup};
+use super::{
+    listener::{Listener, resolve},
+    options::Options,
+    startup,
+};
 use crate::config::{Address, Config, Place};
 
 /// What would happen.
@@ -30,11 +34,11 @@ impl Outlook {
         let addresses = if options.listen.is_empty() { &config.listen } else { &options.listen };
         let risky = config.has_demo_keys() && !options.allow_demo_keys;
         let mut sockets = 0;
-        for address in addresses {
-            match address {
+        for listen in addresses {
+            match &listen.address {
                 Address::Unix(path) => {
                     sockets += 1;
-                    outlook.unix(address, path);
+                    outlook.unix(&listen.address, path);
                 }
                 Address::Tcp(text) => {
                     let open = outlook.tcp(text, &mut sockets);
@@ -44,6 +48,7 @@ impl Outlook {
                 }
             }
         }
+        outlook.failing.extend(Listener::problems(addresses));
         // A name without an address is reported already.
         if outlook.failing.is_empty() {
             outlook.refused.extend(startup::wrong_count(sockets));

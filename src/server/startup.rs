@@ -11,7 +11,7 @@ use super::{
     options::Options,
     tokens::{CONNS, LISTENERS},
 };
-use crate::config::{Address, Config};
+use crate::config::{Config, ListenAddress};
 
 /// Logs where the configuration comes from, and warns about settings that are probably mistakes.
 pub fn log_configuration(origin: &Origin, loaded: &Loaded) {
@@ -37,10 +37,11 @@ pub fn listeners(options: &Options, config: &Config) -> Result<Vec<Listener>, Fa
     }
     if listeners.is_empty() {
         // Those for all addresses first: then the others need no socket of their own.
-        let (all, some): (Vec<&Address>, Vec<&Address>) = addresses.iter().partition(|address| address.is_wildcard());
-        for address in all.into_iter().chain(some) {
-            let failed = |error| Fatal::Listen(address.to_string(), error);
-            Listener::bind(address, &mut listeners).map_err(failed)?;
+        let (all, some): (Vec<&ListenAddress>, Vec<&ListenAddress>) =
+            addresses.iter().partition(|listen| listen.address.is_wildcard());
+        for listen in all.into_iter().chain(some) {
+            let failed = |error| Fatal::Listen(listen.to_string(), error);
+            Listener::bind(listen, &mut listeners).map_err(failed)?;
         }
     }
     match wrong_count(listeners.len()) {

@@ -6,7 +6,10 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::names::is_reserved;
+use crate::{
+    json::{Object, string},
+    names::is_reserved,
+};
 
 /// The type of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +134,7 @@ impl<'a> Packet<'a> {
     /// Checks that the data have the form that the type requires.
     fn check(&self) -> Result<(), Error> {
         let valid = match self.kind {
-            Kind::Connect => self.data.is_empty() || serde_json::from_str::<Fields<'_>>(self.data).is_ok(),
+            Kind::Connect => self.data.is_empty() || serde_json::from_str::<Object<'_>>(self.data).is_ok(),
             Kind::Disconnect => self.data.is_empty(),
             Kind::Event | Kind::BinaryEvent => self.event().is_some_and(|event| !is_reserved(&event.name)),
             Kind::Ack | Kind::BinaryAck => {
@@ -147,7 +150,7 @@ impl<'a> Packet<'a> {
         let list: Vec<&RawValue> = serde_json::from_str(self.data).ok()?;
         let raw = list.first()?.get();
         let name: Cow<'a, str> = match raw.as_bytes()[0] {
-            b'"' => serde_json::from_str::<String>(raw).ok()?.into(),
+            b'"' => string(raw)?,
             b'-' | b'0'..=b'9' => raw.into(),
             _ => return None,
         };
@@ -156,9 +159,6 @@ impl<'a> Packet<'a> {
         Some(Event { name, rest: &self.data[behind..], args: list[1..].to_vec() })
     }
 }
-
-/// The fields of an object, with their values as JSON text.
-pub type Fields<'a> = std::collections::BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 /// The data of an event: `["name", arguments…]`.
 #[derive(Clone, Debug)]
