@@ -128,6 +128,14 @@ pub fn write_output(output: &mut Vec<u8>, out: &mut impl Write) -> io::Result<Fl
 /// The phase of a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// The peer broke the protocol. When the outbox is empty, with our close frame as the last one, our side of the connection
+    /// is closed. Input is discarded.
+    Broken,
+    /// Both sides have sent a close frame. When the outbox is empty, our side of the connection is closed. Input is
+    /// discarded.
+    Closed,
+    /// The peer has closed its side: the connection ends when the outbox is empty.
+    Left,
     /// Messages are exchanged.
     Open,
     /// Messages are exchanged, and a ping is unanswered. Any input counts as an answer.
@@ -137,14 +145,6 @@ pub enum Phase {
     /// Our side of the connection is closed. Input is discarded until the peer closes its side, because closing the
     /// connection while input is unread resets it, and the reset can overtake our close frame.
     Lingering,
-    /// The peer broke the protocol. When the outbox is empty, with our close frame as the last one, our side of the connection
-    /// is closed. Input is discarded.
-    Broken,
-    /// Both sides have sent a close frame. When the outbox is empty, our side of the connection is closed. Input is
-    /// discarded.
-    Closed,
-    /// The peer has closed its side: the connection ends when the outbox is empty.
-    Left,
 }
 
 impl Conn {
@@ -224,8 +224,8 @@ impl Conn {
         }
     }
 
-    /// Whether its WebSocket ends once the outbox is empty. Asked after each write: these are the last phases, so that it costs
-    /// one comparison.
+    /// Whether its WebSocket ends once the outbox is empty. Asked after each write: these are the first phases, so that it
+    /// costs one comparison.
     #[inline]
     pub fn ends_when_flushed(&self) -> bool {
         matches!(self.state, State::WebSocket(WebSocket { phase: Phase::Broken | Phase::Closed | Phase::Left, .. }))
