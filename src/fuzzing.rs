@@ -15,7 +15,10 @@ use crate::{
     clock::Now,
     cluster::Channel,
     config::{self, Auth, Namespace, Redis, RedisUrl},
-    engineio::{self, Revision, payload},
+    engineio::{
+        self, Revision, latin1,
+        payload::{self, Bodies},
+    },
     events::{
         self, Incoming,
         socketio::{Opening, handle_packet, open, post_packets},
@@ -293,6 +296,16 @@ pub fn engineio_payload(bytes: &[u8]) {
             ControlFlow::Continue(())
         })
     };
+    // Text that an old client encoded twice is read as the same packets; and ASCII keeps the value of JSON.
+    if let Ok(text) = core::str::from_utf8(body) {
+        let twice: String = body.iter().copied().map(char::from).collect();
+        assert_eq!(latin1::decoded_twice(&twice).as_deref(), (!text.is_ascii()).then_some(text));
+        let _ = payload::decode_twice(text, &mut |_| ControlFlow::Continue(()));
+        let message = latin1::to_ascii([b"42", body].concat());
+        if let Ok(value) = serde_json::from_str::<serde_json::Value>(text) {
+            assert!(message.is_ascii() && serde_json::from_slice::<serde_json::Value>(&message[2..]).unwrap() == value);
+        }
+    }
     let mut packets = Vec::new();
     let _ = decode(body, binary, &mut packets);
     // `decode` stores each packet as a revision 4 payload of its own, which can hold any packet.
@@ -384,7 +397,15 @@ pub fn redis_message(bytes: &[u8]) {
     events::cluster::configure(&mut hub, &redis, 1_000_000);
     let now = Now::default();
     let query = "";
-    let opening = Opening { revision: Revision::V4, base64: false, query, ip: None, referer: "", user_agent: "" };
+    let opening = Opening {
+        revision: Revision::V4,
+        base64: false,
+        bodies: Bodies::Any,
+        query,
+        ip: None,
+        referer: "",
+        user_agent: "",
+    };
     let conn = ConnKey::wrap(Key::from_bits(1 << 32).expect("the generation is one"));
     let client = open(&mut hub, &opening, Some(conn), now);
     handle_packet(&mut hub, client, &engineio::Packet::Text("0/web,"), now).expect("a valid CONNECT");
@@ -414,7 +435,9 @@ pub fn socketio_client(bytes: &[u8]) {
     let sign =
         to_hex(&Subject::Connect { source: "demo", userid: "", room_ids: "a" }.md5(config::DEMO_KEYS[0].1.as_bytes()));
     let query = format!("source=demo&room_ids=a&watch_quit=1&sign={sign}");
-    let opening = Opening { revision, base64: choice & 4 == 0, query: &query, ip: None, referer: "", user_agent: "" };
+    let bodies = [Bodies::Text, Bodies::Any, Bodies::Bytes][usize::from(choice >> 2) % 3];
+    let opening =
+        Opening { revision, base64: choice & 4 == 0, bodies, query: &query, ip: None, referer: "", user_agent: "" };
     let conn = ConnKey::wrap(Key::from_bits(1 << 32).expect("the generation is one"));
     let now = Now::default();
     let client = open(&mut hub, &opening, websocket.then_some(conn), now);

@@ -4,7 +4,10 @@
 
 use core::fmt;
 
+use serde_json::value::RawValue;
 use smallvec::{SmallVec, smallvec};
+
+use crate::json::scalar;
 
 /// The name of a room: not empty, at most `limits.room_id` bytes, any characters but a comma and
 /// [control characters](has_control).
@@ -23,8 +26,12 @@ impl<'a> RoomId<'a> {
 pub enum NameError {
     /// The list has no name; or it is `*`, which clients of node-socket-im send for no rooms.
     Missing,
+    /// An item of an array has a comma, which separates names.
+    Comma,
     /// A name has a [control character](has_control).
     Control,
+    /// An item of an array is neither a string nor a number.
+    NotText,
     /// A name has more bytes than the limit given here.
     TooLong(usize),
     /// The list has more names than the limit given here.
@@ -35,6 +42,8 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NameError::Missing => f.write_str("no room is named"),
+            NameError::Comma => f.write_str("the name of a room has a comma"),
+            NameError::NotText => f.write_str("the name of a room is neither a string nor a number"),
             NameError::Control => f.write_str("the name of a room has a control character"),
             NameError::TooLong(limit) => write!(f, "the name of a room has more than {limit} bytes"),
             NameError::TooMany(limit) => write!(f, "more than {limit} rooms are named"),
@@ -81,6 +90,29 @@ impl<'a> Rooms<'a> {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = RoomId<'a>> + '_ {
         self.list.iter().copied()
     }
+}
+
+/// The list of rooms in a JSON value, as one string: a string or a number, or an array of those, which are joined with
+/// commas. In an array `null` counts as an empty item, as in JavaScript.
+pub fn room_list(raw: &RawValue) -> Result<String, NameError> {
+    if !raw.get().starts_with('[') {
+        return Ok(scalar(raw).into_owned());
+    }
+    let mut list = String::new();
+    for (index, item) in serde_json::from_str::<Vec<&RawValue>>(raw.get()).unwrap_or_default().into_iter().enumerate() {
+        if index > 0 {
+            list.push(',');
+        }
+        let name = match item.get().as_bytes().first() {
+            Some(b'"' | b'-' | b'0'..=b'9' | b'n') => scalar(item),
+            _ => return Err(NameError::NotText),
+        };
+        if name.contains(',') {
+            return Err(NameError::Comma);
+        }
+        list.push_str(&name);
+    }
+    Ok(list)
 }
 
 /// Whether `name` is safe as part of a file's name: `[A-Za-z0-9._-]{1,64}`, and not only dots.
@@ -134,6 +166,28 @@ mod tests {
         assert_eq!(names(",,"), Err(NameError::Missing));
         assert_eq!(Rooms::parse_login("*", 4, 3), Err(NameError::Missing));
         assert!(Rooms::parse("a,b,c,d,e", 4, 0).is_ok());
+    }
+
+    #[test]
+    fn lists_in_json() {
+        let list = |json: &str| room_list(serde_json::from_str(json).unwrap());
+        for (json, joined) in [
+            ("\"a,b\"", "a,b"),
+            ("7", "7"),
+            ("null", ""),
+            ("{}", ""),
+            ("[]", ""),
+            ("[\"a\", 7, -1.5, \"\\u4e2d\"]", "a,7,-1.5,中"),
+            ("[\"a\",null,\"\",\"b\"]", "a,,,b"),
+        ] {
+            assert_eq!(list(json).as_deref(), Ok(joined), "{json}");
+        }
+        for json in ["[\"a,b\"]", "[\"c\",\"a\\u002cb\"]", "[\",\"]"] {
+            assert_eq!(list(json), Err(NameError::Comma), "{json}");
+        }
+        for json in ["[{}]", "[[\"a\"]]", "[true]", "[\"a\",false]"] {
+            assert_eq!(list(json), Err(NameError::NotText), "{json}");
+        }
     }
 
     #[test]

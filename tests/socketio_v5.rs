@@ -332,7 +332,9 @@ fn messages_and_acknowledgements() {
         assert_eq!(session.poll(), [expected]);
     }
     // What has no rule, and an acknowledgement nobody asked for, go nowhere; "message" has no acknowledgement.
-    for sent in ["42[\"other\",1]", "427[\"other\",1]", "437[1]", "41/custom", "42/custom,[\"message\"]"] {
+    socket.send("427[\"other\",1]");
+    assert_eq!(socket.text(), "437[{\"code\":0,\"msg\":\"unknown event!\",\"data\":\"\"}]");
+    for sent in ["42[\"other\",1]", "437[1]", "41/custom", "42/custom,[\"message\"]"] {
         socket.send(sent);
     }
     socket.send("427[\"message\",\"the end\"]");

@@ -54,6 +54,9 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
         [(kind, to)] => (*kind, &**to),
         _ => return Err(Reply::refusal(400, "room_id, userid and socket_id: one of them would be right")),
     };
+    if kind == "room_id" && to.contains(',') {
+        return Err(refused(Refusal::RoomComma));
+    }
     let tenant = cx.hub.state.known_tenant(&source).ok_or_else(|| refused(Refusal::SourceUnknown))?;
     let (signed, args) = params.arguments()?;
     if is_deeper(&args, MAX_DEPTH) {

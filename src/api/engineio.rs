@@ -8,12 +8,16 @@ use super::{
     outcome::Outcome,
 };
 use crate::{
-    engineio::{Error, Revision, engine::Polled},
+    engineio::{
+        Engine, Error, Revision,
+        engine::Polled,
+        payload::{Bodies, Composer},
+    },
     events::{
         socketio::{self, Opening},
         violation::Violation,
     },
-    http::{self, Head, Reply, Request},
+    http::{self, Fields, Head, Reply, Request},
     json::quote,
     key::ClientKey,
     websocket::handshake,
@@ -45,6 +49,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
     let revision = match fields.get("EIO") {
         "3" => Revision::V3,
         "4" => Revision::V4,
+        "" if !fields.get("sid").is_empty() || is_old_client(&fields) => Revision::V3,
         _ => return Err(Error::UnsupportedVersion.into()),
     };
     let websocket = match fields.get("transport") {
@@ -80,7 +85,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
             if !fields.get("j").is_empty() {
                 return Err(Error::Jsonp.into());
             }
-            let Some(client) = open(head, cx, revision, !fields.get("b64").is_empty(), false) else {
+            let Some(client) = open(head, &fields, cx, revision, false) else {
                 return Ok(cors(http::Error::Unavailable.into(), origin).into());
             };
             let _ = cx.hub.state.poll(client, cx.conn)?;
@@ -94,23 +99,29 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
                 Err(error) => return Ok(cors(error.into(), origin).into()),
             };
             let Some(client) = client else {
-                return Ok(match open(head, cx, revision, false, true) {
+                return Ok(match open(head, &fields, cx, revision, true) {
                     Some(client) => Outcome::Upgrade { client, response },
                     None => cors(http::Error::Unavailable.into(), origin).into(),
                 });
             };
             let engine = cx.hub.state.engine_mut(client).ok_or(Error::UnknownSid)?;
-            engine.handle_probe(cx.conn, cx.now.time)?;
-            cx.hub.state.rearm(client);
-            Ok(Outcome::Probe { client, response })
+            match engine.handle_probe(cx.conn, wants_base64(&fields), cx.now.time) {
+                Ok(()) => {
+                    cx.hub.state.rearm(client);
+                    Ok(Outcome::Probe { client, response })
+                }
+                // As engine.io does: the WebSocket is opened and closed. The session keeps the one it has.
+                Err(_) => Ok(Outcome::CloseWebSocket { response }),
+            }
         }
         (Some(client), false) => match head.method {
             "GET" => Ok(match cx.hub.state.poll(client, cx.conn)? {
                 Polled::Waits => Outcome::AwaitPackets { client, origin: origin.into() },
-                Polled::Noop => cors(payload(noop(revision), false), origin).into(),
+                Polled::Noop => cors(noop(cx.hub.state.engine_mut(client)), origin).into(),
             }),
             "POST" => {
-                let binary = head.content_type.eq_ignore_ascii_case("application/octet-stream");
+                let media_type = head.content_type.split(';').next().unwrap_or_default().trim_end();
+                let binary = media_type.eq_ignore_ascii_case("application/octet-stream");
                 socketio::post_packets(cx.hub, client, request.body, binary, cx.now)?;
                 Ok(cors(Reply::new(200, "text/html", &b"ok"[..]).with("Cache-Control", "no-store"), origin).into())
             }
@@ -121,14 +132,25 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
 
 /// Opens a session, or returns `None` if there is no place for it. Sessions count against the limit for connections,
 /// because a polling session has no connection between two polls.
-fn open(head: &Head<'_>, cx: &mut Context<'_>, revision: Revision, base64: bool, websocket: bool) -> Option<ClientKey> {
+fn open(
+    head: &Head<'_>,
+    fields: &Fields<'_>,
+    cx: &mut Context<'_>,
+    revision: Revision,
+    websocket: bool,
+) -> Option<ClientKey> {
     if !cx.hub.state.make_room(cx.max_connections) {
         return None;
     }
     let config = cx.hub.config().clone();
     let opening = Opening {
         revision,
-        base64,
+        base64: websocket && wants_base64(fields),
+        bodies: match wants_base64(fields) {
+            true => Bodies::Text,
+            false if is_timestamp_of_1_3(fields.get("t")) => Bodies::Bytes,
+            false => Bodies::Any,
+        },
         query: head.query,
         ip: client_ip(cx.peer, head, &config.trusted_proxies),
         referer: &head.referer,
@@ -143,12 +165,30 @@ pub fn payload(body: Vec<u8>, binary: bool) -> Reply {
     Reply::new(200, kind, body).with("Cache-Control", "no-store")
 }
 
-/// A payload with a single noop packet.
-pub fn noop(revision: Revision) -> Vec<u8> {
-    match revision {
-        Revision::V3 => b"1:6".into(),
-        Revision::V4 => b"6".into(),
-    }
+/// The reply to a poll with a single noop packet.
+pub fn noop(engine: Option<&mut Engine>) -> Reply {
+    let (revision, bodies) = engine.map_or((Revision::V4, Bodies::Any), |engine| (engine.revision, engine.bodies));
+    let mut composer = Composer::new(revision, bodies, 1);
+    composer.push_text(b"6".into());
+    let (body, binary) = composer.finish();
+    payload(body, binary)
+}
+
+/// Whether a handshake without `EIO` is of revision 3: socket.io-client-swift before 16 sends no `EIO`, but `b64` or the fields
+/// of a login. A request with nothing but fields of Engine.IO is refused, as by engine.io.
+fn is_old_client(fields: &Fields<'_>) -> bool {
+    fields.iter().any(|(name, value)| !value.is_empty() && !["EIO", "transport", "t", "j", "sid"].contains(&name))
+}
+
+/// Whether a client wants binary data as base64: `b64=1`.
+fn wants_base64(fields: &Fields<'_>) -> bool {
+    !fields.get("b64").is_empty()
+}
+
+/// Whether this is the `t` of a client before Socket.IO 1.4: the time in milliseconds, a hyphen, and a counter.
+fn is_timestamp_of_1_3(t: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    t.split_once('-').is_some_and(|(time, counter)| time.len() >= 13 && is_number(time) && is_number(counter))
 }
 
 fn refusal(violation: Violation) -> Reply {

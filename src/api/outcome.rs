@@ -33,6 +33,11 @@ pub enum Outcome {
         /// The `Origin` of the page that may read the answer; empty if the request has none.
         origin: Box<str>,
     },
+    /// Send `response` and a close frame, and close the connection: the session that the WebSocket is for has one already.
+    CloseWebSocket {
+        /// The encoded 101 response.
+        response: Vec<u8>,
+    },
     /// Send `response`, and treat the connection from then on as a WebSocket that probes to take over from polling.
     Probe {
         /// The client that polls until then.

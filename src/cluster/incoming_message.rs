@@ -41,10 +41,10 @@ pub fn decode_message<'a>(
     }
     let state = &mut *cx.state;
     let source = text(fields, "source");
-    let room_ids = fields.get("room_id").map_or_else(String::new, |raw| comma_list(raw));
     if source.is_empty() {
         return Err(Refusal::SourceMissing.into());
     }
+    let room_ids = fields.get("room_id").map_or_else(String::new, |raw| comma_list(raw));
     let rooms = Rooms::parse(&room_ids, state.config().limits.room_id as usize, 0)
         .map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?
         .iter()

@@ -106,7 +106,7 @@ impl Records {
         let Some(session) = state.sessions.get_mut(key) else { return };
         if matches!(mem::take(&mut session.record), RecordState::Written | RecordState::Stale) && self.on {
             let source = state.tenants[session.tenant.index()].name.clone();
-            self.remove((source, state.sids.socket(key).into()));
+            self.remove((source, state.socket_id(key).into()));
         }
     }
 
@@ -122,7 +122,7 @@ impl Records {
             session.record = RecordState::Written;
             let source = state.tenants[session.tenant.index()].name.clone();
             let record = record(state, (node, ip), key, now);
-            batch.written.push((source, state.sids.socket(key).into(), record));
+            batch.written.push((source, state.socket_id(key).into(), record));
         }
         let removed = self.removed.len().min(most);
         batch.removed = self.removed.drain(..removed).collect();
@@ -200,7 +200,7 @@ pub fn samples(state: &State) -> Vec<Removed> {
         samples[session.tenant.index()].get_or_insert(key);
     }
     let tenants = state.tenants.iter().zip(samples);
-    tenants.filter_map(|(tenant, key)| Some((tenant.name.clone(), state.sids.socket(key?).into()))).collect()
+    tenants.filter_map(|(tenant, key)| Some((tenant.name.clone(), state.socket_id(key?).into()))).collect()
 }
 
 /// The number of sessions of each source on all relays, from its number of records in Redis.

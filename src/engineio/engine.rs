@@ -7,7 +7,7 @@
 
 use core::time::Duration;
 
-use super::{error::Error, packet::Packet, revision::Revision};
+use super::{error::Error, latin1, packet::Packet, payload::Bodies, revision::Revision};
 use crate::{clock::Time, key::ConnKey};
 
 /// The intervals of the heartbeat, as announced in the handshake.
@@ -43,6 +43,8 @@ pub struct Probing {
     pub probe: ConnKey,
     /// Whether relay has answered its ping. From then on polls get no messages.
     pub answered: bool,
+    /// Whether the client wants binary data as base64 in text frames.
+    base64: bool,
     /// When the upgrade must be complete.
     until: Time,
 }
@@ -52,8 +54,12 @@ pub struct Probing {
 pub struct Engine {
     /// The revision of the protocol.
     pub revision: Revision,
-    /// Whether the client accepts no binary bodies: `b64=1` in revision 3.
+    /// The bodies in which a client of revision 3 wants the answers to its polls.
+    pub bodies: Bodies,
+    /// Whether binary data goes over the WebSocket as base64 in text frames: it was opened with `b64`.
     pub base64: bool,
+    /// Whether the client has posted text that was encoded once: it is not a client before Socket.IO 2.0.
+    encodes_once: bool,
     /// The transport.
     pub transport: Transport,
     /// The earliest timer that the owner has set for this session.
@@ -109,10 +115,12 @@ pub enum Polled {
 
 impl Engine {
     /// A session that was opened at `now`.
-    pub fn new(revision: Revision, base64: bool, transport: Transport, timing: &Timing, now: Time) -> Engine {
+    pub fn new(revision: Revision, transport: Transport, timing: &Timing, now: Time) -> Engine {
         let mut engine = Engine {
             revision,
-            base64,
+            bodies: Bodies::Any,
+            base64: false,
+            encodes_once: false,
             transport,
             armed: Time::NEVER,
             heartbeat: now,
@@ -123,6 +131,18 @@ impl Engine {
         };
         engine.reset_heartbeat(timing, now);
         engine
+    }
+
+    /// The text of a POST of revision 3, if the client encoded it twice, as those before Socket.IO 2.0 do. Text of later
+    /// clients looks like that only if they have posted no other text beyond ASCII before, and all characters of this one
+    /// form pairs like `Ã¤`.
+    pub fn decode_twice(&mut self, body: &[u8]) -> Option<String> {
+        if self.encodes_once || self.revision != Revision::V3 || body.is_ascii() {
+            return None;
+        }
+        let decoded = latin1::decoded_twice(core::str::from_utf8(body).ok()?);
+        self.encodes_once = decoded.is_none();
+        decoded
     }
 
     /// Handles a packet. Fails if a client must not send it in this revision.
@@ -247,13 +267,13 @@ impl Engine {
         }
     }
 
-    /// Handles a WebSocket that was opened for this session, on the connection `probe`. Fails if the
+    /// Handles a WebSocket that was opened for this session, on the connection `probe`, with `b64` or without. Fails if the
     /// session has one already.
-    pub fn handle_probe(&mut self, probe: ConnKey, now: Time) -> Result<(), Error> {
+    pub fn handle_probe(&mut self, probe: ConnKey, base64: bool, now: Time) -> Result<(), Error> {
         match self.transport {
             Transport::Polling(poll) => {
                 let until = now.after(UPGRADE_TIMEOUT);
-                self.transport = Transport::Probing(Box::new(Probing { poll, probe, answered: false, until }));
+                self.transport = Transport::Probing(Box::new(Probing { poll, probe, answered: false, base64, until }));
                 Ok(())
             }
             Transport::Probing(_) => Err(Error::ProbePending),
@@ -273,8 +293,8 @@ impl Engine {
     pub fn upgrade(&mut self) -> Result<Option<ConnKey>, Error> {
         match &self.transport {
             Transport::Probing(probing) if probing.answered => {
-                let Probing { poll, probe, .. } = **probing;
-                self.transport = Transport::WebSocket(probe);
+                let Probing { poll, probe, base64, .. } = **probing;
+                (self.transport, self.base64) = (Transport::WebSocket(probe), base64);
                 Ok(poll)
             }
             _ => Err(Error::UpgradeWithoutProbe),
@@ -323,7 +343,7 @@ mod tests {
     }
 
     fn engine(revision: Revision) -> Engine {
-        Engine::new(revision, false, Transport::Polling(None), &TIMING, at(0))
+        Engine::new(revision, Transport::Polling(None), &TIMING, at(0))
     }
 
     #[test]
@@ -358,7 +378,7 @@ mod tests {
     #[test]
     fn a_session_without_a_namespace_times_out() {
         let timing = Timing { ping_interval: Duration::from_secs(25), ..TIMING };
-        let mut engine = Engine::new(Revision::V4, false, Transport::Polling(None), &timing, at(0));
+        let mut engine = Engine::new(Revision::V4, Transport::Polling(None), &timing, at(0));
         assert_eq!(engine.poll_timeout(), at(1000));
         engine.set_state(true, false, &timing, at(500));
         assert_eq!(engine.handle_timeout(&timing, at(1000)), Expired::Nothing);
@@ -385,8 +405,8 @@ mod tests {
     fn upgrades() {
         let mut engine = engine(Revision::V4);
         engine.handle_poll(conn(1)).unwrap();
-        engine.handle_probe(conn(9), at(0)).unwrap();
-        assert_eq!(engine.handle_probe(conn(8), at(0)), Err(Error::ProbePending));
+        engine.handle_probe(conn(9), false, at(0)).unwrap();
+        assert_eq!(engine.handle_probe(conn(8), false, at(0)), Err(Error::ProbePending));
         assert_eq!(engine.upgrade(), Err(Error::UpgradeWithoutProbe), "the probe is not answered yet");
         assert_eq!(engine.answer_probe(), Some(conn(1)));
         assert_eq!(engine.handle_poll(conn(1)), Ok(Polled::Noop));
@@ -394,7 +414,7 @@ mod tests {
         assert_eq!(engine.upgrade(), Ok(None));
         assert_eq!(engine.transport, Transport::WebSocket(conn(9)));
         assert_eq!(engine.handle_poll(conn(1)), Err(Error::OtherTransport));
-        assert_eq!(engine.handle_probe(conn(7), at(0)), Err(Error::HasWebSocket));
+        assert_eq!(engine.handle_probe(conn(7), false, at(0)), Err(Error::HasWebSocket));
         assert!(!engine.takes_posts() && !engine.handle_end(conn(1)) && engine.handle_end(conn(9)));
     }
 
@@ -402,13 +422,13 @@ mod tests {
     fn a_failed_probe_leaves_polling_as_it_was() {
         let mut engine = engine(Revision::V3);
         engine.handle_poll(conn(1)).unwrap();
-        engine.handle_probe(conn(9), at(0)).unwrap();
+        engine.handle_probe(conn(9), false, at(0)).unwrap();
         assert!(!engine.handle_end(conn(9)));
         assert_eq!(engine.transport, Transport::Polling(Some(conn(1))));
         let timing =
             Timing { ping_interval: Duration::from_secs(25), connect_timeout: Duration::from_secs(45), ..TIMING };
-        let mut engine = Engine::new(Revision::V4, false, Transport::Polling(None), &timing, at(0));
-        engine.handle_probe(conn(9), at(0)).unwrap();
+        let mut engine = Engine::new(Revision::V4, Transport::Polling(None), &timing, at(0));
+        engine.handle_probe(conn(9), false, at(0)).unwrap();
         assert_eq!(engine.poll_timeout(), at(10_000));
         assert_eq!(engine.handle_timeout(&timing, at(10_000)), Expired::Probe(conn(9)));
         assert_eq!(engine.handle_poll(conn(1)), Ok(Polled::Waits));

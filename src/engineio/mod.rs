@@ -5,6 +5,7 @@
 
 pub mod engine;
 pub mod error;
+pub mod latin1;
 pub mod packet;
 pub mod payload;
 pub mod revision;

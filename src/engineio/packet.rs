@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+
 use super::{error::Error, revision::Revision};
 
 /// One packet. The data of text packets borrow from the input.
@@ -36,10 +38,18 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// Parses a packet that was sent as text. Fails if its type is unknown.
-    pub fn from_text(text: &'a str) -> Result<Packet<'a>, Error> {
+    /// Parses a packet that was sent as text: in a payload, or in a text frame. Clients send binary data as text too, as
+    /// `b` and base64 (`forceBase64`); in revision 3 the type of the packet follows the `b`. Fails if the type is unknown.
+    pub fn from_text(text: &'a str, revision: Revision) -> Result<Packet<'a>, Error> {
         let data = text.get(1..).unwrap_or_default();
         match text.as_bytes().first() {
+            Some(b'b') => {
+                let encoded = match revision {
+                    Revision::V3 => data.strip_prefix(char::from(b'0' + MESSAGE)).ok_or(Error::BinaryNotMessage)?,
+                    Revision::V4 => data,
+                };
+                BASE64.decode(encoded).map(|bytes| Packet::Binary(bytes.into())).map_err(|_| Error::NotBase64)
+            }
             Some(b'0') => Ok(Packet::Open(data)),
             Some(b'1') => Ok(Packet::Close),
             Some(b'2') => Ok(Packet::Ping(data)),
@@ -81,14 +91,37 @@ mod tests {
             ("5", Packet::Upgrade),
             ("6", Packet::Noop),
         ] {
-            assert_eq!(Packet::from_text(text), Ok(packet));
+            for revision in [Revision::V3, Revision::V4] {
+                assert_eq!(Packet::from_text(text, revision), Ok(packet.clone()));
+            }
         }
         for text in ["", "7", "a", "€4", " 4"] {
-            assert!(Packet::from_text(text).is_err(), "{text}");
+            for revision in [Revision::V3, Revision::V4] {
+                assert!(Packet::from_text(text, revision).is_err(), "{text}");
+            }
         }
         assert_eq!(Packet::from_binary(b"\x04ab", Revision::V4), Ok(Packet::Binary(b"\x04ab"[..].into())));
         assert_eq!(Packet::from_binary(b"\x04ab", Revision::V3), Ok(Packet::Binary(b"ab"[..].into())));
         assert!(Packet::from_binary(b"\x02ab", Revision::V3).is_err());
         assert!(Packet::from_binary(b"", Revision::V3).is_err());
+    }
+
+    /// Cut at every byte, base64 is binary data or an error.
+    #[test]
+    fn binary_data_as_text() {
+        for (revision, text, rest) in [(Revision::V4, "bAQL/", 1), (Revision::V3, "b4AQL/", 2)] {
+            for cut in 0..=text.len() {
+                let found = Packet::from_text(&text[..cut], revision);
+                match cut {
+                    0 => assert_eq!(found, Err(Error::PacketType)),
+                    cut if cut < rest => assert_eq!(found, Err(Error::BinaryNotMessage)),
+                    cut if cut == rest => assert_eq!(found, Ok(Packet::Binary(b""[..].into()))),
+                    cut if cut == text.len() => assert_eq!(found, Ok(Packet::Binary(b"\x01\x02\xff"[..].into()))),
+                    _ => assert_eq!(found, Err(Error::NotBase64), "{cut}"),
+                }
+            }
+        }
+        assert_eq!(Packet::from_text("b2AQL/", Revision::V3), Err(Error::BinaryNotMessage));
+        assert_eq!(Packet::from_text("b€", Revision::V4), Err(Error::NotBase64));
     }
 }

@@ -1,8 +1,10 @@
 //! Payloads: the packets of one HTTP body (Engine.IO protocol, "Payload encoding").
 //!
 //! Revision 4 separates packets by the record separator U+001E and encodes binary packets in base64. Revision 3 puts the
-//! length in front of each packet, in UTF-16 code units. If one of the packets is binary and the client accepts binary bodies,
-//! revision 3 frames every packet instead with a byte for the kind, the digits of the length as bytes 0 to 9, and 255.
+//! length in front of each packet, in UTF-16 code units. A binary body of revision 3 frames every packet instead with a byte
+//! for the kind, the digits of the length as bytes 0 to 9, and 255.
+//!
+//! Long because 240 lines of it are tests that cut bodies at every byte.
 
 use core::ops::ControlFlow;
 use std::{
@@ -14,6 +16,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
     error::Error,
+    latin1,
     packet::{MESSAGE, Packet},
     revision::Revision,
 };
@@ -31,35 +34,38 @@ pub fn decode(
 ) -> Result<(), Error> {
     match (revision, binary) {
         (Revision::V4, _) => decode_v4(text(without_bom(body))?, handle),
-        (Revision::V3, false) => decode_v3(text(without_bom(body))?, handle),
+        (Revision::V3, false) => decode_v3(text(without_bom(body))?, utf16_prefix, handle),
         (Revision::V3, true) => decode_v3_binary(body, handle),
     }
 }
 
 fn decode_v4(body: &str, handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<()>) -> Result<(), Error> {
     for packet in body.split(SEPARATOR) {
-        let packet = match packet.strip_prefix('b') {
-            Some(encoded) => Packet::Binary(base64(encoded)?.into()),
-            None => Packet::from_text(packet)?,
-        };
-        if handle(packet).is_break() {
+        if handle(Packet::from_text(packet, Revision::V4)?).is_break() {
             break;
         }
     }
     Ok(())
 }
 
-fn decode_v3(mut body: &str, handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<()>) -> Result<(), Error> {
+/// Decodes the text of a body whose client encoded it twice ([`latin1::decoded_twice`](super::latin1::decoded_twice)):
+/// the lengths count the bytes of the text.
+pub fn decode_twice(body: &str, handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<()>) -> Result<(), Error> {
+    decode_v3(body, |text, bytes| text.is_char_boundary(bytes).then_some(bytes), handle)
+}
+
+/// Decodes a body of text. `prefix` says how many bytes the first packet has, by the length in front of it.
+fn decode_v3(
+    mut body: &str,
+    prefix: impl Fn(&str, usize) -> Option<usize>,
+    handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<()>,
+) -> Result<(), Error> {
     while !body.is_empty() {
         let (length, rest) = body.split_once(':').ok_or(Error::PacketLength)?;
         let digits = (1..=9).contains(&length.len()) && length.bytes().all(|byte| byte.is_ascii_digit());
         let units: usize = length.parse().ok().filter(|_| digits).ok_or(Error::PacketLength)?;
-        let (packet, rest) = rest.split_at(utf16_prefix(rest, units).ok_or(Error::PacketLength)?);
-        let packet = match packet.strip_prefix("b4") {
-            Some(encoded) => Packet::Binary(base64(encoded)?.into()),
-            None => Packet::from_text(packet)?,
-        };
-        if handle(packet).is_break() {
+        let (packet, rest) = rest.split_at(prefix(rest, units).ok_or(Error::PacketLength)?);
+        if handle(Packet::from_text(packet, Revision::V3)?).is_break() {
             break;
         }
         body = rest;
@@ -81,7 +87,7 @@ fn decode_v3_binary(mut body: &[u8], handle: &mut dyn FnMut(Packet<'_>) -> Contr
         let rest = &rest[end + 1..];
         let (packet, rest) = rest.split_at_checked(length).ok_or(Error::PacketLength)?;
         let packet = match kind {
-            0 => Packet::from_text(text(packet)?)?,
+            0 => Packet::from_text(text(packet)?, Revision::V3)?,
             1 => Packet::from_binary(packet, Revision::V3)?,
             _ => return Err(Error::PacketKind),
         };
@@ -115,8 +121,15 @@ fn text(bytes: &[u8]) -> Result<&str, Error> {
     core::str::from_utf8(bytes).map_err(|_| Error::PayloadNotUtf8)
 }
 
-fn base64(text: &str) -> Result<Vec<u8>, Error> {
-    BASE64.decode(text).map_err(|_| Error::NotBase64)
+/// The bodies in which a client of revision 3 wants the answers to its polls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bodies {
+    /// Always text: the client asked for `b64`.
+    Text,
+    /// Text or bytes, as the packets need it: clients read both.
+    Any,
+    /// Always bytes: Socket.IO clients before 1.4 take a body of text for the answer to a POST.
+    Bytes,
 }
 
 /// Composes the body that answers a poll from the frames that a WebSocket would carry, so that a message is encoded once for
@@ -126,8 +139,8 @@ fn base64(text: &str) -> Result<Vec<u8>, Error> {
 /// fails with [`ErrorKind::WouldBlock`] between two frames once the body is full.
 pub struct Composer {
     revision: Revision,
-    /// Whether the client accepts binary bodies.
-    bytes: bool,
+    /// The bodies that the client wants.
+    bodies: Bodies,
     /// The number of packets after which the body is full.
     max_packets: usize,
     packets: Vec<Composed>,
@@ -143,11 +156,17 @@ enum Composed {
     Binary(Vec<u8>),
 }
 
+impl Composed {
+    /// Whether it is text that has one byte for each character.
+    fn is_ascii(&self) -> bool {
+        matches!(self, Composed::Text(text) if text.is_ascii())
+    }
+}
+
 impl Composer {
-    /// An empty body of at most `max_packets` packets. `bytes` says whether the client accepts binary bodies (revision 3
-    /// without `b64=1`).
-    pub fn new(revision: Revision, bytes: bool, max_packets: usize) -> Composer {
-        Composer { revision, bytes, max_packets, packets: Vec::new(), frame: Vec::new(), size: 0 }
+    /// An empty body of at most `max_packets` packets. `bodies` is for revision 3; revision 4 has text only.
+    pub fn new(revision: Revision, bodies: Bodies, max_packets: usize) -> Composer {
+        Composer { revision, bodies, max_packets, packets: Vec::new(), frame: Vec::new(), size: 0 }
     }
 
     /// Whether the body has no packet.
@@ -158,8 +177,14 @@ impl Composer {
     /// The encoded body, and whether it is binary (`application/octet-stream`).
     pub fn finish(self) -> (Vec<u8>, bool) {
         debug_assert!(self.frame.is_empty(), "the last frame is complete");
-        let any = self.packets.iter().any(|packet| matches!(packet, Composed::Binary(_)));
-        let binary = self.revision == Revision::V3 && self.bytes && any;
+        let binary = self.revision == Revision::V3
+            && match self.bodies {
+                Bodies::Text => false,
+                Bodies::Bytes => true,
+                // Clients before 2.0 count the length of text in bytes, later ones in UTF-16 units; and the former fail
+                // to read a body of text that is large. A binary body means the same to all.
+                Bodies::Any => self.size > LARGE_TEXT || !self.packets.iter().all(Composed::is_ascii),
+            };
         let mut body = Vec::with_capacity(self.size + self.packets.len() * 8);
         for (index, packet) in self.packets.iter().enumerate() {
             match (self.revision, packet) {
@@ -192,9 +217,14 @@ impl Composer {
         (body, binary)
     }
 
-    /// Adds a text packet. In revision 3, one with characters outside the basic multilingual plane is the last of its body: the
-    /// protocol counts UTF-16 code units, but clients in Python count characters and would misplace the next packet.
-    fn push_text(&mut self, text: Vec<u8>) {
+    /// Adds a text packet, in revision 3 in ASCII. If a character outside the basic multilingual plane is left in it (in the
+    /// name of a namespace), it is the last of its body: the protocol counts UTF-16 code units, but clients in Python
+    /// count characters and would misplace the next packet.
+    pub fn push_text(&mut self, mut text: Vec<u8>) {
+        if self.revision == Revision::V3 {
+            text = latin1::to_ascii(text);
+        }
+        self.size += text.len();
         // Those characters have four bytes in UTF-8, the first of which is 0xF0 or more.
         if self.revision == Revision::V3 && text.iter().any(|byte| *byte >= 0xf0) {
             self.max_packets = 0;
@@ -233,10 +263,12 @@ impl Write for Composer {
                 let mut payload = core::mem::take(&mut self.frame);
                 let kind = payload[0] & 15;
                 payload.drain(..head);
-                self.size += payload.len();
                 match kind {
                     1 => self.push_text(payload),
-                    2 => self.packets.push(Composed::Binary(payload)),
+                    2 => {
+                        self.size += payload.len();
+                        self.packets.push(Composed::Binary(payload));
+                    }
                     // Ping and close frames are only for WebSockets.
                     _ => {}
                 }
@@ -260,7 +292,9 @@ fn push_framed(body: &mut Vec<u8>, kind: u8, packet: &[u8]) {
 
 /// Encodes packets as a client would, and says whether the body is binary. For tests and tools.
 pub fn encode(packets: &[Packet<'_>], revision: Revision, bytes: bool) -> (Vec<u8>, bool) {
-    let mut composer = Composer::new(revision, bytes, packets.len());
+    let any = packets.iter().any(|packet| matches!(packet, Packet::Binary(_)));
+    let bodies = if bytes && any { Bodies::Bytes } else { Bodies::Text };
+    let mut composer = Composer::new(revision, bodies, packets.len());
     for packet in packets {
         let text = |kind: char, data: &str| Composed::Text(format!("{kind}{data}").into_bytes());
         composer.packets.push(match packet {
@@ -282,6 +316,9 @@ pub fn encode(packets: &[Packet<'_>], revision: Revision, bytes: bool) -> (Vec<u
 const SEPARATOR: char = '\x1e';
 /// Bytes after which the body is full.
 const FULL: usize = 1 << 20;
+/// Bytes up to which a body of text is read by all clients: those before 2.0 pass each byte as an argument of one call, and
+/// the engine with the lowest limit (JavaScriptCore) takes 65,536 of them.
+const LARGE_TEXT: usize = 60_000;
 
 #[cfg(test)]
 mod tests {
@@ -374,21 +411,71 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_packet_with_surrogate_pairs_is_the_last() {
+    /// The bodies that answer polls, from these frames.
+    fn composed(texts: &[&str], bodies: Bodies) -> Vec<(Vec<u8>, bool)> {
         let mut batch = Batch::default();
-        for text in ["4a", "4𝄞", "4b", "4€"] {
+        for text in texts {
             batch.push(Opcode::Text, |out| out.extend_from_slice(text.as_bytes()));
         }
         let (_, end) = batch.push_raw(&[]);
-        let mut rest = batch.slice(0, end);
-        let mut bodies = Vec::new();
+        let (mut rest, mut found) = (batch.slice(0, end), Vec::new());
         while !rest.is_empty() {
-            let mut composer = Composer::new(Revision::V3, true, 16);
+            let mut composer = Composer::new(Revision::V3, bodies, 16);
             rest = &rest[composer.write(rest).unwrap()..];
-            bodies.push(String::from_utf8(composer.finish().0).unwrap());
+            found.push(composer.finish());
         }
-        assert_eq!(bodies, ["2:4a3:4𝄞", "2:4b2:4€"]);
+        found
+    }
+
+    #[test]
+    fn text_of_revision_3_is_ascii() {
+        let (texts, body) = (["42[\"e\",\"ü中😀\"]", "2"], "34:42[\"e\",\"\\u00fc\\u4e2d\\ud83d\\ude00\"]1:2");
+        for bodies in [Bodies::Text, Bodies::Any] {
+            assert_eq!(composed(&texts, bodies), [(body.as_bytes().to_vec(), false)], "{bodies:?}");
+        }
+        assert_eq!(composed(&["2"], Bodies::Bytes), [(b"\x00\x01\xff2".to_vec(), true)]);
+    }
+
+    /// Each reading of text is tried, so the answer must not depend on it.
+    #[test]
+    fn large_text_is_binary_unless_the_client_wants_text() {
+        let text = format!("4{}", "x".repeat(LARGE_TEXT));
+        assert!(composed(&[&text], Bodies::Any)[0].1 && !composed(&[&text], Bodies::Text)[0].1);
+        assert!(!composed(&[&text[1..]], Bodies::Any)[0].1);
+    }
+
+    #[test]
+    fn a_namespace_beyond_ascii() {
+        let texts = ["42/a,[]", "42/𝄞,[\"€\"]", "42/€,[]"];
+        let text: Vec<_> =
+            composed(&texts, Bodies::Text).into_iter().map(|(body, _)| String::from_utf8(body)).collect();
+        assert_eq!(text, [Ok("7:42/a,[]16:42/𝄞,[\"\\u20ac\"]".into()), Ok("7:42/€,[]".to_owned())]);
+        let binary: Vec<_> = composed(&texts, Bodies::Any).into_iter().map(|(_, binary)| binary).collect();
+        assert_eq!(binary, [true, true]);
+    }
+
+    /// The body of a 1.x client, cut at every byte: the packets before the cut, or an error.
+    #[test]
+    fn text_that_was_encoded_twice() {
+        let texts = ["42[\"ü中😀\"]", "2probe", "4é"];
+        let body: String = texts.iter().map(|text| format!("{}:{text}", text.len())).collect();
+        let decoded = |text: &str| {
+            let mut found = Vec::new();
+            decode_twice(text, &mut |packet| {
+                found.push(format!("{packet:?}"));
+                ControlFlow::Continue(())
+            })
+            .map(|()| found)
+        };
+        let all: Vec<String> =
+            ["Text(\"2[\\\"ü中😀\\\"]\")", "Ping(\"probe\")", "Text(\"é\")"].map(String::from).into();
+        assert_eq!(decoded(&body).as_deref(), Ok(&all[..]));
+        for cut in (0..body.len()).filter(|cut| body.is_char_boundary(*cut)) {
+            if let Ok(found) = decoded(&body[..cut]) {
+                assert_eq!(found, all[..found.len()], "{cut}");
+            }
+        }
+        assert!(decoded("2:4é").is_err() && decoded("9:4é").is_err());
     }
 
     /// Frames arrive in pieces of any size; a body has at most sixteen packets.
@@ -410,7 +497,7 @@ mod tests {
             let mut all = Vec::new();
             let mut bodies = 0;
             while !rest.is_empty() {
-                let mut composer = Composer::new(Revision::V4, true, 16);
+                let mut composer = Composer::new(Revision::V4, Bodies::Any, 16);
                 while let Ok(taken) = composer.write(&rest[..piece.min(rest.len())]) {
                     rest = &rest[taken..];
                     if rest.is_empty() {

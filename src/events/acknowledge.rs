@@ -8,7 +8,7 @@ use crate::{
     hub::Hub,
     json::quote,
     key::{ClientKey, SessionKey},
-    message::{Form, client_event::is_list_too_deep},
+    message::client_event::is_list_too_deep,
     socketio::Kind,
     state::Refusal,
 };
@@ -40,7 +40,7 @@ pub fn answer_plain(hub: &mut Hub, key: ClientKey, ack: Option<&str>, answer: Re
 /// Counts a refused message of a session, and writes it to `error.log`.
 pub fn record_refusal(hub: &mut Hub, key: Option<SessionKey>, refusal: Refusal) {
     hub.state.stats.client_messages_refused += 1;
-    let socket_id = key.filter(|_| hub.log.is_on()).map(|key| hub.state.sids.socket(key));
+    let socket_id = key.filter(|_| hub.log.is_on()).map(|key| hub.state.socket_id(key));
     let session = key.and_then(|key| hub.state.sessions.get(key));
     hub.log.error("message", &refusal.text(), |line| {
         line.nonempty("socket_id", socket_id.as_deref().unwrap_or_default());
@@ -105,7 +105,7 @@ pub fn forward_ack(hub: &mut Hub, requester: Requester, list: &str, attachments:
 pub fn answer_event(hub: &mut Hub, key: SessionKey, ack: Option<&str>, result: Result<String, Refusal>) {
     let Some(session) = hub.state.sessions.get(key) else { return };
     match session.form {
-        Form::SocketIo3 | Form::SocketIo4 => answer_socketio(hub, key, ack, result),
-        Form::Json | Form::Text => answer_plain(hub, session.client, ack, result),
+        form if form.is_socketio() => answer_socketio(hub, key, ack, result),
+        _ => answer_plain(hub, session.client, ack, result),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     hub::{Hub, login::MAX_NAME_LEN},
     json::array_items,
     key::{ClientKey, SessionKey},
-    message::{Event, Form, Target, bytes::unpack_arguments},
+    message::{Event, Target, bytes::unpack_arguments},
     names::Rooms,
     state::{Effect, Refusal, Refused, Session, identity::Identity},
     text::truncate,
@@ -79,8 +79,8 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
     }
     hub.complete_login(key, &userid, now);
     match hub.state.sessions.get(key).map(|session| session.form) {
-        Some(Form::SocketIo3 | Form::SocketIo4) => hub.state.confirm_connect(client, key, &auth, now),
-        Some(Form::Json | Form::Text) => {
+        Some(form) if form.is_socketio() => hub.state.confirm_connect(client, key, &auth, now),
+        Some(_) => {
             hub.state.effects.push_back(Effect::Admit { client });
             hub.state.send_welcome(key, "{}");
         }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::{
     acknowledge::{answer_plain, handle_ack},
     incoming::Incoming,
-    requests::{change_rooms, check_copies, post_data},
+    requests::{change_rooms, check_copies, is_built_in, post_data},
     rules::apply_rule,
 };
 use crate::{
@@ -16,9 +16,9 @@ use crate::{
     json::{Object, comma_list, scalar},
     key::{ClientKey, SessionKey},
     message::{ClientEvent, Data, Form},
-    names::is_reserved,
+    names::{is_reserved, room_list},
     sign::Signature,
-    state::{MAIN, Refusal},
+    state::Refusal,
     websocket::Close,
 };
 
@@ -33,11 +33,11 @@ pub fn handle_message(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now:
         hub.state.stats.rate_limited += 1;
         hub.state.stats.client_messages_refused += 1;
         return match form {
-            Form::Json | Form::SocketIo3 | Form::SocketIo4 => {
+            form if form != Form::Text => {
                 answer_plain(hub, key, requested_ack(message).as_deref(), Err(Refusal::RateExceeded))
             }
             // A text client has no frame for errors.
-            Form::Text => hub.state.close(key, Close::RATE),
+            _ => hub.state.close(key, Close::RATE),
         };
     }
     match (form, message) {
@@ -73,19 +73,21 @@ fn post_text(hub: &mut Hub, client: ClientKey, key: SessionKey, data: Data<'_>, 
 fn handle_event(hub: &mut Hub, key: ClientKey, session: SessionKey, fields: &Object<'_>, now: Now) {
     let ack = ack(fields);
     let field = |name: &str| fields.get(name).map_or(Cow::Borrowed(""), |value| scalar(value));
-    let list = || fields.get("room_ids").or(fields.get("room_id")).map_or_else(String::new, |raw| comma_list(raw));
+    let list = fields.get("room_ids").or(fields.get("room_id"));
     let event = fields.get("event").map_or(Cow::Borrowed("postMsg"), |event| scalar(event));
     let Some(namespace) = hub.state.sessions.get(session).map(|session| session.namespace) else { return };
-    let (is_root, may_join) = (namespace == MAIN, hub.state.namespaces[namespace as usize].config.join);
     let result = match &*event {
-        "postMsg" if is_root => {
+        "postMsg" if is_built_in(&hub.state, namespace, &event) => {
             let data = fields.get("data").map_or("null", |data| data.get());
-            post_data(hub, session, Data::Json(data), &list(), now)
+            let list = list.map_or_else(String::new, |raw| comma_list(raw));
+            post_data(hub, session, Data::Json(data), &list, now)
         }
-        "join" | "leave" if is_root || may_join => {
+        "join" | "leave" if is_built_in(&hub.state, namespace, &event) => {
             let (sign, sign_type, ts) = (field("sign"), field("sign_type"), field("ts"));
             let signature = Signature::new(&sign, &sign_type, &ts);
-            change_rooms(hub, session, &list(), &signature, now, event == "join")
+            let list = list.map_or(Ok(String::new()), |raw| room_list(raw));
+            let list = list.map_err(|error| Refusal::from_name(error, Refusal::RoomsMissing));
+            list.and_then(|list| change_rooms(hub, session, &list, &signature, now, event == "join"))
         }
         "ping" if ack.is_none() => return hub.state.send(key, Opcode::Text, b"{\"event\":\"pong\"}"),
         "ping" => Ok(String::from("\"\"")),

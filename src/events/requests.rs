@@ -2,14 +2,30 @@
 
 use crate::{
     clock::Now,
+    config::Auth,
     hub::{Hub, publish::Origin},
     json::{MAX_DEPTH, is_deeper},
     key::{ClientKey, SessionKey},
     message::Data,
     names::{RoomId, Rooms},
     sign::{Signature, Subject},
-    state::{Reader, Refusal},
+    state::{MAIN, NamespaceId, Reader, Refusal, State},
 };
+
+/// Whether relay itself handles the event `name` in a namespace: always in `/`; in a namespace with `auth = "sign"` if no rule
+/// and no `forward` is for it; and `join` and `leave` where the namespace lets clients choose their rooms.
+pub fn is_built_in(state: &State, namespace: NamespaceId, name: &str) -> bool {
+    let config = &state.namespaces[namespace as usize].config;
+    match name {
+        "join" | "leave" if config.join => true,
+        "postMsg" | "join" | "leave" if namespace == MAIN => true,
+        "postMsg" | "join" | "leave" => {
+            let forwarded = config.pairing.is_some() && config.forward.iter().any(|forward| forward == name);
+            config.auth == Auth::Sign && !forwarded && config.rule(name).is_none()
+        }
+        _ => false,
+    }
+}
 
 /// Handles `postMsg`: publishes to the rooms in `list` of the session's source. Whether the session must be a member is a
 /// setting of the source. Returns the `data` of the acknowledgement.

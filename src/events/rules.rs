@@ -13,15 +13,15 @@ use crate::{
     hub::Hub,
     json::to_text,
     key::SessionKey,
-    message::{ClientEvent, Event, Form, Target},
+    message::{ClientEvent, Event, Target},
     state::Refusal,
 };
 
-/// Handles an event by pairing or by the first matching rule. If no rule matches, only a plain WebSocket client that
-/// asked for an acknowledgement gets an answer.
+/// Handles an event by pairing or by the first matching rule. If no rule matches, a client that asked for an
+/// acknowledgement gets the refusal, so that it does not wait for ever; the others get nothing.
 pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>, now: Now) {
     let Some(session) = hub.state.sessions.get(key) else { return };
-    let (namespace, form) = (session.namespace, session.form);
+    let namespace = session.namespace;
     let config = hub.state.namespaces[namespace as usize].config.clone();
     if let Some(other) = config.pairing.as_deref().and_then(|other| hub.state.find_namespace(other)) {
         match client_event.name {
@@ -37,10 +37,9 @@ pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>
         }
     }
     let Some(rule) = config.rule(client_event.name) else {
-        hub.state.stats.client_messages_refused += 1;
-        // Socket.IO clients get no answer, as from a Socket.IO server that has no handler for the event.
-        if form == Form::Json && client_event.ack.is_some() {
-            answer_event(hub, key, client_event.ack, Err(Refusal::UnknownEvent));
+        match client_event.ack {
+            Some(_) => answer_event(hub, key, client_event.ack, Err(Refusal::UnknownEvent)),
+            None => hub.state.stats.client_messages_refused += 1,
         }
         return;
     };

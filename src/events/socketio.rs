@@ -11,7 +11,7 @@ use super::{
     acknowledge::{answer_socketio, handle_ack},
     charge::charged,
     incoming::Incoming,
-    requests::{change_rooms, post_data},
+    requests::{change_rooms, is_built_in, post_data},
     rules::apply_rule,
     violation::Violation,
 };
@@ -20,7 +20,7 @@ use crate::{
     engineio::{
         Engine, Error, Packet, Revision,
         engine::{Meaning, Transport},
-        payload,
+        payload::{self, Bodies},
     },
     frame::Opcode,
     http::Fields,
@@ -33,6 +33,7 @@ use crate::{
     limits::{Limits, MAX_BEFORE_LOGIN},
     memory,
     message::{ClientEvent, Data, Form, bytes::MAX_ATTACHMENTS},
+    names::room_list,
     sign::Signature,
     socketio::{self, Kind, packet::Event, placeholder},
     state::{
@@ -48,8 +49,10 @@ use crate::{
 pub struct Opening<'a> {
     /// The protocol revision.
     pub revision: Revision,
-    /// Whether binary packets in poll bodies are base64 (`b64` of revision 3).
+    /// Whether binary data goes over the WebSocket as base64 in text frames (`b64`).
     pub base64: bool,
+    /// The bodies in which a client of revision 3 wants the answers to its polls.
+    pub bodies: Bodies,
     /// The whole query.
     pub query: &'a str,
     /// The client's address. `None` for a peer of a Unix socket.
@@ -66,8 +69,10 @@ pub fn open(hub: &mut Hub, opening: &Opening<'_>, websocket: Option<ConnKey>, no
     let agent = hub.state.agents.intern(opening.referer, opening.user_agent);
     let timing = hub.state.timing();
     let transport = websocket.map_or(Transport::Polling(None), Transport::WebSocket);
+    let mut engine = Engine::new(opening.revision, transport, &timing, now.time);
+    (engine.base64, engine.bodies) = (opening.base64, opening.bodies);
     let socket = Socket {
-        engine: Engine::new(opening.revision, opening.base64, transport, &timing, now.time),
+        engine,
         handshake: [&opening.ip.map(|ip| ip.to_string()).unwrap_or_default(), " ", &login_query(opening.query)]
             .concat()
             .into(),
@@ -99,17 +104,19 @@ pub fn open(hub: &mut Hub, opening: &Opening<'_>, websocket: Option<ConnKey>, no
 /// Handles the packets of a POST. After an error the session is closed, except if it is unknown or uses another
 /// transport.
 pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, now: Now) -> Result<(), Violation> {
+    let max_payload = hub.config().socketio.max_payload;
     let engine = hub.state.engine_mut(key).ok_or(Error::UnknownSid)?;
     let revision = engine.revision;
     if !engine.takes_posts() {
         return Err(Error::OtherTransport.into());
     }
-    if body.len() as u64 > hub.config().socketio.max_payload {
+    if body.len() as u64 > max_payload {
         hub.state.close(key, Close::TOO_BIG);
         return Err(Error::TooLarge.into());
     }
+    let twice = if binary { None } else { engine.decode_twice(body) };
     let mut outcome = Ok(());
-    let decoded = payload::decode(body, revision, binary, &mut |packet| {
+    let mut handle = |packet: Packet<'_>| {
         outcome = charged(hub, key, packet.size(), now, |hub| handle_packet(hub, key, &packet, now));
         let ending = hub.state.clients.get(key).is_none_or(|client| client.ending);
         if outcome.is_err() || ending {
@@ -117,7 +124,11 @@ pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, no
         } else {
             core::ops::ControlFlow::Continue(())
         }
-    });
+    };
+    let decoded = match twice {
+        Some(text) => payload::decode_twice(&text, &mut handle),
+        None => payload::decode(body, revision, binary, &mut handle),
+    };
     let outcome = outcome.and(decoded.map_err(Violation::from));
     if outcome.is_err() {
         hub.state.close(key, Close::PROTOCOL);
@@ -129,7 +140,7 @@ pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, no
 pub fn handle_frame(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now: Now) {
     let Some(revision) = hub.state.engine_mut(key).map(|engine| engine.revision) else { return };
     let packet = match message {
-        Incoming::Text(text) => Packet::from_text(text),
+        Incoming::Text(text) => Packet::from_text(text, revision),
         Incoming::Binary(bytes) => Packet::from_binary(bytes, revision),
     };
     let packet = packet.map_err(Violation::from);
@@ -275,7 +286,7 @@ fn handle_complete(
 /// decides.
 fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &str, now: Now) {
     let Some(socket) = hub.state.socket_mut(key) else { return };
-    let revision = socket.engine.revision;
+    let (revision, base64) = (socket.engine.revision, socket.engine.base64);
     let (handshake, agent) = (socket.handshake.clone(), socket.agent.clone());
     let (ip, handshake_query) = handshake.split_once(' ').expect("the handshake was built with a space");
     let ip = ip.parse().ok();
@@ -293,8 +304,10 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
         (None, "") => handshake_fields.get(name).to_owned(),
         (None, value) => value.to_owned(),
     };
-    let names = ["source", "room_ids", "sign", "sign_type", "ts", "userid", "username", "ext_info", "watch_quit"];
-    let [source, room_ids, sign, sign_type, ts, userid, username, ext_info, watch_quit] = names.map(field);
+    let names = ["source", "sign", "sign_type", "ts", "userid", "username", "ext_info", "watch_quit"];
+    let [source, sign, sign_type, ts, userid, username, ext_info, watch_quit] = names.map(field);
+    let rooms = auth_fields.get("room_ids").map_or_else(|| Ok(field("room_ids")), |raw| room_list(raw));
+    let (room_ids, wrong) = rooms.map_or_else(|error| (String::new(), Some(error)), |list| (list, None));
     let login = Login {
         source: &source,
         room_ids: &room_ids,
@@ -303,12 +316,20 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
         username: &username,
         ext_info: &ext_info,
         watch_quit: is_one(&watch_quit),
-        form: if revision == Revision::V3 { Form::SocketIo3 } else { Form::SocketIo4 },
+        form: Form::socketio(revision, base64),
         ip,
         referer: &agent.referer,
         user_agent: &agent.user_agent,
     };
-    let session = match hub.admit_session(key, namespace_id, &login, &[handshake_query, query].join("&"), auth, now) {
+    let admitted = match wrong {
+        None => hub.admit_session(key, namespace_id, &login, &[handshake_query, query].join("&"), auth, now),
+        Some(error) => {
+            let refusal = Refusal::from_name(error, Refusal::RoomsMissing);
+            hub.record_refused_login(Some(key), namespace, &login, refusal);
+            Err(refusal)
+        }
+    };
+    let session = match admitted {
         Ok(session) => session,
         Err(refusal) => {
             hub.state.count_refusal(key);
@@ -368,14 +389,17 @@ fn handle_event(
         hub.state.stats.rate_limited += 1;
         Err(Refusal::RateExceeded)
     } else {
-        match (&*event.name, namespace, hub.state.namespaces[namespace as usize].config.join) {
-            ("postMsg", 0, _) => post_msg(hub, session, &event, attachments, now),
-            ("join" | "leave", 0, _) | ("join" | "leave", _, true) => {
+        match &*event.name {
+            "postMsg" if is_built_in(&hub.state, namespace, &event.name) => {
+                post_msg(hub, session, &event, attachments, now)
+            }
+            "join" | "leave" if is_built_in(&hub.state, namespace, &event.name) => {
                 let text = |index: usize| event.args.get(index).map_or(Cow::Borrowed(""), |raw| scalar(raw));
-                let list = event.args.first().map_or_else(String::new, |raw| comma_list(raw));
                 let (sign, sign_type, ts) = (text(1), text(2), text(3));
                 let signature = Signature::new(&sign, &sign_type, &ts);
-                change_rooms(hub, session, &list, &signature, now, &*event.name == "join")
+                let list = event.args.first().map_or(Ok(String::new()), |raw| room_list(raw));
+                let list = list.map_err(|error| Refusal::from_name(error, Refusal::RoomsMissing));
+                list.and_then(|list| change_rooms(hub, session, &list, &signature, now, &*event.name == "join"))
             }
             _ => {
                 let list = event.list();

@@ -227,11 +227,14 @@ fn emits(value: &RawValue) -> Result<Vec<Emit<'_>>, AnswerError> {
 
 /// A name or a list of names.
 fn names(name: &'static str, value: &RawValue) -> Result<Vec<String>, AnswerError> {
-    let list = match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
-        Ok(list) => list,
-        Err(_) => vec![value],
+    let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
+        return text_or_number(name, value, NAMES).map(|list| vec![list]);
     };
-    list.into_iter().map(|item| text_or_number(name, item, NAMES)).collect()
+    let item = |item| match text_or_number(name, item, NAMES)? {
+        room if room.contains(',') => Err(AnswerError::Field { name, expected: "a list of names without commas" }),
+        room => Ok(room),
+    };
+    list.into_iter().map(item).collect()
 }
 
 #[cfg(test)]
@@ -283,6 +286,8 @@ mod tests {
             ("{\"userid\":{}}", "userid must be a string or a number"),
             ("{\"username\":true}", "username must be a string or a number"),
             ("{\"join\":{\"a\":1}}", "join must be a name or a list of names"),
+            ("{\"join\":[\"a\",\"b,c\"]}", "join must be a list of names without commas"),
+            ("{\"leave\":[\"a\\u002cb\"]}", "leave must be a list of names without commas"),
             ("{\"leave\":[[\"a\"]]}", "leave must be a name or a list of names"),
             ("{\"disconnect\":\"yes\"}", "disconnect must be true or false"),
             ("{\"ack\":{}}", "ack must be a list"),

@@ -18,7 +18,7 @@ pub fn begin(state: &State, key: SessionKey, kind: Kind, rooms: &[&str]) -> Vec<
     let mut object = ObjectWriter::within(&mut body);
     object.text("event", kind.name());
     object.text("nsp", &state.namespaces[session.namespace as usize].name);
-    object.text("socket_id", &state.sids.socket(key));
+    object.text("socket_id", &state.socket_id(key));
     object.text("source", &state.tenants[session.tenant.index()].name);
     object.text("userid", state.user_of(key));
     object.text("username", session.identity.username());

@@ -219,6 +219,12 @@ impl Exchange {
         }
     }
 
+    /// Queues bytes as the reply to the current request, and closes the connection after them.
+    pub fn reply_raw(&mut self, bytes: &[u8], now: Now) {
+        self.output.extend_from_slice(bytes);
+        self.close(now);
+    }
+
     /// Postpones the reply to the current request. Until [`Exchange::unpark`], no other request is served.
     pub fn park(&mut self, parked: Parked, limits: &Limits, now: Now) {
         self.deadline = match parked {

@@ -195,7 +195,7 @@ impl Hub {
 
     /// Counts a refused login, and writes it to `error.log` and, unless there are too many, to the log.
     #[cold]
-    fn record_refused_login(
+    pub(crate) fn record_refused_login(
         &mut self,
         client: Option<ClientKey>,
         namespace: &str,

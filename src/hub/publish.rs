@@ -83,7 +83,7 @@ impl Hub {
             return;
         }
         let sender = if let Origin::Session(key) = origin { Some(key) } else { None };
-        let socket_id = sender.map(|key| self.state.sids.socket(key));
+        let socket_id = sender.map(|key| self.state.socket_id(key));
         let session = sender.and_then(|key| self.state.sessions.get(key));
         self.log.message(&self.state.tenants[tenant.index()].name, filename, id, |line| {
             line.text("room_id", &rooms.join(","));

@@ -83,7 +83,8 @@ pub fn scalar(raw: &RawValue) -> Cow<'_, str> {
     }
 }
 
-/// The list of rooms in a JSON value: a string or number, or an array of those, which are joined with commas.
+/// The list of rooms of a message in a JSON value: a string or number, or an array of those, which are joined with commas. As
+/// in node-socket-im, an item may itself be a list; [`room_list`](crate::names::room_list) refuses that.
 pub fn comma_list(raw: &RawValue) -> String {
     match raw.get().starts_with('[').then(|| serde_json::from_str::<Vec<&RawValue>>(raw.get())) {
         Some(Ok(list)) => list.into_iter().map(scalar).collect::<Vec<_>>().join(","),

@@ -3,27 +3,21 @@
 
 use std::borrow::Cow;
 
-use crate::{
-    engineio::{self, Revision},
-    socketio::placeholder,
-};
+use crate::socketio::placeholder;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 /// Appends bytes as `{"_base64":"…"}`, in standard base64 with padding (RFC 4648, section 4).
 pub fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"{\"_base64\":\"");
-    let begin = out.len();
-    out.resize(begin + bytes.len().div_ceil(3) * 4, 0);
-    BASE64.encode_slice(bytes, &mut out[begin..]).expect("base64 has four digits for three bytes");
+    write_base64_digits(out, bytes);
     out.extend_from_slice(b"\"}");
 }
 
-/// Appends an attachment as the payload of a binary WebSocket frame. Engine.IO 3 puts the packet type before it.
-pub fn attachment(out: &mut Vec<u8>, revision: Revision, bytes: &[u8]) {
-    if revision == Revision::V3 {
-        out.push(engineio::packet::MESSAGE);
-    }
-    out.extend_from_slice(bytes);
+/// Appends bytes in standard base64 with padding.
+pub fn write_base64_digits(out: &mut Vec<u8>, bytes: &[u8]) {
+    let begin = out.len();
+    out.resize(begin + bytes.len().div_ceil(3) * 4, 0);
+    BASE64.encode_slice(bytes, &mut out[begin..]).expect("base64 has four digits for three bytes");
 }
 
 /// Appends JSON with `{"_base64":"…"}` in place of its placeholders. Objects in `json` that already begin with

@@ -2,12 +2,8 @@
 
 use serde_json::value::RawValue;
 
-use super::{
-    bytes::{attachment, write_base64},
-    form::Form,
-};
+use super::{bytes::write_base64, form::Form};
 use crate::{
-    engineio::Revision,
     frame::{Opcode, Run, Turn},
     json::write_string,
     socketio::{Kind, packet::head, placeholder},
@@ -40,20 +36,16 @@ impl<'a> Event<'a> {
         match form {
             Form::Text => false,
             Form::Json => !["ack", "pong"].contains(&self.name),
-            Form::SocketIo3 | Form::SocketIo4 => true,
+            Form::SocketIo3 | Form::SocketIo4 | Form::SocketIo3Base64 | Form::SocketIo4Base64 => true,
         }
     }
 
     /// Appends the event's frames in a form to a batch: one, and in Socket.IO one more for each attachment.
     pub fn frames(&self, form: Form, namespace: &str, turn: &mut Turn, batch: u32) -> Run {
         let mut run = turn.push(batch, Opcode::Text, |out| self.encode(form, namespace, out));
-        let revision = match form {
-            Form::Json | Form::Text => return run,
-            Form::SocketIo3 => Revision::V3,
-            Form::SocketIo4 => Revision::V4,
-        };
+        let Some(attachments) = form.attachments() else { return run };
         for bytes in self.attachments {
-            run.end = turn.push(batch, Opcode::Binary, |out| attachment(out, revision, bytes)).end;
+            run.end = turn.push(batch, attachments.opcode(), |out| attachments.write(out, bytes)).end;
         }
         run
     }
@@ -71,7 +63,7 @@ impl<'a> Event<'a> {
                 }
                 out.push(b'}');
             }
-            Form::SocketIo3 | Form::SocketIo4 => {
+            Form::SocketIo3 | Form::SocketIo4 | Form::SocketIo3Base64 | Form::SocketIo4Base64 => {
                 out.push(b'4');
                 head(out, Kind::Event, self.attachments.len(), namespace, ack.as_deref());
                 out.push(b'[');

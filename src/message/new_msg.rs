@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{bytes::attachment, data::Data, form::Form, id::MessageId};
+use super::{data::Data, form::Form, id::MessageId};
 use crate::{
-    engineio::Revision,
     frame::{Opcode, Run, Turn},
     json::{string, write_string},
     socketio::{Kind, packet::head},
@@ -48,14 +47,10 @@ impl Message<'_> {
             _ => Opcode::Text,
         };
         let mut run = turn.push(batch, opcode, |out| self.encode(form, out));
-        let revision = match form {
-            Form::Json | Form::Text => return run,
-            Form::SocketIo3 => Revision::V3,
-            Form::SocketIo4 => Revision::V4,
-        };
+        let Some(attachments) = form.attachments() else { return run };
         for index in 0..self.data.attachment_count() {
             let bytes = self.data.attachment(index);
-            run.end = turn.push(batch, Opcode::Binary, |out| attachment(out, revision, bytes)).end;
+            run.end = turn.push(batch, attachments.opcode(), |out| attachments.write(out, bytes)).end;
         }
         run
     }
@@ -81,7 +76,7 @@ impl Message<'_> {
                 (None, Data::Json(json)) => out.extend_from_slice(plain_text(json).as_bytes()),
                 (None, _) => data.write_json(out),
             },
-            Form::SocketIo3 | Form::SocketIo4 => {
+            Form::SocketIo3 | Form::SocketIo4 | Form::SocketIo3Base64 | Form::SocketIo4Base64 => {
                 out.push(b'4');
                 head(out, Kind::Event, data.attachment_count(), self.namespace, None);
                 out.extend_from_slice(b"[\"newMsg\",{\"source\":");

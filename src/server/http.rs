@@ -12,6 +12,7 @@ use crate::{
     key::ConnKey,
     limits::MAX_BEFORE_LOGIN,
     memory,
+    websocket::Close,
 };
 
 impl Server {
@@ -103,6 +104,9 @@ impl Server {
                 }
                 Outcome::AwaitPackets { client, origin } => {
                     exchange.park(Parked::Poll { client, origin }, &config.limits, self.now);
+                }
+                Outcome::CloseWebSocket { response } => {
+                    exchange.reply_raw(&[response, Close::SECOND.frame()].concat(), self.now);
                 }
                 Outcome::Probe { client, response } => {
                     let fresh = fresh.to_vec();

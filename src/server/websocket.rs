@@ -218,8 +218,8 @@ impl Server {
             }
         }
         for poll in polls {
-            let Some(revision) = self.hub.state.engine_mut(client).map(|engine| engine.revision) else { continue };
-            self.answer(poll, api::engineio::payload(api::engineio::noop(revision), false));
+            let noop = api::engineio::noop(self.hub.state.engine_mut(client));
+            self.answer(poll, noop);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     delivery::Receiver,
-    namespace::NamespaceId,
+    namespace::{MAIN, NamespaceId},
     refusal::Refusal,
     registry::State,
     session::Session,
@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     config::{Auth, Source},
+    engineio::Revision,
     key::{ClientKey, SessionKey},
 };
 
@@ -67,8 +68,20 @@ impl State {
         longer_names.all(|name| self.known_tenant(name).is_none())
     }
 
+    /// The `socket_id` of a session: the id that its client knows as its own. Clients of Socket.IO 2.x compose theirs from
+    /// the id of the Engine.IO session, which is their id in `/`; in another namespace it is `/nsp#ID`.
+    pub fn socket_id(&self, key: SessionKey) -> String {
+        let session = self.sessions.get(key).filter(|session| session.form.revision() == Some(Revision::V3));
+        let Some(session) = session else { return self.sids.socket(key) };
+        let sid = self.sids.engine(session.client);
+        match session.namespace {
+            MAIN => sid,
+            namespace => format!("{}#{sid}", self.namespaces[namespace as usize].name),
+        }
+    }
+
     /// The admitted session with this `socket_id`. An Engine.IO session id names the client's session in `/`, and
-    /// `/nsp#ID` the one in another namespace, because Socket.IO 1.x and 2.x clients show those as their ids.
+    /// `/nsp#ID` the one in another namespace, in both revisions.
     pub fn find_session(&self, socket_id: &str) -> Option<SessionKey> {
         let key = match self.sids.find_socket(socket_id) {
             Some(key) => Some(key),
@@ -192,7 +205,7 @@ mod tests {
     use crate::{
         clock::Time,
         engineio::{
-            Engine, Revision,
+            Engine,
             engine::{Timing, Transport},
         },
         message::{Data, Event, Form, Target},
@@ -207,20 +220,32 @@ mod tests {
         let client = state.sessions.get(key).unwrap().client;
         let timing: Timing = state.timing();
         let socket = Socket {
-            engine: Engine::new(Revision::V4, false, Transport::Polling(None), &timing, Time::START),
+            engine: Engine::new(Revision::V4, Transport::Polling(None), &timing, Time::START),
             handshake: " ".into(),
             agent: state.agents.intern("", ""),
             sessions: [(state.sessions.get(key).unwrap().namespace, key)].into_iter().collect(),
             assembly: None,
         };
         state.clients.get_mut(client).unwrap().socket = Some(socket.into());
-        let (socket_id, engine_id) = (state.sids.socket(key), state.sids.engine(client));
+        let (socket_id, engine_id) = (state.socket_id(key), state.sids.engine(client));
         assert_eq!(state.find_session(&socket_id), Some(key));
         assert_eq!(state.find_session(&format!("/chat#{engine_id}")), Some(key));
         assert_eq!(state.find_session(&engine_id), None, "the client is not in the namespace /");
         for wrong in ["", "#", "/chat#", &engine_id[1..]] {
             assert_eq!(state.find_session(wrong), None, "{wrong}");
         }
+        for (form, expected) in [
+            (Form::SocketIo4, &socket_id),
+            (Form::SocketIo4Base64, &socket_id),
+            (Form::Json, &socket_id),
+            (Form::SocketIo3, &format!("/chat#{engine_id}")),
+            (Form::SocketIo3Base64, &format!("/chat#{engine_id}")),
+        ] {
+            state.sessions.get_mut(key).unwrap().form = form;
+            assert_eq!((&state.socket_id(key), state.find_session(expected)), (expected, Some(key)), "{form:?}");
+        }
+        state.sessions.get_mut(key).unwrap().namespace = MAIN;
+        assert_eq!(state.socket_id(key), engine_id);
         state.sessions.get_mut(key).unwrap().pending = true;
         assert_eq!(state.find_session(&socket_id), None, "the backend has not admitted it");
     }

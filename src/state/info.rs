@@ -44,7 +44,7 @@ impl State {
     /// Describes a session.
     pub fn info<'a>(&'a self, key: SessionKey, session: &'a Session) -> SessionInfo<'a> {
         SessionInfo {
-            socket_id: self.sids.socket(key),
+            socket_id: self.socket_id(key),
             userid: self.user_of(key),
             namespace: &self.namespaces[session.namespace as usize].name,
             rooms: self.room_names(session).join(","),
@@ -58,7 +58,7 @@ pub fn protocol(form: Form) -> &'static str {
     match form {
         Form::Json => "websocket",
         Form::Text => "websocket text",
-        Form::SocketIo3 => "engine.io 3",
-        Form::SocketIo4 => "engine.io 4",
+        Form::SocketIo3 | Form::SocketIo3Base64 => "engine.io 3",
+        Form::SocketIo4 | Form::SocketIo4Base64 => "engine.io 4",
     }
 }

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     config::ClientPosts,
     key::SessionKey,
+    message::Form,
     names::{RoomId, Rooms},
 };
 
@@ -79,6 +80,18 @@ impl State {
         let slots = session.rooms.iter().enumerate().rev().filter(|(_, membership)| left.contains(&membership.room));
         let slots: Vec<usize> = slots.map(|(slot, _)| slot).collect();
         slots.into_iter().for_each(|slot| self.leave_slot(key, slot));
+    }
+
+    /// Changes the form in which a session receives messages.
+    pub(super) fn set_form(&mut self, key: SessionKey, form: Form) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.form = form;
+        let Some(table) = self.tenants[session.tenant.index()].rooms.get_mut(session.namespace as usize) else {
+            return;
+        };
+        for Membership { room, place } in &session.rooms {
+            table.room_mut(*room).members[*place as usize].form = form;
+        }
     }
 
     /// The rooms of a session, as a set.

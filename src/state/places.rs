@@ -90,7 +90,7 @@ mod tests {
 
     /// Adds a client that polls and is in no namespace.
     fn stranger(state: &mut State) -> ClientKey {
-        let engine = Engine::new(Revision::V4, false, Transport::Polling(None), &state.timing(), state.now.time);
+        let engine = Engine::new(Revision::V4, Transport::Polling(None), &state.timing(), state.now.time);
         let agent = state.agents.intern("", "");
         let socket = Socket { engine, handshake: " ".into(), agent, sessions: SmallVec::new(), assembly: None };
         state.insert_client(Client { socket: Some(socket.into()), ..Client::default() }, None)

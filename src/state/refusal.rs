@@ -61,6 +61,10 @@ pub enum Refusal {
     Replayed,
     /// A message without a room.
     RoomMissing,
+    /// A room id in an array has a comma, which separates room ids.
+    RoomComma,
+    /// A room id in an array is neither a string nor a number.
+    RoomNotText,
     /// A room id is longer than this many bytes.
     RoomTooLong(usize),
     /// A login, join or leave without a room.
@@ -103,7 +107,9 @@ impl Refusal {
             Refusal::PostsOff => "clients of this source can not post!",
             Refusal::RateExceeded => "message rate limit exceeded!",
             Refusal::Replayed => "sign was used before!",
+            Refusal::RoomComma => "room_id can not have commas!",
             Refusal::RoomMissing => "room_id can not be null!",
+            Refusal::RoomNotText => "room_id must be a string or a number!",
             Refusal::RoomTooLong(max) => return format!("room_id can not be longer than {max} bytes!").into(),
             Refusal::RoomsMissing => "room_ids can not be null!",
             Refusal::RoomsTooMany(max) => return format!("more than {max} rooms!").into(),
@@ -143,6 +149,8 @@ impl Refusal {
     pub fn from_name(error: NameError, missing: Refusal) -> Refusal {
         match error {
             NameError::Missing => missing,
+            NameError::Comma => Refusal::RoomComma,
+            NameError::NotText => Refusal::RoomNotText,
             NameError::Control => Refusal::ControlCharacter("room_id"),
             NameError::TooLong(max) => Refusal::RoomTooLong(max),
             NameError::TooMany(max) => Refusal::RoomsTooMany(max),
@@ -177,6 +185,8 @@ mod tests {
             (Refusal::Replayed, "sign was used before!"),
             (Refusal::TooDeep("data"), "data can not be nested more than 100 levels deep!"),
             (Refusal::RoomMissing, "room_id can not be null!"),
+            (Refusal::RoomComma, "room_id can not have commas!"),
+            (Refusal::RoomNotText, "room_id must be a string or a number!"),
             (Refusal::RoomTooLong(256), "room_id can not be longer than 256 bytes!"),
             (Refusal::SourceMissing, "source can not be null!"),
             (Refusal::SourceUnknown, "this source can not be configured!"),

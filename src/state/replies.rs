@@ -7,7 +7,7 @@ use crate::{
     frame::Opcode,
     json::{array_items, quote, to_text, write_string},
     key::{ClientKey, SessionKey},
-    message::{Event, Form, bytes::attachment, event::write_arguments},
+    message::{Event, Form, event::write_arguments, form::Attachments},
     socketio::{Kind, packet::head},
 };
 
@@ -96,7 +96,8 @@ impl State {
         attachments: &[Vec<u8>],
         fill: impl FnOnce(&mut Vec<u8>),
     ) {
-        let Some(revision) = self.engine_mut(key).map(|engine| engine.revision) else { return };
+        let Some(engine) = self.engine_mut(key) else { return };
+        let form = Attachments { revision: engine.revision, base64: engine.base64 };
         let run = self.turn.single(Opcode::Text, |out| {
             out.push(b'4');
             head(out, kind, attachments.len(), namespace, id);
@@ -104,7 +105,7 @@ impl State {
         });
         self.queue(key, run);
         for bytes in attachments {
-            let run = self.turn.single(Opcode::Binary, |out| attachment(out, revision, bytes));
+            let run = self.turn.single(form.opcode(), |out| form.write(out, bytes));
             self.queue(key, run);
         }
     }
@@ -120,7 +121,7 @@ impl State {
         let Some(session) = self.sessions.get(key) else { return };
         let (client, namespace) = (session.client, self.namespaces[session.namespace as usize].name.clone());
         match session.form {
-            Form::SocketIo3 | Form::SocketIo4 => {
+            Form::SocketIo3 | Form::SocketIo4 | Form::SocketIo3Base64 | Form::SocketIo4Base64 => {
                 self.send_packet(client, Kind::Ack, &namespace, Some(id), attachments, |out| {
                     out.extend_from_slice(list.as_bytes());
                 });
@@ -153,7 +154,7 @@ mod tests {
         let key = session(state, Login { namespace: "/chat", form, ..Login::default() });
         let (client, timing) = (state.sessions.get(key).unwrap().client, state.timing());
         let socket = Socket {
-            engine: Engine::new(revision, false, Transport::Polling(None), &timing, Time::START),
+            engine: Engine::new(revision, Transport::Polling(None), &timing, Time::START),
             handshake: " ".into(),
             agent: state.agents.intern("", ""),
             sessions: Default::default(),

@@ -11,6 +11,7 @@ use crate::{
         payload::Composer,
     },
     key::{ClientKey, ConnKey},
+    message::Form,
     websocket::Close,
 };
 
@@ -69,8 +70,18 @@ impl State {
         let client = self.clients.get_mut(key).filter(|client| !client.ending).ok_or(Error::UnknownSid)?;
         let poll = client.socket.as_mut().ok_or(Error::UnknownSid)?.engine.upgrade()?;
         client.conn = Some(conn);
+        self.set_forms(key);
         self.handle_writable(key);
         Ok(poll)
+    }
+
+    /// Gives the sessions of a client the form of its transport: binary data as base64 if its WebSocket was opened with `b64`.
+    fn set_forms(&mut self, key: ClientKey) {
+        let Some(socket) = self.socket_mut(key).filter(|socket| socket.engine.base64) else { return };
+        let form = Form::socketio(socket.engine.revision, true);
+        for (_, session) in socket.sessions.clone() {
+            self.set_form(session, form);
+        }
     }
 
     /// Whether frames are queued for a client.
@@ -113,7 +124,7 @@ impl State {
         if client.outbox.is_empty() {
             return None;
         }
-        let mut composer = Composer::new(engine.revision, !engine.base64, engine.max_packets());
+        let mut composer = Composer::new(engine.revision, engine.bodies, engine.max_packets());
         // The composer fails only when the body is full. The other packets stay queued.
         let _ = client.outbox.write_to(&mut composer, &self.turn, &mut self.scratch);
         if composer.is_empty() {

@@ -16,6 +16,8 @@ impl Close {
     pub const GOING_AWAY: Close = Close { code: 1001, reason: "relay is stopping, come back" };
     /// The client violated the protocol, or ten of its logins were refused.
     pub const PROTOCOL: Close = Close { code: 1002, reason: "protocol error" };
+    /// The Engine.IO session has a WebSocket already, or one that probes.
+    pub const SECOND: Close = Close { code: 1008, reason: "the session has a WebSocket already" };
     /// A text message is not UTF-8.
     pub const NOT_UTF8: Close = Close { code: 1007, reason: "text must be UTF-8" };
     /// The client did not answer a ping, joined no namespace in time, or did not send all attachments in time.
@@ -42,6 +44,11 @@ impl Close {
     pub const SHORT: Close = Close { code: 1013, reason: "relay is short of memory, try again later" };
     /// The client reads its messages too slowly: `limits.unsent` is exceeded, or `limits.memory` is.
     pub const SLOW: Close = Close { code: 1013, reason: "slow consumer" };
+
+    /// The close frame.
+    pub fn frame(self) -> Vec<u8> {
+        [0x88, 2 + self.reason.len() as u8].into_iter().chain(self.payload()).collect()
+    }
 
     /// The payload of the close frame.
     pub fn payload(self) -> impl Iterator<Item = u8> {

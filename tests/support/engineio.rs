@@ -171,8 +171,49 @@ pub fn payload(body: &str) -> Vec<String> {
     body.split('\x1e').map(str::to_owned).collect()
 }
 
-/// The packets of a textual body of revision 3, whose lengths count UTF-16 units.
+/// The packets of a body of text in bytes of revision 3.
+fn payload_v3_bytes(body: &str) -> Vec<String> {
+    // As long as it is ASCII, the body was no UTF-8 because of its separators only.
+    let bytes: Vec<u8> = body.chars().map(|c| u8::try_from(c).expect("a byte")).collect();
+    let (mut rest, mut packets) = (&bytes[..], Vec::new());
+    while let [kind, behind @ ..] = rest {
+        assert_eq!(*kind, 0, "text");
+        let end = behind.iter().position(|byte| *byte == 255).unwrap();
+        let length = behind[..end].iter().fold(0, |length, digit| length * 10 + usize::from(*digit));
+        let packet = &behind[end + 1..][..length];
+        packets.push(unescaped(core::str::from_utf8(packet).unwrap()));
+        rest = &behind[end + 1 + length..];
+    }
+    packets
+}
+
+/// JSON with characters beyond ASCII in place of their escapes.
+pub fn unescaped(text: &str) -> String {
+    let (mut units, mut rest) = (Vec::new(), text);
+    while let Some(at) = rest.find('\\') {
+        units.extend(rest[..at].encode_utf16());
+        let unit = rest[at..].strip_prefix("\\u").and_then(|digits| u16::from_str_radix(digits.get(..4)?, 16).ok());
+        let length = match unit.filter(|unit| *unit > 127) {
+            Some(unit) => {
+                units.push(unit);
+                6
+            }
+            None => {
+                units.extend(rest[at..at + 2].encode_utf16());
+                2
+            }
+        };
+        rest = &rest[at + length..];
+    }
+    units.extend(rest.encode_utf16());
+    String::from_utf16(&units).unwrap()
+}
+
+/// The packets of a body of revision 3 without binary data. Lengths of text count UTF-16 units.
 pub fn payload_v3(body: &str) -> Vec<String> {
+    if body.starts_with('\0') {
+        return payload_v3_bytes(body);
+    }
     let (mut rest, mut packets) = (body, Vec::new());
     while let Some((length, behind)) = rest.split_once(':') {
         let mut left: usize = length.parse().unwrap_or_else(|_| panic!("{length:?} in {body:?}"));
@@ -186,7 +227,7 @@ pub fn payload_v3(body: &str) -> Vec<String> {
             .collect();
         assert_eq!(left, 0, "a length is wrong in {body:?}");
         rest = &behind[packet.len()..];
-        packets.push(packet);
+        packets.push(unescaped(&packet));
     }
     assert_eq!(rest, "", "{body:?}");
     packets

@@ -445,7 +445,10 @@ pub fn read_answer(stream: &mut impl Read, head_only: bool) -> Answer {
     let length = if head_only { 0 } else { headers.get("content-length").map_or(0, |length| length.parse().unwrap()) };
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
-    Answer { status, headers, body: String::from_utf8(body).unwrap() }
+    // Bytes that are not UTF-8 as characters up to U+00FF.
+    let body =
+        String::from_utf8(body).unwrap_or_else(|error| error.as_bytes().iter().map(|byte| char::from(*byte)).collect());
+    Answer { status, headers, body }
 }
 
 /// Whether a signal interrupted a read: stopping and continuing a process does.
