@@ -309,7 +309,9 @@ impl World {
                 return;
             }
             ("toml", false) => {
-                let text = block.text.replace(REDIS, &self.redis.url());
+                // The service has a directory for its sockets.
+                let sockets = format!("unix:{}/", self.directory.display());
+                let text = block.text.replace(REDIS, &self.redis.url()).replace("unix:/run/relay/", &sockets);
                 // Key files that the block names must exist.
                 for name in text.lines().filter_map(|line| line.split_once("_file = \"")?.1.split('"').next()) {
                     if !name.starts_with('/') {

@@ -24,7 +24,9 @@ impl Revision {
 
 /// The path and query of an Engine.IO request; `query` is appended.
 pub fn path(revision: Revision, transport: &str, query: &str) -> String {
-    format!("/socket.io/?EIO={}&transport={transport}&{query}", revision.number())
+    // With b64, relay sends large bodies as text, too.
+    let base64 = if revision == Revision::V3 && transport == "polling" { "&b64=1" } else { "" };
+    format!("/socket.io/?EIO={}&transport={transport}{base64}&{query}", revision.number())
 }
 
 /// Calls `handle` with each packet of a body until it fails. Fails if the body is malformed.

@@ -401,7 +401,7 @@ mod tests {
     fn polling() {
         let (v3, v4) = (Kind::Polling(Revision::V3), Kind::Polling(Revision::V4));
         let v3_bodies = ["12:0{\"sid\":\"s\"}2:40", "15:42[\"newMsg\",{}]", "1:3"];
-        let poll = "GET /socket.io/?EIO=3&transport=polling&sid=s ";
+        let poll = "GET /socket.io/?EIO=3&transport=polling&b64=1&sid=s ";
         every_cut(v3, Stage::Opening, &responses(&v3_bodies), &["Joined", "42[\"newMsg\",{}]"], &[poll]);
         let v4_bodies = ["0{\"sid\":\"s\"}", "ok", "40{}\x1e42[1]\x1e2\x1e42[2]"];
         let sent = ["POST /socket.io/?EIO=4&transport=polling&sid=s ", "\r\n\r\n40GET ", "\r\n\r\n3GET "];

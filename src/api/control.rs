@@ -1,10 +1,10 @@
 //! Operators' commands: reload pages and end sessions (docs/protocol.md, POST /api/refresh, and POST /api/disconnect).
 
 use super::{
+    body::{Body, body, text_or_number},
     context::Context,
     gate::gate,
     html::{escape, page},
-    notify::{Body, body, text_or_number},
 };
 use crate::{
     cluster::RefreshTarget as Target,

@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 
 use super::{
     access::client_ip,
+    body::{Body, FieldError, body, text_or_number},
     context::Context,
     gate::{self, gate_backend, has_token},
-    notify::{Body, FieldError, body, text_or_number},
     refused::refused,
 };
 use crate::{

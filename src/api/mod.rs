@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod assets;
+pub mod body;
 pub mod connect;
 pub mod context;
 pub mod control;

@@ -10,6 +10,7 @@ pub mod fields;
 pub mod forwarded;
 mod framer;
 pub mod multipart;
+pub mod parked;
 mod partial;
 pub mod proxy;
 pub mod reply;

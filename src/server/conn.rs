@@ -13,7 +13,7 @@ use mio::{
 
 use crate::{
     clock::Time,
-    http::{Exchange, exchange::Parked},
+    http::{Exchange, parked::Parked},
     key::{ClientKey, OriginKey},
     outbox::Flushed,
     websocket::peer::Peer,

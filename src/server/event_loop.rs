@@ -39,7 +39,7 @@ use crate::{
     engineio::engine::Expired,
     events,
     frame::Opcode,
-    http::exchange::{Parked, Timeout},
+    http::{exchange::Timeout, parked::Parked},
     hub::Hub,
     key::{ClientKey, ConnKey, Slots},
     message::MessageId,

@@ -7,7 +7,7 @@ use crate::{
     config::Config,
     http::{
         self, Exchange, Reply,
-        exchange::{Awaited, Parked},
+        parked::{Awaited, Parked},
     },
     key::ConnKey,
     limits::MAX_BEFORE_LOGIN,

@@ -13,7 +13,7 @@ use crate::{
     api,
     clock::Time,
     events::{self, Incoming},
-    http::{Reply, exchange::Parked},
+    http::{Reply, parked::Parked},
     key::{ClientKey, ConnKey, Handle},
     limits::MAX_BEFORE_LOGIN,
     memory,
