@@ -95,8 +95,10 @@ impl<'a> Rooms<'a> {
 /// The list of rooms in a JSON value, as one string: a string or a number, or an array of those, which are joined with
 /// commas. In an array `null` counts as an empty item, as in JavaScript.
 pub fn room_list(raw: &RawValue) -> Result<String, NameError> {
-    if !raw.get().starts_with('[') {
-        return Ok(scalar(raw).into_owned());
+    match raw.get().as_bytes().first() {
+        Some(b'[') => {}
+        Some(b'{' | b't' | b'f') => return Err(NameError::NotText),
+        _ => return Ok(scalar(raw).into_owned()),
     }
     let mut list = String::new();
     for (index, item) in serde_json::from_str::<Vec<&RawValue>>(raw.get()).unwrap_or_default().into_iter().enumerate() {
@@ -175,7 +177,6 @@ mod tests {
             ("\"a,b\"", "a,b"),
             ("7", "7"),
             ("null", ""),
-            ("{}", ""),
             ("[]", ""),
             ("[\"a\", 7, -1.5, \"\\u4e2d\"]", "a,7,-1.5,中"),
             ("[\"a\",null,\"\",\"b\"]", "a,,,b"),
@@ -185,7 +186,7 @@ mod tests {
         for json in ["[\"a,b\"]", "[\"c\",\"a\\u002cb\"]", "[\",\"]"] {
             assert_eq!(list(json), Err(NameError::Comma), "{json}");
         }
-        for json in ["[{}]", "[[\"a\"]]", "[true]", "[\"a\",false]"] {
+        for json in ["{}", "true", "[{}]", "[[\"a\"]]", "[true]", "[\"a\",false]"] {
             assert_eq!(list(json), Err(NameError::NotText), "{json}");
         }
     }

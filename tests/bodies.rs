@@ -264,6 +264,17 @@ fn curl_sends_multipart_forms() {
     assert_eq!(curl(&["data=1", "data=2"]), r#"{"code":0,"msg":"a field is given twice","data":""}"#);
 }
 
+/// In an event, too, no field of a form is given twice.
+#[test]
+fn an_event_with_a_repeated_field() {
+    let relay = Relay::start("");
+    for twice in ["data=1&data=2", "args=[1]&args=[2]", "event=e&event=f"] {
+        let body = format!("source=demo&token={TOKEN}&event=e&{twice}");
+        let answer = relay.request("POST", "/api/emit", &[("Content-Type", FORM)], body.as_bytes());
+        assert_eq!((answer.status, answer.json()["msg"].as_str()), (400, Some("a field is given twice")), "{twice}");
+    }
+}
+
 #[test]
 fn php_sends_multipart_forms() {
     let relay = Relay::start("");

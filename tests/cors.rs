@@ -172,6 +172,16 @@ fn other_answers_that_pages_can_read() {
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, ""));
 }
 
+/// A page may ask with headers of its own why its WebSocket did not open.
+#[test]
+fn a_preflight_of_the_path_of_websockets() {
+    let relay = Relay::start("");
+    let answer = preflight(&relay, "/ws?source=demo", &[("Access-Control-Request-Headers", "authorization")]);
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, "*"));
+    assert!(allows(&answer, "authorization") && answer.header("allow").contains("POST"), "{answer:?}");
+    assert_eq!(relay.request("PUT", "/ws", &[], b"").status, 405);
+}
+
 /// A poll that arrives while relay stops.
 #[test]
 fn pages_can_read_that_relay_is_stopping() {

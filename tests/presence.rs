@@ -32,6 +32,31 @@ fn online(relay: &Relay, more: &str) -> Value {
     relay.admin(&format!("/api/online?source=demo{more}")).json()
 }
 
+/// A client of Socket.IO 2.x that leaves a namespace and joins it again has the same id: its record stays.
+#[test]
+fn a_record_survives_leaving_and_joining_again() {
+    let redis = Redis::start();
+    let relay = redis.relay("[namespaces.\"/chat\"]\nauth = \"open\"\nsource = \"demo\"\n");
+    let query = login(&[("room_ids", "r")]);
+    let mut client = Client::open(relay.tcp(), &format!("/socket.io/?EIO=3&transport=websocket&{query}")).unwrap();
+    let ids = || redis.hash(ONLINE).into_iter().map(|(id, _)| id).collect::<BTreeSet<_>>();
+    client.send("40/chat");
+    wait_until(2, || ids().len());
+    let before = ids();
+    let writes = || redis.ask(&["INFO", "commandstats"]).text().unwrap().matches("cmdstat_hdel").count();
+    assert_eq!(writes(), 0);
+    for packet in ["41/chat", "40/chat", "41/chat", "40/chat"] {
+        client.send(packet);
+    }
+    // Another session's end shows that the removals before it were sent.
+    let other = relay.connect("r");
+    wait_until(3, || ids().len());
+    drop(other);
+    wait_until(1, writes);
+    wait_until(before.clone(), ids);
+    assert!(before.iter().any(|id| id.starts_with("/chat#")), "{before:?}");
+}
+
 #[test]
 fn records_are_the_old_server_s_and_more() {
     let redis = Redis::start();

@@ -283,6 +283,63 @@ fn the_clients_of_a_proxy_are_counted_by_their_address() {
     assert!(relay.relay.counter("address_refused") >= 2);
 }
 
+/// One address at its limit does not use up the connections of all.
+#[test]
+fn refused_connections_of_a_proxy_do_not_count() {
+    let relay = Proxied::start(&format!("{TRUST}[limits]\nper_address = 1\nconnections = 30"));
+    let open = |ip: &str| {
+        let mut stream = relay.tcp();
+        stream.write_all(format!("PROXY TCP4 {ip} 127.0.0.1 5 4\r\n").as_bytes()).unwrap();
+        send_request(&mut stream, "GET", "/healthz", &[], b"");
+        stream
+    };
+    let mut first = open("203.0.113.9");
+    assert_eq!(read_answer(&mut first, false).status, 200);
+    // They get 429, or an end without an answer, and are held open.
+    let held: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let mut stream = open("203.0.113.9");
+            let _ = stream.read(&mut [0; 1024]);
+            stream
+        })
+        .collect();
+    assert_eq!(relay.relay.counter("address_refused"), 40);
+    assert_eq!(read_answer(&mut open("203.0.113.10"), false).status, 200);
+    drop(held);
+}
+
+/// An entry that is not UTF-8 is an entry: it neither hides what a proxy appends nor makes way for `Forwarded`.
+#[test]
+fn an_entry_that_is_not_utf8() {
+    let relay = Proxied::start(TRUST);
+    let seen = |lines: &[u8]| {
+        let mut stream = relay.tcp();
+        let head = format!(
+            "PROXY UNKNOWN\r\nGET /ws?{} HTTP/1.1\r\nHost: x\r\n",
+            login(&[("room_ids", "r"), ("userid", "u")])
+        );
+        let upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        stream.write_all(&[head.as_bytes(), lines, upgrade].concat()).unwrap();
+        assert_eq!(read_answer(&mut stream, true).status, 101);
+        let list = wait_for("the session", || {
+            let list = relay.relay.admin("/api/online?source=demo").json()["list"].clone();
+            (list.as_array().unwrap().len() == 1).then_some(list)
+        });
+        drop(stream);
+        wait_for("its end", || {
+            let list = relay.relay.admin("/api/online?source=demo").json()["list"].clone();
+            list.as_array().unwrap().is_empty().then_some(())
+        });
+        list[0]["ip"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(seen(b"X-Forwarded-For: \xff, 203.0.113.9\r\n"), "203.0.113.9");
+    assert_eq!(seen(b"Forwarded: for=6.6.6.6\r\nX-Forwarded-For: \xff, 203.0.113.9\r\n"), "203.0.113.9");
+    assert_eq!(seen(b"Forwarded: \xff;for=6.6.6.6, for=203.0.113.9\r\n"), "203.0.113.9");
+    assert_eq!(seen(b"X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-For: \xff\r\n"), "127.0.0.1");
+    assert_eq!(seen(b"X-Forwarded-For: \r\nForwarded: for=6.6.6.6\r\n"), "127.0.0.1");
+}
+
 // Real proxies.
 
 /// A proxy in front of a relay; killed when dropped.

@@ -7,6 +7,7 @@ mod support;
 
 use std::{
     fs,
+    io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -142,6 +143,25 @@ fn the_first_sentinel_that_answers() {
     let relay = relay_at(&format!("redis+sentinel://{list}/main"), "");
     wait_linked(&relay);
     relay.assert_idle("Sentinel");
+}
+
+/// A name that the Sentinels gave and that does not resolve is not kept: they are asked again.
+#[test]
+fn a_master_whose_name_does_not_resolve() {
+    let master = Redis::start();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis+sentinel://{}/main", listener.local_addr().unwrap());
+    let port = master.port.to_string();
+    std::thread::spawn(move || {
+        for question in 0.. {
+            let Ok((mut stream, _)) = listener.accept() else { return };
+            let _ = stream.read(&mut [0; 1024]);
+            let (host, port) = if question < 2 { ("name.invalid", "6379") } else { ("127.0.0.1", &*port) };
+            let answer = format!("*2\r\n${}\r\n{host}\r\n${}\r\n{port}\r\n", host.len(), port.len());
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    wait_linked(&relay_at(&url, ""));
 }
 
 /// Reasons why no master is found.

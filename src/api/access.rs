@@ -47,9 +47,9 @@ pub fn origin_reason(origin: &str) -> String {
 ///
 /// Most proxies write `X-Forwarded-For` and leave a `Forwarded` of the client as it is, so the former is believed.
 pub fn client_ip(peer: Option<IpAddr>, head: &Head<'_>, trusted: &[Network]) -> Option<IpAddr> {
-    match head.forwarded_for.is_empty() {
-        true => last_untrusted(peer, forwarded(&head.forwarded), trusted),
-        false => last_untrusted(peer, forwarded_for(&head.forwarded_for), trusted),
+    match head.has_forwarded_for {
+        true => last_untrusted(peer, forwarded_for(&head.forwarded_for), trusted),
+        false => last_untrusted(peer, forwarded(&head.forwarded), trusted),
     }
 }
 
@@ -83,7 +83,7 @@ mod tests {
         let ip = |text: &str| text.parse::<IpAddr>().ok();
         let trusted = ["10.0.0.0/8", "unix"].map(|network| Network::parse(network).unwrap());
         let client = |peer: &str, forwarded: &'static str| {
-            let head = Head { forwarded_for: forwarded.into(), ..Head::default() };
+            let head = Head { forwarded_for: forwarded.into(), has_forwarded_for: true, ..Head::default() };
             client_ip(ip(peer), &head, &trusted)
         };
         assert_eq!(client("10.0.0.1", "1.1.1.1, 2.2.2.2"), ip("2.2.2.2"));
@@ -94,12 +94,19 @@ mod tests {
         assert_eq!(client("10.0.0.1", ""), ip("10.0.0.1"));
         assert_eq!(client("10.0.0.1", "1.1.1.1:5, [::ffff:10.3.3.3]:80,"), ip("1.1.1.1"));
         let both = |one: &'static str, other: &'static str| {
-            let head = Head { forwarded_for: one.into(), forwarded: other.into(), ..Head::default() };
+            let has_forwarded_for = !one.is_empty();
+            let head = Head {
+                forwarded_for: one.trim().into(),
+                has_forwarded_for,
+                forwarded: other.into(),
+                ..Head::default()
+            };
             client_ip(ip("10.0.0.1"), &head, &trusted)
         };
         assert_eq!(both("", "for=1.1.1.1, for=\"10.3.3.3:80\";proto=https"), ip("1.1.1.1"));
         assert_eq!(both("", "for=1.1.1.1, for=unknown"), ip("10.0.0.1"));
         assert_eq!(both("2.2.2.2", "for=1.1.1.1"), ip("2.2.2.2"), "X-Forwarded-For is believed");
         assert_eq!(both("evil", "for=1.1.1.1"), ip("10.0.0.1"));
+        assert_eq!(both(" ", "for=1.1.1.1"), ip("10.0.0.1"), "it is there, but empty");
     }
 }

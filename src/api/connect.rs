@@ -29,6 +29,12 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         Err(handshake::Error::NoUpgrade) if matches!(head.method, "GET" | "HEAD" | "POST") => {
             return check(head, cx).into();
         }
+        Err(handshake::Error::NoUpgrade) if head.method == "OPTIONS" => {
+            return Reply::new(204, "", &b""[..]).with("Allow", METHODS).into();
+        }
+        Err(handshake::Error::NoUpgrade) => {
+            return Reply::refusal(405, "this is read with GET").with("Allow", METHODS).into();
+        }
         Err(error) => return Reply::from(error).into(),
     };
     if cx.stopping {
@@ -81,6 +87,9 @@ fn origin_refused(head: &Head<'_>) -> Reply {
     let body = format!("{{\"code\":0,\"msg\":\"this origin is not allowed\",\"data\":\"\",\"reason\":{reason}}}");
     Reply::json(403, body.into_bytes())
 }
+
+/// The methods of the path of WebSockets.
+const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
 /// Answers the GET or POST of a page whose WebSocket did not open, because browsers hide the answer to a handshake: says why the
 /// same request with an upgrade would be refused, or with 426 that it would not. Opens no session and calls no backend.

@@ -159,10 +159,10 @@ impl<'a> Params<'a> {
     /// `data` as the only argument, or none.
     fn arguments(&self) -> Result<(String, String), Reply> {
         match self {
-            Params::Form(fields) => match (fields.get("args"), fields.get("data")) {
-                ("", "") => Ok((String::new(), String::new())),
-                ("", data) => Ok((data.to_owned(), quote(data))),
-                (list, _) => Ok((list.to_owned(), inner(list)?)),
+            Params::Form(_) => match (self.text("args")?, self.text("data")?) {
+                (list, data) if list.is_empty() && data.is_empty() => Ok((String::new(), String::new())),
+                (list, data) if list.is_empty() => Ok((data.to_string(), quote(&data))),
+                (list, _) => Ok((list.to_string(), inner(&list)?)),
             },
             Params::Json(fields) => match (fields.get("args"), fields.get("data")) {
                 (None, None) => Ok((String::new(), String::new())),

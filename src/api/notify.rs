@@ -71,13 +71,13 @@ pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply
     if by_token && let Some(first) = unsigned.next() {
         gate_backend(&request.head, &token, [first].into_iter().chain(unsigned), cx)?;
     }
-    let (mut refused, mut results) = (0, String::new());
+    let (mut refused, mut explained, mut results) = (0, false, String::new());
     for notification in &parsed {
         let outcome = match notification {
             Ok(notification) => {
                 let proof = if by_token && notification.sign.is_empty() { Proof::Token } else { Proof::Signature };
                 // An explanation takes time: a batch has one.
-                notification.publish(proof, &request.head, cx, refused == 0)
+                notification.publish(proof, &request.head, cx, !explained)
             }
             Err(error) => Err(error.json()),
         };
@@ -88,6 +88,7 @@ pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply
             Ok(()) => results.push_str(SUCCESS),
             Err(result) => {
                 refused += 1;
+                explained |= result.contains("\"explanation\":");
                 results.push_str(&result);
             }
         }

@@ -125,7 +125,15 @@ impl Records {
             batch.written.push((source, state.socket_id(key).into(), record));
         }
         let removed = self.removed.len().min(most);
-        batch.removed = self.removed.drain(..removed).collect();
+        // A client of Socket.IO 2.x that left a namespace and joined it again has the same id.
+        let has_record = |source: &str, name: &str| {
+            let session = state.find_session(name).and_then(|key| state.sessions.get(key));
+            session.is_some_and(|session| {
+                session.record != RecordState::Absent && *state.tenants[session.tenant.index()].name == *source
+            })
+        };
+        let gone = self.removed.drain(..removed).filter(|(source, name)| !has_record(source, name));
+        batch.removed = gone.collect();
         let logins = core::iter::from_fn(|| self.logins_by_user.pop_first()).take(most);
         batch.logins_by_user = logins.map(|((source, user), count)| (source, user, count)).collect();
         batch.logins = mem::take(&mut self.logins);

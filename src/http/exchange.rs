@@ -332,11 +332,13 @@ impl Exchange {
     /// Writes the queued replies. Once the connection is closing, a client that reads nothing for
     /// `limits.request_timeout` is disconnected; each byte that it reads extends the deadline.
     pub fn write_to(&mut self, out: &mut impl Write, limits: &Limits, now: Now) -> io::Result<Flushed> {
-        let before = self.written;
+        let (before, queued) = (self.written, self.output.len());
         let flushed = self.write(out)?;
         if self.phase == Phase::Closing {
             match flushed {
-                Flushed::All => self.deadline = now.time.after(LINGER),
+                // Input that arrives afterwards does not extend it.
+                Flushed::All if queued > 0 => self.deadline = now.time.after(LINGER),
+                Flushed::All => {}
                 Flushed::Blocked if self.written > before => self.deadline = now.time.after(limits.request_timeout()),
                 Flushed::Blocked => {}
             }

@@ -91,6 +91,10 @@ pub fn parse<'a>(boundary: &str, body: &'a [u8]) -> Result<Fields<'a>, Malformed
             return Err(Malformed::TooManyParts);
         }
         let part = Part::parse(&mut rest)?;
+        // The line end of a delimiter may be that of the empty line before it (RFC 2046 section 5.1.1): readers differ.
+        if rest.starts_with(&delimiter.as_bytes()[2..]) {
+            return Err(Malformed::Delimiter);
+        }
         let end = finder.find(rest).ok_or(Malformed::Incomplete)?;
         let value = &rest[..end];
         rest = &rest[end + delimiter.len()..];

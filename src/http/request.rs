@@ -75,6 +75,8 @@ pub struct Head<'a> {
     pub user_agent: Cow<'a, str>,
     /// The values of all `X-Forwarded-For` headers, joined by commas.
     pub forwarded_for: Cow<'a, str>,
+    /// Whether there is an `X-Forwarded-For`, even an empty one.
+    pub has_forwarded_for: bool,
     /// The values of all `Forwarded` headers, joined by commas.
     pub forwarded: Cow<'a, str>,
 }
@@ -183,8 +185,11 @@ impl<'a> Head<'a> {
                     let length = digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
                     self.framing = Framing::Length(length);
                 }
-                9 if is("forwarded") => append(&mut self.forwarded, text()),
-                15 if is("x-forwarded-for") => append(&mut self.forwarded_for, text()),
+                9 if is("forwarded") => append(&mut self.forwarded, lossy(header.value)),
+                15 if is("x-forwarded-for") => {
+                    self.has_forwarded_for = true;
+                    append(&mut self.forwarded_for, lossy(header.value));
+                }
                 15 if is("accept-language") => self.accept_language = text(),
                 16 if is("content-encoding") => once(&mut self.content_encoding, "Content-Encoding")?,
                 17 if is("transfer-encoding") => {
@@ -194,7 +199,7 @@ impl<'a> Head<'a> {
                     }
                 }
                 17 if is("sec-websocket-key") => once(&mut self.sec_websocket_key, "Sec-WebSocket-Key")?,
-                22 if is("sec-websocket-protocol") => append(&mut self.sec_websocket_protocol, text()),
+                22 if is("sec-websocket-protocol") => append(&mut self.sec_websocket_protocol, text().into()),
                 21 if is("sec-websocket-version") => self.sec_websocket_version = text(),
                 30 if is("access-control-request-headers") => self.request_headers = text(),
                 38 if is("access-control-request-private-network") => {
@@ -250,13 +255,13 @@ fn lossy(value: &[u8]) -> Cow<'_, str> {
 }
 
 /// Appends to a comma-separated list the list of another header with the same name.
-fn append<'a>(list: &mut Cow<'a, str>, more: &'a str) {
+fn append<'a>(list: &mut Cow<'a, str>, more: Cow<'a, str>) {
     match list.is_empty() {
-        true => *list = more.into(),
+        true => *list = more,
         false => {
             let list = list.to_mut();
             list.push(',');
-            list.push_str(more);
+            list.push_str(&more);
         }
     }
 }

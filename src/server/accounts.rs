@@ -36,7 +36,8 @@ pub fn group_id(name: &str) -> io::Result<Option<u32>> {
 /// Looks a name up with `ask`, which gets a buffer for the strings of an entry and returns an error number and the result.
 fn find(name: &str, ask: impl Fn(&CString, &mut [u8]) -> (i32, Option<u32>)) -> io::Result<Option<u32>> {
     if name.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Ok(name.parse().ok());
+        // The largest number stands for no change (chown(2)).
+        return Ok(name.parse().ok().filter(|id| *id != u32::MAX));
     }
     let name = CString::new(name)?;
     let mut buffer = vec![0; 4096];

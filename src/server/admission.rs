@@ -143,4 +143,4 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The least time between two warnings, and between two errors: peers can cause many.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections over the limit that may be open at once, to be answered with 503.
-const MAX_REFUSED: usize = 16;
+pub(super) const MAX_REFUSED: usize = 16;

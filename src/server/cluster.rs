@@ -154,6 +154,8 @@ impl Server {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // TLS has its own texts.
+                Err(error) if error.kind() == ErrorKind::InvalidData => self.end_link(role, &error.to_string()),
                 Err(error) => self.end_link(role, &self.closed(role, &error.to_string())),
             }
         }
@@ -300,7 +302,11 @@ impl Server {
                 self.cluster.links[role as usize] = Some(Link { socket, address, connected, hung_up: false });
             }
             Err(error) => {
-                address.into_iter().for_each(|address| self.leave(address));
+                match address {
+                    Some(address) => self.leave(address),
+                    // A name that the Sentinels gave may not resolve: ask them again.
+                    None => self.cluster.search.forget(),
+                }
                 self.end_link(role, &error.to_string());
             }
         }

@@ -4,7 +4,7 @@ use core::{net::IpAddr, time::Duration};
 
 use log::{debug, warn};
 
-use super::{conn::State, event_loop::Server};
+use super::{admission::MAX_REFUSED, conn::State, event_loop::Server};
 use crate::{api::access::is_trusted, http, key::ConnKey, state::origins::Origin};
 
 impl Server {
@@ -57,6 +57,14 @@ impl Server {
         }
         self.hub.state.stats.address_refused += 1;
         self.hub.state.origins.warn(Some(client), per_address, self.now.time);
+        // As in `add_conn`: the places for refusals are not for one address alone, and refused connections do not count.
+        if self.refused >= MAX_REFUSED / 2 {
+            self.drop_conn(key);
+            return false;
+        }
+        if !core::mem::replace(&mut conn.refused, true) {
+            self.refused += 1;
+        }
         self.refuse_request(key, http::Error::TooManyFromAddress);
         false
     }

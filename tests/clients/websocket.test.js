@@ -72,7 +72,10 @@ test('who is refused learns why', async () => {
   const answer = await new Promise(resolve => ws.on('unexpected-response', (_, answer) => resolve(answer)))
   const body = await new Promise(resolve => answer.on('data', resolve))
   assert.equal(answer.statusCode, 401)
-  assert.deepEqual(JSON.parse(body), { code: 0, msg: 'sign verify failed!', data: '' })
+  const { explanation, ...rest } = JSON.parse(body)
+  const reason = 'sign must have 32 hexadecimal digits with md5'
+  assert.deepEqual(rest, { code: 0, msg: 'sign verify failed!', data: '', reason })
+  assert.equal(explanation.hashed, 'demoroom<sign_key>')
   ws.on('error', () => {}).terminate()
 })
 

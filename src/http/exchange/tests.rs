@@ -148,3 +148,16 @@ fn unsent_replies_stop_reading() {
     exchange.write_to(&mut Vec::new(), &limits, now(0)).unwrap();
     assert!(exchange.wants_input() && exchange.is_idle());
 }
+
+/// Input that arrives after the last reply does not keep a connection open.
+#[test]
+fn input_does_not_extend_the_end() {
+    let limits = Limits::default();
+    let mut exchange = Exchange::new(now(0), &limits);
+    exchange.refuse(&Reply::from(Error::Timeout), now(0));
+    exchange.write_to(&mut Vec::new(), &limits, now(100)).unwrap();
+    let end = exchange.poll_timeout();
+    assert_eq!(end, now(100).time.after(LINGER));
+    exchange.write_to(&mut Vec::new(), &limits, now(1500)).unwrap();
+    assert_eq!(exchange.poll_timeout(), end);
+}

@@ -116,6 +116,8 @@ fn malformed_bodies_are_refused() {
     let body = format!("--b\r\n{form}\r\n\r\nx\r\n--b--\r\n");
     for (body, error) in [
         ("preamble\r\n--b--", Malformed::Begin),
+        // The delimiter takes the line end of the empty line (RFC 2046 section 5.1.1): other readers see an empty part.
+        (&format!("--b\r\n{form}\r\n\r\n--b\r\n{form}\r\n\r\nx\r\n--b--"), Malformed::Delimiter),
         ("--a--aaaaa", Malformed::Begin),
         ("--bx\r\n", Malformed::Delimiter),
         ("--b\n", Malformed::Delimiter),
@@ -123,7 +125,7 @@ fn malformed_bodies_are_refused() {
         (&body.replace("\r\n--b--", "\r\n--bb\r\n--b--"), Malformed::Delimiter),
         (&format!("{body}epilogue"), Malformed::Surplus),
         (&format!("{body}--b--"), Malformed::Surplus),
-        (&format!("--b\r\n{form}\r\n\r\n--b--"), Malformed::Incomplete),
+        (&format!("--b\r\n{form}\r\n\r\n--b--"), Malformed::Delimiter),
     ] {
         assert_eq!(read("b", body.as_bytes()), Err(error), "{body:?}");
     }

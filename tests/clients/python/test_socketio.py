@@ -212,7 +212,9 @@ class Cases:
         # The error says that it failed, the event says why.
         with self.assertRaisesRegex(socketio.exceptions.ConnectionError, "namespaces failed to connect"):
             client.connect()
-        self.assertEqual(client.came["connect_error", "/"], [{"message": "sign verify failed!"}])
+        (error,) = client.came["connect_error", "/"]
+        self.assertEqual(error["message"], "sign verify failed!")
+        self.assertEqual(error["data"]["reason"], "sign must have 32 hexadecimal digits with md5")
 
     def test_post_msg_with_and_without_an_acknowledgement(self):
         one, other = self.connect("a"), self.connect("b")
