@@ -1,4 +1,5 @@
-//! relay is a realtime relay: backends POST signed notifications, and the pages and apps in a room get them at once.
+//! relay delivers messages in real time: backends POST signed notifications, and the pages and apps in a room get them
+//! at once.
 //!
 //! One process, one thread, one event loop. This library is the whole program ([`cli::run`] is `main`), so that tests,
 //! fuzzers and benchmarks reach every part of it. It has two halves: the pure modules use no socket, clock or file;

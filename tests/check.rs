@@ -34,7 +34,7 @@ fn check_predicts_what_serve_does() {
     let demo = format!("[sources.a]\nsign_key = \"{KEY}\"\n");
     let listen = |address: &str| format!("listen = [\"{address}\"]\n{SOURCE}");
     for (content, args, code, why) in [
-        (format!("listen = [\"0.0.0.0:0\"]\n{demo}"), &[][..], 78, "a source has a demo key, which everybody knows"),
+        (format!("listen = [\"0.0.0.0:0\"]\n{demo}"), &[][..], 78, "source \"a\" uses a public demo key"),
         (format!("listen = [\"*:0\"]\n{demo}"), &[], 78, "can be reached from other machines"),
         (format!("listen = [\"127.0.0.1:0\", \"[::]:0\"]\n{demo}"), &[], 78, "can be reached from other machines"),
         (demo.clone(), &["--listen", "0.0.0.0:0"], 78, "use keys of your own, or pass --allow-demo-keys"),
@@ -64,7 +64,7 @@ fn the_cure_is_named() {
     for (content, why) in [
         (
             format!("listen = [\"192.0.2.1:4000\"]\n{SOURCE}"),
-            "this machine does not have the address 192.0.2.1; *:4000 is",
+            "this machine does not have the address 192.0.2.1; use *:4000 to listen on all",
         ),
         (
             format!("listen = [\"unix:/nowhere/at/all\"]\n{SOURCE}"),
@@ -84,12 +84,12 @@ fn check_warns_about_what_starts() {
     let file = write("plain", "");
     for (content, why) in [
         (String::new(), "no [sources.NAME] is configured: nobody can connect or notify"),
-        (
-            format!("listen = [\"127.0.0.1:0\"]\n{SOURCE}"),
-            "127.0.0.1:0 has port 0, which is another port at each start",
-        ),
+        (format!("listen = [\"127.0.0.1:0\"]\n{SOURCE}"), "127.0.0.1:0: port 0 means a different port at each start"),
         (format!("listen = [\"unix:relay.sock\"]\n{SOURCE}"), "is relative to the directory in which relay starts"),
-        (format!("{SOURCE}[message_log]\ndir = \"{}/log\"\n", text(&file)), "is not a directory: lines would be lost"),
+        (
+            format!("{SOURCE}[message_log]\ndir = \"{}/log\"\n", text(&file)),
+            "is not a directory: relay could not write the log",
+        ),
         (format!("{SOURCE}[limits]\nconnections = 100\nper_address = 200\n"), "limits.per_address has no effect"),
         (format!("{SOURCE}[hooks]\nurl = \"http://127.0.0.1:1/\"\n"), "hooks.url has no effect"),
         (

@@ -271,7 +271,11 @@ fn check_refuses_endless_files_and_warns_about_weak_ones() {
         (format!("[sources.a]\nsign_key = \"{good}\"\n"), 0o600, &[][..]),
         (format!("[sources.a]\nsign_key = \"{good}\"\n"), 0o644, &["can read the keys in"]),
         (format!("[sources.a]\nsign_key = \"{good}\"\n"), 0o622, &["can change"]),
-        ("[sources.a]\nsign_key = \"k\"\n[sources.b]\nsign_key = \"k\"\n".into(), 0o600, &["fewer than 16", "one key"]),
+        (
+            "[sources.a]\nsign_key = \"k\"\n[sources.b]\nsign_key = \"k\"\n".into(),
+            0o600,
+            &["fewer than 16", "share a key"],
+        ),
         (String::new(), 0o600, &["nobody can connect"]),
     ] {
         let file = folder.join("relay.toml");

@@ -156,7 +156,7 @@ fn emit() {
     let run = with(&relay.config, &["emit", "news", "{", "--json", "--all"]);
     assert!(run.code == 1 && run.err.contains("ARG is not valid JSON"), "{}", run.err);
     let run = with(&relay.config, &["emit", "connect", "--all"]);
-    assert!(run.code == 1 && run.err.contains("refused it: this event's name belongs to Socket.IO!"), "{}", run.err);
+    assert!(run.code == 1 && run.err.contains("refused: this event's name belongs to Socket.IO!"), "{}", run.err);
     let run = with(&relay.config, &["emit", "news", "--all", "--token", "wrong"]);
     assert!(run.code == 1 && run.err.contains("status 401: the admin token is missing or wrong"), "{}", run.err);
 }

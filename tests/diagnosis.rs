@@ -79,7 +79,7 @@ fn a_refused_origin_is_logged_once_with_what_to_add() {
     assert!(line.contains("add \"https://shop.example\" to origins"), "{line}");
     let long = format!("https://{}", "x".repeat(2000));
     upgrade(&relay, &login(&[]), &[("Origin", &long)]);
-    relay.wait_log("no page of a browser has such an origin");
+    relay.wait_log("no browser sends such an origin");
     assert_eq!(lines(&relay, "origins does not list it").len(), 2, "one for each");
     assert!(lines(&relay, "xxxxx").iter().all(|line| line.len() < 500));
     assert_eq!(relay.counter("origins_refused"), 10);
@@ -93,7 +93,7 @@ fn a_refused_origin_is_logged_once_with_what_to_add() {
 // Logins.
 
 #[test]
-fn the_log_says_who_is_refused_and_why() {
+fn the_log_names_refused_clients_and_reasons() {
     let relay = Relay::start("");
     let query = form(&[
         ("source", "other"),
@@ -249,7 +249,7 @@ fn a_public_key_has_nothing_to_hide() {
     let explanation = wait_for("an explanation", || {
         Some(relay.post_form(&fields).json()["explanation"].clone()).filter(Value::is_object)
     });
-    assert!(explanation["found"][0].as_str().unwrap().starts_with("no usual mistake"), "{explanation}");
+    assert!(explanation["found"][0].as_str().unwrap().starts_with("no known mistake"), "{explanation}");
     let open = "/socket.io/?EIO=4&transport=polling";
     let details = wait_for("an explanation", || {
         let sid = relay.get(open).body.split('"').nth(3).unwrap().to_owned();

@@ -313,8 +313,17 @@ impl World {
                 let sockets = format!("unix:{}/", self.directory.display());
                 let text = block.text.replace(REDIS, &self.redis.url()).replace("unix:/run/relay/", &sockets);
                 // Key files that the block names must exist.
-                for name in text.lines().filter_map(|line| line.split_once("_file = \"")?.1.split('"').next()) {
-                    if !name.starts_with('/') {
+                let named = text.lines().filter_map(|line| line.split_once("_file = \"")?.1.split('"').next());
+                let named: Vec<_> = named.filter(|name| !name.starts_with('/')).collect();
+                if named.iter().any(|name| name.ends_with(".pem")) {
+                    self.certificate();
+                }
+                for name in named {
+                    if name.ends_with(".pem") {
+                        // A certificate and its key.
+                        let pem = fs::read(self.directory.join("relay.pem")).unwrap();
+                        fs::write(self.directory.join(name), pem).unwrap();
+                    } else {
                         fs::write(self.directory.join(name), "a secret of thirty-two characters").unwrap();
                     }
                 }

@@ -53,7 +53,7 @@ fn the_name_leads_to_the_new_master() {
     for relay in &relays {
         assert_eq!(relay.counter("redis_missed") + relay.counter("redis_dropped"), 0);
         let log = relay.log().join("\n");
-        assert!(log.contains("it is a read-only replica; the name must lead to the master"), "{log}");
+        assert!(log.contains("the server is a read-only replica: redis.url must lead to the master"), "{log}");
     }
 }
 
@@ -69,7 +69,7 @@ fn a_subscription_that_stayed_behind() {
     name.leads_to(new.port);
     // The connection of this test is of that type as well, and is spared.
     old.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-    relay.wait_log("the subscription is at another server; subscribing again");
+    relay.wait_log("the subscription is on a different server than the commands; subscribing again");
     wait_until((0, 2), || (connections(&old), connections(&new)));
     wait_linked(&relay);
     assert_eq!(new.publish(&old_message("moved")), 1);

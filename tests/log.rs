@@ -82,7 +82,10 @@ fn refuse_origins(relay: &Relay, count: usize, length: usize) {
 /// The refused origins that a log accounts for: lines, and lines that it says were dropped.
 fn accounted(text: &str) -> (usize, usize) {
     let dropped = text.lines().filter_map(|line| line.split_once(" log lines were dropped")?.0.rsplit(' ').next());
-    (text.matches("refused to origin").count(), dropped.map(|number| number.parse::<usize>().unwrap()).sum())
+    (
+        text.matches("refused: origins does not list").count(),
+        dropped.map(|number| number.parse::<usize>().unwrap()).sum(),
+    )
 }
 
 /// Lines larger than the free space of the pipe: none is waited for, each is written or counted.

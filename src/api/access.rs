@@ -26,7 +26,7 @@ pub fn refuses_origin(head: &Head<'_>, cx: &mut Context<'_>) -> bool {
         return false;
     }
     let (ip, path) = (client_ip(cx.peer, head, &config.trusted_proxies), head.path());
-    debug!("{} {path:?} refused to origin {:?}: it is not in origins", head.method, head.origin);
+    debug!("{} {path:?} refused: origins does not list {:?}", head.method, head.origin);
     let state = &mut cx.hub.state;
     state.stats.origins_refused += 1;
     state.refusals.add_origin(head.origin, &path, ip, cx.now.time);
@@ -37,7 +37,7 @@ pub fn refuses_origin(head: &Head<'_>, cx: &mut Context<'_>) -> bool {
 pub fn origin_reason(origin: &str) -> String {
     match Origins::element(origin) {
         Some(element) => format!("origins in relay's configuration must list {element:?}, then reload relay"),
-        None => "the Origin header is not an origin that pages have".into(),
+        None => "no browser sends this Origin header; programs can leave it out".into(),
     }
 }
 
@@ -45,7 +45,7 @@ pub fn origin_reason(origin: &str) -> String {
 /// proxy; or `peer` if the peer is not trusted. An entry that is not an address ends the search. `None` is a peer on a Unix
 /// socket.
 ///
-/// Most proxies write `X-Forwarded-For` and leave a `Forwarded` of the client as it is, so the former is believed.
+/// Most proxies write `X-Forwarded-For` and leave a `Forwarded` of the client as it is, so the former counts.
 pub fn client_ip(peer: Option<IpAddr>, head: &Head<'_>, trusted: &[Network]) -> Option<IpAddr> {
     match head.has_forwarded_for {
         true => last_untrusted(peer, forwarded_for(&head.forwarded_for), trusted),

@@ -175,7 +175,8 @@ const ENGLISH: Language = Language {
     demo: "<a href=\"demo/\">Demo pages</a>: chat, notifications, remote debugging",
     form: "<form method=\"get\"><label for=\"token\">Admin token, to see the operators' endpoints (it becomes part of the \
            address)</label> <input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"current-password\" required> \
-           <button>Show</button></form>\n<p>The token is <code>admin.token</code> of the configuration, or in relay's log.</p>",
+           <button>Show</button></form>\n<p>The token is <code>admin.token</code> of the configuration, or else in \
+           <code>/run/relay/admin.token</code> or in relay's log.</p>",
     wrong: "The admin token is wrong.",
     locked: "Too many wrong admin tokens: wait, then try again.",
     connections: "connections",
@@ -199,7 +200,8 @@ const CHINESE: Language = Language {
     demo: "<a href=\"demo/\">演示页面</a>：聊天、通知、远程调试",
     form: "<form method=\"get\"><label for=\"token\">管理令牌，用于查看运维接口（令牌会出现在地址中）</label> \
            <input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"current-password\" required> \
-           <button>查看</button></form>\n<p>令牌即配置中的 <code>admin.token</code>，未配置时见 relay 的日志。</p>",
+           <button>查看</button></form>\n<p>令牌即配置中的 <code>admin.token</code>；未配置时见 <code>/run/relay/admin.token</code> 或 \
+           relay 的日志。</p>",
     wrong: "管理令牌不正确。",
     locked: "错误的管理令牌太多，请稍后再试。",
     connections: "连接",
@@ -216,7 +218,7 @@ const CHINESE: Language = Language {
 };
 
 const STYLE: &str = include_str!("../www/index.css");
-/// What node-socket-im answered.
+/// The answer of node-socket-im.
 const GREETING: &str = "^_^ Hello to xin node service  ^_^";
 const HTML: &str = "text/html; charset=utf-8";
 /// The pages of a source.

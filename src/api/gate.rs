@@ -72,7 +72,7 @@ fn given<'a>(head: &Head<'a>, query: &'a str, body: &'a str) -> &'a str {
     bearer(head).unwrap_or(if query.is_empty() { body } else { query })
 }
 
-/// Who reads the answer: an operator, if the request has the admin token in its header. A wrong token is counted.
+/// The reader of the answer: an operator, if the request has the admin token in its header. A wrong token is counted.
 pub fn reader(head: &Head<'_>, cx: &mut Context<'_>) -> Reader {
     // The public token is no guess.
     let token = bearer(head).filter(|token| *token != DEMO_TOKEN);

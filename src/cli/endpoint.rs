@@ -58,7 +58,7 @@ impl fmt::Display for Endpoint {
 impl Endpoint {
     /// Parses `http://host:port`, `ws://host:port`, `host:port` or `unix:PATH`.
     pub fn parse(url: &str) -> Result<Endpoint, Error> {
-        let origin = "--url says so".to_owned();
+        let origin = "address from --url".to_owned();
         let websocket = "/ws".to_owned();
         if let Some(path) = url.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             let places = vec![Place::Unix(path.into())];
@@ -90,7 +90,7 @@ impl Endpoint {
         if places.is_empty() {
             return Err(Error::NoAddress(name));
         }
-        let origin = format!("`listen` of {name} says so");
+        let origin = format!("address from `listen` of {name}");
         let websocket = config.websocket.path.clone();
         Ok(Endpoint { host: tcp.unwrap_or("localhost".into()), path: String::new(), websocket, places, origin })
     }
@@ -107,16 +107,17 @@ impl Endpoint {
         let (place, error) = first.expect("there is an address");
         let nobody = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound].contains(&error.kind());
         let hint = match nobody {
-            true => {
-                format!(": is relay running, and does it listen there? ({}; --url names another address)", self.origin)
-            }
+            true => format!(
+                ": is relay running and listening on this address? ({}; --url names another address)",
+                self.origin
+            ),
             false => format!(" ({})", self.origin),
         };
         Err(Error::Connection(place.to_string(), format!("{error}{hint}")))
     }
 }
 
-/// The addresses at which this machine reaches a listening socket. Port 0 is another one at each start.
+/// The addresses at which this machine reaches a listening socket. Port 0 means a different port at each start.
 fn places(address: &Address) -> Vec<Place> {
     match address {
         Address::Unix(path) => vec![Place::Unix(path.clone())],

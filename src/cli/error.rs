@@ -62,7 +62,7 @@ impl fmt::Display for UsageError {
                 write!(f, "invalid option '--{name}'")?;
                 near.map_or(Ok(()), |known| write!(f, ": did you mean --{known}?"))
             }
-            UsageError::Both(one, other) => write!(f, "--{one} and --{other} exclude each other: give one of them"),
+            UsageError::Both(one, other) => write!(f, "--{one} and --{other} cannot be used together"),
             UsageError::MissingSubject => f.write_str("missing argument: connect, notify or emit"),
             UsageError::MissingEvent => f.write_str("missing argument: EVENT"),
             UsageError::MissingReceivers => f.write_str(
@@ -163,8 +163,8 @@ impl fmt::Display for Error {
             Error::NoAddress(config) => {
                 write!(
                     f,
-                    "`listen` of {config} has no address to connect to (port 0 is another one at each start, and \
-                     addresses with proxy+ are for proxies): give --url"
+                    "`listen` of {config} has no address to connect to (port 0 means a different port at each start, \
+                     and addresses with proxy+ are for proxies): give --url"
                 )
             }
             Error::Read(name, error) => write!(f, "{name}: {error}"),
@@ -177,7 +177,7 @@ impl fmt::Display for Error {
             }
             Error::Connection(address, why) => write!(f, "{address}: {why}"),
             Error::LoginRefused(url, status, why) => write!(f, "{url} refused the login with status {status}: {why}"),
-            Error::Refused(why) => write!(f, "the relay refused it: {why}"),
+            Error::Refused(why) => write!(f, "refused: {why}"),
             Error::SignatureWrong => f.write_str("the signature is wrong"),
             Error::Status(status, why) => write!(f, "the relay answered with status {status}: {why}"),
         }

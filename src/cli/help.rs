@@ -17,8 +17,8 @@ relay --version           the version
   --config FILE           the configuration (default: $RELAY_CONFIG, or /etc/relay/relay.toml if it
                           exists, or a built-in demo setting on 127.0.0.1:4000)
 
-check, notify, emit, listen and sign take --config and $RELAY_CONFIG too: on the machine of a relay they
-find its address, source and key there.
+check, notify, emit, listen and sign take --config and $RELAY_CONFIG too. On the machine that relay runs
+on, they take its address, source and key from it.
 
 Exit codes: 0 (done), 1 (failed while running), 2 (bad command line), 78 (bad configuration).
 ";
@@ -31,9 +31,11 @@ Serves clients until SIGTERM or SIGINT. SIGHUP reloads the configuration. The lo
 
   --config FILE           the configuration (default: $RELAY_CONFIG, or /etc/relay/relay.toml if it
                           exists, or a built-in demo setting on 127.0.0.1:4000)
-  --listen ADDR           host:port, *:port (all addresses, IPv4 and IPv6), [v6]:port or unix:PATH,
-                          instead of the configured addresses; may be given several times. With
-                          port 0, the log names the port that was chosen
+  --listen ADDR           host:port, *:port (all addresses, IPv4 and IPv6), [v6]:port or unix:PATH
+                          (also unix:PATH?mode=0660&group=NAME), or proxy+tcp://host:port or
+                          proxy+unix:PATH for proxies that send PROXY headers; instead of the
+                          configured addresses; may be given several times. With port 0, the log
+                          names the port that was chosen
   --allow-demo-keys       accept the public demo keys on addresses that other machines can reach
 
 Exit codes: 0 (stopped by a signal), 1 (an address cannot be bound, or a system call failed),
@@ -46,14 +48,14 @@ relay check [--config FILE] [--listen ADDR]… [--allow-demo-keys]
 
 Checks a configuration and prints every problem as FILE:LINE:COLUMN: what is wrong, and what is expected.
 Also predicts what relay would do at start on this machine: addresses that cannot work, keys that cannot
-be read, public demo keys on addresses that other machines can reach. Warns about what starts, but is
-probably a mistake: no source, short keys, keys of several sources, files that every user can read or
-change, a message log that cannot be written, limits that contradict each other.
+be read, public demo keys on addresses that other machines can reach. These have FILE only. Warns about
+settings that are valid but probably wrong: no source, short keys, keys shared by sources, files that
+every user can read or change, a message log that cannot be written, limits that contradict each other.
 
   --config FILE           the configuration (default: $RELAY_CONFIG, or /etc/relay/relay.toml if it
                           exists, or the built-in demo setting)
   --listen, --allow-demo-keys
-                          as for relay serve: give what you give there
+                          the options that you start relay with
 
 Problems and warnings go to standard error. Exit codes: 0 (relay would start, perhaps with warnings),
 1 (valid, but an address cannot be bound here), 2 (bad command line), 78 (bad configuration).
@@ -115,7 +117,7 @@ pub const LISTEN: &str = "\
 relay listen ROOMS…
 
 Joins rooms and prints a line for each message: the room, a tab, the data. Reconnects when the connection
-is lost; ends when the login is refused. What happens to the connection is told on standard error.
+is lost; ends when the login is refused. Connects, disconnects and refusals go to standard error.
 
   --config FILE           where to find what is not given below (default: $RELAY_CONFIG, or
                           /etc/relay/relay.toml if it exists, or the built-in demo setting)
@@ -130,7 +132,7 @@ is lost; ends when the login is refused. What happens to the connection is told 
   --json                  print each frame as it was received
   --once                  exit after the first message
 
-Exit codes: 0 (after --once, or if the reader of its output has gone), 1 (the login was refused),
+Exit codes: 0 (after --once, or if standard output was closed), 1 (the login was refused),
 2 (bad command line), 78 (bad configuration).
 ";
 
@@ -154,8 +156,8 @@ input. The signature of an event covers its arguments as a JSON list, which goes
                           (default if the configuration refuses md5)
   --ts SECONDS            with hmac-sha256: the time in unix seconds (default: now)
   --hex                   print only the hexadecimal digits
-  --explain SIGN          check SIGN, which another program made of these fields, and print the mistakes
-                          and the right one; with hmac-sha256, --ts is the time that it signed
+  --explain SIGN          check SIGN, made by another program from these fields; print what is wrong with
+                          it and the right signature; with hmac-sha256, --ts is the time that it signed
   --room, --data          ROOMS and DATA as options
   --nsp NAME, --json      of an event: its namespace (default: /), and whether each ARG is JSON
 

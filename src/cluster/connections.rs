@@ -60,7 +60,7 @@ struct Connection {
     backoff: Duration,
     /// Why the last one ended.
     why: Option<String>,
-    /// Whether it was closed to be opened again at another server.
+    /// Whether it was closed to be opened again on another server.
     moving: bool,
 }
 
@@ -405,11 +405,11 @@ impl Connections {
         self.update_status(cx);
     }
 
-    /// Opens the subscription again, because it is at another server than the connection for commands. The link counts
+    /// Opens the subscription again, because it is on another server than the connection for commands. The link counts
     /// as complete meanwhile, unless that fails.
     fn move_subscription(&mut self, cx: &mut Context<'_>) {
         if let Some(url) = self.url() {
-            info!("redis: {url}: the subscription is at another server; subscribing again");
+            info!("redis: {url}: the subscription is on a different server than the commands; subscribing again");
         }
         self.drop_connection(Role::Subscriber, Unproven::Drop, cx);
         let end = &mut self.ends[Role::Subscriber as usize];

@@ -11,7 +11,7 @@
 //!
 //! From a client to Redis: `publisher` numbers and seals messages and the commands of `outgoing_command`;
 //! `send_queue` keeps them until Redis confirms them. After an outage `hold` delays them until other relays have
-//! subscribed again. `placement` finds a subscription that a failover left at another server.
+//! subscribed again. `placement` finds a subscription that a failover left on another server.
 //!
 //! In Redis: `upkeep` has the schedule. `records` collects changes of sessions and `record_writer` writes them;
 //! `liveness` finds out which relays are alive, `cleanup` removes the records of those that are not, and `dates`

@@ -191,8 +191,8 @@ mod tests {
         assert_eq!((queue.bytes, queue.take_dropped(), queue.take_dropped()), (0, 1, 0));
     }
 
-    /// What a replica confirmed is sent again, up to the last write that succeeded. The bound applies, and nothing of it
-    /// counts as dropped.
+    /// Commands that a replica confirmed are sent again, up to the last write that succeeded. The bound applies, and none
+    /// of them counts as dropped.
     #[test]
     fn unproven_commands_are_sent_again() {
         let mut queue = filled(10_000, "abc");

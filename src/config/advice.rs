@@ -23,13 +23,13 @@ pub fn warnings(config: &Config) -> Vec<String> {
     }
     if config.origins.allow_null() && !config.origins.allow_all() {
         warnings.push(
-            "origins has \"null\", which every site can have: it is the origin of all sandboxed frames. Only signatures \
-             protect relay from other sites then"
+            "origins lists \"null\", the origin of every sandboxed frame: any site can open one, so only signatures keep \
+             other sites out"
                 .into(),
         );
     }
-    if config.origins.have_websockets() {
-        warnings.push("origins has a scheme of WebSockets: pages have http or https".into());
+    if let Some(element) = config.origins.websocket() {
+        warnings.push(format!("origins lists {element:?}: the origin of a page begins with http:// or https://"));
     }
     let short: Vec<String> = secrets(config).filter(|(_, key)| key.len() < SHORT).map(|(name, _)| name).collect();
     if !short.is_empty() {
@@ -46,7 +46,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     let shared: Vec<String> = by_key.values().filter(|names| names.len() > 1).map(|names| some_of(names)).collect();
     if !shared.is_empty() {
         warnings.push(format!(
-            "these sources have one key, so an md5 signature for one can be valid for another: {}; give each source its own",
+            "these sources share a key, so an md5 signature for one can be valid for another: {}; give each source its own",
             shared.iter().take(LISTED).cloned().collect::<Vec<_>>().join("; ")
         ));
     }
@@ -178,7 +178,7 @@ mod tests {
         assert!(warnings_of(&many).contains("sources.s4.sign_key and 4 more have fewer"));
         let one = |name: &str| format!("[sources.{name}]\nsign_key = \"0123456789abcdef\"\n");
         let text = warnings_of(&["a", "c", "b"].map(one).concat());
-        assert!(text.starts_with("these sources have one key") && text.contains(": a, b, c;"), "{text}");
+        assert!(text.starts_with("these sources share a key") && text.contains(": a, b, c;"), "{text}");
     }
 
     #[test]
@@ -219,11 +219,15 @@ mod tests {
             let said = warnings_of(&format!("{source}{text}"));
             assert!(said.contains(why) && said.lines().count() == 1, "{text}: {said}");
         }
-        assert!(warnings_of("origins = [\"null\"]").contains("sandboxed frames"));
-        assert!(!warnings_of("origins = [\"null\", \"*\"]").contains("sandboxed frames"));
+        assert!(warnings_of("origins = [\"null\"]").contains("every sandboxed frame"));
+        assert!(!warnings_of("origins = [\"null\", \"*\"]").contains("every sandboxed frame"));
         for origin in ["ws://a", "wss://*.a"] {
-            assert!(warnings_of(&format!("origins = [\"{origin}\"]")).contains("pages have http or https"), "{origin}");
+            assert!(
+                warnings_of(&format!("origins = [\"{origin}\"]"))
+                    .contains(&format!("origins lists {origin:?}: the origin of a page")),
+                "{origin}"
+            );
         }
-        assert!(!warnings_of("origins = [\"https://ws.a\"]").contains("pages have"));
+        assert!(!warnings_of("origins = [\"https://ws.a\"]").contains("the origin of a page"));
     }
 }

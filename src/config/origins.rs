@@ -63,11 +63,10 @@ impl Origins {
         self.exact.contains(NULL)
     }
 
-    /// Whether one has the scheme of a WebSocket, which no page has.
-    pub fn have_websockets(&self) -> bool {
-        let is_websocket = |scheme: &str| matches!(scheme, "ws" | "wss");
-        self.exact.iter().any(|origin| origin.split(':').next().is_some_and(is_websocket))
-            || self.wildcards.iter().any(|wildcard| is_websocket(&wildcard.scheme))
+    /// An element with the scheme of a WebSocket, which no page has.
+    pub fn websocket(&self) -> Option<String> {
+        let mut all = self.exact.iter().cloned().chain(self.wildcards.iter().map(Wildcard::to_string));
+        all.find(|element| element.starts_with("ws://") || element.starts_with("wss://"))
     }
 
     /// The element of `origins` that would allow `origin`; `None` if no page can have it.
@@ -98,6 +97,17 @@ impl Wildcard {
             false => origin.host == self.host,
         };
         host && self.scheme == origin.scheme && self.port.is_none_or(|port| port == origin.port)
+    }
+}
+
+impl fmt::Display for Wildcard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, if self.any_label { "*" } else { "" }, self.host)?;
+        match self.port {
+            Some(Some(port)) => write!(f, ":{port}"),
+            Some(None) => Ok(()),
+            None => f.write_str(":*"),
+        }
     }
 }
 

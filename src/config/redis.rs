@@ -63,7 +63,7 @@ impl Redis {
 /// The URL of a Redis server. `Display` leaves out user and password, so that it can be logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisUrl {
-    /// The server, or who knows it.
+    /// The server, or the Sentinels that monitor it.
     pub servers: Servers,
     /// Whether the connections use TLS, to Sentinels as well.
     pub tls: bool,

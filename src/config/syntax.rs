@@ -33,7 +33,7 @@ pub fn explain(text: &str, error: &Error) -> String {
             format!("{}the text in quotes does not end: its second quote is missing", key_of(line))
         }
         ErrorKind::InvalidEscape(_) | ErrorKind::InvalidHexEscape(_) | ErrorKind::InvalidEscapeValue(_) => format!(
-            "{}this is no escape: write \\\\ for a backslash, or put the text in single quotes, which have no escapes",
+            "{}invalid escape: write \\\\ for a backslash, or put the text in single quotes, which have no escapes",
             key_of(line)
         ),
         ErrorKind::InvalidCharInString(char) => {
@@ -115,7 +115,7 @@ fn of_value(key: &str, rest: &str, error: &Error) -> String {
     match () {
         () if value.is_empty() => format!("{key}: the value after = is missing"),
         () if ["true", "false", "yes", "no", "on", "off"].contains(&&*word) => {
-            format!("{key}: a switch is true or false, in lower case and without quotes")
+            format!("{key}: expected true or false, in lower case and without quotes")
         }
         () if value.starts_with('[') && list_is_open(error) && value.ends_with(['"', '\'']) => {
             format!("{key}: the list does not end: its ] is missing")
@@ -123,9 +123,9 @@ fn of_value(key: &str, rest: &str, error: &Error) -> String {
         () if value.starts_with(['"', '\'']) => {
             format!("{key}: nothing but a comment may follow the value in its line: write one key in each line")
         }
-        () if begins_with_digit && is_number && !is_address => format!(
-            "{key}: this is not a number that can be used: write digits without leading zeros, at most 9223372036854775807"
-        ),
+        () if begins_with_digit && is_number && !is_address => {
+            format!("{key}: invalid number: write digits without leading zeros, at most 9223372036854775807")
+        }
         () if begins_with_digit && !is_address => {
             format!(
                 "{key}: a number has no unit and no letters: write digits only, in bytes, seconds or what the key counts"
@@ -165,14 +165,14 @@ mod tests {
             ("[a]\nb = 1\n\n[a]\nc = 1", "begins twice, for the first time in line 1"),
             ("a = 1\n[a]\n", "a is set twice, for the first time in line 1"),
             ("a = 1\na.b = 2\n", "has a value already, in line 1"),
-            ("key = \"a\\qb\"", "key: this is no escape: write \\\\ for a backslash"),
+            ("key = \"a\\qb\"", "key: invalid escape: write \\\\ for a backslash"),
             ("key = \"k\" sign = [\"md5\"]", "key: nothing but a comment may follow the value"),
-            ("body = 1_000_000_000_000_000_000_000", "body: this is not a number that can be used"),
-            ("body = 010", "body: this is not a number that can be used"),
+            ("body = 1_000_000_000_000_000_000_000", "body: invalid number"),
+            ("body = 010", "body: invalid number"),
             ("body = 10MB", "body: a number has no unit"),
             ("keep_alive = 75s # seconds", "keep_alive: a number has no unit"),
-            ("join = yes", "join: a switch is true or false"),
-            ("join = True", "join: a switch is true or false"),
+            ("join = yes", "join: expected true or false"),
+            ("join = True", "join: expected true or false"),
             ("level = debug", "level: a text needs quotes"),
             ("level =", "level: the value after = is missing"),
             ("level = # none\n", "level: the value after = is missing"),

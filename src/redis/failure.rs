@@ -47,7 +47,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::Refused(error) => write!(f, "refused: {error}"),
             Failure::Lost(why) => f.write_str(why),
-            Failure::Replica => f.write_str("it is a read-only replica; the name must lead to the master"),
+            Failure::Replica => f.write_str("the server is a read-only replica: redis.url must lead to the master"),
         }
     }
 }

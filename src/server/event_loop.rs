@@ -120,7 +120,7 @@ impl Server {
         hooks.configure(&config.hooks);
         let listeners = startup::listeners(&options, &config)?;
         if let Some(open) = startup::exposure(&config, &options, &listeners) {
-            return Err(Fatal::Config(BadConfig(vec![startup::exposed(open)])));
+            return Err(Fatal::Config(BadConfig(vec![startup::exposed(&config, open)])));
         }
         let mut clock = Clock::start();
         let script = &config.socketio.client_js;

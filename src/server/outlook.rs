@@ -43,7 +43,7 @@ impl Outlook {
                 Address::Tcp(text) => {
                     let open = outlook.tcp(text, &mut sockets);
                     if open && risky {
-                        outlook.refused.push(startup::exposed(text));
+                        outlook.refused.push(startup::exposed(config, text));
                     }
                 }
             }
@@ -69,7 +69,7 @@ impl Outlook {
     fn tcp(&mut self, text: &str, sockets: &mut usize) -> bool {
         if text.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|digit| digit == b'0')) {
             self.warnings.push(format!(
-                "listen: {text} has port 0, which is another port at each start: clients and proxies need a fixed one"
+                "listen: {text}: port 0 means a different port at each start, but clients and proxies need a fixed one"
             ));
         }
         let addresses = match resolve(text) {
@@ -87,7 +87,7 @@ impl Outlook {
             match probe.and_then(|probe| probe.bind(&free.into())) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => self.failing.push(format!(
-                    "listen: {text}: this machine does not have the address {}; *:{} is all that it has",
+                    "listen: {text}: this machine does not have the address {}; use *:{} to listen on all its addresses",
                     address.ip(),
                     address.port()
                 )),
@@ -127,7 +127,7 @@ impl Outlook {
         if dir.is_empty() {
             return;
         }
-        let lost = |why: String| format!("message_log.dir: {why}: lines would be lost");
+        let lost = |why: String| format!("message_log.dir: {why}: relay could not write the log");
         let Some(there) = Path::new(dir).ancestors().find(|path| path.exists() || *path == Path::new("")) else {
             return;
         };

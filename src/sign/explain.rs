@@ -77,7 +77,7 @@ pub fn explain<'k>(
         }
         Some(mistakes) => found.extend(mistakes),
         None => found.push(
-            "no usual mistake leads to this sign: check the key and the source, and compare the text byte by byte"
+            "no known mistake produces this signature: check the key and the source, and compare the text byte by byte"
                 .into(),
         ),
     }

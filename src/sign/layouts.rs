@@ -95,8 +95,8 @@ pub fn layouts<'a>(subject: &Subject<'a>, scheme: Scheme, ts: &'a str) -> Vec<La
 
 /// What may have been signed in place of `subject`.
 fn related<'a>(subject: &Subject<'a>) -> Vec<(&'static str, Subject<'a>)> {
-    let login = |source, room_ids| ("a login, not a message", Subject::Connect { source, userid: "", room_ids });
-    let notify = |source, room_id, data| ("a notification, not this", Subject::Notify { source, room_id, data });
+    let login = |source, room_ids| ("a login instead", Subject::Connect { source, userid: "", room_ids });
+    let notify = |source, room_id, data| ("a notification instead", Subject::Notify { source, room_id, data });
     match *subject {
         Subject::Connect { source, room_ids, .. } => vec![
             ("the login without its userid", Subject::Connect { source, userid: "", room_ids }),
@@ -105,7 +105,7 @@ fn related<'a>(subject: &Subject<'a>) -> Vec<(&'static str, Subject<'a>)> {
         Subject::Notify { source, room_id, data } => vec![
             login(source, room_id),
             (
-                "an event, not a notification",
+                "an event instead",
                 Subject::Emit { source, nsp: "/", kind: "room_id", to: room_id, event: "newMsg", data },
             ),
         ],

@@ -128,7 +128,7 @@ impl RefusalLog {
             ),
             None => warn!(
                 "a request with the origin {origin:?} was refused at {path:?} (from {from}): origins does not list it, and no \
-                 page of a browser has such an origin"
+                 browser sends such an origin: if this is a program, leave Origin out"
             ),
         }
     }
@@ -157,7 +157,11 @@ impl RefusalLog {
             );
         }
         if self.origins_left_out > 0 {
-            warn!("{} requests of pages of other origins were refused", self.origins_left_out);
+            warn!(
+                "{} more requests with other unlisted origins were refused in the last {} s",
+                self.origins_left_out,
+                INTERVAL.as_secs()
+            );
         }
         (self.origin_lines, self.origins_left_out) = (0, 0);
         // What was not refused again is new the next time.
@@ -195,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_is_escaped_and_cut() {
+    fn facts_are_escaped_and_cut() {
         let long = "x".repeat(500);
         let facts = [("user", "7\n\u{1b}[31m"), ("rooms", ""), ("agent", &long)];
         let shown = Refused { ip: "192.0.2.1".parse().ok(), facts: &facts, ..refused("demo", "no") }.to_string();

@@ -11,7 +11,7 @@ use crate::{
     sign::{Explanation, Mark, Policy, Scheme, SignError, Signature, Subject, explain},
 };
 
-/// Who reads the answer to a request.
+/// The reader of the answer to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
     /// The request has the admin token.

@@ -103,8 +103,8 @@ fn order_and_separators() {
     says(&hmac(&format!("connectdemo7a,b{TS}")), "with nothing between them");
     says(&hmac(&format!("notify\ndemo\na,b\n{TS}\n")), "you signed a notification");
     says(&hmac(&format!("connect\ndemo\n7\na,b\n{TS}000")), "you signed `1700000000000`, you sent `1700000000` as ts");
-    says(&of_hmac(&sent, KEY, format!("connect\ndemo\n\nr\n{TS}").as_bytes()), "you signed a login, not a message");
-    says(&of_md5(&sent, &[b"demor", KEY]), "you signed a login, not a message");
+    says(&of_hmac(&sent, KEY, format!("connect\ndemo\n\nr\n{TS}").as_bytes()), "you signed a login instead");
+    says(&of_md5(&sent, &[b"demor", KEY]), "you signed a login instead");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn another_key() {
     says(&of_hmac(&sent, b"key of the shop", text.as_bytes()), "with the key of the source \"shop\"");
     says(&of_md5(&sent, &[b"demorx", b"another key"]), "with the key of the source \"other\"");
     says(&of_md5(&sent, &[b"demorx\n", KEY, b"\n"]), "the key with a line feed at its end");
-    says(&of_md5(&sent, &[b"demorx", b"unknown key"]), "no usual mistake");
+    says(&of_md5(&sent, &[b"demorx", b"unknown key"]), "no known mistake");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn events() {
     let text = |to: &str| format!("emit\ndemo\n/\nroom_id\n{to}\nnews\n{TS}\nx");
     says(&of_hmac(&sent, KEY, text("a%2Cb").as_bytes()), "you signed `a%2Cb`, you sent `a,b` as to");
     says(&of_hmac(&sent, KEY, text("a,b").replace("\n/\n", "\n\n").as_bytes()), "the event with an empty nsp");
-    says(&of_hmac(&sent, KEY, format!("notify\ndemo\na,b\n{TS}\nx").as_bytes()), "you signed a notification, not this");
+    says(&of_hmac(&sent, KEY, format!("notify\ndemo\na,b\n{TS}\nx").as_bytes()), "you signed a notification instead");
     assert_eq!(of_hmac(&sent, KEY, text("a,b").as_bytes()), "the signature itself is right");
 }
 

@@ -52,9 +52,9 @@ declare namespace NodeIm {
      * a message, which does not. Without it, the console has the reason.
      */
     sys_error_callback?: (err: string) => void;
-    /** Called for every attempt to connect that failed. Without it, the console has the reason, once until it is another. */
+    /** Called for every attempt to connect that failed. Without it, the console has the reason, again only when it changes. */
     connect_error_callback?: (error: ConnectError) => void;
-    /** Consecutive failed attempts to reconnect after which the session ends. By default it never ends for that. */
+    /** Consecutive failed attempts to reconnect after which the session ends. By default there is no limit. */
     max_attemptNumber?: number;
     /**
      * Called when `max_attemptNumber` attempts have failed and the session has ended. By default it is called once after 10

@@ -255,7 +255,7 @@ var NODE_IM = NODE_IM || (function () {
     }
     function go(url) {
       try {
-        if (/[,?#]/.test(nsp)) throw new Error('the namespace ' + JSON.stringify(nsp) + ' has one of , ? #');
+        if (/[,?#]/.test(nsp)) throw new Error('the namespace ' + JSON.stringify(nsp) + ' must not contain , ? or #');
         address = locator(url, path);
       } catch (e) {
         // The page's init returns first.
@@ -303,7 +303,7 @@ var NODE_IM = NODE_IM || (function () {
       if (answer.status === 403 && its.code === 4 || /origin/.test(its.msg)) {
         return failed('origin', host + ' does not allow pages of ' + location.origin + ': add it to "origins" in the configuration of relay');
       }
-      if (answer.status) return failed('http', host + ' answers ' + answer.status + ': ' + (its.message || its.msg || 'not by relay') +
+      if (answer.status) return failed('http', host + ' answers ' + answer.status + (its.message || its.msg ? ': ' + (its.message || its.msg) : ', and the answer is not from relay') +
         (answer.status === 404 ? '; is the path ' + path + ' right?' : ''));
       if (answer.code) return failed('closed', host + ' closed the connection before the login was complete: ' + answer.code + ' ' + answer.body);
       if (why === 'timeout') return failed('timeout', host + ' does not answer in time');
@@ -332,7 +332,7 @@ var NODE_IM = NODE_IM || (function () {
       error.reason = reason;
       if (cause) error.cause = cause;
       drop(false);
-      // The console is told once, and again when it is something else.
+      // The console gets each message once, and again only when it changes.
       if (!fire('connect_error', [error]) && said !== message) say('warn', message);
       said = message;
       if (over) return;

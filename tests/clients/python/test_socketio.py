@@ -198,7 +198,7 @@ class Cases:
             data = [message["data"] for message in client.wait("newMsg", 2)]
             self.assertEqual(data, ["from the backend", "from a page"])
 
-    def test_who_is_refused_learns_why(self):
+    def test_a_refused_client_learns_why(self):
         if OLD:
             client = self.client(sign="x")
             client.connect()
