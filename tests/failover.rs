@@ -86,7 +86,7 @@ fn old_message(data: &str) -> String {
 fn a_replica_is_not_used() {
     let (master, replica) = pair();
     let relay = relay_at(&replica.url(), "");
-    wait_reason(&relay, "it is a read-only replica");
+    wait_reason(&relay, "the server is a read-only replica");
     fails_calmly(&relay, "replica");
     assert_eq!(changes(&relay, 1).len(), 1);
     replica.ask(&["REPLICAOF", "NO", "ONE"]);
