@@ -48,7 +48,7 @@ fn decode_v4(body: &str, handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<()>) 
     Ok(())
 }
 
-/// Decodes the text of a body whose client encoded it twice ([`latin1::decoded_twice`](super::latin1::decoded_twice)):
+/// Decodes the text of a body whose client encoded it twice ([`latin1::decoded_twice`]):
 /// the lengths count the bytes of the text.
 pub fn decode_twice(body: &str, handle: &mut dyn FnMut(Packet<'_>) -> ControlFlow<()>) -> Result<(), Error> {
     decode_v3(body, |text, bytes| text.is_char_boundary(bytes).then_some(bytes), handle)
