@@ -70,7 +70,9 @@ impl fmt::Display for ValueError {
                     None if !found.is_empty() => ": the http:// is missing",
                     _ => "",
                 };
-                return write!(f, "expected http://host:port/path or http://unix:/SOCKET:/path, not {found:?}{cure}");
+                // What stands before an @ may be a password.
+                let shown = if found.contains('@') { "a URL with an @".into() } else { format!("{found:?}") };
+                return write!(f, "expected http://host:port/path or http://unix:/SOCKET:/path, not {shown}{cure}");
             }
             ValueError::Origin(error, found) => return write!(f, "{error}, not {found:?}"),
             ValueError::Protocol(found) => {
@@ -248,7 +250,7 @@ mod tests {
             ("http://a/#x", "a fragment"),
         ] {
             let text = ValueError::Backend(url.into()).to_string();
-            assert!(text.contains(cure), "{url}: {text}");
+            assert!(text.contains(cure) && !text.contains("u:p"), "{url}: {text}");
         }
     }
 

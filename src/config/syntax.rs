@@ -47,10 +47,21 @@ pub fn explain(text: &str, error: &Error) -> String {
     }
 }
 
-/// `KEY: ` if the line sets a key.
+/// `KEY: ` if the line sets a key that may be shown.
 fn key_of(line: &str) -> String {
-    line.split_once('=').map_or_else(String::new, |(key, _)| format!("{}: ", key.trim()))
+    let key = line.split_once('=').and_then(|(key, _)| shown(key.trim()));
+    key.map_or_else(String::new, |key| format!("{key}: "))
 }
+
+/// A key that is safe to show. Where the `=` belongs to a value, as at the end of base64, what precedes it may be a secret: so
+/// only texts with the form of relay's own keys are shown.
+fn shown(key: &str) -> Option<&str> {
+    let is_key = |byte: u8| byte.is_ascii_lowercase() || b"_.-".contains(&byte);
+    (!key.is_empty() && key.len() <= MAX_KEY && key.bytes().all(is_key)).then_some(key)
+}
+
+/// The longest key that is shown.
+const MAX_KEY: usize = 40;
 
 /// For lines that break the grammar: the mistakes that people make, the most telling first. The parser stopped `at` bytes into
 /// the line.
@@ -101,9 +112,13 @@ fn of_value(key: &str, rest: &str, error: &Error) -> String {
     if key.is_empty() {
         return "the key before = is missing".into();
     }
-    if key.contains(' ') && !key.contains('"') {
-        return format!("a key has no spaces: {key:?}");
+    let first = key.split(|c: char| c.is_whitespace() || c == ':').next().and_then(shown);
+    if key.contains([' ', '\t', ':']) && !key.starts_with('"') {
+        let first = first.map_or_else(String::new, |first| format!("{first}: "));
+        return format!("{first}a key has no spaces, and = between it and its value: key = \"value\"");
     }
+    let key = shown(key);
+    let (prefix, key) = (key.map_or_else(String::new, |key| format!("{key}: ")), key.unwrap_or("key"));
     let value = rest.split('#').next().unwrap_or_default().trim();
     let bare = value.trim_matches(['[', ']', ' ', ',']);
     let is_number =
@@ -113,28 +128,28 @@ fn of_value(key: &str, rest: &str, error: &Error) -> String {
         bare.split(':').next().is_some_and(|host| host.parse::<IpAddr>().is_ok()) || bare.contains([':', '/']);
     let word = bare.to_ascii_lowercase();
     match () {
-        () if value.is_empty() => format!("{key}: the value after = is missing"),
+        () if value.is_empty() => format!("{prefix}the value after = is missing"),
         () if ["true", "false", "yes", "no", "on", "off"].contains(&&*word) => {
-            format!("{key}: expected true or false, in lower case and without quotes")
+            format!("{prefix}expected true or false, in lower case and without quotes")
         }
         () if value.starts_with('[') && list_is_open(error) && value.ends_with(['"', '\'']) => {
-            format!("{key}: the list does not end: its ] is missing")
+            format!("{prefix}the list does not end: its ] is missing")
         }
         () if value.starts_with(['"', '\'']) => {
-            format!("{key}: nothing but a comment may follow the value in its line: write one key in each line")
+            format!("{prefix}nothing but a comment may follow the value in its line: write one key in each line")
         }
         () if begins_with_digit && is_number && !is_address => {
-            format!("{key}: invalid number: write digits without leading zeros, at most 9223372036854775807")
+            format!("{prefix}invalid number: write digits without leading zeros, at most 9223372036854775807")
         }
         () if begins_with_digit && !is_address => {
             format!(
-                "{key}: a number has no unit and no letters: write digits only, in bytes, seconds or what the key counts"
+                "{prefix}a number has no unit and no letters: write digits only, in bytes, seconds or what the key counts"
             )
         }
         () if value.starts_with('[') => {
-            format!("{key}: the elements of a list need quotes and commas: {key} = [\"…\", \"…\"]")
+            format!("{prefix}the elements of a list need quotes and commas: {key} = [\"…\", \"…\"]")
         }
-        () => format!("{key}: a text needs quotes: {key} = \"…\""),
+        () => format!("{prefix}a text needs quotes: {key} = \"…\""),
     }
 }
 
@@ -177,7 +192,8 @@ mod tests {
             ("level =", "level: the value after = is missing"),
             ("level = # none\n", "level: the value after = is missing"),
             ("= 1", "the key before = is missing"),
-            ("sign key = 1", "a key has no spaces: \"sign key\""),
+            ("sign key = 1", "sign: a key has no spaces"),
+            ("sign_key: c2VjcmV0a2V5==", "sign_key: a key has no spaces, and = between it and its value"),
             ("[sources.my shop]", "needs quotes, like"),
             ("[namespaces./chat]", "needs quotes, like"),
             ("[a] b = 1", "nothing but a comment may follow the section's name"),
@@ -195,6 +211,30 @@ mod tests {
     }
 
     /// Wherever a file is cut, there is a text, and it shows no value.
+    /// Where an `=` belongs to a value, what precedes it is not a key.
+    #[test]
+    fn secrets_that_end_in_equals_signs() {
+        for line in [
+            "sign_key: c2VjcmV0==",
+            "sign_key c2VjcmV0==",
+            "sign_key \"c2VjcmV0==\"",
+            "\"sign_key\" \"c2VjcmV0=\"",
+            "url \"redis://u:c2VjcmV0=@h/\"",
+            "token 'c2VjcmV0=y'",
+            "c2VjcmV0==",
+            "\"c2VjcmV0=\"",
+            "sign_key = c2VjcmV0==",
+            "sign_key = \"c2VjcmV0==",
+        ] {
+            for text in [line.to_owned(), format!("[sources.a]\n{line}\n"), format!("a = [\n{line}\n]")] {
+                if let Err(error) = toml_span::parse(&text) {
+                    let explained = explain(&text, &error);
+                    assert!(!explained.contains("c2Vj"), "{text:?}: {explained}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_file_cut_anywhere() {
         let text = "listen = [\"三:1\", 'b']\n[sources.\"a b\"]\nsign_key = \"sécret\\n\" # x\n[[a]]\nb = { c = 1.5, d = [true] }\n";
