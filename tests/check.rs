@@ -92,6 +92,7 @@ fn check_warns_about_what_starts() {
         ),
         (format!("{SOURCE}[limits]\nconnections = 100\nper_address = 200\n"), "limits.per_address has no effect"),
         (format!("{SOURCE}[hooks]\nurl = \"http://127.0.0.1:1/\"\n"), "hooks.url has no effect"),
+        (format!("{SOURCE}[hooks]\nurl = \"http://unix:/nowhere/hook.sock:/\"\n"), "hooks.url has no effect"),
         (
             format!(
                 "{SOURCE}[hooks]\nurl = \"http://unix:/nowhere/hook.sock:/\"\n[namespaces.\"/a\"]\nauth = \"hook\"\nsource = \"a\"\n"
@@ -128,6 +129,19 @@ fn errors_in_words_a_person_uses() {
             "[sources]\ndemo = \"a secret\"\n",
             ":2:9: sources.demo must be a table: write [sources.demo] in a line of its own",
         ),
+        (
+            "[[sources]]\nsign_key = \"a secret\"\n",
+            "sources must be a table: write [sources.NAME] with single brackets",
+        ),
+        (
+            "[sources]\nsign_key = \"a secret\"\n",
+            "sources.sign_key must be a table: write [sources.NAME] in a line of its own",
+        ),
+        ("[sources]\nsign = [\"md5\"]\n", "sources.sign must be a table: write [sources.NAME] in a line of its own"),
+        ("[[namespaces]]\nauth = \"open\"\n", "write [namespaces.\"/NAME\"] with single brackets"),
+        ("[namespaces]\njoin = true\n", "write [namespaces.\"/NAME\"] in a line of its own"),
+        ("[[namespaces.\"/a\"]]\nauth = \"open\"\n", "write [namespaces.\"/a\"] with single brackets"),
+        ("listen = [\"h:1?mode=0660\"]\n", "options after a ? are for unix:PATH only"),
         ("[[sources.demo]]\nsign_key = \"a secret\"\n", "write [sources.demo] with single brackets"),
         (
             "[sources.demo]\nsign_key = 12345\n",

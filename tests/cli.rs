@@ -426,7 +426,11 @@ fn listen_ends_when_it_is_refused() {
     let relay = Relay::start("");
     let mut refused = Listener::start(&relay, &["room", "--key", "wrong"]);
     assert_eq!(refused.code(), 1);
-    refused.wait_err("sign verify failed!");
+    refused.wait_err("sign verify failed!: sign was not made from these fields with the key of the source");
+    // The key of the relay is public, so that it explains.
+    refused.wait_err("no usual mistake leads to this sign");
+    let wrong = run(&["notify", "room", "x", "--url", &relay.addr.to_string(), "--key", "wrong"]);
+    assert!(wrong.code == 1 && wrong.err.contains("sign verify failed!: sign was not made"), "{}", wrong.err);
     let mut stranger = Listener::start(&relay, &["room", "--source", "nobody"]);
     assert_eq!(stranger.code(), 1);
     stranger.wait_err("this source can not be configured!");

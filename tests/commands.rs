@@ -169,6 +169,12 @@ fn the_token_of_the_configuration() {
     let mut guest = support::Client::open(relay.tcp(), &path).unwrap();
     let run = with(&relay.config, &["notify", "room", "hello", "--source", "lobby"]);
     assert_eq!((run.code, run.out.as_str()), (0, ACCEPTED), "{}", run.err);
+    assert!(
+        run.err.contains("the admin token takes the place of the key: ") && run.err.lines().count() == 1,
+        "{}",
+        run.err
+    );
+    assert!(run.err.contains("the configuration has no source \"lobby\""), "{}", run.err);
     assert_eq!(guest.data(), "hello");
     let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
     elsewhere.set_nonblocking(true).unwrap();
@@ -241,6 +247,7 @@ fn key_files() {
     let run = sign("a");
     assert!(run.code == 1 && run.err.contains("the key of source \"a\" is unknown"), "{}", run.err);
     assert!(run.err.contains("relay-test-nowhere: No such file") && run.err.contains("--key-file"), "{}", run.err);
+    assert!(!run.err.contains("root"), "root would not find it either: {}", run.err);
     let run = with(&config, &["notify", "room", "x", "--source", "a"]);
     assert!(run.code == 1 && run.err.contains("the key of source \"a\" is unknown"), "{}", run.err);
 }

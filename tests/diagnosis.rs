@@ -197,7 +197,7 @@ fn the_admin_token_gets_an_explanation() {
         json!({
             "scheme": "md5",
             "hashed": "othera%2Cbhello<sign_key>",
-            "found": ["you signed `a,b`, you sent `a%2Cb` as room_id (URL-decoded)"],
+            "found": ["you signed `a,b` (URL-decoded), you sent `a%2Cb` as room_id"],
         })
     );
     assert_eq!((&answer["code"], &answer["msg"]), (&json!(0), &json!("api notify sign verify failed!")));
@@ -229,7 +229,7 @@ fn the_admin_token_gets_an_explanation() {
     let answer = upgrade(&relay, &query, &[("Authorization", &bearer)]);
     assert_eq!((answer.status, &answer.json()["msg"]), (401, &json!("sign verify failed!")));
     let found = answer.json()["explanation"]["found"][0].as_str().unwrap().to_owned();
-    assert!(found.contains("you signed `s,r`, you sent `r,s`"), "{found}");
+    assert!(found.contains("you signed `s,r` (") && found.ends_with("), you sent `r,s` as room_ids"), "{found}");
     assert_eq!(upgrade(&relay, &query, &[]).json()["explanation"], Value::Null);
 }
 
@@ -294,8 +294,8 @@ fn the_command_line_explains() {
     assert_eq!((wrong.code, &*wrong.err), (1, "relay: the signature is wrong\n"));
     let right = notify_sign("shop", "a%2Cb", "hello", "the key of the shop");
     let expected = format!(
-        "relay computes the md5 of this text:\n  shopa%2Cbhello<sign_key>\nmistakes:\n  you signed `a,b`, you sent \
-         `a%2Cb` as room_id (URL-decoded)\nthe right signature is {right}\n"
+        "relay computes the md5 of this text:\n  shopa%2Cbhello<sign_key>\nmistakes:\n  you signed `a,b` (URL-decoded), you \
+         sent `a%2Cb` as room_id\nthe right signature is {right}\n"
     );
     assert_eq!(wrong.out, expected);
     let ts = unix().to_string();
@@ -307,6 +307,34 @@ fn the_command_line_explains() {
     assert!(old.code == 1 && old.out.contains("s in the past: at most 300 s are accepted"), "{}", old.out);
     let late = run(&["connect", "r", "--hmac", "--explain", &sign]);
     assert!(late.code == 1 && late.out.contains("ts is missing"), "{}", late.out);
+    // What fits no scheme is said once.
+    let short = run(&["notify", "a,b", "hello", "--explain", "abc"]);
+    let mistakes = "mistakes:\n  sign has 3 characters: md5 has 32 hexadecimal digits, hmac-sha256 has 64\nthe right";
+    assert!(short.code == 1 && short.out.contains(mistakes), "{}", short.out);
+}
+
+/// The rules are those of the configuration, if the key is.
+#[test]
+fn the_command_line_explains_by_the_rules_of_the_configuration() {
+    let config = support::temp_file("relay.toml");
+    let text = "sign_window = 30\n[sources.shop]\nsign_key = \"the key of the shop\"\nsign = [\"md5\"]\n";
+    std::fs::write(&config, text).unwrap();
+    let config = config.to_str().unwrap();
+    let ts = (unix() - 100).to_string();
+    let subject = Subject::Connect { source: "shop", userid: "", room_ids: "r" };
+    let sign = to_hex(&subject.hmac(b"the key of the shop", &ts));
+    let explain = || {
+        let args = ["sign", "connect", "r", "--config", config, "--hmac", "--ts", &ts, "--explain", &sign];
+        let run = cli::run(&args);
+        assert_eq!(run.code, 1, "{}", run.out);
+        run.out
+    };
+    let said = explain();
+    assert!(said.contains("the source does not accept hmac-sha256 for this: sign with md5"), "{said}");
+    std::fs::write(config, text.replace("md5", "hmac-sha256")).unwrap();
+    let said = explain();
+    assert!(said.contains("s in the past: at most 30 s are accepted"), "{said}");
+    std::fs::remove_file(config).unwrap();
 }
 
 // The front page.

@@ -174,7 +174,7 @@ fn a_new_authority() {
     assert_eq!((relay.counter("redis_connects"), health(&relay)["status"].as_str()), (before, Some("ok")));
     fs::write(&file, "no certificate").unwrap();
     relay.signal(SIGHUP);
-    relay.wait_log("no certificate is in it");
+    relay.wait_log("no certificate found");
     wait_linked(&relay);
 }
 
@@ -219,12 +219,26 @@ fn checks() {
     let pair = |key| [("cert_file", "a.pem"), ("key_file", key)];
     for (url, lines, text) in [
         ("rediss://h", &[("ca_file", "none.pem")][..], "redis.ca_file: cannot read"),
-        ("rediss://h", &[("ca_file", "a.key")], "no certificate is in it"),
+        (
+            "rediss://h",
+            &[("ca_file", "a.key")],
+            &format!("redis.ca_file: {}: no certificate found: expected -----BEGIN CERTIFICATE-----", file("a.key")),
+        ),
+        ("rediss://h", &pair("b.key"), "redis.cert_file and redis.key_file: "),
         ("rediss://h", &pair("b.key"), "do not match"),
-        ("rediss://h", &pair("a.pem"), "no private key is in it"),
+        (
+            "rediss://h",
+            &pair("a.pem"),
+            &format!("redis.key_file: {}: no private key found: expected -----BEGIN PRIVATE KEY-----", file("a.pem")),
+        ),
+        (
+            "rediss://h",
+            &[("cert_file", "a.key"), ("key_file", "a.key")],
+            &format!("redis.cert_file: {}: no certificate found", file("a.key")),
+        ),
         ("rediss://h", &pair("encrypted.key"), "is encrypted: decrypt it"),
         ("rediss://h", &[("cert_file", "a.pem")], "belong together"),
-        ("redis://h", &[("ca_file", "ca.pem")], "need a redis.url of rediss://"),
+        ("redis://h", &[("ca_file", "ca.pem")], ": redis.ca_file needs a redis.url of rediss://"),
         ("rediss://-", &[], "TLS needs a host name"),
     ] {
         let (good, said) = check(url, lines);

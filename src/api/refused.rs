@@ -24,6 +24,7 @@ mod tests {
         let explanation = Explanation {
             scheme: Scheme::Md5,
             hashed: "a\n<sign_key>".into(),
+            is_hash: true,
             found: vec!["x".into(), "\"y\"".into()],
         };
         assert_eq!(

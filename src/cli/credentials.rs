@@ -10,6 +10,7 @@ use super::{
     error::{Error, UsageError},
     options::Options,
     setting::{Setting, read_secret},
+    terminal::complain,
 };
 use crate::{
     config::Secret,
@@ -71,6 +72,7 @@ pub struct Credentials {
     hmac: bool,
     ts: Option<String>,
     schemes: Option<Schemes>,
+    window: u64,
 }
 
 #[derive(Debug)]
@@ -128,6 +130,7 @@ impl Account {
             true => None,
             false => self.setting.source(&source)?.map(|source| source.sign.clone()),
         };
+        let window = self.setting.sign_window().as_secs();
         // The token opens everything: it does not go to an address that the configuration does not have.
         let may_use_token = self.url.is_none() && purpose == Purpose::Send;
         let proof = match (self.key, self.token) {
@@ -135,11 +138,17 @@ impl Account {
             (None, Some(token)) => Proof::Token(token.read()?),
             (None, None) => match self.setting.key(&source) {
                 Ok(key) => Proof::Key(key),
-                Err(error) if may_use_token => Proof::Token(self.setting.token().ok_or(error)?),
+                Err(error) if may_use_token => match self.setting.token() {
+                    Some(token) => {
+                        complain(&format_args!("the admin token takes the place of the key: {error}"));
+                        Proof::Token(token)
+                    }
+                    None => return Err(error),
+                },
                 Err(error) => return Err(error),
             },
         };
-        Ok(Credentials { source, proof, hmac: self.hmac, ts: self.ts, schemes })
+        Ok(Credentials { source, proof, hmac: self.hmac, ts: self.ts, schemes, window })
     }
 }
 
@@ -176,6 +185,12 @@ impl Credentials {
         let refuses_md5 = |schemes: &Schemes| !schemes.accepted(subject).contains(&Scheme::Md5);
         let hmac = self.hmac || self.schemes.as_ref().is_some_and(refuses_md5);
         (if hmac { Scheme::HmacSha256 } else { Scheme::Md5 }, self.ts.as_deref().unwrap_or_default())
+    }
+
+    /// The schemes that the source accepts, and how far `ts` may be from the present, in seconds: those of the configuration if
+    /// it was read, otherwise the defaults.
+    pub fn rules(&self) -> (Schemes, u64) {
+        (self.schemes.clone().unwrap_or_else(|| Schemes::all(&Scheme::ALL)), self.window)
     }
 
     /// The token that takes the place of a signature.

@@ -4,7 +4,7 @@ use std::{error, fmt, io};
 
 use crate::{
     config::{ValueError, some_of},
-    server::config_file::BadConfig,
+    server::config_file::{BadConfig, Unread},
     text::nearest,
 };
 
@@ -102,8 +102,8 @@ pub enum Error {
     NoSource(String),
     /// The configuration has several sources, and none is called `demo`.
     WhichSource(String, Vec<String>),
-    /// The file with the key of this source cannot be read, for this reason.
-    UnreadKey(String, String),
+    /// The file with the key of this source cannot be read.
+    UnreadKey(String, Unread),
     /// The configuration has no address that a client could connect to.
     NoAddress(String),
     /// A file or standard input cannot be read.
@@ -154,11 +154,10 @@ impl fmt::Display for Error {
                     some_of(known)
                 )
             }
-            Error::UnreadKey(source, why) => {
-                write!(
-                    f,
-                    "the key of source {source:?} is unknown: {why}; give it with --key or --key-file, or run this as root"
-                )
+            Error::UnreadKey(source, unread) => {
+                let root = if unread.denied { ", or run this as root" } else { "" };
+                let why = &unread.why;
+                write!(f, "the key of source {source:?} is unknown: {why}; give it with --key or --key-file{root}")
             }
             Error::NoAddress(config) => {
                 write!(
@@ -192,5 +191,20 @@ impl error::Error for Error {
             Error::Json(_, error) => Some(error),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_a_cure_only_for_a_permission() {
+        let text = |denied| {
+            let unread = Unread { content: "\0".into(), why: "/k: no".into(), denied };
+            Error::UnreadKey("a".into(), unread).to_string()
+        };
+        assert_eq!(text(false), "the key of source \"a\" is unknown: /k: no; give it with --key or --key-file");
+        assert_eq!(text(true), text(false) + ", or run this as root");
     }
 }

@@ -21,7 +21,8 @@ pub fn run(
 ) -> Result<(), Error> {
     let (key, (scheme, ts)) = (credentials.key(), credentials.scheme(subject));
     let signature = Signature::new(sign, scheme.name(), ts);
-    let policy = Policy { key, schemes: &Scheme::ALL, window: WINDOW, unix: unix_micros() / 1_000_000 };
+    let (schemes, window) = credentials.rules();
+    let policy = Policy { key, schemes: schemes.accepted(subject), window, unix: unix_micros() / 1_000_000 };
     let Err(error) = subject.verify(&signature, &policy) else {
         say("the signature is right\n");
         return Ok(());
@@ -39,7 +40,11 @@ pub fn run(
     let mut text =
         lines(&format!("relay computes the {} of this text:", scheme.name()), explanation.hashed.split('\n').collect());
     let error_text = error.to_string();
-    let named = (error != SignError::Mismatch).then_some(&*error_text);
+    let named = match error {
+        SignError::Mismatch => None,
+        SignError::Digits(_) if !explanation.is_hash => None,
+        _ => Some(&*error_text),
+    };
     text += &lines("mistakes:", named.into_iter().chain(explanation.found.iter().map(String::as_str)).collect());
     if !matches!(error, SignError::TsMissing | SignError::TsFormat) {
         text += &format!("the right signature is {right}\n");
@@ -47,6 +52,3 @@ pub fn run(
     say(&text);
     Err(Error::SignatureWrong)
 }
-
-/// The default of `sign_window`, in seconds.
-const WINDOW: u64 = 300;

@@ -19,6 +19,7 @@ use super::{
     endpoint::{ANSWER_MAX, Endpoint, Stream},
     error::{Error, UsageError},
     options::Options,
+    refusal::reason,
     terminal::{complain, visible},
 };
 use crate::{
@@ -117,10 +118,10 @@ impl Login {
             Ok(Upgraded::Socket(ahead)) => WebSocket::from_partially_read(stream, ahead, Role::Client, None),
             Ok(Upgraded::Refused(answer)) => {
                 let body = serde_json::from_slice::<Json>(&answer.body).unwrap_or_default();
-                let why = body["msg"].as_str().unwrap_or("no reason given");
+                let why = reason(&body).unwrap_or_else(|| "no reason given".into());
                 return Err(match answer.status {
                     status @ 500.. => lost(&format_args!("status {status}: {why}")),
-                    status => Error::LoginRefused(endpoint.to_string(), status, why.into()),
+                    status => Error::LoginRefused(endpoint.to_string(), status, why),
                 });
             }
             Err(error) if is_timeout(&error) => return Err(lost(&"the handshake timed out")),
@@ -163,7 +164,8 @@ impl Login {
                 format!("{}\t{}", field("room_id"), string(data).map_or_else(compact, String::from))
             }
             "sys_error" => {
-                complain(&visible(&field("msg")));
+                let refusal = serde_json::from_str::<Json>(text).unwrap_or_default();
+                complain(&reason(&refusal).unwrap_or_else(|| visible(&field("msg"))));
                 return false;
             }
             _ => return false,

@@ -11,6 +11,7 @@ mod help;
 mod listen;
 mod notify;
 mod options;
+mod refusal;
 mod setting;
 mod sign;
 mod terminal;

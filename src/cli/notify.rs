@@ -11,6 +11,7 @@ use super::{
     endpoint::{Endpoint, exchange},
     error::Error,
     options::Options,
+    refusal::reason,
     terminal::say,
 };
 use crate::{json::quote, sign::Subject};
@@ -112,7 +113,7 @@ pub fn post(
     if answer["code"] == 1 {
         return Ok(());
     }
-    let why = answer["msg"].as_str().unwrap_or("this is not an answer of relay").to_owned();
+    let why = reason(&answer).unwrap_or_else(|| "this is not an answer of relay".into());
     Err(if status == 200 { Error::Refused(why) } else { Error::Status(status, why) })
 }
 

@@ -1,11 +1,14 @@
 //! The configuration of this machine, as far as a client needs it: the address, the sources with their keys, the admin token.
 
-use std::{fs, path::Path};
+use std::{path::Path, time::Duration};
 
 use super::{endpoint::Endpoint, error::Error, options::Options};
 use crate::{
     config::{Config, Secret, Source},
-    server::config_file::{self, Origin, Unread},
+    server::{
+        config_file::{self, Origin, Unread},
+        process::TOKEN_FILE,
+    },
 };
 
 /// The configuration, which is read when something of it is needed.
@@ -65,7 +68,7 @@ impl Setting {
         };
         let key = found.sign_key.expose();
         match unread.iter().find(|unread| unread.content == key) {
-            Some(unread) => Err(Error::UnreadKey(source.into(), unread.why.clone())),
+            Some(unread) => Err(Error::UnreadKey(source.into(), unread.clone())),
             None => Ok(key.into()),
         }
     }
@@ -77,8 +80,13 @@ impl Setting {
             Some(token) => {
                 Some(token.expose().to_owned()).filter(|token| !unread.iter().any(|unread| unread.content == *token))
             }
-            None => fs::read_to_string(GENERATED_TOKEN).ok().map(|token| token.trim().to_owned()),
+            None => config_file::read_secret(&Path::new(RUNTIME_DIRECTORY).join(TOKEN_FILE)).ok(),
         }
+    }
+
+    /// `sign_window` of the configuration if it was read, otherwise the default.
+    pub fn sign_window(&self) -> Duration {
+        self.read.as_ref().map_or_else(|| Config::default().sign_window, |(config, _)| config.sign_window)
     }
 
     /// The addresses that a relay with this configuration listens on.
@@ -97,8 +105,8 @@ impl Setting {
     }
 }
 
-/// The file with the generated token of a service (`RuntimeDirectory=relay` of relay.service).
-const GENERATED_TOKEN: &str = "/run/relay/admin.token";
+/// The runtime directory of the service (`RuntimeDirectory=relay` of relay.service).
+const RUNTIME_DIRECTORY: &str = "/run/relay";
 
 /// The trimmed content of a file with a key or a token. It must be a regular file of bounded size, as in the configuration.
 pub fn read_secret(file: &str) -> Result<String, Error> {

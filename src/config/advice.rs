@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::{
     address::{Address, Network},
-    namespace::Namespace,
     settings::Config,
 };
 
@@ -100,8 +99,7 @@ fn contradictions(config: &Config) -> Vec<String> {
             limits.message_burst, limits.message_rate
         ));
     }
-    let sends_hooks = config.namespaces.values().any(Namespace::uses_hooks);
-    if hooks.url.is_some() && !sends_hooks {
+    if hooks.url.is_some() && !config.uses_hooks() {
         found.push("hooks.url has no effect: no namespace has auth = \"hook\" or a rule with send = \"hook\"".into());
     }
     found.extend(shared_paths(config));

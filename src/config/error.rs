@@ -107,6 +107,7 @@ fn address_cure(found: &str) -> String {
         () if found.trim_matches(['[', ']']).parse::<Ipv6Addr>().is_ok() => {
             write(&format!("[{}]:4000", found.trim_matches(['[', ']'])))
         }
+        () if found.contains('?') => ": options after a ? are for unix:PATH only".into(),
         () if found.contains('/') => ": an address has no path".into(),
         () if rest.is_empty() => ": the port is missing".into(),
         () if !port(rest) => format!(": the port must be a number from 0 to 65535, not {rest:?}"),
@@ -234,6 +235,7 @@ mod tests {
             ("http://a:1", "leave out what is before the host name"),
             ("/run/relay.sock", "write \"unix:/run/relay.sock\""),
             ("a:1/", "an address has no path"),
+            ("h:1?mode=1", "options after a ? are for unix:PATH only"),
             ("a", "the port is missing"),
             ("a:", "the port is missing"),
             ("a:http", "the port must be a number from 0 to 65535, not \"http\""),

@@ -15,6 +15,7 @@ use crate::names::{has_control, is_file_safe, is_reserved};
 pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mut Config) -> Vec<(String, Span)> {
     let mut places = Vec::new();
     for (name, span, section) in root.sections(reader, "namespaces") {
+        let is_broken = section.is_broken;
         let namespace = namespace(reader, section);
         places.push((name.clone(), span));
         if namespace.auth != Auth::Sign && !is_file_safe(namespace.open_source(&name)) {
@@ -23,7 +24,7 @@ pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mu
         }
         if name.starts_with('/') && !name.contains(',') && !has_control(&name) {
             config.namespaces.insert(name, namespace);
-        } else {
+        } else if !is_broken {
             let expected = "a namespace's name must begin with / and have no comma and no control character";
             reader.problem(span, format!("{expected}, not {name:?}"));
         }

@@ -8,7 +8,10 @@ use super::{
     section::{Section, TIMEOUT},
     settings::Config,
 };
-use crate::tls::ClientTls;
+use crate::tls::{
+    ClientTls,
+    certificates::{authorities, certificates, private_key},
+};
 
 /// Reads section `[redis]` into `config`.
 pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mut Config) {
@@ -50,6 +53,8 @@ pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mu
 /// Reads the user and password at the Sentinels.
 fn read_sentinels<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, url: Option<&mut RedisUrl>) {
     let span = section.span("sentinel_user");
+    let password_key =
+        ["sentinel_password", "sentinel_password_file"].into_iter().find(|key| section.span(key).is_some());
     let user = section.optional(reader, "sentinel_user");
     let password = section.secret(reader, "sentinel_password", "sentinel_password_file");
     let Some(span) = password.as_ref().map(|(_, span)| *span).or(span.filter(|_| user.is_some())) else { return };
@@ -62,8 +67,11 @@ fn read_sentinels<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, ur
             sentinels.password = password.map(|(password, _)| password);
         }
         _ => {
-            let why = "redis.sentinel_user and redis.sentinel_password need a redis.url of redis+sentinel://";
-            reader.problem(span, why.into());
+            let mut set: Vec<_> = user.map(|_| "redis.sentinel_user".to_owned()).into_iter().collect();
+            set.extend(password.and(password_key).map(|key| format!("redis.{key}")));
+            let need = if set.len() == 1 { "needs" } else { "need" };
+            let text = format!("{} {need} a redis.url of redis+sentinel://", set.join(" and "));
+            reader.problem(span, text);
         }
     }
 }
@@ -72,6 +80,7 @@ fn read_sentinels<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, ur
 fn read_tls<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, wanted: bool) -> Option<ClientTls> {
     let keys = ["ca_file", "cert_file", "key_file"];
     let spans = keys.map(|key| section.span(key));
+    let paths = keys.map(|key| section.text(key).unwrap_or_default().to_owned());
     let before = reader.problems.len();
     let [ca, certificate, key] = keys.map(|key| {
         let mut content = String::new();
@@ -81,8 +90,11 @@ fn read_tls<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, wanted: 
         [&ca, &certificate, &key].into_iter().zip(spans).find_map(|(content, span)| span.filter(|_| content.is_some()));
     if !wanted {
         if let Some(span) = named {
-            let why = "redis.ca_file, redis.cert_file and redis.key_file need a redis.url of rediss://";
-            reader.problem(span, why.into());
+            let set: Vec<_> = keys.iter().zip(&paths).filter(|(_, path)| !path.is_empty()).collect();
+            let names: Vec<_> = set.iter().map(|(key, _)| format!("redis.{key}")).collect();
+            let need = if names.len() == 1 { "needs" } else { "need" };
+            let text = format!("{} {need} a redis.url of rediss://", names.join(" and "));
+            reader.problem(span, text);
         }
         return None;
     }
@@ -98,13 +110,28 @@ fn read_tls<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, wanted: 
             return None;
         }
     };
-    // The file at fault is the first with which the settings cannot be made.
-    let parts = [(spans[0], ClientTls::new(ca.clone(), None)), (spans[1], ClientTls::new(None, identity.clone()))];
-    for (span, result) in parts {
-        if let Err(error) = result {
-            reader.problem(span.unwrap_or_default(), format!("redis: cannot use the file: {error}"));
-            return None;
+    let found = [
+        ca.as_deref().and_then(|ca| authorities(ca).err()),
+        identity.as_ref().and_then(|(certificate, _)| certificates(certificate).err()),
+        identity.as_ref().and_then(|(_, key)| private_key(key).err()),
+    ];
+    let is_bad = found.iter().any(Option::is_some);
+    for (index, error) in found.into_iter().enumerate() {
+        if let Some(error) = error {
+            let text = format!("redis.{}: {}: {error}", keys[index], paths[index]);
+            reader.problem(spans[index].unwrap_or_default(), text);
         }
     }
-    ClientTls::new(ca, identity).ok()
+    if is_bad {
+        return None;
+    }
+    match ClientTls::new(ca, identity) {
+        Ok(tls) => Some(tls),
+        // Each file is good, but they do not fit together.
+        Err(error) => {
+            let text = format!("redis.cert_file and redis.key_file: {} and {}: {error}", paths[1], paths[2]);
+            reader.problem(spans[1].unwrap_or_default(), text);
+            None
+        }
+    }
 }

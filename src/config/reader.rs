@@ -137,9 +137,12 @@ impl<'t, 'r> Reader<'t, 'r> {
 }
 
 /// Keys of sections that have a name of their own, and may be missing, with how these sections begin.
-const REPEATED: [(&str, &str); 7] = [
+pub const REPEATED: [(&str, &str); 10] = [
     ("sign_key", "[sources.NAME]"),
     ("sign_key_file", "[sources.NAME]"),
+    ("sign", "[sources.NAME]"),
+    ("publish_msg_verify", "[sources.NAME]"),
+    ("replay", "[sources.NAME]"),
     ("client_posts", "[sources.NAME]"),
     ("auth", "[namespaces.\"/NAME\"]"),
     ("rules", "[namespaces.\"/NAME\"]"),

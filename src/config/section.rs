@@ -13,7 +13,7 @@ use toml_span::{
 
 use super::{
     error::{A_PATH, FileError, ValueError},
-    reader::{Reader, Unknown},
+    reader::{REPEATED, Reader, Unknown},
     secret::Secret,
     settings::MAX_LIST,
 };
@@ -36,15 +36,22 @@ pub struct Section<'t> {
 impl<'t> Section<'t> {
     /// The section of `value`, whose keys have the prefix `prefix` in messages. If it is not a table, that is reported, and the
     /// section is empty.
-    pub fn new(reader: &mut Reader<'t, '_>, prefix: String, mut value: Value<'t>) -> Section<'t> {
+    pub fn new(reader: &mut Reader<'t, '_>, prefix: String, value: Value<'t>) -> Section<'t> {
+        let header = format!("[{}]", prefix.trim_end_matches('.'));
+        Section::below(reader, prefix, value, &header)
+    }
+
+    /// The section of `value`, which begins with the line `header`.
+    fn below(reader: &mut Reader<'t, '_>, prefix: String, mut value: Value<'t>, header: &str) -> Section<'t> {
         if value.as_table().is_none() {
             // The value may be a key that was written here.
             let name = prefix.trim_end_matches('.');
+            let is_table = |value: &Value<'_>| value.as_table().is_some();
             let cure = match value.as_array() {
-                Some(_) => "with single brackets",
-                None => "in a line of its own, and its keys below",
+                Some(list) if list.iter().all(is_table) => "with single brackets",
+                _ => "in a line of its own, and its keys below",
             };
-            reader.problem(value.span, format!("{name} must be a table: write [{name}] {cure}"));
+            reader.problem(value.span, format!("{name} must be a table: write {header} {cure}"));
         }
         match value.take() {
             ValueInner::Table(table) => Section { prefix, table, looked_up: Vec::new(), is_broken: false },
@@ -83,9 +90,22 @@ impl<'t> Section<'t> {
 
     /// The tables within the table `key`, with their names and the places of the names.
     pub fn sections(&mut self, reader: &mut Reader<'t, '_>, key: &'static str) -> Vec<(String, Span, Section<'t>)> {
-        let outer = self.section(reader, key);
+        let usual = if key == "namespaces" { "[namespaces.\"/NAME\"]".into() } else { format!("[{key}.NAME]") };
+        let prefix = format!("{}{key}.", self.prefix);
+        let outer = match self.take(key) {
+            Some(value) => Section::below(reader, prefix, value, &usual),
+            None => Section::empty(prefix),
+        };
         let sections = outer.table.into_iter().map(|(name, value)| {
-            let section = Section::new(reader, format!("{}{}.", outer.prefix, name.name), value);
+            // A key of such a table that was written above it is no name.
+            let is_key =
+                REPEATED.contains(&(&*name.name, &*usual)) || (key == "namespaces" && !name.name.starts_with('/'));
+            let header = match key {
+                _ if is_key => usual.clone(),
+                "namespaces" => format!("[{key}.{:?}]", name.name),
+                _ => format!("[{key}.{}]", name.name),
+            };
+            let section = Section::below(reader, format!("{}{}.", outer.prefix, name.name), value, &header);
             (name.name.into_owned(), name.span, section)
         });
         sections.collect()
@@ -126,6 +146,11 @@ impl<'t> Section<'t> {
     /// The place of the value of `key`.
     pub fn span(&self, key: &str) -> Option<Span> {
         self.table.get(key).map(|value| value.span)
+    }
+
+    /// The string `key`, which is not looked up by that.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.table.get(key).and_then(|value| value.as_str())
     }
 
     /// The content of the file that the string `key` names, if it is not empty. Returns whether it was read.

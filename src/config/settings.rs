@@ -243,6 +243,11 @@ impl Config {
     pub fn has_demo_keys(&self) -> bool {
         self.sources.values().any(Source::has_demo_key)
     }
+
+    /// Whether a namespace calls the backend.
+    pub fn uses_hooks(&self) -> bool {
+        self.namespaces.values().any(Namespace::uses_hooks)
+    }
 }
 
 /// The most sources, including those that only a namespace names.

@@ -34,12 +34,14 @@ pub struct Loaded {
 }
 
 /// A file that could not be read for a client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Unread {
     /// The text that stands for its content.
     pub content: String,
     /// Its path and the reason.
     pub why: String,
+    /// Whether this user may not read it.
+    pub denied: bool,
 }
 
 /// Why a configuration cannot be used: one line for each problem, which begins with `FILE:LINE:COLUMN:` if it has a
@@ -82,7 +84,10 @@ impl Origin {
                 Err(error) => {
                     // No key has a NUL.
                     let content = format!("\0{}", unread.len());
-                    unread.push(Unread { content: content.clone(), why: format!("{}: {error}", path.display()) });
+                    let denied =
+                        matches!(&error, Unreadable::Io(error) if error.kind() == io::ErrorKind::PermissionDenied);
+                    let why = format!("{}: {error}", path.display());
+                    unread.push(Unread { content: content.clone(), why, denied });
                     content
                 }
             })

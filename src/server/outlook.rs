@@ -55,6 +55,7 @@ impl Outlook {
         }
         outlook.message_log(&config.message_log.dir);
         if let Some(Place::Unix(path)) = config.hooks.url.as_ref().map(|url| &url.place)
+            && config.uses_hooks()
             && !fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
         {
             outlook.warnings.push(format!(

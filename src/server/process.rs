@@ -74,7 +74,7 @@ pub fn admin_token(config: &Config) -> String {
     // The first of several directories (`systemd.exec(5)`, `RuntimeDirectory=`).
     let folders = env::var_os("RUNTIME_DIRECTORY").filter(|_| env::var_os("NOTIFY_SOCKET").is_some());
     let folder = folders.as_ref().and_then(|folders| env::split_paths(folders).next());
-    if let Some(path) = folder.map(|folder| folder.join("admin.token")) {
+    if let Some(path) = folder.map(|folder| folder.join(TOKEN_FILE)) {
         match write_token(&path, &token) {
             Ok(()) => {
                 info!("the admin token is in {}", path.display());
@@ -92,6 +92,9 @@ pub fn admin_token(config: &Config) -> String {
     }
     token
 }
+
+/// The name of the file with a random token in the runtime directory.
+pub const TOKEN_FILE: &str = "admin.token";
 
 fn write_token(path: &Path, token: &str) -> io::Result<()> {
     // A new file, so that it does not keep the mode of an old one.

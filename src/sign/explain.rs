@@ -31,6 +31,8 @@ pub struct Explanation {
     pub hashed: String,
     /// What was found, in sentences.
     pub found: Vec<String>,
+    /// Whether the signature has the length of a hash. If not, `found` has one sentence, which says all that matters.
+    pub is_hash: bool,
 }
 
 impl fmt::Display for Explanation {
@@ -58,19 +60,21 @@ pub fn explain<'k>(
 ) -> Explanation {
     let scheme = signature.scheme.unwrap_or(Scheme::HmacSha256);
     let layouts = layouts(subject, scheme, signature.ts);
-    let mut explanation = Explanation { scheme, hashed: shown_input(&layouts[0], scheme), found: Vec::new() };
+    let mut explanation =
+        Explanation { scheme, hashed: shown_input(&layouts[0], scheme), found: Vec::new(), is_hash: false };
     let found = &mut explanation.found;
     let Some(given) = Given::parse(signature.hex) else {
         found.push("sign is neither hexadecimal digits nor base64".into());
         return explanation;
     };
-    found.extend(given.note.map(String::from));
     let mut search = Search { given: &given.bytes, budget: BUDGET };
     if search.hashes().is_empty() {
-        let digits = 2 * given.bytes.len();
-        found.push(format!("sign has {digits} hexadecimal digits: md5 has 32, hmac-sha256 has 64"));
+        let length = signature.hex.chars().count();
+        found.push(format!("sign has {length} characters: md5 has 32 hexadecimal digits, hmac-sha256 has 64"));
         return explanation;
     }
+    explanation.is_hash = true;
+    found.extend(given.note.map(String::from));
     match search.run(&layouts, scheme, key, others) {
         Some(mistakes) if mistakes.is_empty() && given.note.is_none() => {
             found.push("the signature itself is right".into());
@@ -237,10 +241,10 @@ impl Search<'_> {
         let changed = |layout: &Layout<'_>, index: usize, variant: &Variant| {
             let (name, sent) = &layout.lines[index];
             format!(
-                "you signed `{}`, you sent `{}` as {name} ({})",
+                "you signed `{}` ({}), you sent `{}` as {name}",
                 near(&variant.bytes, sent),
-                near(sent, &variant.bytes),
-                variant.how
+                variant.how,
+                near(sent, &variant.bytes)
             )
         };
         for (layout, forms) in layouts.iter().zip(&forms) {

@@ -35,8 +35,8 @@ pub enum CertificateError {
 impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            CertificateError::NoCertificate => "no certificate is in it: a PEM file has -----BEGIN CERTIFICATE-----",
-            CertificateError::NoKey => "no private key is in it: a PEM file has -----BEGIN PRIVATE KEY-----",
+            CertificateError::NoCertificate => "no certificate found: expected -----BEGIN CERTIFICATE-----",
+            CertificateError::NoKey => "no private key found: expected -----BEGIN PRIVATE KEY-----",
             CertificateError::EncryptedKey => {
                 "the private key is encrypted: decrypt it with 'openssl pkey -in FILE -out NEWFILE'"
             }
