@@ -117,6 +117,15 @@ pub fn room_list(raw: &RawValue) -> Result<String, NameError> {
     Ok(list)
 }
 
+/// The list of rooms of a message in a JSON value: a string or number, or an array of those, which are joined with commas. As
+/// in node-socket-im, an item may itself be a list; [`room_list`] refuses that.
+pub fn nested_room_list(raw: &RawValue) -> String {
+    match raw.get().starts_with('[').then(|| serde_json::from_str::<Vec<&RawValue>>(raw.get())) {
+        Some(Ok(list)) => list.into_iter().map(scalar).collect::<Vec<_>>().join(","),
+        _ => scalar(raw).into_owned(),
+    }
+}
+
 /// Whether `name` is safe as part of a file's name: `[A-Za-z0-9._-]{1,64}`, and not only dots.
 pub fn is_file_safe(name: &str) -> bool {
     (1..=64).contains(&name.len())

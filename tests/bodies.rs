@@ -315,6 +315,8 @@ fn every_endpoint_that_takes_forms_takes_multipart() {
         ("multipart/form-data; boundary=c", 400),
         ("Multipart/Form-Data; charset=utf-8; Boundary=b", 200),
         ("multipart/form-data; boundary=b; charset=gbk", 415),
+        ("multipart/form-data; boundary=\"b\"; charset=\"utf-8\"", 200),
+        ("multipart/form-data; x=\";charset=gbk\"; boundary=b", 200),
         ("multipart/mixed; boundary=b", 415),
     ] {
         let body = [("source", "demo"), ("event", "e")].iter().map(part).collect::<String>() + "--b--\r\n";

@@ -3,11 +3,13 @@
 use core::{error, fmt};
 use std::borrow::Cow;
 
-use memchr::memchr;
 use serde_json::value::RawValue;
 
 use crate::{
-    http::{Error, Fields, Framing, Reply, Request, multipart},
+    http::{
+        Error, Fields, Framing, Reply, Request, multipart,
+        parameters::{Parameters, is_utf8},
+    },
     json::{quote, string},
     text::without_bom,
 };
@@ -43,16 +45,8 @@ pub fn body<'a>(request: &Request<'a>) -> Result<Body<'a>, Reply> {
     if request.head.framing == Framing::Absent {
         return Err(Error::LengthRequired.into());
     }
-    let content_type = request.head.content_type;
-    let (media_type, parameters) =
-        memchr(b';', content_type.as_bytes()).map_or((content_type, ""), |at| content_type.split_at(at));
-    let media_type = media_type.trim_ascii();
-    let mut parameters = parameters.split(';').map(str::trim).filter_map(|parameter| parameter.split_once('='));
-    let charset = parameters.clone().find(|(name, _)| name.eq_ignore_ascii_case("charset"));
-    let utf8 = charset.is_none_or(|(_, charset)| {
-        let charset = charset.trim_matches('"');
-        charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")
-    });
+    let (media_type, parameters) = Parameters::split(request.head.content_type);
+    let utf8 = parameters.get("charset").is_none_or(|charset| is_utf8(&charset));
     let plain = matches!(request.head.content_encoding, "" | "identity");
     if !utf8 || !plain {
         return Err(Reply::refusal(415, "the body must be UTF-8 without a content coding"));
@@ -67,9 +61,7 @@ pub fn body<'a>(request: &Request<'a>) -> Result<Body<'a>, Reply> {
             Err(_) => Err(Reply::refusal(400, "JSON must be UTF-8")),
         },
         () if is("multipart/form-data") => {
-            let boundary = parameters.find(|(name, _)| name.eq_ignore_ascii_case("boundary"));
-            let boundary = boundary.map_or("", |(_, boundary)| boundary.trim_matches('"'));
-            match multipart::parse(boundary, bytes) {
+            match multipart::parse(&parameters.get("boundary").unwrap_or_default(), bytes) {
                 Ok(fields) => Ok(Body::Form(Form::Multipart(fields.into()))),
                 Err(error) => Err(Reply::refusal(400, &error.to_string())),
             }

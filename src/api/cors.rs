@@ -4,6 +4,7 @@ use super::access::origin_allowed;
 use crate::{
     config::Config,
     http::{Head, Reply},
+    names::is_token,
 };
 
 /// Lets pages of the configured origins read the answer to a POST without credentials.
@@ -71,8 +72,7 @@ pub fn preflight(reply: Reply, head: &Head<'_>, methods: &'static str, allowed: 
 
 /// Whether a text can be the name of a header (RFC 9110 section 5.1). `*` can, but in an answer it means all headers.
 fn is_header_name(name: &str) -> bool {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name != "*" && name.bytes().all(is_token)
+    is_token(name) && name != "*"
 }
 
 const ALLOW_ORIGIN: &str = "Access-Control-Allow-Origin";

@@ -7,9 +7,10 @@ use sha2::{Digest, Sha256};
 use super::{
     context::Context,
     gate::{gate, has_token},
+    html::{attribute, guarded},
 };
 use crate::{
-    config::{Config, DEMO_KEYS},
+    config::{Config, DEMO_KEYS, Source},
     http::{Head, Reply},
 };
 
@@ -53,12 +54,9 @@ pub fn front(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
          frame-ancestors 'none'",
         BASE64.encode(Sha256::digest(STYLE))
     );
-    let mut reply = Reply::new(refusal.as_ref().map_or(200, |refusal| refusal.status), HTML, page.into_bytes())
-        .with("Cache-Control", "no-store")
-        .with("Content-Security-Policy", policy)
-        .with("Referrer-Policy", "no-referrer")
-        .with("X-Content-Type-Options", "nosniff")
-        .with("Vary", "Accept, Accept-Language");
+    let status = refusal.as_ref().map_or(200, |refusal| refusal.status);
+    let mut reply =
+        guarded(Reply::new(status, HTML, page.into_bytes()), policy).with("Vary", "Accept, Accept-Language");
     let headers = refusal.map(|refusal| refusal.headers).unwrap_or_default();
     reply.headers.extend(headers.into_iter().filter(|(name, _)| *name == "Retry-After"));
     reply
@@ -107,8 +105,7 @@ fn endpoints(language: &Language, head: &Head<'_>, cx: &Context<'_>) -> String {
 
 /// Whether the demo pages work: they sign with the public key of the source `demo`.
 fn has_demo(config: &Config) -> bool {
-    let [(name, key), ..] = DEMO_KEYS;
-    config.sources.get(name).is_some_and(|source| source.sign_key.expose() == key)
+    config.sources.get(DEMO_KEYS[0].0).is_some_and(Source::has_demo_key)
 }
 
 /// Whether a client lists HTML in `Accept` (RFC 9110 section 12.5.1). Browsers do, programs accept anything.
@@ -148,11 +145,6 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
 
 fn encoded(text: &str) -> String {
     byte_serialize(text.as_bytes()).collect()
-}
-
-/// Escapes text for elements and attributes.
-fn attribute(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// The texts of the page in a language.
@@ -253,6 +245,5 @@ mod tests {
             );
             assert!(!page.contains('{') && page.contains("<main>"));
         }
-        assert_eq!(attribute("/a\"<b>&"), "/a&quot;&lt;b&gt;&amp;");
     }
 }

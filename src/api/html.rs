@@ -8,12 +8,14 @@ use crate::http::Reply;
 /// document with this title. Scripts, frames and caching are forbidden.
 pub fn page(title: &'static str, body: String) -> Reply {
     let reply = Reply { title, ..Reply::new(200, "text/html; charset=utf-8", body.into_bytes()) };
+    guarded(reply, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+}
+
+/// Forbids caching, other types and referrers for a page, and all that `policy` (Content-Security-Policy) does not allow.
+pub fn guarded(reply: Reply, policy: impl Into<Cow<'static, str>>) -> Reply {
     reply
         .with("Cache-Control", "no-store")
-        .with(
-            "Content-Security-Policy",
-            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-        )
+        .with("Content-Security-Policy", policy)
         .with("Referrer-Policy", "no-referrer")
         .with("X-Content-Type-Options", "nosniff")
 }
@@ -36,6 +38,11 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
+/// Escapes text for attributes and for the content of an element.
+pub fn attribute(text: &str) -> String {
+    escape(text).replace('"', "&quot;")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +50,7 @@ mod tests {
     #[test]
     fn escaped() {
         assert_eq!(escape("a<b>&\"c'ü"), "a&lt;b&gt;&amp;\"c'ü");
+        assert_eq!(attribute("/a\"<b>&"), "/a&quot;&lt;b&gt;&amp;");
         assert!(matches!(escape("plain 中"), Cow::Borrowed(_)));
     }
 }

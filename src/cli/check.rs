@@ -23,10 +23,7 @@ pub fn run(options: &Options) -> ExitCode {
         }
     };
     let outlook = Outlook::new(&config, options);
-    let name = match &options.origin {
-        Origin::File(path) => path.display().to_string(),
-        Origin::Demo => "the demo setting".into(),
-    };
+    let name = &options.origin;
     let problems = outlook.refused.iter().chain(&outlook.failing).map(|problem| format!("{name}: {problem}\n"));
     let warnings = warnings.iter().chain(&outlook.warnings).map(|warning| format!("{name}: warning: {warning}\n"));
     let _ = io::stderr().write_all(problems.chain(warnings).collect::<String>().as_bytes());
@@ -37,13 +34,13 @@ pub fn run(options: &Options) -> ExitCode {
         return ExitCode::from(error::FAILED);
     }
     match &options.origin {
-        Origin::File(path) => {
+        Origin::File(_) => {
             let (count, s) = match config.sources.len() {
                 1 => ("1".into(), ""),
                 0 => ("no".to_owned(), "s"),
                 count => (count.to_string(), "s"),
             };
-            say(&format!("{}: valid, {count} source{s}\n", path.display()));
+            say(&format!("{name}: valid, {count} source{s}\n"));
         }
         Origin::Demo => say("no configuration file: relay would use the built-in demo setting\n"),
     }

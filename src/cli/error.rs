@@ -5,7 +5,7 @@ use std::{error, fmt, io};
 use crate::{
     config::{ValueError, some_of},
     server::config_file::{BadConfig, Unread},
-    text::nearest,
+    spelling::nearest,
 };
 
 /// The names of all commands.

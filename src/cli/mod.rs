@@ -43,7 +43,7 @@ use self::{
 use crate::{
     config::ListenAddress,
     server::{Fatal, Options as ServeOptions, Server, config_file::Origin, logger},
-    text::nearest,
+    spelling::nearest,
 };
 
 /// Runs the command that the arguments name. The exit code is 0, 1 (failed while running), 2 (bad command line) or 78

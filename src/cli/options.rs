@@ -11,7 +11,7 @@ use super::{
     arguments::{self, Stop, value},
     error::UsageError,
 };
-use crate::text::nearest;
+use crate::spelling::nearest;
 
 /// What a command line has after the name of its command.
 #[derive(Debug, Default)]

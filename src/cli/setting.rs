@@ -98,10 +98,7 @@ impl Setting {
 
     /// What messages call the configuration.
     fn name(&self) -> String {
-        match &self.origin {
-            Origin::File(path) => path.display().to_string(),
-            Origin::Demo => "the built-in demo setting".into(),
-        }
+        self.origin.to_string()
     }
 }
 

@@ -9,12 +9,12 @@ use super::{
     refused::Refused,
 };
 use crate::{
-    json::{Object, comma_list, javascript::js_text},
+    json::{Object, javascript::js_text},
     message::{
         MessageId,
         new_msg::{MAX_COPIES_SIZE, copies_size},
     },
-    names::{Rooms, is_file_safe},
+    names::{Rooms, is_file_safe, nested_room_list},
     sign::{Signature, Subject},
     state::{Reader, Refusal, State, TenantId, Verified},
 };
@@ -44,7 +44,7 @@ pub fn decode_message<'a>(
     if source.is_empty() {
         return Err(Refusal::SourceMissing.into());
     }
-    let room_ids = fields.get("room_id").map_or_else(String::new, |raw| comma_list(raw));
+    let room_ids = fields.get("room_id").map_or_else(String::new, |raw| nested_room_list(raw));
     let rooms = Rooms::parse(&room_ids, state.config().limits.room_id as usize, 0)
         .map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?
         .iter()

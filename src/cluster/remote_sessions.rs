@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::{
     clock::{Local, Now},
-    json::{Object, ObjectWriter, comma_list, scalar},
+    json::{Object, ObjectWriter, scalar},
+    names::nested_room_list,
     text::truncate,
 };
 
@@ -79,7 +80,7 @@ fn shown(fields: &Object<'_>, now: Now) -> String {
     line.text("socket_id", &get("socket_id"));
     line.text("userid", &get("userid"));
     line.text("username", &get("username"));
-    line.text("room_ids", &fields.get("room_ids").map_or(String::new(), |raw| comma_list(raw)));
+    line.text("room_ids", &fields.get("room_ids").map_or(String::new(), |raw| nested_room_list(raw)));
     line.text("nsp", &or("nsp", "/"));
     line.text("protocol", &or("protocol", "engine.io 3"));
     for name in ["ip", "referer", "user_agent", "ext_info"] {

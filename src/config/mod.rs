@@ -29,7 +29,7 @@ pub use self::{
     file::parse,
     listen_address::{Access, ListenAddress},
     namespace::{Ack, Auth, Namespace, Rule, Send, Welcome},
-    origins::{OriginError, Origins},
+    origins::{MAX_ORIGIN, OriginError, Origins},
     problem::Problem,
     redis::{Redis, RedisUrl, Sentinels, Servers},
     secret::Secret,

@@ -168,7 +168,7 @@ struct Parts {
 
 impl Parts {
     fn parse(origin: &str) -> Result<Parts, OriginError> {
-        if origin.len() > MAX_LEN {
+        if origin.len() > MAX_ORIGIN {
             return Err(OriginError::TooLong);
         }
         let (scheme, authority) = origin.split_once("://").ok_or(OriginError::Form)?;
@@ -275,7 +275,11 @@ impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             OriginError::Path(origin) => {
-                return write!(f, "an origin has no path and no / at its end: write {:?}", truncate(origin, MAX_LEN));
+                return write!(
+                    f,
+                    "an origin has no path and no / at its end: write {:?}",
+                    truncate(origin, MAX_ORIGIN)
+                );
             }
             OriginError::Form => "expected \"*\", \"null\" or an origin like \"https://example.org\"",
             OriginError::NotAscii => {
@@ -301,7 +305,7 @@ const NULL: &str = "null";
 /// The characters that end the host and the port of a URL.
 const END_OF_HOST: [char; 4] = ['/', '?', '#', '\\'];
 /// The longest origin, in bytes: a host name has at most 253.
-const MAX_LEN: usize = 512;
+pub const MAX_ORIGIN: usize = 512;
 
 #[cfg(test)]
 mod tests {

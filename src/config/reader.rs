@@ -6,7 +6,7 @@ use std::{io, path::Path};
 use toml_span::{Span, Value, value::ValueInner};
 
 use super::problem::Problem;
-use crate::text::nearest;
+use crate::spelling::nearest;
 
 /// The most problems that are listed. Each is found by its line, so a long list would take long.
 const MAX_PROBLEMS: usize = 100;

@@ -13,10 +13,10 @@ use crate::{
     clock::Now,
     frame::Opcode,
     hub::{Hub, publish::Origin},
-    json::{Object, comma_list, scalar},
+    json::{Object, scalar},
     key::{ClientKey, SessionKey},
     message::{ClientEvent, Data, Form},
-    names::{is_reserved, room_list},
+    names::{is_reserved, nested_room_list, room_list},
     sign::Signature,
     state::Refusal,
     websocket::Close,
@@ -79,7 +79,7 @@ fn handle_event(hub: &mut Hub, key: ClientKey, session: SessionKey, fields: &Obj
     let result = match &*event {
         "postMsg" if is_built_in(&hub.state, namespace, &event) => {
             let data = fields.get("data").map_or("null", |data| data.get());
-            let list = list.map_or_else(String::new, |raw| comma_list(raw));
+            let list = list.map_or_else(String::new, |raw| nested_room_list(raw));
             post_data(hub, session, Data::Json(data), &list, now)
         }
         "join" | "leave" if is_built_in(&hub.state, namespace, &event) => {

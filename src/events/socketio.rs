@@ -28,12 +28,12 @@ use crate::{
         Hub,
         login::{Login, is_one},
     },
-    json::{Object, comma_list, scalar},
+    json::{Object, scalar},
     key::{ClientKey, ConnKey, SessionKey},
     limits::{Limits, MAX_BEFORE_LOGIN},
     memory,
     message::{ClientEvent, Data, Form, bytes::MAX_ATTACHMENTS},
-    names::room_list,
+    names::{nested_room_list, room_list},
     sign::Signature,
     socketio::{self, Kind, packet::Event, placeholder},
     state::{
@@ -424,7 +424,7 @@ fn post_msg(
         [] => Data::Json(json),
         attachments => Data::Mixed { json, attachments },
     };
-    let list = event.args.get(1).map_or_else(String::new, |raw| comma_list(raw));
+    let list = event.args.get(1).map_or_else(String::new, |raw| nested_room_list(raw));
     post_data(hub, session, data, &list, now)
 }
 

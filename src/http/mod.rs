@@ -10,6 +10,7 @@ pub mod fields;
 pub mod forwarded;
 mod framer;
 pub mod multipart;
+pub mod parameters;
 pub mod parked;
 mod partial;
 pub mod proxy;

@@ -9,7 +9,10 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memmem};
 
-use super::fields::Fields;
+use super::{
+    fields::Fields,
+    parameters::{Parameter, Parameters, is_utf8},
+};
 
 /// Why a body is refused. `Display` says what is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,9 +149,7 @@ impl<'a> Part<'a> {
             } else if name.eq_ignore_ascii_case(b"content-type") {
                 let charset = parameters(&value).ok_or(Malformed::Header)?.1;
                 let charset = charset.iter().find(|(name, _)| name.eq_ignore_ascii_case("charset"));
-                let known =
-                    |charset: &str| ["utf-8", "utf8", "us-ascii"].iter().any(|name| charset.eq_ignore_ascii_case(name));
-                if charset.is_some_and(|(_, charset)| !known(charset)) {
+                if charset.is_some_and(|(_, charset)| !is_utf8(charset)) {
                     return Err(Malformed::Charset);
                 }
             }
@@ -174,51 +175,14 @@ impl<'a> Part<'a> {
         let name = name.filter(|_| kind.eq_ignore_ascii_case("form-data")).ok_or(Malformed::Disposition)?;
         // The escapes of browsers and curl (HTML standard, multipart/form-data encoding algorithm).
         let name = name.replace("%22", "\"").replace("%0D", "\r").replace("%0A", "\n");
-        Ok(Part { name: name.into(), file })
+        Ok(Part { name: name.into(), file: file.map(Cow::into_owned) })
     }
 }
 
-/// The value of a header and its parameters. `None` if they are malformed. In a quoted string, a backslash only escapes a
-/// quotation mark or another backslash: browsers write `\` as it is.
-fn parameters(header: &str) -> Option<(&str, Vec<(&str, String)>)> {
-    let (value, mut rest) = header.split_at(header.find(';').unwrap_or(header.len()));
-    let mut parameters = Vec::new();
-    while let Some(behind) = rest.strip_prefix(';') {
-        let behind = behind.trim_ascii_start();
-        if behind.is_empty() {
-            break;
-        }
-        let (name, behind) = behind.split_once('=')?;
-        if name.is_empty() || name.contains([';', '"', ' ', '\t']) {
-            return None;
-        }
-        let text = match behind.strip_prefix('"') {
-            Some(quoted) => {
-                let (mut text, mut end, mut chars) = (String::new(), None, quoted.char_indices());
-                while let Some((at, char)) = chars.next() {
-                    match char {
-                        '"' => {
-                            end = Some(at + 1);
-                            break;
-                        }
-                        '\\' if quoted[at + 1..].starts_with(['"', '\\']) => {
-                            text.extend(chars.next().map(|next| next.1))
-                        }
-                        other => text.push(other),
-                    }
-                }
-                rest = quoted[end?..].trim_ascii_start();
-                text
-            }
-            None => {
-                let (text, behind) = behind.split_at(behind.find(';').unwrap_or(behind.len()));
-                rest = behind;
-                Some(text.trim_ascii()).filter(|text| !text.contains(['"', ' ', '\t']))?.to_owned()
-            }
-        };
-        parameters.push((name, text));
-    }
-    matches!(rest.trim_ascii(), "" | ";").then_some((value.trim_ascii(), parameters))
+/// The value of a header and its parameters. `None` if one is malformed.
+fn parameters(header: &str) -> Option<(&str, Vec<Parameter<'_>>)> {
+    let (value, parameters) = Parameters::split(header);
+    Some((value, parameters.collect::<Option<_>>()?))
 }
 
 /// Whether this can be a boundary (RFC 2046 section 5.1.1).

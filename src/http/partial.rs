@@ -1,5 +1,7 @@
 //! What can be read of a request that is incomplete, too large or malformed.
 
+use crate::config::MAX_ORIGIN;
+
 /// The value of `Origin` in the first lines of a head. `None` if its line has not arrived whole, if there are several, or if
 /// the value has characters that no origin has (RFC 6454 section 7.1).
 pub fn origin(head: &[u8]) -> Option<&str> {
@@ -17,9 +19,6 @@ pub fn origin(head: &[u8]) -> Option<&str> {
     let is_origin = (1..=MAX_ORIGIN).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic());
     is_origin.then_some(value)
 }
-
-/// Bytes of an origin: a host name has at most 253.
-const MAX_ORIGIN: usize = 512;
 
 #[cfg(test)]
 mod tests {

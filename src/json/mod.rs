@@ -11,7 +11,7 @@ pub mod text;
 pub use self::{
     depth::{MAX_DEPTH, MAX_PUBLICATION_DEPTH, is_deeper},
     object::ObjectWriter,
-    raw::{Object, all_fields, array_items, comma_list, scalar},
-    string::string,
+    raw::{Object, all_fields, array_items, scalar},
+    string::{string, string_end},
     text::{quote, to_text, write_string, write_strings},
 };

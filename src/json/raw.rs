@@ -83,15 +83,6 @@ pub fn scalar(raw: &RawValue) -> Cow<'_, str> {
     }
 }
 
-/// The list of rooms of a message in a JSON value: a string or number, or an array of those, which are joined with commas. As
-/// in node-socket-im, an item may itself be a list; [`room_list`](crate::names::room_list) refuses that.
-pub fn comma_list(raw: &RawValue) -> String {
-    match raw.get().starts_with('[').then(|| serde_json::from_str::<Vec<&RawValue>>(raw.get())) {
-        Some(Ok(list)) => list.into_iter().map(scalar).collect::<Vec<_>>().join(","),
-        _ => scalar(raw).into_owned(),
-    }
-}
-
 /// The text between the brackets of a JSON array; empty for an empty array.
 pub fn array_items(array: &str) -> &str {
     let items = array.trim().strip_prefix('[').and_then(|array| array.strip_suffix(']')).unwrap_or_default();

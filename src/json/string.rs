@@ -24,6 +24,15 @@ pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(raw).ok().map(|Halves(text)| text.into())
 }
 
+/// The position after the JSON string that begins at `at` with a quotation mark: the end of the text if the string has none.
+pub fn string_end(text: &[u8], mut at: usize) -> usize {
+    at += 1;
+    while at < text.len() && text[at] != b'"' {
+        at += if text[at] == b'\\' { 2 } else { 1 };
+    }
+    text.len().min(at + 1)
+}
+
 /// A string with U+FFFD in place of each surrogate without a partner.
 struct Halves(String);
 
@@ -60,6 +69,20 @@ fn replace_surrogates<E: Error>(mut bytes: Vec<u8>) -> Result<String, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ends_of_strings() {
+        for (text, at, end) in [
+            ("\"a\":1", 0, 3),
+            (" \"\\\"\" ", 1, 5),
+            ("\"\\\\\"x", 0, 4),
+            ("\"", 0, 1),
+            ("\"\\", 0, 2),
+            ("\"中\\中\"", 0, 9),
+        ] {
+            assert_eq!(string_end(text.as_bytes(), at), end, "{text}");
+        }
+    }
 
     /// The expected values come from Node: `Buffer.from(JSON.parse(text)).toString()`.
     #[test]

@@ -1,5 +1,7 @@
 //! JSON text as the libraries of other languages write it: an explanation of a wrong signature tries these forms.
 
+use super::string::string_end;
+
 /// How a library writes JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
@@ -33,10 +35,10 @@ pub fn restyle(json: &str, style: Style) -> String {
     while let Some(c) = rest.chars().next() {
         match c {
             '"' => {
-                let end = string_end(rest);
+                let end = string_end(rest.as_bytes(), 0);
                 match serde_json::from_str::<String>(&rest[..end]) {
                     Ok(text) => write_text(&mut out, &text, style),
-                    // A lone surrogate has no text.
+                    // Half a surrogate pair: most libraries write its escape as it was, and not U+FFFD.
                     Err(_) => out.push_str(&rest[..end]),
                 }
                 rest = &rest[end..];
@@ -54,20 +56,6 @@ pub fn restyle(json: &str, style: Style) -> String {
         rest = &rest[c.len_utf8()..];
     }
     out
-}
-
-/// The length of the JSON string at the start of `text`, with its quotation marks.
-fn string_end(text: &str) -> usize {
-    let mut escaped = false;
-    for (at, byte) in text.bytes().enumerate().skip(1) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
 }
 
 fn write_text(out: &mut String, text: &str, style: Style) {

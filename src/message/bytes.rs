@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::socketio::placeholder;
+use crate::{json::string_end, socketio::placeholder};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 /// Appends bytes as `{"_base64":"…"}`, in standard base64 with padding (RFC 4648, section 4).
@@ -32,31 +32,15 @@ pub fn pack(out: &mut Vec<u8>, json: &str, attachments: &[Vec<u8>]) {
         escaped.push_str(&rest[..at]);
         escaped.push_str("{\"\\u005f");
         rest = &rest[at + "{\"_".len()..];
-        let (name, behind) = rest.split_at("base64\":\"".len());
         // Continue after the value, which is a string.
-        let end = string_end(behind);
-        escaped.push_str(name);
-        escaped.push_str(&behind[..end]);
-        rest = &behind[end..];
+        let (done, behind) = rest.split_at(string_end(rest.as_bytes(), "base64\":".len()));
+        escaped.push_str(done);
+        rest = behind;
     }
     escaped.push_str(rest);
     placeholder::replace(&escaped, out, |number, out| {
         write_base64(out, attachments.get(number).map_or(&[], Vec::as_slice));
     });
-}
-
-/// The length of the rest of a JSON string, with its closing quotation mark.
-fn string_end(text: &str) -> usize {
-    let mut escaped = false;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
 }
 
 /// Undoes [`pack`]: returns the JSON with placeholders in place of `{"_base64":"…"}`, and the attachments. The rest is
@@ -121,7 +105,7 @@ pub fn unpack_arguments(args: &str) -> (Cow<'_, str>, Vec<Vec<u8>>) {
     let (mut begin, mut at) = (0, 0);
     while at < args.len() && attachments.len() < MAX_ATTACHMENTS {
         match args.as_bytes()[at] {
-            b'"' => at = placeholder::string_end(args.as_bytes(), at),
+            b'"' => at = string_end(args.as_bytes(), at),
             b'{' => match bytes_object(&args[at..]) {
                 Some((bytes, length)) => {
                     out.push_str(&args[begin..at]);
@@ -145,8 +129,7 @@ pub fn unpack_arguments(args: &str) -> (Cow<'_, str>, Vec<Vec<u8>>) {
 /// The bytes and the length of the object at the start of `text`, which is valid JSON. `None` unless `_base64` is its only
 /// name, with a string of base64 as the value.
 fn bytes_object(text: &str) -> Option<(Vec<u8>, usize)> {
-    let string =
-        |text: &'_ str| -> Option<usize> { text.starts_with('"').then(|| placeholder::string_end(text.as_bytes(), 0)) };
+    let string = |text: &'_ str| -> Option<usize> { text.starts_with('"').then(|| string_end(text.as_bytes(), 0)) };
     let rest = text.strip_prefix('{')?.trim_ascii_start();
     let (name, rest) = rest.split_at(string(rest)?);
     if !placeholder::is_text(name, "_base64") {

@@ -57,6 +57,15 @@ impl fmt::Display for BadConfig {
 
 impl error::Error for BadConfig {}
 
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::File(path) => path.display().fmt(f),
+            Origin::Demo => f.write_str("the built-in demo setting"),
+        }
+    }
+}
+
 impl Origin {
     /// The file given by `--config`, otherwise by `RELAY_CONFIG`, otherwise `/etc/relay/relay.toml` if it exists,
     /// otherwise the demo setting.

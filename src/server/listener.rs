@@ -161,12 +161,15 @@ impl Listener {
     /// Whether only this machine can reach the socket.
     pub fn is_local(&self) -> bool {
         match &self.socket {
-            Listening::Tcp(listener) => {
-                listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback())
-            }
+            Listening::Tcp(listener) => listener.local_addr().is_ok_and(|address| is_local(address.ip())),
             Listening::Unix(_) => true,
         }
     }
+}
+
+/// Whether only this machine can reach a socket at this address.
+pub fn is_local(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 impl Drop for Listener {

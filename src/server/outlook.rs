@@ -10,7 +10,7 @@ use std::{
 use socket2::{Domain, Socket, Type};
 
 use super::{
-    listener::{Listener, resolve},
+    listener::{Listener, is_local, resolve},
     options::Options,
     startup,
 };
@@ -32,7 +32,7 @@ impl Outlook {
     pub fn new(config: &Config, options: &Options) -> Outlook {
         let mut outlook = Outlook::default();
         let addresses = if options.listen.is_empty() { &config.listen } else { &options.listen };
-        let risky = config.has_demo_keys() && !options.allow_demo_keys;
+        let risky = startup::forbids_reach(config, options);
         let mut sockets = 0;
         for listen in addresses {
             match &listen.address {
@@ -95,7 +95,7 @@ impl Outlook {
                 Err(error) => self.failing.push(format!("listen: {text}: {error}")),
             }
         }
-        addresses.iter().any(|address| !address.ip().to_canonical().is_loopback())
+        addresses.iter().any(|address| !is_local(address.ip()))
     }
 
     /// Checks the place of a Unix socket.

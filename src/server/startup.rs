@@ -68,6 +68,10 @@ pub fn exposed(config: &Config, address: &dyn Display) -> String {
 /// The first listener that other machines can reach while a source has a public demo key. `None` if there is none, or with
 /// `--allow-demo-keys`.
 pub fn exposure<'a>(config: &Config, options: &Options, listeners: &'a [Listener]) -> Option<&'a Listener> {
-    let risky = config.has_demo_keys() && !options.allow_demo_keys;
-    listeners.iter().find(|listener| risky && !listener.is_local())
+    listeners.iter().find(|listener| forbids_reach(config, options) && !listener.is_local())
+}
+
+/// Whether no other machine may reach relay, because a source has a public demo key.
+pub fn forbids_reach(config: &Config, options: &Options) -> bool {
+    config.has_demo_keys() && !options.allow_demo_keys
 }

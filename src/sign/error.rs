@@ -35,8 +35,7 @@ impl fmt::Display for SignError {
         match *self {
             SignError::Scheme => f.write_str("sign_type must be md5 or hmac-sha256"),
             SignError::NotAccepted(scheme) => {
-                let other = if scheme == Scheme::Md5 { Scheme::HmacSha256 } else { Scheme::Md5 };
-                let (refused, accepted) = (scheme.name(), other.name());
+                let (refused, accepted) = (scheme.name(), scheme.other().name());
                 write!(f, "the source does not accept {refused} for this: sign with {accepted}")
             }
             SignError::TsMissing => f.write_str("ts is missing: hmac-sha256 covers the time"),

@@ -53,7 +53,7 @@ impl Layout<'_> {
 /// All layouts; the first one is the right one.
 pub fn layouts<'a>(subject: &Subject<'a>, scheme: Scheme, ts: &'a str) -> Vec<Layout<'a>> {
     let right = layout(subject, scheme, ts);
-    let other = if scheme == Scheme::Md5 { Scheme::HmacSha256 } else { Scheme::Md5 };
+    let other = scheme.other();
     let mut all = vec![right.clone()];
     let how = format!("you joined the fields as {} does", other.name());
     all.push(Layout { how, other_scheme: true, ..layout(subject, other, ts) });

@@ -21,6 +21,14 @@ impl Scheme {
         }
     }
 
+    /// The scheme that is not this one.
+    pub const fn other(self) -> Scheme {
+        match self {
+            Scheme::Md5 => Scheme::HmacSha256,
+            Scheme::HmacSha256 => Scheme::Md5,
+        }
+    }
+
     /// The number of bytes of a signature.
     pub const fn size(self) -> usize {
         match self {

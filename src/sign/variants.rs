@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_decod
 use serde_json::{Value, value::RawValue};
 
 use crate::json::{
-    quote,
+    quote, string,
     style::{ASCII, STYLES, restyle},
     to_text,
 };
@@ -101,7 +101,7 @@ pub fn of_data(text: &str) -> Vec<Variant> {
         for style in STYLES.iter().chain([&ASCII]) {
             found.text(style.name, restyle(raw.get(), *style));
         }
-        found.text("the value of the JSON string", serde_json::from_str(text).unwrap_or_else(|_| text.to_owned()));
+        found.text("the value of the JSON string", string(text).unwrap_or(text.into()).into_owned());
         // Deep JSON cannot be sorted. A value has its keys in alphabetical order.
         if let Ok(value) = serde_json::from_str::<Value>(text) {
             let sorted = to_text(&value);
@@ -269,6 +269,8 @@ mod tests {
 
     #[test]
     fn forms_of_data() {
+        let half = of_data("\"a\\ud83d\"");
+        assert_eq!(how(&half, "a\u{fffd}"), "the value of the JSON string", "half a surrogate pair");
         let list = of_data(r#"{"b": "中/", "a": 1}"#);
         assert_eq!(how(&list, r#"{"b":"中/","a":1}"#), "JavaScript's JSON.stringify");
         assert_eq!(how(&list, r#"{"b":"\u4e2d\/","a":1}"#), "PHP's json_encode");

@@ -5,6 +5,8 @@ use core::ops::Range;
 
 use serde_json::value::RawValue;
 
+use crate::json::{string, string_end};
+
 /// The placeholders in `json`, which must be valid: the range of each, and the number of its attachment.
 pub fn find(json: &str) -> Vec<(Range<usize>, usize)> {
     let bytes = json.as_bytes();
@@ -75,7 +77,7 @@ pub fn is_text(quoted: &str, text: &str) -> bool {
     let inner = quoted.get(1..quoted.len() - 1).unwrap_or_default();
     // An escape has at most six characters.
     let may_be_escaped = inner.contains('\\') && inner.len() <= 6 * text.len();
-    inner == text || may_be_escaped && serde_json::from_str::<String>(quoted).is_ok_and(|name| name == text)
+    inner == text || may_be_escaped && string(quoted).is_some_and(|name| name == text)
 }
 
 /// Appends `json` to `out` with each placeholder replaced: `fill` appends the replacement for the attachment of this number.
@@ -87,15 +89,6 @@ pub fn replace(json: &str, out: &mut Vec<u8>, mut fill: impl FnMut(usize, &mut V
         begin = range.end;
     }
     out.extend_from_slice(&json.as_bytes()[begin..]);
-}
-
-/// The position after the string that begins at `at`.
-pub fn string_end(bytes: &[u8], mut at: usize) -> usize {
-    at += 1;
-    while at < bytes.len() && bytes[at] != b'"' {
-        at += if bytes[at] == b'\\' { 2 } else { 1 };
-    }
-    at + 1
 }
 
 /// The length and the number of the placeholder at the start of `text`. Its two keys may have either order.

@@ -7,7 +7,6 @@ use log::{Level, debug, log_enabled};
 use super::{refusal::Refusal, registry::State, tenant::TenantId};
 use crate::{
     clock::Now,
-    config::DEMO_KEYS,
     sign::{Explanation, Mark, Policy, Scheme, SignError, Signature, Subject, explain},
 };
 
@@ -70,8 +69,8 @@ impl State {
         let (Subject::Connect { source, .. } | Subject::Notify { source, .. } | Subject::Emit { source, .. }) =
             *subject;
         let is_logged = log_enabled!(Level::Debug);
-        let key = self.config.sources.get(source)?.sign_key.expose();
-        let is_public = DEMO_KEYS.iter().any(|(_, known)| *known == key);
+        let known = self.config.sources.get(source)?;
+        let (key, is_public) = (known.sign_key.expose(), known.has_demo_key());
         if !is_logged && !is_public && reader == Reader::Stranger {
             return None;
         }
