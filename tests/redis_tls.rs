@@ -239,6 +239,13 @@ fn checks() {
         ("rediss://h", &pair("encrypted.key"), "is encrypted: decrypt it"),
         ("rediss://h", &[("cert_file", "a.pem")], "belong together"),
         ("redis://h", &[("ca_file", "ca.pem")], ": redis.ca_file needs a redis.url of rediss://"),
+        ("redis://h", &pair("a.key"), ": redis.cert_file and redis.key_file need a redis.url of rediss://"),
+        ("redis://h", &[("sentinel_user", "a")], ": redis.sentinel_user needs a redis.url of redis+sentinel://"),
+        (
+            "redis://h",
+            &[("sentinel_user", "a"), ("sentinel_password_file", "a.key")],
+            ": redis.sentinel_user and redis.sentinel_password_file need a redis.url of redis+sentinel://",
+        ),
         ("rediss://-", &[], "TLS needs a host name"),
     ] {
         let (good, said) = check(url, lines);
