@@ -428,7 +428,7 @@ fn listen_ends_when_it_is_refused() {
     assert_eq!(refused.code(), 1);
     refused.wait_err("sign verify failed!: sign was not made from these fields with the key of the source");
     // The key of the relay is public, so that it explains.
-    refused.wait_err("no usual mistake leads to this sign");
+    refused.wait_err("no known mistake produces this signature");
     let wrong = run(&["notify", "room", "x", "--url", &relay.addr.to_string(), "--key", "wrong"]);
     assert!(wrong.code == 1 && wrong.err.contains("sign verify failed!: sign was not made"), "{}", wrong.err);
     let mut stranger = Listener::start(&relay, &["room", "--source", "nobody"]);
