@@ -32,6 +32,8 @@ fn check_predicts_what_serve_does() {
     fs::write(&plain, "").unwrap();
     let (folder, plain) = (text(&folder).to_owned(), text(&plain).to_owned());
     let demo = format!("[sources.a]\nsign_key = \"{KEY}\"\n");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let twice = format!("proxy+tcp://127.0.0.1:{port}");
     let listen = |address: &str| format!("listen = [\"{address}\"]\n{SOURCE}");
     for (content, args, code, why) in [
         (format!("listen = [\"0.0.0.0:0\"]\n{demo}"), &[][..], 78, "source \"a\" uses a public demo key"),
@@ -39,6 +41,9 @@ fn check_predicts_what_serve_does() {
         (format!("listen = [\"127.0.0.1:0\", \"[::]:0\"]\n{demo}"), &[], 78, "can be reached from other machines"),
         (demo.clone(), &["--listen", "0.0.0.0:0"], 78, "use keys of your own, or pass --allow-demo-keys"),
         (format!("listen = []\n{SOURCE}"), &[], 78, "listen: expected 1 to 62 addresses, not 0"),
+        (listen(&format!("127.0.0.1:{port}\", \"proxy+tcp://127.0.0.1:{port}")), &[], 1, &twice),
+        (listen(&format!("proxy+tcp://*:{port}\", \"127.0.0.1:{port}")), &[], 1, &format!("127.0.0.1:{port}")),
+        (listen(&format!("unix:{folder}/r\", \"unix:{folder}/r?mode=0600")), &[], 1, "/r?mode=0600"),
         (listen("192.0.2.1:4000"), &[], 1, "192.0.2.1:4000"),
         (listen("no-such-host.invalid:4000"), &[], 1, "no-such-host.invalid:4000"),
         (listen(&format!("unix:{folder}/nowhere/r")), &[], 1, "/nowhere/r"),

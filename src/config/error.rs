@@ -90,15 +90,23 @@ impl error::Error for ValueError {}
 
 /// How an address to listen on is probably meant.
 fn address_cure(found: &str) -> String {
-    let write = |address: &str| format!(": write {address:?}");
+    let (prefix, found) = match found.strip_prefix("proxy+tcp://") {
+        Some(rest) => ("proxy+tcp://", rest),
+        None => ("", found),
+    };
+    let write = |address: &str| format!(": write \"{prefix}{address}\"");
     let port = |text: &str| text.parse::<u16>().is_ok();
     let (host, rest) = found.rsplit_once(':').unwrap_or((found, ""));
     match () {
         () if port(found) => {
-            format!(": write \"127.0.0.1:{found}\" for this machine only, or \"*:{found}\" for all addresses")
+            format!(
+                ": write \"{prefix}127.0.0.1:{found}\" for this machine only, or \"{prefix}*:{found}\" for all addresses"
+            )
         }
         () if host.is_empty() && port(rest) => {
-            format!(": write \"*:{rest}\" for all addresses, or \"127.0.0.1:{rest}\" for this machine only")
+            format!(
+                ": write \"{prefix}*:{rest}\" for all addresses, or \"{prefix}127.0.0.1:{rest}\" for this machine only"
+            )
         }
         () if found.contains("://") => ": leave out what is before the host name, and any path".into(),
         () if found.starts_with(['/', '.']) => write(&format!("unix:{found}")),

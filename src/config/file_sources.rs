@@ -87,8 +87,9 @@ fn schemes<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, span: Spa
         default: &[Scheme],
     ) -> Vec<Scheme> {
         let scheme = |name: &str| Scheme::from_name(name).ok_or_else(|| ValueError::Scheme(name.into()));
+        let before = reader.problems.len();
         let list = section.list(reader, key, "schemes", scheme).unwrap_or_else(|| default.into());
-        if list.is_empty() {
+        if list.is_empty() && reader.problems.len() == before {
             let key = section.key(key);
             reader.problem(span, format!("{key} is empty: it must contain \"md5\" or \"hmac-sha256\", or {who}"));
         }

@@ -46,7 +46,11 @@ impl ListenAddress {
         if (access.user.is_some() || access.group.is_some()) && access.mode.is_none() {
             access.mode = Some(GROUP_MODE);
         }
-        Ok(ListenAddress { address: Address::parse(place)?, proxied, access })
+        let address = Address::parse(place).map_err(|error| match error {
+            ValueError::Address(_) if options.is_none() => ValueError::Address(text.into()),
+            error => error,
+        })?;
+        Ok(ListenAddress { address, proxied, access })
     }
 }
 

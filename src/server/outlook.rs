@@ -1,5 +1,6 @@
 //! What relay would do at start with a configuration, on this machine and for this user: `relay check` says it beforehand.
 
+use core::net::SocketAddr;
 use std::{
     ffi::CString,
     fs, io,
@@ -14,7 +15,7 @@ use super::{
     options::Options,
     startup,
 };
-use crate::config::{Address, Config, Place};
+use crate::config::{Address, Config, ListenAddress, Place};
 
 /// What would happen.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,17 +35,33 @@ impl Outlook {
         let addresses = if options.listen.is_empty() { &config.listen } else { &options.listen };
         let risky = startup::forbids_reach(config, options);
         let mut sockets = 0;
-        for listen in addresses {
+        // The TCP sockets so far, with the elements that they come from.
+        let mut taken: Vec<(SocketAddr, &ListenAddress)> = Vec::new();
+        for (index, listen) in addresses.iter().enumerate() {
             match &listen.address {
                 Address::Unix(path) => {
                     sockets += 1;
+                    if addresses[..index].iter().any(|other| other.address == listen.address) {
+                        outlook.failing.push(format!("listen: {listen}: an element before it has this path: keep one"));
+                    }
                     outlook.unix(&listen.address, path);
                 }
                 Address::Tcp(text) => {
-                    let open = outlook.tcp(text, &mut sockets);
-                    if open && risky {
+                    let found = outlook.tcp(text);
+                    sockets += found.len();
+                    if risky && found.iter().any(|address| !is_local(address.ip())) {
                         outlook.refused.push(startup::exposed(config, text));
                     }
+                    let shared = |(known, other): &&(SocketAddr, &ListenAddress)| {
+                        other.proxied != listen.proxied && found.iter().any(|address| overlap(*known, *address))
+                    };
+                    if let Some((_, other)) = taken.iter().find(shared) {
+                        outlook.failing.push(format!(
+                            "listen: {listen}: {other} has this port too, but only one of them expects the PROXY protocol: use \
+                             another port"
+                        ));
+                    }
+                    taken.extend(found.into_iter().map(|address| (address, listen)));
                 }
             }
         }
@@ -66,8 +83,8 @@ impl Outlook {
         outlook
     }
 
-    /// Checks a TCP address. Returns whether other machines can reach it.
-    fn tcp(&mut self, text: &str, sockets: &mut usize) -> bool {
+    /// Checks a TCP address. Returns the addresses that it stands for.
+    fn tcp(&mut self, text: &str) -> Vec<SocketAddr> {
         if text.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|digit| digit == b'0')) {
             self.warnings.push(format!(
                 "listen: {text}: port 0 means a different port at each start, but clients and proxies need a fixed one"
@@ -77,10 +94,9 @@ impl Outlook {
             Ok(addresses) => addresses,
             Err(error) => {
                 self.failing.push(format!("listen: {text}: the name cannot be resolved: {error}"));
-                return false;
+                return Vec::new();
             }
         };
-        *sockets += addresses.len();
         for address in &addresses {
             let mut free = *address;
             free.set_port(0);
@@ -95,7 +111,7 @@ impl Outlook {
                 Err(error) => self.failing.push(format!("listen: {text}: {error}")),
             }
         }
-        addresses.iter().any(|address| !is_local(address.ip()))
+        addresses
     }
 
     /// Checks the place of a Unix socket.
@@ -139,6 +155,13 @@ impl Outlook {
             self.warnings.push(lost(format!("{NO_WRITING} {}: {error}", there.display())));
         }
     }
+}
+
+/// Whether two sockets on these addresses could get the same connections. `[::]` also stands for IPv4.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |all: SocketAddr, part: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || part.is_ipv4());
+    let same = one.ip() == other.ip() || covers(one, other) || covers(other, one);
+    one.port() == other.port() && one.port() != 0 && same
 }
 
 /// Whether this user may create files in a directory.
