@@ -120,7 +120,7 @@ fn prefers_chinese(languages: &str) -> bool {
     first.get(..2).is_some_and(|prefix| prefix.eq_ignore_ascii_case("zh"))
 }
 
-/// Replaces each `{name}`. What is inserted is not searched again.
+/// Replaces each `{name}`. Inserted text is not searched again.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut out = String::with_capacity(template.len() + STYLE.len() + 1024);
     let mut rest = template;

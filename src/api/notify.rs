@@ -251,7 +251,7 @@ impl<'a> Notification<'a> {
         refused_json(refusal, explanation.as_ref())
     }
 
-    /// What is signed.
+    /// The fields that the signature covers.
     fn subject(&self) -> Subject<'_> {
         let data = match &self.data {
             Payload::Missing => "",

@@ -66,7 +66,7 @@ impl Event {
         Ok(format!("[{}]", texts.join(",")))
     }
 
-    /// What its signature covers; `args` is the text of its arguments.
+    /// The fields that its signature covers; `args` is the text of its arguments.
     pub fn subject<'a>(&'a self, source: &'a str, args: &'a str) -> Subject<'a> {
         let (nsp, kind, to, event) = (&self.nsp, self.kind, &self.to, &self.name);
         Subject::Emit { source, nsp, kind, to, event, data: args.as_bytes() }

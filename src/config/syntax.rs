@@ -1,4 +1,4 @@
-//! What is wrong with a file that is not TOML, in words of its author. The texts never contain a value: it may be a secret.
+//! Explains why a file is not TOML, in plain words. The texts never contain a value: it may be a secret.
 
 use core::net::IpAddr;
 
@@ -107,7 +107,7 @@ fn list_is_open(error: &Error) -> bool {
     matches!(&error.kind, ErrorKind::Wanted { expected: "a right bracket", .. } | ErrorKind::Unexpected('['))
 }
 
-/// What is wrong with a value; `rest` is what follows the equals sign.
+/// Explains a malformed value; `rest` is the text after the equals sign.
 fn of_value(key: &str, rest: &str, error: &Error) -> String {
     if key.is_empty() {
         return "the key before = is missing".into();

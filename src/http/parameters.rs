@@ -11,7 +11,7 @@ pub type Parameter<'a> = (&'a str, Cow<'a, str>);
 /// quotation mark or another backslash: browsers write `\` as it is.
 #[derive(Clone, Debug)]
 pub struct Parameters<'a> {
-    /// What is left: a semicolon and what follows it.
+    /// The remaining text: a semicolon and the parameters after it.
     rest: &'a str,
 }
 

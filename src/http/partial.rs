@@ -1,4 +1,4 @@
-//! What can be read of a request that is incomplete, too large or malformed.
+//! Reads single headers of a request that is incomplete, too large or malformed.
 
 use crate::config::MAX_ORIGIN;
 
