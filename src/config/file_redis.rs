@@ -3,20 +3,17 @@
 use toml_span::Span;
 
 use super::{
+    file_tls,
     reader::Reader,
     redis::{RedisUrl, Servers},
     section::{Section, TIMEOUT},
     settings::Config,
 };
-use crate::tls::{
-    ClientTls,
-    certificates::{authorities, certificates, private_key},
-};
-
 /// Reads section `[redis]` into `config`.
 pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mut Config) {
     let mut section = root.section(reader, "redis");
     let redis = &mut config.redis;
+    let place = section.span("url");
     if let Some(value) = section.take("url") {
         match value.as_str().map(RedisUrl::parse) {
             _ if value.as_str() == Some("") => {}
@@ -38,8 +35,8 @@ pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mu
         }
     }
     read_sentinels(reader, &mut section, redis.url.as_mut());
-    let tls = redis.url.as_ref().is_some_and(|url| url.tls);
-    redis.tls = read_tls(reader, &mut section, tls);
+    let asked = place.filter(|_| redis.url.as_ref().is_some_and(|url| url.tls));
+    redis.tls = file_tls::read(reader, &mut section, asked, "rediss://");
     if redis.channel.is_empty() {
         reader.problem(Span::default(), "redis.channel is empty: it must name the channel of the cluster".into());
     }
@@ -72,66 +69,6 @@ fn read_sentinels<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, ur
             let need = if set.len() == 1 { "needs" } else { "need" };
             let text = format!("{} {need} a redis.url of redis+sentinel://", set.join(" and "));
             reader.problem(span, text);
-        }
-    }
-}
-
-/// Reads the files of TLS. `wanted`: the URL asks for TLS.
-fn read_tls<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, wanted: bool) -> Option<ClientTls> {
-    let keys = ["ca_file", "cert_file", "key_file"];
-    let spans = keys.map(|key| section.span(key));
-    let paths = keys.map(|key| section.text(key).unwrap_or_default().to_owned());
-    let before = reader.problems.len();
-    let [ca, certificate, key] = keys.map(|key| {
-        let mut content = String::new();
-        section.content(reader, key, &mut content).then_some(content)
-    });
-    let named =
-        [&ca, &certificate, &key].into_iter().zip(spans).find_map(|(content, span)| span.filter(|_| content.is_some()));
-    if !wanted {
-        if let Some(span) = named {
-            let set: Vec<_> = keys.iter().zip(&paths).filter(|(_, path)| !path.is_empty()).collect();
-            let names: Vec<_> = set.iter().map(|(key, _)| format!("redis.{key}")).collect();
-            let need = if names.len() == 1 { "needs" } else { "need" };
-            let text = format!("{} {need} a redis.url of rediss://", names.join(" and "));
-            reader.problem(span, text);
-        }
-        return None;
-    }
-    if reader.problems.len() > before {
-        return None;
-    }
-    let identity = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        (None, None) => None,
-        _ => {
-            let why = "redis.cert_file and redis.key_file belong together: set both, or none";
-            reader.problem(named.unwrap_or_default(), why.into());
-            return None;
-        }
-    };
-    let found = [
-        ca.as_deref().and_then(|ca| authorities(ca).err()),
-        identity.as_ref().and_then(|(certificate, _)| certificates(certificate).err()),
-        identity.as_ref().and_then(|(_, key)| private_key(key).err()),
-    ];
-    let is_bad = found.iter().any(Option::is_some);
-    for (index, error) in found.into_iter().enumerate() {
-        if let Some(error) = error {
-            let text = format!("redis.{}: {}: {error}", keys[index], paths[index]);
-            reader.problem(spans[index].unwrap_or_default(), text);
-        }
-    }
-    if is_bad {
-        return None;
-    }
-    match ClientTls::new(ca, identity) {
-        Ok(tls) => Some(tls),
-        // Each file is good, but they do not fit together.
-        Err(error) => {
-            let text = format!("redis.cert_file and redis.key_file: {} and {}: {error}", paths[1], paths[2]);
-            reader.problem(spans[1].unwrap_or_default(), text);
-            None
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod file;
 mod file_namespaces;
 mod file_redis;
 mod file_sources;
+mod file_tls;
 pub mod listen_address;
 pub mod namespace;
 pub mod origins;

@@ -126,8 +126,7 @@ impl Origin {
         let mut config = config::parse(&own.text, &mut read)
             .map_err(|problems| BadConfig(problems.iter().map(|problem| format!("{shown}:{problem}")).collect()))?;
         if let Some(tls) = config.redis.tls.as_mut().filter(|tls| tls.needs_system_authorities()) {
-            let found = rustls_native_certs::load_native_certs();
-            tls.set_system_authorities(found.certs)
+            tls.load_system_authorities()
                 .map_err(|error| BadConfig(vec![format!("{shown}: redis.url: {error} in redis.ca_file")]))?;
         }
         let mut warnings = config::warnings(&config);

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore,
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+    pki_types::{PrivateKeyDer, ServerName},
 };
 
-use super::certificates::{CertificateError, authorities, certificates, private_key};
+use super::certificates::{authorities, certificates, private_key};
+use crate::tls::error::CertificateError;
 
 /// The settings of a TLS client. Two are equal if they were made of the same files.
 #[derive(Clone)]
@@ -35,7 +36,7 @@ impl PartialEq for ClientTls {
 }
 
 impl ClientTls {
-    /// Settings with the authorities in a PEM file. Without one, [`ClientTls::set_system_authorities`] must follow.
+    /// Settings with the authorities in a PEM file. Without one, [`ClientTls::load_system_authorities`] must follow.
     /// `identity` is the client's certificate, with those of its issuers, and its key.
     pub fn new(pem: Option<String>, identity: Option<(String, String)>) -> Result<ClientTls, CertificateError> {
         let store = pem.as_deref().map(authorities).transpose()?;
@@ -46,15 +47,15 @@ impl ClientTls {
         Ok(tls)
     }
 
-    /// Whether [`ClientTls::set_system_authorities`] must be called.
+    /// Whether [`ClientTls::load_system_authorities`] must be called.
     pub fn needs_system_authorities(&self) -> bool {
         self.config.is_none()
     }
 
-    /// Sets the authorities of the system. Those that rustls cannot read are ignored.
-    pub fn set_system_authorities(&mut self, list: Vec<CertificateDer<'static>>) -> Result<(), CertificateError> {
+    /// Reads the authorities of the system. Those that rustls cannot parse are ignored. Blocks as long as the file system does.
+    pub fn load_system_authorities(&mut self) -> Result<(), CertificateError> {
         let mut store = RootCertStore::empty();
-        if store.add_parsable_certificates(list).0 == 0 {
+        if store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs).0 == 0 {
             return Err(CertificateError::NoSystemAuthorities);
         }
         self.config = Some(self.build(store)?);
@@ -77,12 +78,13 @@ impl ClientTls {
     /// A new connection to `host`, a name or an IP address, which the server's certificate must be for.
     pub fn connect(&self, host: &str) -> Result<ClientConnection, CertificateError> {
         let config = self.config.clone().ok_or(CertificateError::NoSystemAuthorities)?;
-        let name = server_name(host).ok_or_else(|| CertificateError::Other(format!("{host} is not a host name")))?;
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| CertificateError::Other(format!("{host} is not a host name")))?;
         Ok(ClientConnection::new(config, name)?)
     }
 }
 
-/// A host as the name of a server, if it can be one.
-pub fn server_name(host: &str) -> Option<ServerName<'static>> {
-    ServerName::try_from(host.to_owned()).ok()
+/// Whether a host can be the name of a server in a certificate.
+pub fn is_server_name(host: &str) -> bool {
+    ServerName::try_from(host).is_ok()
 }

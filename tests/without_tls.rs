@@ -1,0 +1,44 @@
+//! docs/dependencies.md, Without TLS: a build without the cargo feature `tls` works, and refuses a configuration that asks for
+//! TLS. Empty in other builds: `cargo test --no-default-features --test without_tls`.
+#![allow(missing_docs)]
+#![cfg(not(feature = "tls"))]
+
+mod support;
+
+use std::{fs, process::Command};
+
+use support::{Relay, temp_file};
+
+const SAYS: &str = "this build of relay has no TLS: use a build with the cargo feature tls, which is on by default";
+
+/// What `relay check` says about a configuration, with its exit code.
+fn check(lines: &str) -> (Option<i32>, String) {
+    let file = temp_file("toml");
+    fs::write(&file, format!("[sources.demo]\nsign_key = \"0123456789abcdef\"\n{lines}")).unwrap();
+    let output =
+        Command::new(support::binary()).args(["check", "--config"]).arg(&file).output().expect("relay check runs");
+    fs::remove_file(&file).unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Each place of the configuration that asks for TLS is named, with its line.
+#[test]
+fn a_configuration_that_asks_for_tls() {
+    for (lines, place) in [
+        ("[redis]\nurl = \"rediss://redis.lan\"\n", "toml:4:8: redis.url: "),
+        ("[redis]\nurl = \"rediss+sentinel://a,b/main\"\n", "toml:4:8: redis.url: "),
+    ] {
+        let (code, said) = check(lines);
+        assert!(code == Some(78) && said.contains(&format!("{place}{SAYS}")), "{lines}: {code:?} {said}");
+    }
+    assert_eq!(check("[redis]\nurl = \"redis://redis.lan\"\n").0, Some(0));
+}
+
+/// Everything else is there.
+#[test]
+fn messages_pass() {
+    let relay = Relay::start("");
+    let mut member = relay.connect("room");
+    relay.notify("room", "hello");
+    assert_eq!(member.data(), "hello");
+}
