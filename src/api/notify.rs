@@ -41,7 +41,7 @@ pub fn single(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Repl
     };
     match accepted {
         Ok(()) => Ok(Reply::json(200, SUCCESS.as_bytes())),
-        Err(refused) => Err(Reply::json(200, refused.into_bytes())),
+        Err(rejection) => Err(Reply::json(200, rejection.json.into_bytes())),
     }
 }
 
@@ -79,17 +79,17 @@ pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply
                 // An explanation takes time: a batch has one.
                 notification.publish(proof, &request.head, cx, !explained)
             }
-            Err(error) => Err(error.json()),
+            Err(error) => Err(Rejection { json: error.json(), is_explained: false }),
         };
         if !results.is_empty() {
             results.push(',');
         }
         match outcome {
             Ok(()) => results.push_str(SUCCESS),
-            Err(result) => {
+            Err(rejection) => {
                 refused += 1;
-                explained |= result.contains("\"explanation\":");
-                results.push_str(&result);
+                explained |= rejection.is_explained;
+                results.push_str(&rejection.json);
             }
         }
     }
@@ -107,6 +107,13 @@ enum Proof {
     Signature,
     /// A token, which has been checked.
     Token,
+}
+
+/// The answer to a notification that is not published.
+struct Rejection {
+    json: String,
+    /// Whether it explains what is wrong with the signature.
+    is_explained: bool,
 }
 
 /// The fields of a notification, not yet checked.
@@ -212,9 +219,9 @@ impl<'a> Notification<'a> {
         Ok(Proof::Token)
     }
 
-    /// Publishes it, or returns the JSON of the refusal. With `explains`, that has an explanation of a wrong signature if the
+    /// Publishes it, or returns the answer to a refusal. With `explains`, that has an explanation of a wrong signature if the
     /// sender may read one.
-    fn publish(&self, proof: Proof, head: &Head<'_>, cx: &mut Context<'_>, explains: bool) -> Result<(), String> {
+    fn publish(&self, proof: Proof, head: &Head<'_>, cx: &mut Context<'_>, explains: bool) -> Result<(), Rejection> {
         match self.try_publish(proof, cx) {
             Ok(()) => {
                 cx.hub.state.stats.notifies += 1;
@@ -224,9 +231,9 @@ impl<'a> Notification<'a> {
         }
     }
 
-    /// Counts and logs a refusal. Returns its JSON.
+    /// Counts and logs a refusal. Returns the answer.
     #[cold]
-    fn refuse(&self, head: &Head<'_>, cx: &mut Context<'_>, refusal: Refusal, explains: bool) -> String {
+    fn refuse(&self, head: &Head<'_>, cx: &mut Context<'_>, refusal: Refusal, explains: bool) -> Rejection {
         cx.hub.state.stats.notifies_refused += 1;
         let ip = client_ip(cx.peer, head, &cx.hub.config().trusted_proxies);
         cx.hub.log.error("notify", &refusal.text(), |line| {
@@ -248,7 +255,7 @@ impl<'a> Notification<'a> {
         let signature = Signature::new(&self.sign, &self.sign_type, &self.ts);
         let explanation =
             if explains { cx.hub.state.explain(&self.subject(), &signature, refusal, reader) } else { None };
-        refused_json(refusal, explanation.as_ref())
+        Rejection { json: refused_json(refusal, explanation.as_ref()), is_explained: explanation.is_some() }
     }
 
     /// The fields that the signature covers.
