@@ -81,6 +81,14 @@ impl Server {
         }
     }
 
+    /// Counts a connection over the limit of its address, and logs this. Returns whether there is a place to answer it with
+    /// 429: the places for refusals are not for one address alone.
+    pub(super) fn may_answer_address(&mut self, peer: Option<IpAddr>, per_address: u64) -> bool {
+        self.hub.state.stats.address_refused += 1;
+        self.hub.state.origins.warn(peer, per_address, self.now.time);
+        self.refused < MAX_REFUSED / 2
+    }
+
     /// Adds a connection that was accepted. Over a limit it only gets a 503 or 429. `proxied` says whether it begins with a
     /// header of the PROXY protocol.
     pub(super) fn add_conn(&mut self, socket: Socket, peer: Option<IpAddr>, proxied: bool) {
@@ -88,15 +96,9 @@ impl Server {
         let origin = Origin::new(peer, &config.trusted_proxies);
         let per_address = config.limits.per_address(self.max_connections());
         let short = self.hub.state.is_short_of_memory();
-        let state = &mut self.hub.state;
-        let over = origin.is_some_and(|origin| state.origins.count(origin) >= per_address);
-        if over {
-            state.stats.address_refused += 1;
-            state.origins.warn(peer, per_address, self.now.time);
-            // The places for refusals are not for one address alone.
-            if self.refused >= MAX_REFUSED / 2 {
-                return;
-            }
+        let over = origin.is_some_and(|origin| self.hub.state.origins.count(origin) >= per_address);
+        if over && !self.may_answer_address(peer, per_address) {
+            return;
         }
         let refused = over || short || self.is_full();
         let mut exchange = Exchange::new(self.now, &config.limits);
@@ -143,4 +145,4 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The least time between two warnings, and between two errors: peers can cause many.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections over the limit that may be open at once, to be answered with 503.
-pub(super) const MAX_REFUSED: usize = 16;
+const MAX_REFUSED: usize = 16;

@@ -4,7 +4,7 @@ use core::{net::IpAddr, time::Duration};
 
 use log::{debug, warn};
 
-use super::{admission::MAX_REFUSED, conn::State, event_loop::Server};
+use super::{conn::State, event_loop::Server};
 use crate::{api::access::is_trusted, http, key::ConnKey, state::origins::Origin};
 
 impl Server {
@@ -55,14 +55,12 @@ impl Server {
             exchange.origin = Some(self.hub.state.origins.enter(origin));
             return true;
         }
-        self.hub.state.stats.address_refused += 1;
-        self.hub.state.origins.warn(Some(client), per_address, self.now.time);
-        // As in `add_conn`: the places for refusals are not for one address alone, and refused connections do not count.
-        if self.refused >= MAX_REFUSED / 2 {
+        if !self.may_answer_address(Some(client), per_address) {
             self.drop_conn(key);
             return false;
         }
-        if !core::mem::replace(&mut conn.refused, true) {
+        // Refused connections do not count.
+        if self.conns.get_mut(key).is_some_and(|conn| !core::mem::replace(&mut conn.refused, true)) {
             self.refused += 1;
         }
         self.refuse_request(key, http::Error::TooManyFromAddress);
