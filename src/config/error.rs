@@ -7,6 +7,7 @@ use core::{
 use std::io;
 
 use super::origins::OriginError;
+use crate::sign::Scheme;
 
 /// Why a value is refused, with the value. `Display` says what is expected and what was found; the caller adds the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +80,7 @@ impl fmt::Display for ValueError {
                 ("expected a subprotocol's name, of A-Z a-z 0-9 and ! # $ % & ' * + - . ^ _ ` | ~", found)
             }
             ValueError::Path(found) => return write!(f, "expected {A_PATH}, not {found:?}"),
+            ValueError::Scheme(found) if !Scheme::is_like_name(found) => return f.write_str(NO_SCHEME),
             ValueError::Scheme(found) => ("expected \"md5\" or \"hmac-sha256\"", found),
             ValueError::HookEvent(found) => ("expected \"connect\", \"disconnect\" or \"message\"", found),
         };
@@ -87,6 +89,9 @@ impl fmt::Display for ValueError {
 }
 
 impl error::Error for ValueError {}
+
+/// What is wrong with a text in place of a scheme's name that may be a key.
+const NO_SCHEME: &str = "expected \"md5\" or \"hmac-sha256\"; a key belongs in sign_key";
 
 /// How an address to listen on is probably meant.
 fn address_cure(found: &str) -> String {
@@ -224,7 +229,8 @@ mod tests {
                 "expected \"*\", \"null\" or an origin like \"https://example.org\", not \"x\"",
             ),
             (ValueError::Path(x()), "expected a path that begins with / and has no ?, # or space, not \"x\""),
-            (ValueError::Scheme(x()), "expected \"md5\" or \"hmac-sha256\", not \"x\""),
+            (ValueError::Scheme("sha1".into()), "expected \"md5\" or \"hmac-sha256\", not \"sha1\""),
+            (ValueError::Scheme(x()), "expected \"md5\" or \"hmac-sha256\"; a key belongs in sign_key"),
             (ValueError::HookEvent(x()), "expected \"connect\", \"disconnect\" or \"message\", not \"x\""),
         ] {
             assert_eq!(error.to_string(), text);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use toml_span::Span;
+use toml_span::{Span, Value, value::ValueInner};
 
 use super::{
     error::ValueError,
@@ -87,6 +87,18 @@ fn schemes<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, span: Spa
         default: &[Scheme],
     ) -> Vec<Scheme> {
         let scheme = |name: &str| Scheme::from_name(name).ok_or_else(|| ValueError::Scheme(name.into()));
+        // A key that was mistaken for a list of schemes must not be shown.
+        let may_be_secret = |value: &&Value<'_>| match value.as_ref() {
+            ValueInner::Array(_) | ValueInner::Table(_) | ValueInner::Boolean(_) => false,
+            ValueInner::String(text) => !Scheme::is_like_name(text),
+            ValueInner::Integer(_) | ValueInner::Float(_) => true,
+        };
+        if let Some(span) = section.value(key).filter(may_be_secret).map(|value| value.span) {
+            section.take(key);
+            let name = section.key(key);
+            reader.problem(span, format!("{name} must be a list of schemes in quotes; a key belongs in sign_key"));
+            return default.into();
+        }
         let before = reader.problems.len();
         let list = section.list(reader, key, "schemes", scheme).unwrap_or_else(|| default.into());
         if list.is_empty() && reader.problems.len() == before {
@@ -141,10 +153,21 @@ mod tests {
             ),
             ("{ notfy = [\"md5\"] }", "unknown key sources.a.sign.notfy: did you mean notify?"),
             ("{ emit = \"md5\" }", "sources.a.sign.emit must be a list of schemes in quotes"),
+            ("\"md5\"", "sources.a.sign must be a list of schemes in quotes, not \"md5\": write sign = [\"md5\"]"),
             ("{ emit = [\"sha1\"] }", "sources.a.sign.emit: expected \"md5\" or \"hmac-sha256\", not \"sha1\""),
         ] {
             let problems = problems(&format!("[sources.a]\nsign_key = \"k\"\nsign = {text}"));
             assert!(problems.contains(why), "{problems}");
+        }
+    }
+
+    /// A key that was written to `sign` is not shown.
+    #[test]
+    fn a_key_in_the_place_of_schemes() {
+        for sign in ["\"5ecret\"", "[\"5ecret\"]", "[\"md5\", \"5ecret\"]", "5123456", "{ notify = \"5ecret\" }"] {
+            let problems = problems(&format!("[sources.a]\nsign_key = \"k\"\nsign = {sign}"));
+            assert!(problems.contains("a key belongs in sign_key") && problems.starts_with("3:"), "{problems}");
+            assert!(!problems.contains("5ecret") && !problems.contains("5123456"), "{problems}");
         }
     }
 }

@@ -74,6 +74,11 @@ impl<'t> Section<'t> {
         format!("{}{key}", self.prefix)
     }
 
+    /// The value of `key`.
+    pub fn value(&self, key: &str) -> Option<&Value<'t>> {
+        self.table.get(key)
+    }
+
     /// Whether `key` is a table.
     pub fn is_table(&self, key: &str) -> bool {
         self.table.get(key).is_some_and(|value| value.as_table().is_some())

@@ -37,8 +37,17 @@ impl Scheme {
         }
     }
 
+    /// Whether a text may be meant as the name of a scheme. Another one may be a key in the wrong place.
+    pub fn is_like_name(text: &str) -> bool {
+        let begins = |name: &str| text.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name));
+        text.len() <= LONGEST_NAME && ["md", "sha", "hmac"].into_iter().any(begins)
+    }
+
     /// The scheme called `name`. Case matters.
     pub fn from_name(name: &str) -> Option<Scheme> {
         Scheme::ALL.into_iter().find(|scheme| scheme.name() == name)
     }
 }
+
+/// Bytes of the longest name of a hash that people write, such as `hmac-sha512-256`.
+const LONGEST_NAME: usize = 16;
