@@ -20,7 +20,7 @@
 //! | 3 | [`message_log`], [`acks`], [`hooks`], [`cluster`], [`presence`] | the features: a struct each, which works on a `State` |
 //! | 2 | [`message`], [`state`] | messages and their encodings; [`State`](state::State): clients, sessions, rooms, delivery |
 //! | 1 | [`http`], [`websocket`], [`engineio`], [`socketio`], [`redis`] | protocols: one state machine for each connection |
-//! | 0 | [`clock`], [`config`], [`frame`], [`health`], [`json`], [`key`], [`limits`], [`memory`], [`names`], [`outbox`], [`sign`], [`spelling`], [`text`], [`tls`] | vocabulary |
+//! | 0 | [`clock`], [`config`], [`frame`], [`health`], [`json`], [`key`], [`limits`], [`manual`], [`memory`], [`names`], [`outbox`], [`sign`], [`spelling`], [`text`], [`tls`] | vocabulary |
 //!
 //! # A turn of the loop
 //!
@@ -65,6 +65,7 @@ pub mod hub;
 pub mod json;
 pub mod key;
 pub mod limits;
+pub mod manual;
 pub mod memory;
 pub mod message;
 pub mod message_log;

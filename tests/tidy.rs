@@ -26,8 +26,8 @@ enum Sideways {
 const FLOORS: [(&[&str], Sideways); 8] = [
     (
         &[
-            "clock", "config", "frame", "health", "json", "key", "limits", "memory", "names", "outbox", "sign",
-            "spelling", "text", "tls",
+            "clock", "config", "frame", "health", "json", "key", "limits", "manual", "memory", "names", "outbox",
+            "sign", "spelling", "text", "tls",
         ],
         Sideways::Any,
     ),

@@ -8,6 +8,7 @@
 //! [`floor`] is a server that does as little as possible: the lower bound that `cargo bench` and `tests/bench/` compare with.
 //! [`load`] is the plain load of these scripts. It also drives servers other than relay.
 
+pub mod commands;
 pub mod connection;
 pub mod driver;
 pub mod engineio;

@@ -32,6 +32,17 @@ impl Kind {
         ("polling3", Kind::Polling(Revision::V3)),
     ];
 
+    /// All names.
+    pub const NAMES: [&str; 5] = {
+        let mut names = [""; 5];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = Kind::ALL[at].0;
+            at += 1;
+        }
+        names
+    };
+
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         Kind::ALL.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)

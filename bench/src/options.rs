@@ -7,7 +7,17 @@ use lexopt::{
     Parser, ValueExt,
 };
 
-use crate::{member::Kind, workload::MIN_SIZE};
+use relay::{
+    manual::{self, Shell, help},
+    server::clock::document_date,
+    spelling::nearest,
+};
+
+use crate::{
+    commands::{self, RELAY_BENCH},
+    member::Kind,
+    workload::MIN_SIZE,
+};
 
 /// The measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +35,16 @@ pub enum Mode {
 impl Mode {
     /// The name on the command line.
     pub fn name(self) -> &'static str {
+        self.command().name
+    }
+
+    /// Its row in the table of commands.
+    fn command(self) -> &'static manual::Command {
         match self {
-            Mode::FanOut => "fan-out",
-            Mode::Idle => "idle",
-            Mode::Ingest => "ingest",
-            Mode::Connect => "connect",
+            Mode::FanOut => &commands::FAN_OUT,
+            Mode::Idle => &commands::IDLE,
+            Mode::Ingest => &commands::INGEST,
+            Mode::Connect => &commands::CONNECT,
         }
     }
 
@@ -117,17 +132,21 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
     let mut arguments = Arguments::default();
     while let Some(argument) = parser.next()? {
         let name = match argument {
-            Long("help") | Short('h') => return Ok(Command::Print(HELP.into())),
+            Long("help") | Short('h') => return Ok(Command::Print(arguments.help())),
             Long("version") | Short('V') => {
                 return Ok(Command::Print(format!("relay-bench {}\n", env!("CARGO_PKG_VERSION"))));
             }
             Long(name) => name.to_owned(),
             Value(word) if arguments.mode.is_none() => {
                 let word = word.string()?;
-                arguments.mode = Some(
-                    Mode::from_name(&word)
-                        .ok_or_else(|| format!("unknown mode {word:?}: expected fan-out, idle, ingest or connect"))?,
-                );
+                match word.as_str() {
+                    "man" => return document(&mut parser, &commands::MAN, None),
+                    "completions" => {
+                        return document(&mut parser, &commands::COMPLETIONS, Some("bash, zsh or fish"));
+                    }
+                    _ => {}
+                }
+                arguments.mode = Some(Mode::from_name(&word).ok_or_else(|| unknown_mode(&word))?);
                 continue;
             }
             other => return Err(other.unexpected()),
@@ -135,6 +154,44 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
         arguments.option(&name, &mut parser)?;
     }
     Ok(Command::Run(Box::new(arguments.finish()?)))
+}
+
+/// Parses what follows `man` or `completions`: only the word that is `expected`. Returns the man page or the script.
+fn document(parser: &mut Parser, command: &manual::Command, expected: Option<&str>) -> Result<Command, lexopt::Error> {
+    let mut word = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("help") | Short('h') => return Ok(Command::Print(help::command(&RELAY_BENCH, command))),
+            Value(value) if expected.is_some() && word.is_none() => word = Some(value.string()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    let Some(expected) = expected else {
+        let version = env!("CARGO_PKG_VERSION");
+        return Ok(Command::Print(manual::page::render(&RELAY_BENCH, version, &document_date())));
+    };
+    match word.as_deref().map(|name| (name, Shell::from_name(name))) {
+        Some((_, Some(shell))) => Ok(Command::Print(shell.script(&RELAY_BENCH))),
+        Some((name, None)) => Err(format!("unknown shell {name:?}: expected {expected}").into()),
+        None => Err(format!("missing argument: {expected}").into()),
+    }
+}
+
+fn unknown_mode(word: &str) -> lexopt::Error {
+    match RELAY_BENCH.nearest_command(word) {
+        Some(near) => format!("unknown mode {word:?}: did you mean {near}?"),
+        None => format!("unknown mode {word:?}: expected fan-out, idle, ingest or connect"),
+    }
+    .into()
+}
+
+fn unknown_option(name: &str) -> lexopt::Error {
+    let all = RELAY_BENCH.commands.iter().flat_map(|command| command.options());
+    match nearest(name, all.map(|option| option.name)) {
+        Some(near) => format!("unknown option --{name}: did you mean --{near}?"),
+        None => format!("unknown option --{name}"),
+    }
+    .into()
 }
 
 #[derive(Default)]
@@ -201,26 +258,24 @@ impl Arguments {
             "source" => self.source = Some(parser.value()?.string()?),
             "key" => self.key = Some(parser.value()?.string()?),
             "json" => self.json = true,
-            _ => return Err(format!("unknown option --{name}").into()),
+            _ => return Err(unknown_option(name)),
         }
         self.names.push(name.into());
         Ok(())
     }
 
+    /// The help of the mode, or of all modes if none was named yet.
+    fn help(&self) -> String {
+        match self.mode {
+            Some(mode) => help::command(&RELAY_BENCH, mode.command()),
+            None => help::program(&RELAY_BENCH),
+        }
+    }
+
     fn finish(self) -> Result<Options, lexopt::Error> {
         let mode = self.mode.ok_or("missing mode: expected fan-out, idle, ingest or connect")?;
-        let allowed: &[&str] = match mode {
-            Mode::FanOut => {
-                &["client", "members", "rooms", "size", "messages", "window", "rate", "connections", "concurrency"]
-            }
-            Mode::Idle => &["client", "members", "rooms", "size", "concurrency"],
-            Mode::Ingest => &["size", "messages", "window", "rate", "connections"],
-            Mode::Connect => &["client", "members", "present", "rooms", "concurrency"],
-        };
-        for name in self.names {
-            if !allowed.contains(&name.as_str()) && !COMMON.contains(&name.as_str()) {
-                return Err(format!("--{name} is not an option of {}", mode.name()).into());
-            }
+        if let Some(name) = self.names.iter().find(|name| mode.command().option(name).is_none()) {
+            return Err(format!("--{name} is not an option of {}", mode.name()).into());
         }
         let relay = match self.start {
             Some(_) if self.address.is_some() || self.pid.is_some() || self.owned.is_some() => {
@@ -298,74 +353,8 @@ fn path(parser: &mut Parser) -> Result<Option<PathBuf>, lexopt::Error> {
     Ok(parser.try_raw_args().and_then(|mut words| words.next_if(is_path)).map(PathBuf::from))
 }
 
-/// The options that every mode has.
-const COMMON: [&str; 10] =
-    ["addr", "pid", "i-own-this-host", "start", "source", "key", "json", "seconds", "timeout", "stall"];
 /// The public key of the built-in demo configuration.
 const DEMO_KEY: &str = "try4dfs%#fs!#$2334ds(%B)";
-
-const HELP: &str = "\
-relay-bench fan-out|idle|ingest|connect [OPTIONS]
-
-Makes a load for relay from one thread, checks every delivery, and reports latency, CPU time and memory.
-'relay bench' is the same command.
-
-Modes:
-  fan-out                 publish notifications to the members of rooms: deliveries/s, latency, CPU per
-                          delivery
-  idle                    open sessions that each send and receive one message, then do nothing: memory
-                          per session, CPU
-  ingest                  publish notifications to an empty room: accepted/s, latency, CPU per notification
-  connect                 log clients in and disconnect them: logins/s, latency, CPU per login
-
-Server:
-  --addr HOST:PORT        the relay to load, or unix:PATH (default 127.0.0.1:4000); it must be on this
-                          machine
-  --pid PID               its process; without it CPU time and memory are unknown
-  --i-own-this-host HOST  allow another machine in --addr: you confirm that you own HOST
-  --start [PATH]          start a relay for the run, on a free port and without a limit of the message
-                          rate; PATH is the program (default: relay beside relay-bench, else in $PATH)
-  --source NAME           the source to publish to (default demo)
-  --key KEY               its signing key (default: the key of the built-in demo configuration)
-
-Load:
-  --client KIND           ws: plain WebSocket (default)
-                          sio4, sio3: Socket.IO 3.x/4.x and 1.x/2.x over a WebSocket
-                          polling4, polling3: Socket.IO over HTTP long polling
-  --members N             number of clients (default 1000); with connect, number of logins
-  --present N             connect: clients that are in the rooms all the time (default 1)
-  --rooms N               number of rooms; clients are spread evenly (default 1, idle 100)
-  --size BYTES            size of a message's data (default 128, at least 20)
-  --messages N            number of messages
-  --seconds S             duration of sending, watching or logging in (default 5; without limit if the
-                          number of messages or logins is given); with both, the first limit ends the run
-  --window N              closed loop: keep N messages in flight, with ingest N on each connection
-                          (default 1); latency counts from sending
-  --rate N                open loop: send N messages per second regardless of responses; latency counts
-                          from the scheduled time, so that it includes the delay that a stall causes
-  --connections N         number of backends, each with its own connection (default 1, ingest 16)
-  --concurrency N         number of concurrent logins (default 32)
-
-Output and limits:
-  --json                  print one JSON object instead of a table; keys name their units
-  --stall S               count outstanding deliveries as lost after S seconds without data (default 5)
-  --timeout S             end the run with an error after S seconds (default 120)
-
-A delivery must arrive exactly once, in the order of its publisher, in its room, with the exact data.
-CPU time is relay's user and system time as the scheduler accounts it; memory is resident memory.
-
-Exit codes:
-  0  success
-  1  deliveries or responses were lost, duplicated, out of order, damaged or refused, or the run failed
-  2  bad command line, a server on another machine, or too few file descriptors
-
-Examples:
-  relay bench fan-out --start --members 1000 --window 32
-  relay bench fan-out --start --client polling4 --members 200 --rate 100 --seconds 10
-  relay bench idle --addr 127.0.0.1:4000 --pid $(pidof relay) --members 10000
-  relay bench ingest --start --connections 16 --window 8 --json
-  relay bench connect --start --client sio4 --members 5000
-";
 
 #[cfg(test)]
 mod tests {
@@ -414,6 +403,12 @@ mod tests {
             ("fanout", "unknown mode"),
             ("fan-out idle", "idle"),
             ("fan-out --frob", "unknown option --frob"),
+            ("fan-out --memebrs 5", "unknown option --memebrs: did you mean --members?"),
+            ("fanot", "unknown mode \"fanot\": did you mean fan-out?"),
+            ("measure", "expected fan-out, idle, ingest or connect"),
+            ("completions", "missing argument: bash, zsh or fish"),
+            ("completions ksh", "unknown shell \"ksh\""),
+            ("man relay", "unexpected argument \"relay\""),
             ("fan-out -x", "-x"),
             ("fan-out --members", "missing"),
             ("fan-out --members 0", "1 to 1000000"),
@@ -437,9 +432,35 @@ mod tests {
 
     #[test]
     fn help_and_version() {
-        for (line, text) in [("--help", "--i-own-this-host"), ("fan-out -h", "Exit codes"), ("-V", "relay-bench ")] {
+        for (line, text) in [
+            ("--help", "--i-own-this-host"),
+            ("fan-out -h", "Exit codes"),
+            ("man -h", "relay-bench man"),
+            ("man", ".TH \"RELAY\\-BENCH\" 1 "),
+            ("completions zsh", "#compdef relay-bench"),
+            ("-V", "relay-bench "),
+        ] {
             assert!(matches!(command(line), Ok(Command::Print(printed)) if printed.contains(text)), "{line}");
         }
-        assert!(HELP.lines().all(|line| line.chars().count() <= 110));
+        // The help of a mode has the options of the mode only.
+        let Ok(Command::Print(printed)) = command("ingest --help") else { panic!("it is printed") };
+        assert!(printed.contains("--window") && !printed.contains("--members"), "{printed}");
+    }
+
+    /// Every option of the table is parsed, in each mode that has it.
+    #[test]
+    fn every_option_is_parsed() {
+        for mode in [Mode::FanOut, Mode::Idle, Mode::Ingest, Mode::Connect] {
+            assert_eq!(Mode::from_name(mode.name()), Some(mode));
+            for option in mode.command().groups.iter().flat_map(|group| group.options) {
+                let value = match (option.name, option.kind()) {
+                    (_, None) => "",
+                    (_, Some(manual::Kind::OneOf(values))) => values[0],
+                    _ => "100",
+                };
+                let line = format!("{} --{} {value}", mode.name(), option.name);
+                assert!(matches!(command(&line), Ok(Command::Run(_))), "{line}: {:?}", command(&line));
+            }
+        }
     }
 }

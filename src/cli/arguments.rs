@@ -2,7 +2,7 @@
 
 use lexopt::{
     Arg::{self, Long, Short},
-    Parser, ValueExt,
+    Parser,
 };
 
 use super::error::UsageError;
@@ -37,9 +37,4 @@ pub fn next(parser: &mut Parser) -> Result<Option<Arg<'_>>, Stop> {
         Some(Long("version") | Short('V')) => Err(Stop::Version),
         other => Ok(other),
     }
-}
-
-/// The value of the option that was parsed last.
-pub fn value(parser: &mut Parser) -> Result<String, Stop> {
-    Ok(parser.value()?.string()?)
 }

@@ -1,6 +1,6 @@
 //! A source, and what proves that a command may send for it: its key, or the admin token.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use form_urlencoded::Serializer;
 
@@ -40,7 +40,7 @@ enum Given {
     /// Itself.
     Value(String),
     /// The file that has it.
-    File(String),
+    File(PathBuf),
 }
 
 impl Given {
@@ -84,7 +84,7 @@ enum Proof {
 impl Account {
     /// Takes the options of a source, its proof and the relay's address.
     pub fn new(options: &mut Options) -> Result<Account, Stop> {
-        let mut given = |value: &'static str, file: &'static str| match (options.take(value), options.take(file)) {
+        let mut given = |value: &'static str, file: &'static str| match (options.take(value), options.path(file)) {
             (Some(_), Some(_)) => Err(UsageError::Both(value, file)),
             (Some(value), None) => Ok(Some(Given::Value(value))),
             (None, file) => Ok(file.map(Given::File)),

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     arguments::Stop,
+    commands,
     credentials::{Account, Purpose, read_data},
     error::{Error, UsageError},
     notify::post,
@@ -76,26 +77,7 @@ impl Event {
 impl Emit {
     /// Parses what follows `emit`.
     pub fn parse(parser: &mut Parser) -> Result<Emit, Stop> {
-        let mut options = Options::parse(
-            parser,
-            &[
-                "config",
-                "url",
-                "source",
-                "key",
-                "key-file",
-                "token",
-                "token-file",
-                "hmac",
-                "json",
-                "room",
-                "userid",
-                "socket-id",
-                "all",
-                "nsp",
-                "data",
-            ],
-        )?;
+        let mut options = Options::parse(parser, &commands::EMIT)?;
         let account = Account::new(&mut options)?;
         Ok(Emit { account, event: Event::take(&mut options)? })
     }

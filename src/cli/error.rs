@@ -2,14 +2,11 @@
 
 use std::{error, fmt, io};
 
+use super::commands::RELAY;
 use crate::{
     config::{ValueError, some_of},
     server::config_file::{BadConfig, Unread},
-    spelling::nearest,
 };
-
-/// The names of all commands.
-pub const COMMANDS: [&str; 8] = ["serve", "check", "sign", "notify", "emit", "listen", "bench", "help"];
 
 /// Exit code: failed while running.
 pub const FAILED: u8 = 1;
@@ -35,6 +32,10 @@ pub enum UsageError {
     MissingData,
     /// EVENT is missing.
     MissingEvent,
+    /// The shell of `relay completions` is missing.
+    MissingShell,
+    /// What this is, the word that was given, and what is expected.
+    NotOneOf(&'static str, String, &'static str),
     /// The receivers of an event are missing.
     MissingReceivers,
     /// Several options that name the receivers of an event.
@@ -52,7 +53,7 @@ impl fmt::Display for UsageError {
             UsageError::Address(error) => error.fmt(f),
             UsageError::UnknownCommand(name) => {
                 write!(f, "unknown command {name:?}")?;
-                match nearest(name, COMMANDS) {
+                match RELAY.nearest_command(name) {
                     Some(known) => write!(f, ": did you mean {known}?"),
                     None if name.ends_with(".toml") => write!(f, ": did you mean --config {name}?"),
                     None => Ok(()),
@@ -64,6 +65,8 @@ impl fmt::Display for UsageError {
             }
             UsageError::Both(one, other) => write!(f, "--{one} and --{other} cannot be used together"),
             UsageError::MissingSubject => f.write_str("missing argument: connect, notify or emit"),
+            UsageError::MissingShell => f.write_str("missing argument: bash, zsh or fish"),
+            UsageError::NotOneOf(what, given, expected) => write!(f, "unknown {what} {given:?}: expected {expected}"),
             UsageError::MissingEvent => f.write_str("missing argument: EVENT"),
             UsageError::MissingReceivers => f.write_str(
                 "missing receivers: give --room, --userid or --socket-id, or --all for everybody in the namespace",

@@ -15,6 +15,7 @@ use tungstenite::{Message, WebSocket, protocol::Role};
 
 use super::{
     arguments::Stop,
+    commands,
     credentials::{Account, Credentials, Purpose, encode},
     endpoint::{ANSWER_MAX, Endpoint, Stream},
     error::{Error, UsageError},
@@ -51,13 +52,7 @@ struct Login {
 impl Listen {
     /// Parses what follows `listen`.
     pub fn parse(parser: &mut Parser) -> Result<Listen, Stop> {
-        let mut options = Options::parse(
-            parser,
-            &[
-                "config", "url", "source", "key", "key-file", "hmac", "userid", "username", "ext-info", "json", "once",
-                "room",
-            ],
-        )?;
+        let mut options = Options::parse(parser, &commands::LISTEN)?;
         let account = Account::new(&mut options)?;
         let mut rooms = options.all("room");
         if rooms.is_empty() {

@@ -2,13 +2,14 @@
 
 mod arguments;
 mod check;
+pub mod commands;
 mod credentials;
 mod emit;
 mod endpoint;
 mod error;
 mod explain;
-mod help;
 mod listen;
+mod man;
 mod notify;
 mod options;
 mod refusal;
@@ -22,28 +23,28 @@ use std::{
     ffi::OsString,
     io::{self, ErrorKind},
     os::unix::process::CommandExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{self, ExitCode},
 };
 
-use lexopt::{
-    Arg::{Long, Value},
-    Parser, ValueExt,
-};
+use lexopt::Parser;
 
 use self::{
-    arguments::{Stop, value},
+    arguments::Stop,
+    commands::RELAY,
     emit::Emit,
     error::UsageError,
     listen::Listen,
+    man::Manual,
     notify::Notify,
+    options::Options,
     sign::Sign,
     terminal::{complain, say},
 };
 use crate::{
     config::ListenAddress,
+    manual::{self, help},
     server::{Fatal, Options as ServeOptions, Server, config_file::Origin, logger},
-    spelling::nearest,
 };
 
 /// Runs the command that the arguments name. The exit code is 0, 1 (failed while running), 2 (bad command line) or 78
@@ -101,18 +102,23 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, WrongCommand> 
     let parser = &mut Parser::from_args(args);
     let name = name.map(|name| name.to_string_lossy().into_owned());
     let parsed = match name.as_deref() {
-        None | Some("serve") => parse_serve(parser).map(Command::Serve),
-        Some("check") => parse_serve(parser).map(Command::Check),
+        None | Some("serve") => parse_serve(parser, &commands::SERVE).map(Command::Serve),
+        Some("check") => parse_serve(parser, &commands::CHECK).map(Command::Check),
         Some("sign") => Sign::parse(parser).map(Command::Sign),
         Some("notify") => Notify::parse(parser).map(Command::Notify),
         Some("emit") => Emit::parse(parser).map(Command::Emit),
         Some("listen") => Listen::parse(parser).map(Command::Listen),
+        Some("man") => man::parse(parser).map(|manual| match manual {
+            Manual::Text(text) => Command::Say(text),
+            Manual::Bench => Command::Bench(vec!["man".into()]),
+        }),
+        Some("completions") => man::parse_completions(parser).map(Command::Say),
         Some("help") => parse_help(parser).map(Command::Say),
         Some(other) => Err(UsageError::UnknownCommand(other.into()).into()),
     };
     match parsed {
         Ok(command) => Ok(command),
-        Err(Stop::Help) => Ok(Command::Say(help_for(name.as_deref()).unwrap_or(help::ALL).into())),
+        Err(Stop::Help) => Ok(Command::Say(help_for(name.as_deref()).unwrap_or_else(|| help::program(&RELAY)))),
         Err(Stop::Version) => Ok(Command::Say(format!("relay {}\n", env!("CARGO_PKG_VERSION")))),
         Err(Stop::Usage(error)) => {
             Err(WrongCommand { error, name: name.filter(|name| help_for(Some(name)).is_some()) })
@@ -136,50 +142,26 @@ impl fmt::Display for WrongCommand {
 }
 
 /// The help of a command; of all commands without a name.
-fn help_for(name: Option<&str>) -> Option<&'static str> {
-    Some(match name {
-        None | Some("help") => help::ALL,
-        Some("serve") => help::SERVE,
-        Some("check") => help::CHECK,
-        Some("sign") => help::SIGN,
-        Some("notify") => help::NOTIFY,
-        Some("emit") => help::EMIT,
-        Some("listen") => help::LISTEN,
-        Some("bench") => "relay bench --help shows the help of the load generator, a program of its own.\n",
-        Some(_) => return None,
-    })
+fn help_for(name: Option<&str>) -> Option<String> {
+    match name {
+        None => Some(help::program(&RELAY)),
+        Some(name) => RELAY.command(name).map(|command| help::command(&RELAY, command)),
+    }
 }
 
 /// Parses what follows `help`: at most the name of a command.
 fn parse_help(parser: &mut Parser) -> Result<String, Stop> {
-    let mut name = None;
-    while let Some(argument) = arguments::next(parser)? {
-        match argument {
-            Value(word) if name.is_none() => name = Some(word.string()?),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    match help_for(name.as_deref()) {
-        Some(text) => Ok(text.into()),
-        None => Err(UsageError::UnknownCommand(name.unwrap_or_default()).into()),
-    }
+    let name = Options::parse(parser, &commands::HELP)?.only_word()?;
+    help_for(name.as_deref()).ok_or_else(|| UsageError::UnknownCommand(name.unwrap_or_default()).into())
 }
 
-fn parse_serve(parser: &mut Parser) -> Result<ServeOptions, Stop> {
-    let (mut config, mut listen, mut allow_demo_keys) = (None, Vec::new(), false);
-    while let Some(argument) = arguments::next(parser)? {
-        match argument {
-            Long("config") => config = Some(PathBuf::from(parser.value()?)),
-            Long("listen") => listen.push(ListenAddress::parse(&value(parser)?).map_err(UsageError::Address)?),
-            Long("allow-demo-keys") => allow_demo_keys = true,
-            Long(name) => {
-                let known = nearest(name, ["config", "listen", "allow-demo-keys", "help", "version"]);
-                return Err(UsageError::UnknownOption(name.to_owned(), known).into());
-            }
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    Ok(ServeOptions { origin: Origin::find(config), listen, allow_demo_keys })
+fn parse_serve(parser: &mut Parser, command: &manual::Command) -> Result<ServeOptions, Stop> {
+    let mut options = Options::parse(parser, command)?;
+    options.no_more_words()?;
+    let addresses = options.all("listen").into_iter().map(|address| ListenAddress::parse(&address));
+    let listen = addresses.collect::<Result<_, _>>().map_err(UsageError::Address)?;
+    let allow_demo_keys = options.has("allow-demo-keys");
+    Ok(ServeOptions { origin: Origin::find(options.path("config")), listen, allow_demo_keys })
 }
 
 fn serve(options: ServeOptions) -> ExitCode {
@@ -254,13 +236,6 @@ mod tests {
         ] {
             let Ok(Command::Say(said)) = command(line) else { panic!("{line} says something") };
             assert!(said.starts_with(text), "{line}");
-        }
-        for name in error::COMMANDS {
-            assert!(
-                help_for(Some(name)).is_some() && help::ALL.contains(&format!("relay {name}"))
-                    || name == "help"
-                    || name == "serve"
-            );
         }
     }
 

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use super::{
     arguments::Stop,
+    commands,
     credentials::{Account, Credentials, Purpose, encode, read_data},
     endpoint::{Endpoint, exchange},
     error::Error,
@@ -29,23 +30,7 @@ pub struct Notify {
 impl Notify {
     /// Parses what follows `notify`.
     pub fn parse(parser: &mut Parser) -> Result<Notify, Stop> {
-        let mut options = Options::parse(
-            parser,
-            &[
-                "config",
-                "url",
-                "source",
-                "key",
-                "key-file",
-                "token",
-                "token-file",
-                "hmac",
-                "json",
-                "filename",
-                "room",
-                "data",
-            ],
-        )?;
+        let mut options = Options::parse(parser, &commands::NOTIFY)?;
         let account = Account::new(&mut options)?;
         let (is_json, filename) = (options.has("json"), options.text("filename"));
         Ok(Notify { account, rooms: options.rooms()?, data: options.data()?, is_json, filename })

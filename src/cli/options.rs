@@ -1,6 +1,6 @@
-//! The options of the commands that sign or talk to a relay. One parser serves them all.
+//! The arguments of a command: options that its table has, and words.
 
-use core::mem;
+use std::{ffi::OsString, path::PathBuf};
 
 use lexopt::{
     Arg::{Long, Value},
@@ -8,23 +8,23 @@ use lexopt::{
 };
 
 use super::{
-    arguments::{self, Stop, value},
+    arguments::{self, Stop},
     error::UsageError,
 };
-use crate::spelling::nearest;
+use crate::manual::{Command, Kind, Takes};
 
 /// What a command line has after the name of its command.
 #[derive(Debug, Default)]
 pub struct Options {
     /// Each option with its value, which is empty for a flag.
-    given: Vec<(&'static str, String)>,
+    given: Vec<(&'static str, OsString)>,
     /// The arguments that are not options.
     pub words: Vec<String>,
 }
 
 impl Options {
-    /// Parses the options in `allowed`, under any of their names.
-    pub fn parse(parser: &mut Parser, allowed: &[&'static str]) -> Result<Options, Stop> {
+    /// Parses the options of a command, under any of their names. Values are UTF-8, except paths.
+    pub fn parse(parser: &mut Parser, command: &Command) -> Result<Options, Stop> {
         let mut options = Options::default();
         while let Some(argument) = arguments::next(parser)? {
             let name = match argument {
@@ -35,12 +35,17 @@ impl Options {
                 Long(name) => name.to_owned(),
                 other => return Err(other.unexpected().into()),
             };
-            let is_allowed = |known: &&Known| allowed.contains(&known.name);
-            let Some(known) = KNOWN.iter().filter(is_allowed).find(|known| known.is(&name)) else {
-                return Err(UsageError::UnknownOption(name.clone(), nearest(&name, allowed.iter().copied())).into());
+            let Some(option) = command.option(&name) else {
+                let near = command.nearest_option(&name);
+                return Err(UsageError::UnknownOption(name, near).into());
             };
-            let value = if known.has_value { value(parser)? } else { String::new() };
-            options.given.push((known.name, value));
+            let value = match option.takes {
+                Takes::Nothing => OsString::new(),
+                Takes::Value(_, Kind::File) => parser.value()?,
+                Takes::Value(..) => parser.value()?.string()?.into(),
+                Takes::Optional(..) => parser.optional_value().unwrap_or_default(),
+            };
+            options.given.push((option.name, value));
         }
         Ok(options)
     }
@@ -55,9 +60,18 @@ impl Options {
         self.take(name).unwrap_or_default()
     }
 
+    /// The path that is the value of an option. If it was given several times, the last one wins.
+    pub fn path(&mut self, name: &str) -> Option<PathBuf> {
+        self.values(name).last().map(PathBuf::from)
+    }
+
     /// All values of an option, in their order.
     pub fn all(&mut self, name: &str) -> Vec<String> {
-        self.given.iter_mut().filter(|(known, _)| *known == name).map(|(_, value)| mem::take(value)).collect()
+        self.values(name).map(|value| value.to_string_lossy().into_owned()).collect()
+    }
+
+    fn values(&mut self, name: &str) -> impl Iterator<Item = OsString> {
+        self.given.extract_if(.., move |(known, _)| *known == name).map(|(_, value)| value)
     }
 
     /// Whether an option was given.
@@ -86,6 +100,13 @@ impl Options {
         Ok(data)
     }
 
+    /// The only word, if there is one.
+    pub fn only_word(&mut self) -> Result<Option<String>, Stop> {
+        let word = self.next_word();
+        self.no_more_words()?;
+        Ok(word)
+    }
+
     /// Refuses a word that is left over.
     pub fn no_more_words(&mut self) -> Result<(), Stop> {
         match self.next_word() {
@@ -95,62 +116,18 @@ impl Options {
     }
 }
 
-/// An option.
-struct Known {
-    name: &'static str,
-    /// Another name, or several.
-    aliases: &'static [&'static str],
-    has_value: bool,
-}
-
-impl Known {
-    fn is(&self, name: &str) -> bool {
-        self.name == name || self.aliases.contains(&name)
-    }
-}
-
-const fn value_of(name: &'static str) -> Known {
-    Known { name, aliases: &[], has_value: true }
-}
-
-const fn flag(name: &'static str) -> Known {
-    Known { name, aliases: &[], has_value: false }
-}
-
-const KNOWN: &[Known] = &[
-    value_of("config"),
-    value_of("url"),
-    value_of("source"),
-    value_of("key"),
-    value_of("key-file"),
-    value_of("token"),
-    value_of("token-file"),
-    flag("hmac"),
-    value_of("ts"),
-    flag("hex"),
-    value_of("explain"),
-    flag("json"),
-    Known { name: "room", aliases: &["room-id", "room-ids"], has_value: true },
-    value_of("data"),
-    value_of("filename"),
-    value_of("userid"),
-    value_of("username"),
-    value_of("ext-info"),
-    value_of("socket-id"),
-    value_of("nsp"),
-    flag("all"),
-    flag("once"),
-];
-
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
 
-    use super::*;
+    use super::{super::commands, *};
+
+    fn parse_words(words: impl IntoIterator<Item = OsString>) -> Result<Options, String> {
+        Options::parse(&mut Parser::from_args(words), &commands::NOTIFY).map_err(|stop| format!("{stop:?}"))
+    }
 
     fn parse(line: &str) -> Result<Options, String> {
-        let words = line.split_whitespace().map(OsString::from);
-        Options::parse(&mut Parser::from_args(words), &["room", "data", "json"]).map_err(|stop| format!("{stop:?}"))
+        parse_words(line.split_whitespace().map(OsString::from))
     }
 
     #[test]
@@ -162,8 +139,9 @@ mod tests {
         let mut options = parse("r --data one --data two").unwrap();
         assert_eq!((options.rooms().unwrap(), options.data().unwrap()), ("r".into(), "two".into()));
         for (line, why) in [
-            ("--hmac", "UnknownOption(\"hmac\", None)"),
+            ("--once", "UnknownOption(\"once\", None)"),
             ("--rooom r", "UnknownOption(\"rooom\", Some(\"room\"))"),
+            ("--hlep", "UnknownOption(\"hlep\", Some(\"help\"))"),
             ("-x", "invalid option '-x'"),
             ("--room", "missing argument for option '--room'"),
             ("--json=1", "unexpected argument for option '--json'"),
@@ -173,5 +151,15 @@ mod tests {
         }
         let mut options = parse("--json").unwrap();
         assert!(options.rooms().is_err() && options.next_word().is_none());
+    }
+
+    /// A path can have any bytes, a text cannot.
+    #[test]
+    fn paths() {
+        let strange = || OsString::from_vec(vec![b'a', 0xff]);
+        let mut options = parse_words(["--config".into(), strange()]).unwrap();
+        assert_eq!(options.path("config"), Some(strange().into()));
+        assert_eq!((options.path("config"), options.path("key-file")), (None, None), "it was taken");
+        assert!(parse_words(["--room".into(), strange()]).unwrap_err().contains("invalid unicode"));
     }
 }

@@ -21,7 +21,7 @@ pub struct Setting {
 impl Setting {
     /// The configuration of `--config`, or else the one that `relay serve` would use.
     pub fn new(options: &mut Options) -> Setting {
-        Setting { origin: Origin::find(options.take("config").map(Into::into)), read: None }
+        Setting { origin: Origin::find(options.path("config")), read: None }
     }
 
     /// Reads the configuration. Fails if it is invalid; files that it names may be unreadable.
@@ -106,6 +106,6 @@ impl Setting {
 const RUNTIME_DIRECTORY: &str = "/run/relay";
 
 /// The trimmed content of a file with a key or a token. It must be a regular file of bounded size, as in the configuration.
-pub fn read_secret(file: &str) -> Result<String, Error> {
-    config_file::read_secret(Path::new(file)).map_err(|error| Error::Read(file.into(), error))
+pub fn read_secret(file: &Path) -> Result<String, Error> {
+    config_file::read_secret(file).map_err(|error| Error::Read(file.display().to_string(), error))
 }

@@ -4,6 +4,7 @@ use lexopt::Parser;
 
 use super::{
     arguments::Stop,
+    commands,
     credentials::{Account, Fields, Purpose, encode, read_data},
     emit::Event,
     error::{Error, UsageError},
@@ -33,26 +34,7 @@ enum What {
 impl Sign {
     /// Parses what follows `sign`.
     pub fn parse(parser: &mut Parser) -> Result<Sign, Stop> {
-        let mut options = Options::parse(
-            parser,
-            &[
-                "config",
-                "source",
-                "key",
-                "key-file",
-                "hmac",
-                "ts",
-                "hex",
-                "explain",
-                "userid",
-                "room",
-                "data",
-                "json",
-                "nsp",
-                "socket-id",
-                "all",
-            ],
-        )?;
+        let mut options = Options::parse(parser, &commands::SIGN)?;
         let account = Account::new(&mut options)?;
         let (hex, explain) = (options.has("hex"), options.take("explain"));
         let what = match options.next_word().as_deref() {

@@ -47,3 +47,11 @@ pub fn unix_micros() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
+
+/// The date of documents that relay makes: that of `SOURCE_DATE_EPOCH` (reproducible-builds.org) if it is set, else today in
+/// UTC.
+pub fn document_date() -> String {
+    let given = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
+    let unix = given.unwrap_or_else(|| unix_micros() / 1_000_000);
+    Now { unix, ..Now::default() }.local().date().to_string()
+}

@@ -1,0 +1,399 @@
+//! The commands of relay, with everything that help, man page, completions and the parser know about them. To add an
+//! option, add it to a group here and take it where the command is parsed. To add a command, add a row to [`RELAY`] and an
+//! arm to `parse` in `mod.rs`.
+
+use crate::manual::{Command, Example, ExitCode, Group, Item, Kind, Opt, Program, Shell};
+
+const CONFIG: Opt = Opt::file(
+    "config",
+    "the configuration (default: $RELAY_CONFIG, or /etc/relay/relay.toml if it exists, or a built-in demo setting on \
+     127.0.0.1:4000)",
+);
+const JSON: Opt = Opt::flag("json", "each ARG is JSON: deliver its value instead of a string");
+const ROOM: Opt = Opt {
+    aliases: &["room-id", "room-ids"],
+    ..Opt::value("room", "ROOM", "a room; may be given several times, in place of the argument ROOMS")
+};
+const RECEIVING_ROOM: Opt = Opt { text: "send to the sessions in this room", ..ROOM };
+const DATA: Opt = Opt::value("data", "DATA", "the data, in place of the argument DATA");
+const ARG: Opt = Opt::value("data", "ARG", "an argument; may be given several times, in place of the arguments ARG");
+
+static SETTING: Group = Group { heading: "Configuration", options: &[CONFIG] };
+
+static SERVER: Group = Group {
+    heading: "Server",
+    options: &[
+        CONFIG,
+        Opt::value(
+            "listen",
+            "ADDR",
+            "host:port, *:port (all addresses, IPv4 and IPv6), [v6]:port or unix:PATH (also \
+             unix:PATH?mode=0660&group=NAME), or proxy+tcp://host:port or proxy+unix:PATH for proxies that send PROXY \
+             headers; instead of the configured addresses; may be given several times. With port 0, the log names the port \
+             that was chosen",
+        ),
+        Opt::flag("allow-demo-keys", "accept the public demo keys on addresses that other machines can reach"),
+    ],
+};
+
+static ENDPOINT: Group = Group {
+    heading: "Relay",
+    options: &[
+        CONFIG,
+        Opt::value("url", "URL", "http://host:port or unix:PATH (default: what the configuration listens on)"),
+    ],
+};
+
+static SOURCE: Group = Group {
+    heading: "Source",
+    options: &[
+        Opt::value("source", "NAME", "the source (default: the only one of the configuration, or demo)"),
+        Opt::value("key", "KEY", "the key of the source (default: its key in the configuration)"),
+        Opt::file("key-file", "a file with the key of the source"),
+        Opt::flag(
+            "hmac",
+            "sign with hmac-sha256, which also covers the time and the user, in place of md5 (default if the configuration \
+             refuses md5)",
+        ),
+    ],
+};
+
+static TOKEN: Group = Group {
+    heading: "Admin token, in place of a signature",
+    options: &[Opt::value("token", "TOKEN", "the admin token"), Opt::file("token-file", "a file with the admin token")],
+};
+
+static EVENT: Group = Group {
+    heading: "Event",
+    options: &[
+        RECEIVING_ROOM,
+        Opt::value("userid", "ID", "send to the sessions of this user"),
+        Opt::value("socket-id", "ID", "send to this session"),
+        Opt::flag("all", "send to all sessions in the namespace"),
+        Opt::value("nsp", "NAME", "the namespace (default: /)"),
+        JSON,
+        ARG,
+    ],
+};
+
+const DONE: ExitCode = ExitCode(0, "done");
+const BAD_COMMAND_LINE: ExitCode = ExitCode(2, "bad command line");
+const BAD_CONFIGURATION: ExitCode = ExitCode(78, "bad configuration");
+
+/// `relay serve`.
+pub static SERVE: Command = Command {
+    name: "serve",
+    row: "[serve] [OPTION]…",
+    summary: "run until SIGTERM; SIGHUP reloads the configuration",
+    usage: &["[serve] [--config FILE] [--listen ADDR]… [--allow-demo-keys]"],
+    text: &[
+        "Serves clients until SIGTERM or SIGINT. SIGHUP reloads the configuration. The log goes to standard error.",
+    ],
+    groups: &[&SERVER],
+    words: &[],
+    codes: &[
+        ExitCode(0, "stopped by a signal"),
+        ExitCode(1, "an address cannot be bound, or a system call failed"),
+        BAD_COMMAND_LINE,
+        BAD_CONFIGURATION,
+    ],
+};
+
+/// `relay check`.
+pub static CHECK: Command = Command {
+    name: "check",
+    row: "check",
+    summary: "check a configuration, and predict what relay would do with it",
+    usage: &["check [--config FILE] [--listen ADDR]… [--allow-demo-keys]"],
+    text: &[
+        "Checks a configuration and prints every problem as FILE:LINE:COLUMN: what is wrong, and what is expected. Also \
+         predicts what relay would do at start on this machine: addresses that cannot work, keys that cannot be read, public \
+         demo keys on addresses that other machines can reach. These have FILE only. Warns about settings that are valid but \
+         probably wrong: no source, short keys, keys shared by sources, files that every user can read or change, a message \
+         log that cannot be written, limits that contradict each other.",
+        "Give it the options that you start relay with. Problems and warnings go to standard error.",
+    ],
+    groups: &[&SERVER],
+    words: &[],
+    codes: &[
+        ExitCode(0, "relay would start, perhaps with warnings"),
+        ExitCode(1, "valid, but an address cannot be bound here"),
+        BAD_COMMAND_LINE,
+        BAD_CONFIGURATION,
+    ],
+};
+
+/// `relay notify`.
+pub static NOTIFY: Command = Command {
+    name: "notify",
+    row: "notify ROOMS DATA",
+    summary: "send a message to rooms, print the answer",
+    usage: &["notify [OPTION]… ROOMS DATA", "notify [OPTION]… --room ROOM… DATA"],
+    text: &[
+        "Sends a message to all members of one room, or of several (separated by commas), and prints the answer. If DATA is \
+         '-', it is read from standard input. Write -- before DATA that begins with a dash.",
+    ],
+    groups: &[
+        &Group {
+            heading: "Message",
+            options: &[
+                Opt { text: "DATA is JSON: deliver its value instead of a string", ..JSON },
+                Opt::value("filename", "NAME", "the message log file to write it to"),
+                ROOM,
+                DATA,
+            ],
+        },
+        &ENDPOINT,
+        &SOURCE,
+        &TOKEN,
+    ],
+    words: &[Kind::Text, Kind::Text],
+    codes: &[ExitCode(0, "accepted"), ExitCode(1, "refused, or not reached"), BAD_COMMAND_LINE, BAD_CONFIGURATION],
+};
+
+/// `relay emit`.
+pub static EMIT: Command = Command {
+    name: "emit",
+    row: "emit EVENT ARG…",
+    summary: "send an event to a room, a user, a session or everybody",
+    usage: &["emit EVENT [ARG…] --room ROOM | --userid ID | --socket-id ID | --all"],
+    text: &[
+        "Sends an event to the sessions of a room, of a user, to one session, or to all sessions of the source in a \
+         namespace, and prints the answer: how many sessions of this relay get it. Give exactly one of --room, --userid, \
+         --socket-id and --all. If an ARG is '-', it is read from standard input. Write -- before an ARG that begins with a \
+         dash. Events are not acknowledged.",
+    ],
+    groups: &[&EVENT, &ENDPOINT, &SOURCE, &TOKEN],
+    words: &[Kind::Text],
+    codes: &[
+        ExitCode(0, "accepted, perhaps by no session"),
+        ExitCode(1, "refused, or not reached"),
+        BAD_COMMAND_LINE,
+        BAD_CONFIGURATION,
+    ],
+};
+
+/// `relay listen`.
+pub static LISTEN: Command = Command {
+    name: "listen",
+    row: "listen ROOMS…",
+    summary: "join rooms, print a line for each message",
+    usage: &["listen [OPTION]… ROOMS…"],
+    text: &[
+        "Joins rooms and prints a line for each message: the room, a tab, the data. Reconnects when the connection is lost; \
+         ends when the login is refused. Connects, disconnects and refusals go to standard error.",
+    ],
+    groups: &[
+        &Group {
+            heading: "Login and output",
+            options: &[
+                Opt::value("userid", "ID", "the id of the user to log in as"),
+                Opt::value("username", "NAME", "the name of the user to log in as"),
+                Opt::value("ext-info", "TEXT", "further information about the user, for lists of who is online"),
+                ROOM,
+                Opt { text: "print each frame as it was received", ..JSON },
+                Opt::flag("once", "exit after the first message"),
+            ],
+        },
+        &ENDPOINT,
+        &SOURCE,
+    ],
+    words: &[Kind::Text],
+    codes: &[
+        ExitCode(0, "after --once, or if standard output was closed"),
+        ExitCode(1, "the login was refused"),
+        BAD_COMMAND_LINE,
+        BAD_CONFIGURATION,
+    ],
+};
+
+/// `relay sign`.
+pub static SIGN: Command = Command {
+    name: "sign",
+    row: "sign connect ROOMS",
+    summary: "make a signature; also: sign notify ROOMS DATA, sign emit EVENT ARG…",
+    usage: &[
+        "sign connect ROOMS [--userid ID]",
+        "sign notify ROOMS DATA",
+        "sign emit EVENT [ARG…] --room ROOM | --userid ID | --socket-id ID | --all",
+        "sign … --explain SIGN",
+    ],
+    text: &[
+        "Makes the signature of a login, a notification or an event and prints it as fields of a query or a form. ROOMS is \
+         one room or several, separated by commas. If DATA or an ARG is '-', it is read from standard input. The signature \
+         of an event covers its arguments as a JSON list, which goes into the field args.",
+    ],
+    groups: &[
+        &Group {
+            heading: "Signature",
+            options: &[
+                Opt::value("ts", "SECONDS", "with hmac-sha256: the time in unix seconds (default: now)"),
+                Opt::flag("hex", "print only the hexadecimal digits"),
+                Opt::value(
+                    "explain",
+                    "SIGN",
+                    "check SIGN, made by another program from these fields; print what is wrong with it and the right \
+                     signature; with hmac-sha256, --ts is the time that it signed",
+                ),
+            ],
+        },
+        &Group {
+            heading: "What is signed",
+            options: &[
+                Opt { text: "a room, in place of the argument ROOMS; or the room that receives the event", ..ROOM },
+                Opt { text: "the data or an argument, in place of the argument DATA or ARG", ..DATA },
+                Opt::value("userid", "ID", "the user who logs in, or the user who receives the event"),
+                Opt::value("socket-id", "ID", "the session that receives the event"),
+                Opt::flag("all", "the event is for all sessions in the namespace"),
+                Opt::value("nsp", "NAME", "the namespace of the event (default: /)"),
+                Opt { text: "each ARG of the event is JSON", ..JSON },
+            ],
+        },
+        &SETTING,
+        &SOURCE,
+    ],
+    words: &[Kind::OneOf(&["connect", "notify", "emit"]), Kind::Text, Kind::Text],
+    codes: &[DONE, ExitCode(1, "the key is not known, or SIGN is wrong"), BAD_COMMAND_LINE, BAD_CONFIGURATION],
+};
+
+/// `relay bench`.
+pub static BENCH: Command = Command {
+    name: "bench",
+    row: "bench MODE",
+    summary: "measure a relay under load",
+    usage: &["bench MODE [OPTION]…"],
+    text: &[
+        "Runs relay-bench, a program of its own, with these arguments: the one beside relay, or else the one in $PATH. relay \
+         bench --help shows its help, and relay-bench(1) is its man page.",
+    ],
+    groups: &[],
+    words: &[Kind::Text],
+    codes: &[DONE, ExitCode(1, "failed, or relay-bench cannot be run"), BAD_COMMAND_LINE],
+};
+
+/// `relay man`.
+pub static MAN: Command = Command {
+    name: "man",
+    row: "man [PAGE]",
+    summary: "print a man page, for man -l -",
+    usage: &["man [relay|relay.toml|relay-bench]"],
+    text: &[
+        "Prints the man page of relay, of its configuration or of relay-bench in the format of man(7), for a package or for \
+         man -l -. Its date is that of SOURCE_DATE_EPOCH if that is set, otherwise today.",
+    ],
+    groups: &[],
+    words: &[Kind::OneOf(&["relay", "relay.toml", "relay-bench"])],
+    codes: &[DONE, ExitCode(1, "relay-bench cannot be run"), BAD_COMMAND_LINE],
+};
+
+/// `relay completions`.
+pub static COMPLETIONS: Command = Command {
+    name: "completions",
+    row: "completions SHELL",
+    summary: "print completions for bash, zsh or fish",
+    usage: &["completions bash|zsh|fish"],
+    text: &["Prints a script with which the shell completes commands and options of relay."],
+    groups: &[],
+    words: &[Kind::OneOf(&Shell::NAMES)],
+    codes: &[DONE, BAD_COMMAND_LINE],
+};
+
+/// `relay help`.
+pub static HELP: Command = Command {
+    name: "help",
+    row: "",
+    summary: "print the help of a command",
+    usage: &["help [COMMAND]"],
+    text: &["Prints the help of a command, or of all commands in short."],
+    groups: &[],
+    words: &[Kind::Command],
+    codes: &[DONE, BAD_COMMAND_LINE],
+};
+
+/// The program.
+pub static RELAY: Program = Program {
+    name: "relay",
+    section: 8,
+    summary: "delivers signed notifications of backends to the pages and apps in a room",
+    description: &[
+        "Web pages and apps connect to relay by WebSocket, Socket.IO or HTTP long polling and join rooms. Backends post \
+         notifications to rooms, signed with the key of their source. relay delivers each notification at once to all \
+         clients in the room.",
+        "Without a command, relay serves clients. The other commands check a configuration, send messages and events, show \
+         the messages of a room, and make signatures. They find the address, the source and the key in the configuration of \
+         this machine.",
+    ],
+    commands: &[&SERVE, &CHECK, &NOTIFY, &EMIT, &LISTEN, &SIGN, &BENCH, &MAN, &COMPLETIONS, &HELP],
+    default: Some(&SERVE),
+    overview: &[&Group { heading: "", options: &[CONFIG] }],
+    notes: &[
+        "check, notify, emit, listen and sign take --config and $RELAY_CONFIG too. On the machine that relay runs on, they \
+         take its address, source and key from it.",
+    ],
+    codes: &[DONE, ExitCode(1, "failed while running"), BAD_COMMAND_LINE, BAD_CONFIGURATION],
+    environment: &[
+        Item("RELAY_CONFIG", "The configuration file, if there is no --config; for all commands."),
+        Item(
+            "CREDENTIALS_DIRECTORY",
+            "relay looks for relative names of key files there first (LoadCredential= of systemd), then beside the \
+             configuration, then in /run/credentials/relay.service.",
+        ),
+        Item("RUNTIME_DIRECTORY", "With NOTIFY_SOCKET: the generated admin token is written to admin.token there."),
+        Item("NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID", "The service manager and its watchdog (see sd_notify(3))."),
+        Item(
+            "LISTEN_FDS, LISTEN_PID",
+            "Inherited listening sockets, which replace listen of the configuration; --listen replaces both.",
+        ),
+        Item("JOURNAL_STREAM", "If set, log lines have a priority prefix, such as <4> for warnings, and no timestamp."),
+        Item("NO_COLOR", "If set and not empty, the log has no colours on a terminal."),
+        Item("TZ", "Local time of the message log and of the logins of today."),
+        Item("SOURCE_DATE_EPOCH", "The date of man pages that relay man prints, in unix seconds."),
+    ],
+    files: &[
+        Item("/etc/relay/relay.toml", "The configuration; see relay.toml(5)."),
+        Item("/run/credentials/relay.service/", "Keys that systemd passes to the service."),
+        Item(
+            "/run/relay/admin.token",
+            "The admin token that the service makes at each start, unless one is configured.",
+        ),
+    ],
+    signals: &[
+        Item(
+            "SIGHUP",
+            "Reads the configuration again, with the files that it names, and applies it whole or not at all. Some keys need \
+             a restart: see relay.toml(5).",
+        ),
+        Item(
+            "SIGTERM, SIGINT",
+            "Stops: no new connections, requests in progress are answered, clients get their queued data and a close; exit 0 \
+             within shutdown_timeout. A second one ends relay at once.",
+        ),
+    ],
+    examples: &[
+        Example("Try relay without a configuration, on 127.0.0.1:4000:", &["relay"]),
+        Example(
+            "Check a configuration and start with it:",
+            &["relay check --config relay.toml", "relay --config relay.toml"],
+        ),
+        Example(
+            "Wait for messages of a room, and send one to it:",
+            &["relay listen chat_room", "relay notify chat_room 'hello'"],
+        ),
+        Example(
+            "Send to a relay on another machine:",
+            &[
+                "relay notify --url http://relay.example.org:4000 --source shop --key-file shop.key orders 'order 7 is ready'",
+            ],
+        ),
+        Example(
+            "Send an event with a JSON argument to a user:",
+            &["relay emit --userid 7 --json price '{\"item\": 3, \"price\": 9.5}'"],
+        ),
+        Example(
+            "Find out why a signature is refused:",
+            &["relay sign notify room data --explain 0123456789abcdef0123456789abcdef"],
+        ),
+    ],
+    shows_examples: false,
+    see_also: &[("relay.toml", 5), ("relay-bench", 1), ("systemd.exec", 5)],
+};

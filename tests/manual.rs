@@ -1,0 +1,177 @@
+//! Help, man pages and completions of relay: the same options everywhere, and the programs that read them accept them.
+#![allow(missing_docs)]
+
+#[path = "support/cli.rs"]
+mod cli;
+#[path = "support/manual.rs"]
+mod manual;
+mod support;
+
+use std::{collections::BTreeSet, fs};
+
+use relay::{cli::commands::RELAY, manual::Program};
+
+fn run(args: &[&str]) -> (i32, String, String) {
+    let run = cli::run(args);
+    (run.code, run.out, run.err)
+}
+
+fn print(args: &[&str]) -> String {
+    let (code, text, error) = run(args);
+    assert_eq!((code, error.as_str()), (0, ""), "{args:?}");
+    text
+}
+
+/// All commands except bench, whose arguments are those of another program.
+#[test]
+fn help() {
+    manual::check_help(&without_bench(), &run);
+}
+
+#[test]
+fn options() {
+    manual::check_parser(&without_bench(), &run);
+}
+
+fn without_bench() -> Program {
+    let commands: Vec<_> = RELAY.commands.iter().copied().filter(|command| command.name != "bench").collect();
+    Program { commands: commands.leak(), ..RELAY }
+}
+
+/// The code takes each option that the table has, and no other: one that is documented does something.
+#[test]
+fn every_option_is_used() {
+    let mut used = BTreeSet::new();
+    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli")).unwrap().map(Result::unwrap) {
+        let text = fs::read_to_string(file.path()).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        // options.take("key"), given("key", "key-file"), and the list of receivers of an event.
+        for call in ["options.take(", "options.text(", "options.path(", "options.all(", "options.has(", "given("] {
+            for arguments in code.split(call).skip(1) {
+                let arguments = arguments.split(')').next().unwrap();
+                used.extend(arguments.split('"').skip(1).step_by(2).map(str::to_owned));
+            }
+        }
+    }
+    // Of these, only Event::take has a list.
+    used.extend(["room", "userid", "socket-id"].map(str::to_owned));
+    let groups = RELAY.commands.iter().flat_map(|command| command.groups);
+    let known: BTreeSet<String> = groups.flat_map(|group| group.options).map(|option| option.name.to_owned()).collect();
+    assert_eq!(known, used);
+}
+
+#[test]
+fn the_man_page_of_relay() {
+    let page = print(&["man"]);
+    assert_eq!(page, print(&["man", "relay"]));
+    manual::check_page(&RELAY, &page);
+    manual::lint(&page);
+}
+
+/// tests/reference.rs looks for every key in it.
+#[test]
+fn the_man_page_of_the_configuration() {
+    let page = print(&["man", "relay.toml"]);
+    manual::lint(&page);
+    assert!(page.matches("\n.TP\n").count() > 60 && page.contains("\\fBsources.NAME.sign_key\\fR"), "{page}");
+}
+
+#[test]
+fn the_date_of_a_man_page() {
+    let dated = |seconds: &str| {
+        cli::run_command(cli::relay(&["man"]).env("SOURCE_DATE_EPOCH", seconds)).out.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(dated("1795219200"), ".TH \"RELAY\" 8 2026-11-21 \"relay 0.1.0\" \"System Manager\\(aqs Manual\"");
+    assert!(!dated("nonsense").contains(" 1970-"), "today");
+}
+
+#[test]
+fn completions() {
+    let folder = support::temp_file("completions");
+    fs::create_dir(&folder).unwrap();
+    manual::check_shells(&RELAY, &folder, &|shell| print(&["completions", shell]));
+    // What a person types: a beginning is completed, several are listed, values are known.
+    let lines = [
+        "relay no",
+        "relay notify --k",
+        "relay sign c",
+        "relay completions z",
+        "relay che",
+        "relay notify --config /etc/passw",
+        "relay --allow",
+        "relay notify --key f",
+        "relay help lis",
+    ];
+    let lines: Vec<String> = lines.map(str::to_owned).into();
+    let wanted: [&[&str]; 9] = [
+        &["<notify>"],
+        &["--key", "--key-file"],
+        &["<sign><connect>"],
+        &["<completions><zsh>"],
+        &["<check>"],
+        &["/etc/passwd"],
+        &["<--allow-demo-keys>"],
+        &["<notify><--key><f>"],
+        &["<help><listen>"],
+    ];
+    for shell in ["bash", "zsh"] {
+        let answers = manual::terminal(shell, &folder.join(format!("completions.{shell}")), "relay", &lines);
+        for ((line, wanted), answer) in lines.iter().zip(wanted).zip(&answers) {
+            assert!(wanted.iter().all(|text| answer.contains(text)), "{shell}: {line}: {answer}");
+        }
+    }
+    let answers = manual::fish(&folder.join("completions.fish"), &lines);
+    let wanted = [
+        "notify\n",
+        "--key\n--key-file\n",
+        "connect\n",
+        "zsh\n",
+        "check\n",
+        "/etc/passwd\n",
+        "--allow-demo-keys\n",
+        "",
+        "listen\n",
+    ];
+    for ((line, wanted), answer) in lines.iter().zip(wanted).zip(&answers) {
+        assert!(answer == wanted || wanted.starts_with('/') && answer.contains(wanted), "{line}: {answer}");
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// Exit codes, signals and variables are those of docs/protocol.md.
+#[test]
+fn the_reference_has_the_same_names() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md")).unwrap();
+    let section = page.split("\n## 17 ").nth(1).unwrap().split("\n### ").next().unwrap();
+    let rows: BTreeSet<String> = section
+        .lines()
+        .filter(|line| {
+            line.starts_with("| ")
+                && !line.starts_with("| exit")
+                && !line.starts_with("| signal")
+                && !line.starts_with("| env")
+        })
+        .map(|line| line.split('|').nth(1).unwrap().replace('`', "").trim().to_owned())
+        .collect();
+    let items = RELAY.environment.iter().chain(RELAY.signals).map(|item| item.0.to_owned());
+    let codes = RELAY.codes.iter().map(|code| code.0.to_string());
+    assert_eq!(rows, items.chain(codes).collect::<BTreeSet<_>>());
+    // A command names no other code, except that check is not the only one that can fail.
+    for command in RELAY.commands {
+        assert!(command.codes.iter().all(|code| RELAY.codes.iter().any(|known| known.0 == code.0)), "{}", command.name);
+    }
+}
+
+#[test]
+fn wrong_words() {
+    for (args, why) in [
+        (&["man", "relay.conf"][..], "unknown man page \"relay.conf\": expected relay, relay.toml or relay-bench"),
+        (&["man", "relay", "x"], "unexpected argument \"x\""),
+        (&["completions"], "missing argument: bash, zsh or fish"),
+        (&["completions", "ksh"], "unknown shell \"ksh\": expected bash, zsh or fish"),
+        (&["compltions", "zsh"], "did you mean completions?"),
+    ] {
+        let (code, _, error) = run(args);
+        assert!(code == 2 && error.contains(why), "{args:?}: {code} {error}");
+    }
+}
