@@ -44,8 +44,8 @@ impl fmt::Display for ValueError {
                 let cure = address_cure(found);
                 return write!(
                     f,
-                    "expected host:port, *:port, [v6]:port or unix:PATH, or proxy+tcp://host:port or proxy+unix:PATH, not \
-                     {found:?}{cure}"
+                    "expected host:port, *:port, [v6]:port, tls://host:port or unix:PATH, or proxy+tcp://host:port, \
+                     proxy+tls://host:port or proxy+unix:PATH, not {found:?}{cure}"
                 );
             }
             ValueError::SocketOption(found) => {
@@ -95,10 +95,9 @@ const NO_SCHEME: &str = "expected \"md5\" or \"hmac-sha256\"; a key belongs in s
 
 /// How an address to listen on is probably meant.
 fn address_cure(found: &str) -> String {
-    let (prefix, found) = match found.strip_prefix("proxy+tcp://") {
-        Some(rest) => ("proxy+tcp://", rest),
-        None => ("", found),
-    };
+    let prefix = ["proxy+tcp://", "proxy+tls://", "tls://"].into_iter().find(|prefix| found.starts_with(prefix));
+    let prefix = prefix.unwrap_or_default();
+    let found = &found[prefix.len()..];
     let write = |address: &str| format!(": write \"{prefix}{address}\"");
     let port = |text: &str| text.parse::<u16>().is_ok();
     let (host, rest) = found.rsplit_once(':').unwrap_or((found, ""));

@@ -7,7 +7,7 @@ use log::LevelFilter;
 use super::{
     address::{Backend, Network},
     error::ValueError,
-    file_namespaces, file_redis, file_sources,
+    file_namespaces, file_redis, file_sources, file_certificates,
     listen_address::ListenAddress,
     namespace::Auth,
     origins::Origins,
@@ -138,6 +138,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     file_namespaces::check_all(reader, &places, &config);
 
     file_redis::read(reader, &mut root, &mut config);
+    file_certificates::read(reader, &mut root, &mut config);
     for (name, span) in &places {
         let namespace = config.namespaces.get(name).filter(|namespace| namespace.auth != Auth::Sign);
         names.extend(namespace.map(|namespace| (namespace.open_source(name).to_owned(), *span)));
@@ -324,6 +325,8 @@ mod tests {
             "namespaces",
             "hooks",
             "redis",
+            "tls",
+            "tls.certificates",
         ];
         let secrets = [
             "admin.token",

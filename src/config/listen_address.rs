@@ -11,6 +11,8 @@ pub struct ListenAddress {
     pub address: Address,
     /// Whether each connection begins with a header of the PROXY protocol.
     pub proxied: bool,
+    /// Whether connections use TLS.
+    pub tls: bool,
     /// Which users of this machine may connect to a Unix socket.
     pub access: Access,
 }
@@ -27,13 +29,18 @@ pub struct Access {
 }
 
 impl ListenAddress {
-    /// Parses `host:port`, `[v6]:port`, `unix:PATH` or `unix:PATH?mode=0660&group=NAME&user=NAME`, or one of them after `proxy+`;
-    /// there `host:port` is written `tcp://host:port`.
+    /// Parses `host:port`, `[v6]:port`, `tls://host:port`, `unix:PATH` or `unix:PATH?mode=0660&group=NAME&user=NAME`, or one of
+    /// them after `proxy+`; there `host:port` is written `tcp://host:port`.
     pub fn parse(text: &str) -> Result<ListenAddress, ValueError> {
         let (place, proxied) = match text.strip_prefix("proxy+") {
             Some(rest) if rest.starts_with("unix:") => (rest, true),
+            Some(rest) if rest.starts_with("tls://") => (rest, true),
             Some(rest) => (rest.strip_prefix("tcp://").ok_or_else(|| ValueError::Address(text.into()))?, true),
             None => (text, false),
+        };
+        let (place, tls) = match (text.strip_prefix("tls://"), text.strip_prefix("proxy+tls://")) {
+            (Some(rest), _) | (_, Some(rest)) if !rest.starts_with("unix:") => (rest, true),
+            _ => (place, false),
         };
         let (place, options) = match place.split_once('?') {
             Some((place, options)) if place.starts_with("unix:") => (place, Some(options)),
@@ -50,7 +57,7 @@ impl ListenAddress {
             ValueError::Address(_) if options.is_none() => ValueError::Address(text.into()),
             error => error,
         })?;
-        Ok(ListenAddress { address, proxied, access })
+        Ok(ListenAddress { address, proxied, tls, access })
     }
 }
 
@@ -78,18 +85,14 @@ impl Access {
 
 impl From<Address> for ListenAddress {
     fn from(address: Address) -> ListenAddress {
-        ListenAddress { address, proxied: false, access: Access::default() }
+        ListenAddress { address, proxied: false, tls: false, access: Access::default() }
     }
 }
 
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Access { mode, user, group } = &self.access;
-        f.write_str(match (&self.address, self.proxied) {
-            (_, false) => "",
-            (Address::Tcp(_), true) => "proxy+tcp://",
-            (Address::Unix(_), true) => "proxy+",
-        })?;
+        f.write_str(scheme(matches!(self.address, Address::Tcp(_)), self.proxied, self.tls))?;
         write!(f, "{}", self.address)?;
         let mut separator = '?';
         let mut option = |f: &mut fmt::Formatter<'_>, name: &str, value: &str| {
@@ -100,6 +103,17 @@ impl fmt::Display for ListenAddress {
         }
         user.iter().try_for_each(|user| option(f, "user", user))?;
         group.iter().try_for_each(|group| option(f, "group", group))
+    }
+}
+
+/// What stands before an address to listen on.
+pub fn scheme(tcp: bool, proxied: bool, tls: bool) -> &'static str {
+    match (tcp, proxied, tls) {
+        (true, false, true) => "tls://",
+        (true, true, true) => "proxy+tls://",
+        (true, true, false) => "proxy+tcp://",
+        (false, true, _) => "proxy+",
+        (_, false, _) => "",
     }
 }
 
@@ -120,6 +134,9 @@ mod tests {
             "unix:/run/relay.sock?mode=0660&user=relay&group=www-data",
             "proxy+tcp://127.0.0.1:4000",
             "proxy+tcp://[::1]:4000",
+            "tls://0.0.0.0:4443",
+            "tls://[::]:4443",
+            "proxy+tls://127.0.0.1:4443",
             "proxy+unix:/run/relay.sock?mode=0666",
         ] {
             assert_eq!(ListenAddress::parse(text).unwrap().to_string(), text);
@@ -132,7 +149,8 @@ mod tests {
     #[test]
     fn wrong_addresses() {
         for text in
-            ["proxy+127.0.0.1:1", "proxy+http://a:1", "tcp://a:1", "proxy+tcp://", "a:1?mode=0600", "unix:?mode=0600"]
+            ["proxy+127.0.0.1:1", "proxy+http://a:1", "tcp://a:1", "proxy+tcp://", "a:1?mode=0600", "unix:?mode=0600",
+            "tls://", "tls://a", "tls://unix:/r", "proxy+tls://unix:/r", "tls+unix:/r", "tls://tls://a:1", "tls://proxy+tls://a:1"]
         {
             assert!(ListenAddress::parse(text).is_err(), "{text}");
         }

@@ -8,6 +8,7 @@ pub mod address;
 mod advice;
 pub mod error;
 pub mod file;
+mod file_certificates;
 mod file_namespaces;
 mod file_redis;
 mod file_sources;
@@ -35,7 +36,7 @@ pub use self::{
     redis::{Redis, RedisUrl, Sentinels, Servers},
     secret::Secret,
     settings::{
-        ClientPosts, Config, DEMO_KEYS, DEMO_TOKEN, Hooks, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES, MessageLog, SocketIo,
+        ClientPosts, Config, DEMO_KEYS, DEMO_TOKEN, Hooks, MAX_CERTIFICATES, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES, MessageLog, SocketIo,
         Source, WebSocket,
     },
 };

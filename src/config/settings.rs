@@ -16,6 +16,7 @@ use super::{
 use crate::{
     limits::Limits,
     sign::{Scheme, Schemes},
+    tls::ServerTls,
 };
 
 /// All settings. The shipped `etc/relay.toml` documents each of them, and `Config::default` has its values.
@@ -51,6 +52,8 @@ pub struct Config {
     pub hooks: Hooks,
     /// Section `[redis]`.
     pub redis: Redis,
+    /// Section `[tls]`.
+    pub tls: ServerTls,
     /// Whether the file itself has a key, token or password, and not only the names of files with them.
     pub has_secrets: bool,
 }
@@ -197,6 +200,7 @@ impl Default for Config {
                 queue: 10_000,
             },
             redis: Redis::default(),
+            tls: ServerTls::default(),
             has_secrets: false,
         }
     }
@@ -254,6 +258,8 @@ impl Config {
 pub const MAX_SOURCES: usize = 65_536;
 /// The most namespaces.
 pub const MAX_NAMESPACES: usize = 1024;
+/// The most certificates.
+pub const MAX_CERTIFICATES: usize = 1024;
 /// The most elements of a list, such as `origins` or the rules of a namespace. relay searches most lists from the start.
 pub const MAX_LIST: usize = 4096;
 

@@ -19,6 +19,10 @@ pub enum Error {
     LengthRequired,
     /// 501: `Transfer-Encoding` has a value other than `chunked`.
     NotImplemented,
+    /// 400: a connection to an address with TLS begins with something else.
+    NeedsTls,
+    /// 400: a connection to an address without TLS begins with TLS.
+    UnexpectedTls,
     /// 400: a connection that must begin with a header of the PROXY protocol begins with something else.
     ProxyHeader,
     /// 408: the request did not arrive within `limits.request_timeout`.
@@ -74,7 +78,7 @@ impl Error {
     /// The status code (RFC 9110 section 15, RFC 6585).
     pub fn status(self) -> u16 {
         match self {
-            Error::BadRequest(_) | Error::ProxyHeader => 400,
+            Error::BadRequest(_) | Error::NeedsTls | Error::UnexpectedTls | Error::ProxyHeader => 400,
             Error::BodyTooLarge | Error::BodyUnexpected => 413,
             Error::ExpectationFailed => 417,
             Error::HeadTooLarge => 431,
@@ -106,6 +110,8 @@ impl fmt::Display for Error {
             }
             Error::LengthRequired => "Content-Length is missing",
             Error::Memory => "relay is short of memory, try again later",
+            Error::NeedsTls => "this address uses TLS: connect with https:// or wss://",
+            Error::UnexpectedTls => "this address does not use TLS: connect with http:// or ws://",
             Error::NotImplemented => "Transfer-Encoding must be chunked",
             Error::ProxyHeader => "a connection to this address must begin with a PROXY protocol header",
             Error::Timeout => "the request did not arrive within limits.request_timeout",

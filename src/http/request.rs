@@ -278,6 +278,8 @@ fn parse_error(error: httparse::Error, bytes: &[u8]) -> Error {
         httparse::Error::Version if names_version(bytes) => Error::VersionNotSupported,
         httparse::Error::HeaderName => Syntax::HeaderName.into(),
         httparse::Error::HeaderValue => Syntax::HeaderValue.into(),
+        // The start of a client's first TLS record.
+        _ if bytes.starts_with(&[22, 3]) => Error::UnexpectedTls,
         _ => Syntax::Request.into(),
     }
 }

@@ -52,8 +52,8 @@ impl Server {
                 }
                 match self.listeners[index].accept() {
                     Ok(Accepted::Socket(socket, peer)) => {
-                        let proxied = self.listeners[index].proxied;
-                        self.add_conn(socket, peer, proxied);
+                        let (proxied, tls) = (self.listeners[index].proxied, self.listeners[index].tls);
+                        self.add_conn(socket, peer, proxied, tls);
                     }
                     Ok(Accepted::NoneWaiting) => break,
                     Ok(Accepted::Exhausted) => {
@@ -90,8 +90,8 @@ impl Server {
     }
 
     /// Adds a connection that was accepted. Over a limit it only gets a 503 or 429. `proxied` says whether it begins with a
-    /// header of the PROXY protocol.
-    pub(super) fn add_conn(&mut self, socket: Socket, peer: Option<IpAddr>, proxied: bool) {
+    /// header of the PROXY protocol, and `tls` whether it uses TLS.
+    pub(super) fn add_conn(&mut self, socket: Socket, peer: Option<IpAddr>, proxied: bool, tls: bool) {
         let config = self.hub.config().clone();
         let origin = Origin::new(peer, &config.trusted_proxies);
         let per_address = config.limits.per_address(self.max_connections());
@@ -104,6 +104,7 @@ impl Server {
         let mut exchange = Exchange::new(self.now, &config.limits);
         exchange.peer = peer;
         exchange.awaits_proxy = proxied;
+        exchange.awaits_tls = proxied && tls;
         // Its request has not been read, so its origin is unknown.
         let answer = |error: http::Error| cors::refusal(error.into(), None, &config);
         if over {
@@ -131,10 +132,15 @@ impl Server {
             }
             return self.drop_conn(key);
         }
-        if refused {
-            self.replied.push(key);
-        }
         self.timers.arm(key, conn);
+        match (tls, refused) {
+            // The answer must wait for TLS, which must wait for the header.
+            (true, true) if proxied => self.drop_conn(key),
+            // It is sent after the handshake.
+            (true, _) if !proxied => self.begin_tls(key),
+            (_, true) => self.replied.push(key),
+            _ => {}
+        }
     }
 }
 

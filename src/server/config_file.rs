@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::clock::unix_micros;
 use crate::{
     config::{self, Config, some_of},
     text::text_without_bom,
@@ -130,6 +131,7 @@ impl Origin {
                 .map_err(|error| BadConfig(vec![format!("{shown}: redis.url: {error} in redis.ca_file")]))?;
         }
         let mut warnings = config::warnings(&config);
+        warnings.extend(config.tls.warnings(unix_micros() / 1_000_000).into_iter().map(|text| format!("tls: {text}")));
         warnings.extend(access_warnings(&config, &own, &named));
         Ok(Loaded { config, warnings })
     }

@@ -41,6 +41,8 @@ pub struct Conn {
     pub dropped: bool,
     /// Whether it is over the limit, and stays open only until the refusal is sent.
     pub refused: bool,
+    /// Whether it uses TLS: its session is in the table of [`Tls`](super::tls::Tls), and the socket carries sealed bytes.
+    pub tls: bool,
 }
 
 // With debug assertions, mio's sockets are larger.
@@ -160,6 +162,7 @@ impl Conn {
             read_scheduled: false,
             dropped: false,
             refused: false,
+            tls: false,
         }
     }
 

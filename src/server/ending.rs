@@ -24,9 +24,9 @@ impl Server {
         if websocket.phase == Phase::Left {
             return true;
         }
-        conn.socket.shutdown();
         websocket.phase = Phase::Lingering;
         websocket.deadline = self.now.time.after(CLOSE_TIMEOUT);
+        self.tls.sessions().shutdown(key, conn);
         self.timers.arm(key, conn);
         false
     }

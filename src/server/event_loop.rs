@@ -30,6 +30,7 @@ use super::{
     reload::reading::Reload,
     startup,
     timers::Timers,
+    tls::Tls,
     tokens::{self, CONNS, LISTENERS},
     waker::waker,
 };
@@ -68,6 +69,7 @@ pub struct Server {
     /// Counts of wrong admin tokens.
     pub(super) guesses: Guesses,
     pub(super) timers: Timers<ConnKey>,
+    pub(super) tls: Tls,
     /// The deadlines of Engine.IO sessions, which may have no connection.
     pub(super) engines: Timers<ClientKey>,
     /// How many connections the descriptor limit allows.
@@ -122,6 +124,7 @@ impl Server {
         if let Some(open) = startup::exposure(&config, &options, &listeners) {
             return Err(Fatal::Config(BadConfig(vec![startup::exposed(&config, open)])));
         }
+        let tls = Tls::new(&config)?;
         let mut clock = Clock::start();
         let script = &config.socketio.client_js;
         let site = Site {
@@ -149,6 +152,7 @@ impl Server {
             reload: Reload::default(),
             guesses: Guesses::default(),
             timers: Timers::new(),
+            tls,
             engines: Timers::new(),
             descriptors,
             accept_after: Time::START,
@@ -175,6 +179,7 @@ impl Server {
         server.hub.begin_turn(server.now);
         server.hub.cluster.introduce(first_id.node(), &server.site.server_ip);
         server.configure_memory();
+        server.configure_tls();
         server.configure_cluster();
         server.record_start();
         Ok(server)
@@ -218,6 +223,7 @@ impl Server {
             self.dispatch(event);
         }
         self.read_scheduled();
+        self.read_handshakes();
         self.accept();
     }
 
@@ -233,6 +239,7 @@ impl Server {
         if !self.scheduled_reads.is_empty()
             || self.hub.state.is_dirty()
             || self.cluster.wants_turn()
+            || self.tls.has_waiting()
             || (accepting && self.accept_after <= self.now.time)
         {
             return Some(Duration::ZERO);
@@ -247,6 +254,7 @@ impl Server {
             .min(self.cluster_deadline())
             .min(self.status_due)
             .min(self.reload.deadline())
+            .min(self.tls.warning_due())
             .min(self.message_log.as_ref().map_or(Time::NEVER, Writer::deadline))
             .min(retry)
             .min(self.stopping.unwrap_or(Time::NEVER));
@@ -278,6 +286,10 @@ impl Server {
                 {
                     return self.drop_conn(key);
                 }
+                if conn.tls && event.is_writable() {
+                    self.flush_tls(key);
+                }
+                let Some(conn) = self.conns.get_mut(key) else { return };
                 if conn.blocked && event.is_writable() {
                     conn.blocked = false;
                     match conn.client() {
@@ -320,6 +332,10 @@ impl Server {
     fn read(&mut self, key: ConnKey) {
         let mut buffer = core::mem::take(&mut self.buffer);
         while let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped && !conn.paused) {
+            if conn.tls {
+                self.buffer = buffer;
+                return self.read_tls(key);
+            }
             let size = conn.read_size();
             match conn.socket.read(&mut buffer[..size]) {
                 Ok(0) => {
@@ -355,7 +371,7 @@ impl Server {
     }
 
     /// Handles bytes from a connection by its protocol.
-    fn handle(&mut self, key: ConnKey, bytes: &[u8]) {
+    pub(super) fn handle(&mut self, key: ConnKey, bytes: &[u8]) {
         match self.conns.get_mut(key).map(|conn| &conn.state) {
             Some(State::Http(_)) => self.handle_http(key, bytes),
             Some(State::WebSocket(_)) => self.handle_websocket(key, bytes),
@@ -366,7 +382,7 @@ impl Server {
     }
 
     /// Handles the end of a peer's input. Replies to HTTP requests that have arrived are still sent.
-    fn handle_end(&mut self, key: ConnKey) {
+    pub(super) fn handle_end(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         match &mut conn.state {
             State::Http(exchange) if matches!(exchange.parked(), Some(Parked::Page(_))) => exchange.end_with_reply(),
@@ -398,12 +414,19 @@ impl Server {
         if self.reload.deadline() <= self.now.time {
             self.handle_reload();
         }
+        if self.tls.warning_due() <= self.now.time {
+            self.warn_about_certificates();
+        }
     }
 
     /// Handles the deadlines of connections: request timeouts, pings, and closing handshakes.
     fn expire_conns(&mut self) {
         while let Some(key) = self.timers.poll_expired(&mut self.conns, self.now.time) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
+            if conn.tls && self.tls.is_handshaking(key) {
+                self.expire_handshake(key);
+                continue;
+            }
             match &mut conn.state {
                 State::Http(exchange) => match exchange.handle_timeout(self.now) {
                     Timeout::Early => {}

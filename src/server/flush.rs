@@ -104,14 +104,18 @@ impl Server {
         self.hub.state.poll_dirty(self.writes_left.div_ceil(cost), &mut flushing);
         self.writes_left = self.writes_left.saturating_sub(flushing.len() * cost);
         for client in &flushing {
-            let (conns, dropped) = (&mut self.conns, &mut self.dropped);
+            let (conns, dropped, tls) = (&mut self.conns, &mut self.dropped, &mut self.tls);
             let carrier = self.hub.state.flush(*client, |key, outbox, turn, scratch| {
                 let Some(conn) = conns.get_mut(key).filter(|conn| !conn.dropped) else {
                     // The connection is gone. The outbox refers to frames of this turn, so it must not survive it.
                     *outbox = Outbox::default();
                     return;
                 };
-                let over = match outbox.write_to(&mut conn.socket, turn, scratch) {
+                let written = match conn.tls {
+                    false => outbox.write_to(&mut conn.socket, turn, scratch),
+                    true => outbox.write_to(&mut tls.sessions().writer(key, true, &mut conn.socket), turn, scratch),
+                };
+                let over = match written {
                     Ok(Flushed::Blocked) => {
                         conn.blocked = true;
                         false
@@ -153,10 +157,11 @@ impl Server {
     fn flush_replies(&mut self) {
         for key in core::mem::take(&mut self.replied) {
             let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) else { continue };
+            let sessions = self.tls.sessions();
             let exchange = match &mut conn.state {
                 State::Http(exchange) => exchange,
                 State::Probe(probe) => {
-                    match write_output(&mut probe.output, &mut conn.socket) {
+                    match write_output(&mut probe.output, &mut sessions.writer(key, conn.tls, &mut conn.socket)) {
                         Ok(Flushed::Blocked) => conn.blocked = true,
                         Ok(Flushed::All) => {}
                         Err(_) => self.drop_conn(key),
@@ -164,21 +169,22 @@ impl Server {
                     continue;
                 }
                 State::Ending(ending) => {
-                    match write_output(&mut ending.output, &mut conn.socket) {
+                    match write_output(&mut ending.output, &mut sessions.writer(key, conn.tls, &mut conn.socket)) {
                         Ok(Flushed::Blocked) => conn.blocked = true,
-                        Ok(Flushed::All) if !ending.left => conn.socket.shutdown(),
+                        Ok(Flushed::All) if !ending.left => sessions.shutdown(key, conn),
                         Ok(Flushed::All) | Err(_) => self.drop_conn(key),
                     }
                     continue;
                 }
                 State::WebSocket(_) => continue,
             };
-            match exchange.write_to(&mut conn.socket, &self.hub.config().limits, self.now) {
+            let mut out = sessions.writer(key, conn.tls, &mut conn.socket);
+            match exchange.write_to(&mut out, &self.hub.config().limits, self.now) {
                 Ok(Flushed::Blocked) => conn.blocked = true,
                 Ok(Flushed::All) if exchange.is_closing() && conn.hung_up => self.drop_conn(key),
                 Ok(Flushed::All) if exchange.is_closing() => {
                     // The peer may still be sending. Closing now could reset the connection before the peer has read the reply.
-                    conn.socket.shutdown();
+                    sessions.shutdown(key, conn);
                     self.timers.arm(key, conn);
                 }
                 Ok(Flushed::All) => {
@@ -207,6 +213,7 @@ impl Server {
                 continue;
             }
             let Some(mut conn) = self.conns.remove(key) else { continue };
+            self.end_tls(key, &mut conn);
             if let Some(origin) = conn.take_origin() {
                 self.hub.state.origins.leave(origin);
             }

@@ -1,5 +1,7 @@
 //! HTTP connections: handling requests, and replying to parked ones.
 
+use log::debug;
+
 use super::{conn::State, event_loop::Server};
 use crate::{
     api::{self, Context, Outcome, cors},
@@ -62,6 +64,9 @@ impl Server {
                 }
                 Err(error) => {
                     self.hub.state.stats.bad_requests += 1;
+                    if error == http::Error::UnexpectedTls {
+                        debug!("a connection begins with TLS, but its address of listen has no tls://");
+                    }
                     refuse(exchange, error, fresh, &config, self.now);
                     break;
                 }

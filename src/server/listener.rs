@@ -26,7 +26,7 @@ use super::{
     accounts::{group_id, user_id},
     conn::Socket,
 };
-use crate::config::{Access, Address, ListenAddress};
+use crate::config::{Access, Address, ListenAddress, listen_address::scheme};
 
 /// A listening socket.
 pub struct Listener {
@@ -35,6 +35,8 @@ pub struct Listener {
     pub ready: bool,
     /// Whether each connection begins with a header of the PROXY protocol.
     pub proxied: bool,
+    /// Whether connections use TLS.
+    pub tls: bool,
     /// The socket file to remove when the listener is dropped.
     file: Option<PathBuf>,
 }
@@ -56,7 +58,7 @@ pub enum Accepted {
 
 impl Listener {
     fn new(socket: Listening, file: Option<PathBuf>) -> Listener {
-        Listener { socket, ready: false, proxied: false, file }
+        Listener { socket, ready: false, proxied: false, tls: false, file }
     }
 
     /// The problems of addresses that are known before relay listens: users and groups that do not exist.
@@ -72,7 +74,7 @@ impl Listener {
     /// Listens on every address that `listen` stands for, in addition to `listeners`. An address that one of these accepts
     /// already in the same way needs no other one. Resolving a name blocks, which is acceptable before the event loop runs.
     pub fn bind(listen: &ListenAddress, listeners: &mut Vec<Listener>) -> io::Result<()> {
-        let proxied = listen.proxied;
+        let (proxied, tls) = (listen.proxied, listen.tls);
         let text = match &listen.address {
             Address::Unix(path) => {
                 let mut listener = bind_unix(path, &listen.access)?;
@@ -85,13 +87,14 @@ impl Listener {
         for address in resolve(text)? {
             match bind_tcp(address, text.starts_with('*')) {
                 Ok(mut listener) => {
-                    listener.proxied = proxied;
+                    (listener.proxied, listener.tls) = (proxied, tls);
                     listeners.push(listener);
                 }
                 Err(error)
                     if error.kind() == io::ErrorKind::AddrInUse
-                        && listeners.iter().any(|listener| listener.proxied == proxied && listener.covers(address)) => {
-                }
+                        && listeners.iter().any(|listener| {
+                            (listener.proxied, listener.tls) == (proxied, tls) && listener.covers(address)
+                        }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -106,9 +109,20 @@ impl Listener {
         own.port() == address.port() && (own.ip() == address.ip() || all)
     }
 
-    /// The sockets that the service manager opened for this process (`sd_listen_fds(3)`).
+    /// The sockets that the service manager opened for this process (`sd_listen_fds(3)`). One with the name `tls`
+    /// (`FileDescriptorName=`) uses TLS.
     pub fn inherited() -> io::Result<Vec<Listener>> {
-        sd_notify::listen_fds()?.map(adopt).collect()
+        let adopt = |(fd, name): (i32, String)| {
+            let mut listener = adopt(fd)?;
+            listener.tls = name == "tls";
+            match &listener.socket {
+                Listening::Unix(_) if listener.tls => {
+                    Err(io::Error::new(io::ErrorKind::InvalidInput, "an inherited Unix socket is named tls"))
+                }
+                _ => Ok(listener),
+            }
+        };
+        sd_notify::listen_fds_with_names()?.map(adopt).collect()
     }
 
     /// Registers the socket for edge-triggered readiness.
@@ -184,11 +198,7 @@ impl Drop for Listener {
 /// Writes the address in the syntax of `--listen`, without the options of a Unix socket.
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match (&self.socket, self.proxied) {
-            (_, false) => "",
-            (Listening::Tcp(_), true) => "proxy+tcp://",
-            (Listening::Unix(_), true) => "proxy+",
-        })?;
+        f.write_str(scheme(matches!(self.socket, Listening::Tcp(_)), self.proxied, self.tls))?;
         match &self.socket {
             Listening::Tcp(listener) => match listener.local_addr() {
                 Ok(address) => address.fmt(f),

@@ -99,7 +99,7 @@ impl Server {
             .conns
             .iter()
             .filter(|(_, conn)| !conn.dropped)
-            .map(|(key, conn)| (conn.input_memory(), key))
+            .map(|(key, conn)| (conn.input_memory() + self.tls.input_memory(key), key))
             .filter(|(bytes, _)| *bytes > 0)
             .collect();
         input.sort_unstable_by_key(|(bytes, _)| core::cmp::Reverse(*bytes));
@@ -119,8 +119,11 @@ impl Server {
     }
 
     /// Refuses the incomplete input of a connection, with 503 or a close.
-    fn refuse_input(&mut self, key: ConnKey, error: http::Error, close: Close) {
+    pub(super) fn refuse_input(&mut self, key: ConnKey, error: http::Error, close: Close) {
         let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.tls && self.tls.is_handshaking(key) {
+            return self.drop_conn(key);
+        }
         match &mut conn.state {
             State::Http(exchange) if exchange.parked().is_none() => self.refuse_request(key, error),
             State::WebSocket(websocket) => {

@@ -32,6 +32,7 @@ pub mod reload;
 pub mod resolver;
 pub mod startup;
 pub mod timers;
+pub mod tls;
 pub mod tokens;
 pub mod waker;
 pub mod websocket;

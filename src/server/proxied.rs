@@ -12,14 +12,21 @@ impl Server {
     pub(super) fn handle_proxy_header(&mut self, key: ConnKey, mut fresh: &[u8]) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
-        let peer = exchange.peer;
+        let (peer, awaits_tls) = (exchange.peer, exchange.awaits_tls);
         let found = exchange.poll_proxy(&mut fresh, &self.hub.config().limits, self.now);
         self.timers.arm(key, conn);
         match found {
             Ok(None) => {}
             Ok(Some(header)) => {
-                if header.client.is_none_or(|client| self.admit_proxied(key, client)) {
-                    self.handle_http(key, fresh);
+                if !header.client.is_none_or(|client| self.admit_proxied(key, client)) {
+                    return;
+                }
+                match awaits_tls {
+                    true => {
+                        self.begin_tls(key);
+                        self.handle_handshake(key, fresh);
+                    }
+                    false => self.handle_http(key, fresh),
                 }
             }
             Err(error) => {
@@ -55,7 +62,8 @@ impl Server {
             exchange.origin = Some(self.hub.state.origins.enter(origin));
             return true;
         }
-        if !self.may_answer_address(Some(client), per_address) {
+        let awaits_tls = exchange.awaits_tls;
+        if !self.may_answer_address(Some(client), per_address) || awaits_tls {
             self.drop_conn(key);
             return false;
         }
@@ -69,7 +77,7 @@ impl Server {
 }
 
 /// A peer in a line of the log.
-struct Peer(Option<IpAddr>);
+pub(super) struct Peer(pub Option<IpAddr>);
 
 impl core::fmt::Display for Peer {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

@@ -70,6 +70,8 @@ impl Server {
                  stop relay"
                     .into(),
             )
+        } else if config.tls.identities.is_empty() && self.listeners.iter().any(|listener| listener.tls) {
+            Some("the new configuration has no certificate, and relay listens with TLS: add [[tls.certificates]]".into())
         } else {
             self.hub.state.fits(&config).err().map(|error| error.to_string())
         };
@@ -90,6 +92,7 @@ impl Server {
         self.hooks.configure(&config.hooks);
         let ended = self.hub.reload(Rc::new(config), self.now);
         self.configure_memory();
+        self.configure_tls();
         self.configure_cluster();
         if ended > 0 {
             info!("{ended} sessions end: the new configuration would not admit them");

@@ -28,6 +28,14 @@ counters! {
     unjoined_closed
     /// How often accepting paused because no file descriptor was free.
     accept_pauses
+    /// TLS handshakes completed.
+    tls_handshakes
+    /// TLS handshakes that continued an earlier session of the client. They count as completed as well.
+    tls_resumed
+    /// TLS handshakes that failed: refused by either side, incomplete in time, or not TLS.
+    tls_failed
+    /// TLS connections closed because a record was damaged, malformed or not expected, or because the client sent an alert.
+    tls_errors
     /// HTTP requests answered.
     requests
     /// HTTP requests that were malformed, too large or too slow.

@@ -1,8 +1,15 @@
 //! What stands for TLS in a build without it: the items of `provided`, of which no value can be made.
 
-use std::{convert::Infallible, io, marker::PhantomData};
+use std::{
+    convert::Infallible,
+    io::{self, Write},
+    marker::PhantomData,
+};
 
-use super::error::CertificateError;
+use super::{
+    error::{CertificateError, HandshakeError, RecordError},
+    server::{Event, ServerTls},
+};
 
 /// Whether this build has TLS.
 pub const SUPPORTED: bool = false;
@@ -94,5 +101,140 @@ impl<S> Stream<S> {
     /// Announces the end to the peer.
     pub fn close(&mut self) {
         match self.0 {}
+    }
+}
+
+/// The certificate of a server.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Identity {}
+
+impl Identity {
+    /// Fails: this build has no TLS.
+    pub fn new(_: &str, _: &str, _: &str) -> Result<Identity, CertificateError> {
+        Err(CertificateError::NoTls)
+    }
+
+    /// Until when it is valid.
+    pub fn not_after(&self) -> u64 {
+        match *self {}
+    }
+
+    /// What should be done about it.
+    pub fn warnings(&self, _: u64) -> Vec<String> {
+        match *self {}
+    }
+}
+
+/// The keys of tickets.
+pub enum Tickets {}
+
+impl Tickets {
+    /// Fails: this build has no TLS.
+    pub fn new() -> Result<Tickets, CertificateError> {
+        Err(CertificateError::NoTls)
+    }
+}
+
+/// What a server offers to a client.
+#[derive(Clone)]
+pub enum Acceptor {}
+
+impl Acceptor {
+    /// Fails: this build has no TLS.
+    pub fn new(_: &ServerTls, tickets: &Tickets) -> Result<Acceptor, CertificateError> {
+        match *tickets {}
+    }
+}
+
+/// What was read of an open session.
+pub struct Reading<'b>(PhantomData<&'b mut [u8]>);
+
+impl<'b> Reading<'b> {
+    /// Bytes that begin with a record.
+    pub fn new(_: &'b mut [u8]) -> Reading<'b> {
+        Reading(PhantomData)
+    }
+}
+
+/// The TLS side of one connection of a server.
+pub enum Session {}
+
+impl Session {
+    /// A connection on which nothing has arrived.
+    pub fn new(acceptor: Acceptor) -> Session {
+        match acceptor {}
+    }
+
+    /// Whether data can be exchanged.
+    pub fn is_open(&self) -> bool {
+        match *self {}
+    }
+
+    /// Whether the handshake is not complete.
+    pub fn is_handshaking(&self) -> bool {
+        match *self {}
+    }
+
+    /// Whether the peer has announced that no more follows.
+    pub fn has_ended(&self) -> bool {
+        match *self {}
+    }
+
+    /// Whether our side of the connection is to be closed.
+    pub fn is_closed(&self) -> bool {
+        match *self {}
+    }
+
+    /// Bytes of memory that incomplete input takes.
+    pub fn input_memory(&self) -> usize {
+        match *self {}
+    }
+
+    /// Bytes of memory that unsent output takes.
+    pub fn output_memory(&self) -> usize {
+        match *self {}
+    }
+
+    /// Handles bytes of a handshake.
+    pub fn handshake(&mut self, _: &[u8], _: &mut impl Write) -> Result<Option<bool>, HandshakeError> {
+        match *self {}
+    }
+
+    /// Puts the incomplete record at the start of a buffer.
+    pub fn restore(&mut self, _: &mut [u8]) -> usize {
+        match *self {}
+    }
+
+    /// Opens the next record.
+    pub fn open<'r>(&mut self, _: &'r mut Reading<'_>) -> Result<Option<Event<'r>>, RecordError> {
+        match *self {}
+    }
+
+    /// Writes sealed bytes that wait.
+    pub fn flush(&mut self, _: &mut impl Write) -> io::Result<bool> {
+        match *self {}
+    }
+
+    /// Announces to the peer that no more follows.
+    pub fn close(&mut self, _: &mut impl Write) -> bool {
+        match *self {}
+    }
+}
+
+/// A session with its socket.
+pub struct Sealed<'a, W> {
+    /// The session.
+    pub session: &'a mut Session,
+    /// The socket.
+    pub out: &'a mut W,
+}
+
+impl<W> Write for Sealed<'_, W> {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        match *self.session {}
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match *self.session {}
     }
 }

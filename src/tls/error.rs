@@ -1,4 +1,4 @@
-//! Certificates and keys that cannot be used.
+//! Certificates and keys that cannot be used, and connections of clients that fail.
 
 use core::fmt;
 use std::error;
@@ -18,6 +18,10 @@ pub enum CertificateError {
     Authority,
     /// The certificate and the key do not belong together, or have an unknown algorithm; with the reason.
     Pair(String),
+    /// The private key belongs to a certificate behind the first one.
+    Order,
+    /// The private key has an algorithm that is not supported, or is damaged.
+    UnknownKey,
     /// No certificate authority of this system is known.
     NoSystemAuthorities,
     /// The settings are refused; with the reason.
@@ -37,6 +41,13 @@ impl fmt::Display for CertificateError {
             CertificateError::Pem => "a section of the PEM file is damaged: copy the whole file again",
             CertificateError::Authority => "a certificate in it is not that of a certificate authority (X.509)",
             CertificateError::Pair(why) => return write!(f, "the certificate and the private key do not match: {why}"),
+            CertificateError::Order => {
+                "the certificates are in the wrong order: the one of the private key must be the first, its issuers follow"
+            }
+            CertificateError::UnknownKey => {
+                "the private key is damaged or of an unknown kind: use ECDSA (P-256, P-384), RSA of 2048 to 8192 bits, or \
+                 Ed25519"
+            }
             CertificateError::NoSystemAuthorities => {
                 "this system has no certificate authorities: install the package ca-certificates, or name a file of \
                  authorities"
@@ -50,3 +61,78 @@ impl fmt::Display for CertificateError {
 }
 
 impl error::Error for CertificateError {}
+
+/// Why a handshake fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandshakeError {
+    /// The peer does not speak TLS.
+    NotTls,
+    /// Its messages are too long.
+    TooLong,
+    /// The peer has closed the connection.
+    Closed,
+    /// One of both sides refuses it; with the reason.
+    Refused(String),
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HandshakeError::NotTls => f.write_str("the client does not speak TLS"),
+            HandshakeError::TooLong => f.write_str("the client's messages are too long"),
+            HandshakeError::Closed => f.write_str("the client has left"),
+            HandshakeError::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl error::Error for HandshakeError {}
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordError {
+    /// A record cannot be opened: it was changed on its way, or made with other keys.
+    Damaged,
+    /// A record is longer than TLS allows.
+    TooLong,
+    /// A record does not belong here.
+    Unexpected,
+    /// The content of a record is malformed.
+    Malformed,
+    /// The peer sends one record without data after the other.
+    Flood,
+    /// The peer has sent an alert with this number.
+    Alert(u8),
+    /// The key has sealed as many records as it may, and the version of TLS has no new keys.
+    Exhausted,
+}
+
+impl RecordError {
+    /// The number of the alert that tells the peer (RFC 8446 section 6.2). A peer that has sent one gets none.
+    pub fn alert(self) -> Option<u8> {
+        match self {
+            RecordError::Damaged => Some(20),
+            RecordError::TooLong => Some(22),
+            RecordError::Unexpected | RecordError::Flood => Some(10),
+            RecordError::Malformed => Some(50),
+            RecordError::Exhausted => Some(0),
+            RecordError::Alert(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RecordError::Damaged => "a TLS record was changed on its way",
+            RecordError::TooLong => "a TLS record is too long",
+            RecordError::Unexpected => "a TLS record is not expected here",
+            RecordError::Malformed => "a TLS record is malformed",
+            RecordError::Flood => "too many TLS records without data",
+            RecordError::Alert(alert) => return write!(f, "the peer ended TLS with alert {alert}"),
+            RecordError::Exhausted => "the keys of this TLS 1.2 connection are used up",
+        })
+    }
+}
+
+impl error::Error for RecordError {}

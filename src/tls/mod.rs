@@ -1,5 +1,6 @@
-//! TLS: certificates, the settings of a client, and a stream over a socket that does not block. Nothing here opens sockets, and
-//! only [`ClientTls::load_system_authorities`] opens files. rustls does the protocol, ring the cryptography.
+//! TLS: certificates, the settings of a client and a stream for it, the settings of a server and a session for each of its
+//! connections. Nothing here opens sockets, and only [`ClientTls::load_system_authorities`] opens files. rustls does the
+//! protocol, ring the cryptography.
 //!
 //! Without the cargo feature `tls`, `absent.rs` takes the place of the folder `provided`: the same items, of which no value
 //! can be made. So no other file depends on the feature.
@@ -7,10 +8,13 @@
 pub mod error;
 #[cfg_attr(not(feature = "tls"), path = "absent.rs")]
 mod provided;
+pub mod server;
 
 pub use self::{
-    error::CertificateError,
+    error::{CertificateError, HandshakeError, RecordError},
     provided::{
-        ClientConnection, ClientTls, SUPPORTED, Stream, authorities, certificates, is_server_name, private_key,
+        Acceptor, ClientConnection, ClientTls, Identity, Reading, SUPPORTED, Sealed, Session, Stream, Tickets, authorities,
+        certificates, is_server_name, private_key,
     },
+    server::{Event, Oldest, ServerTls},
 };

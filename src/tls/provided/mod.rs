@@ -1,15 +1,23 @@
 //! TLS by rustls.
 
+mod acceptor;
 mod certificates;
 mod client;
+mod handshake;
+mod identity;
 mod problem;
+mod records;
+mod session;
 mod stream;
 
 pub use rustls::ClientConnection;
 
 pub use self::{
+    acceptor::{Acceptor, Tickets},
     certificates::{authorities, certificates, private_key},
     client::{ClientTls, is_server_name},
+    identity::Identity,
+    session::{Reading, Sealed, Session},
     stream::Stream,
 };
 
