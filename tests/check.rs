@@ -212,3 +212,25 @@ fn all_addresses() {
     let run = run(&["--allow-demo-keys", "--listen", &format!("*:{}", taken.local_addr().unwrap().port())]);
     assert!(run.code == 1 && run.err.contains("in use"), "{}", run.err);
 }
+
+/// The configurations of the packages and of the container image are complete: beside the keys that an installation has, relay
+/// would start with them.
+#[test]
+fn packaged_configurations() {
+    for name in ["relay.toml", "oci/relay.toml"] {
+        let packaged = fs::read(format!("{}/packaging/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let folder = temp_file("etc");
+        fs::create_dir_all(folder.join("keys")).unwrap();
+        let config = folder.join("relay.toml");
+        fs::write(&config, packaged).unwrap();
+        let run = run(&["check", "--config", text(&config)]);
+        assert!(run.code == 78 && run.err.contains("key_main"), "{name}: {}", run.err);
+        let key = folder.join("keys/main");
+        fs::write(&key, "0123456789abcdef".repeat(4)).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        let run = cli::run(&["check", "--config", text(&config)]);
+        let valid = format!("{}: valid, 1 source\n", config.display());
+        assert_eq!((run.code, run.out, run.err.as_str()), (0, valid, ""), "{name}");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

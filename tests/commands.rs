@@ -7,10 +7,11 @@ mod cli;
 mod support;
 
 use std::{
+    ffi::OsStr,
     fs,
     io::Write,
     net::TcpListener,
-    os::unix::fs::PermissionsExt,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::Path,
     process::{Command, Stdio},
 };
@@ -313,4 +314,45 @@ fn credentials_of_the_service() {
     let run = run_command(command.env("RELAY_CONFIG", &config).env("CREDENTIALS_DIRECTORY", &folder));
     assert_eq!(run.out.trim(), support::connect_sign("shop", "room", "from the credentials"), "{}", run.err);
     fs::remove_dir_all(folder).unwrap();
+}
+
+/// Without the service, and without its credentials, commands find a key where the unit would load it from.
+#[test]
+fn keys_beside_the_configuration() {
+    let folder = temp_file("etc");
+    fs::create_dir_all(folder.join("keys")).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = folder.join("relay.toml");
+    fs::write(&config, "[sources.shop]\nsign_key_file = \"key_shop\"\n").unwrap();
+    let missing = with(&config, &["sign", "connect", "room", "--hex"]);
+    let beside = folder.join("key_shop");
+    assert!(missing.code != 0 && missing.err.contains(text(&beside)), "{}", missing.err);
+    fs::write(folder.join("keys/shop"), "from the folder of keys\n").unwrap();
+    let run = with(&config, &["sign", "connect", "room", "--hex"]);
+    assert_eq!(run.out.trim(), support::connect_sign("shop", "room", "from the folder of keys"), "{}", run.err);
+    // A file of that very name comes first, as before.
+    fs::write(&beside, "from beside the configuration\n").unwrap();
+    let run = with(&config, &["sign", "connect", "room", "--hex"]);
+    assert_eq!(run.out.trim(), support::connect_sign("shop", "room", "from beside the configuration"), "{}", run.err);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// A container may have the text of its configuration in a variable. A file that is named comes first.
+#[test]
+fn configuration_in_a_variable() {
+    let file = write("relay.toml", "[sources.file]\nsign_key = \"the key of the file\"\n");
+    let text = "[sources.text]\nsign_key = \"the key in the text\"\n";
+    let with_text = |args: &[&str]| run_command(relay(args).env("RELAY_CONFIG_TOML", text));
+    let sign = ["sign", "connect", "room", "--hex"];
+    let run = with_text(&sign);
+    assert_eq!(run.out.trim(), support::connect_sign("text", "room", "the key in the text"), "{}", run.err);
+    let run = run_command(relay(&sign).env("RELAY_CONFIG_TOML", text).env("RELAY_CONFIG", &file));
+    assert_eq!(run.out.trim(), support::connect_sign("file", "room", "the key of the file"), "{}", run.err);
+    let run = with_text(&["check"]);
+    assert_eq!((run.code, run.out.as_str()), (0, "$RELAY_CONFIG_TOML: valid, 1 source\n"), "{}", run.err);
+    let run = run_command(relay(&["check"]).env("RELAY_CONFIG_TOML", "listen = [\n  4000\n]\n"));
+    assert!(run.code == 78 && run.err.starts_with("$RELAY_CONFIG_TOML:2:3: "), "{} {}", run.code, run.err);
+    let text = OsStr::from_bytes(b"[sources.a\xff]");
+    let run = run_command(relay(&["check"]).env("RELAY_CONFIG_TOML", text));
+    assert_eq!((run.code, run.err.as_str()), (78, "$RELAY_CONFIG_TOML: it is not UTF-8\n"));
 }

@@ -34,7 +34,7 @@ pub fn run(options: &Options) -> ExitCode {
         return ExitCode::from(error::FAILED);
     }
     match &options.origin {
-        Origin::File(_) => {
+        Origin::File(_) | Origin::Variable(_) => {
             let (count, s) = match config.sources.len() {
                 1 => ("1".into(), ""),
                 0 => ("no".to_owned(), "s"),

@@ -4,6 +4,7 @@
 use core::fmt;
 use std::{
     env, error,
+    ffi::OsString,
     fs::OpenOptions,
     io::{self, Read},
     os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
@@ -21,6 +22,8 @@ use crate::{
 pub enum Origin {
     /// A file.
     File(PathBuf),
+    /// The text in the variable `RELAY_CONFIG_TOML`, for containers.
+    Variable(OsString),
     /// The built-in demo setting.
     Demo,
 }
@@ -62,30 +65,47 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::File(path) => path.display().fmt(f),
+            Origin::Variable(_) => write!(f, "${TEXT_VARIABLE}"),
             Origin::Demo => f.write_str("the built-in demo setting"),
         }
     }
 }
 
 impl Origin {
-    /// The file given by `--config`, otherwise by `RELAY_CONFIG`, otherwise `/etc/relay/relay.toml` if it exists,
-    /// otherwise the demo setting.
+    /// The file given by `--config`, otherwise by `RELAY_CONFIG`, otherwise the text in `RELAY_CONFIG_TOML`, otherwise
+    /// `/etc/relay/relay.toml` if it exists, otherwise the demo setting.
     pub fn find(option: Option<PathBuf>) -> Origin {
-        let variable = || env::var_os("RELAY_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let system = || Some(PathBuf::from("/etc/relay/relay.toml")).filter(|path| path.exists());
-        option.or_else(variable).or_else(system).map_or(Origin::Demo, Origin::File)
+        let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+        let file = option.or_else(|| variable("RELAY_CONFIG").map(PathBuf::from)).map(Origin::File);
+        let text = || variable(TEXT_VARIABLE).map(Origin::Variable);
+        let system = || Some(Path::new(FOLDER).join("relay.toml")).filter(|path| path.exists()).map(Origin::File);
+        file.or_else(text).or_else(system).unwrap_or(Origin::Demo)
+    }
+
+    /// Its own text, and the directory for relative names; nothing of the demo setting.
+    fn read(&self) -> Result<Option<(File, PathBuf)>, BadConfig> {
+        let bad = |error| BadConfig(vec![format!("{self}: {error}")]);
+        match self {
+            Origin::File(path) => {
+                let own = read_file(path, MAX_SIZE).map_err(bad)?;
+                Ok(Some((own, path.parent().unwrap_or(Path::new(".")).into())))
+            }
+            Origin::Variable(text) => {
+                let text = text.to_str().ok_or(Unreadable::NotUtf8).map_err(bad)?.to_owned();
+                // Nobody else can read or change it.
+                Ok(Some((File { path: self.to_string().into(), text, mode: 0o600 }, FOLDER.into())))
+            }
+            Origin::Demo => Ok(None),
+        }
     }
 
     /// Reads the configuration for a client on this machine. A file that it names and that cannot be read, such as the key of
     /// another source, is no problem: it is among the results, with the text that stands for its content.
     pub fn load_for_client(&self) -> Result<(Config, Vec<Unread>), BadConfig> {
-        let Origin::File(path) = self else { return Ok((Config::demo(), Vec::new())) };
-        let shown = path.display();
-        let own = read_file(path, MAX_SIZE).map_err(|error| BadConfig(vec![format!("{shown}: {error}")]))?;
-        let beside = path.parent().unwrap_or(Path::new("."));
+        let Some((own, beside)) = self.read()? else { return Ok((Config::demo(), Vec::new())) };
         let (mut left, mut unread) = (MAX_SIZE, Vec::new());
         let mut read = |name: &Path| {
-            let path = secret_path(name, beside);
+            let path = secret_path(name, &beside);
             Ok(match read_file(&path, left) {
                 Ok(file) => {
                     left -= file.text.len() as u64;
@@ -103,32 +123,35 @@ impl Origin {
             })
         };
         let config = config::parse(&own.text, &mut read)
-            .map_err(|problems| BadConfig(problems.iter().map(|problem| format!("{shown}:{problem}")).collect()))?;
+            .map_err(|problems| BadConfig(problems.iter().map(|problem| format!("{self}:{problem}")).collect()))?;
         Ok((config, unread))
     }
 
     /// Reads and checks the configuration, and the files that it names. Blocks as long as the file system does.
     pub fn load(&self) -> Result<Loaded, BadConfig> {
-        let Origin::File(path) = self else {
+        let Some((own, beside)) = self.read()? else {
             let config = Config::demo();
             return Ok(Loaded { warnings: config::warnings(&config), config });
         };
-        let shown = path.display();
-        let own = read_file(path, MAX_SIZE).map_err(|error| BadConfig(vec![format!("{shown}: {error}")]))?;
-        let beside = path.parent().unwrap_or(Path::new("."));
         let (mut left, mut named) = (MAX_SIZE, Vec::new());
         let mut read = |name: &Path| {
-            let file = read_file(&secret_path(name, beside), left).map_err(io::Error::from)?;
+            let file = read_file(&secret_path(name, &beside), left).map_err(io::Error::from)?;
             left -= file.text.len() as u64;
             let text = file.text.clone();
             named.push(file);
             Ok(text)
         };
         let mut config = config::parse(&own.text, &mut read)
-            .map_err(|problems| BadConfig(problems.iter().map(|problem| format!("{shown}:{problem}")).collect()))?;
+            .map_err(|problems| BadConfig(problems.iter().map(|problem| format!("{self}:{problem}")).collect()))?;
         if let Some(tls) = config.redis.tls.as_mut().filter(|tls| tls.needs_system_authorities()) {
+<<<<<<< HEAD
             tls.load_system_authorities()
                 .map_err(|error| BadConfig(vec![format!("{shown}: redis.url: {error} in redis.ca_file")]))?;
+=======
+            let found = rustls_native_certs::load_native_certs();
+            tls.set_system_authorities(found.certs)
+                .map_err(|error| BadConfig(vec![format!("{self}: redis.url: {error} in redis.ca_file")]))?;
+>>>>>>> 5a3a24c (Find keys in /etc/relay/keys, and a configuration in RELAY_CONFIG_TOML)
         }
         let mut warnings = config::warnings(&config);
         warnings.extend(config.tls.warnings(unix_micros() / 1_000_000).into_iter().map(|text| format!("tls: {text}")));
@@ -148,21 +171,25 @@ pub fn read_secret(path: &Path) -> io::Result<String> {
 
 /// The path of a file that the configuration names. A relative path is a credential of the service (`systemd.exec(5)`,
 /// `LoadCredential=`) if one has that name, otherwise a file in the directory of the configuration. If that does not exist
-/// either, it is a credential of the running service, which root can read: commands need no environment then.
+/// either, it is a credential of the running service, which root can read: commands need no environment then. Without the
+/// service, `key_NAME` is the file that its `LoadCredential=key:…/keys` would pass.
 fn secret_path(file: &Path, beside: &Path) -> PathBuf {
     if file.is_absolute() {
         return file.into();
     }
     let own = env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(file));
-    let beside = beside.join(file);
-    let service = || Some(Path::new(SERVICE_CREDENTIALS).join(file)).filter(|path| path.exists());
-    match own.filter(|path| path.exists()) {
-        Some(own) => own,
-        None if beside.exists() => beside,
-        None => service().unwrap_or(beside),
-    }
+    let plain = beside.join(file);
+    let service = Path::new(SERVICE_CREDENTIALS).join(file);
+    let key = file.to_str().and_then(|name| name.strip_prefix("key_")).filter(|name| !name.contains('/'));
+    let source = key.map(|name| beside.join("keys").join(name));
+    let mut candidates = own.into_iter().chain([plain.clone(), service]).chain(source);
+    candidates.find(|path| path.exists()).unwrap_or(plain)
 }
 
+/// The directory of the system's configuration.
+const FOLDER: &str = "/etc/relay";
+/// The variable that may have the text of a configuration.
+const TEXT_VARIABLE: &str = "RELAY_CONFIG_TOML";
 /// The credentials of relay.service while it runs.
 const SERVICE_CREDENTIALS: &str = "/run/credentials/relay.service";
 

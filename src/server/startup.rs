@@ -16,7 +16,7 @@ use crate::config::{Config, ListenAddress};
 /// Logs where the configuration comes from, and warns about settings that are probably mistakes.
 pub fn log_configuration(origin: &Origin, loaded: &Loaded) {
     match origin {
-        Origin::File(path) => info!("relay {} with {}", env!("CARGO_PKG_VERSION"), path.display()),
+        Origin::File(_) | Origin::Variable(_) => info!("relay {} with {origin}", env!("CARGO_PKG_VERSION")),
         Origin::Demo => warn!(
             "relay {} with the BUILT-IN DEMO SETTING: its keys are public; write a configuration before others can reach it",
             env!("CARGO_PKG_VERSION")

@@ -27,6 +27,7 @@ pub fn relay(args: &[&str]) -> Command {
 pub fn clean(command: &mut Command) -> &mut Command {
     for name in [
         "RELAY_CONFIG",
+        "RELAY_CONFIG_TOML",
         "NOTIFY_SOCKET",
         "JOURNAL_STREAM",
         "RUNTIME_DIRECTORY",
