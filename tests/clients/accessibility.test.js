@@ -5,7 +5,7 @@ const assert = require('node:assert/strict')
 const { after, before, describe, test } = require('node:test')
 const axe = require('axe-core')
 const { chromium } = require('playwright-core')
-const { configuration, start, until } = require('./relay')
+const { configuration, login, start, until } = require('./relay')
 
 const TOKEN = 'a token for these tests'
 const PUBLIC = '[sources.remote_debug]\nsign_key = "5iwdf$%sdfss!#$2334ds(%B)"\n'
@@ -101,6 +101,11 @@ const STATES = {
     await on(page)
     await page.locator('#post').click()
     await until('the answer', async () => /successed/.test(await page.locator('#answer').textContent()))
+    await until('a message', () => page.locator('#rooms li').count())
+  },
+  [`demo/message.html?${login('lobby')}`]: async page => {
+    await on(page)
+    await relay.notify('lobby', 'from the backend')
     await until('a message', () => page.locator('#rooms li').count())
   },
   'demo/monitor.html': async page => {

@@ -269,6 +269,33 @@ test('message', async () => {
   await close(page)
 })
 
+test('message, with a login of its address', async () => {
+  const first = relay, [, file] = configuration('[sources.main]\nsign_key = "a key of thirty-two characters.."\nclient_posts = "joined"\n')
+  const binary = first.child.spawnfile
+  relay = await start(0, ['--config', file])
+  try {
+    for (const hmac of [[], ['--hmac']]) {
+      const sign = execFileSync(binary, ['sign', 'connect', 'lobby,b & c', '--config', file, '--source', 'main', ...hmac]).toString().trim()
+      const page = await open(`demo/message.html?source=main&room_ids=lobby,${encodeURIComponent('b & c')}&${sign}`)
+      await on(page)
+      assert.ok(await page.locator('#post').isHidden() && await page.locator('#note').isHidden())
+      assert.equal(await page.locator('#rooms section').count(), 2)
+      execFileSync(binary, ['notify', 'lobby', EVIL, '--config', file, '--source', 'main', '--url', relay.url, ...hmac])
+      await seen(page, EVIL)
+      await page.locator('#data').fill('from the page')
+      await page.locator('#send').click()
+      await until('both rooms', async () => await page.locator('#rooms').getByText('from the page', { exact: true }).count() === 2)
+      await close(page)
+      const refused = await open(`demo/message.html?source=main&room_ids=other&${sign}`)
+      await refused.getByText('sign verify failed!').waitFor()
+      await close(refused)
+    }
+  } finally {
+    await relay.stop()
+    relay = first
+  }
+})
+
 test('monitor', async () => {
   const one = await open('demo/monitor.html', { viewport: { width: 1000, height: 700 } })
   await on(one)

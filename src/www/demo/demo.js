@@ -102,9 +102,9 @@ var Demo = (function () {
       'This relay does not allow pages of ' + location.origin + ': add it to “origins” in its configuration.',
       '该 relay 不允许来自 ' + location.origin + ' 的页面：请把它加入配置中的 origins。']
   };
-  /** Says why relay refuses the demo's login to a source. */
+  /** Says why relay refuses the demo's login to a source, or (no source) a login from the page's address. */
   function refused(source, why) {
-    var known = BROKEN.hasOwnProperty(why) && BROKEN[why];
+    var known = source && BROKEN.hasOwnProperty(why) && BROKEN[why];
     if (known) warn(known[0].replace('%', source), known[1].replace('%', source)); else warn('The relay says:', 'relay 说：', String(why));
     if (chip.firstChild) state('off', 'refused', '被拒绝');
   }
@@ -131,11 +131,17 @@ var Demo = (function () {
     socket.onclose = function () { why(source, rooms, function () {}); };
   }
 
-  /** Connects with XIN_NODE. `login` has source, rooms, userid, username, more (query), url, sign, and callbacks. */
+  /** The login in the page's address: `source`, `room_ids` and what `relay sign connect` prints. Null if there is none. */
+  function own() {
+    var rooms = param('room_ids', 5000);
+    return query.get('source') && query.get('sign') && rooms ? { rooms: rooms, query: location.search } : null;
+  }
+  /** Connects with XIN_NODE. `login` has source, rooms, userid, username, more (query), url, sign, and callbacks; or the whole
+      query, see own(). */
   function connect(login) {
     var source = login.source || 'demo', rooms = clean(login.rooms), been = false, id = Math.random().toString(36).slice(2, 8), url, more = '', k;
     for (k in login.more) more += '&' + k + '=' + enc(login.more[k]);
-    url = (login.url || location.origin) + '?source=' + enc(source) + '&room_ids=' + enc(rooms) + '&sign=' +
+    url = login.query ? location.origin + login.query : (login.url || location.origin) + '?source=' + enc(source) + '&room_ids=' + enc(rooms) + '&sign=' +
       (login.sign || md5(source + rooms + KEYS[source])) + '&userid=' + enc(login.userid || id) + '&username=' + enc(login.username || id) + more;
     state('', 'connecting…', '连接中…');
     XIN_NODE.init(url, {
@@ -151,7 +157,7 @@ var Demo = (function () {
         else state('', 'reconnecting…', '重连中…');
       },
       sys_error_callback: function (why) {
-        if (XIN_NODE.connected()) warn('The relay says:', 'relay 说：', String(why)); else refused(source, why);
+        if (XIN_NODE.connected()) warn('The relay says:', 'relay 说：', String(why)); else refused(login.query ? '' : source, why);
         if (login.error) login.error(why);
       },
       connect_error_callback: function (error) {
@@ -205,6 +211,6 @@ var Demo = (function () {
 
   header(); // the script is the first element of the body
   document.addEventListener('DOMContentLoaded', function () { setLang(lang()); });
-  return { el: el, both: both, clean: clean, enc: enc, param: param, lang: lang, state: state, warn: warn, why: why, check: check, connect: connect, sign: sign, text: text,
+  return { el: el, both: both, clean: clean, enc: enc, param: param, lang: lang, state: state, warn: warn, why: why, check: check, own: own, connect: connect, sign: sign, text: text,
     clock: clock, near: near, append: append, hue: hue, id: byId, composing: composing, copy: copy };
 }());
