@@ -144,14 +144,8 @@ impl Origin {
         let mut config = config::parse(&own.text, &mut read)
             .map_err(|problems| BadConfig(problems.iter().map(|problem| format!("{self}:{problem}")).collect()))?;
         if let Some(tls) = config.redis.tls.as_mut().filter(|tls| tls.needs_system_authorities()) {
-<<<<<<< HEAD
             tls.load_system_authorities()
-                .map_err(|error| BadConfig(vec![format!("{shown}: redis.url: {error} in redis.ca_file")]))?;
-=======
-            let found = rustls_native_certs::load_native_certs();
-            tls.set_system_authorities(found.certs)
                 .map_err(|error| BadConfig(vec![format!("{self}: redis.url: {error} in redis.ca_file")]))?;
->>>>>>> 5a3a24c (Find keys in /etc/relay/keys, and a configuration in RELAY_CONFIG_TOML)
         }
         let mut warnings = config::warnings(&config);
         warnings.extend(config.tls.warnings(unix_micros() / 1_000_000).into_iter().map(|text| format!("tls: {text}")));
