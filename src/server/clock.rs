@@ -31,15 +31,28 @@ impl Clock {
 }
 
 /// How many seconds local time is ahead of UTC, by `TZ` or `/etc/localtime` (`tzset(3)`).
-#[allow(unsafe_code)]
 fn utc_offset(unix: u64) -> i32 {
-    let Ok(unix) = libc::time_t::try_from(unix) else { return 0 };
+    local_time(unix).and_then(|local| i32::try_from(local.tm_gmtoff).ok()).unwrap_or(0)
+}
+
+// `libc::time_t` has 32 bits on older 32-bit processors and ends in 2038. Both glibc (since 2.34) and musl (since 1.2) have a
+// second set of functions for them, with times of 64 bits.
+#[allow(unsafe_code)]
+unsafe extern "C" {
+    #[cfg_attr(all(target_pointer_width = "32", not(target_arch = "riscv32")), link_name = "__localtime64_r")]
+    fn localtime_r(time: *const i64, result: *mut libc::tm) -> *mut libc::tm;
+}
+
+/// The local time at `unix`; `None` if its year is out of range.
+#[allow(unsafe_code)]
+fn local_time(unix: u64) -> Option<libc::tm> {
+    let unix = i64::try_from(unix).ok()?;
     // SAFETY: all fields are numbers, except a pointer to a name, which may be null.
     let mut local: libc::tm = unsafe { core::mem::zeroed() };
     // SAFETY: the call reads one number and fills one structure, both on this stack. It may read the environment, which
     // relay never changes.
-    let filled = unsafe { libc::localtime_r(&raw const unix, &raw mut local) };
-    if filled.is_null() { 0 } else { i32::try_from(local.tm_gmtoff).unwrap_or(0) }
+    let filled = unsafe { localtime_r(&raw const unix, &raw mut local) };
+    (!filled.is_null()).then_some(local)
 }
 
 /// The wall clock, in microseconds since 1970.
@@ -54,4 +67,19 @@ pub fn document_date() -> String {
     let given = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
     let unix = given.unwrap_or_else(|| unix_micros() / 1_000_000);
     Now { unix, ..Now::default() }.local().date().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_time_goes_on_after_2038() {
+        // The middle of a year, whatever the time zone is.
+        for (unix, year) in [(1_782_000_000, 2026), (2_160_000_000, 2038), (4_117_000_000, 2100)] {
+            assert_eq!(local_time(unix).map(|local| local.tm_year + 1900), Some(year));
+        }
+        assert!(local_time(u64::MAX).is_none());
+        assert_eq!(utc_offset(u64::MAX), 0);
+    }
 }

@@ -58,10 +58,12 @@ pub fn raise_descriptors() -> u64 {
         }
         let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
         if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) == 0 {
-            return limit.rlim_max;
+            limit.rlim_cur = limit.rlim_max;
         }
     }
-    limit.rlim_cur
+    // 32 bits wide in the glibc of 32-bit processors.
+    #[allow(clippy::useless_conversion)]
+    u64::from(limit.rlim_cur)
 }
 
 /// The admin token: the configured one, or a random one. A random token is written to `admin.token` in the runtime
