@@ -20,7 +20,7 @@
 //! | 3 | [`message_log`], [`acks`], [`hooks`], [`cluster`], [`presence`] | the features: a struct each, which works on a `State` |
 //! | 2 | [`message`], [`state`] | messages and their encodings; [`State`](state::State): clients, sessions, rooms, delivery |
 //! | 1 | [`http`], [`websocket`], [`engineio`], [`socketio`], [`redis`] | protocols: one state machine for each connection |
-//! | 0 | [`clock`], [`config`], [`frame`], [`health`], [`json`], [`key`], [`limits`], [`manual`], [`memory`], [`names`], [`outbox`], [`sign`], [`spelling`], [`text`], [`tls`] | vocabulary |
+//! | 0 | [`clock`], [`config`], [`frame`], [`health`], [`json`], [`key`], [`limits`], [`manual`], [`memory`], [`names`], [`outbox`], [`sign`], [`spelling`], [`text`], [`tls`], [`version`] | vocabulary |
 //!
 //! # A turn of the loop
 //!
@@ -80,4 +80,5 @@ pub mod spelling;
 pub mod state;
 pub mod text;
 pub mod tls;
+pub mod version;
 pub mod websocket;

@@ -27,7 +27,7 @@ const FLOORS: [(&[&str], Sideways); 8] = [
     (
         &[
             "clock", "config", "frame", "health", "json", "key", "limits", "manual", "memory", "names", "outbox",
-            "sign", "spelling", "text", "tls",
+            "sign", "spelling", "text", "tls", "version",
         ],
         Sideways::Any,
     ),

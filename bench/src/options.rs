@@ -6,11 +6,11 @@ use lexopt::{
     Arg::{Long, Short, Value},
     Parser, ValueExt,
 };
-
 use relay::{
     manual::{self, Shell, help},
     server::clock::document_date,
     spelling::nearest,
+    version::Version,
 };
 
 use crate::{
@@ -134,7 +134,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
         let name = match argument {
             Long("help") | Short('h') => return Ok(Command::Print(arguments.help())),
             Long("version") | Short('V') => {
-                return Ok(Command::Print(format!("relay-bench {}\n", env!("CARGO_PKG_VERSION"))));
+                return Ok(Command::Print(format!("{}\n", Version { program: "relay-bench" })));
             }
             Long(name) => name.to_owned(),
             Value(word) if arguments.mode.is_none() => {

@@ -45,6 +45,7 @@ use crate::{
     config::ListenAddress,
     manual::{self, help},
     server::{Fatal, Options as ServeOptions, Server, config_file::Origin, logger},
+    version::Version,
 };
 
 /// Runs the command that the arguments name. The exit code is 0, 1 (failed while running), 2 (bad command line) or 78
@@ -119,7 +120,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, WrongCommand> 
     match parsed {
         Ok(command) => Ok(command),
         Err(Stop::Help) => Ok(Command::Say(help_for(name.as_deref()).unwrap_or_else(|| help::program(&RELAY)))),
-        Err(Stop::Version) => Ok(Command::Say(format!("relay {}\n", env!("CARGO_PKG_VERSION")))),
+        Err(Stop::Version) => Ok(Command::Say(format!("{}\n", Version { program: "relay" }))),
         Err(Stop::Usage(error)) => {
             Err(WrongCommand { error, name: name.filter(|name| help_for(Some(name)).is_some()) })
         }
