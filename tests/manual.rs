@@ -9,7 +9,7 @@ mod support;
 
 use std::{collections::BTreeSet, fs};
 
-use relay::{cli::commands::RELAY, manual::Program};
+use relay::{cli::program::RELAY, manual::Program};
 
 fn run(args: &[&str]) -> (i32, String, String) {
     let run = cli::run(args);

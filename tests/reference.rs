@@ -131,6 +131,13 @@ fn every_key_has_a_row() {
         );
     }
     assert_eq!(documented, known);
+    // relay.toml(5) is made from the page: it describes each key, too.
+    let run = Command::new(env!("CARGO_BIN_EXE_relay")).args(["man", "relay.toml"]).output().unwrap();
+    let manual = String::from_utf8(run.stdout).unwrap();
+    let items = manual.split("\n.TP\n\\fB").skip(1).map(|item| item.split("\\fR").next().unwrap().to_owned());
+    let items: BTreeSet<String> = items.collect();
+    let missing: Vec<_> = known.difference(&items).collect();
+    assert!(missing.is_empty(), "relay.toml(5) does not describe {missing:?}");
 }
 
 /// Each key that etc/relay.toml has commented out stands here with the same default, and the other way round.

@@ -8,8 +8,8 @@ const CLIENT: Opt = Opt::one_of(
     "client",
     "KIND",
     &member::Kind::NAMES,
-    "ws: plain WebSocket (default); sio4, sio3: Socket.IO 3.x/4.x and 1.x/2.x over a WebSocket; polling4, polling3: Socket.IO \
-     over HTTP long polling",
+    "the protocol of the clients: ws (plain WebSocket, the default), sio4 or sio3 (Socket.IO 3.x/4.x or 1.x/2.x over a \
+     WebSocket), polling4 or polling3 (the same over HTTP long polling)",
 );
 const MEMBERS: Opt =
     Opt::value("members", "N", "number of clients (default 1000); with connect, number of logins (default: no limit)");

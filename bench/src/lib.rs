@@ -10,6 +10,7 @@
 
 pub mod commands;
 pub mod connection;
+pub mod document;
 pub mod driver;
 pub mod engineio;
 pub mod error;

@@ -7,14 +7,13 @@ use lexopt::{
     Parser, ValueExt,
 };
 use relay::{
-    manual::{self, Shell, help},
-    server::clock::document_date,
+    manual::{self, help},
     spelling::nearest,
-    version::Version,
 };
 
 use crate::{
     commands::{self, RELAY_BENCH},
+    document::{Document, version},
     member::Kind,
     workload::MIN_SIZE,
 };
@@ -134,17 +133,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
         let name = match argument {
             Long("help") | Short('h') => return Ok(Command::Print(arguments.help())),
             Long("version") | Short('V') => {
-                return Ok(Command::Print(format!("{}\n", Version { program: "relay-bench" })));
+                return Ok(Command::Print(version()));
             }
             Long(name) => name.to_owned(),
             Value(word) if arguments.mode.is_none() => {
                 let word = word.string()?;
-                match word.as_str() {
-                    "man" => return document(&mut parser, &commands::MAN, None),
-                    "completions" => {
-                        return document(&mut parser, &commands::COMPLETIONS, Some("bash, zsh or fish"));
-                    }
-                    _ => {}
+                if let Some(document) = Document::from_name(&word) {
+                    return document.parse(&mut parser).map(Command::Print);
                 }
                 arguments.mode = Some(Mode::from_name(&word).ok_or_else(|| unknown_mode(&word))?);
                 continue;
@@ -154,27 +149,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
         arguments.option(&name, &mut parser)?;
     }
     Ok(Command::Run(Box::new(arguments.finish()?)))
-}
-
-/// Parses what follows `man` or `completions`: only the word that is `expected`. Returns the man page or the script.
-fn document(parser: &mut Parser, command: &manual::Command, expected: Option<&str>) -> Result<Command, lexopt::Error> {
-    let mut word = None;
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("help") | Short('h') => return Ok(Command::Print(help::command(&RELAY_BENCH, command))),
-            Value(value) if expected.is_some() && word.is_none() => word = Some(value.string()?),
-            other => return Err(other.unexpected()),
-        }
-    }
-    let Some(expected) = expected else {
-        let version = env!("CARGO_PKG_VERSION");
-        return Ok(Command::Print(manual::page::render(&RELAY_BENCH, version, &document_date())));
-    };
-    match word.as_deref().map(|name| (name, Shell::from_name(name))) {
-        Some((_, Some(shell))) => Ok(Command::Print(shell.script(&RELAY_BENCH))),
-        Some((name, None)) => Err(format!("unknown shell {name:?}: expected {expected}").into()),
-        None => Err(format!("missing argument: {expected}").into()),
-    }
 }
 
 fn unknown_mode(word: &str) -> lexopt::Error {

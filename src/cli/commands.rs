@@ -1,10 +1,11 @@
 //! The commands of relay, with everything that help, man page, completions and the parser know about them. To add an
-//! option, add it to a group here and take it where the command is parsed. To add a command, add a row to [`RELAY`] and an
-//! arm to `parse` in `mod.rs`.
+//! option, add it to a group here and take it where the command is parsed. To add a command, add it here, to the list in
+//! `program.rs` and to `parse` in `mod.rs`.
 
-use crate::manual::{Command, Example, ExitCode, Group, Item, Kind, Opt, Program, Shell};
+use crate::manual::{Command, ExitCode, Group, Kind, Opt, Shell};
 
-const CONFIG: Opt = Opt::file(
+/// `--config`.
+pub const CONFIG: Opt = Opt::file(
     "config",
     "the configuration (default: $RELAY_CONFIG, or /etc/relay/relay.toml if it exists, or a built-in demo setting on \
      127.0.0.1:4000)",
@@ -27,10 +28,9 @@ static SERVER: Group = Group {
         Opt::value(
             "listen",
             "ADDR",
-            "host:port, *:port (all addresses, IPv4 and IPv6), [v6]:port or unix:PATH (also \
-             unix:PATH?mode=0660&group=NAME), or proxy+tcp://host:port or proxy+unix:PATH for proxies that send PROXY \
-             headers; instead of the configured addresses; may be given several times. With port 0, the log names the port \
-             that was chosen",
+            "an address to listen on, in place of the configured ones: host:port, *:port (all addresses, IPv4 and IPv6), \
+             [v6]:port or unix:PATH (also unix:PATH?mode=0660&group=NAME), or proxy+tcp://host:port or proxy+unix:PATH for \
+             proxies that send PROXY headers; may be given several times. With port 0, the log names the port that was chosen",
         ),
         Opt::flag("allow-demo-keys", "accept the public demo keys on addresses that other machines can reach"),
     ],
@@ -40,7 +40,11 @@ static ENDPOINT: Group = Group {
     heading: "Relay",
     options: &[
         CONFIG,
-        Opt::value("url", "URL", "http://host:port or unix:PATH (default: what the configuration listens on)"),
+        Opt::value(
+            "url",
+            "URL",
+            "the address of the relay: http://host:port or unix:PATH (default: what the configuration listens on)",
+        ),
     ],
 };
 
@@ -76,9 +80,12 @@ static EVENT: Group = Group {
     ],
 };
 
-const DONE: ExitCode = ExitCode(0, "done");
-const BAD_COMMAND_LINE: ExitCode = ExitCode(2, "bad command line");
-const BAD_CONFIGURATION: ExitCode = ExitCode(78, "bad configuration");
+/// Exit code 0.
+pub const DONE: ExitCode = ExitCode(0, "done");
+/// Exit code 2.
+pub const BAD_COMMAND_LINE: ExitCode = ExitCode(2, "bad command line");
+/// Exit code 78.
+pub const BAD_CONFIGURATION: ExitCode = ExitCode(78, "bad configuration");
 
 /// `relay serve`.
 pub static SERVE: Command = Command {
@@ -308,92 +315,4 @@ pub static HELP: Command = Command {
     groups: &[],
     words: &[Kind::Command],
     codes: &[DONE, BAD_COMMAND_LINE],
-};
-
-/// The program.
-pub static RELAY: Program = Program {
-    name: "relay",
-    section: 8,
-    summary: "delivers signed notifications of backends to the pages and apps in a room",
-    description: &[
-        "Web pages and apps connect to relay by WebSocket, Socket.IO or HTTP long polling and join rooms. Backends post \
-         notifications to rooms, signed with the key of their source. relay delivers each notification at once to all \
-         clients in the room.",
-        "Without a command, relay serves clients. The other commands check a configuration, send messages and events, show \
-         the messages of a room, and make signatures. They find the address, the source and the key in the configuration of \
-         this machine.",
-    ],
-    commands: &[&SERVE, &CHECK, &NOTIFY, &EMIT, &LISTEN, &SIGN, &BENCH, &MAN, &COMPLETIONS, &HELP],
-    default: Some(&SERVE),
-    overview: &[&Group { heading: "", options: &[CONFIG] }],
-    notes: &[
-        "check, notify, emit, listen and sign take --config and $RELAY_CONFIG too. On the machine that relay runs on, they \
-         take its address, source and key from it.",
-    ],
-    codes: &[DONE, ExitCode(1, "failed while running"), BAD_COMMAND_LINE, BAD_CONFIGURATION],
-    environment: &[
-        Item("RELAY_CONFIG", "The configuration file, if there is no --config; for all commands."),
-        Item(
-            "CREDENTIALS_DIRECTORY",
-            "relay looks for relative names of key files there first (LoadCredential= of systemd), then beside the \
-             configuration, then in /run/credentials/relay.service.",
-        ),
-        Item("RUNTIME_DIRECTORY", "With NOTIFY_SOCKET: the generated admin token is written to admin.token there."),
-        Item("NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID", "The service manager and its watchdog (see sd_notify(3))."),
-        Item(
-            "LISTEN_FDS, LISTEN_PID",
-            "Inherited listening sockets, which replace listen of the configuration; --listen replaces both.",
-        ),
-        Item("JOURNAL_STREAM", "If set, log lines have a priority prefix, such as <4> for warnings, and no timestamp."),
-        Item("NO_COLOR", "If set and not empty, the log has no colours on a terminal."),
-        Item("TZ", "Local time of the message log and of the logins of today."),
-        Item("SOURCE_DATE_EPOCH", "The date of man pages that relay man prints, in unix seconds."),
-    ],
-    files: &[
-        Item("/etc/relay/relay.toml", "The configuration; see relay.toml(5)."),
-        Item("/run/credentials/relay.service/", "Keys that systemd passes to the service."),
-        Item(
-            "/run/relay/admin.token",
-            "The admin token that the service makes at each start, unless one is configured.",
-        ),
-    ],
-    signals: &[
-        Item(
-            "SIGHUP",
-            "Reads the configuration again, with the files that it names, and applies it whole or not at all. Some keys need \
-             a restart: see relay.toml(5).",
-        ),
-        Item(
-            "SIGTERM, SIGINT",
-            "Stops: no new connections, requests in progress are answered, clients get their queued data and a close; exit 0 \
-             within shutdown_timeout. A second one ends relay at once.",
-        ),
-    ],
-    examples: &[
-        Example("Try relay without a configuration, on 127.0.0.1:4000:", &["relay"]),
-        Example(
-            "Check a configuration and start with it:",
-            &["relay check --config relay.toml", "relay --config relay.toml"],
-        ),
-        Example(
-            "Wait for messages of a room, and send one to it:",
-            &["relay listen chat_room", "relay notify chat_room 'hello'"],
-        ),
-        Example(
-            "Send to a relay on another machine:",
-            &[
-                "relay notify --url http://relay.example.org:4000 --source shop --key-file shop.key orders 'order 7 is ready'",
-            ],
-        ),
-        Example(
-            "Send an event with a JSON argument to a user:",
-            &["relay emit --userid 7 --json price '{\"item\": 3, \"price\": 9.5}'"],
-        ),
-        Example(
-            "Find out why a signature is refused:",
-            &["relay sign notify room data --explain 0123456789abcdef0123456789abcdef"],
-        ),
-    ],
-    shows_examples: false,
-    see_also: &[("relay.toml", 5), ("relay-bench", 1), ("systemd.exec", 5)],
 };

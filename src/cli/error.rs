@@ -2,7 +2,7 @@
 
 use std::{error, fmt, io};
 
-use super::commands::RELAY;
+use super::program::RELAY;
 use crate::{
     config::{ValueError, some_of},
     server::config_file::{BadConfig, Unread},

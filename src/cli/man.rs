@@ -2,12 +2,7 @@
 
 use lexopt::Parser;
 
-use super::{
-    arguments::Stop,
-    commands::{self, RELAY},
-    error::UsageError,
-    options::Options,
-};
+use super::{arguments::Stop, commands, error::UsageError, options::Options, program::RELAY};
 use crate::{
     manual::{Shell, configuration, page},
     server::clock::document_date,

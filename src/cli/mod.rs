@@ -2,7 +2,7 @@
 
 mod arguments;
 mod check;
-pub mod commands;
+mod commands;
 mod credentials;
 mod emit;
 mod endpoint;
@@ -12,6 +12,7 @@ mod listen;
 mod man;
 mod notify;
 mod options;
+pub mod program;
 mod refusal;
 mod setting;
 mod sign;
@@ -31,13 +32,13 @@ use lexopt::Parser;
 
 use self::{
     arguments::Stop,
-    commands::RELAY,
     emit::Emit,
     error::UsageError,
     listen::Listen,
     man::Manual,
     notify::Notify,
     options::Options,
+    program::RELAY,
     sign::Sign,
     terminal::{complain, say},
 };

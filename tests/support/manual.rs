@@ -124,13 +124,13 @@ pub fn check_page(program: &Program, page: &str) {
 
 /// Neither groff nor mandoc has anything to say about a page, and both show its text.
 pub fn lint(page: &str) {
-    let (shown, warnings) = filter("groff", &["-man", "-ww", "-Tutf8", "-P-c"], page);
+    let (shown, warnings) = filter("groff", &["-man", "-ww", "-Tutf8", "-P-cbu"], page);
     assert_eq!(warnings, "", "groff");
     assert!(shown.contains("NAME") && shown.lines().count() > 50, "{shown}");
     let (notes, errors) = filter("mandoc", &["-T", "lint"], page);
     assert_eq!((notes.as_str(), errors.as_str()), ("", ""), "mandoc");
-    let (shown, _) = filter("mandoc", &["-T", "utf8"], page);
-    assert!(shown.contains("SEE ALSO"), "{shown}");
+    let (shown, _) = filter("mandoc", &["-T", "html"], page);
+    assert!(shown.contains("id=\"SEE_ALSO\""), "{shown}");
 }
 
 /// Real shells offer for each command all of its options and no others, and its first word if that is known.

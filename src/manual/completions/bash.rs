@@ -12,6 +12,9 @@ pub fn script(program: &Program) -> String {
     let mut script =
         format!("# Completions of {name} for bash, made by '{name} completions bash'.\n_{function}() {{\n");
     script += "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command= at word options= words=\n";
+    // bash makes a word of the equals sign in --config=FILE.
+    script +=
+        "    [ \"$current\" != = ] || current=\n    [ \"$previous\" != = ] || previous=${COMP_WORDS[COMP_CWORD - 2]}\n";
     script += "    COMPREPLY=()\n    for ((at = 1; at < COMP_CWORD; at++)); do\n        case ${COMP_WORDS[at]} in\n";
     let _ = writeln!(script, "        {}) command=${{COMP_WORDS[at]}}; break ;;", names.join("|"));
     script += "        esac\n    done\n    case $command in\n";

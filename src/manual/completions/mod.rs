@@ -63,7 +63,7 @@ fn options(command: &Command) -> String {
 
 /// A text in single quotes, for all three shells. An apostrophe would end it: texts get another one.
 fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "/").replace('\'', "\u{2019}"))
+    format!("'{}'", text.replace('\'', "\u{2019}"))
 }
 
 /// The beginning of a text, for a line in a list: up to the first of `;`, `:` and a parenthesis.

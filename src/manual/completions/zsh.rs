@@ -54,7 +54,8 @@ fn arguments(script: &mut String, program: &Program, command: &Command) {
 
 /// An option as `_arguments` takes it. It may be repeated, because some may.
 fn argument(program: &Program, option: &Opt) -> String {
-    let text = brief(option.text).replace(['[', ']', ':'], " ");
+    // Brackets and colons end a part of it.
+    let text = brief(option.text).replace(':', "\\:").replace('[', "\\[").replace(']', "\\]");
     let value = |name: &str, kind: Kind| match words(program, kind) {
         Some(list) => format!(":{name}:({list})"),
         None if matches!(kind, Kind::File) => format!(":{name}:_files"),
@@ -62,7 +63,7 @@ fn argument(program: &Program, option: &Opt) -> String {
     };
     quoted(&match option.takes {
         Takes::Nothing => format!("*--{}[{text}]", option.name),
-        Takes::Value(name, kind) => format!("*--{}[{text}]{}", option.name, value(name, kind)),
-        Takes::Optional(name, kind) => format!("*--{}[{text}]:{}", option.name, value(name, kind)),
+        Takes::Value(name, kind) => format!("*--{}=[{text}]{}", option.name, value(name, kind)),
+        Takes::Optional(name, kind) => format!("*--{}=[{text}]:{}", option.name, value(name, kind)),
     })
 }
