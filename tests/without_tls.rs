@@ -27,6 +27,7 @@ fn a_configuration_that_asks_for_tls() {
     for (lines, place) in [
         ("[redis]\nurl = \"rediss://redis.lan\"\n", "toml:4:8: redis.url: "),
         ("[redis]\nurl = \"rediss+sentinel://a,b/main\"\n", "toml:4:8: redis.url: "),
+        ("[hooks]\nurl = \"https://backend.lan/hook\"\n", "toml:4:8: hooks.url: "),
     ] {
         let (code, said) = check(lines);
         assert!(code == Some(78) && said.contains(&format!("{place}{SAYS}")), "{lines}: {code:?} {said}");

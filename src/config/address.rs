@@ -4,6 +4,7 @@ use core::{fmt, net::IpAddr};
 use std::path::PathBuf;
 
 use super::error::{MAX_UNIX_PATH, ValueError};
+use crate::tls::is_server_name;
 
 /// An address to listen on. `Display` writes it as it was parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct Backend {
     pub place: Place,
     /// The path with the query.
     pub target: String,
+    /// Whether the connections use TLS.
+    pub tls: bool,
 }
 
 /// The address of a server.
@@ -77,37 +80,42 @@ pub enum Place {
 }
 
 impl Backend {
-    /// Parses `http://host:port/path`, or `http://unix:/run/backend.sock:/path` as in nginx. The port defaults to 80, the path
-    /// to `/`.
+    /// Parses `http://host:port/path`, `https://host:port/path`, or `http://unix:/run/backend.sock:/path` as in nginx. The port
+    /// defaults to 80 or 443, the path to `/`.
     pub fn parse(text: &str) -> Result<Backend, ValueError> {
         let wrong = || ValueError::Backend(text.into());
         let plain = text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains(['#', '@']);
-        let rest = text.strip_prefix("http://").filter(|_| plain).ok_or_else(wrong)?;
-        if let Some(rest) = rest.strip_prefix("unix:") {
+        let (scheme, rest) = text.split_once("://").filter(|_| plain).ok_or_else(wrong)?;
+        let tls = match scheme {
+            "http" => false,
+            "https" => true,
+            _ => return Err(wrong()),
+        };
+        if let Some(rest) = rest.strip_prefix("unix:").filter(|_| !tls) {
             let (path, target) = rest.split_once(':').unwrap_or((rest, "/"));
             let valid = path.starts_with('/') && path.len() <= MAX_UNIX_PATH && target.starts_with('/');
-            let backend = Backend { place: Place::Unix(path.into()), target: target.into() };
+            let backend = Backend { place: Place::Unix(path.into()), target: target.into(), tls };
             return valid.then_some(backend).ok_or_else(wrong);
         }
         let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
-            _ => (authority, Some(80)),
+            _ => (authority, Some(if tls { 443 } else { 80 })),
         };
         let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let valid = match name {
             Some(v6) => v6.parse::<core::net::Ipv6Addr>().is_ok(),
-            None => !host.is_empty() && !host.contains([':', '[', ']']),
+            None => !host.is_empty() && !host.contains([':', '[', ']']) && (!tls || is_server_name(host)),
         };
         let port = port.filter(|port| valid && *port != 0).ok_or_else(wrong)?;
         let slash = if target.starts_with('/') { "" } else { "/" };
-        Ok(Backend { place: Place::Tcp(name.unwrap_or(host).into(), port), target: format!("{slash}{target}") })
+        Ok(Backend { place: Place::Tcp(name.unwrap_or(host).into(), port), target: format!("{slash}{target}"), tls })
     }
 
     /// The value of the `Host` header (RFC 9110 section 7.2); `localhost` for a Unix socket.
     pub fn host(&self) -> String {
         match &self.place {
-            Place::Tcp(host, 80) if !host.contains(':') => host.clone(),
+            Place::Tcp(host, port) if !host.contains(':') && *port == if self.tls { 443 } else { 80 } => host.clone(),
             Place::Tcp(host, port) if host.contains(':') => format!("[{host}]:{port}"),
             Place::Tcp(host, port) => format!("{host}:{port}"),
             Place::Unix(_) => "localhost".into(),
@@ -166,20 +174,24 @@ mod tests {
     #[test]
     fn backends() {
         let tcp = |host: &str, port, target: &str| {
-            Ok(Backend { place: Place::Tcp(host.into(), port), target: target.into() })
+            Ok(Backend { place: Place::Tcp(host.into(), port), target: target.into(), tls: false })
         };
         assert_eq!(Backend::parse("http://php.lan"), tcp("php.lan", 80, "/"));
         assert_eq!(Backend::parse("http://php.lan:8080/hook?x=1"), tcp("php.lan", 8080, "/hook?x=1"));
         assert_eq!(Backend::parse("http://10.0.0.1?x"), tcp("10.0.0.1", 80, "/?x"));
         assert_eq!(Backend::parse("http://[::1]:81/"), tcp("::1", 81, "/"));
         assert_eq!(Backend::parse("http://[::1]"), tcp("::1", 80, "/"));
-        let unix = |path: &str, target: &str| Ok(Backend { place: Place::Unix(path.into()), target: target.into() });
+        let unix = |path: &str, target: &str| {
+            Ok(Backend { place: Place::Unix(path.into()), target: target.into(), tls: false })
+        };
         assert_eq!(Backend::parse("http://unix:/run/php.sock:/hook"), unix("/run/php.sock", "/hook"));
         assert_eq!(Backend::parse("http://unix:/run/php.sock"), unix("/run/php.sock", "/"));
         for wrong in [
             "",
             "php.lan",
-            "https://php.lan",
+            "ftp://php.lan",
+            "https://unix:/run/php.sock",
+            "https://",
             "http://",
             "http://:80",
             "http://a:0/",
@@ -198,6 +210,9 @@ mod tests {
         }
         let host = |text: &str| Backend::parse(text).unwrap().host();
         assert_eq!([host("http://a"), host("http://a:81"), host("http://[::1]:81")], ["a", "a:81", "[::1]:81"]);
+        assert_eq!([host("https://a"), host("https://a:80"), host("http://a:443")], ["a", "a:80", "a:443"]);
+        let secure = Backend::parse("https://php.lan/hook").unwrap();
+        assert_eq!((secure.place, secure.tls), (Place::Tcp("php.lan".into(), 443), true));
     }
 
     #[test]

@@ -61,19 +61,23 @@ impl fmt::Display for ValueError {
             }
             ValueError::Backend(found) => {
                 let cure = match found.split_once("://") {
-                    Some(("https", _)) => {
-                        ": TLS is not supported, so use http:// with an address on this machine or in your own network"
-                    }
-                    Some(("http", rest)) if rest.contains('@') => {
+                    Some(("http" | "https", rest)) if rest.contains('@') => {
                         ": no user and password, calls are signed with hooks.secret"
                     }
-                    Some(("http", rest)) if rest.contains('#') => ": a fragment (#…) is never sent, leave it out",
+                    Some(("http" | "https", rest)) if rest.contains('#') => {
+                        ": a fragment (#…) is never sent, leave it out"
+                    }
+                    Some(("https", rest)) if rest.starts_with("unix:") => ": a Unix socket needs no TLS, write http://",
+                    Some(("https", _)) => ": TLS needs a host name or an IP address that can be in a certificate",
                     None if !found.is_empty() => ": the http:// is missing",
                     _ => "",
                 };
                 // What stands before an @ may be a password.
                 let shown = if found.contains('@') { "a URL with an @".into() } else { format!("{found:?}") };
-                return write!(f, "expected http://host:port/path or http://unix:/SOCKET:/path, not {shown}{cure}");
+                return write!(
+                    f,
+                    "expected http://host:port/path, https:// for TLS, or http://unix:/SOCKET:/path, not {shown}{cure}"
+                );
             }
             ValueError::Origin(error, found) => return write!(f, "{error}, not {found:?}"),
             ValueError::Protocol(found) => {
@@ -221,7 +225,7 @@ mod tests {
             ),
             (
                 ValueError::Backend(x()),
-                "expected http://host:port/path or http://unix:/SOCKET:/path, not \"x\": the http:// is missing",
+                "expected http://host:port/path, https:// for TLS, or http://unix:/SOCKET:/path, not \"x\": the http:// is missing",
             ),
             (
                 ValueError::Origin(OriginError::Form, x()),
@@ -259,7 +263,8 @@ mod tests {
             assert!(text.contains(cure), "{address}: {text}");
         }
         for (url, cure) in [
-            ("https://a", "TLS is not supported"),
+            ("https://-a-", "TLS needs a host name"),
+            ("https://unix:/a", "a Unix socket needs no TLS"),
             ("a:80/x", "the http:// is missing"),
             ("http://u:p@a", "no user and password"),
             ("http://a/#x", "a fragment"),

@@ -7,7 +7,7 @@ use log::LevelFilter;
 use super::{
     address::{Backend, Network},
     error::ValueError,
-    file_namespaces, file_redis, file_sources, file_certificates,
+    file_certificates, file_namespaces, file_redis, file_sources, file_tls,
     listen_address::ListenAddress,
     namespace::Auth,
     origins::Origins,
@@ -113,6 +113,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     let places = file_namespaces::read(reader, &mut root, &mut config);
 
     let mut section = root.section(reader, "hooks");
+    let place = section.span("url");
     if let Some(value) = section.take("url") {
         match value.as_str().filter(|text| !text.is_empty()).map(Backend::parse) {
             None if value.as_str() == Some("") => {}
@@ -121,6 +122,8 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
             None => reader.wrong_value(&value, "hooks.url", "a string in quotes"),
         }
     }
+    let asked = place.filter(|_| config.hooks.url.as_ref().is_some_and(|url| url.tls));
+    config.hooks.tls = file_tls::read(reader, &mut section, asked, "https://");
     config.hooks.secret = section.secret(reader, "secret", "secret_file").map(|(secret, _)| secret);
     let event = |name: &str| match name {
         "connect" | "disconnect" | "message" => Ok(name.to_owned()),

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     limits::Limits,
     sign::{Scheme, Schemes},
-    tls::ServerTls,
+    tls::{ClientTls, ServerTls},
 };
 
 /// All settings. The shipped `etc/relay.toml` documents each of them, and `Config::default` has its values.
@@ -146,6 +146,8 @@ pub struct MessageLog {
 pub struct Hooks {
     /// The backend; `None`: nothing is called.
     pub url: Option<Backend>,
+    /// The settings of TLS, if the URL asks for it.
+    pub tls: Option<ClientTls>,
     /// The key that signs calls; `None`: calls are not signed.
     pub secret: Option<Secret>,
     /// The events that are sent: `connect`, `disconnect`, `message`.
@@ -193,6 +195,7 @@ impl Default for Config {
             namespaces: BTreeMap::from([("/".into(), Namespace::default())]),
             hooks: Hooks {
                 url: None,
+                tls: None,
                 secret: None,
                 events: ["connect", "disconnect", "message"].map(String::from).into(),
                 timeout: Duration::from_secs(3),

@@ -18,6 +18,7 @@ use crate::{
     message::ClientEvent,
     names::Rooms,
     state::{NamespaceId, State},
+    tls::ClientTls,
 };
 
 /// The session that waits for an answer.
@@ -73,6 +74,7 @@ impl Connecting {
 #[derive(Default)]
 pub struct Hooks {
     url: Option<Backend>,
+    tls: Option<ClientTls>,
     kinds: Vec<Kind>,
     last: u64,
     waiting: HashMap<u64, Waiting>,
@@ -91,8 +93,8 @@ impl Hooks {
         self.dispatcher.configure(config.timeout, config.queue as usize);
         let is_wanted = |kind: &Kind| config.events.iter().any(|name| name == kind.name());
         self.kinds = [Kind::Connect, Kind::Disconnect, Kind::Message].into_iter().filter(is_wanted).collect();
-        if self.url != config.url {
-            self.url.clone_from(&config.url);
+        if (&self.url, &self.tls) != (&config.url, &config.tls) {
+            (self.url, self.tls) = (config.url.clone(), config.tls.clone());
             self.dispatcher.reset(self.url.is_some());
             // Otherwise the log would say that a new backend "answers again" before it was called.
             self.failing = false;

@@ -221,7 +221,7 @@ impl Dispatcher {
         let delivery = match error {
             AttemptError::NoConnection(_) => Delivery::NotSent,
             AttemptError::Stale => Delivery::ProbablyNotSent,
-            AttemptError::Timeout | AttemptError::NotHttp(_) => Delivery::MaybeSent,
+            AttemptError::Timeout | AttemptError::Tls(_) | AttemptError::NotHttp(_) => Delivery::MaybeSent,
         };
         self.fail(number, error.into(), delivery, now)
     }

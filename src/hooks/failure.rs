@@ -16,6 +16,8 @@ pub enum Failure {
     Closed,
     /// The response did not come within `hooks.timeout`.
     Timeout,
+    /// TLS failed after the handshake; with the explanation.
+    Tls(String),
     /// A status other than 2xx.
     Status(u16),
     /// The bytes that came are not an HTTP response that relay can use.
@@ -38,7 +40,9 @@ impl Failure {
     /// admitted.
     pub fn is_outage(&self) -> bool {
         match self {
-            Failure::NoConnection(_) | Failure::Closed | Failure::Timeout | Failure::NotHttp(_) => true,
+            Failure::NoConnection(_) | Failure::Closed | Failure::Timeout | Failure::Tls(_) | Failure::NotHttp(_) => {
+                true
+            }
             Failure::Status(status) => is_gateway_error(*status),
             Failure::Busy | Failure::BadAnswer(_) => false,
         }
@@ -49,7 +53,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Busy => f.write_str("too many calls are waiting (hooks.queue)"),
-            Failure::NoConnection(reason) => f.write_str(reason),
+            Failure::NoConnection(reason) | Failure::Tls(reason) => f.write_str(reason),
             Failure::Closed => f.write_str("the connection ended without a response"),
             Failure::Timeout => f.write_str("no answer in time"),
             Failure::Status(status) => write!(f, "status {status}"),
@@ -69,13 +73,15 @@ pub const fn is_gateway_error(status: u16) -> bool {
 /// Why an attempt to send a call got no usable response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptError {
-    /// No connection could be opened, so the backend has received nothing of the call.
+    /// No connection could be opened, or its TLS handshake failed, so the backend has received nothing of the call.
     NoConnection(String),
     /// A reused connection ended before any response. Most likely the backend had just closed it, and has not received
     /// the call.
     Stale,
     /// The response did not come within `hooks.timeout`.
     Timeout,
+    /// TLS failed after the handshake; with the explanation.
+    Tls(String),
     /// The bytes that came are not an HTTP response that relay can use.
     NotHttp(Malformed),
 }
@@ -86,6 +92,7 @@ impl From<AttemptError> for Failure {
             AttemptError::NoConnection(reason) => Failure::NoConnection(reason),
             AttemptError::Stale => Failure::Closed,
             AttemptError::Timeout => Failure::Timeout,
+            AttemptError::Tls(reason) => Failure::Tls(reason),
             AttemptError::NotHttp(malformed) => Failure::NotHttp(malformed),
         }
     }
@@ -113,6 +120,7 @@ mod tests {
             ),
             (AttemptError::Stale, "the connection ended without a response"),
             (AttemptError::Timeout, "no answer in time"),
+            (AttemptError::Tls("TLS failed: why".into()), "TLS failed: why"),
             (AttemptError::NotHttp(malformed), "not an HTTP response"),
         ] {
             assert_eq!((error.to_string(), Failure::from(error).to_string()), (text.into(), text.into()));
@@ -129,6 +137,7 @@ mod tests {
             Failure::NoConnection("refused".into()),
             Failure::Closed,
             Failure::Timeout,
+            Failure::Tls("TLS failed".into()),
             Failure::NotHttp(Malformed::Syntax),
             Failure::Status(502),
             Failure::Status(504),

@@ -4,7 +4,6 @@
 pub mod links;
 mod master;
 pub mod search;
-pub mod transport;
 
 use core::time::Duration;
 use std::{
@@ -19,11 +18,8 @@ use mio::{
     net::{TcpStream, UnixStream},
 };
 
-use self::{
-    links::{Link, Links},
-    transport::Transport,
-};
-use super::{conn::Socket, event_loop::Server, resolver::Resolver, tokens, waker::waker};
+use self::links::{Link, Links};
+use super::{conn::Socket, event_loop::Server, resolver::Resolver, tokens, transport::Transport, waker::waker};
 use crate::{
     api::{snapshot::Snapshot, view::View},
     clock::Time,

@@ -143,9 +143,10 @@ impl Origin {
         };
         let mut config = config::parse(&own.text, &mut read)
             .map_err(|problems| BadConfig(problems.iter().map(|problem| format!("{self}:{problem}")).collect()))?;
-        if let Some(tls) = config.redis.tls.as_mut().filter(|tls| tls.needs_system_authorities()) {
+        for (section, tls) in [("redis", &mut config.redis.tls), ("hooks", &mut config.hooks.tls)] {
+            let Some(tls) = tls.as_mut().filter(|tls| tls.needs_system_authorities()) else { continue };
             tls.load_system_authorities()
-                .map_err(|error| BadConfig(vec![format!("{self}: redis.url: {error} in redis.ca_file")]))?;
+                .map_err(|error| BadConfig(vec![format!("{self}: {section}.url: {error} in {section}.ca_file")]))?;
         }
         let mut warnings = config::warnings(&config);
         warnings.extend(config.tls.warnings(unix_micros() / 1_000_000).into_iter().map(|text| format!("tls: {text}")));

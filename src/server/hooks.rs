@@ -14,7 +14,7 @@ use mio::{
 };
 
 use self::links::Link;
-use super::{conn::Socket, event_loop::Server, tokens, waker::waker};
+use super::{conn::Socket, event_loop::Server, tokens, transport::Transport, waker::waker};
 use crate::{
     clock::Time,
     config::Place,
@@ -78,7 +78,7 @@ impl Server {
 
     /// Opens a connection to `address`, or to the Unix socket of `hooks.url`. Returns its index.
     fn open_link(&mut self, address: Option<SocketAddr>) -> io::Result<usize> {
-        let mut socket = match (address, self.hooks.address.as_ref().map(|address| &address.place)) {
+        let socket = match (address, self.hooks.address.as_ref().map(|address| &address.place)) {
             (Some(address), _) => {
                 let stream = TcpStream::connect(address).inspect_err(|_| self.hooks.resolver.leave(address))?;
                 let _ = stream.set_nodelay(true);
@@ -87,12 +87,13 @@ impl Server {
             (None, Some(Place::Unix(path))) => Socket::Unix(UnixStream::connect(path)?),
             (None, _) => return Err(io::Error::other("hooks.url was removed")),
         };
+        let mut socket = Transport::new(socket, self.hooks.tls())?;
         let links = &mut self.hooks.links;
         let index = links.iter().position(Option::is_none).unwrap_or_else(|| {
             links.push(None);
             links.len() - 1
         });
-        socket.register(self.poll.registry(), Token(tokens::HOOKS + index))?;
+        socket.socket().register(self.poll.registry(), Token(tokens::HOOKS + index))?;
         self.hooks.links[index] = Some(Link {
             socket,
             address,
@@ -185,14 +186,8 @@ impl Server {
         while let Some(number) = self.hub.hooks.poll_expired(now) {
             let link =
                 self.hooks.links.iter_mut().find(|link| link.as_ref().is_some_and(|link| link.call == Some(number)));
-            let connected = link.and_then(Option::take).is_some_and(|link| link.connected);
-            self.fail_call(
-                number,
-                match connected {
-                    true => AttemptError::Timeout,
-                    false => AttemptError::NoConnection("no connection in time".into()),
-                },
-            );
+            let late = link.and_then(Option::take).map(|mut link| link.late());
+            self.fail_call(number, late.unwrap_or(AttemptError::NoConnection("no connection in time".into())));
         }
         self.hooks.drop_links(|link| link.call.is_none() && link.idle_until <= now);
     }

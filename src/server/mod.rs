@@ -34,6 +34,7 @@ pub mod startup;
 pub mod timers;
 pub mod tls;
 pub mod tokens;
+pub mod transport;
 pub mod waker;
 pub mod websocket;
 

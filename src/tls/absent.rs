@@ -83,6 +83,16 @@ impl<S> Stream<S> {
         match self.0 {}
     }
 
+    /// Continues the handshake.
+    pub fn handshake(&mut self) -> io::Result<bool> {
+        match self.0 {}
+    }
+
+    /// Whether the end that [`Stream::read`] returned was not announced by the peer's TLS.
+    pub fn is_truncated(&self) -> bool {
+        match self.0 {}
+    }
+
     /// Reads.
     pub fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         match self.0 {}

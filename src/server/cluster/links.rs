@@ -2,8 +2,13 @@
 
 use std::net::SocketAddr;
 
-use super::{search::Search, transport::Transport};
-use crate::{api::view::View, clock::Time, key::ConnKey, server::resolver::Resolver};
+use super::search::Search;
+use crate::{
+    api::view::View,
+    clock::Time,
+    key::ConnKey,
+    server::{resolver::Resolver, transport::Transport},
+};
 
 /// The connections and their scheduling.
 #[derive(Default)]

@@ -6,11 +6,11 @@ use std::io;
 
 use mio::{Token, net::TcpStream};
 
-use super::{search::Question, transport::Transport};
+use super::search::Question;
 use crate::{
     config::{Sentinels, Servers},
     redis::SentinelQuery,
-    server::{conn::Socket, event_loop::Server, resolver::Resolver, tokens, waker::waker},
+    server::{conn::Socket, event_loop::Server, resolver::Resolver, tokens, transport::Transport, waker::waker},
 };
 
 impl Server {

@@ -2,8 +2,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 
-use super::transport::Transport;
-use crate::{clock::Time, redis::SentinelQuery, server::resolver::Resolver, text::truncate};
+use crate::{
+    clock::Time,
+    redis::SentinelQuery,
+    server::{resolver::Resolver, transport::Transport},
+    text::truncate,
+};
 
 /// The search for the master.
 #[derive(Default)]

@@ -11,13 +11,7 @@ pub fn explain(error: &Error) -> String {
             AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure => format!(
                 "the server ended TLS ({alert:?}): if it requires a client certificate, set cert_file and key_file"
             ),
-            AlertDescription::UnknownCA
-            | AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::AccessDenied => {
+            alert if refuses_client(error) => {
                 format!("the server does not accept the client certificate ({alert:?}): check cert_file")
             }
             AlertDescription::UnrecognisedName => {
@@ -33,6 +27,23 @@ pub fn explain(error: &Error) -> String {
         }
         _ => format!("TLS failed: {error}"),
     }
+}
+
+/// Whether a server refuses a client because of its certificate, or because it has none.
+pub fn refuses_client(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::AlertReceived(
+            AlertDescription::CertificateRequired
+                | AlertDescription::UnknownCA
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::AccessDenied
+        )
+    )
 }
 
 fn certificate(why: &CertificateError) -> String {

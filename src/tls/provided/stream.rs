@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use rustls::Connection;
 
-use super::problem::explain;
+use super::problem::{explain, refuses_client};
 
 /// A TLS connection and its socket. Reading and writing behave as with the socket itself: they fail with
 /// [`ErrorKind::WouldBlock`] until it is readable or writable, also during the handshake. After each event of the
@@ -12,13 +12,15 @@ use super::problem::explain;
 pub struct Stream<S> {
     socket: S,
     tls: Connection,
+    /// Whether the socket ended without the `close_notify` of TLS.
+    truncated: bool,
 }
 
 impl<S: Read + Write> Stream<S> {
     /// A connection over a new socket: for a client `rustls::ClientConnection`, for a server
     /// `rustls::ServerConnection`.
     pub fn new(socket: S, tls: impl Into<Connection>) -> Stream<S> {
-        Stream { socket, tls: tls.into() }
+        Stream { socket, tls: tls.into(), truncated: false }
     }
 
     /// The socket.
@@ -31,26 +33,58 @@ impl<S: Read + Write> Stream<S> {
         &mut self.socket
     }
 
+    /// Continues the handshake. Returns whether it is complete. Fails with [`ErrorKind::InvalidData`] and an explanation if
+    /// one side does not accept the other.
+    pub fn handshake(&mut self) -> io::Result<bool> {
+        while self.tls.is_handshaking() {
+            match self.receive() {
+                Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, ENDED)),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
     /// Reads. Returns 0 at the end, also without the `close_notify` of TLS: the protocol above must know where its
-    /// messages end.
+    /// messages end, or ask [`Stream::is_truncated`]. Fails with [`ErrorKind::PermissionDenied`] if the server refuses the
+    /// client's certificate, which in TLS 1.3 it does after the handshake, and with [`ErrorKind::InvalidData`] if TLS failed
+    /// otherwise.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.tls.reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                    self.truncated = true;
+                    return Ok(0);
+                }
                 done => return done,
             }
-            let read = self.tls.read_tls(&mut self.socket);
-            if let Err(error) = self.tls.process_new_packets() {
-                // The alert that tells the peer why.
-                let _ = self.flush();
-                return Err(io::Error::new(ErrorKind::InvalidData, explain(&error)));
-            }
-            match self.flush() {
-                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-                _ => {}
-            }
-            read?;
+            self.receive()?;
+        }
+    }
+
+    /// Whether the end that [`Stream::read`] returned was not announced by the peer's TLS.
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// Reads from the socket and handles what came. Returns the number of bytes.
+    fn receive(&mut self) -> io::Result<usize> {
+        let read = self.tls.read_tls(&mut self.socket);
+        if let Err(error) = self.tls.process_new_packets() {
+            // The alert that tells the peer why.
+            let _ = self.flush();
+            let kind = match refuses_client(&error) {
+                true => ErrorKind::PermissionDenied,
+                false => ErrorKind::InvalidData,
+            };
+            return Err(io::Error::new(kind, explain(&error)));
+        }
+        match self.flush() {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+            _ => read,
         }
     }
 
@@ -87,5 +121,6 @@ impl<S: Read + Write> Stream<S> {
     }
 }
 
+const ENDED: &str = "the connection ended in the TLS handshake: does the server speak TLS at this port?";
 /// The longest record of TLS.
 const MAX_RECORD: usize = 16 * 1024;

@@ -1,4 +1,4 @@
-//! The socket of a connection to Redis or to a Sentinel, with TLS or without.
+//! The socket of a connection that relay opens, to Redis, a Sentinel or the backend, with TLS or without.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -9,7 +9,7 @@ use crate::{
 
 /// A socket, with TLS or without.
 pub enum Transport {
-    /// The bytes of Redis's protocol are sent as they are.
+    /// The bytes are sent as they are.
     Plain(Socket),
     /// They are encrypted.
     Tls(Box<Stream<Socket>>),
@@ -38,6 +38,22 @@ impl Transport {
     /// Whether a read that does not fill the buffer may leave input that no event reports.
     pub fn reads_partly(&self) -> bool {
         matches!(self, Transport::Plain(Socket::Unix(_)) | Transport::Tls(_))
+    }
+
+    /// Continues the handshake of TLS on a connected socket. Returns whether it is complete.
+    pub fn handshake(&mut self) -> io::Result<bool> {
+        match self {
+            Transport::Plain(_) => Ok(true),
+            Transport::Tls(stream) => stream.handshake(),
+        }
+    }
+
+    /// Whether the end of the input may have been forged: TLS announces an end, and this one was not announced.
+    pub fn is_truncated(&self) -> bool {
+        match self {
+            Transport::Plain(_) => false,
+            Transport::Tls(stream) => stream.is_truncated(),
+        }
     }
 
     /// Writes what TLS has still to send. Returns whether more can be written.
