@@ -138,25 +138,28 @@ fn completions() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// Exit codes, signals and variables are those of docs/protocol.md.
+/// Exit codes, signals and variables are those of docs/protocol.md, and signals and variables are described with the same words.
 #[test]
-fn the_reference_has_the_same_names() {
+fn the_reference_has_the_same_items() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md")).unwrap();
     let section = page.split("\n## 17 ").nth(1).unwrap().split("\n### ").next().unwrap();
-    let rows: BTreeSet<String> = section
-        .lines()
-        .filter(|line| {
-            line.starts_with("| ")
-                && !line.starts_with("| exit")
-                && !line.starts_with("| signal")
-                && !line.starts_with("| env")
-        })
-        .map(|line| line.split('|').nth(1).unwrap().replace('`', "").trim().to_owned())
-        .collect();
-    let items = RELAY.environment.iter().chain(RELAY.signals).map(|item| item.0.to_owned());
-    let codes = RELAY.codes.iter().map(|code| code.0.to_string());
-    assert_eq!(rows, items.chain(codes).collect::<BTreeSet<_>>());
-    // A command names no other code, except that check is not the only one that can fail.
+    let mut lines = section.lines().peekable();
+    let (mut codes, mut items) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(line) = lines.next() {
+        let is_head = lines.peek().is_some_and(|next| next.starts_with("|---"));
+        if let Some(cells) = line.strip_prefix("| ").filter(|_| !is_head) {
+            let plain = cells.trim_end_matches(" |").replace('`', "").replace(" (section 17.1)", "");
+            let (name, meaning) = plain.split_once(" | ").unwrap();
+            match name.parse::<u8>() {
+                Ok(code) => drop(codes.insert(code)),
+                Err(_) => drop(items.insert((name.to_owned(), meaning.to_owned()))),
+            }
+        }
+    }
+    let known = RELAY.environment.iter().chain(RELAY.signals).map(|item| (item.0.to_owned(), item.1.to_owned()));
+    assert_eq!(items, known.collect::<BTreeSet<_>>());
+    assert_eq!(codes, RELAY.codes.iter().map(|code| code.0).collect::<BTreeSet<_>>());
+    // A command names no other code.
     for command in RELAY.commands {
         assert!(command.codes.iter().all(|code| RELAY.codes.iter().any(|known| known.0 == code.0)), "{}", command.name);
     }

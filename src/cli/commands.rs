@@ -7,8 +7,8 @@ use crate::manual::{Command, ExitCode, Group, Kind, Opt, Shell};
 /// `--config`.
 pub const CONFIG: Opt = Opt::file(
     "config",
-    "the configuration (default: $RELAY_CONFIG, or /etc/relay/relay.toml if it exists, or a built-in demo setting on \
-     127.0.0.1:4000)",
+    "the configuration (default: $RELAY_CONFIG, or the text in $RELAY_CONFIG_TOML, or /etc/relay/relay.toml if it exists, \
+     or a built-in demo setting on 127.0.0.1:4000)",
 );
 const JSON: Opt = Opt::flag("json", "each ARG is JSON: deliver its value instead of a string");
 const ROOM: Opt = Opt {

@@ -37,41 +37,44 @@ pub static RELAY: Program = Program {
     ],
     codes: &[DONE, ExitCode(1, "failed while running"), BAD_COMMAND_LINE, BAD_CONFIGURATION],
     environment: &[
-        Item("RELAY_CONFIG", "The configuration file, if there is no --config; for all commands."),
+        Item("RELAY_CONFIG", "the configuration file, if there is no --config; for all commands"),
+        Item(
+            "RELAY_CONFIG_TOML",
+            "the text of the configuration, if neither of these names a file; for containers. Relative names of key files \
+             are looked for beside /etc/relay/relay.toml",
+        ),
         Item(
             "CREDENTIALS_DIRECTORY",
-            "relay looks for relative names of key files there first (LoadCredential= of systemd), then beside the \
-             configuration, then in /run/credentials/relay.service.",
+            "relay looks for relative names of key files there first (systemd's LoadCredential=), then beside the \
+             configuration, then in /run/credentials/relay.service. Last, key_NAME is the file keys/NAME beside the \
+             configuration",
         ),
-        Item("RUNTIME_DIRECTORY", "With NOTIFY_SOCKET: the generated admin token is written to admin.token there."),
-        Item("NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID", "The service manager and its watchdog (see sd_notify(3))."),
+        Item("RUNTIME_DIRECTORY", "with NOTIFY_SOCKET: the generated admin token is written to admin.token there"),
+        Item("NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID", "the service manager and its watchdog (sd_notify)"),
+        Item("LISTEN_FDS, LISTEN_PID", "inherited listening sockets, which replace listen; --listen replaces both"),
         Item(
-            "LISTEN_FDS, LISTEN_PID",
-            "Inherited listening sockets, which replace listen of the configuration; --listen replaces both.",
+            "JOURNAL_STREAM",
+            "set: log lines have a priority prefix (<3> error, <4> warn, <6> info, <7> debug and trace) and no timestamp",
         ),
-        Item("JOURNAL_STREAM", "If set, log lines have a priority prefix, such as <4> for warnings, and no timestamp."),
-        Item("NO_COLOR", "If set and not empty, the log has no colours on a terminal."),
-        Item("TZ", "Local time of the message log and of the logins of today."),
-        Item("SOURCE_DATE_EPOCH", "The date of man pages that relay man prints, in unix seconds."),
+        Item("NO_COLOR", "set and not empty: no colours in the log on a terminal"),
+        Item("TZ", "local time of the message log and of today's logins"),
+        Item("SOURCE_DATE_EPOCH", "the date of the pages that relay man prints, in unix seconds; without it, today"),
     ],
     files: &[
-        Item("/etc/relay/relay.toml", "The configuration; see relay.toml(5)."),
-        Item("/run/credentials/relay.service/", "Keys that systemd passes to the service."),
+        Item("/etc/relay/relay.toml", "the configuration, see relay.toml(5)"),
+        Item("/etc/relay/keys/", "keys of sources, one in each file"),
+        Item("/run/credentials/relay.service/", "keys that systemd passes to the service"),
         Item(
             "/run/relay/admin.token",
-            "The admin token that the service makes at each start, unless one is configured.",
+            "the admin token that the service makes at each start, unless one is configured",
         ),
     ],
     signals: &[
-        Item(
-            "SIGHUP",
-            "Reads the configuration again, with the files that it names, and applies it whole or not at all. Some keys need \
-             a restart: see relay.toml(5).",
-        ),
+        Item("SIGHUP", "re-reads the configuration; a bad file is logged and changes nothing"),
         Item(
             "SIGTERM, SIGINT",
-            "Stops: no new connections, requests in progress are answered, clients get their queued data and a close; exit 0 \
-             within shutdown_timeout. A second one ends relay at once.",
+            "stops: no new connections, requests in progress are answered, clients get their queued data and a close \
+             (1001, or a noop over polling); exit 0 within shutdown_timeout. A second one ends relay at once",
         ),
     ],
     examples: &[

@@ -123,7 +123,7 @@ fn items(page: &mut Page, title: &str, items: &[Item]) {
     }
     page.section(title);
     for Item(name, meaning) in items {
-        page.item(&Text::bold(name), &marked(meaning));
+        page.item(&Text::bold(name), &marked(&sentence(meaning)));
     }
 }
 
@@ -143,7 +143,7 @@ fn usage_line(program: &Program, usage: &str) -> Text {
 /// A text of the table as a sentence: with a capital letter, unless the first word is a name, and a full stop.
 fn sentence(text: &str) -> String {
     let first = text.split(' ').next().unwrap_or_default();
-    let is_word = first.chars().all(|c| c.is_ascii_lowercase() || c == ',') && first != "relay";
+    let is_word = first.chars().all(|c| c.is_ascii_lowercase() || ",:-".contains(c)) && first != "relay";
     let mut sentence = String::new();
     for (number, c) in text.chars().enumerate() {
         sentence.push(if number == 0 && is_word { c.to_ascii_uppercase() } else { c });

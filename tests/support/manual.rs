@@ -90,19 +90,19 @@ pub fn check_parser(program: &Program, run: &dyn Fn(&[&str]) -> (i32, String, St
     }
 }
 
-/// A page as its reader sees the source: dashes and fonts without escapes.
-fn unescaped(page: &str) -> String {
-    page.replace("\\-", "-")
+/// A text without its fonts.
+fn without_fonts(text: &str) -> String {
+    ["\\fB", "\\fI", "\\fR"].iter().fold(text.to_owned(), |text, font| text.replace(font, " "))
 }
 
 /// The man page describes each option of each command: in the part of the command, or by its name there and among the options
 /// that commands share.
 pub fn check_page(program: &Program, page: &str) {
-    let page = unescaped(page);
+    let page = page.replace("\\-", "-");
     let items = |text: &str| -> Names {
         text.split("\n.TP\n")
             .skip(1)
-            .flat_map(|item| options_in(&item.lines().next().unwrap().replace("\\f", " ")))
+            .flat_map(|item| options_in(&without_fonts(item.lines().next().unwrap())))
             .collect()
     };
     let options = page.split("\n.SH \"OPTIONS\"\n").nth(1).unwrap().split("\n.SH").next().unwrap();
@@ -113,7 +113,7 @@ pub fn check_page(program: &Program, page: &str) {
         let part = page.split(&heading).nth(1).unwrap_or_else(|| panic!("no {heading} in {page}"));
         let part = part.split("\n.SS").next().unwrap().split("\n.SH").next().unwrap();
         let named = part.split("Options that are described below:").nth(1).unwrap_or_default();
-        let named = options_in(&named.split("\n.PP").next().unwrap().replace("\\f", " "));
+        let named = options_in(&without_fonts(named.split("\n.PP").next().unwrap()));
         assert!(named.is_subset(&shared), "{named:?} in {shared:?}");
         assert_eq!(items(part).union(&named).cloned().collect::<Names>(), own(command), "{part}");
     }
