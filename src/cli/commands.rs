@@ -43,7 +43,12 @@ static ENDPOINT: Group = Group {
         Opt::value(
             "url",
             "URL",
-            "the address of the relay: http://host:port or unix:PATH (default: what the configuration listens on)",
+            "the address of the relay: http://host:port, https://host:port or unix:PATH (default: what the configuration \
+             listens on)",
+        ),
+        Opt::file(
+            "ca-file",
+            "with https://: a PEM file with the authorities that may sign the relay's certificate (default: those of the system)",
         ),
     ],
 };
@@ -261,6 +266,36 @@ pub static SIGN: Command = Command {
     ],
     words: &[Kind::OneOf(&["connect", "notify", "emit"]), Kind::Text, Kind::Text],
     codes: &[DONE, ExitCode(1, "the key is not known, or SIGN is wrong"), BAD_COMMAND_LINE, BAD_CONFIGURATION],
+};
+
+/// `relay cert`.
+pub static CERT: Command = Command {
+    name: "cert",
+    row: "cert --name NAME…",
+    summary: "make a certificate for a local network, or renew it",
+    usage: &["cert --name NAME… [--dir DIR] [--days DAYS]", "cert [--dir DIR]"],
+    text: &[
+        "Makes a certificate authority and a certificate of it for this relay: for TLS in a network where no public authority \
+         signs. Each device that connects must trust ca.pem; docs/tls.md explains how to install it. The authority may sign for \
+         these names only, and for the names below them.",
+        "Writes ca.pem, ca.key, server.pem and server.key. Run it again to renew the certificate: it keeps the authority, the keys \
+         and the names. To change the names, give all of them again.",
+    ],
+    groups: &[&Group {
+        heading: "Certificate",
+        options: &[
+            Opt::value(
+                "name",
+                "NAME",
+                "a host name or an IP address under which clients reach this relay, such as relay.lan or 192.168.1.20; may be \
+                 given several times",
+            ),
+            Opt::file("dir", "the directory of the files (default: /etc/relay/tls)"),
+            Opt::value("days", "DAYS", "how long the certificate is valid, at most 824 days (default: 397)"),
+        ],
+    }],
+    words: &[],
+    codes: &[DONE, ExitCode(1, "a file cannot be read or written, or does not fit the others"), BAD_COMMAND_LINE],
 };
 
 /// `relay bench`.

@@ -27,6 +27,7 @@ pub type Fields = Vec<(&'static str, String)>;
 pub struct Account {
     setting: Setting,
     url: Option<String>,
+    ca_file: Option<PathBuf>,
     source: Option<String>,
     key: Option<Given>,
     token: Option<Given>,
@@ -96,6 +97,7 @@ impl Account {
         Ok(Account {
             setting: Setting::new(options),
             url: options.take("url"),
+            ca_file: options.path("ca-file"),
             source: options.take("source"),
             key,
             token,
@@ -107,7 +109,12 @@ impl Account {
     /// The address of `--url`, or else of the configuration.
     pub fn endpoint(&mut self) -> Result<Endpoint, Error> {
         match &self.url {
-            Some(url) => Endpoint::parse(url),
+            Some(url) => {
+                let mut endpoint = Endpoint::parse(url)?;
+                endpoint.set_tls(self.ca_file.as_deref())?;
+                Ok(endpoint)
+            }
+            None if self.ca_file.is_some() => Err(Error::NeedsTls),
             None => self.setting.endpoint(),
         }
     }

@@ -2,15 +2,18 @@
 
 use core::fmt;
 use std::{
-    io::{self, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     net::{TcpStream, ToSocketAddrs},
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
-use super::error::Error;
-use crate::config::{Address, Config};
+use super::{error::Error, setting::read_secret};
+use crate::{
+    config::{Address, Config, ListenAddress},
+    tls::{self, CertificateError, ClientTls},
+};
 
 /// Where a relay is reached.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct Endpoint {
     pub websocket: String,
     /// The addresses to try, in this order.
     places: Vec<Place>,
+    /// The settings of TLS, if a place has it.
+    tls: Option<ClientTls>,
     /// What names the address, for messages.
     origin: String,
 }
@@ -31,6 +36,8 @@ pub struct Endpoint {
 enum Place {
     /// `host:port`.
     Tcp(String),
+    /// `host:port` of a port with TLS.
+    Tls(String),
     /// The path of a socket.
     Unix(PathBuf),
 }
@@ -38,7 +45,7 @@ enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Tcp(address) => f.write_str(address),
+            Place::Tcp(address) | Place::Tls(address) => f.write_str(address),
             Place::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -49,6 +56,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.places.first() {
             Some(place @ Place::Tcp(_)) => write!(f, "http://{place}{}", self.path),
+            Some(place @ Place::Tls(_)) => write!(f, "https://{place}{}", self.path),
             Some(place) => place.fmt(f),
             None => f.write_str("no address"),
         }
@@ -56,15 +64,19 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    /// Parses `http://host:port`, `ws://host:port`, `host:port` or `unix:PATH`.
+    /// Parses `http://host:port`, `ws://host:port`, `host:port`, `unix:PATH`, or `https://host:port` and `wss://host:port`.
+    /// These need [`Endpoint::set_tls`].
     pub fn parse(url: &str) -> Result<Endpoint, Error> {
+        let tls = None;
         let origin = "address from --url".to_owned();
         let websocket = "/ws".to_owned();
         if let Some(path) = url.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             let places = vec![Place::Unix(path.into())];
-            return Ok(Endpoint { host: "localhost".into(), path: String::new(), websocket, places, origin });
+            return Ok(Endpoint { host: "localhost".into(), path: String::new(), websocket, places, tls, origin });
         }
-        let rest = url.strip_prefix("http://").or(url.strip_prefix("ws://"));
+        let after = |schemes: [&str; 2]| schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+        let secure = after(["https://", "wss://"]);
+        let rest = secure.or(after(["http://", "ws://"]));
         let is_place = |rest: &&str| !rest.starts_with(['/', ':']) && *rest != "unix:";
         let rest = rest.or((!url.contains("://")).then_some(url)).filter(is_place);
         let Some(rest) = rest.filter(|rest| !rest.is_empty() && !rest.contains([' ', '?', '#', '@'])) else {
@@ -73,18 +85,53 @@ impl Endpoint {
         let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let has_port =
             host.rsplit_once(':').is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()));
-        let host = if has_port { host.into() } else { format!("{host}:80") };
-        let places = vec![Place::Tcp(host.clone())];
-        Ok(Endpoint { host, path: path.trim_end_matches('/').into(), websocket, places, origin })
+        let (place, port): (fn(String) -> Place, _) = match secure {
+            Some(_) => (Place::Tls, 443),
+            None => (Place::Tcp, 80),
+        };
+        let host = if has_port { host.into() } else { format!("{host}:{port}") };
+        let places = vec![place(host.clone())];
+        Ok(Endpoint { host, path: path.trim_end_matches('/').into(), websocket, places, tls, origin })
+    }
+
+    /// Reads the authorities that are trusted: those in a file, or else those of the system. Fails if there is a file and no
+    /// place with TLS.
+    pub fn set_tls(&mut self, ca_file: Option<&Path>) -> Result<(), Error> {
+        if !self.places.iter().any(|place| matches!(place, Place::Tls(_))) {
+            return ca_file.map_or(Ok(()), |_| Err(Error::NeedsTls));
+        }
+        let name = ca_file.map_or_else(|| self.to_string(), |file| file.display().to_string());
+        let pem = ca_file.map(read_secret).transpose()?;
+        let made = ClientTls::new(pem, None).and_then(|mut tls| match tls.needs_system_authorities() {
+            true => tls.load_system_authorities().map(|()| tls),
+            false => Ok(tls),
+        });
+        self.tls = Some(made.map_err(|error| Error::Certificate(name, error.to_string()))?);
+        Ok(())
     }
 
     /// The addresses that a relay with this configuration, which messages call `name`, listens on.
     pub fn listening(config: &Config, name: String) -> Result<Endpoint, Error> {
         // Only proxies can connect to the others.
         let direct = config.listen.iter().filter(|listen| !listen.proxied);
-        let places: Vec<Place> = direct.flat_map(|listen| places(&listen.address)).collect();
+        let mut places: Vec<Place> = direct.flat_map(places).collect();
+        // Plain ones first: they need no certificate.
+        places.sort_by_key(|place| matches!(place, Place::Tls(_)));
+        let is_tls = |place: &Place| matches!(place, Place::Tls(_));
+        let tls = match places.iter().any(is_tls) && !config.tls.identities.is_empty() {
+            true => Some(
+                ClientTls::pinned(&config.tls).map_err(|error| Error::Certificate(name.clone(), error.to_string()))?,
+            ),
+            false => None,
+        };
+        if tls.is_none() {
+            if places.iter().all(is_tls) && !places.is_empty() {
+                return Err(Error::UnreadCertificate(name));
+            }
+            places.retain(|place| !is_tls(place));
+        }
         let tcp = places.iter().find_map(|place| match place {
-            Place::Tcp(address) => Some(address.clone()),
+            Place::Tcp(address) | Place::Tls(address) => Some(address.clone()),
             Place::Unix(_) => None,
         });
         if places.is_empty() {
@@ -92,15 +139,21 @@ impl Endpoint {
         }
         let origin = format!("address from `listen` of {name}");
         let websocket = config.websocket.path.clone();
-        Ok(Endpoint { host: tcp.unwrap_or("localhost".into()), path: String::new(), websocket, places, origin })
+        let host = tcp.unwrap_or("localhost".into());
+        Ok(Endpoint { host, path: String::new(), websocket, places, tls, origin })
     }
 
     /// Connects to the first of its addresses that answers. Reads from the connection time out after [`READ_TIMEOUT`].
     pub fn connect(&self) -> Result<Stream, Error> {
         let mut first = None;
         for place in &self.places {
-            match place.connect() {
+            match place.connect(self.tls.as_ref()) {
                 Ok(stream) => return Ok(stream),
+                Err(error) if is_about_tls(&error) => {
+                    // The text is made for the configuration.
+                    let why = error.to_string().replace("in ca_file", "with --ca-file");
+                    return Err(Error::Certificate(self.to_string(), why));
+                }
                 Err(error) => first = first.or(Some((place, error))),
             }
         }
@@ -118,12 +171,13 @@ impl Endpoint {
 }
 
 /// The addresses at which this machine reaches a listening socket. Port 0 means a different port at each start.
-fn places(address: &Address) -> Vec<Place> {
-    match address {
+fn places(listen: &ListenAddress) -> Vec<Place> {
+    match &listen.address {
         Address::Unix(path) => vec![Place::Unix(path.clone())],
         Address::Tcp(text) => {
             let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
-            let tcp = |host: &str| Place::Tcp(format!("{host}:{port}"));
+            let place = if listen.tls { Place::Tls } else { Place::Tcp };
+            let tcp = |host: &str| place(format!("{host}:{port}"));
             match host {
                 _ if port.bytes().all(|digit| digit == b'0') => Vec::new(),
                 "0.0.0.0" => vec![tcp("127.0.0.1")],
@@ -135,35 +189,56 @@ fn places(address: &Address) -> Vec<Place> {
 }
 
 impl Place {
-    fn connect(&self) -> io::Result<Stream> {
-        let host = match self {
+    fn connect(&self, tls: Option<&ClientTls>) -> io::Result<Stream> {
+        match self {
             Place::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
                 stream.set_read_timeout(Some(READ_TIMEOUT))?;
-                return Ok(Stream::Unix(stream));
+                Ok(Stream::Unix(stream))
             }
-            Place::Tcp(host) => host,
-        };
-        let mut last = io::Error::other("the name has no address");
-        for address in host.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    stream.set_read_timeout(Some(READ_TIMEOUT))?;
-                    return Ok(Stream::Tcp(stream));
+            Place::Tcp(address) => open(address).map(Stream::Tcp),
+            Place::Tls(address) => {
+                let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                let client = tls.ok_or(CertificateError::NoTls).and_then(|tls| tls.connect(host));
+                let client = client.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+                let mut stream = tls::Stream::new(open(address)?, client);
+                match stream.handshake()? {
+                    true => Ok(Stream::Tls(Box::new(stream))),
+                    false => Err(io::Error::new(ErrorKind::TimedOut, NO_HANDSHAKE)),
                 }
-                Err(error) => last = error,
             }
         }
-        Err(last)
     }
 }
 
+/// Connects to `host:port`.
+fn open(address: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::other("the name has no address");
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(READ_TIMEOUT))?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Whether one side does not accept the other's TLS, which will not change by itself.
+fn is_about_tls(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::PermissionDenied) && error.get_ref().is_some()
+}
+
 /// A blocking connection.
-#[derive(Debug)]
 pub enum Stream {
     /// Over TCP.
     Tcp(TcpStream),
+    /// Over TLS.
+    Tls(Box<tls::Stream<TcpStream>>),
     /// Over a Unix socket.
     Unix(UnixStream),
 }
@@ -172,6 +247,7 @@ impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Tls(stream) => stream.read(buffer),
             Stream::Unix(stream) => stream.read(buffer),
         }
     }
@@ -181,6 +257,7 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
             Stream::Unix(stream) => stream.write(bytes),
         }
     }
@@ -190,6 +267,7 @@ impl Write for Stream {
     }
 }
 
+const NO_HANDSHAKE: &str = "no TLS handshake in time: does it speak TLS at this port?";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A relay pings every 25 s by default: after this long without a byte, `relay listen` sends a ping, and after twice as
 /// long it gives up.
@@ -214,7 +292,6 @@ pub fn exchange(stream: &mut Stream, request: &str) -> io::Result<(u16, Vec<u8>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ListenAddress;
 
     #[test]
     fn urls() {
@@ -222,13 +299,15 @@ mod tests {
             ("http://h:1", "h:1", ""),
             ("ws://h", "h:80", ""),
             ("h:4000", "h:4000", ""),
+            ("https://h", "h:443", ""),
+            ("wss://[::1]:1/relay", "[::1]:1", "/relay"),
             ("http://[::1]:4000/relay/", "[::1]:4000", "/relay"),
             ("unix:/run/r", "localhost", ""),
         ] {
             let endpoint = Endpoint::parse(url).expect(url);
             assert_eq!((&*endpoint.host, &*endpoint.path, endpoint.places.len()), (host, path, 1), "{url}");
         }
-        for url in ["https://h", "", "http://", "unix:", ":4000", "http://u@h", "h h", "/run/r"] {
+        for url in ["ftp://h", "https://", "", "http://", "unix:", ":4000", "http://u@h", "h h", "/run/r"] {
             assert!(Endpoint::parse(url).is_err(), "{url}");
         }
     }

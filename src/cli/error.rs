@@ -1,6 +1,6 @@
 //! The errors of the command line: in the arguments, and while a command runs.
 
-use std::{error, fmt, io};
+use std::{error, fmt, io, path::PathBuf};
 
 use super::program::RELAY;
 use crate::{
@@ -42,6 +42,8 @@ pub enum UsageError {
     Receivers,
     /// An option that the command does not have, without its dashes, and the one that was probably meant.
     UnknownOption(String, Option<&'static str>),
+    /// The value of `--days` is no number of days that is possible.
+    Days(String),
     /// Two options that exclude each other, without their dashes.
     Both(&'static str, &'static str),
 }
@@ -63,6 +65,7 @@ impl fmt::Display for UsageError {
                 write!(f, "invalid option '--{name}'")?;
                 near.map_or(Ok(()), |known| write!(f, ": did you mean --{known}?"))
             }
+            UsageError::Days(given) => write!(f, "--days {given:?}: expected a number from 1 to 824"),
             UsageError::Both(one, other) => write!(f, "--{one} and --{other} cannot be used together"),
             UsageError::MissingSubject => f.write_str("missing argument: connect, notify or emit"),
             UsageError::MissingShell => f.write_str("missing argument: bash, zsh or fish"),
@@ -111,8 +114,18 @@ pub enum Error {
     NoAddress(String),
     /// A file or standard input cannot be read.
     Read(String, io::Error),
-    /// The value of `--url` is neither `http://host:port` nor `unix:PATH`.
+    /// The value of `--url` is no URL of a relay.
     Url(String),
+    /// `--ca-file` without a URL of `https://`.
+    NeedsTls,
+    /// `listen` of the configuration has only addresses with TLS, and the certificate cannot be read.
+    UnreadCertificate(String),
+    /// A certificate is not accepted, or cannot be used: the address or file, and the reason.
+    Certificate(String, String),
+    /// A file of `relay cert` cannot be used as it is: its path and the reason.
+    File(PathBuf, String),
+    /// `relay cert` has no names.
+    NoNames(PathBuf),
     /// This argument is not JSON, with `--json`.
     Json(&'static str, serde_json::Error),
     /// The relay cannot be reached, or the connection ended: the address and the reason.
@@ -170,10 +183,18 @@ impl fmt::Display for Error {
                 )
             }
             Error::Read(name, error) => write!(f, "{name}: {error}"),
-            Error::Url(url) => write!(
+            Error::Url(url) => write!(f, "--url {url:?}: expected http://host:port, https://host:port or unix:PATH"),
+            Error::NeedsTls => f.write_str("--ca-file needs a --url of https://"),
+            Error::UnreadCertificate(config) => write!(
                 f,
-                "--url {url:?}: expected http://host:port or unix:PATH (TLS is not supported: use the address behind the proxy)"
+                "`listen` of {config} has only addresses with TLS, and this user may not read the certificate and its key: \
+                 run this as root, or give --url"
             ),
+            Error::Certificate(place, why) => write!(f, "{place}: {why}"),
+            Error::File(path, why) => write!(f, "{}: {why}", path.display()),
+            Error::NoNames(path) => {
+                write!(f, "{} does not exist yet: give each name and address of this relay with --name", path.display())
+            }
             Error::Json(what, error) => {
                 write!(f, "{what} is not valid JSON: {error}; without --json it is sent as a string")
             }

@@ -1,6 +1,7 @@
 //! The command line: parses it and runs the command.
 
 mod arguments;
+mod cert;
 mod check;
 mod commands;
 mod credentials;
@@ -32,6 +33,7 @@ use lexopt::Parser;
 
 use self::{
     arguments::Stop,
+    cert::Cert,
     emit::Emit,
     error::UsageError,
     listen::Listen,
@@ -68,6 +70,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
             Ok(())
         }
         Command::Sign(sign) => sign.run(),
+        Command::Cert(cert) => cert.run(),
         Command::Notify(notify) => notify.run(),
         Command::Emit(emit) => emit.run(),
         Command::Listen(listen) => listen.run(),
@@ -87,6 +90,7 @@ enum Command {
     Serve(ServeOptions),
     Check(ServeOptions),
     Sign(Sign),
+    Cert(Cert),
     Notify(Notify),
     Emit(Emit),
     Listen(Listen),
@@ -106,6 +110,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, WrongCommand> 
     let parsed = match name.as_deref() {
         None | Some("serve") => parse_serve(parser, &commands::SERVE).map(Command::Serve),
         Some("check") => parse_serve(parser, &commands::CHECK).map(Command::Check),
+        Some("cert") => Cert::parse(parser).map(Command::Cert),
         Some("sign") => Sign::parse(parser).map(Command::Sign),
         Some("notify") => Notify::parse(parser).map(Command::Notify),
         Some("emit") => Emit::parse(parser).map(Command::Emit),

@@ -24,6 +24,7 @@ pub static RELAY: Program = Program {
         &commands::EMIT,
         &commands::LISTEN,
         &commands::SIGN,
+        &commands::CERT,
         &commands::BENCH,
         &commands::MAN,
         &commands::COMPLETIONS,

@@ -28,9 +28,12 @@ pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mu
     let is_broken = reader.problems.len() > before;
     if let Some(listen) = config.listen.iter().find(|listen| listen.tls).filter(|_| !is_broken)
         && config.tls.identities.is_empty()
+        && !reader.has_unread_certificates
     {
         let text = match SUPPORTED {
-            true => format!("listen: {listen} needs a certificate: add [[tls.certificates]] with cert_file and key_file"),
+            true => {
+                format!("listen: {listen} needs a certificate: add [[tls.certificates]] with cert_file and key_file")
+            }
             false => format!("listen: {listen}: {}", CertificateError::NoTls),
         };
         reader.problem(Span::default(), text);
@@ -57,6 +60,11 @@ fn identity<'t>(reader: &mut Reader<'t, '_>, value: Value<'t>) -> Option<Identit
     }
     section.finish(reader);
     let (chain, key) = (chain?, key?);
+    // A client command may not be allowed to read a file (see `Origin::load_for_client`).
+    if [&chain, &key].iter().any(|content| content.starts_with('\0')) {
+        reader.has_unread_certificates = true;
+        return None;
+    }
     Identity::new(&paths[0], &chain, &key).map_err(|error| report(reader, &error, &chain, spans, &paths)).ok()
 }
 

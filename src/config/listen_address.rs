@@ -148,10 +148,21 @@ mod tests {
 
     #[test]
     fn wrong_addresses() {
-        for text in
-            ["proxy+127.0.0.1:1", "proxy+http://a:1", "tcp://a:1", "proxy+tcp://", "a:1?mode=0600", "unix:?mode=0600",
-            "tls://", "tls://a", "tls://unix:/r", "proxy+tls://unix:/r", "tls+unix:/r", "tls://tls://a:1", "tls://proxy+tls://a:1"]
-        {
+        for text in [
+            "proxy+127.0.0.1:1",
+            "proxy+http://a:1",
+            "tcp://a:1",
+            "proxy+tcp://",
+            "a:1?mode=0600",
+            "unix:?mode=0600",
+            "tls://",
+            "tls://a",
+            "tls://unix:/r",
+            "proxy+tls://unix:/r",
+            "tls+unix:/r",
+            "tls://tls://a:1",
+            "tls://proxy+tls://a:1",
+        ] {
             assert!(ListenAddress::parse(text).is_err(), "{text}");
         }
         for option in [

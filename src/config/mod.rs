@@ -36,7 +36,7 @@ pub use self::{
     redis::{Redis, RedisUrl, Sentinels, Servers},
     secret::Secret,
     settings::{
-        ClientPosts, Config, DEMO_KEYS, DEMO_TOKEN, Hooks, MAX_CERTIFICATES, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES, MessageLog, SocketIo,
-        Source, WebSocket,
+        ClientPosts, Config, DEMO_KEYS, DEMO_TOKEN, Hooks, MAX_CERTIFICATES, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES,
+        MessageLog, SocketIo, Source, WebSocket,
     },
 };

@@ -26,6 +26,8 @@ pub struct Reader<'t, 'r> {
     pub more: usize,
     /// Whether the text itself has a secret.
     pub has_secrets: bool,
+    /// Whether a certificate of this server or its key could not be read, which is no problem for a client.
+    pub has_unread_certificates: bool,
     /// Every key that was looked up, as `section.key`: the keys that exist.
     pub known: Vec<String>,
     /// The keys that do not exist, for [`Reader::report_unknown`].
@@ -45,7 +47,16 @@ pub struct Unknown {
 impl<'t, 'r> Reader<'t, 'r> {
     /// A file of which nothing is parsed yet.
     pub fn new(text: &'t str, read: ReadFile<'r>) -> Reader<'t, 'r> {
-        Reader { text, read, problems: Vec::new(), more: 0, has_secrets: false, known: Vec::new(), unknown: Vec::new() }
+        Reader {
+            text,
+            read,
+            problems: Vec::new(),
+            more: 0,
+            has_secrets: false,
+            has_unread_certificates: false,
+            known: Vec::new(),
+            unknown: Vec::new(),
+        }
     }
 
     /// Reports a problem at `span`.

@@ -71,7 +71,9 @@ impl Server {
                     .into(),
             )
         } else if config.tls.identities.is_empty() && self.listeners.iter().any(|listener| listener.tls) {
-            Some("the new configuration has no certificate, and relay listens with TLS: add [[tls.certificates]]".into())
+            Some(
+                "the new configuration has no certificate, and relay listens with TLS: add [[tls.certificates]]".into(),
+            )
         } else {
             self.hub.state.fits(&config).err().map(|error| error.to_string())
         };

@@ -38,6 +38,47 @@ pub fn is_server_name(_: &str) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClientTls {}
 
+/// A certificate authority.
+#[derive(Debug)]
+pub enum Authority {}
+
+impl Authority {
+    /// Fails: this build has no TLS.
+    pub fn new(_: &[String], _: u64) -> Result<Authority, CertificateError> {
+        Err(CertificateError::NoTls)
+    }
+
+    /// Fails: this build has no TLS.
+    pub fn open(_: &str, _: &str) -> Result<Authority, CertificateError> {
+        Err(CertificateError::NoTls)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        match *self {}
+    }
+
+    /// Its certificate.
+    pub fn certificate(&self) -> &str {
+        match *self {}
+    }
+
+    /// Its key.
+    pub fn key(&self) -> String {
+        match *self {}
+    }
+
+    /// The certificate of a server.
+    pub fn issue(&self, _: &str, _: &[String], _: u64, _: u32) -> Result<String, CertificateError> {
+        match *self {}
+    }
+}
+
+/// Fails: this build has no TLS.
+pub fn new_key() -> Result<String, CertificateError> {
+    Err(CertificateError::NoTls)
+}
+
 /// The TLS of one connection of a client.
 #[derive(Debug)]
 pub enum ClientConnection {}
@@ -45,6 +86,11 @@ pub enum ClientConnection {}
 impl ClientTls {
     /// Fails: this build has no TLS.
     pub fn new(_: Option<String>, _: Option<(String, String)>) -> Result<ClientTls, CertificateError> {
+        Err(CertificateError::NoTls)
+    }
+
+    /// Fails: this build has no TLS.
+    pub fn pinned(_: &ServerTls) -> Result<ClientTls, CertificateError> {
         Err(CertificateError::NoTls)
     }
 

@@ -24,6 +24,8 @@ pub enum CertificateError {
     UnknownKey,
     /// No certificate authority of this system is known.
     NoSystemAuthorities,
+    /// An authority may not sign for this name.
+    Constrained(String),
     /// The settings are refused; with the reason.
     Other(String),
     /// This build has no TLS.
@@ -51,6 +53,9 @@ impl fmt::Display for CertificateError {
             CertificateError::NoSystemAuthorities => {
                 "this system has no certificate authorities: install the package ca-certificates, or name a file of \
                  authorities"
+            }
+            CertificateError::Constrained(name) => {
+                return write!(f, "the certificate authority was made for other names and may not sign for {name}");
             }
             CertificateError::Other(why) => why,
             CertificateError::NoTls => {

@@ -13,8 +13,8 @@ pub mod server;
 pub use self::{
     error::{CertificateError, HandshakeError, RecordError},
     provided::{
-        Acceptor, ClientConnection, ClientTls, Identity, Reading, SUPPORTED, Sealed, Session, Stream, Tickets, authorities,
-        certificates, is_server_name, private_key,
+        Acceptor, Authority, ClientConnection, ClientTls, Identity, Reading, SUPPORTED, Sealed, Session, Stream,
+        Tickets, authorities, certificates, is_server_name, new_key, private_key,
     },
     server::{Event, Oldest, ServerTls},
 };

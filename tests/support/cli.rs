@@ -43,6 +43,7 @@ pub fn clean(command: &mut Command) -> &mut Command {
 }
 
 /// What a command wrote, and its exit code.
+#[derive(Debug)]
 pub struct Run {
     pub code: i32,
     pub out: String,

@@ -9,8 +9,11 @@ use rustls::{
     pki_types::{PrivateKeyDer, ServerName},
 };
 
-use super::certificates::{authorities, certificates, private_key};
-use crate::tls::error::CertificateError;
+use super::{
+    certificates::{authorities, certificates, private_key},
+    pinned::Pinned,
+};
+use crate::tls::{error::CertificateError, server::ServerTls};
 
 /// The settings of a TLS client. Two are equal if they were made of the same files.
 #[derive(Clone)]
@@ -45,6 +48,18 @@ impl ClientTls {
         let config = tls.build(store.clone().unwrap_or_else(RootCertStore::empty))?;
         tls.config = store.map(|_| config);
         Ok(tls)
+    }
+
+    /// Settings that trust exactly the certificates of `server`, whatever their names and dates: for a client on the machine
+    /// of the server.
+    pub fn pinned(server: &ServerTls) -> Result<ClientTls, CertificateError> {
+        let own = server.identities.iter().filter_map(|identity| identity.certified.cert.first().cloned());
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Pinned::new(own.collect())))
+            .with_no_client_auth();
+        Ok(ClientTls { authorities: None, identity: None, config: Some(Arc::new(config)) })
     }
 
     /// Whether [`ClientTls::load_system_authorities`] must be called.

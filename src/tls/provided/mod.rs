@@ -1,10 +1,12 @@
 //! TLS by rustls.
 
 mod acceptor;
+mod authority;
 mod certificates;
 mod client;
 mod handshake;
 mod identity;
+mod pinned;
 mod problem;
 mod records;
 mod session;
@@ -14,6 +16,7 @@ pub use rustls::ClientConnection;
 
 pub use self::{
     acceptor::{Acceptor, Tickets},
+    authority::{Authority, new_key},
     certificates::{authorities, certificates, private_key},
     client::{ClientTls, is_server_name},
     identity::Identity,

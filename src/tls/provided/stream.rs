@@ -37,6 +37,11 @@ impl<S: Read + Write> Stream<S> {
     /// one side does not accept the other.
     pub fn handshake(&mut self) -> io::Result<bool> {
         while self.tls.is_handshaking() {
+            // A socket that blocks would wait for an answer to what was not sent.
+            match self.flush() {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                _ => {}
+            }
             match self.receive() {
                 Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, ENDED)),
                 Ok(_) => {}
