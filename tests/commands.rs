@@ -9,11 +9,12 @@ mod support;
 use std::{
     ffi::OsStr,
     fs,
-    io::Write,
+    io::{Read, Write},
     net::TcpListener,
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::Path,
     process::{Command, Stdio},
+    thread,
 };
 
 use cli::*;
@@ -355,4 +356,29 @@ fn configuration_in_a_variable() {
     let text = OsStr::from_bytes(b"[sources.a\xff]");
     let run = run_command(relay(&["check"]).env("RELAY_CONFIG_TOML", text));
     assert_eq!((run.code, run.err.as_str()), (78, "$RELAY_CONFIG_TOML: it is not UTF-8\n"));
+}
+
+/// Container engines have nothing else in the image that could ask.
+#[test]
+fn health() {
+    let relay = configured("");
+    let run = with(&relay.config, &["health"]);
+    assert_eq!((run.code, run.out.as_str()), (0, "{\"status\":\"ok\"}\n"), "{}", run.err);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let answer = thread::spawn(move || {
+        let (mut stream, _) = silent.accept().unwrap();
+        let mut request = [0; 256];
+        let length = stream.read(&mut request).unwrap();
+        let body = "{\"status\":\"stopping\"}";
+        write!(stream, "HTTP/1.1 503 Stopping\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    let run = with(&relay.config, &["health", "--url", &url]);
+    assert_eq!((run.code, run.out.as_str()), (1, "{\"status\":\"stopping\"}\n"), "{}", run.err);
+    assert!(run.err.contains("status 503"), "{}", run.err);
+    assert!(answer.join().unwrap().starts_with("GET /healthz HTTP/1.1\r\n"));
+    // Nobody listens there any more.
+    let run = with(&relay.config, &["health", "--url", &url]);
+    assert!(run.code == 1 && run.err.contains("Connection refused"), "{} {}", run.code, run.err);
 }

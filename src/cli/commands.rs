@@ -298,6 +298,26 @@ pub static CERT: Command = Command {
     codes: &[DONE, ExitCode(1, "a file cannot be read or written, or does not fit the others"), BAD_COMMAND_LINE],
 };
 
+/// `relay health`.
+pub static HEALTH: Command = Command {
+    name: "health",
+    row: "health",
+    summary: "ask a relay whether it serves clients",
+    usage: &["health [--url URL]"],
+    text: &[
+        "Asks a relay whether it serves clients (GET /healthz) and prints the answer, which also names the parts that fail. \
+         For health checks of containers and for scripts.",
+    ],
+    groups: &[&ENDPOINT],
+    words: &[],
+    codes: &[
+        ExitCode(0, "it serves clients, perhaps with parts that fail"),
+        ExitCode(1, "it is stopping, or not reached"),
+        BAD_COMMAND_LINE,
+        BAD_CONFIGURATION,
+    ],
+};
+
 /// `relay bench`.
 pub static BENCH: Command = Command {
     name: "bench",

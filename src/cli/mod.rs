@@ -9,6 +9,7 @@ mod emit;
 mod endpoint;
 mod error;
 mod explain;
+mod health;
 mod listen;
 mod man;
 mod notify;
@@ -36,6 +37,7 @@ use self::{
     cert::Cert,
     emit::Emit,
     error::UsageError,
+    health::Health,
     listen::Listen,
     man::Manual,
     notify::Notify,
@@ -74,6 +76,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Notify(notify) => notify.run(),
         Command::Emit(emit) => emit.run(),
         Command::Listen(listen) => listen.run(),
+        Command::Health(health) => health.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -94,6 +97,7 @@ enum Command {
     Notify(Notify),
     Emit(Emit),
     Listen(Listen),
+    Health(Health),
     Bench(Vec<OsString>),
     Say(String),
 }
@@ -115,6 +119,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, WrongCommand> 
         Some("notify") => Notify::parse(parser).map(Command::Notify),
         Some("emit") => Emit::parse(parser).map(Command::Emit),
         Some("listen") => Listen::parse(parser).map(Command::Listen),
+        Some("health") => Health::parse(parser).map(Command::Health),
         Some("man") => man::parse(parser).map(|manual| match manual {
             Manual::Text(text) => Command::Say(text),
             Manual::Bench => Command::Bench(vec!["man".into()]),

@@ -25,6 +25,7 @@ pub static RELAY: Program = Program {
         &commands::LISTEN,
         &commands::SIGN,
         &commands::CERT,
+        &commands::HEALTH,
         &commands::BENCH,
         &commands::MAN,
         &commands::COMPLETIONS,
@@ -33,8 +34,8 @@ pub static RELAY: Program = Program {
     default: Some(&commands::SERVE),
     overview: &[&Group { heading: "", options: &[CONFIG] }],
     notes: &[
-        "check, notify, emit, listen and sign take --config and $RELAY_CONFIG too. On the machine that relay runs on, they \
-         take its address, source and key from it.",
+        "check, notify, emit, listen, sign and health take --config and $RELAY_CONFIG too. On the machine that relay runs on, \
+         they take its address, source and key from it.",
     ],
     codes: &[DONE, ExitCode(1, "failed while running"), BAD_COMMAND_LINE, BAD_CONFIGURATION],
     environment: &[
