@@ -142,6 +142,28 @@ fn requests_in_progress_are_answered() {
     assert_eq!(relay.wait(), 0);
 }
 
+/// A client whose connection was just accepted has its request answered: with relay.socket, no client notices a restart.
+#[test]
+fn the_first_request_is_answered() {
+    // It has a second. On a busy machine this may take longer: then it is tried again.
+    for _ in 0..10 {
+        let mut relay = Relay::start(LONG);
+        let begin = Instant::now();
+        let mut stream = relay.tcp();
+        wait_for("it to be there", || (relay.stat("/connections") == 2).then_some(()));
+        stop(&relay, SIGTERM);
+        let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+        if begin.elapsed() < Duration::from_millis(900) {
+            let answer = read_answer(&mut stream, false);
+            assert_eq!((answer.status, &*answer.header("connection")), (503, "close"), "{answer:?}");
+            assert_eq!(stream.read(&mut [0; 10]).unwrap(), 0);
+            assert_eq!(relay.wait(), 0);
+            return;
+        }
+    }
+    panic!("this machine is too slow to tell");
+}
+
 /// A client that keeps connections must not send its next request on one that is about to end (RFC 9112, 9.6).
 #[test]
 fn the_last_answer_says_that_it_is_the_last() {

@@ -15,6 +15,7 @@ use super::{
     partial, proxy,
     reply::{Connection, Reply},
     request::{Framing, Head, Request},
+    timeout::Timeout,
 };
 use crate::{
     clock::{Now, Time},
@@ -68,19 +69,6 @@ enum Phase {
     Body,
     /// The last reply is queued. Further input is discarded.
     Closing,
-}
-
-/// The action that [`Exchange::handle_timeout`] asks of the owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timeout {
-    /// Nothing: the deadline has moved, see [`Exchange::poll_timeout`].
-    Early,
-    /// Answer the incomplete request with [`Exchange::refuse`].
-    Refuse(Error),
-    /// Flush, then close: a reply with status 503 is queued.
-    Replied,
-    /// Close: there is nothing to send.
-    Close,
 }
 
 impl Exchange {
@@ -165,7 +153,7 @@ impl Exchange {
             let Some((head, _)) = Head::parse(&self.input[begin..], limits)? else {
                 unreachable!("`measure` has parsed these bytes");
             };
-            self.connection = connection(&head);
+            self.connection = Connection::after(head.keep_alive, head.http11);
             self.head_only = head.method == "HEAD";
             self.navigation = head.navigation;
             return Ok(Some(Request { head, body: self.framer.body(&self.input[begin..], body) }));
@@ -183,7 +171,7 @@ impl Exchange {
         *fresh = &received[consumed..];
         self.phase = Phase::Idle;
         self.deadline = now.time.after(limits.keep_alive());
-        self.connection = connection(&head);
+        self.connection = Connection::after(head.keep_alive, head.http11);
         self.head_only = head.method == "HEAD";
         self.navigation = head.navigation;
         Ok(Some(Request { head, body: self.framer.body(received, body) }))
@@ -293,9 +281,16 @@ impl Exchange {
         self.phase == Phase::Closing
     }
 
-    /// Whether nothing is queued, parked or partly received: closing the connection now loses nothing.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Fresh | Phase::Idle) && self.is_flushed() && self.parked.is_none()
+    /// Makes an idle connection expire: now, or [`FIRST_REQUEST`] after it was accepted if its first request has not come.
+    /// Returns whether it is idle, that is, nothing is queued, parked or partly received.
+    pub fn expire_when_idle(&mut self, limits: &Limits, now: Now) -> bool {
+        let is_idle = matches!(self.phase, Phase::Fresh | Phase::Idle) && self.is_flushed() && self.parked.is_none();
+        if is_idle {
+            let age = limits.request_timeout().saturating_sub(self.deadline.since(now.time));
+            let wait = if self.phase == Phase::Fresh { FIRST_REQUEST.saturating_sub(age) } else { Duration::ZERO };
+            (self.phase, self.deadline) = (Phase::Idle, self.deadline.min(now.time.after(wait)));
+        }
+        is_idle
     }
 
     /// Whether all queued replies are written.
@@ -435,17 +430,10 @@ impl Exchange {
     }
 }
 
-/// Whether the connection stays open after the reply to a request.
-fn connection(head: &Head<'_>) -> Connection {
-    match (head.keep_alive, head.http11) {
-        (false, _) => Connection::Ends,
-        (true, true) => Connection::Stays,
-        (true, false) => Connection::StaysForOld,
-    }
-}
-
 /// How long the client has to read the last reply and to close the connection.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long after it was accepted the first request of a connection is waited for while relay stops.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// Bytes of unsent replies above which no further request is read.
 const MAX_UNSENT: usize = 16 * 1024;
 /// A body must arrive within this many request timeouts.

@@ -17,6 +17,7 @@ pub mod proxy;
 pub mod reply;
 pub mod request;
 pub mod response;
+pub mod timeout;
 
 pub use self::{
     error::{Error, Syntax},

@@ -132,6 +132,17 @@ pub enum Connection {
     Ends,
 }
 
+impl Connection {
+    /// What becomes of it after the reply to a request.
+    pub fn after(keep_alive: bool, http11: bool) -> Connection {
+        match (keep_alive, http11) {
+            (false, _) => Connection::Ends,
+            (true, true) => Connection::Stays,
+            (true, false) => Connection::StaysForOld,
+        }
+    }
+}
+
 /// The media type of JSON (RFC 8259 section 11).
 pub const JSON: &str = "application/json";
 

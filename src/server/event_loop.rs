@@ -40,7 +40,7 @@ use crate::{
     engineio::engine::Expired,
     events,
     frame::Opcode,
-    http::{exchange::Timeout, parked::Parked},
+    http::{parked::Parked, timeout::Timeout},
     hub::Hub,
     key::{ClientKey, ConnKey, Slots},
     message::MessageId,

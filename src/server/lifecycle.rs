@@ -36,12 +36,15 @@ impl Server {
                 self.close(client, Close::GOING_AWAY, false);
             }
         }
+        // A request may have arrived that was not read yet, or be on its way: a client whose connection was accepted expects
+        // an answer. What has arrived is read at the end of this turn's events.
         for key in self.conns.keys() {
             let Some(conn) = self.conns.get_mut(key) else { continue };
             if let State::Http(exchange) = &mut conn.state
-                && exchange.is_idle()
+                && exchange.expire_when_idle(&self.hub.config().limits, self.now)
             {
-                self.drop_conn(key);
+                self.timers.arm(key, conn);
+                self.schedule_read(key);
             }
         }
     }

@@ -146,7 +146,33 @@ fn unsent_replies_stop_reading() {
         assert_eq!(exchange.wants_input(), wants);
     }
     exchange.write_to(&mut Vec::new(), &limits, now(0)).unwrap();
-    assert!(exchange.wants_input() && exchange.is_idle());
+    assert!(exchange.wants_input() && exchange.expire_when_idle(&limits, now(0)));
+}
+
+/// A connection that is to end waits for its first request for a second after it was accepted; a used one does not wait.
+#[test]
+fn idle_connections_expire() {
+    let limits = Limits::default();
+    for (at, left) in [(0, 1000), (400, 600), (1000, 0), (5000, 0)] {
+        let mut exchange = Exchange::new(now(0), &limits);
+        assert!(exchange.expire_when_idle(&limits, now(at)));
+        assert_eq!(exchange.poll_timeout(), now(at + left).time, "{at}");
+        assert_eq!(exchange.handle_timeout(now(at + left)), Timeout::Close, "without a reply");
+    }
+    let request = &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..];
+    let mut exchange = Exchange::new(now(0), &limits);
+    assert!(exchange.expire_when_idle(&limits, now(0)));
+    assert!(exchange.poll_request(&mut { request }, &limits, now(999)).unwrap().is_some());
+    exchange.reply(&Reply::new(200, "text/plain", vec![]), now(999));
+    assert!(!exchange.expire_when_idle(&limits, now(999)), "the reply is not written");
+    exchange.write_to(&mut Vec::new(), &limits, now(999)).unwrap();
+    assert!(exchange.expire_when_idle(&limits, now(999)));
+    assert_eq!(exchange.poll_timeout(), now(999).time);
+    // Part of a request has arrived: it may take as long as ever.
+    let mut exchange = Exchange::new(now(0), &limits);
+    assert!(exchange.poll_request(&mut &request[..9], &limits, now(0)).unwrap().is_none());
+    assert!(!exchange.expire_when_idle(&limits, now(1)));
+    assert_eq!(exchange.poll_timeout(), now(0).time.after(limits.request_timeout()));
 }
 
 /// Input that arrives after the last reply does not keep a connection open.
