@@ -331,6 +331,10 @@ fn keys_beside_the_configuration() {
     fs::write(folder.join("keys/shop"), "from the folder of keys\n").unwrap();
     let run = with(&config, &["sign", "connect", "room", "--hex"]);
     assert_eq!(run.out.trim(), support::connect_sign("shop", "room", "from the folder of keys"), "{}", run.err);
+    // The service has credentials of its own, and could not read that file. The check before a reload must not find it either.
+    let mut command = relay(&["sign", "connect", "room", "--hex"]);
+    let run = run_command(command.env("RELAY_CONFIG", &config).env("CREDENTIALS_DIRECTORY", folder.join("none")));
+    assert!(run.code != 0 && run.err.contains(text(&beside)), "{} {}", run.out, run.err);
     // A file of that very name comes first, as before.
     fs::write(&beside, "from beside the configuration\n").unwrap();
     let run = with(&config, &["sign", "connect", "room", "--hex"]);

@@ -165,20 +165,23 @@ pub fn read_secret(path: &Path) -> io::Result<String> {
 }
 
 /// The path of a file that the configuration names. A relative path is a credential of the service (`systemd.exec(5)`,
-/// `LoadCredential=`) if one has that name, otherwise a file in the directory of the configuration. If that does not exist
-/// either, it is a credential of the running service, which root can read: commands need no environment then. Without the
-/// service, `key_NAME` is the file that its `LoadCredential=key:…/keys` would pass.
+/// `LoadCredential=`) if one has that name, otherwise a file in the directory of the configuration. Commands that have no
+/// credentials of their own look among those of the running service, which root can read, and then for the file that its
+/// `LoadCredential=key:…/keys` would pass as `key_NAME`. The service itself does not, nor the check before a reload: that
+/// must not find a file which the service cannot read.
 fn secret_path(file: &Path, beside: &Path) -> PathBuf {
     if file.is_absolute() {
         return file.into();
     }
-    let own = env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(file));
     let plain = beside.join(file);
-    let service = Path::new(SERVICE_CREDENTIALS).join(file);
-    let key = file.to_str().and_then(|name| name.strip_prefix("key_")).filter(|name| !name.contains('/'));
-    let source = key.map(|name| beside.join("keys").join(name));
-    let mut candidates = own.into_iter().chain([plain.clone(), service]).chain(source);
-    candidates.find(|path| path.exists()).unwrap_or(plain)
+    let candidates = if let Some(own) = env::var_os("CREDENTIALS_DIRECTORY") {
+        vec![Path::new(&own).join(file), plain.clone()]
+    } else {
+        let key = file.to_str().and_then(|name| name.strip_prefix("key_")).filter(|name| !name.contains('/'));
+        let source = key.map(|name| beside.join("keys").join(name));
+        [plain.clone(), Path::new(SERVICE_CREDENTIALS).join(file)].into_iter().chain(source).collect()
+    };
+    candidates.into_iter().find(|path| path.exists()).unwrap_or(plain)
 }
 
 /// The directory of the system's configuration.
