@@ -9,7 +9,10 @@ mod support;
 
 use std::{collections::BTreeSet, fs};
 
-use relay::{cli::program::RELAY, manual::Program};
+use relay::{
+    cli::program::RELAY,
+    manual::{Command, Group, Kind, Opt, Program, Shell, Takes},
+};
 
 fn run(args: &[&str]) -> (i32, String, String) {
     let run = cli::run(args);
@@ -177,4 +180,49 @@ fn wrong_words() {
         let (code, _, error) = run(args);
         assert!(code == 2 && error.contains(why), "{args:?}: {code} {error}");
     }
+}
+
+/// Texts with everything that means something to roff or to a shell.
+#[test]
+fn strange_texts() {
+    const TEXT: &str = ".TH [a] it's $(exit) `b` \\n \"c\" %d, {e} *f? ~g ^h #i <j> |k& !l";
+    static COMMAND: Command = Command {
+        name: "go",
+        row: "go",
+        summary: TEXT,
+        usage: &["go"],
+        text: &[TEXT],
+        groups: &[&Group {
+            heading: "Group",
+            options: &[
+                Opt::flag("flag", TEXT),
+                Opt::value("value", "[HOST]:PORT", TEXT),
+                Opt::one_of("choice", "A:B", &["one", "two"], TEXT),
+                Opt { takes: Takes::Optional("A:B", Kind::File), ..Opt::file("perhaps", TEXT) },
+            ],
+        }],
+        words: &[Kind::OneOf(&["north", "south"])],
+        codes: &[],
+    };
+    static COMMANDS: &[&Command] = &[&COMMAND];
+    let program =
+        Program { name: "strange", summary: TEXT, commands: COMMANDS, default: None, notes: &[TEXT], ..RELAY };
+    let page = relay::manual::page::render(&program, "1", "2026-01-02");
+    manual::check_page(&program, &page);
+    manual::lint(&page);
+    let (shown, _) = manual::filter("groff", &["-man", "-Tutf8", "-P-cbu", "-rLL=300n"], &page);
+    assert!(shown.contains(TEXT), "{shown}");
+    let folder = support::temp_file("strange");
+    fs::create_dir(&folder).unwrap();
+    manual::check_shells(&program, &folder, &|shell| Shell::from_name(shell).unwrap().script(&program));
+    let lines =
+        ["strange go --value ", "strange go --choice ", "strange go --choice=t", "strange go s"].map(str::to_owned);
+    for shell in ["bash", "zsh"] {
+        let file = folder.join(format!("completions.{shell}"));
+        let answers = manual::terminal(shell, &file, "strange", &lines);
+        assert!(answers.iter().all(|answer| !answer.contains("not found")), "{shell}: {answers:?}");
+        let wanted = ["<--value>", "one", "<--choice=two>", "<go><south>"];
+        assert!(answers.iter().zip(wanted).all(|(answer, text)| answer.contains(text)), "{shell}: {answers:?}");
+    }
+    fs::remove_dir_all(folder).unwrap();
 }

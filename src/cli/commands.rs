@@ -29,8 +29,9 @@ static SERVER: Group = Group {
             "listen",
             "ADDR",
             "an address to listen on, in place of the configured ones: host:port, *:port (all addresses, IPv4 and IPv6), \
-             [v6]:port or unix:PATH (also unix:PATH?mode=0660&group=NAME), or proxy+tcp://host:port or proxy+unix:PATH for \
-             proxies that send PROXY headers; may be given several times. With port 0, the log names the port that was chosen",
+             [v6]:port, tls://host:port or unix:PATH (also unix:PATH?mode=0660&group=NAME), or proxy+tcp://host:port, \
+             proxy+tls://host:port or proxy+unix:PATH for proxies that send PROXY headers; may be given several times. With \
+             port 0, the log names the port that was chosen",
         ),
         Opt::flag("allow-demo-keys", "accept the public demo keys on addresses that other machines can reach"),
     ],

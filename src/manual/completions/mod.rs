@@ -66,8 +66,31 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "\u{2019}"))
 }
 
-/// The beginning of a text, for a line in a list: up to the first of `;`, `:` and a parenthesis.
+/// The beginning of a text, for a line in a list: up to a semicolon, a full stop, a parenthesis, or a colon that is not near
+/// the beginning.
 fn brief(text: &str) -> &str {
-    let end = [";", ": ", " (", ", for ", ". "].iter().filter_map(|end| text.find(end)).min();
+    let colon = text.find(": ").filter(|at| *at >= SHORT);
+    let end = ["; ", " (", ". "].iter().filter_map(|end| text.find(end)).chain(colon).min();
     &text[..end.unwrap_or(text.len())]
+}
+
+/// Bytes before a colon that are too few for a text, as in "with hmac-sha256: the time".
+const SHORT: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_a_text() {
+        for (text, beginning) in [
+            ("a room; may be given several times", "a room"),
+            ("the source (default: demo)", "the source"),
+            ("an address to listen on: host:port. Others", "an address to listen on"),
+            ("with hmac-sha256: the time (default: now)", "with hmac-sha256: the time"),
+            ("each ARG is JSON", "each ARG is JSON"),
+        ] {
+            assert_eq!(brief(text), beginning);
+        }
+    }
 }

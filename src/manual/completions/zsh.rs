@@ -11,7 +11,11 @@ pub fn script(program: &Program) -> String {
     let mut script = format!("#compdef {name}\n# Completions of {name} for zsh, made by '{name} completions zsh'.\n");
     let _ = writeln!(script, "_{function}() {{\n    local command= at\n    local -a commands=(");
     for command in program.commands {
-        let _ = writeln!(script, "        {}", quoted(&format!("{}:{}", command.name, command.summary)));
+        let _ = writeln!(
+            script,
+            "        {}",
+            quoted(&format!("{}:{}", command.name, command.summary.replace(':', "\\:")))
+        );
     }
     let names: Vec<_> = program.names().collect();
     let _ = write!(
@@ -55,11 +59,12 @@ fn arguments(script: &mut String, program: &Program, command: &Command) {
 /// An option as `_arguments` takes it. It may be repeated, because some may.
 fn argument(program: &Program, option: &Opt) -> String {
     // Brackets and colons end a part of it.
-    let text = brief(option.text).replace(':', "\\:").replace('[', "\\[").replace(']', "\\]");
+    let escaped = |text: &str| text.replace(':', "\\:").replace('[', "\\[").replace(']', "\\]");
+    let text = escaped(brief(option.text));
     let value = |name: &str, kind: Kind| match words(program, kind) {
-        Some(list) => format!(":{name}:({list})"),
-        None if matches!(kind, Kind::File) => format!(":{name}:_files"),
-        None => format!(":{name}: "),
+        Some(list) => format!(":{}:({list})", escaped(name)),
+        None if matches!(kind, Kind::File) => format!(":{}:_files", escaped(name)),
+        None => format!(":{}: ", escaped(name)),
     };
     quoted(&match option.takes {
         Takes::Nothing => format!("*--{}[{text}]", option.name),
