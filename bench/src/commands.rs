@@ -1,6 +1,9 @@
 //! The commands of relay-bench: each mode with its options. Help, man page, completions and the parser take them from here.
 
-use relay::manual::{Command, Example, ExitCode, Group, Kind, Opt, Program, Shell, Takes};
+use relay::{
+    manual::{Command, Example, ExitCode, Group, Kind, Opt, Program, Shell, Takes},
+    spelling::nearest,
+};
 
 use crate::member;
 
@@ -191,6 +194,16 @@ pub static RELAY_BENCH: Program = Program {
     shows_examples: true,
     see_also: &[("relay", 8)],
 };
+
+/// The error of an option that no command has.
+pub fn unknown_option(name: &str) -> lexopt::Error {
+    let all = RELAY_BENCH.commands.iter().flat_map(|command| command.options());
+    match nearest(name, all.map(|option| option.name)) {
+        Some(near) => format!("unknown option --{name}: did you mean --{near}?"),
+        None => format!("unknown option --{name}"),
+    }
+    .into()
+}
 
 #[cfg(test)]
 mod tests {

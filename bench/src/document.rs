@@ -10,7 +10,7 @@ use relay::{
     version::Version,
 };
 
-use crate::commands::{COMPLETIONS, MAN, RELAY_BENCH};
+use crate::commands::{COMPLETIONS, MAN, RELAY_BENCH, unknown_option};
 
 /// A document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,7 @@ impl Document {
                 }
                 Long("version") | Short('V') => return Ok(version()),
                 Value(word) if self == Document::Completions && shell.is_none() => shell = Some(word.string()?),
+                Long(name) => return Err(unknown_option(name)),
                 other => return Err(other.unexpected()),
             }
         }

@@ -6,13 +6,10 @@ use lexopt::{
     Arg::{Long, Short, Value},
     Parser, ValueExt,
 };
-use relay::{
-    manual::{self, help},
-    spelling::nearest,
-};
+use relay::manual::{self, help};
 
 use crate::{
-    commands::{self, RELAY_BENCH},
+    commands::{self, RELAY_BENCH, unknown_option},
     document::{Document, version},
     member::Kind,
     workload::MIN_SIZE,
@@ -155,15 +152,6 @@ fn unknown_mode(word: &str) -> lexopt::Error {
     match RELAY_BENCH.nearest_command(word) {
         Some(near) => format!("unknown mode {word:?}: did you mean {near}?"),
         None => format!("unknown mode {word:?}: expected fan-out, idle, ingest or connect"),
-    }
-    .into()
-}
-
-fn unknown_option(name: &str) -> lexopt::Error {
-    let all = RELAY_BENCH.commands.iter().flat_map(|command| command.options());
-    match nearest(name, all.map(|option| option.name)) {
-        Some(near) => format!("unknown option --{name}: did you mean --{near}?"),
-        None => format!("unknown option --{name}"),
     }
     .into()
 }
