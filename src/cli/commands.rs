@@ -2,7 +2,7 @@
 //! option, add it to a group here and take it where the command is parsed. To add a command, add it here, to the list in
 //! `program.rs` and to `parse` in `mod.rs`.
 
-use crate::manual::{Command, ExitCode, Group, Kind, Opt, Shell};
+use crate::manual::{Command, ExitCode, Group, Kind, Opt, Shell, Takes};
 
 /// `--config`.
 pub const CONFIG: Opt = Opt::file(
@@ -49,7 +49,7 @@ static ENDPOINT: Group = Group {
         ),
         Opt::file(
             "ca-file",
-            "with https://: a PEM file with the authorities that may sign the relay's certificate (default: those of the system)",
+            "a PEM file with the authorities that may sign the relay's certificate, for https:// (default: those of the system)",
         ),
     ],
 };
@@ -291,7 +291,10 @@ pub static CERT: Command = Command {
                 "a host name or an IP address under which clients reach this relay, such as relay.lan or 192.168.1.20; may be \
                  given several times",
             ),
-            Opt::file("dir", "the directory of the files (default: /etc/relay/tls)"),
+            Opt {
+                takes: Takes::Value("DIR", Kind::File),
+                ..Opt::file("dir", "the directory of the files (default: /etc/relay/tls)")
+            },
             Opt::value("days", "DAYS", "how long the certificate is valid, at most 824 days (default: 397)"),
         ],
     }],
