@@ -13,6 +13,8 @@ use std::{
 use relay::manual::{self, Kind, Program, table::GENERAL};
 
 pub type Names = BTreeSet<String>;
+/// Runs the program: exit code, standard output, standard error.
+pub type Run = dyn Fn(&[&str]) -> (i32, String, String);
 
 /// Runs a program to its end: standard output, and what it wrote to standard error.
 pub fn filter(program: &str, args: &[&str], input: &str) -> (String, String) {
@@ -41,7 +43,7 @@ fn options_in(text: &str) -> Names {
 }
 
 /// The help of each command has a row for each of its options, and no other row. Lines fit.
-pub fn check_help(program: &Program, run: &dyn Fn(&[&str]) -> (i32, String, String)) {
+pub fn check_help(program: &Program, run: &Run) {
     for command in program.commands {
         let (code, help, error) = run(&[command.name, "--help"]);
         assert_eq!((code, error.as_str()), (0, ""), "{} --help", command.name);
@@ -65,7 +67,7 @@ pub fn check_help(program: &Program, run: &dyn Fn(&[&str]) -> (i32, String, Stri
 }
 
 /// The parser takes each option of the table, with the kind of value that the table says, and suggests the nearest for another.
-pub fn check_parser(program: &Program, run: &dyn Fn(&[&str]) -> (i32, String, String)) {
+pub fn check_parser(program: &Program, run: &Run) {
     for command in program.commands {
         for option in command.options() {
             let name = format!("--{}", option.name);
