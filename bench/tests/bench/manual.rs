@@ -7,7 +7,7 @@ use relay_bench::commands::RELAY_BENCH;
 use crate::relay::temp_path;
 
 #[path = "../../../tests/support/manual.rs"]
-mod manual;
+mod checks;
 
 fn run(args: &[&str]) -> (i32, String, String) {
     let ran = crate::bench(&args.join(" "));
@@ -22,19 +22,19 @@ fn print(args: &[&str]) -> String {
 
 #[test]
 fn help() {
-    manual::check_help(&RELAY_BENCH, &run);
+    checks::check_help(&RELAY_BENCH, &run);
 }
 
 #[test]
 fn options() {
-    manual::check_parser(&RELAY_BENCH, &run);
+    checks::check_parser(&RELAY_BENCH, &run);
 }
 
 #[test]
 fn the_man_page() {
     let page = print(&["man"]);
-    manual::check_page(&RELAY_BENCH, &page);
-    manual::lint(&page);
+    checks::check_page(&RELAY_BENCH, &page);
+    checks::lint(&page);
     // `relay man relay-bench` prints the same.
     let ran = crate::run(&crate::program::relay(), "man relay-bench");
     assert_eq!((ran.code, ran.out), (0, page), "{}", ran.err);
@@ -44,14 +44,14 @@ fn the_man_page() {
 fn completions() {
     let folder = temp_path("completions");
     fs::create_dir(&folder).unwrap();
-    manual::check_shells(&RELAY_BENCH, &folder, &|shell| print(&["completions", shell]));
+    checks::check_shells(&RELAY_BENCH, &folder, &|shell| print(&["completions", shell]));
     let lines: Vec<String> = ["relay-bench fa", "relay-bench idle --client poll"].map(str::to_owned).into();
     for shell in ["bash", "zsh"] {
-        let answers = manual::terminal(shell, &folder.join(format!("completions.{shell}")), "relay-bench", &lines);
+        let answers = checks::terminal(shell, &folder.join(format!("completions.{shell}")), "relay-bench", &lines);
         assert!(answers[0].contains("<fan-out>"), "{shell}: {answers:?}");
         assert!(answers[1].contains("polling3") && answers[1].contains("polling4"), "{shell}: {answers:?}");
     }
-    let answers = manual::fish(&folder.join("completions.fish"), &lines);
+    let answers = checks::fish(&folder.join("completions.fish"), &lines);
     assert_eq!(answers, ["fan-out\n", "polling3\npolling4\n"]);
     fs::remove_dir_all(folder).unwrap();
 }
