@@ -1,11 +1,13 @@
 //! Entry points for fuzzers: one function for each parser of untrusted input. Each asserts properties that hold for all
-//! input. [`http`] has the targets of HTTP, and [`memory`] those about memory.
+//! input. [`http`] has the targets of HTTP, `tls` those of TLS, and [`memory`] those about memory.
 //!
 //! Only with the feature `fuzzing`. `tests/fuzz.rs` runs the functions on seeded mutations of valid input, and `fuzz/` has a
 //! cargo-fuzz target for each.
 
 pub mod http;
 pub mod memory;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use core::ops::ControlFlow;
 use std::io::ErrorKind;
@@ -38,7 +40,7 @@ use crate::{
 pub type Target = fn(&[u8]);
 
 /// Every target, with its name.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: &[(&str, Target)] = &[
     ("config", config_file),
     ("http", http::http_exchange),
     ("chunked", http::chunked_body),
@@ -54,6 +56,10 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("socketio", socketio_client),
     ("resp", redis_reply),
     ("published", redis_message),
+    #[cfg(feature = "tls")]
+    ("tls_handshake", tls::tls_handshake),
+    #[cfg(feature = "tls")]
+    ("tls_records", tls::tls_records),
 ];
 
 /// A configuration is accepted, or every problem has a position within the text.

@@ -118,6 +118,8 @@ fn every_key_has_a_row() {
         ("rules.", "[[namespaces.\"/a\".rules]]\nevent = \"e\"", "namespaces./a.rules.".to_owned() + unknown),
         ("hooks.", "[hooks]", "hooks.".to_owned() + unknown),
         ("redis.", "[redis]", "redis.".to_owned() + unknown),
+        ("tls.", "[tls]", "tls.".to_owned() + unknown),
+        ("certificates.", "[[tls.certificates]]", "tls.certificates.".to_owned() + unknown),
     ];
     let tables = sections[1..].iter().map(|(prefix, ..)| prefix.split('.').next().unwrap()).collect::<BTreeSet<_>>();
     let mut known = BTreeSet::new();
@@ -160,7 +162,7 @@ fn defaults_are_those_of_the_shipped_file() {
         let name = key.rsplit('.').next().unwrap();
         match (default.as_slice(), key.split('.').next().unwrap()) {
             // Of tables that have no defaults the file has an example of each key.
-            (_, "sources" | "rules") | ([], _) => {
+            (_, "sources" | "rules" | "certificates") | ([], _) => {
                 let shown = [format!("#   {name} = "), format!("#   {name}_file = "), format!("#   {key} = ")];
                 let shown = shown.iter().any(|example| shipped.contains(example));
                 assert!(

@@ -126,10 +126,8 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
     let failing = cx.hub.cluster.health().reason().is_some();
     gauge("redis_failing", "1 while a connection to Redis is lost or refused.", &u8::from(failing));
     gauge("redis_siblings", "Other relays in the cluster that are alive.", &cx.hub.cluster.nodes().len());
-    if let Some(expiry) = cx.hub.config().tls.not_after() {
-        let help = "When the first of the certificates in [tls] expires, as a Unix time.";
-        gauge("tls_certificate_expiry_timestamp_seconds", help, &expiry);
-    }
+    let help = "When the first of the certificates of [tls] expires, as a Unix time; 0 without one.";
+    gauge("tls_certificate_expiry_timestamp_seconds", help, &cx.hub.config().tls.not_after().unwrap_or(0));
     for (name, kind) in
         [("sessions", "Sessions (clients in a namespace), by source."), ("rooms", "Rooms with members, by source.")]
     {

@@ -45,6 +45,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
             return config;
         }
     };
+    let listen = root.span("listen").unwrap_or_default();
     if let Some(list) = root.list(reader, "listen", "addresses", ListenAddress::parse) {
         config.listen = list;
     }
@@ -141,7 +142,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     file_namespaces::check_all(reader, &places, &config);
 
     file_redis::read(reader, &mut root, &mut config);
-    file_certificates::read(reader, &mut root, &mut config);
+    file_certificates::read(reader, &mut root, listen, &mut config);
     for (name, span) in &places {
         let namespace = config.namespaces.get(name).filter(|namespace| namespace.auth != Auth::Sign);
         names.extend(namespace.map(|namespace| (namespace.open_source(name).to_owned(), *span)));

@@ -9,39 +9,34 @@ use super::{
 };
 use crate::tls::{CertificateError, Identity, Oldest, SUPPORTED, certificates};
 
-/// Reads section `[tls]` into `config`.
-pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mut Config) {
+/// Reads section `[tls]` into `config`. `place` is that of `listen`.
+pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, place: Span, config: &mut Config) {
     let mut section = root.section(reader, "tls");
     if let Some(oldest) = section.choice(reader, "min_version", &Oldest::NAMES) {
         config.tls.oldest = oldest;
     }
     let values = section.array(reader, "certificates", "certificates, each [[tls.certificates]]");
-    let before = reader.problems.len();
+    let (before, mut unread) = (reader.problems.len(), false);
     if let Some(value) = values.get(MAX_CERTIFICATES) {
         let text = format!("there are {} certificates: at most {MAX_CERTIFICATES} are possible", values.len());
         reader.problem(value.span, text);
     }
     for value in values.into_iter().take(MAX_CERTIFICATES) {
-        config.tls.identities.extend(identity(reader, value));
+        config.tls.identities.extend(identity(reader, value, &mut unread));
     }
     section.finish(reader);
-    let is_broken = reader.problems.len() > before;
-    if let Some(listen) = config.listen.iter().find(|listen| listen.tls).filter(|_| !is_broken)
-        && config.tls.identities.is_empty()
-        && !reader.has_unread_certificates
-    {
-        let text = match SUPPORTED {
-            true => {
-                format!("listen: {listen} needs a certificate: add [[tls.certificates]] with cert_file and key_file")
-            }
-            false => format!("listen: {listen}: {}", CertificateError::NoTls),
+    let is_known = reader.problems.len() == before && !unread;
+    if let Some(listen) = config.listen.iter().find(|listen| listen.tls).filter(|_| is_known && !config.tls.is_used()) {
+        let cure = match SUPPORTED {
+            true => " needs a certificate: add [[tls.certificates]] with cert_file and key_file".into(),
+            false => format!(": {}", CertificateError::NoTls),
         };
-        reader.problem(Span::default(), text);
+        reader.problem(place, format!("listen: {listen}{cure}"));
     }
 }
 
-/// Reads a certificate and its key. `None` if there is a problem, which is reported.
-fn identity<'t>(reader: &mut Reader<'t, '_>, value: Value<'t>) -> Option<Identity> {
+/// Reads a certificate and its key. `None` if there is a problem, which is reported, or if a file was `unread`.
+fn identity<'t>(reader: &mut Reader<'t, '_>, value: Value<'t>, unread: &mut bool) -> Option<Identity> {
     let span = value.span;
     let mut section = Section::new(reader, "tls.certificates.".into(), value);
     let spans = KEYS.map(|key| section.span(key).unwrap_or(span));
@@ -60,9 +55,9 @@ fn identity<'t>(reader: &mut Reader<'t, '_>, value: Value<'t>) -> Option<Identit
     }
     section.finish(reader);
     let (chain, key) = (chain?, key?);
-    // A client command may not be allowed to read a file (see `Origin::load_for_client`).
+    // A client command may not be allowed to read them, and does not need them (see `Origin::load_for_client`).
     if [&chain, &key].iter().any(|content| content.starts_with('\0')) {
-        reader.has_unread_certificates = true;
+        *unread = true;
         return None;
     }
     Identity::new(&paths[0], &chain, &key).map_err(|error| report(reader, &error, &chain, spans, &paths)).ok()

@@ -26,8 +26,6 @@ pub struct Reader<'t, 'r> {
     pub more: usize,
     /// Whether the text itself has a secret.
     pub has_secrets: bool,
-    /// Whether a certificate of this server or its key could not be read, which is no problem for a client.
-    pub has_unread_certificates: bool,
     /// Every key that was looked up, as `section.key`: the keys that exist.
     pub known: Vec<String>,
     /// The keys that do not exist, for [`Reader::report_unknown`].
@@ -53,7 +51,6 @@ impl<'t, 'r> Reader<'t, 'r> {
             problems: Vec::new(),
             more: 0,
             has_secrets: false,
-            has_unread_certificates: false,
             known: Vec::new(),
             unknown: Vec::new(),
         }

@@ -34,8 +34,6 @@ pub struct Exchange {
     pub origin: Option<OriginKey>,
     /// Whether the connection must begin with a header of the PROXY protocol, which has not arrived.
     pub awaits_proxy: bool,
-    /// Whether TLS follows this header.
-    pub awaits_tls: bool,
     /// Buffered input, from `start` on: an incomplete request, or requests that wait.
     input: Vec<u8>,
     start: usize,
@@ -78,7 +76,6 @@ impl Exchange {
             peer: None,
             origin: None,
             awaits_proxy: false,
-            awaits_tls: false,
             input: Vec::new(),
             start: 0,
             framer: Framer::default(),
@@ -111,15 +108,13 @@ impl Exchange {
         self.input = Vec::new();
         self.charge.set(0);
         self.awaits_proxy = false;
-        self.deadline = now.time.after(limits.request_timeout());
+        self.begin(limits, now);
         Ok(Some(header))
     }
 
     /// Begins the time of the first request: a handshake that precedes HTTP is complete.
     pub fn begin(&mut self, limits: &Limits, now: Now) {
-        if self.phase == Phase::Fresh {
-            self.deadline = now.time.after(limits.request_timeout());
-        }
+        self.deadline = now.time.after(limits.request_timeout());
     }
 
     /// Returns the next complete request in the buffered input and `fresh`, and advances `fresh` past it. Call it again after

@@ -104,7 +104,6 @@ impl Server {
         let mut exchange = Exchange::new(self.now, &config.limits);
         exchange.peer = peer;
         exchange.awaits_proxy = proxied;
-        exchange.awaits_tls = proxied && tls;
         // Its request has not been read, so its origin is unknown.
         let answer = |error: http::Error| cors::refusal(error.into(), None, &config);
         if over {
@@ -124,7 +123,7 @@ impl Server {
         }
         let key = self.conns.insert(Conn::new(socket, exchange));
         let Some(conn) = self.conns.get_mut(key) else { return };
-        conn.refused = refused;
+        (conn.refused, conn.awaits_tls) = (refused, proxied && tls);
         self.refused += usize::from(refused);
         if let Err(error) = conn.socket.register(self.poll.registry(), Token(CONNS + key.key().index())) {
             if self.accept_errors.pass(WARNING_INTERVAL, self.now.time).is_some() {

@@ -41,6 +41,8 @@ pub struct Conn {
     pub dropped: bool,
     /// Whether it is over the limit, and stays open only until the refusal is sent.
     pub refused: bool,
+    /// Whether it will use TLS after the header of the PROXY protocol.
+    pub awaits_tls: bool,
     /// Whether it uses TLS: its session is in the table of [`Tls`](super::tls::Tls), and the socket carries sealed bytes.
     pub tls: bool,
 }
@@ -162,6 +164,7 @@ impl Conn {
             read_scheduled: false,
             dropped: false,
             refused: false,
+            awaits_tls: false,
             tls: false,
         }
     }

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use log::{debug, info};
+use log::{info, warn};
 use mio::{Events, Poll, Token, Waker, event::Event};
 use sd_notify::NotifyState;
 
@@ -17,7 +17,7 @@ use super::{
     clock::{Clock, unix_micros},
     cluster::links::Links as RedisLinks,
     config_file::BadConfig,
-    conn::{Conn, Phase, READ_BUDGET, Socket, State, WRITES_PER_TURN},
+    conn::{Conn, READ_BUDGET, Socket, State, WRITES_PER_TURN},
     fatal::Fatal,
     hooks::links::Links as HookLinks,
     listener::Listener,
@@ -39,8 +39,7 @@ use crate::{
     clock::{Now, Throttle, Time},
     engineio::engine::Expired,
     events,
-    frame::Opcode,
-    http::{parked::Parked, timeout::Timeout},
+    http::parked::Parked,
     hub::Hub,
     key::{ClientKey, ConnKey, Slots},
     message::MessageId,
@@ -123,6 +122,12 @@ impl Server {
         let listeners = startup::listeners(&options, &config)?;
         if let Some(open) = startup::exposure(&config, &options, &listeners) {
             return Err(Fatal::Config(BadConfig(vec![startup::exposed(&config, open)])));
+        }
+        if let Some(listener) = listeners.iter().find(|listener| listener.tls).filter(|_| !config.tls.is_used()) {
+            return Err(Fatal::Config(BadConfig(vec![startup::no_certificate(listener)])));
+        }
+        if config.tls.is_used() && !listeners.iter().any(|listener| listener.tls) {
+            warn!("{}", startup::UNUSED_CERTIFICATES);
         }
         let tls = Tls::new(&config)?;
         let mut clock = Clock::start();
@@ -416,44 +421,6 @@ impl Server {
         }
         if self.tls.warning_due() <= self.now.time {
             self.warn_about_certificates();
-        }
-    }
-
-    /// Handles the deadlines of connections: request timeouts, pings, and closing handshakes.
-    fn expire_conns(&mut self) {
-        while let Some(key) = self.timers.poll_expired(&mut self.conns, self.now.time) {
-            let Some(conn) = self.conns.get_mut(key) else { continue };
-            if conn.tls && self.tls.is_handshaking(key) {
-                self.expire_handshake(key);
-                continue;
-            }
-            match &mut conn.state {
-                State::Http(exchange) => match exchange.handle_timeout(self.now) {
-                    Timeout::Early => {}
-                    Timeout::Refuse(error) => self.refuse_late(key, error),
-                    Timeout::Replied => self.replied.push(key),
-                    Timeout::Close => self.drop_conn(key),
-                },
-                State::WebSocket(websocket) => match websocket.phase {
-                    Phase::Open => {
-                        websocket.phase = Phase::Pinged;
-                        websocket.deadline = self.now.time.after(self.hub.config().websocket.ping_timeout);
-                        self.hub.state.send(websocket.client, Opcode::Ping, b"");
-                    }
-                    Phase::Pinged => {
-                        self.hub.state.stats.ping_timeouts += 1;
-                        let timeout = self.hub.config().websocket.ping_timeout;
-                        debug!("client {:?} did not answer a ping in {timeout:?}", websocket.client);
-                        self.drop_conn(key);
-                    }
-                    _ => self.drop_conn(key),
-                },
-                State::Ending(_) => self.drop_conn(key),
-                State::Probe(_) => {}
-            }
-            if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) {
-                self.timers.arm(key, conn);
-            }
         }
     }
 

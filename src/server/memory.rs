@@ -67,9 +67,13 @@ impl Server {
     /// Closes the clients and HTTP connections with the most unsent bytes, until they have `wanted` bytes together. Returns
     /// how many bytes they have.
     fn close_slowest(&mut self, wanted: usize) -> usize {
-        let clients = self.hub.state.unsent().map(|(client, bytes)| (bytes, Slow::Client(client)));
+        let (state, tls) = (&self.hub.state, &self.tls);
+        let sealed = |client| state.conn(client).map_or(0, |key| tls.output_memory(key));
+        let clients = state.unsent().map(|(client, bytes)| (bytes + sealed(client), Slow::Client(client)));
         let conns = self.conns.iter().filter_map(|(key, conn)| match &conn.state {
-            State::Http(exchange) if conn.blocked && !conn.dropped => Some((exchange.output_memory(), Slow::Http(key))),
+            State::Http(exchange) if conn.blocked && !conn.dropped => {
+                Some((exchange.output_memory() + tls.output_memory(key), Slow::Http(key)))
+            }
             _ => None,
         });
         let mut slow: Vec<_> = clients.chain(conns).filter(|(bytes, _)| *bytes >= WORTHWHILE).collect();

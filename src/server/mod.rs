@@ -11,6 +11,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config_file;
 pub mod conn;
+pub mod deadlines;
 pub mod ending;
 pub mod event_loop;
 pub mod fatal;

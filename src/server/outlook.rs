@@ -53,17 +53,26 @@ impl Outlook {
                         outlook.refused.push(startup::exposed(config, text));
                     }
                     let shared = |(known, other): &&(SocketAddr, &ListenAddress)| {
-                        other.proxied != listen.proxied && found.iter().any(|address| overlap(*known, *address))
+                        (other.proxied, other.tls) != (listen.proxied, listen.tls)
+                            && found.iter().any(|address| overlap(*known, *address))
                     };
                     if let Some((_, other)) = taken.iter().find(shared) {
-                        outlook.failing.push(format!(
-                            "listen: {listen}: {other} has this port too, but only one of them expects the PROXY protocol: use \
-                             another port"
-                        ));
+                        let why = match other.tls == listen.tls {
+                            true => "but only one of them expects the PROXY protocol: use another port",
+                            false => "but only one of them expects TLS: use another port",
+                        };
+                        outlook.failing.push(format!("listen: {listen}: {other} has this port too, {why}"));
                     }
                     taken.extend(found.into_iter().map(|address| (address, listen)));
                 }
             }
+        }
+        let tls = addresses.iter().find(|listen| listen.tls);
+        if let Some(listen) = tls.filter(|_| !config.tls.is_used()) {
+            outlook.refused.push(startup::no_certificate(listen));
+        }
+        if config.tls.is_used() && tls.is_none() {
+            outlook.warnings.push(startup::UNUSED_CERTIFICATES.into());
         }
         outlook.failing.extend(Listener::problems(addresses));
         // A name without an address is reported already.

@@ -11,8 +11,9 @@ impl Server {
     /// Handles bytes of a connection that must begin with a header of the PROXY protocol, and then the requests after it.
     pub(super) fn handle_proxy_header(&mut self, key: ConnKey, mut fresh: &[u8]) {
         let Some(conn) = self.conns.get_mut(key) else { return };
+        let awaits_tls = conn.awaits_tls;
         let State::Http(exchange) = &mut conn.state else { return };
-        let (peer, awaits_tls) = (exchange.peer, exchange.awaits_tls);
+        let peer = exchange.peer;
         let found = exchange.poll_proxy(&mut fresh, &self.hub.config().limits, self.now);
         self.timers.arm(key, conn);
         match found {
@@ -62,7 +63,7 @@ impl Server {
             exchange.origin = Some(self.hub.state.origins.enter(origin));
             return true;
         }
-        let awaits_tls = exchange.awaits_tls;
+        let awaits_tls = conn.awaits_tls;
         if !self.may_answer_address(Some(client), per_address) || awaits_tls {
             self.drop_conn(key);
             return false;

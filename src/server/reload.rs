@@ -70,7 +70,7 @@ impl Server {
                  stop relay"
                     .into(),
             )
-        } else if config.tls.identities.is_empty() && self.listeners.iter().any(|listener| listener.tls) {
+        } else if !config.tls.is_used() && self.listeners.iter().any(|listener| listener.tls) {
             Some(
                 "the new configuration has no certificate, and relay listens with TLS: add [[tls.certificates]]".into(),
             )

@@ -25,6 +25,15 @@ pub fn log_configuration(origin: &Origin, loaded: &Loaded) {
     loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
 }
 
+/// Why relay cannot use TLS at an address.
+pub fn no_certificate(address: &dyn Display) -> String {
+    format!("listen: {address} needs a certificate: add [[tls.certificates]] with cert_file and key_file")
+}
+
+/// The warning about certificates that no address uses.
+pub const UNUSED_CERTIFICATES: &str =
+    "[[tls.certificates]] has no effect: no address of listen begins with tls:// or proxy+tls://";
+
 /// Opens the listening sockets: those of `--listen`, otherwise inherited ones, otherwise those of the configuration.
 ///
 /// Fails if an address cannot be bound, or if there is no address or there are too many.

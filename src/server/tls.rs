@@ -57,6 +57,10 @@ impl Sessions {
         self.0.get_mut(key.key().index())?.as_deref_mut()
     }
 
+    fn peek(&self, key: ConnKey) -> Option<&Session> {
+        self.0.get(key.key().index())?.as_deref()
+    }
+
     fn remove(&mut self, key: ConnKey) {
         if let Some(session) = self.0.get_mut(key.key().index()) {
             *session = None;
@@ -129,7 +133,7 @@ impl Tls {
 
     /// Uses other certificates for new connections. Tickets stay valid.
     fn configure(&mut self, settings: &ServerTls) -> Result<(), CertificateError> {
-        if settings.identities.is_empty() {
+        if !settings.is_used() {
             self.acceptor = None;
             return Ok(());
         }
@@ -137,7 +141,7 @@ impl Tls {
             Some(tickets) => tickets,
             None => Tickets::new()?,
         };
-        self.acceptor = Some(Acceptor::new(settings, self.tickets.insert(tickets))?);
+        self.acceptor = Some(settings.acceptor(self.tickets.insert(tickets))?);
         Ok(())
     }
 
@@ -163,7 +167,12 @@ impl Tls {
 
     /// Bytes of memory that incomplete input of a connection takes.
     pub fn input_memory(&self, key: ConnKey) -> usize {
-        self.sessions.0.get(key.key().index()).and_then(Option::as_ref).map_or(0, |session| session.input_memory())
+        self.sessions.peek(key).map_or(0, Session::input_memory)
+    }
+
+    /// Bytes of memory that sealed bytes of a connection take which its socket did not accept.
+    pub fn output_memory(&self, key: ConnKey) -> usize {
+        self.sessions.peek(key).map_or(0, Session::output_memory)
     }
 }
 
@@ -175,7 +184,7 @@ impl Server {
             // The configuration was checked, so this does not happen.
             warn!("tls: {error}: the old certificates stay in force");
         }
-        self.tls.warning_due = if config.tls.identities.is_empty() { Time::NEVER } else { self.now.time.after(DAY) };
+        self.tls.warning_due = if config.tls.is_used() { self.now.time.after(DAY) } else { Time::NEVER };
     }
 
     /// Warns about certificates that expire, once a day.
@@ -329,7 +338,9 @@ impl Server {
                 let stats = &mut self.hub.state.stats;
                 stats.tls_handshakes += 1;
                 stats.tls_resumed += u64::from(resumed);
-                if let State::Http(exchange) = &mut conn.state {
+                if let State::Http(exchange) = &mut conn.state
+                    && !exchange.is_closing()
+                {
                     exchange.begin(&self.hub.config().limits, self.now);
                     self.timers.arm(key, conn);
                 }

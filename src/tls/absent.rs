@@ -8,7 +8,8 @@ use std::{
 
 use super::{
     error::{CertificateError, HandshakeError, RecordError},
-    server::{Event, ServerTls},
+    event::Event,
+    version::Oldest,
 };
 
 /// Whether this build has TLS.
@@ -197,7 +198,7 @@ pub enum Acceptor {}
 
 impl Acceptor {
     /// Fails: this build has no TLS.
-    pub fn new(_: &ServerTls, tickets: &Tickets) -> Result<Acceptor, CertificateError> {
+    pub fn new(_: &[Identity], _: Oldest, tickets: &Tickets) -> Result<Acceptor, CertificateError> {
         match *tickets {}
     }
 }

@@ -1,21 +1,10 @@
-//! The settings of a TLS server, and what its connections report.
+//! The settings of a TLS server.
 
-use super::Identity;
-
-/// The oldest version of TLS that a client may use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Oldest {
-    /// TLS 1.2.
-    #[default]
-    Tls12,
-    /// TLS 1.3.
-    Tls13,
-}
-
-impl Oldest {
-    /// All values with their names in the file.
-    pub const NAMES: [(&'static str, Oldest); 2] = [("1.2", Oldest::Tls12), ("1.3", Oldest::Tls13)];
-}
+use super::{
+    error::CertificateError,
+    provided::{Acceptor, Identity, Tickets},
+    version::Oldest,
+};
 
 /// The settings of a TLS server.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,6 +16,16 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
+    /// What the server offers to clients. There must be a certificate.
+    pub fn acceptor(&self, tickets: &Tickets) -> Result<Acceptor, CertificateError> {
+        Acceptor::new(&self.identities, self.oldest, tickets)
+    }
+
+    /// Whether there is a certificate.
+    pub fn is_used(&self) -> bool {
+        !self.identities.is_empty()
+    }
+
     /// When the first certificate expires, as a Unix time. `None` without certificates.
     pub fn not_after(&self) -> Option<u64> {
         self.identities.iter().map(Identity::not_after).min()
@@ -36,13 +35,4 @@ impl ServerTls {
     pub fn warnings(&self, unix: u64) -> Vec<String> {
         self.identities.iter().flat_map(|identity| identity.warnings(unix)).collect()
     }
-}
-
-/// What [`Session::open`](super::Session::open) finds.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// Data.
-    Data(&'a [u8]),
-    /// The peer has announced that no more follows. All later input is ignored.
-    End,
 }

@@ -12,7 +12,7 @@ use rustls::{
 };
 
 use super::identity::Identity;
-use crate::tls::{CertificateError, Oldest, ServerTls};
+use crate::tls::{error::CertificateError, version::Oldest};
 
 /// What keeps sessions alive over a new [`ServerConfig`]: the keys of the tickets that clients continue their sessions with.
 #[derive(Clone)]
@@ -30,21 +30,21 @@ impl Tickets {
 pub struct Acceptor(pub(super) Arc<ServerConfig>);
 
 impl Acceptor {
-    /// With the certificates of the settings, of which there must be at least one.
-    pub fn new(settings: &ServerTls, tickets: &Tickets) -> Result<Acceptor, CertificateError> {
+    /// With certificates, of which there must be at least one.
+    pub fn new(identities: &[Identity], oldest: Oldest, tickets: &Tickets) -> Result<Acceptor, CertificateError> {
         let mut provider = ring::default_provider();
         let slow_aes = !has_fast_aes();
         if slow_aes {
             provider.cipher_suites.sort_by_key(|suite| !is_chacha(suite.suite()));
         }
-        let versions: &[_] = match settings.oldest {
+        let versions: &[_] = match oldest {
             Oldest::Tls12 => &[&TLS13, &TLS12],
             Oldest::Tls13 => &[&TLS13],
         };
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(ByName::new(&settings.identities)));
+            .with_cert_resolver(Arc::new(ByName::new(identities)));
         // Otherwise the client decides: it knows whether its processor has instructions for AES.
         config.ignore_client_order = slow_aes;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -11,7 +11,7 @@ use rustls::{
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::certificates::{certificates, private_key};
-use crate::tls::CertificateError;
+use crate::tls::error::CertificateError;
 
 /// The certificate of a server with its chain and its key. Two are equal if their certificates are.
 #[derive(Clone)]

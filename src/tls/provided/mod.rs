@@ -11,6 +11,8 @@ mod problem;
 mod records;
 mod session;
 mod stream;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod testing;
 
 pub use rustls::ClientConnection;
 

@@ -15,7 +15,7 @@ use crate::{
     memory::Charge,
     tls::{
         error::{HandshakeError, RecordError},
-        server::Event,
+        event::Event,
     },
 };
 
@@ -320,3 +320,6 @@ impl<W: Write> Write for Sealed<'_, W> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! The deadlines of connections.
+
+use log::debug;
+
+use super::{
+    conn::{Phase, State},
+    event_loop::Server,
+};
+use crate::{frame::Opcode, http::timeout::Timeout};
+
+impl Server {
+    /// Handles the deadlines of connections: request timeouts, pings, and closing handshakes.
+    pub(super) fn expire_conns(&mut self) {
+        while let Some(key) = self.timers.poll_expired(&mut self.conns, self.now.time) {
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            if conn.tls && self.tls.is_handshaking(key) {
+                self.expire_handshake(key);
+                continue;
+            }
+            match &mut conn.state {
+                State::Http(exchange) => match exchange.handle_timeout(self.now) {
+                    Timeout::Early => {}
+                    Timeout::Refuse(error) => self.refuse_late(key, error),
+                    Timeout::Replied => self.replied.push(key),
+                    Timeout::Close => self.drop_conn(key),
+                },
+                State::WebSocket(websocket) => match websocket.phase {
+                    Phase::Open => {
+                        websocket.phase = Phase::Pinged;
+                        websocket.deadline = self.now.time.after(self.hub.config().websocket.ping_timeout);
+                        self.hub.state.send(websocket.client, Opcode::Ping, b"");
+                    }
+                    Phase::Pinged => {
+                        self.hub.state.stats.ping_timeouts += 1;
+                        let timeout = self.hub.config().websocket.ping_timeout;
+                        debug!("client {:?} did not answer a ping in {timeout:?}", websocket.client);
+                        self.drop_conn(key);
+                    }
+                    _ => self.drop_conn(key),
+                },
+                State::Ending(_) => self.drop_conn(key),
+                State::Probe(_) => {}
+            }
+            if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) {
+                self.timers.arm(key, conn);
+            }
+        }
+    }
+}

@@ -1,0 +1,576 @@
+//! docs/protocol.md, TLS: handshakes, certificates and their renewal, HTTP and WebSockets over TLS, and every way in which
+//! it can fail.
+#![cfg(feature = "tls")]
+#![allow(missing_docs)]
+
+#[path = "support/certificates.rs"]
+mod certificates;
+mod support;
+
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    process::{Command, Stdio},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use certificates::Authority;
+use rustls::{ClientConfig, ClientConnection, StreamOwned, crypto::ring, pki_types::ServerName};
+use support::{
+    Answer, KEY, PATIENCE, Relay, SILENCE, TOKEN, UPGRADE, binary, login, notify_sign, read_answer, send_request,
+    temp_file, wait_for,
+};
+use tungstenite::{Message, WebSocket};
+
+type Tls = StreamOwned<ClientConnection, TcpStream>;
+
+/// An authority, and a relay with a certificate of it. The first address is plain.
+struct Secure {
+    authority: Authority,
+    relay: Relay,
+    tls: SocketAddr,
+}
+
+impl Secure {
+    fn start(more: &str) -> Secure {
+        let authority = Authority::new("test");
+        authority.issue("good", "DNS:localhost,IP:127.0.0.1", "2");
+        let text =
+            format!("listen = [\"127.0.0.1:0\", \"tls://127.0.0.1:0\"]\n{more}\n{}", certificate(&authority, "good"));
+        let relay = Relay::start(&text);
+        let addresses = relay.addresses(2);
+        let tls = addresses.iter().find_map(|address| address.strip_prefix("tls://")).unwrap().parse().unwrap();
+        Secure { authority, relay, tls }
+    }
+
+    fn tcp(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.tls).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    fn config(&self) -> ClientConfig {
+        let pem = fs::read_to_string(self.authority.file("ca.pem")).unwrap();
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(relay::tls::authorities(&pem).unwrap())
+            .with_no_client_auth()
+    }
+
+    fn connect(&self) -> Tls {
+        self.connect_with(Arc::new(self.config()), "localhost")
+    }
+
+    fn connect_with(&self, config: Arc<ClientConfig>, host: &'static str) -> Tls {
+        let tls = ClientConnection::new(config, ServerName::try_from(host).unwrap()).unwrap();
+        StreamOwned::new(tls, self.tcp())
+    }
+
+    fn get(&self, target: &str) -> Answer {
+        let mut stream = self.connect();
+        send_request(&mut stream, "GET", target, &[], b"");
+        read_answer(&mut stream, false)
+    }
+
+    fn client(&self, room: &str) -> WebSocket<Tls> {
+        let path = format!("wss://localhost/ws?{}", login(&[("room_ids", room)]));
+        tungstenite::client(path, self.connect()).unwrap().0
+    }
+
+    /// Runs `openssl s_client` with input; its output.
+    fn openssl(&self, options: &[&str], input: &[u8]) -> String {
+        let address = self.tls.to_string();
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-connect", &address]).args(options);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // It may have ended already.
+        let _ = stdin.write_all(input);
+        let done = if options.contains(&"-ign_eof") {
+            drop(stdin);
+            child.wait_with_output().unwrap()
+        } else {
+            let done = child.wait_with_output().unwrap();
+            drop(stdin);
+            done
+        };
+        String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned()
+    }
+
+    fn reload(&self) {
+        self.relay.signal(1);
+    }
+
+    /// The common names or alternative names of the certificate for a host.
+    fn certificate_for(&self, host: &str) -> String {
+        let options = ["-ign_eof", "-servername", host];
+        let shown = self.openssl(if host.is_empty() { &["-ign_eof", "-noservername"] } else { &options }, CLOSING);
+        let begin = shown.find("-----BEGIN CERTIFICATE").unwrap_or_else(|| panic!("{shown}"));
+        let end = shown.find("-----END CERTIFICATE-----").unwrap();
+        let file = temp_file("shown.pem");
+        fs::write(&file, format!("{}-----END CERTIFICATE-----\n", &shown[begin..end])).unwrap();
+        let text = Command::new("openssl")
+            .args(["x509", "-noout", "-ext", "subjectAltName", "-in", file.to_str().unwrap()])
+            .output()
+            .unwrap();
+        fs::remove_file(file).unwrap();
+        String::from_utf8(text.stdout).unwrap()
+    }
+}
+
+fn certificate(authority: &Authority, name: &str) -> String {
+    let [certificate, key] = ["pem", "key"].map(|ending| authority.file(&format!("{name}.{ending}")));
+    format!("[[tls.certificates]]\ncert_file = \"{certificate}\"\nkey_file = \"{key}\"\n")
+}
+
+/// A request after which relay closes the connection.
+const CLOSING: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn versions_and_ciphers() {
+    let secure = Secure::start("");
+    let shown = |options: &[&str]| secure.openssl(&[&["-ign_eof"], options].concat(), CLOSING);
+    for (options, expected) in [
+        (&["-tls1_3"][..], "TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384"),
+        (&["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"], "TLS_AES_128_GCM_SHA256"),
+        (&["-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"], "TLS_CHACHA20_POLY1305_SHA256"),
+        (&["-tls1_2"], "TLSv1.2, Cipher is ECDHE-ECDSA-AES256-GCM-SHA384"),
+        (&["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"], "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        (&["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"], "ECDHE-ECDSA-CHACHA20-POLY1305"),
+        // A group that needs another ClientHello.
+        (&["-tls1_3", "-groups", "P-521:P-384"], "TLSv1.3"),
+        (&["-alpn", "h2,http/1.1"], "ALPN protocol: http/1.1"),
+    ] {
+        let shown = shown(options);
+        assert!(shown.contains(expected) && shown.contains("{\"status\":\"ok\"}"), "{options:?}: {shown}");
+    }
+    for (options, expected) in [
+        (&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"][..], "alert protocol version"),
+        (&["-tls1_2", "-cipher", "AES128-SHA"], "alert handshake failure"),
+        (&["-alpn", "h2"], "alert no application protocol"),
+    ] {
+        let shown = shown(options);
+        assert!(shown.contains(expected), "{options:?}: {shown}");
+    }
+    assert_eq!(secure.relay.counter("tls_failed"), 3);
+    assert_eq!(secure.relay.counter("tls_handshakes"), 8);
+
+    let only = Secure::start("[tls]\nmin_version = \"1.3\"");
+    assert!(only.openssl(&["-ign_eof", "-tls1_2"], CLOSING).contains("alert protocol version"));
+    assert_eq!(only.get("/healthz").status, 200);
+}
+
+/// Sessions are continued, also after a reload.
+#[test]
+fn sessions_continue() {
+    let secure = Secure::start("");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let session = temp_file("session");
+        let file = session.to_str().unwrap();
+        let first = secure.openssl(&["-ign_eof", version, "-sess_out", file], CLOSING);
+        assert!(first.contains("New, TLS"), "{first}");
+        secure.reload();
+        secure.relay.wait_log("configuration re-read");
+        let next = secure.openssl(&["-ign_eof", version, "-sess_in", file], CLOSING);
+        assert!(next.contains("Reused, TLS") && next.contains("{\"status\":\"ok\"}"), "{next}");
+        fs::remove_file(session).unwrap();
+    }
+    assert_eq!(secure.relay.counter("tls_resumed"), 2);
+    assert_eq!(secure.relay.counter("tls_handshakes"), 4);
+}
+
+#[test]
+fn new_keys_in_both_directions() {
+    let secure = Secure::start("");
+    let mut child = Command::new("openssl")
+        .args(["s_client", "-connect", &secure.tls.to_string(), "-tls1_3"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let request = b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n";
+    for command in ["K\n", "k\n", "K\n"] {
+        let before = secure.relay.counter("requests");
+        stdin.write_all(command.as_bytes()).unwrap();
+        thread::sleep(SILENCE);
+        stdin.write_all(request).unwrap();
+        // The counter is read by a request, too.
+        wait_for("the request", || (secure.relay.counter("requests") > before + 1).then_some(()));
+    }
+    assert_eq!(secure.relay.counter("tls_errors"), 0);
+    stdin.write_all(CLOSING).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let shown = String::from_utf8_lossy(&done.stdout);
+    assert_eq!(shown.matches("{\"status\":\"ok\"}").count(), 4, "{shown}");
+}
+
+/// Messages to and from a WebSocket and a polling client, small and large.
+#[test]
+fn messages_pass() {
+    let secure = Secure::start("");
+    let mut member = secure.client("room");
+    let mut plain = secure.relay.connect("room");
+    for size in [1, 100, 16_000, 17_000, 200_000] {
+        let data = "x".repeat(size);
+        secure.relay.notify("room", &data);
+        let text = member.read().unwrap().into_text().unwrap();
+        assert!(text.contains(&format!("\"data\":\"{data}\"")), "{size}");
+        plain.data();
+        // The other way.
+        member
+            .send(Message::text(format!("{{\"event\":\"postMsg\",\"room_id\":\"room\",\"data\":\"{data}\"}}")))
+            .unwrap();
+        assert_eq!(plain.data(), data);
+        loop {
+            let text = member.read().unwrap().into_text().unwrap();
+            if text.contains("newMsg") {
+                break;
+            }
+        }
+    }
+    member.close(None).unwrap();
+    let end = loop {
+        match member.read() {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    // The end was announced by TLS.
+    assert!(matches!(end, tungstenite::Error::ConnectionClosed), "{end}");
+    // Notifications over TLS, on one connection.
+    let mut stream = secure.connect();
+    for number in ["1", "2", "3"] {
+        let sign = notify_sign("demo", "room", number, KEY);
+        let body = support::form(&[("source", "demo"), ("room_id", "room"), ("data", number), ("sign", &sign)]);
+        send_request(&mut stream, "POST", "/api/notify", &[("Content-Type", support::FORM)], body.as_bytes());
+        assert_eq!(read_answer(&mut stream, false).json()["code"], 1);
+        assert_eq!(plain.data(), number);
+    }
+    let long = secure.get("/socket.io/?EIO=4&transport=polling");
+    assert!(long.body.starts_with("0{"), "{long:?}");
+}
+
+/// The certificate for each host, and new ones after a reload. Nobody is disconnected.
+#[test]
+fn certificates_by_name_and_their_renewal() {
+    let secure = Secure::start("");
+    let authority = &secure.authority;
+    authority.issue("wild", "DNS:*.example.org,DNS:example.org", "2");
+    let text = fs::read_to_string(&secure.relay.config).unwrap();
+    fs::write(&secure.relay.config, text + &certificate(authority, "wild")).unwrap();
+    let mut member = secure.client("room");
+    secure.reload();
+    secure.relay.wait_log("configuration re-read");
+    for (host, names) in [
+        ("localhost", "DNS:localhost, IP Address:127.0.0.1"),
+        ("", "DNS:localhost"),
+        ("unknown.example.com", "DNS:localhost"),
+        ("example.org", "DNS:*.example.org, DNS:example.org"),
+        ("www.Example.org", "DNS:*.example.org"),
+        ("a.b.example.org", "DNS:localhost"),
+    ] {
+        let found = secure.certificate_for(host);
+        assert!(found.contains(names), "{host}: {found}");
+    }
+    authority.issue("wild", "DNS:new.example.org", "2");
+    secure.reload();
+    wait_for("the new certificate", || {
+        secure.certificate_for("new.example.org").contains("DNS:new.example.org").then_some(())
+    });
+    // A bad file changes nothing.
+    let key = authority.file("wild.key");
+    fs::copy(authority.file("good.key"), &key).unwrap();
+    secure.reload();
+    secure.relay.wait_log("the certificate and the private key do not match");
+    secure.relay.wait_log("the old one stays in force");
+    assert!(secure.certificate_for("new.example.org").contains("DNS:new.example.org"));
+    secure.relay.notify("room", "still there");
+    assert!(member.read().unwrap().into_text().unwrap().contains("still there"));
+    let expiry = secure.relay.metric("relay_tls_certificate_expiry_timestamp_seconds");
+    assert!(expiry > 1_700_000_000);
+}
+
+/// What `relay check` and the start say about certificates.
+#[test]
+fn bad_certificates() {
+    let authority = Authority::new("test");
+    authority.issue("good", "DNS:localhost", "2");
+    authority.issue("long", "DNS:localhost", "400");
+    authority.issue("other", "DNS:localhost", "2");
+    authority.issue("old", "DNS:old.example", "-3");
+    authority.issue("nameless", "IP:127.0.0.1", "400");
+    let [good, key, ca] =
+        ["good.pem", "good.key", "ca.pem"].map(|name| fs::read_to_string(authority.file(name)).unwrap());
+    fs::write(authority.file("chain.pem"), format!("{good}{ca}")).unwrap();
+    fs::write(authority.file("wrong.pem"), format!("{ca}{good}")).unwrap();
+    let (long, other) = (fs::read_to_string(authority.file("long.pem")).unwrap(), authority.file("other.pem"));
+    fs::write(authority.file("mixed.pem"), format!("{long}{}{ca}", fs::read_to_string(other).unwrap())).unwrap();
+    fs::write(authority.file("damaged.pem"), &good[..good.len() / 2]).unwrap();
+    fs::write(authority.file("empty.pem"), "").unwrap();
+    let encrypted = authority.file("encrypted.key");
+    let options = ["pkey", "-aes256", "-passout", "pass:x", "-in", &authority.file("good.key"), "-out", &encrypted];
+    assert!(Command::new("openssl").args(options).status().unwrap().success());
+    let _ = key;
+    let check = |certificate: &str, key: &str, expected: i32| {
+        let config = temp_file("relay.toml");
+        let certificate = authority.file(certificate);
+        let text = format!(
+            "listen = [\"tls://127.0.0.1:4443\"]\n[sources.a]\nsign_key = \"0123456789abcdef\"\n[admin]\ntoken = \"{TOKEN}{TOKEN}\"\n\
+             [[tls.certificates]]\ncert_file = \"{certificate}\"\nkey_file = \"{}\"\n",
+            authority.file(key)
+        );
+        fs::write(&config, text).unwrap();
+        let done = Command::new(binary()).args(["check", "--config", config.to_str().unwrap()]).output().unwrap();
+        fs::remove_file(config).unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(expected), "{said}");
+        said
+    };
+    for (certificate, key, text) in [
+        ("none.pem", "good.key", "tls.certificates.cert_file: cannot read"),
+        ("good.pem", "none.key", "tls.certificates.key_file: cannot read"),
+        ("empty.pem", "good.key", "no certificate found"),
+        ("damaged.pem", "good.key", "a section of the PEM file is damaged"),
+        ("good.pem", "good.pem", "no private key found"),
+        ("good.pem", "encrypted.key", "the private key is encrypted"),
+        ("good.pem", "other.key", "the certificate and the private key do not match"),
+        ("wrong.pem", "good.key", "the certificates are in the wrong order"),
+    ] {
+        let said = check(certificate, key, 78);
+        assert!(said.contains(text), "{certificate} {key}: {said}");
+    }
+    for (certificate, key, text) in [
+        ("old.pem", "old.key", "(old.example) expired 3 days ago: clients refuse it"),
+        ("good.pem", "good.key", "(localhost) expires in"),
+        ("chain.pem", "good.key", "(localhost) expires in"),
+        ("mixed.pem", "long.key", "are not in order"),
+        ("nameless.pem", "nameless.key", "has no host name"),
+    ] {
+        let said = check(certificate, key, 0);
+        assert!(said.contains(text), "{certificate} {key}: {said}");
+    }
+    let said = check("long.pem", "long.key", 0);
+    assert!(!said.contains("tls"), "{said}");
+}
+
+/// A client that speaks HTTP at an address with TLS, and the other way round, learns what is wrong.
+#[test]
+fn the_wrong_protocol() {
+    let secure = Secure::start("[log]\nlevel = \"debug\"");
+    let mut stream = secure.tcp();
+    send_request(&mut stream, "GET", "/", &UPGRADE, b"");
+    let answer = read_answer(&mut stream, false);
+    assert_eq!(
+        (answer.status, answer.json()["msg"].as_str()),
+        (400, Some("this address uses TLS: connect with https:// or wss://"))
+    );
+    let mut end = Vec::new();
+    stream.read_to_end(&mut end).unwrap();
+    assert!(end.is_empty());
+
+    let config = Arc::new(secure.config());
+    let mut tls = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
+    let mut hello = Vec::new();
+    tls.write_tls(&mut hello).unwrap();
+    let answer = secure.relay.raw(&hello);
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("this address does not use TLS"), "{answer}");
+    secure.relay.wait_log("its address of listen has no tls://");
+
+    for garbage in
+        [&b"\x00\x01\x02"[..], b"\x16\x03\x01\xff\xff", b"\x16\x03\x01\x00\x04\x01\x00\x00\x00", &[0x16; 40_000]]
+    {
+        let mut stream = secure.tcp();
+        stream.write_all(garbage).unwrap();
+        // relay closes it: an alert may come before.
+        wait_for("the end", || match stream.read(&mut [0; 100]) {
+            Ok(0) => Some(()),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Some(()),
+            Ok(_) => None,
+            Err(error) => panic!("{error}"),
+        });
+    }
+    assert_eq!(secure.relay.counter("tls_failed"), 5);
+}
+
+/// A handshake that stops at any byte is ended after `limits.request_timeout`, and nothing is left of it.
+#[test]
+fn slow_handshakes() {
+    let secure = Secure::start("[limits]\nrequest_timeout = 1");
+    let config = Arc::new(secure.config());
+    let mut tls = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
+    let mut hello = Vec::new();
+    tls.write_tls(&mut hello).unwrap();
+    let before = secure.relay.descriptors();
+    let mut streams: Vec<TcpStream> = (0..=hello.len())
+        .step_by(7)
+        .map(|cut| {
+            let mut stream = secure.tcp();
+            stream.write_all(&hello[..cut]).unwrap();
+            stream
+        })
+        .collect();
+    for stream in &mut streams {
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.is_empty() || answer.starts_with(&[22]), "{answer:?}");
+    }
+    assert_eq!(secure.relay.counter("tls_failed"), streams.len() as u64);
+    wait_for("the connections to be freed", || (secure.relay.descriptors() <= before).then_some(()));
+    assert_eq!(secure.relay.metric("relay_unfinished_bytes"), 0);
+    assert_eq!(secure.get("/healthz").status, 200);
+    // The head of a request has its own time.
+    let mut stream = secure.connect();
+    stream.write_all(b"GET / HTT").unwrap();
+    assert_eq!(read_answer(&mut stream, false).status, 408);
+}
+
+/// A record that does not end counts as incomplete input.
+#[test]
+fn half_records_are_counted() {
+    let secure = Secure::start("");
+    let mut stream = secure.connect();
+    stream.write_all(b"G").unwrap();
+    stream.flush().unwrap();
+    stream.conn.writer().write_all(&[b'x'; 16_000]).unwrap();
+    let mut record = Vec::new();
+    stream.conn.write_tls(&mut record).unwrap();
+    stream.sock.write_all(&record[..10_000]).unwrap();
+    wait_for("the record", || (secure.relay.metric("relay_unfinished_bytes") >= 10_000).then_some(()));
+    drop(stream);
+    wait_for("its end", || (secure.relay.metric("relay_unfinished_bytes") == 0).then_some(()));
+}
+
+/// Ends of both kinds: announced, and by a lost connection.
+#[test]
+fn ends() {
+    let secure = Secure::start("");
+    // Announced: the answers still come, and relay announces its end too.
+    let mut stream = secure.connect();
+    send_request(&mut stream, "GET", "/healthz", &[], b"");
+    stream.conn.send_close_notify();
+    stream.flush().unwrap();
+    assert_eq!(read_answer(&mut stream, false).status, 200);
+    assert_eq!(stream.read(&mut [0; 10]).unwrap(), 0);
+    // Not announced.
+    let member = secure.client("room");
+    wait_for("the session", || (secure.relay.stat("/sessions") == 1).then_some(()));
+    member.get_ref().sock.shutdown(Shutdown::Write).unwrap();
+    wait_for("its end", || (secure.relay.stat("/sessions") == 0).then_some(()));
+    // A shutdown of relay closes WebSockets and announces the end.
+    let mut member = secure.client("room");
+    let mut relay = secure.relay;
+    relay.signal(15);
+    match member.read().unwrap() {
+        Message::Close(Some(frame)) => assert_eq!(u16::from(frame.code), 1001),
+        other => panic!("{other:?}"),
+    }
+    let _ = member.flush();
+    while member.read().is_ok() {}
+    assert_eq!(relay.wait(), 0);
+}
+
+/// A client that reads slowly gets everything, or is closed; others are not affected.
+#[test]
+fn slow_readers() {
+    let secure = Secure::start("[limits]\nunsent = 4000000");
+    let mut slow = secure.client("room");
+    let mut quick = secure.relay.connect("room");
+    let data = "y".repeat(100_000);
+    for number in 0..30 {
+        secure.relay.notify("room", &format!("{number} {data}"));
+        assert!(quick.data().as_str().unwrap().starts_with(&format!("{number} ")));
+    }
+    for number in 0..30 {
+        let text = slow.read().unwrap().into_text().unwrap();
+        assert!(text.contains(&format!("\"{number} yyy")), "{number}");
+    }
+    // One that reads nothing is closed as a slow consumer.
+    for number in 0..200 {
+        secure.relay.notify("room", &format!("{number} {data}"));
+        quick.data();
+        if secure.relay.counter("slow_consumers") == 1 {
+            break;
+        }
+    }
+    assert_eq!(secure.relay.counter("slow_consumers"), 1);
+    let code = loop {
+        match slow.read().unwrap() {
+            Message::Close(frame) => break u16::from(frame.unwrap().code),
+            _ => {}
+        }
+    };
+    assert_eq!(code, 1013);
+}
+
+/// Over `limits.connections` a client gets its 503 by TLS.
+#[test]
+fn limits_are_answered() {
+    let secure = Secure::start("[limits]\nconnections = 2");
+    let held: Vec<Tls> = (0..2)
+        .map(|_| {
+            let mut stream = secure.connect();
+            send_request(&mut stream, "GET", "/healthz", &[], b"");
+            assert_eq!(read_answer(&mut stream, false).status, 200);
+            stream
+        })
+        .collect();
+    let mut stream = secure.connect();
+    stream.flush().unwrap();
+    assert_eq!(read_answer(&mut stream, false).status, 503);
+    drop(held);
+}
+
+/// With `proxy+tls://` the header comes before TLS.
+#[test]
+fn behind_a_proxy() {
+    let authority = Authority::new("test");
+    authority.issue("good", "DNS:localhost", "2");
+    let relay = Relay::start(&format!(
+        "listen = [\"127.0.0.1:0\", \"proxy+tls://127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n{}",
+        certificate(&authority, "good")
+    ));
+    let addresses = relay.addresses(2);
+    let tls = addresses.iter().find_map(|address| address.strip_prefix("proxy+tls://")).unwrap().parse().unwrap();
+    let secure = Secure { authority, relay, tls };
+    let mut socket = secure.tcp();
+    socket.write_all(b"PROXY TCP4 203.0.113.9 192.0.2.1 51234 443\r\n").unwrap();
+    let tls = ClientConnection::new(Arc::new(secure.config()), ServerName::try_from("localhost").unwrap()).unwrap();
+    let path = format!("wss://localhost/ws?{}", login(&[("room_ids", "room")]));
+    let mut member = tungstenite::client(path, StreamOwned::new(tls, socket)).unwrap().0;
+    secure.relay.notify("room", "hello");
+    assert!(member.read().unwrap().into_text().unwrap().contains("hello"));
+    assert!(
+        secure.relay.admin("/api/online").body.contains("203.0.113.9"),
+        "{}",
+        secure.relay.admin("/api/online").body
+    );
+}
+
+/// A flood of handshakes does not delay messages: most of a turn is theirs.
+#[test]
+fn many_handshakes_at_once() {
+    let secure = Secure::start("");
+    let mut member = secure.relay.connect("room");
+    let config = Arc::new(secure.config());
+    let streams: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            let mut tls = ClientConnection::new(config.clone(), ServerName::try_from("localhost").unwrap()).unwrap();
+            let mut stream = secure.tcp();
+            tls.write_tls(&mut stream).unwrap();
+            stream
+        })
+        .collect();
+    secure.relay.notify("room", "in between");
+    assert_eq!(member.data(), "in between");
+    drop(streams);
+    thread::sleep(Duration::from_millis(1));
+    wait_for("their ends", || (secure.relay.counter("tls_failed") == 200).then_some(()));
+    assert_eq!(secure.get("/healthz").status, 200);
+}
