@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use support::{Relay, temp_file};
 
@@ -42,4 +42,21 @@ fn messages_pass() {
     let mut member = relay.connect("room");
     relay.notify("room", "hello");
     assert_eq!(member.data(), "hello");
+}
+
+/// Commands that would need TLS say so.
+#[test]
+fn commands() {
+    let folder = temp_file("cert");
+    let folder = folder.to_str().unwrap();
+    for arguments in [
+        &["cert", "--name", "relay.lan", "--dir", folder][..],
+        &["notify", "--url", "https://relay.lan", "--source", "demo", "--key", "k", "room", "hello"],
+        &["listen", "--url", "wss://relay.lan", "--source", "demo", "--key", "k", "room"],
+    ] {
+        let output = Command::new(support::binary()).args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains(SAYS), "{arguments:?}: {said}");
+    }
+    assert!(!Path::new(folder).exists());
 }
