@@ -170,7 +170,7 @@ fn errors_in_words_a_person_uses() {
             "[sources.a]\nsign_key = \"k\"\norigins = []\n",
             "unknown key sources.a.origins: it belongs at the top of the file",
         ),
-        ("[hooks]\nurl = \"https://a.example/\"\n", "TLS is not supported"),
+        ("[hooks]\nurl = \"https://-/\"\n", "TLS needs a host name or an IP address"),
         ("trusted_proxies = [\"localhost\"]\n", "names are not looked up"),
         ("[namespaces./chat]\nauth = \"open\"\n", "needs quotes, like [namespaces.\"/chat\"]"),
     ] {

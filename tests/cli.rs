@@ -360,7 +360,7 @@ fn notify() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let run = self::run(&["notify", "room", "x", "--url", &free, "--key", KEY]);
     assert!(run.code == 1 && run.err.contains("refused") && run.err.contains(&free), "{}", run.err);
-    let run = self::run(&["notify", "room", "x", "--url", "https://relay.example", "--key", KEY]);
+    let run = self::run(&["notify", "room", "x", "--url", "ftp://relay.example", "--key", KEY]);
     assert!(run.code == 1 && run.err.contains("https"), "{}", run.err);
 }
 

@@ -64,7 +64,7 @@ impl Cert {
             None => new_key().map_err(|error| file_error(&server_key, &error))?,
         };
         let issued = authority.issue(&key, &names, now, self.days).map_err(|error| match error {
-            CertificateError::Constrained(_) => Error::File(
+            CertificateError::Constrained(_) | CertificateError::Ending(_) => Error::File(
                 ca.clone(),
                 format!("{error}: make a new authority with all names in another directory (--dir), and install it on each device"),
             ),

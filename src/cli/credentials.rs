@@ -111,7 +111,8 @@ impl Account {
         match &self.url {
             Some(url) => {
                 let mut endpoint = Endpoint::parse(url)?;
-                endpoint.set_tls(self.ca_file.as_deref())?;
+                let read = |file: &PathBuf| read_secret(file).map(|pem| (file.display().to_string(), pem));
+                endpoint.set_tls(self.ca_file.as_ref().map(read).transpose()?)?;
                 Ok(endpoint)
             }
             None if self.ca_file.is_some() => Err(Error::NeedsTls),

@@ -5,11 +5,11 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     net::{TcpStream, ToSocketAddrs},
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
-use super::{error::Error, setting::read_secret};
+use super::error::Error;
 use crate::{
     config::{Address, Config, ListenAddress},
     tls::{self, CertificateError, ClientTls},
@@ -94,14 +94,13 @@ impl Endpoint {
         Ok(Endpoint { host, path: path.trim_end_matches('/').into(), websocket, places, tls, origin })
     }
 
-    /// Reads the authorities that are trusted: those in a file, or else those of the system. Fails if there is a file and no
-    /// place with TLS.
-    pub fn set_tls(&mut self, ca_file: Option<&Path>) -> Result<(), Error> {
+    /// Sets the authorities that are trusted: those in a PEM file, of which this is the name and the text, or else those of the
+    /// system. Fails if there is a file and no place with TLS.
+    pub fn set_tls(&mut self, file: Option<(String, String)>) -> Result<(), Error> {
         if !self.places.iter().any(|place| matches!(place, Place::Tls(_))) {
-            return ca_file.map_or(Ok(()), |_| Err(Error::NeedsTls));
+            return file.map_or(Ok(()), |_| Err(Error::NeedsTls));
         }
-        let name = ca_file.map_or_else(|| self.to_string(), |file| file.display().to_string());
-        let pem = ca_file.map(read_secret).transpose()?;
+        let (name, pem) = file.map_or_else(|| (self.to_string(), None), |(name, pem)| (name, Some(pem)));
         let made = ClientTls::new(pem, None).and_then(|mut tls| match tls.needs_system_authorities() {
             true => tls.load_system_authorities().map(|()| tls),
             false => Ok(tls),
@@ -120,7 +119,8 @@ impl Endpoint {
         let is_tls = |place: &Place| matches!(place, Place::Tls(_));
         let tls = match places.iter().any(is_tls) && !config.tls.identities.is_empty() {
             true => Some(
-                ClientTls::pinned(&config.tls).map_err(|error| Error::Certificate(name.clone(), error.to_string()))?,
+                ClientTls::pinned(&config.tls.identities)
+                    .map_err(|error| Error::Certificate(name.clone(), error.to_string()))?,
             ),
             false => None,
         };

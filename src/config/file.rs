@@ -124,7 +124,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
         }
     }
     let asked = place.filter(|_| config.hooks.url.as_ref().is_some_and(|url| url.tls));
-    config.hooks.tls = file_tls::read(reader, &mut section, asked, "https://");
+    config.hooks.tls = file_tls::read(reader, &mut section, asked, "a hooks.url of https://");
     config.hooks.secret = section.secret(reader, "secret", "secret_file").map(|(secret, _)| secret);
     let event = |name: &str| match name {
         "connect" | "disconnect" | "message" => Ok(name.to_owned()),

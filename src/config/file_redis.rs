@@ -36,7 +36,7 @@ pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mu
     }
     read_sentinels(reader, &mut section, redis.url.as_mut());
     let asked = place.filter(|_| redis.url.as_ref().is_some_and(|url| url.tls));
-    redis.tls = file_tls::read(reader, &mut section, asked, "rediss://");
+    redis.tls = file_tls::read(reader, &mut section, asked, "a redis.url of rediss://");
     if redis.channel.is_empty() {
         reader.problem(Span::default(), "redis.channel is empty: it must name the channel of the cluster".into());
     }

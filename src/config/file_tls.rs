@@ -5,12 +5,12 @@ use toml_span::Span;
 use super::{reader::Reader, section::Section};
 use crate::tls::{CertificateError, ClientTls, SUPPORTED, authorities, certificates, private_key};
 
-/// Reads the files of a section with the key `url`. `asked`: the place of the URL, if it asks for TLS, as those of `scheme` do.
+/// Reads the files of a section with the key `url`. `asked`: the place of the URL, if it asks for TLS, as it does if it is `needed`.
 pub fn read<'t>(
     reader: &mut Reader<'t, '_>,
     section: &mut Section<'t>,
     asked: Option<Span>,
-    scheme: &str,
+    needed: &str,
 ) -> Option<ClientTls> {
     let spans = KEYS.map(|key| section.span(key));
     let paths = KEYS.map(|key| section.text(key).unwrap_or_default().to_owned());
@@ -26,7 +26,7 @@ pub fn read<'t>(
             let set = KEYS.iter().zip(&paths).filter(|(_, path)| !path.is_empty());
             let names: Vec<_> = set.map(|(key, _)| section.key(key)).collect();
             let need = if names.len() == 1 { "needs" } else { "need" };
-            let text = format!("{} {need} a {} of {scheme}", names.join(" and "), section.key("url"));
+            let text = format!("{} {need} {needed}", names.join(" and "));
             reader.problem(span, text);
         }
         return None;

@@ -91,7 +91,7 @@ impl ClientTls {
     }
 
     /// Fails: this build has no TLS.
-    pub fn pinned(_: &ServerTls) -> Result<ClientTls, CertificateError> {
+    pub fn pinned(_: &[Identity]) -> Result<ClientTls, CertificateError> {
         Err(CertificateError::NoTls)
     }
 

@@ -26,6 +26,8 @@ pub enum CertificateError {
     NoSystemAuthorities,
     /// An authority may not sign for this name.
     Constrained(String),
+    /// An authority is valid for this many days only.
+    Ending(u64),
     /// The settings are refused; with the reason.
     Other(String),
     /// This build has no TLS.
@@ -56,6 +58,9 @@ impl fmt::Display for CertificateError {
             }
             CertificateError::Constrained(name) => {
                 return write!(f, "the certificate authority was made for other names and may not sign for {name}");
+            }
+            CertificateError::Ending(days) => {
+                return write!(f, "the certificate authority is valid for {days} more days only");
             }
             CertificateError::Other(why) => why,
             CertificateError::NoTls => {

@@ -18,8 +18,9 @@ use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
 use super::{
-    certificates::{authorities, private_key},
+    certificates::{authorities, certificates, private_key},
     client::is_server_name,
+    identity::{parse, validity},
     problem::explain,
 };
 use crate::tls::error::CertificateError;
@@ -28,6 +29,8 @@ use crate::tls::error::CertificateError;
 pub struct Authority {
     key: KeyPair,
     pem: String,
+    /// Until when it is valid, as a Unix time.
+    not_after: u64,
 }
 
 impl Authority {
@@ -39,20 +42,20 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.name_constraints = Some(constraints(names)?);
         let pem = to_pem("CERTIFICATE", params.self_signed(&key).map_err(other)?.der());
-        Ok(Authority { key, pem })
+        Authority::open(&pem, &key_to_pem(&key))
     }
 
     /// The authority with this certificate and key, both PEM, which [`Authority::new`] made.
     pub fn open(certificate: &str, key: &str) -> Result<Authority, CertificateError> {
         let key = open_key(key)?;
-        let pem = certificate.to_owned();
+        let not_after = validity(&parse(&certificates(certificate)?[0])?)?.1;
         let store = authorities(certificate)?;
         let public = key.subject_public_key_info();
         // The anchor has the content of a sequence, whose header has 2 bytes here.
         if !store.roots.iter().any(|root| public.ends_with(root.subject_public_key_info.as_ref())) {
             return Err(CertificateError::Pair("they have different public keys".into()));
         }
-        Ok(Authority { key, pem })
+        Ok(Authority { key, pem: certificate.to_owned(), not_after })
     }
 
     /// Its name: what phones and browsers list.
@@ -72,6 +75,10 @@ impl Authority {
 
     /// The certificate of a server as PEM, for its key. Fails if clients that trust this authority would refuse it.
     pub fn issue(&self, key: &str, names: &[String], now: u64, days: u32) -> Result<String, CertificateError> {
+        // No client would say why it refuses such a certificate.
+        if now + u64::from(days) * 86_400 > self.not_after {
+            return Err(CertificateError::Ending(self.not_after.saturating_sub(now) / 86_400));
+        }
         if names.len() > 1 {
             // One name that is not permitted spoils the certificate for all: find out which one it is.
             names.iter().try_for_each(|name| self.issue(key, slice::from_ref(name), now, days).map(drop))?;
@@ -235,6 +242,8 @@ mod tests {
         assert!(matches!(Authority::new(&names(&["a b"]), NOW), Err(CertificateError::Other(_))));
         let late = NOW + 86_400 * 3651;
         let error = one.issue(&new_key().unwrap(), &names(&["a"]), late, 1).unwrap_err();
-        assert!(error.to_string().contains("has expired"), "{error}");
+        assert_eq!(error, CertificateError::Ending(0));
+        let error = one.issue(&new_key().unwrap(), &names(&["a"]), NOW + 86_400 * 3600, 51).unwrap_err();
+        assert_eq!(error, CertificateError::Ending(50));
     }
 }

@@ -11,9 +11,10 @@ use rustls::{
 
 use super::{
     certificates::{authorities, certificates, private_key},
+    identity::Identity,
     pinned::Pinned,
 };
-use crate::tls::{error::CertificateError, server::ServerTls};
+use crate::tls::error::CertificateError;
 
 /// The settings of a TLS client. Two are equal if they were made of the same files.
 #[derive(Clone)]
@@ -50,10 +51,10 @@ impl ClientTls {
         Ok(tls)
     }
 
-    /// Settings that trust exactly the certificates of `server`, whatever their names and dates: for a client on the machine
-    /// of the server.
-    pub fn pinned(server: &ServerTls) -> Result<ClientTls, CertificateError> {
-        let own = server.identities.iter().filter_map(|identity| identity.certified.cert.first().cloned());
+    /// Settings that trust exactly these certificates, whatever their names and dates: for a client on the machine of the
+    /// server.
+    pub fn pinned(servers: &[Identity]) -> Result<ClientTls, CertificateError> {
+        let own = servers.iter().filter_map(|identity| identity.certified.cert.first().cloned());
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .dangerous()

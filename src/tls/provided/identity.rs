@@ -106,7 +106,8 @@ impl Identity {
     }
 }
 
-fn parse<'a>(certificate: &'a CertificateDer<'a>) -> Result<EndEntityCert<'a>, CertificateError> {
+/// Parses a certificate.
+pub(super) fn parse<'a>(certificate: &'a CertificateDer<'a>) -> Result<EndEntityCert<'a>, CertificateError> {
     EndEntityCert::try_from(certificate)
         .map_err(|error| CertificateError::Other(format!("a certificate in it cannot be used: {error:?}")))
 }
@@ -121,7 +122,7 @@ fn follows(certificate: &CertificateDer<'_>, issuer: &CertificateDer<'_>) -> boo
 
 /// From when and until when a certificate is valid. webpki tells it when it refuses one for that, so it is asked about the
 /// first and the last possible time.
-fn validity(certificate: &EndEntityCert<'_>) -> Result<(u64, u64), CertificateError> {
+pub(super) fn validity(certificate: &EndEntityCert<'_>) -> Result<(u64, u64), CertificateError> {
     let refusal = |seconds: u64| {
         let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         certificate.verify_for_usage(&[], &[], &[], time, KeyUsage::server_auth(), None, None).err()
