@@ -122,6 +122,10 @@ impl Listener {
                 _ => Ok(listener),
             }
         };
+        // The names may be there when the sockets are for another process, which is no error.
+        if sd_notify::listen_fds()?.len() == 0 {
+            return Ok(Vec::new());
+        }
         sd_notify::listen_fds_with_names()?.map(adopt).collect()
     }
 
