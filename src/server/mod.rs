@@ -26,6 +26,7 @@ pub mod memory;
 pub mod message_log;
 pub mod options;
 pub mod outlook;
+pub mod peer;
 pub mod pressure;
 pub mod process;
 pub mod proxied;

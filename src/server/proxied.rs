@@ -4,7 +4,7 @@ use core::{net::IpAddr, time::Duration};
 
 use log::{debug, warn};
 
-use super::{conn::State, event_loop::Server};
+use super::{conn::State, event_loop::Server, peer::Peer};
 use crate::{api::access::is_trusted, http, key::ConnKey, state::origins::Origin};
 
 impl Server {
@@ -74,18 +74,6 @@ impl Server {
         }
         self.refuse_request(key, http::Error::TooManyFromAddress);
         false
-    }
-}
-
-/// A peer in a line of the log.
-pub(super) struct Peer(pub Option<IpAddr>);
-
-impl core::fmt::Display for Peer {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.0 {
-            Some(ip) => write!(f, "{ip}"),
-            None => f.write_str("a unix socket"),
-        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     conn::{Conn, READ_BUDGET, Socket, State},
     event_loop::Server,
     fatal::Fatal,
-    proxied::Peer,
+    peer::Peer,
 };
 use crate::{
     clock::Time,
@@ -23,7 +23,7 @@ use crate::{
     http,
     key::{ConnKey, Handle},
     memory,
-    tls::{Acceptor, CertificateError, Event, HandshakeError, Reading, Sealed, ServerTls, Session, Tickets},
+    tls::{Acceptor, CertificateError, HandshakeError, Reading, Sealed, ServerTls, Session, Tickets},
     websocket::Close,
 };
 
@@ -211,6 +211,11 @@ impl Server {
         let mut buffer = core::mem::take(&mut self.buffer);
         while let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped && !conn.paused) {
             let Some(session) = self.tls.sessions.get(key) else { break };
+            if session.take_end() {
+                conn.hung_up = true;
+                self.handle_end(key);
+                continue;
+            }
             if session.has_ended() {
                 // More is ignored, but the end of the stream must be noticed.
                 match conn.socket.read(&mut buffer) {
@@ -248,7 +253,7 @@ impl Server {
             let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) else { return };
             let Some(session) = self.tls.sessions.get(key) else { return };
             match session.open(&mut reading) {
-                Ok(Some(Event::Data(data))) => {
+                Ok(Some(data)) => {
                     self.handle(key, data);
                     if self.hub.state.needs_flush() {
                         self.carry_out(true);
@@ -256,10 +261,6 @@ impl Server {
                     if self.hub.state.is_short_of_memory() {
                         self.keep_memory_limit();
                     }
-                }
-                Ok(Some(Event::End)) => {
-                    conn.hung_up = true;
-                    self.handle_end(key);
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -272,6 +273,16 @@ impl Server {
         }
         self.flush_tls(key);
         self.bound_tls_input(key);
+        self.take_end(key);
+    }
+
+    /// Handles the announcement of the peer that no more follows, after all that came before it.
+    fn take_end(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped && !conn.paused) else { return };
+        if self.tls.sessions.get(key).is_some_and(Session::take_end) {
+            conn.hung_up = true;
+            self.handle_end(key);
+        }
     }
 
     /// Refuses the incomplete record of a connection if there is too much incomplete input.

@@ -8,7 +8,6 @@ use std::{
 
 use super::{
     error::{CertificateError, HandshakeError, RecordError},
-    event::Event,
     version::Oldest,
 };
 
@@ -237,6 +236,11 @@ impl Session {
         match *self {}
     }
 
+    /// Whether the peer has announced that no more follows, once.
+    pub fn take_end(&mut self) -> bool {
+        match *self {}
+    }
+
     /// Whether our side of the connection is to be closed.
     pub fn is_closed(&self) -> bool {
         match *self {}
@@ -263,7 +267,7 @@ impl Session {
     }
 
     /// Opens the next record.
-    pub fn open<'r>(&mut self, _: &'r mut Reading<'_>) -> Result<Option<Event<'r>>, RecordError> {
+    pub fn open<'r>(&mut self, _: &'r mut Reading<'_>) -> Result<Option<&'r [u8]>, RecordError> {
         match *self {}
     }
 

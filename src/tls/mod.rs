@@ -6,7 +6,6 @@
 //! can be made. So no other file depends on the feature.
 
 pub mod error;
-pub mod event;
 #[cfg_attr(not(feature = "tls"), path = "absent.rs")]
 mod provided;
 pub mod server;
@@ -16,7 +15,6 @@ pub mod version;
 pub use self::provided::testing;
 pub use self::{
     error::{CertificateError, HandshakeError, RecordError},
-    event::Event,
     provided::{
         Acceptor, Authority, ClientConnection, ClientTls, Identity, Reading, SUPPORTED, Sealed, Session, Stream,
         Tickets, authorities, certificates, is_server_name, new_key, private_key,

@@ -97,8 +97,8 @@ impl Handshake {
                 Ok(Step::Complete) => return Ok(true),
                 Ok(Step::Closed) => return Err(HandshakeError::Closed),
                 Err(error) => {
-                    // The alert.
-                    while let Ok(Step::Again) = self.step(output) {}
+                    // The alert. rustls must not see the bad record a second time.
+                    while self.tls.wants_write() && self.step(output).is_ok() {}
                     return Err(error.into());
                 }
             }

@@ -13,10 +13,7 @@ use super::{
 };
 use crate::{
     memory::Charge,
-    tls::{
-        error::{HandshakeError, RecordError},
-        event::Event,
-    },
+    tls::error::{HandshakeError, RecordError},
 };
 
 /// The TLS side of one connection.
@@ -33,6 +30,8 @@ pub struct Session {
     closed: bool,
     /// Whether the peer has announced that no more follows.
     ended: bool,
+    /// Whether [`Session::take_end`] has told it.
+    end_taken: bool,
     /// Counts `input`, and the input of the handshake.
     charge: Charge,
 }
@@ -70,6 +69,7 @@ impl Session {
             held: false,
             closed: false,
             ended: false,
+            end_taken: false,
             charge: Charge::default(),
         }
     }
@@ -87,6 +87,11 @@ impl Session {
     /// Whether the peer has announced that no more follows.
     pub fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Whether the peer has announced that no more follows, once.
+    pub fn take_end(&mut self) -> bool {
+        self.ended && !replace(&mut self.end_taken, true)
     }
 
     /// Whether our side of the connection is to be closed once [`Session::flush`] has written all.
@@ -153,8 +158,8 @@ impl Session {
     }
 
     /// Opens the next record in `reading`, and skips those that contain no data. `None`: the next one is incomplete, and is
-    /// kept for [`Session::restore`]. After an error the connection must be closed; the peer gets the reason.
-    pub fn open<'r>(&mut self, reading: &'r mut Reading<'_>) -> Result<Option<Event<'r>>, RecordError> {
+    /// kept for [`Session::restore`], or the peer has announced its end. After an error the connection must be closed; the peer gets the reason.
+    pub fn open<'r>(&mut self, reading: &'r mut Reading<'_>) -> Result<Option<&'r [u8]>, RecordError> {
         let (begin, end) = loop {
             let Stage::Open(records) = &mut self.stage else { return Ok(None) };
             if self.ended {
@@ -180,12 +185,12 @@ impl Session {
                 Ok(Opened::Nothing) => {}
                 Ok(Opened::End) => {
                     self.ended = true;
-                    return Ok(Some(Event::End));
+                    return Ok(None);
                 }
                 Err(error) => return Err(self.fail(error)),
             }
         };
-        Ok(Some(Event::Data(&reading.bytes[begin..end])))
+        Ok(Some(&reading.bytes[begin..end]))
     }
 
     /// Ends the session because of an error: the peer gets the reason if the socket accepts it at once.

@@ -19,7 +19,6 @@ use super::{
 };
 use crate::tls::{
     error::{HandshakeError, RecordError},
-    event::Event,
     version::Oldest,
 };
 
@@ -133,13 +132,10 @@ impl Server {
         let kept = self.session.restore(&mut buffer);
         buffer[kept..kept + bytes.len()].copy_from_slice(bytes);
         let mut reading = Reading::new(&mut buffer[..kept + bytes.len()]);
-        loop {
-            match self.session.open(&mut reading).map_err(Failure::Record)? {
-                Some(Event::Data(data)) => self.data.extend_from_slice(data),
-                Some(Event::End) => self.ended = true,
-                None => break,
-            }
+        while let Some(data) = self.session.open(&mut reading).map_err(Failure::Record)? {
+            self.data.extend_from_slice(data);
         }
+        self.ended |= self.session.take_end();
         self.session.flush(out).expect("a pipe does not break");
         Ok(())
     }
