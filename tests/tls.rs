@@ -462,6 +462,13 @@ fn ends() {
     stream.flush().unwrap();
     assert_eq!(read_answer(&mut stream, false).status, 200);
     assert_eq!(stream.read(&mut [0; 10]).unwrap(), 0);
+    // Announced by relay: it waits for the client, which keeps the connection.
+    let mut stream = secure.connect();
+    stream.write_all(CLOSING).unwrap();
+    assert_eq!(read_answer(&mut stream, false).status, 200);
+    assert_eq!(stream.read(&mut [0; 10]).unwrap(), 0);
+    secure.relay.assert_idle("while a client keeps a closed connection");
+    drop(stream);
     // Not announced.
     let member = secure.client("room");
     wait_for("the session", || (secure.relay.stat("/sessions") == 1).then_some(()));

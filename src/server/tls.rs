@@ -396,7 +396,8 @@ impl Server {
         let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) else { return };
         let Some(session) = self.tls.sessions.get(key) else { return };
         match session.flush(&mut conn.socket) {
-            Ok(true) if session.is_closed() => conn.socket.shutdown(),
+            // Once: it makes epoll report the socket again.
+            Ok(true) if session.take_finish() => conn.socket.shutdown(),
             Ok(_) => {}
             Err(_) => self.drop_conn(key),
         }

@@ -276,6 +276,11 @@ impl Session {
         match *self {}
     }
 
+    /// Whether our side of the connection is to be closed now, once.
+    pub fn take_finish(&mut self) -> bool {
+        match *self {}
+    }
+
     /// Announces to the peer that no more follows.
     pub fn close(&mut self, _: &mut impl Write) -> bool {
         match *self {}

@@ -28,6 +28,8 @@ pub struct Session {
     held: bool,
     /// Whether no more is to be sent: our side of the connection is closed when `output` is written.
     closed: bool,
+    /// Whether the caller has been told to close it.
+    finished: bool,
     /// Whether the peer has announced that no more follows.
     ended: bool,
     /// Whether [`Session::take_end`] has told it.
@@ -68,6 +70,7 @@ impl Session {
             written: 0,
             held: false,
             closed: false,
+            finished: false,
             ended: false,
             end_taken: false,
             charge: Charge::default(),
@@ -275,7 +278,14 @@ impl Session {
             records.seal_alert(CLOSE_NOTIFY, &mut self.output);
         }
         self.closed = true;
-        self.flush(out).unwrap_or(true)
+        self.finished = self.flush(out).unwrap_or(true);
+        self.finished
+    }
+
+    /// Whether our side of the connection is to be closed now, once: [`Session::close`] could not write all, and
+    /// [`Session::flush`] has.
+    pub fn take_finish(&mut self) -> bool {
+        self.closed && !replace(&mut self.finished, true)
     }
 }
 

@@ -252,6 +252,8 @@ fn ends() {
         assert!(server.session.is_closed());
         out.room = usize::MAX;
         assert!(server.session.flush(&mut out).unwrap());
+        assert!(server.session.take_finish());
+        assert!(!server.session.take_finish(), "once");
         receive(&mut client, &out.bytes).unwrap();
         assert!(client.process_new_packets().unwrap().peer_has_closed());
     }
