@@ -43,7 +43,7 @@ pub struct Conn {
     pub refused: bool,
     /// Whether it will use TLS after the header of the PROXY protocol.
     pub awaits_tls: bool,
-    /// Whether it uses TLS: its session is in the table of [`Tls`](super::tls::Tls), and the socket carries sealed bytes.
+    /// Whether it uses TLS: its session is in the table of [`Tls`](super::tls::sessions::Tls), and the socket carries sealed bytes.
     pub tls: bool,
 }
 

@@ -30,7 +30,7 @@ use super::{
     reload::reading::Reload,
     startup,
     timers::Timers,
-    tls::Tls,
+    tls::sessions::Tls,
     tokens::{self, CONNS, LISTENERS},
     waker::waker,
 };

@@ -154,3 +154,27 @@ fn span(seconds: u64) -> String {
 const SOON: u64 = 14 * 86_400;
 /// Later than the last time that a certificate can have, in the year 9999.
 const END_OF_TIME: u64 = 300_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::provided::testing::PEM;
+
+    #[test]
+    fn names_and_dates() {
+        let identity = Identity::new("a.pem", PEM, PEM).unwrap();
+        assert_eq!(identity.names, ["relay.example", "*.relay.example"]);
+        assert_eq!(identity.not_after - identity.not_before, 36_500 * 86_400);
+        let warning = |unix: u64| identity.warnings(unix).join("\n");
+        let (begin, end) = (identity.not_before, identity.not_after);
+        assert_eq!(warning(begin), "");
+        assert_eq!(warning(end - 15 * 86_400), "");
+        assert_eq!(warning(end - 13 * 86_400), "the certificate a.pem (relay.example) expires in 13 days: renew it");
+        assert_eq!(warning(end), "the certificate a.pem (relay.example) expires in 0 minutes: renew it");
+        assert_eq!(
+            warning(end + 3 * 3600),
+            "the certificate a.pem (relay.example) expired 3 hours ago: clients refuse it, renew it"
+        );
+        assert!(warning(begin - 600).contains("becomes valid in 10 minutes"));
+    }
+}
