@@ -45,15 +45,7 @@ pub struct Unknown {
 impl<'t, 'r> Reader<'t, 'r> {
     /// A file of which nothing is parsed yet.
     pub fn new(text: &'t str, read: ReadFile<'r>) -> Reader<'t, 'r> {
-        Reader {
-            text,
-            read,
-            problems: Vec::new(),
-            more: 0,
-            has_secrets: false,
-            known: Vec::new(),
-            unknown: Vec::new(),
-        }
+        Reader { text, read, problems: Vec::new(), more: 0, has_secrets: false, known: Vec::new(), unknown: Vec::new() }
     }
 
     /// Reports a problem at `span`.

@@ -1,4 +1,5 @@
-//! What stands for TLS in a build without it: the items of `provided`, of which no value can be made.
+//! What stands for TLS in a build without it: the items of `provided`, of which no value can be made. Those that other code
+//! makes are structs: of an empty enum the compiler would know that no code follows, and warn.
 
 use std::{
     convert::Infallible,
@@ -193,7 +194,7 @@ impl Tickets {
 
 /// What a server offers to a client.
 #[derive(Clone)]
-pub enum Acceptor {}
+pub struct Acceptor(Infallible);
 
 impl Acceptor {
     /// Fails: this build has no TLS.
@@ -213,77 +214,77 @@ impl<'b> Reading<'b> {
 }
 
 /// The TLS side of one connection of a server.
-pub enum Session {}
+pub struct Session(Infallible);
 
 impl Session {
     /// A connection on which nothing has arrived.
     pub fn new(acceptor: Acceptor) -> Session {
-        match acceptor {}
+        match acceptor.0 {}
     }
 
     /// Whether data can be exchanged.
     pub fn is_open(&self) -> bool {
-        match *self {}
+        match self.0 {}
     }
 
     /// Whether the handshake is not complete.
     pub fn is_handshaking(&self) -> bool {
-        match *self {}
+        match self.0 {}
     }
 
     /// Whether the peer has announced that no more follows.
     pub fn has_ended(&self) -> bool {
-        match *self {}
+        match self.0 {}
     }
 
     /// Whether the peer has announced that no more follows, once.
     pub fn take_end(&mut self) -> bool {
-        match *self {}
+        match self.0 {}
     }
 
     /// Whether our side of the connection is to be closed.
     pub fn is_closed(&self) -> bool {
-        match *self {}
+        match self.0 {}
     }
 
     /// Bytes of memory that incomplete input takes.
     pub fn input_memory(&self) -> usize {
-        match *self {}
+        match self.0 {}
     }
 
     /// Bytes of memory that unsent output takes.
     pub fn output_memory(&self) -> usize {
-        match *self {}
+        match self.0 {}
     }
 
     /// Handles bytes of a handshake.
     pub fn handshake(&mut self, _: &[u8], _: &mut impl Write) -> Result<Option<bool>, HandshakeError> {
-        match *self {}
+        match self.0 {}
     }
 
     /// Puts the incomplete record at the start of a buffer.
     pub fn restore(&mut self, _: &mut [u8]) -> usize {
-        match *self {}
+        match self.0 {}
     }
 
     /// Opens the next record.
     pub fn open<'r>(&mut self, _: &'r mut Reading<'_>) -> Result<Option<&'r [u8]>, RecordError> {
-        match *self {}
+        match self.0 {}
     }
 
     /// Writes sealed bytes that wait.
     pub fn flush(&mut self, _: &mut impl Write) -> io::Result<bool> {
-        match *self {}
+        match self.0 {}
     }
 
     /// Whether our side of the connection is to be closed now, once.
     pub fn take_finish(&mut self) -> bool {
-        match *self {}
+        match self.0 {}
     }
 
     /// Announces to the peer that no more follows.
     pub fn close(&mut self, _: &mut impl Write) -> bool {
-        match *self {}
+        match self.0 {}
     }
 }
 
@@ -297,10 +298,10 @@ pub struct Sealed<'a, W> {
 
 impl<W> Write for Sealed<'_, W> {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        match *self.session {}
+        match self.session.0 {}
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match *self.session {}
+        match self.session.0 {}
     }
 }

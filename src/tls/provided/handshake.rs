@@ -32,7 +32,6 @@ pub struct Established {
 }
 
 /// The progress of a handshake.
-#[expect(clippy::large_enum_variant, reason = "it is moved once")]
 pub enum Progress {
     /// More must arrive.
     Waiting(Box<Handshake>),
