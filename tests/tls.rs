@@ -20,8 +20,8 @@ use std::{
 use certificates::Authority;
 use rustls::{ClientConfig, ClientConnection, StreamOwned, crypto::ring, pki_types::ServerName};
 use support::{
-    Answer, KEY, PATIENCE, Relay, SILENCE, TOKEN, UPGRADE, binary, login, notify_sign, read_answer, send_request,
-    temp_file, wait_for,
+    Answer, KEY, PATIENCE, Relay, TOKEN, UPGRADE, binary, login, notify_sign, read_answer, send_request, temp_file,
+    wait_for,
 };
 use tungstenite::{Message, WebSocket};
 
@@ -312,7 +312,7 @@ fn certificates_by_name_and_their_renewal() {
 /// What `relay check` and the start say about certificates.
 #[test]
 fn bad_certificates() {
-    let authority = Authority::new("test");
+    let authority = Authority::new("authority");
     authority.issue("good", "DNS:localhost", "2");
     authority.issue("long", "DNS:localhost", "400");
     authority.issue("other", "DNS:localhost", "2");
