@@ -215,8 +215,8 @@ mod tests {
         for (error, text) in [
             (
                 ValueError::Address(x()),
-                "expected host:port, *:port, [v6]:port or unix:PATH, or proxy+tcp://host:port or proxy+unix:PATH, not \"x\": the \
-                 port is missing",
+                "expected host:port, *:port, [v6]:port, tls://host:port or unix:PATH, or proxy+tcp://host:port, \
+                 proxy+tls://host:port or proxy+unix:PATH, not \"x\": the port is missing",
             ),
             (ValueError::UnixPath(108), "the path of a unix socket must have 1 to 107 bytes, not 108"),
             (
