@@ -155,7 +155,7 @@ fn the_first_request_is_answered() {
         let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
         if begin.elapsed() < Duration::from_millis(900) {
             let answer = read_answer(&mut stream, false);
-            assert_eq!((answer.status, &*answer.header("connection")), (503, "close"), "{answer:?}");
+            assert_eq!((answer.status, answer.header("connection")), (503, "close"), "{answer:?}");
             assert_eq!(stream.read(&mut [0; 10]).unwrap(), 0);
             assert_eq!(relay.wait(), 0);
             return;

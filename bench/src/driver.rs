@@ -379,8 +379,8 @@ fn wait_precisely(poll: &Poll, wait: Duration) -> io::Result<Duration> {
         return Ok(wait);
     }
     let mut entry = libc::pollfd { fd: poll.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let mut time = libc::timespec::default();
-    time.tv_nsec = wait.subsec_nanos() as libc::c_long;
+    // 32-bit musl has padding beside the fields.
+    let time = libc::timespec { tv_nsec: wait.subsec_nanos() as libc::c_long, ..Default::default() };
     // SAFETY: the one entry and the time outlive the call, and no signal mask is passed.
     let result = unsafe { libc::ppoll(&raw mut entry, 1, &raw const time, core::ptr::null()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(Duration::ZERO) }
