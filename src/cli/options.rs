@@ -141,7 +141,7 @@ mod tests {
         for (line, why) in [
             ("--once", "UnknownOption(\"once\", None)"),
             ("--rooom r", "UnknownOption(\"rooom\", Some(\"room\"))"),
-            ("--hlep", "UnknownOption(\"hlep\", Some(\"help\"))"),
+            ("--hepp", "UnknownOption(\"hepp\", Some(\"help\"))"),
             ("-x", "invalid option '-x'"),
             ("--room", "missing argument for option '--room'"),
             ("--json=1", "unexpected argument for option '--json'"),

@@ -181,7 +181,7 @@ impl Command {
 
     /// The option that was probably meant by a name that it does not have.
     pub fn nearest_option(&self, name: &str) -> Option<&'static str> {
-        nearest(name, self.options().map(|option| option.name))
+        nearest(name, self.options().map(|option| option.name).chain(["help"]))
     }
 }
 
