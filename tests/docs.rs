@@ -35,24 +35,42 @@ const MESSAGE_LOG: &str = "/var/log/relay";
 const DATE: &str = "2026-11-21";
 const PROXY: &str = "relay.example.org";
 
+/// The pages with blocks for tests/containers/run.
+const CONTAINER_PAGES: [&str; 2] = ["README.md", "docs/installation.md"];
 /// Longest README, in lines.
 const README_LINES: usize = 200;
-/// Commands that a `sh no_run` block may have: they build, install or take too long. All others must run.
-const NOT_RUN: [&str; 14] = [
+/// Commands that a `sh no_run` block may have: they build, install, need a network or take too long. All others must run.
+const NOT_RUN: [&str; 30] = [
     "CREDENTIALS_DIRECTORY=",
     "FUZZ_SECONDS=",
     "FUZZ_SEED=",
     "apt ",
     "cargo ",
+    "cat relay-",
+    "certbot ",
+    "curl https://",
+    "dnf ",
+    "docker ",
+    "echo net.ipv4",
     "git ",
     "install ",
     "journalctl ",
+    "minisign ",
     "openssl rand ",
+    "packaging/",
+    "printf '\\n[[tls.certificates]]",
     "relay bench ",
+    "relay check && systemctl ",
+    "relay serve",
     "relay-bench ",
+    "sed -i ",
+    "sha256sum ",
+    "skopeo ",
     "systemctl ",
+    "tar ",
     "target/release/",
     "tests/",
+    "ufw ",
 ];
 /// Versions of socket.io-client in tests/clients.
 const SOCKET_IO: [&str; 4] = ["2.0", "2.5", "3.1", "4.8"];
@@ -81,9 +99,19 @@ struct Block {
     /// Page and line, for messages.
     place: String,
     language: String,
-    /// Whether it says `no_run`.
-    no_run: bool,
+    run: Run,
     text: String,
+}
+
+/// Where a block runs: the word behind its language.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Run {
+    /// Here.
+    Here,
+    /// `container`: with systemd in a container, by tests/containers/run, in the order of the page.
+    InContainer,
+    /// `no_run`.
+    Nowhere,
 }
 
 /// The blocks of a page in their order, and the lines outside of them with their numbers.
@@ -96,12 +124,13 @@ fn parse<'a>(name: &str, text: &'a str) -> (Vec<Block>, Vec<(usize, &'a str)>) {
                 let mut words = info.split_whitespace();
                 let language = words.next().unwrap_or_default().to_owned();
                 let place = format!("{name}:{}", number + 1);
-                let no_run = match words.next() {
-                    None => false,
-                    Some("no_run") => true,
+                let run = match words.next() {
+                    None => Run::Here,
+                    Some("container") => Run::InContainer,
+                    Some("no_run") => Run::Nowhere,
                     Some(other) => panic!("{place}: unknown word {other:?} after the language"),
                 };
-                open = Some((Block { place, language, no_run, text: String::new() }, indent));
+                open = Some((Block { place, language, run, text: String::new() }, indent));
             }
             (None, None) => prose.push((number + 1, line)),
             (Some((block, _)), Some("")) => blocks.push(block),
@@ -258,8 +287,14 @@ impl World {
             }
             heard.lock().unwrap().clear();
         };
-        match (block.language.as_str(), block.no_run) {
-            ("sh", true) => {
+        match (block.language.as_str(), block.run) {
+            ("sh", Run::InContainer) => {
+                let known = CONTAINER_PAGES.iter().any(|page| place.starts_with(page));
+                assert!(known, "{place}: tests/containers/run reads only {CONTAINER_PAGES:?}");
+                let file = self.store(block, "shown.sh", &text);
+                self.run(block, "bash", &["-n", &file.display().to_string()]);
+            }
+            ("sh", Run::Nowhere) => {
                 let file = self.store(block, "shown.sh", &text);
                 self.run(block, "bash", &["-n", &file.display().to_string()]);
                 for line in block.text.lines() {
@@ -267,11 +302,11 @@ impl World {
                     assert!(known || line.trim().is_empty(), "{place}: why should {line:?} not run?");
                 }
             }
-            ("sh", false) => {
+            ("sh", Run::Here) => {
                 let file = self.store(block, "example.sh", &text);
                 self.run(block, "bash", &["-e", "-o", "pipefail", &file.display().to_string()]);
             }
-            ("php", false) => {
+            ("php", Run::Here) => {
                 let file = self.store(block, "example.php", &text).display().to_string();
                 let printed = self.run(block, "php", &[&file]);
                 // An address for a page must let it in.
@@ -279,7 +314,7 @@ impl World {
                     Client::open(self.relay.tcp(), path).unwrap();
                 }
             }
-            ("python", false) => {
+            ("python", Run::Here) => {
                 let file = self.store(block, "example.py", &text).display().to_string();
                 if text.contains("serve_forever") {
                     self.serve("python3", &file);
@@ -287,8 +322,8 @@ impl World {
                     self.run(block, "python3", &[&file]);
                 }
             }
-            ("js", false) if text.contains("io(") => return self.socket_io(block, &text, &arrived),
-            ("js", false) => {
+            ("js", Run::Here) if text.contains("io(") => return self.socket_io(block, &text, &arrived),
+            ("js", Run::Here) => {
                 let file = self.store(block, "example.js", &text).display().to_string();
                 if text.contains(".listen(") {
                     self.serve("node", &file);
@@ -296,54 +331,61 @@ impl World {
                     self.run(block, "node", &[&file]);
                 }
             }
-            ("csharp", false) => {
+            ("csharp", Run::Here) => {
                 let (file, program) = (self.store(block, "example.cs", &text), self.path("example.exe"));
                 let out = format!("-out:{program}");
                 self.run(block, "mcs", &["-r:System.Net.Http", &out, &file.display().to_string()]);
                 self.run(block, "mono", &[&program]);
             }
-            ("html", false) => {
+            ("html", Run::Here) => {
                 let file = self.store(block, "example.html", &text);
                 let errors = self.browse(&file, &arrived);
                 assert!(errors.is_empty(), "{place}: {errors}");
                 return;
             }
-            ("toml", false) => {
+            ("toml", Run::Here) => {
                 // The service has a directory for its sockets.
                 let sockets = format!("unix:{}/", self.directory.display());
                 let text = block.text.replace(REDIS, &self.redis.url()).replace("unix:/run/relay/", &sockets);
-                // Key files that the block names must exist.
+                // The files that the block names must exist. Certificates of the service are beside the configuration here.
+                let text = text.replace("/etc/relay/tls/", "");
                 let named = text.lines().filter_map(|line| line.split_once("_file = \"")?.1.split('"').next());
                 let named: Vec<_> = named.filter(|name| !name.starts_with('/')).collect();
-                if named.iter().any(|name| name.ends_with(".pem")) {
+                let made_of = |name: &str| {
+                    let kinds = [(".pem", "relay.pem"), (".crt", "relay.crt"), (".key", "relay.key")];
+                    kinds.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, file)| file)
+                };
+                if named.iter().any(|name| made_of(name).is_some()) {
                     self.certificate();
                 }
                 for name in named {
-                    if name.ends_with(".pem") {
-                        // A certificate and its key.
-                        let pem = fs::read(self.directory.join("relay.pem")).unwrap();
-                        fs::write(self.directory.join(name), pem).unwrap();
-                    } else {
-                        fs::write(self.directory.join(name), "a secret of thirty-two characters").unwrap();
-                    }
+                    let content = match made_of(name) {
+                        Some(file) => fs::read(self.directory.join(file)).unwrap(),
+                        None => b"a secret of thirty-two characters".into(),
+                    };
+                    fs::write(self.directory.join(name), content).unwrap();
                 }
                 let file = self.store(block, "example.toml", &text);
                 self.run(block, "relay", &["check", "--config", &file.display().to_string()]);
             }
-            ("nginx" | "caddy" | "haproxy" | "apache", false) => self.proxy(block),
-            ("ini", false) => self.drop_in(block),
-            ("json", false) => {
+            ("nginx" | "caddy" | "haproxy" | "apache", Run::Here) => self.proxy(block),
+            ("ini", Run::Here) => self.drop_in(block),
+            ("json", Run::Here) => {
                 for value in Deserializer::from_str(&block.text).into_iter::<Value>() {
                     if let Err(error) = value {
                         panic!("{place}: {error}");
                     }
                 }
             }
-            ("text" | "http", false) => {}
+            ("yaml", Run::Here) => {
+                let file = self.store(block, "example.yaml", &text).display().to_string();
+                self.run(block, "python3", &["-c", "import sys, yaml; yaml.safe_load(open(sys.argv[1]))", &file]);
+            }
+            ("text" | "http", Run::Here) => {}
             ("", _) => panic!("{place}: a fence needs a language, at least text"),
-            (language, no_run) => panic!("{place}: nothing can run {language}{}", if no_run { " no_run" } else { "" }),
+            (language, run) => panic!("{place}: nothing can run {language}, {run:?}"),
         }
-        if !block.no_run && ["sh", "php", "python", "js", "csharp"].contains(&block.language.as_str()) {
+        if block.run == Run::Here && ["sh", "php", "python", "js", "csharp"].contains(&block.language.as_str()) {
             arrived();
         }
     }
@@ -427,14 +469,13 @@ impl World {
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
         let resolve = format!("{PROXY}:{port}:127.0.0.1");
-        let scheme = if block.text.contains("listen 80;") { "http" } else { "https" };
         // The client has another address than the proxy, to see that relay takes it from X-Forwarded-For.
         let curl = |path: &str, more: &[&str]| {
             let mut command = self.command("curl");
             command
                 .args(["-sk", "-N", "--max-time", "60", "--interface", "127.0.0.2", "--resolve", &resolve])
                 .args(more);
-            command.arg(format!("{scheme}://{PROXY}:{port}{path}")).stdout(Stdio::piped());
+            command.arg(format!("https://{PROXY}:{port}{path}")).stdout(Stdio::piped());
             command
         };
         let get = |path: &str| String::from_utf8(curl(path, &[]).output().unwrap().stdout).unwrap();
@@ -474,9 +515,13 @@ impl World {
         let (key, crt) = (self.path("relay.key"), self.path("relay.crt"));
         let subject = format!("/CN={PROXY}");
         let request =
-            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-        let output =
-            self.command("openssl").args(request).args(["-subj", &subject, "-keyout", &key, "-out", &crt]).output();
+            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "90"];
+        let names = format!("subjectAltName=DNS:{PROXY}");
+        let output = self
+            .command("openssl")
+            .args(request)
+            .args(["-subj", &subject, "-addext", &names, "-keyout", &key, "-out", &crt])
+            .output();
         succeeded("a certificate", &output.unwrap());
         fs::write(
             self.directory.join("relay.pem"),
@@ -492,9 +537,7 @@ impl World {
         let listen = format!("127.0.0.1:{port}");
         let (text, args): (_, &[&str]) = match block.language.as_str() {
             "nginx" => {
-                let mut text = text
-                    .replace("listen 443", &format!("listen {listen}"))
-                    .replace("listen 80;", &format!("listen {listen};"));
+                let mut text = text.replace("listen 443", &format!("listen {listen}"));
                 if !text.contains("server {") {
                     // The block is part of a server.
                     let rest = if text.contains("location / {") { "" } else { "location / {\n" };
@@ -807,8 +850,8 @@ fn the_rights_of_a_user_of_redis() {
 #[test]
 fn how_pages_are_read() {
     let (blocks, prose) = parse("x", "a\n```sh no_run\ncargo b\n```\n- b\n  ```json\n  {}\n  ```\n");
-    let blocks: Vec<_> = blocks.iter().map(|block| (&*block.language, block.no_run, &*block.text)).collect();
-    assert_eq!(blocks, [("sh", true, "cargo b\n"), ("json", false, "{}\n")]);
+    let blocks: Vec<_> = blocks.iter().map(|block| (&*block.language, block.run, &*block.text)).collect();
+    assert_eq!(blocks, [("sh", Run::Nowhere, "cargo b\n"), ("json", Run::Here, "{}\n")]);
     assert_eq!(prose, [(1, "a"), (5, "- b")]);
     assert_eq!(messages("a 'hello b' \"hello 'c'\" hello = 'x'"), ["hello b", "hello 'c'"]);
     for (heading, expected) in [

@@ -1,10 +1,9 @@
 'use strict'
-// The proxies of README.md and docs/operations.md: completes a block of the pages to what its proxy runs with, as if it were
+// The proxies of docs/operations.md: completes a block of the page to what its proxy runs with, as if it were
 // pasted into the configuration that Debian ships.
 
 const { spawn, execFileSync } = require('node:child_process')
 const fs = require('node:fs')
-const http = require('node:http')
 const https = require('node:https')
 const net = require('node:net')
 const path = require('node:path')
@@ -19,7 +18,7 @@ const PROGRAMS = { nginx: 'nginx', caddy: 'caddy', haproxy: 'haproxy', apache: '
 function blocks(page) {
   const text = fs.readFileSync(path.join(ROOT, page), 'utf8')
   const found = [...text.matchAll(/^```(nginx|caddy|haproxy|apache)\n(.*?)^```/gms)]
-  return found.map(([, kind, text]) => ({ page, kind, text })).filter(({ text }) => text.includes('127.0.0.1:4000'))
+  return found.map(([, kind, text]) => ({ kind, text })).filter(({ text }) => text.includes('127.0.0.1:4000'))
 }
 
 async function freePort() {
@@ -40,7 +39,7 @@ function complete({ kind, text }, port, other, relayPort, directory) {
     case 'nginx': {
       // In conf.d, beside Debian's default site, which has another free port in place of 80.
       fs.mkdirSync(path.join(directory, 'conf.d'))
-      fs.writeFileSync(path.join(directory, 'conf.d/relay.conf'), text.replace(/listen (443|80)\b/, `listen ${address}`))
+      fs.writeFileSync(path.join(directory, 'conf.d/relay.conf'), text.replace(/listen 443\b/, `listen ${address}`))
       const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
         .map(name => `${name}_temp_path ${directory}/${name};`).join(' ')
       const site = '/etc/nginx/sites-enabled/default'
@@ -99,18 +98,16 @@ async function startProxy(block, relayPort, directory) {
       socket.on('error', () => resolve(false))
     })
   })
-  const secure = block.text.includes('443') || block.kind === 'caddy'
   const lookup = (host, options, done) =>
     options.all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)
   const options = { lookup, localAddress: '127.0.0.5', rejectUnauthorized: false, servername: NAME }
-  const client = secure ? https : http
-  const agent = new client.Agent(options)
+  const agent = new https.Agent(options)
   /** What it says: Apache cannot write to a socket, which Node's pipes are. */
   const said = () => {
     const file = path.join(directory, 'error.log')
     return log.join('') + (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '')
   }
-  const proxy = { port, said, agent, name: NAME, url: `${secure ? 'https' : 'http'}://${NAME}:${port}` }
+  const proxy = { port, said, agent, name: NAME, url: `https://${NAME}:${port}` }
   proxy.stop = () => new Promise(resolve => {
     if (ended !== undefined) return resolve()
     child.on('exit', resolve)
@@ -118,7 +115,7 @@ async function startProxy(block, relayPort, directory) {
   })
   /** A request through the proxy: its status and its body. */
   proxy.request = (method, target, body, headers = {}) => new Promise((resolve, reject) => {
-    const request = client.request(proxy.url + target, { method, agent, headers }, answer => {
+    const request = https.request(proxy.url + target, { method, agent, headers }, answer => {
       let text = ''
       answer.setEncoding('utf8').on('data', data => { text += data }).on('end', () => resolve({ status: answer.statusCode, text }))
       answer.on('error', reject)
