@@ -48,8 +48,8 @@ pub static RELAY: Program = Program {
         Item(
             "CREDENTIALS_DIRECTORY",
             "relay looks for relative names of key files there first (systemd's LoadCredential=), then beside the \
-             configuration, then in /run/credentials/relay.service. Last, key_NAME is the file keys/NAME beside the \
-             configuration",
+             configuration. Without it relay looks beside the configuration, then in /run/credentials/relay.service; last, \
+             key_NAME is the file keys/NAME beside the configuration",
         ),
         Item("RUNTIME_DIRECTORY", "with NOTIFY_SOCKET: the generated admin token is written to admin.token there"),
         Item("NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID", "the service manager and its watchdog (sd_notify)"),
@@ -75,8 +75,9 @@ pub static RELAY: Program = Program {
         Item("SIGHUP", "re-reads the configuration; a bad file is logged and changes nothing"),
         Item(
             "SIGTERM, SIGINT",
-            "stops: no new connections, requests in progress are answered, clients get their queued data and a close \
-             (1001, or a noop over polling); exit 0 within shutdown_timeout. A second one ends relay at once",
+            "stops: no new connections; requests that have arrived, and first requests that arrive within 1 s after their \
+             connection, are answered; clients get their queued data and a close (1001, or a noop over polling); exit 0 \
+             within shutdown_timeout. A second one ends relay at once",
         ),
     ],
     examples: &[
