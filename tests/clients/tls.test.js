@@ -1,5 +1,5 @@
 'use strict'
-// Real clients over TLS: ws, socket.io-client 2 to 4, Chromium, Python.
+// Real clients over TLS: ws, socket.io-client 1.7 to 4, Chromium, Python, .NET (mono).
 const assert = require('node:assert/strict')
 const { execFileSync, spawn } = require('node:child_process')
 const fs = require('node:fs')
@@ -9,7 +9,7 @@ const path = require('node:path')
 const { test, before, after } = require('node:test')
 const { chromium } = require('playwright-core')
 const WebSocket = require('ws')
-const { start, configuration, login } = require('./relay')
+const { start, configuration, login, md5, KEY } = require('./relay')
 
 let relay, port, ca, folder
 before(async () => {
@@ -49,12 +49,12 @@ test('ws: messages of all sizes, both ways, and the end', async () => {
   assert.equal(await closed, 1000)
 })
 
-for (const version of ['2.5', '3.1', '4.8']) {
+for (const version of ['1.7', '2.0', '2.5', '3.1', '4.8']) {
   for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']]) {
     test(`socket.io-client ${version} with ${transports}`, async () => {
       const io = require(`socket.io-client-${version}`)
       const query = Object.fromEntries(new URLSearchParams(login('sio')))
-      const socket = io(url('https'), { transports, ca, query, forceNew: true, reconnection: false })
+      const socket = io(url('https'), { transports, ca, query, rejectUnauthorized: true, forceNew: true, reconnection: false })
       await new Promise((resolve, reject) => socket.on('connect', resolve).on('connect_error', reject))
       if (transports.length === 2) {
         const engine = socket.io.engine
@@ -110,6 +110,36 @@ print('fine')
   let said = ''
   for await (const part of child.stdout) said += part
   assert.equal(said.trim(), 'fine')
+})
+
+test('.NET (mono): requests, a WebSocket, and a certificate that is not trusted', async () => {
+  const program = path.join(folder, 'tls.exe')
+  execFileSync('mcs', [`-out:${program}`, path.join(__dirname, 'tls.cs')])
+  // The store of trusted certificates of a user without others.
+  const [home, trust] = ['home', 'home/.mono/new-certs/Trust'].map(name => path.join(folder, name))
+  fs.mkdirSync(trust, { recursive: true })
+  const hash = execFileSync('openssl', ['x509', '-noout', '-hash', '-in', path.join(folder, 'cert.pem')]).toString().trim()
+  const run = async () => {
+    const text = 'from .NET 中😀'
+    const fields = { source: 'demo', room_id: 'net', data: text, sign: md5('demo' + 'net' + text + KEY) }
+    const post = JSON.stringify({ event: 'postMsg', data: 'y'.repeat(50000), room_ids: 'net' })
+    const child = spawn('mono', [program, `localhost:${port}`, login('net'), new URLSearchParams(fields).toString(), post],
+      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, HOME: home, XDG_CONFIG_HOME: home } })
+    const said = ['', '']
+    child.stdout.on('data', part => { said[0] += part })
+    child.stderr.on('data', part => { said[1] += part })
+    const code = await new Promise(resolve => child.on('close', resolve))
+    return { code, lines: said[0].trim().split('\n'), errors: said[1] }
+  }
+  const refused = await run()
+  assert.notEqual(refused.code, 0)
+  assert.match(refused.errors, /CERTIFICATE_VERIFY_FAILED/)
+  fs.copyFileSync(path.join(folder, 'cert.pem'), path.join(trust, `${hash}.0`))
+  const { code, lines, errors } = await run()
+  assert.equal(code, 0, errors)
+  assert.equal(JSON.parse(lines[1]).code, 1)
+  assert.equal(JSON.parse(lines[2]).data, 'from .NET 中😀')
+  assert.deepEqual([lines[0], JSON.parse(lines[3]).data.length, lines[4]], ['open', 50000, 'NormalClosure'])
 })
 
 test('an https agent continues its session', async () => {
