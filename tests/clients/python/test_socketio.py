@@ -10,10 +10,12 @@ import tempfile
 import threading
 import time
 import unittest
+import unittest.mock
 import urllib.parse
 import urllib.request
 from importlib.metadata import version
 
+import requests
 import socketio
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -63,22 +65,27 @@ def until(what, ask, patience=30):
 class Relay:
     """The real binary, with the configuration or else the demo setting."""
 
-    def __init__(self, config, port=0):
-        command = [BINARY, *(["--config", config] if config else []), "--listen", f"127.0.0.1:{port}"]
+    def __init__(self, config, port=0, tls=False):
+        self.tls = tls
+        addresses = [f"127.0.0.1:{port}", *(["tls://127.0.0.1:0"] if tls else [])]
+        listen = [word for address in addresses for word in ("--listen", address)]
+        command = [BINARY, *(["--config", config] if config else []), *listen]
         environment = {name: value for name, value in os.environ.items() if name != "RELAY_CONFIG"}
         self.child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
     def ready(self):
-        for line in self.child.stderr:
-            found = re.search(r"listening on 127\.0\.0\.1:(\d+)", line)
-            if found:
-                break
-        else:
-            raise AssertionError("relay ended")
-        self.port = int(found[1])
+        self.port = self.listening("")
         self.url = f"http://127.0.0.1:{self.port}"
+        self.client_url = f"https://127.0.0.1:{self.listening('tls://')}" if self.tls else self.url
         self.reader = threading.Thread(target=self.child.stderr.read, daemon=True)
         self.reader.start()
+
+    def listening(self, scheme):
+        for line in self.child.stderr:
+            found = re.search(rf"listening on {scheme}127\.0\.0\.1:(\d+)", line)
+            if found:
+                return int(found[1])
+        raise AssertionError("relay ended")
 
     def notify(self, room, data):
         fields = {"source": "demo", "room_id": room, "data": data, "sign": md5("demo" + room + data + KEY)}
@@ -97,8 +104,13 @@ class Relay:
 class Client:
     """A client, and what came to it by event."""
 
-    def __init__(self, relay, transports, room="room", sign=None, namespaces=None):
-        self.io = socketio.Client(reconnection_delay=0.1, reconnection_delay_max=0.2, randomization_factor=0)
+    def __init__(self, relay, transports, room="room", sign=None, namespaces=None, authority=None):
+        session = requests.Session()
+        # The environment would replace the authority (REQUESTS_CA_BUNDLE).
+        session.verify, session.trust_env = authority or True, False
+        # Generation 4 asks ssl_verify instead, and its WebSocket only the environment.
+        more = {"ssl_verify": authority} if OLD and authority else {"http_session": session}
+        self.io = socketio.Client(reconnection_delay=0.1, reconnection_delay_max=0.2, randomization_factor=0, **more)
         self.came = {}
         for event in ["newMsg", "sys_error", "connect", "connect_error", "disconnect"]:
             self.keep(event)
@@ -106,7 +118,7 @@ class Client:
             self.keep(event, "/custom")
         fields = {"source": "demo", "room_ids": room, "userid": "7", "username": "spring", "watch_quit": "1"}
         fields["sign"] = sign or md5("demo" + room + KEY)
-        self.url = f"{relay.url}?{urllib.parse.urlencode(fields)}"
+        self.url = f"{relay.client_url}?{urllib.parse.urlencode(fields)}"
         self.options = {"transports": transports, **({"namespaces": namespaces} if namespaces else {})}
 
     def connect(self):
@@ -157,8 +169,8 @@ class Cases:
         with open(self.config, "w") as file:
             file.write(text)
 
-    def start(self, config, port=0):
-        self.relay = Relay(config, port)
+    def start(self, config, port=0, tls=False):
+        self.relay = Relay(config, port, tls)
         self.addCleanup(self.stop, self.relay)
         self.relay.ready()
 
@@ -187,6 +199,26 @@ class Cases:
         self.assertEqual((first, second["data"]), (shape, "second"))
         time.sleep(0.1)
         self.assertEqual(len(client.came["newMsg", "/"]), 2)
+
+    def test_tls(self):
+        folder = os.path.dirname(self.config)
+        certificate, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=relay", "-addext",
+             "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+            check=True, stderr=subprocess.DEVNULL,
+        )
+        self.configure(f'{CONFIGURATION}\n[[tls.certificates]]\ncert_file = "{certificate}"\nkey_file = "{key}"\n')
+        self.start(self.config, tls=True)
+        with unittest.mock.patch.dict(os.environ, {"WEBSOCKET_CLIENT_CA_BUNDLE": certificate} if OLD else {}):
+            client = self.connect(authority=certificate)
+        for data in ["first", "x" * 100_000]:
+            self.relay.notify("room", data)
+        self.assertEqual([len(message["data"]) for message in client.wait("newMsg", 2)], [5, 100_000])
+        client.io.emit("postMsg", ("y" * 100_000, "room"))
+        self.assertEqual(len(client.wait("newMsg", 3)[2]["data"]), 100_000)
+        with self.assertRaises(socketio.exceptions.ConnectionError):
+            self.client().connect()
 
     def test_the_demo_setting(self):
         self.start(None)
