@@ -323,6 +323,8 @@ fn only_the_server_touches_the_world() {
             false => &["RefCell"],
         };
         for (number, line) in file.code.lines().enumerate() {
+            // What the compiler knows about the target is not the world.
+            let line = line.replace("std::env::consts", "");
             for word in words.iter().filter(|word| line.contains(**word)) {
                 writeln!(
                     wrong,
