@@ -84,7 +84,10 @@ fn the_date_of_a_man_page() {
     let dated = |seconds: &str| {
         cli::run_command(cli::relay(&["man"]).env("SOURCE_DATE_EPOCH", seconds)).out.lines().next().unwrap().to_owned()
     };
-    assert_eq!(dated("1795219200"), ".TH \"RELAY\" 8 2026-11-21 \"relay 0.1.0\" \"System Manager\\(aqs Manual\"");
+    assert_eq!(
+        dated("1795219200"),
+        concat!(".TH \"RELAY\" 8 2026-11-21 \"relay ", env!("CARGO_PKG_VERSION"), "\" \"System Manager\\(aqs Manual\"")
+    );
     assert!(!dated("nonsense").contains(" 1970-"), "today");
 }
 

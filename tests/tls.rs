@@ -520,9 +520,8 @@ fn slow_readers() {
     }
     assert_eq!(secure.relay.counter("slow_consumers"), 1);
     let code = loop {
-        match slow.read().unwrap() {
-            Message::Close(frame) => break u16::from(frame.unwrap().code),
-            _ => {}
+        if let Message::Close(frame) = slow.read().unwrap() {
+            break u16::from(frame.unwrap().code);
         }
     };
     assert_eq!(code, 1013);

@@ -116,8 +116,9 @@ fn advice(folder: &Path, names: &[String]) -> String {
     let name = if name.contains(':') { format!("[{name}]") } else { name };
     format!(
         "\nAdd to relay.toml:\n\n\
-         listen = [\"127.0.0.1:4000\", \"tls://0.0.0.0:4443\"]      # at the top of the file\n\n\
+         listen = [\"127.0.0.1:4000\", \"tls://*:4443\"]      # at the top of the file\n\n\
          [[tls.certificates]]\ncert_file = \"{folder}/{}\"\nkey_file = \"{folder}/{}\"\n\n\
+         Restart relay, because the address is new: relay check && systemctl restart relay\n\
          Then install {folder}/{} on each device: docs/tls.md explains how.\n\
          Try it: curl --cacert {folder}/{} https://{name}:4443/healthz\n",
         FILES[2], FILES[3], FILES[0], FILES[0]

@@ -121,8 +121,8 @@ pub static CHECK: Command = Command {
     text: &[
         "Checks a configuration and prints every problem as FILE:LINE:COLUMN: what is wrong, and what is expected. Also \
          predicts what relay would do at start on this machine: addresses that cannot work, keys that cannot be read, public \
-         demo keys on addresses that other machines can reach. These have FILE only. Warns about settings that are valid but \
-         probably wrong: no source, short keys, keys shared by sources, files that every user can read or change, a message \
+         demo keys on addresses that other machines can reach. Such a problem has no line: it names only FILE. \
+         Warns about settings that are valid but probably wrong: no source, short keys, keys shared by sources, files that every user can read or change, a message \
          log that cannot be written, limits that contradict each other.",
         "Give it the options that you start relay with. Problems and warnings go to standard error.",
     ],
@@ -179,7 +179,7 @@ pub static EMIT: Command = Command {
     groups: &[&EVENT, &ENDPOINT, &SOURCE, &TOKEN],
     words: &[Kind::Text],
     codes: &[
-        ExitCode(0, "accepted, perhaps by no session"),
+        ExitCode(0, "accepted, even if no session receives it"),
         ExitCode(1, "refused, or not reached"),
         BAD_COMMAND_LINE,
         BAD_CONFIGURATION,
@@ -276,9 +276,9 @@ pub static CERT: Command = Command {
     summary: "make a certificate for a local network, or renew it",
     usage: &["cert --name NAME… [--dir DIR] [--days DAYS]", "cert [--dir DIR]"],
     text: &[
-        "Makes a certificate authority and a certificate of it for this relay: for TLS in a network where no public authority \
-         signs. Each device that connects must trust ca.pem; docs/tls.md explains how to install it. The authority may sign for \
-         these names only, and for the names below them.",
+        "Makes a certificate authority and a certificate for this relay, for a local network where no public authority issues \
+         one. Each device that connects must trust ca.pem; docs/tls.md explains how to install it. The authority can sign only \
+         for these names and names below them.",
         "Writes ca.pem, ca.key, server.pem and server.key. Run it again to renew the certificate: it keeps the authority, the keys \
          and the names. To change the names, give all of them again.",
     ],
@@ -307,7 +307,7 @@ pub static HEALTH: Command = Command {
     name: "health",
     row: "health",
     summary: "ask a relay whether it serves clients",
-    usage: &["health [--url URL]"],
+    usage: &["health [OPTION]…"],
     text: &[
         "Asks a relay whether it serves clients (GET /healthz) and prints the answer, which also names the parts that fail. \
          For health checks of containers and for scripts.",
@@ -370,7 +370,7 @@ pub static HELP: Command = Command {
     row: "",
     summary: "print the help of a command",
     usage: &["help [COMMAND]"],
-    text: &["Prints the help of a command, or of all commands in short."],
+    text: &["Prints the help of a command, or a summary of all commands."],
     groups: &[],
     words: &[Kind::Command],
     codes: &[DONE, BAD_COMMAND_LINE],

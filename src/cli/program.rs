@@ -14,7 +14,7 @@ pub static RELAY: Program = Program {
          notifications to rooms, signed with the key of their source. relay delivers each notification at once to all \
          clients in the room.",
         "Without a command, relay serves clients. The other commands check a configuration, send messages and events, show \
-         the messages of a room, and make signatures. They find the address, the source and the key in the configuration of \
+         the messages of a room, make signatures and certificates, and ask whether a relay is healthy. They find the address, the source and the key in the configuration of \
          this machine.",
     ],
     commands: &[

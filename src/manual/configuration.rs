@@ -17,7 +17,7 @@ pub fn render(version: &str, date: &str) -> String {
     page.section("SEE ALSO");
     let mut others = Text::bold("relay");
     others.push(&Text::plain(
-        "(8). The pages that this one names, such as protocol.md, are in the directory docs of relay.",
+        "(8). Pages that this one mentions, such as protocol.md, are in /usr/share/doc/relay/docs, or in docs/ of the source.",
     ));
     page.paragraph(&others);
     page.finish()

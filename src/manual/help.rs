@@ -1,4 +1,4 @@
-//! `--help`: at most [`WIDTH`] columns, so that it is easy to read in a wide terminal and the same in a pipe.
+//! `--help`, in lines of at most [`WIDTH`] columns, also in a wide terminal or a pipe.
 
 use super::table::{Command, ExitCode, Group, Program};
 

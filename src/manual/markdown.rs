@@ -59,7 +59,7 @@ fn cells(line: &str) -> Vec<&str> {
     inside.strip_suffix('|').unwrap_or(inside).split('|').map(str::trim).collect()
 }
 
-/// The text of a line: code and bold text are bold. Of a link its text stays, and the name of the page that it leads to.
+/// Formats a line: code and bold text become bold. A link becomes its text, followed by the name of the page.
 fn inline(text: &str) -> Text {
     let mut line = Text::default();
     let mut rest = text;
@@ -88,7 +88,7 @@ fn inline(text: &str) -> Text {
     line
 }
 
-/// What stands between `open`, with which the text begins, and the next `close`; and the rest, which begins with `close`.
+/// Splits a text that begins with `open` at the next `close`: returns the inside, and the rest from `close` on.
 fn enclosed<'t>(text: &'t str, open: &str, close: &str) -> Option<(&'t str, &'t str)> {
     let inside = text.strip_prefix(open)?;
     let end = inside.find(close)?;

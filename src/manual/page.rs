@@ -181,7 +181,7 @@ fn marked(text: &str) -> Text {
 }
 
 /// Words in capitals that stand for something. Others are abbreviations and names of signals.
-const VALUES: [&str; 22] = [
-    "ADDR", "ARG", "BYTES", "COLUMN", "COMMAND", "DATA", "EVENT", "FILE", "GROUP", "HOST", "ID", "KEY", "LINE", "MODE",
-    "NAME", "OPTION", "PATH", "PORT", "ROOM", "ROOMS", "SIGN", "TOKEN",
+const VALUES: [&str; 24] = [
+    "ADDR", "ARG", "BYTES", "COLUMN", "COMMAND", "DATA", "DAYS", "DIR", "EVENT", "FILE", "GROUP", "HOST", "ID", "KEY",
+    "LINE", "MODE", "NAME", "OPTION", "PATH", "PORT", "ROOM", "ROOMS", "SIGN", "TOKEN",
 ];
