@@ -118,10 +118,11 @@ mod tests {
             let keys = keys(count);
             // Each piece is short, so that some run is not interrupted in it, even on a busy or emulated processor.
             let mut pieces = [Duration::MAX; 16];
+            let size = count.div_ceil(pieces.len());
             for _ in 0..30 {
                 let mut index = UserIndex::default();
                 keys.iter().for_each(|key| index.register(*key, TENANT, "7"));
-                for (best, keys) in pieces.iter_mut().zip(keys.chunks(count.div_ceil(pieces.len()))) {
+                for (best, keys) in pieces.iter_mut().zip(keys.chunks(size)) {
                     let begin = Instant::now();
                     keys.iter().for_each(|key| index.remove(*key));
                     *best = begin.elapsed().min(*best);
