@@ -28,6 +28,8 @@ pub struct Records {
     idle: u8,
     /// Whether the peer was told about new keys since [`Records::output_is_sent`].
     answered: bool,
+    /// How many bytes of the peer's announcement of a new key have arrived, while it is incomplete.
+    begun: u8,
 }
 
 /// What a record contains.
@@ -60,6 +62,7 @@ impl Records {
             keys: is_current.then(|| Box::new(keys)),
             idle: 0,
             answered: false,
+            begun: 0,
         }
     }
 
@@ -102,7 +105,7 @@ impl Records {
 
     /// Tells the peer about a new key, and seals with it from now on.
     fn change_key(&mut self, output: &mut Vec<u8>) -> Result<(), RecordError> {
-        self.seal_as(ContentType::Handshake, OutboundChunks::Single(&[KEY_UPDATE, 0, 0, 1, 0]), output)?;
+        self.seal_as(ContentType::Handshake, OutboundChunks::Single(&KEY_UPDATE), output)?;
         let Some(keys) = &mut self.keys else { return Err(RecordError::Exhausted) };
         let (number, secrets) = keys.update_tx_secret().map_err(|_| RecordError::Exhausted)?;
         self.sealer = sealer(keys.negotiated_cipher_suite(), secrets);
@@ -130,6 +133,10 @@ impl Records {
             _ => RecordError::Damaged,
         })?;
         self.opened = self.opened.checked_add(1).ok_or(RecordError::Exhausted)?;
+        // Nothing may come between the parts of a message (RFC 8446 section 5.1).
+        if self.begun > 0 && plain.typ != ContentType::Handshake {
+            return Err(RecordError::Unexpected);
+        }
         if plain.typ == ContentType::ApplicationData && !plain.payload.is_empty() {
             self.idle = 0;
             return Ok(Opened::Data(plain.payload));
@@ -154,15 +161,21 @@ impl Records {
         }
     }
 
-    /// Handles a message of the handshake protocol after the handshake: only a new key of the peer is one (RFC 8446 section
-    /// 4.6.3). Nothing may follow it under the old key.
-    fn update(&mut self, message: &[u8], output: &mut Vec<u8>) -> Result<Opened<'static>, RecordError> {
-        let wants_answer = match message {
-            [KEY_UPDATE, 0, 0, 1, 0] => false,
-            [KEY_UPDATE, 0, 0, 1, 1] => true,
-            [KEY_UPDATE, 0, 0, 1, _] => return Err(RecordError::Malformed),
+    /// Handles a part of a message of the handshake protocol after the handshake: only a new key of the peer is one (RFC 8446
+    /// section 4.6.3). Nothing may follow it under the old key.
+    fn update(&mut self, part: &[u8], output: &mut Vec<u8>) -> Result<Opened<'static>, RecordError> {
+        let rest = &UPDATE[usize::from(self.begun)..];
+        if !part.is_empty() && rest.starts_with(part) {
+            self.begun += part.len() as u8;
+            return Ok(Opened::Nothing);
+        }
+        let wants_answer = match part.strip_prefix(rest) {
+            Some([0]) => false,
+            Some([1]) => true,
+            Some([_]) => return Err(RecordError::Malformed),
             _ => return Err(RecordError::Unexpected),
         };
+        self.begun = 0;
         let Some(keys) = &mut self.keys else { return Err(RecordError::Unexpected) };
         let (number, secrets) = keys.update_rx_secret().map_err(|_| RecordError::Damaged)?;
         self.opener = opener(keys.negotiated_cipher_suite(), secrets);
@@ -191,7 +204,7 @@ fn alert(payload: &[u8], is_current: bool) -> Result<Opened<'static>, RecordErro
     }
 }
 
-fn sealer(suite: SupportedCipherSuite, secrets: ConnectionTrafficSecrets) -> Box<dyn MessageEncrypter> {
+pub(super) fn sealer(suite: SupportedCipherSuite, secrets: ConnectionTrafficSecrets) -> Box<dyn MessageEncrypter> {
     let (key, iv) = parts(secrets);
     match suite {
         SupportedCipherSuite::Tls13(suite) => suite.aead_alg.encrypter(key, iv),
@@ -236,10 +249,12 @@ const HEADER: usize = 5;
 /// How many records one key seals, also with a cipher suite that has no such limit: far fewer than numbers.
 const MOST_RECORDS: u64 = 1 << 48;
 /// Records without data that may follow each other.
-const MOST_IDLE: u8 = 32;
+pub(super) const MOST_IDLE: u8 = 32;
 
 const CLIENT_HELLO: u8 = 1;
-const KEY_UPDATE: u8 = 24;
+/// The announcement of a new key, with its last byte: 1 if the peer must change its key too, otherwise 0.
+const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
+const UPDATE: &[u8] = KEY_UPDATE.split_at(4).0;
 /// The alert that announces the end.
 pub const CLOSE_NOTIFY: u8 = 0;
 const USER_CANCELED: u8 = 90;

@@ -6,15 +6,20 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, ContentType, DigitallySignedStruct, Error, ProtocolVersion, SignatureScheme,
+    SupportedProtocolVersion,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::ring,
+    crypto::{
+        cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage},
+        ring,
+    },
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
 use super::{
     acceptor::{Acceptor, Tickets},
     identity::Identity,
+    records::sealer,
     session::{Reading, Session},
 };
 use crate::tls::{
@@ -64,12 +69,13 @@ pub fn acceptor() -> Acceptor {
 
 /// A client that accepts any certificate.
 pub fn client(version: &'static SupportedProtocolVersion) -> ClientConnection {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[version])
         .expect("a version that ring supports")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate))
         .with_no_client_auth();
+    config.enable_secret_extraction = true;
     let name = ServerName::try_from("relay.example").expect("a host name");
     ClientConnection::new(Arc::new(config), name).expect("valid settings")
 }
@@ -92,6 +98,30 @@ pub fn receive(client: &mut ClientConnection, mut bytes: &[u8]) -> Result<Vec<u8
         let _ = client.reader().read_to_end(&mut data);
     }
     Ok(data)
+}
+
+/// The sending side of a client that seals any record, also those that rustls does not send.
+pub struct Forger {
+    sealer: Box<dyn MessageEncrypter>,
+    sealed: u64,
+}
+
+impl Forger {
+    /// Takes over from a client after its handshake.
+    pub fn new(client: ClientConnection) -> Forger {
+        let suite = client.negotiated_cipher_suite().expect("the handshake is complete");
+        let (sealed, secrets) = client.dangerous_extract_secrets().expect("it is enabled").tx;
+        Forger { sealer: sealer(suite, secrets), sealed }
+    }
+
+    /// Seals a record.
+    pub fn seal(&mut self, typ: ContentType, payload: &[u8]) -> Vec<u8> {
+        let payload = OutboundChunks::Single(payload);
+        let plain = OutboundPlainMessage { typ, version: ProtocolVersion::TLSv1_2, payload };
+        let record = self.sealer.encrypt(plain, self.sealed).expect("a key that is not used up").encode();
+        self.sealed += 1;
+        record
+    }
 }
 
 /// A server's connection, and what it has received.

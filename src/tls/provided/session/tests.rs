@@ -1,10 +1,13 @@
 use rustls::{
-    SupportedProtocolVersion,
+    ClientConnection, ContentType, SupportedProtocolVersion,
     version::{TLS12, TLS13},
 };
 
 use super::*;
-use crate::tls::provided::testing::{Failure, Pipe, Server, acceptor, client, connected, receive, sent};
+use crate::tls::provided::{
+    records::MOST_IDLE,
+    testing::{Failure, Forger, Pipe, Server, acceptor, client, connected, receive, sent},
+};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
@@ -166,27 +169,81 @@ fn keys_are_updated() {
     assert_eq!(receive(&mut client, &out.bytes).unwrap(), b"late");
 }
 
+/// Records without data are allowed, but not many in a row.
 #[test]
 fn floods_of_records_without_data_end() {
+    let user_canceled = [1, 90];
+    for (version, typ, payload) in [
+        (&TLS12, ContentType::ApplicationData, &b""[..]),
+        (&TLS12, ContentType::Alert, &user_canceled),
+        // A renegotiation.
+        (&TLS12, ContentType::Handshake, &[1, 0, 0, 0]),
+        (&TLS13, ContentType::ApplicationData, b""),
+        (&TLS13, ContentType::Alert, &user_canceled),
+    ] {
+        let (client, mut server) = connected(version);
+        let (mut client, mut out) = (Forger::new(client), Pipe::wide());
+        for number in 1..5 {
+            for _ in 0..MOST_IDLE {
+                server.receive(&client.seal(typ, payload), &mut out).unwrap();
+            }
+            server.receive(&client.seal(ContentType::ApplicationData, b"x"), &mut out).unwrap();
+            assert_eq!(server.data.len(), number);
+        }
+        let flood: Vec<u8> = (0..=MOST_IDLE).flat_map(|_| client.seal(typ, payload)).collect();
+        assert_eq!(server.receive(&flood, &mut out), Err(Failure::Record(RecordError::Flood)));
+    }
+    // New keys. rustls announces one with the next write, also with an empty one.
     let (mut client, mut server) = connected(&TLS13);
-    let mut out = Pipe::wide();
-    let failure = loop {
+    let update = |client: &mut ClientConnection| {
         client.refresh_traffic_keys().unwrap();
-        // The key update is sent with the next data.
-        client.writer().write_all(b"").unwrap();
-        let bytes = sent(&mut client);
-        if bytes.is_empty() {
-            // rustls sends it at once, or not at all.
-            client.writer().write_all(b"x").unwrap();
-        }
-        if let Err(failure) = server.receive(&[bytes, Vec::new()].concat(), &mut out) {
-            break failure;
-        }
-        if server.data.len() > 100 || client.wants_write() {
-            return;
-        }
+        assert_eq!(client.writer().write(b"").unwrap(), 0);
+        sent(client)
     };
-    assert_eq!(failure, Failure::Record(RecordError::Flood));
+    for _ in 0..MOST_IDLE {
+        server.receive(&update(&mut client), &mut Pipe::wide()).unwrap();
+    }
+    let failure = server.receive(&update(&mut client), &mut Pipe::wide());
+    assert_eq!(failure, Err(Failure::Record(RecordError::Flood)));
+}
+
+/// The announcement of a new key in several records.
+#[test]
+fn parts_of_an_update() {
+    const UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
+    let (handshake, data) = (ContentType::Handshake, ContentType::ApplicationData);
+    let run = |records: &[(ContentType, &[u8])]| {
+        let (client, mut server) = connected(&TLS13);
+        let mut client = Forger::new(client);
+        let mut receive = |(typ, payload)| server.receive(&client.seal(typ, payload), &mut Pipe::wide());
+        let done = records.iter().try_for_each(|record| receive(*record));
+        (done, server.data)
+    };
+    // What follows under the old key cannot be opened.
+    let changed = (Err(Failure::Record(RecordError::Damaged)), b"old".to_vec());
+    for cut in 1..5 {
+        let (begin, end) = UPDATE.split_at(cut);
+        assert_eq!(run(&[(data, b"old"), (handshake, begin), (handshake, end), (data, b"new")]), changed);
+        // Nothing may come between the parts.
+        for other in
+            [(data, &b"x"[..]), (data, b""), (handshake, b""), (handshake, &UPDATE), (ContentType::Alert, &[1, 90])]
+        {
+            let (done, _) = run(&[(handshake, begin), other, (handshake, end)]);
+            assert_eq!(done, Err(Failure::Record(RecordError::Unexpected)), "{cut}, {other:?}");
+        }
+        assert_eq!(run(&[(handshake, begin)]), (Ok(()), Vec::new()));
+    }
+    let bytes = UPDATE.each_ref().map(|byte| (handshake, core::slice::from_ref(byte)));
+    assert_eq!(run(&[&[(data, &b"old"[..])], &bytes[..], &[(data, b"new")]].concat()), changed);
+    for (message, error) in [
+        (&[24, 0, 0, 1, 2][..], RecordError::Malformed),
+        (&[24, 0, 0, 1, 0, 24], RecordError::Unexpected),
+        (&[24, 0, 0, 2, 0, 0], RecordError::Unexpected),
+        (&[4], RecordError::Unexpected),
+        (&[], RecordError::Unexpected),
+    ] {
+        assert_eq!(run(&[(handshake, message)]).0, Err(Failure::Record(error)), "{message:?}");
+    }
 }
 
 /// A record that was changed at any byte, or repeated, ends the connection, and the client learns why.
