@@ -38,7 +38,7 @@ const ROUNDS: usize = 5;
 const IDLE: usize = 10_000;
 const WARM_UP: usize = 100;
 
-const PLAIN: Dialect = Dialect { socketio: None, connect: None, notify: None, raw_body: false };
+const PLAIN: Dialect = Dialect { socketio: None, connect: None, notify: None, raw_body: false, authorities: None };
 const SOCKETIO_4: Dialect = Dialect { socketio: Some(Revision::V4), ..PLAIN };
 const SOCKETIO_3: Dialect = Dialect { socketio: Some(Revision::V3), ..PLAIN };
 
@@ -156,7 +156,7 @@ fn memory() -> Result {
         let mut frame = Vec::new();
         frames::push(&mut frame, Opcode::Text, text.as_bytes());
         for member in &mut members {
-            member.stream.set_nonblocking(false)?;
+            member.stream.socket().set_nonblocking(false)?;
             member.stream.write_all(&frame)?;
             assert!(member.stream.read(&mut [0; 500])? > 0, "relay closed the connection instead of acknowledging");
         }

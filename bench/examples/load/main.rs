@@ -10,10 +10,11 @@
 //! Options: `--members`, `--rooms` (1), `--messages` (300), `--window` (1; in flight), `--size` (128; bytes of data), `--warm`
 //! (200; clients that `idle` does not count), `--speaks plain|socketio4|socketio3`. For servers other than relay: `--connect` and
 //! `--notify` (targets; `{room}`, `{number}` and `{sign}` are filled in) and `--body raw` (the body of a notification is the data
-//! instead of a signed form). With `--steps` it prints `ready` before and `done` after the measured part, and waits for a line on
+//! instead of a signed form). With `--ca FILE` the clients use TLS, and `--publish HOST:PORT` is where notifications go: without TLS.
+//! With `--steps` it prints `ready` before and `done` after the measured part, and waits for a line on
 //! standard input each time. The server must be on this machine.
 
-use std::{collections::HashMap, env, io, net::SocketAddr, process::ExitCode};
+use std::{collections::HashMap, env, io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use relay_bench::{
     engineio::Revision,
@@ -72,10 +73,14 @@ impl Options {
     }
 
     fn addr(&self) -> Result<SocketAddr, Error> {
-        let text = self.text("addr", "127.0.0.1:4000");
-        let addr: SocketAddr = text.parse().map_err(|_| Error::Usage(format!("--addr: invalid address {text:?}")))?;
+        self.address("addr", "127.0.0.1:4000")
+    }
+
+    fn address(&self, name: &str, default: &str) -> Result<SocketAddr, Error> {
+        let text = self.text(name, default);
+        let addr: SocketAddr = text.parse().map_err(|_| Error::Usage(format!("--{name}: invalid address {text:?}")))?;
         if !addr.ip().to_canonical().is_loopback() {
-            return Err(Error::Usage(format!("--addr: {addr} is not on this machine, and a load can overload it")));
+            return Err(Error::Usage(format!("--{name}: {addr} is not on this machine, and a load can overload it")));
         }
         Ok(addr)
     }
@@ -90,7 +95,8 @@ impl Options {
             }
         };
         let (connect, notify) = (self.0.get("connect").cloned(), self.0.get("notify").cloned());
-        Ok(Dialect { socketio, connect, notify, raw_body: self.text("body", "form") == "raw" })
+        let authorities = self.0.get("ca").map(PathBuf::from);
+        Ok(Dialect { socketio, connect, notify, raw_body: self.text("body", "form") == "raw", authorities })
     }
 
     fn processes(&self) -> Result<Vec<Process>, Error> {
@@ -112,7 +118,7 @@ fn fan_out(options: &Options) -> Result<Value, Error> {
     let (addr, dialect, processes) = (options.addr()?, options.dialect()?, options.processes()?);
     let load = FanOut {
         addr,
-        publish_addr: addr,
+        publish_addr: options.address("publish", &addr.to_string())?,
         dialect: &dialect,
         processes: &processes,
         members: options.number("members", 1000)?,

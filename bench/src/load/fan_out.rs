@@ -90,7 +90,7 @@ impl FanOut<'_> {
         let register = |stream: &TcpStream, token| {
             registry.register(&mut SourceFd(&stream.as_raw_fd()), Token(token), Interest::READABLE)
         };
-        let mut streams = members.iter().map(|member| &member.stream).chain([&publisher.stream]).enumerate();
+        let mut streams = members.iter().map(|member| member.stream.socket()).chain([&publisher.stream]).enumerate();
         streams.try_for_each(|(token, stream)| register(stream, token)).map_err(Error::io("poll"))?;
         drop(streams);
         thread::sleep(SETTLE);

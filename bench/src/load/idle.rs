@@ -58,7 +58,7 @@ impl Idle<'_> {
         thread::sleep(Duration::from_secs(1));
         let after = Usage::of(self.processes)?;
         for (number, member) in members.iter().enumerate() {
-            if let Ok(0) = (&member.stream).read(&mut [0; 1024]) {
+            if let Ok(0) = member.stream.socket().read(&mut [0; 1024]) {
                 return Err(Error::Failed(format!("client {number}: closed by the server")));
             }
         }

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use super::{Dialect, TIMEOUT};
+use super::{Dialect, TIMEOUT, channel::Channel};
 use crate::{
     engineio::Revision,
     error::{ConnectionError, Error},
@@ -15,10 +15,9 @@ use crate::{
 };
 
 /// A client in a room.
-#[derive(Debug)]
 pub struct Member {
     /// Its connection. Non-blocking.
-    pub stream: TcpStream,
+    pub stream: Channel,
     bytes: Vec<u8>,
     /// The number of the message that must arrive next.
     pub(super) next: usize,
@@ -28,7 +27,8 @@ impl Member {
     /// Connects client `number` to a room and waits until it has joined.
     pub fn connect(addr: SocketAddr, dialect: &Dialect, room: &str, number: usize) -> Result<Member, Error> {
         let failed = |error: ConnectionError| Error::Failed(format!("client {number}: {error}"));
-        let mut member = Member { stream: open(addr).map_err(|e| failed(e.into()))?, bytes: Vec::new(), next: 0 };
+        let stream = open(addr).and_then(|stream| Channel::new(stream, addr.ip(), dialect.authorities.as_deref()));
+        let mut member = Member { stream: stream.map_err(|e| failed(e.into()))?, bytes: Vec::new(), next: 0 };
         member.handshake(dialect, room, number).map_err(failed)?;
         Ok(member)
     }
@@ -62,7 +62,7 @@ impl Member {
                 }
             }
         }
-        self.stream.set_nonblocking(true)?;
+        self.stream.socket().set_nonblocking(true)?;
         Ok(())
     }
 
@@ -91,7 +91,7 @@ impl Member {
                 Ok(0) => return Err(ConnectionError::Closed),
                 Ok(length) => {
                     self.bytes.extend_from_slice(&buffer[..length]);
-                    if length < buffer.len() {
+                    if length < buffer.len() && self.stream.is_empty_after_short_read() {
                         break;
                     }
                 }

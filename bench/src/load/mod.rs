@@ -4,15 +4,17 @@
 //! exactly the same bytes in every run, which callgrind needs to count instructions that can be compared. Every delivery is
 //! checked for loss, order and content.
 
+mod channel;
 mod fan_out;
 mod idle;
 mod member;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use relay::sign::{Subject, to_hex};
 
 pub use self::{
+    channel::Channel,
     fan_out::{FanOut, FanOutCost},
     idle::{Idle, IdleCost, idle_room},
     member::Member,
@@ -43,6 +45,8 @@ pub struct Dialect {
     pub notify: Option<String>,
     /// Whether the body of a notification is the bare data instead of a signed form.
     pub raw_body: bool,
+    /// The authorities of the server's certificate, a PEM file, if the clients use TLS. The backend does not.
+    pub authorities: Option<PathBuf>,
 }
 
 impl Dialect {
