@@ -245,7 +245,11 @@ fn cause_calls(addr: SocketAddr, over: &AtomicBool) -> usize {
 fn deliveries(relay: &Relay, members: &mut [Member]) -> Result<Vec<Duration>> {
     let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(1024));
     for (number, member) in members.iter().enumerate() {
-        poll.registry().register(&mut SourceFd(&member.stream.socket().as_raw_fd()), Token(number), Interest::READABLE)?;
+        poll.registry().register(
+            &mut SourceFd(&member.stream.socket().as_raw_fd()),
+            Token(number),
+            Interest::READABLE,
+        )?;
     }
     let mut publisher = TcpStream::connect(relay.addr)?;
     publisher.set_nodelay(true)?;
