@@ -76,6 +76,8 @@ struct Rest {
     begun: u32,
     /// Unsent bytes of earlier turns.
     kept: u32,
+    /// Whether the first byte cannot be taken back, although it counts as unsent: see [`Outbox::mark_begun`].
+    begun_front: bool,
 }
 
 impl Rest {
@@ -179,14 +181,24 @@ impl Outbox {
         self.rest.as_ref().is_some_and(|rest| rest.is_kept())
     }
 
+    /// Reports that the first byte that is left cannot be taken back: TLS has sealed it already. Call it after each
+    /// [`Outbox::write_to`] for which this is so.
+    pub fn mark_begun(&mut self) {
+        if let Some(rest) = &mut self.rest {
+            rest.begun_front = true;
+        }
+    }
+
     /// Discards the queue, except the remainder of a frame that is partly sent.
     pub fn discard(&mut self, turn: &Turn) {
         self.queue_run();
-        let front = self.rest.take().and_then(|mut rest| rest.segments.pop_front());
+        let rest = self.rest.take();
+        let begun = rest.as_ref().is_some_and(|rest| rest.begun_front);
+        let front = rest.and_then(|mut rest| rest.segments.pop_front());
         *self = Outbox::default();
         let Some(mut front) = front else { return };
         let (batch, begin, end) = front.parts(turn);
-        if batch.is_border(*begin) {
+        if batch.is_border(*begin) && !begun {
             return;
         }
         *end = batch.end_after(*begin);
@@ -474,12 +486,16 @@ mod tests {
         let mut turn = Turn::new();
         let length = queue(&mut turn, &mut Outbox::default()).len();
         for stop in 0..length {
-            for turns in [false, true] {
+            // Whether a turn passes, and whether the next byte is sealed already.
+            for (turns, sealed) in [(false, false), (true, false), (false, true), (true, true)] {
                 turn.end();
                 let mut outbox = Outbox::default();
                 let whole = queue(&mut turn, &mut outbox);
                 let mut peer = Peer { room: stop, ..Peer::default() };
                 outbox.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
+                if sealed {
+                    outbox.mark_begun();
+                }
                 turn.end();
                 if turns {
                     outbox.push_over_limit(turn.single(Opcode::Text, |out| out.extend(b"never")));
@@ -489,7 +505,7 @@ mod tests {
                 peer.room = 1000;
                 outbox.write_to(&mut peer, &turn, &mut Vec::new()).unwrap();
                 let mut border = 0;
-                while border < stop {
+                while border < stop + usize::from(sealed) {
                     border += 2 + whole[border + 1] as usize;
                 }
                 assert_eq!(peer.got, [&whole[..border], b"!"].concat(), "stopped at {stop}");

@@ -571,6 +571,29 @@ fn behind_a_proxy() {
     );
 }
 
+/// HTTP behind a PROXY header gets the readable answer, also if it arrives later than the header.
+#[test]
+fn plain_http_behind_a_proxy() {
+    let authority = Authority::new("test");
+    authority.issue("good", "DNS:localhost", "2");
+    let relay = Relay::start(&format!(
+        "listen = [\"127.0.0.1:0\", \"proxy+tls://127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n{}",
+        certificate(&authority, "good")
+    ));
+    let addresses = relay.addresses(2);
+    let tls = addresses.iter().find_map(|address| address.strip_prefix("proxy+tls://")).unwrap().parse().unwrap();
+    let secure = Secure { authority, relay, tls };
+    for pause in [Duration::ZERO, Duration::from_millis(100)] {
+        let mut socket = secure.tcp();
+        socket.write_all(b"PROXY TCP4 203.0.113.9 192.0.2.1 51234 443\r\n").unwrap();
+        thread::sleep(pause);
+        socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("this address uses TLS"), "{answer}");
+    }
+}
+
 /// A flood of handshakes does not delay messages: most of a turn is theirs.
 #[test]
 fn many_handshakes_at_once() {

@@ -161,8 +161,11 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
 /// Gives a file to the group of its directory, if that is another than the user's own, and lets the group read it: relay runs
 /// as another user. It does not need the key of the authority.
 fn share(file: &File, path: &Path, mode: u32) -> io::Result<()> {
-    let group = path.parent().unwrap_or(Path::new(".")).metadata()?.gid();
-    if group == file.metadata()?.gid() || path.ends_with(FILES[1]) || fchown(file, None, Some(group)).is_err() {
+    let folder = path.parent().unwrap_or(Path::new(".")).metadata()?;
+    // With this bit of the directory, the file has its group already.
+    let inherits = folder.mode() & 0o2000 != 0;
+    let is_other = inherits || folder.gid() != file.metadata()?.gid();
+    if path.ends_with(FILES[1]) || !is_other || !inherits && fchown(file, None, Some(folder.gid())).is_err() {
         return Ok(());
     }
     file.set_permissions(fs::Permissions::from_mode(mode | 0o040))
@@ -170,8 +173,7 @@ fn share(file: &File, path: &Path, mode: u32) -> io::Result<()> {
 
 /// Writes a file in one step, so that relay never reads a part of it.
 fn replace(path: &Path, text: &str) -> Result<(), Error> {
-    let new = path.with_extension("new");
-    let _ = fs::remove_file(&new);
+    let new = path.with_extension(format!("new.{}", std::process::id()));
     write_new(&new, text, 0o644)?;
     fs::rename(&new, path).map_err(|error| file_error(path, &error))
 }

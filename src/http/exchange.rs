@@ -114,7 +114,10 @@ impl Exchange {
 
     /// Begins the time of the first request: a handshake that precedes HTTP is complete.
     pub fn begin(&mut self, limits: &Limits, now: Now) {
-        self.deadline = now.time.after(limits.request_timeout());
+        // A stop of relay may have ended this time already.
+        if self.phase == Phase::Fresh {
+            self.deadline = now.time.after(limits.request_timeout());
+        }
     }
 
     /// Returns the next complete request in the buffered input and `fresh`, and advances `fresh` past it. Call it again after

@@ -118,6 +118,9 @@ impl Server {
                 let over = match written {
                     Ok(Flushed::Blocked) => {
                         conn.blocked = true;
+                        if conn.tls && tls.sessions().get(key).is_some_and(|session| session.holds_byte()) {
+                            outbox.mark_begun();
+                        }
                         false
                     }
                     Ok(Flushed::All) => conn.ends_when_flushed(),
@@ -188,7 +191,11 @@ impl Server {
                     self.timers.arm(key, conn);
                 }
                 Ok(Flushed::All) => {
-                    if conn.paused {
+                    // The request was handled just before relay was stopped.
+                    if self.stopping.is_some() && exchange.expire_when_idle(&self.hub.config().limits, self.now) {
+                        self.timers.arm(key, conn);
+                        self.schedule_read(key);
+                    } else if conn.paused {
                         self.schedule_read(key);
                     }
                 }

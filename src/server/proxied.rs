@@ -25,7 +25,7 @@ impl Server {
                 match awaits_tls {
                     true => {
                         self.begin_tls(key);
-                        self.handle_handshake(key, fresh);
+                        self.queue_first(key, fresh);
                     }
                     false => self.handle_http(key, fresh),
                 }

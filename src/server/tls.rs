@@ -20,7 +20,7 @@ use crate::{
     http,
     key::ConnKey,
     memory,
-    tls::{HandshakeError, Reading, Session},
+    tls::{HandshakeError, Session},
     websocket::Close,
 };
 
@@ -67,8 +67,10 @@ impl Server {
             if session.has_ended() {
                 // More is ignored, but the end of the stream must be noticed.
                 match conn.socket.read(&mut buffer) {
-                    Ok(length) if length == buffer.len() => self.schedule_read(key),
-                    Ok(1..) => continue,
+                    Ok(length @ 1..) => {
+                        self.schedule_read(key);
+                        self.discard(key, length);
+                    }
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                     Ok(_) | Err(_) => {}
                 }
@@ -96,28 +98,24 @@ impl Server {
 
     /// Opens the records in `bytes` and handles their data. The rest is kept.
     fn handle_records(&mut self, key: ConnKey, bytes: &mut [u8]) {
-        let mut reading = Reading::new(bytes);
-        loop {
-            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) else { return };
-            let Some(session) = self.tls.sessions.get(key) else { return };
-            match session.open(&mut reading) {
-                Ok(Some(data)) => {
-                    self.handle(key, data);
-                    if self.hub.state.needs_flush() {
-                        self.carry_out(true);
-                    }
-                    if self.hub.state.is_short_of_memory() {
-                        self.keep_memory_limit();
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    debug!("a TLS connection ends: {error}");
-                    self.hub.state.stats.tls_errors += 1;
-                    let _ = session.flush(&mut conn.socket);
-                    return self.drop_conn(key);
-                }
+        let Some(session) = self.tls.sessions.get(key) else { return };
+        let (length, result) = session.open(bytes);
+        if length > 0 {
+            self.handle(key, &bytes[..length]);
+            if self.hub.state.needs_flush() {
+                self.carry_out(true);
             }
+            if self.hub.state.is_short_of_memory() {
+                self.keep_memory_limit();
+            }
+        }
+        if let Err(error) = result {
+            debug!("a TLS connection ends: {error}");
+            self.hub.state.stats.tls_errors += 1;
+            if let (Some(conn), Some(session)) = (self.conns.get_mut(key), self.tls.sessions.get(key)) {
+                let _ = session.flush(&mut conn.socket);
+            }
+            return self.drop_conn(key);
         }
         self.flush_tls(key);
         self.bound_tls_input(key);
@@ -144,6 +142,14 @@ impl Server {
         }
     }
 
+    /// Queues a connection whose handshake begins with `bytes`.
+    pub(super) fn queue_first(&mut self, key: ConnKey, bytes: &[u8]) {
+        if let Some(session) = self.tls.sessions.get(key).filter(|_| !bytes.is_empty()) {
+            session.keep(bytes);
+            self.queue_handshake(key);
+        }
+    }
+
     /// Queues a connection whose handshake has input.
     fn queue_handshake(&mut self, key: ConnKey) {
         if let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.read_scheduled) {
@@ -164,6 +170,11 @@ impl Server {
     fn read_handshake(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.dropped) else { return };
         conn.read_scheduled = false;
+        let kept = self.tls.sessions.get(key).map(Session::take_input).unwrap_or_default();
+        if !kept.is_empty() {
+            self.handle_handshake(key, &kept);
+            return self.schedule_read(key);
+        }
         let mut buffer = core::mem::take(&mut self.buffer);
         match conn.socket.read(&mut buffer[..HANDSHAKE_READ]) {
             Ok(0) => self.fail_handshake(key, &HandshakeError::Closed),

@@ -203,16 +203,6 @@ impl Acceptor {
     }
 }
 
-/// What was read of an open session.
-pub struct Reading<'b>(PhantomData<&'b mut [u8]>);
-
-impl<'b> Reading<'b> {
-    /// Bytes that begin with a record.
-    pub fn new(_: &'b mut [u8]) -> Reading<'b> {
-        Reading(PhantomData)
-    }
-}
-
 /// The TLS side of one connection of a server.
 pub struct Session(Infallible);
 
@@ -267,8 +257,23 @@ impl Session {
         match self.0 {}
     }
 
-    /// Opens the next record.
-    pub fn open<'r>(&mut self, _: &'r mut Reading<'_>) -> Result<Option<&'r [u8]>, RecordError> {
+    /// Opens records.
+    pub fn open(&mut self, _: &mut [u8]) -> (usize, Result<(), RecordError>) {
+        match self.0 {}
+    }
+
+    /// Whether the last byte that was presented is sealed, but counts as not written.
+    pub fn holds_byte(&self) -> bool {
+        match self.0 {}
+    }
+
+    /// Keeps input.
+    pub fn keep(&mut self, _: &[u8]) {
+        match self.0 {}
+    }
+
+    /// Takes input of the handshake that was kept.
+    pub fn take_input(&mut self) -> Vec<u8> {
         match self.0 {}
     }
 

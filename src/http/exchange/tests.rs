@@ -168,6 +168,11 @@ fn idle_connections_expire() {
     exchange.write_to(&mut Vec::new(), &limits, now(999)).unwrap();
     assert!(exchange.expire_when_idle(&limits, now(999)));
     assert_eq!(exchange.poll_timeout(), now(999).time);
+    // A handshake before HTTP that is complete then does not make it longer.
+    let mut exchange = Exchange::new(now(0), &limits);
+    assert!(exchange.expire_when_idle(&limits, now(0)));
+    exchange.begin(&limits, now(500));
+    assert_eq!(exchange.poll_timeout(), now(1000).time);
     // Part of a request has arrived: it may take as long as ever.
     let mut exchange = Exchange::new(now(0), &limits);
     assert!(exchange.poll_request(&mut &request[..9], &limits, now(0)).unwrap().is_none());

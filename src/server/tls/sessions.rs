@@ -42,7 +42,8 @@ impl Sessions {
         self.0[index] = Some(Box::new(session));
     }
 
-    pub(super) fn get(&mut self, key: ConnKey) -> Option<&mut Session> {
+    /// The session of a connection.
+    pub fn get(&mut self, key: ConnKey) -> Option<&mut Session> {
         self.0.get_mut(key.key().index())?.as_deref_mut()
     }
 

@@ -22,7 +22,7 @@ pub use self::{
     certificates::{authorities, certificates, private_key},
     client::{ClientTls, is_server_name},
     identity::Identity,
-    session::{Reading, Sealed, Session},
+    session::{Sealed, Session},
     stream::Stream,
 };
 

@@ -152,7 +152,10 @@ impl Records {
             ContentType::Handshake => match plain.payload {
                 // A renegotiation.
                 [CLIENT_HELLO, ..] => {
-                    self.seal_alert(NO_RENEGOTIATION, output);
+                    // One answer is enough, as for new keys.
+                    if !core::mem::replace(&mut self.answered, true) {
+                        self.seal_alert(NO_RENEGOTIATION, output);
+                    }
                     Ok(Opened::Nothing)
                 }
                 _ => Err(RecordError::Unexpected),

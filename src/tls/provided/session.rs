@@ -47,19 +47,6 @@ enum Stage {
     Over,
 }
 
-/// What was read of an open session. Its records are opened in place.
-pub struct Reading<'b> {
-    bytes: &'b mut [u8],
-    at: usize,
-}
-
-impl<'b> Reading<'b> {
-    /// Bytes that begin with a record.
-    pub fn new(bytes: &'b mut [u8]) -> Reading<'b> {
-        Reading { bytes, at: 0 }
-    }
-}
-
 impl Session {
     /// A connection on which nothing has arrived.
     pub fn new(acceptor: Acceptor) -> Session {
@@ -117,6 +104,11 @@ impl Session {
     /// written.
     pub fn handshake(&mut self, bytes: &[u8], out: &mut impl Write) -> Result<Option<bool>, HandshakeError> {
         let handshake = match replace(&mut self.stage, Stage::Over) {
+            // The rest of a PROXY header's packet can be empty.
+            stage if bytes.is_empty() => {
+                self.stage = stage;
+                return Ok(None);
+            }
             Stage::New(_) if bytes.first().is_some_and(|first| *first != HANDSHAKE) => {
                 return Err(HandshakeError::NotTls);
             }
@@ -151,6 +143,12 @@ impl Session {
         Ok(done)
     }
 
+    /// Takes input of the handshake that was kept.
+    pub fn take_input(&mut self) -> Vec<u8> {
+        self.charge.set(0);
+        take(&mut self.input)
+    }
+
     /// Puts the incomplete record, or what came with the end of the handshake, at the start of `buffer`. What is read must go
     /// behind it. Returns its length, which is below 32 KiB.
     pub fn restore(&mut self, buffer: &mut [u8]) -> usize {
@@ -160,40 +158,42 @@ impl Session {
         input.len()
     }
 
-    /// Opens the next record in `reading`, and skips those that contain no data. `None`: the next one is incomplete, and is
-    /// kept for [`Session::restore`], or the peer has announced its end. After an error the connection must be closed; the peer gets the reason.
-    pub fn open<'r>(&mut self, reading: &'r mut Reading<'_>) -> Result<Option<&'r [u8]>, RecordError> {
-        let (begin, end) = loop {
-            let Stage::Open(records) = &mut self.stage else { return Ok(None) };
-            if self.ended {
-                return Ok(None);
-            }
-            let start = reading.bytes.as_ptr().addr();
-            let rest = &mut reading.bytes[reading.at..];
-            let length = match record_length(rest) {
-                Ok(length) => length.filter(|length| *length <= rest.len()),
-                Err(error) => return Err(self.fail(error)),
+    /// Opens the records in `bytes` and moves their data to the start of it. Returns how many bytes of data there are. An
+    /// incomplete record is kept for [`Session::restore`]; what follows the announcement of the end is ignored. After an error
+    /// the connection must be closed, once the data that came before it are handled; the peer gets the reason.
+    pub fn open(&mut self, bytes: &mut [u8]) -> (usize, Result<(), RecordError>) {
+        let (mut at, mut filled) = (0, 0);
+        while let Stage::Open(records) = &mut self.stage
+            && !self.ended
+        {
+            let length = match record_length(&bytes[at..]) {
+                Ok(length) => length.filter(|length| *length <= bytes.len() - at),
+                Err(error) => return (filled, Err(self.fail(error))),
             };
             let Some(length) = length else {
-                self.keep(&reading.bytes[reading.at..]);
-                reading.at = reading.bytes.len();
-                return Ok(None);
+                self.keep(&bytes[at..]);
+                break;
             };
-            reading.at += length;
-            match records.open(&mut rest[..length], &mut self.output) {
+            let start = bytes.as_ptr().addr();
+            let data = match records.open(&mut bytes[at..at + length], &mut self.output) {
                 Ok(Opened::Data(data)) => {
                     let begin = data.as_ptr().addr() - start;
-                    break (begin, begin + data.len());
+                    begin..begin + data.len()
                 }
-                Ok(Opened::Nothing) => {}
+                Ok(Opened::Nothing) => 0..0,
                 Ok(Opened::End) => {
                     self.ended = true;
-                    return Ok(None);
+                    0..0
                 }
-                Err(error) => return Err(self.fail(error)),
-            }
-        };
-        Ok(Some(&reading.bytes[begin..end]))
+                Err(error) => return (filled, Err(self.fail(error))),
+            };
+            at += length;
+            // Data are shorter than their record: they never move to the right.
+            let count = data.len();
+            bytes.copy_within(data, filled);
+            filled += count;
+        }
+        (filled, Ok(()))
     }
 
     /// Ends the session because of an error: the peer gets the reason if the socket accepts it at once.
@@ -206,8 +206,13 @@ impl Session {
         error
     }
 
-    /// Keeps an incomplete record.
-    fn keep(&mut self, rest: &[u8]) {
+    /// Whether the last byte that was presented is sealed, but counts as not written until the socket has accepted it.
+    pub fn holds_byte(&self) -> bool {
+        self.held
+    }
+
+    /// Keeps an incomplete record, or input of the handshake that is to be handled later.
+    pub fn keep(&mut self, rest: &[u8]) {
         self.input = rest.to_vec();
         self.charge.set(self.input.capacity());
     }

@@ -20,7 +20,7 @@ use super::{
     acceptor::{Acceptor, Tickets},
     identity::Identity,
     records::sealer,
-    session::{Reading, Session},
+    session::Session,
 };
 use crate::tls::{
     error::{HandshakeError, RecordError},
@@ -161,10 +161,9 @@ impl Server {
         let mut buffer = vec![0; 64 * 1024 + bytes.len()];
         let kept = self.session.restore(&mut buffer);
         buffer[kept..kept + bytes.len()].copy_from_slice(bytes);
-        let mut reading = Reading::new(&mut buffer[..kept + bytes.len()]);
-        while let Some(data) = self.session.open(&mut reading).map_err(Failure::Record)? {
-            self.data.extend_from_slice(data);
-        }
+        let (length, result) = self.session.open(&mut buffer[..kept + bytes.len()]);
+        self.data.extend_from_slice(&buffer[..length]);
+        result.map_err(Failure::Record)?;
         self.ended |= self.session.take_end();
         self.session.flush(out).expect("a pipe does not break");
         Ok(())

@@ -193,6 +193,16 @@ fn floods_of_records_without_data_end() {
         let flood: Vec<u8> = (0..=MOST_IDLE).flat_map(|_| client.seal(typ, payload)).collect();
         assert_eq!(server.receive(&flood, &mut out), Err(Failure::Record(RecordError::Flood)));
     }
+    // A client that reads nothing cannot make the answers to renegotiations pile up.
+    let (client, mut server) = connected(&TLS12);
+    let (mut client, mut out) = (Forger::new(client), Pipe { room: 0, bytes: Vec::new() });
+    for _ in 0..100 {
+        for _ in 0..MOST_IDLE {
+            server.receive(&client.seal(ContentType::Handshake, &[1, 0, 0, 0]), &mut out).unwrap();
+        }
+        server.receive(&client.seal(ContentType::ApplicationData, b"x"), &mut out).unwrap();
+    }
+    assert!(server.session.output_memory() < 200, "{}", server.session.output_memory());
     // New keys. rustls announces one with the next write, also with an empty one.
     let (mut client, mut server) = connected(&TLS13);
     let update = |client: &mut ClientConnection| {
