@@ -279,7 +279,7 @@ impl Exchange {
         self.phase == Phase::Closing
     }
 
-    /// Makes an idle connection expire: now, or [`FIRST_REQUEST`] after it was accepted if its first request has not come.
+    /// Makes an idle connection expire: now, or a second after it was accepted if its first request has not come.
     /// Returns whether it is idle, that is, nothing is queued, parked or partly received.
     pub fn expire_when_idle(&mut self, limits: &Limits, now: Now) -> bool {
         let is_idle = matches!(self.phase, Phase::Fresh | Phase::Idle) && self.is_flushed() && self.parked.is_none();

@@ -145,7 +145,7 @@ impl Tls {
         !self.waiting.is_empty()
     }
 
-    /// When [`Server::warn_about_certificates`] is due.
+    /// When the warning about certificates that expire is due.
     pub fn warning_due(&self) -> Time {
         self.warning_due
     }
