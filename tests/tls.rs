@@ -46,6 +46,19 @@ impl Secure {
         Secure { authority, relay, tls }
     }
 
+    /// A relay whose clients come through a proxy that sends PROXY headers before TLS.
+    fn behind_proxy() -> Secure {
+        let authority = Authority::new("test");
+        authority.issue("good", "DNS:localhost", "2");
+        let relay = Relay::start(&format!(
+            "listen = [\"127.0.0.1:0\", \"proxy+tls://127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n{}",
+            certificate(&authority, "good")
+        ));
+        let addresses = relay.addresses(2);
+        let tls = addresses.iter().find_map(|address| address.strip_prefix("proxy+tls://")).unwrap().parse().unwrap();
+        Secure { authority, relay, tls }
+    }
+
     fn tcp(&self) -> TcpStream {
         let stream = TcpStream::connect(self.tls).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -548,15 +561,7 @@ fn limits_are_answered() {
 /// With `proxy+tls://` the header comes before TLS.
 #[test]
 fn behind_a_proxy() {
-    let authority = Authority::new("test");
-    authority.issue("good", "DNS:localhost", "2");
-    let relay = Relay::start(&format!(
-        "listen = [\"127.0.0.1:0\", \"proxy+tls://127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n{}",
-        certificate(&authority, "good")
-    ));
-    let addresses = relay.addresses(2);
-    let tls = addresses.iter().find_map(|address| address.strip_prefix("proxy+tls://")).unwrap().parse().unwrap();
-    let secure = Secure { authority, relay, tls };
+    let secure = Secure::behind_proxy();
     let mut socket = secure.tcp();
     socket.write_all(b"PROXY TCP4 203.0.113.9 192.0.2.1 51234 443\r\n").unwrap();
     let tls = ClientConnection::new(Arc::new(secure.config()), ServerName::try_from("localhost").unwrap()).unwrap();
@@ -574,15 +579,7 @@ fn behind_a_proxy() {
 /// HTTP behind a PROXY header gets the readable answer, also if it arrives later than the header.
 #[test]
 fn plain_http_behind_a_proxy() {
-    let authority = Authority::new("test");
-    authority.issue("good", "DNS:localhost", "2");
-    let relay = Relay::start(&format!(
-        "listen = [\"127.0.0.1:0\", \"proxy+tls://127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n{}",
-        certificate(&authority, "good")
-    ));
-    let addresses = relay.addresses(2);
-    let tls = addresses.iter().find_map(|address| address.strip_prefix("proxy+tls://")).unwrap().parse().unwrap();
-    let secure = Secure { authority, relay, tls };
+    let secure = Secure::behind_proxy();
     for pause in [Duration::ZERO, Duration::from_millis(100)] {
         let mut socket = secure.tcp();
         socket.write_all(b"PROXY TCP4 203.0.113.9 192.0.2.1 51234 443\r\n").unwrap();
