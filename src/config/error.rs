@@ -94,7 +94,7 @@ impl fmt::Display for ValueError {
 
 impl error::Error for ValueError {}
 
-/// What is wrong with a text in place of a scheme's name that may be a key.
+/// The error for a text that is no name of a scheme, and may be a key.
 const NO_SCHEME: &str = "expected \"md5\" or \"hmac-sha256\"; a key belongs in sign_key";
 
 /// How an address to listen on is probably meant.

@@ -37,7 +37,7 @@ impl Server {
             }
         }
         // A request may have arrived that was not read yet, or be on its way: a client whose connection was accepted expects
-        // an answer. What has arrived is read at the end of this turn's events.
+        // an answer. Input that has arrived is read at the end of this turn's events.
         for key in self.conns.keys() {
             let Some(conn) = self.conns.get_mut(key) else { continue };
             if let State::Http(exchange) = &mut conn.state

@@ -149,7 +149,7 @@ impl Session {
         take(&mut self.input)
     }
 
-    /// Puts the incomplete record, or what came with the end of the handshake, at the start of `buffer`. What is read must go
+    /// Puts the incomplete record, or what came with the end of the handshake, at the start of `buffer`. New input must go
     /// behind it. Returns its length, which is below 32 KiB.
     pub fn restore(&mut self, buffer: &mut [u8]) -> usize {
         let input = take(&mut self.input);

@@ -33,7 +33,7 @@ pub const PEM: &str = include_str!("testing.pem");
 /// A socket that accepts `room` bytes, then blocks.
 #[derive(Default)]
 pub struct Pipe {
-    /// What was written to it.
+    /// The bytes that were written to it.
     pub bytes: Vec<u8>,
     /// How many bytes it accepts.
     pub room: usize,
