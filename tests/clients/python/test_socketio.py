@@ -120,9 +120,15 @@ class Client:
         fields["sign"] = sign or md5("demo" + room + KEY)
         self.url = f"{relay.client_url}?{urllib.parse.urlencode(fields)}"
         self.options = {"transports": transports, **({"namespaces": namespaces} if namespaces else {})}
+        if OLD:
+            # It would drop a disconnection that one of its threads handles before connect() has returned.
+            self.connected, handle = threading.Event(), self.io._handle_disconnect
+            self.io._handle_disconnect = lambda namespace: self.connected.wait(30) and handle(namespace)
 
     def connect(self):
         self.io.connect(self.url, **self.options)
+        if OLD:
+            self.connected.set()
         # It handles each packet in a thread of its own, so that bytes may overtake the packet they belong to.
         trigger = self.io.eio._trigger_event
         self.io.eio._trigger_event = lambda *args, **more: trigger(*args, **{**more, "run_async": False})
