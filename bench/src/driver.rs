@@ -378,9 +378,10 @@ fn wait_precisely(poll: &Poll, wait: Duration) -> io::Result<Duration> {
     if wait.is_zero() || wait > Duration::from_millis(20) {
         return Ok(wait);
     }
+    // Not a literal: 32-bit musl has private padding beside the fields.
+    let mut time = libc::timespec::default();
     let mut entry = libc::pollfd { fd: poll.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // 32-bit musl has padding beside the fields.
-    let time = libc::timespec { tv_nsec: wait.subsec_nanos() as libc::c_long, ..Default::default() };
+    time.tv_nsec = wait.subsec_nanos() as libc::c_long;
     // SAFETY: the one entry and the time outlive the call, and no signal mask is passed.
     let result = unsafe { libc::ppoll(&raw mut entry, 1, &raw const time, core::ptr::null()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(Duration::ZERO) }
