@@ -103,8 +103,18 @@ fn fan_out_from(
     messages: usize,
 ) -> Result<f64> {
     let (addr, processes) = (server.addr, &[server.process.clone()][..]);
-    let load =
-        FanOut { addr, publish_addr, dialect, processes, members: MEMBERS, rooms: 1, messages, window, size: SIZE };
+    let load = FanOut {
+        addr,
+        publish_addr,
+        dialect,
+        processes,
+        members: MEMBERS,
+        rooms: 1,
+        messages,
+        window,
+        bursts: false,
+        size: SIZE,
+    };
     Ok(load.run(&mut |_| {})?.cpu_per_delivery())
 }
 

@@ -11,6 +11,7 @@
 //! (200; clients that `idle` does not count), `--speaks plain|socketio4|socketio3`. For servers other than relay: `--connect` and
 //! `--notify` (targets; `{room}`, `{number}` and `{sign}` are filled in) and `--body raw` (the body of a notification is the data
 //! instead of a signed form). With `--ca FILE` the clients use TLS, and `--publish HOST:PORT` is where notifications go: without TLS.
+//! With `--bursts` the messages in flight are sent at once, and the next ones when all of them have arrived.
 //! With `--steps` it prints `ready` before and `done` after the measured part, and waits for a line on
 //! standard input each time. The server must be on this machine.
 
@@ -43,7 +44,7 @@ fn run() -> Result<Value, Error> {
     let job = args.next().unwrap_or_default();
     let mut options = Options(HashMap::new());
     while let Some(name) = args.next() {
-        let value = if name == "--steps" { Some(String::new()) } else { args.next() };
+        let value = if matches!(name.as_str(), "--steps" | "--bursts") { Some(String::new()) } else { args.next() };
         let value = value.ok_or_else(|| Error::Usage(format!("{name}: missing value")))?;
         options.0.insert(name.trim_start_matches("--").to_owned(), value);
     }
@@ -125,6 +126,7 @@ fn fan_out(options: &Options) -> Result<Value, Error> {
         rooms: options.number("rooms", 1)?,
         messages: options.number("messages", 300)?,
         window: options.number("window", 1)?,
+        bursts: options.0.contains_key("bursts"),
         size: options.number("size", 128)?,
     };
     let cost = load.run(&mut |word| options.step(word))?;

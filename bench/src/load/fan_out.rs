@@ -32,6 +32,9 @@ pub struct FanOut<'a> {
     pub messages: usize,
     /// The maximum number of messages in flight.
     pub window: usize,
+    /// Whether the messages in flight are sent at once, and the next ones only when all of them have arrived. How many
+    /// messages the server sends together does not depend on how fast the members read then.
+    pub bursts: bool,
     /// The size of a message's data in bytes.
     pub size: usize,
 }
@@ -107,12 +110,20 @@ impl FanOut<'_> {
             }
             // With a window of 1, every member has the message before the next one is sent.
             let outstanding = |sent: usize| sent * members_per_room - delivered;
-            while sent < count
-                && sent - publisher.responses < window
-                && outstanding(sent) <= (window - 1) * members_per_room
-            {
-                publisher.stream.write_all(&requests[sent]).map_err(Error::io("the publisher"))?;
-                sent += 1;
+            if self.bursts {
+                if outstanding(sent) == 0 && publisher.responses == sent {
+                    let burst = requests[sent..count.min(sent + window)].concat();
+                    publisher.stream.write_all(&burst).map_err(Error::io("the publisher"))?;
+                    sent = count.min(sent + window);
+                }
+            } else {
+                while sent < count
+                    && sent - publisher.responses < window
+                    && outstanding(sent) <= (window - 1) * members_per_room
+                {
+                    publisher.stream.write_all(&requests[sent]).map_err(Error::io("the publisher"))?;
+                    sent += 1;
+                }
             }
             poll.poll(&mut events, Some(TIMEOUT)).map_err(Error::io("poll"))?;
             for event in &events {
