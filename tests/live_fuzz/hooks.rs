@@ -58,7 +58,7 @@ pub fn run() {
             while !plan.is_over() {
                 number += 1;
                 let random = Random::new(plan.seed, number);
-                call(&mut Case { number, random, rarity: 0, addr, journal: &journal, left: &mut left });
+                call(&mut Case { number, random, rarity: 0, addr, journal: &journal, left: &mut left, layer: None });
             }
         })
     });
@@ -117,7 +117,8 @@ impl Backend {
     fn answer(&self, number: u64, stream: &mut TcpStream) -> Option<()> {
         let addr = stream.local_addr().ok()?;
         let random = Random::new(self.plan.seed, number);
-        let case = &mut Case { number, random, rarity: 1, addr, journal: &self.journal, left: &mut Vec::new() };
+        let case =
+            &mut Case { number, random, rarity: 1, addr, journal: &self.journal, left: &mut Vec::new(), layer: None };
         let mut bytes = response(case);
         let regular = number.is_multiple_of(2);
         if !regular {

@@ -24,6 +24,8 @@ mod samples;
 mod socketio;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 mod websocket;
 mod wire;
 
@@ -49,6 +51,20 @@ fn polling() {
 #[test]
 fn socketio() {
     run::clients(&socketio::PROTOCOL);
+}
+
+/// Handshakes and records on a port with TLS.
+#[cfg(feature = "tls")]
+#[test]
+fn tls() {
+    tls::handshakes_and_records();
+}
+
+/// All of these protocols over TLS.
+#[cfg(feature = "tls")]
+#[test]
+fn over_tls() {
+    tls::protocols();
 }
 
 /// Answers of the backend to hooks. The clients that cause the calls keep to the protocol.

@@ -100,7 +100,7 @@ fn come_and_go(plan: &Plan, addr: SocketAddr, mut number: u64) {
     while !plan.is_over() {
         number += 1;
         let random = Random::new(plan.seed, number);
-        let _ = visit(&mut Case { number, random, rarity: 0, addr, journal: &journal, left: &mut left });
+        let _ = visit(&mut Case { number, random, rarity: 0, addr, journal: &journal, left: &mut left, layer: None });
     }
 }
 

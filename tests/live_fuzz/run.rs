@@ -16,7 +16,7 @@ use crate::{
     probe::{Probe, SOURCE},
     random::Random,
     support::{KEY, PATIENCE, Relay},
-    wire::Case,
+    wire::{Case, Open},
 };
 
 /// A protocol that clients speak.
@@ -32,25 +32,37 @@ pub struct Protocol {
 
 /// Runs the conversations of a protocol.
 pub fn clients(protocol: &Protocol) {
-    let fuzz = Fuzz::start(protocol.name, protocol.config, protocol.reaches);
+    clients_at(protocol, protocol.config, |relay| relay.addr, None);
+}
+
+/// Runs them with another configuration, at another address of the relay, through a layer if there is one. The probe stays
+/// at the first address.
+pub fn clients_at(protocol: &Protocol, config: &str, address: fn(&Relay) -> SocketAddr, layer: Option<Open>) {
+    let fuzz = Fuzz::start(protocol.name, config, protocol.reaches);
+    let (case, addr) = (protocol.case, address(&fuzz.relay));
     let workers = (0..fuzz.plan.workers()).map(|_| {
-        let (plan, cases, journal, addr) =
-            (fuzz.plan.clone(), fuzz.cases.clone(), fuzz.journal.clone(), fuzz.relay.addr);
-        let case = protocol.case;
-        thread::spawn(move || work(case, &plan, &cases, &journal, addr))
+        let (plan, cases, journal) = (fuzz.plan.clone(), fuzz.cases.clone(), fuzz.journal.clone());
+        thread::spawn(move || work(case, &plan, &cases, &journal, addr, layer))
     });
     let workers: Vec<_> = workers.collect();
     fuzz.finish(workers);
 }
 
 /// Runs case after case, and leaves some connections open between them.
-fn work(case: fn(&mut Case) -> Option<()>, plan: &Plan, cases: &AtomicU64, journal: &Journal, addr: SocketAddr) {
+fn work(
+    case: fn(&mut Case) -> Option<()>,
+    plan: &Plan,
+    cases: &AtomicU64,
+    journal: &Journal,
+    addr: SocketAddr,
+    layer: Option<Open>,
+) {
     let mut left = Vec::new();
     while let Some(number) = plan.next(cases) {
         let mut random = Random::new(plan.seed, number);
         // Some conversations go on for long, with few mutations.
         let rarity = *random.pick(&[&1, &4, &16]);
-        case(&mut Case { number, random, rarity, addr, journal, left: &mut left });
+        case(&mut Case { number, random, rarity, addr, journal, left: &mut left, layer });
     }
 }
 
@@ -128,7 +140,7 @@ pub struct Fuzz {
 
 impl Fuzz {
     pub fn start(name: &'static str, config: &str, reaches: &'static [&'static str]) -> Fuzz {
-        let relay = Relay::start(&format!("[sources.{SOURCE}]\nsign_key = \"{KEY}\"\n{config}"));
+        let relay = Relay::start(&format!("{config}\n[sources.{SOURCE}]\nsign_key = \"{KEY}\"\n"));
         let probe = Probe::start(&relay);
         let before = Usage::of(&relay).expect("a running relay");
         // Afterwards, because its connection is a descriptor for a moment.

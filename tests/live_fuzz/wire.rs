@@ -1,7 +1,7 @@
 //! A connection of a hostile client: sends its bytes in pieces and ends somehow.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     thread,
     time::{Duration, Instant},
@@ -21,11 +21,25 @@ pub struct Case<'a> {
     pub journal: &'a Journal,
     /// Connections that are left open, and not read, for a while.
     pub left: &'a mut Vec<TcpStream>,
+    /// Opens what each connection of the case goes through.
+    pub layer: Option<Open>,
 }
+
+/// What a conversation goes through on its way to the socket and back.
+pub trait Layer {
+    fn write(&mut self, stream: &mut TcpStream, bytes: &[u8], random: &mut Random) -> io::Result<()>;
+    fn read(&mut self, stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Tells the relay that no more follows.
+    fn end(&mut self, stream: &mut TcpStream) -> io::Result<()>;
+}
+
+/// Opens a layer on a new connection.
+pub type Open = fn(&mut TcpStream, &mut Random) -> Option<Box<dyn Layer>>;
 
 /// A connection. `None` from its methods means that it has ended, and so the conversation.
 pub struct Wire {
-    stream: TcpStream,
+    pub stream: TcpStream,
+    layer: Option<Box<dyn Layer>>,
     /// Whether what is sent may be mutated, and how rarely.
     rarity: Option<usize>,
 }
@@ -43,16 +57,23 @@ impl Case<'_> {
             let _ = socket.set_recv_buffer_size(4096);
         }
         socket.connect(&self.addr.into()).ok()?;
-        let stream = TcpStream::from(socket);
+        let mut stream = TcpStream::from(socket);
         stream.set_nodelay(true).ok()?;
         stream.set_write_timeout(Some(ANSWER)).ok()?;
         // Half of the conversations are mutated as bytes. The others are mutated by those who write them, at most.
         let rarity = (self.rarity > 0 && self.random.once_in(2)).then(|| 1 + self.random.below(12));
-        Some(Wire { stream, rarity })
+        let layer = match self.layer {
+            Some(open) => Some(open(&mut stream, &mut self.random)?),
+            None => None,
+        };
+        Some(Wire { stream, layer, rarity })
     }
 
     /// Ends a connection in a random way.
-    pub fn end(&mut self, wire: Wire) {
+    pub fn end(&mut self, mut wire: Wire) {
+        if let Some(layer) = wire.layer.as_mut().filter(|_| self.random.once_in(2)) {
+            let _ = layer.end(&mut wire.stream);
+        }
         ENDS[self.random.below(ENDS.len())](self, wire.stream);
     }
 
@@ -95,7 +116,10 @@ impl Wire {
         for piece in (1..=pieces).rev() {
             let length = if piece == 1 { rest.len() } else { case.random.below(rest.len() * 2 / piece + 1) };
             let (now, later) = rest.split_at(length.min(rest.len()));
-            self.stream.write_all(now).ok()?;
+            match &mut self.layer {
+                Some(layer) => layer.write(&mut self.stream, now, &mut case.random).ok()?,
+                None => self.stream.write_all(now).ok()?,
+            }
             rest = later;
             if piece > 1 && case.random.once_in(4) {
                 thread::sleep(Duration::from_micros(200));
@@ -115,7 +139,11 @@ impl Wire {
         let (begin, mut bytes) = (Instant::now(), Vec::new());
         let mut buffer = [0; 16 * 1024];
         while !enough(&bytes) && begin.elapsed() < patience {
-            match self.stream.read(&mut buffer) {
+            let read = match &mut self.layer {
+                Some(layer) => layer.read(&mut self.stream, &mut buffer),
+                None => self.stream.read(&mut buffer),
+            };
+            match read {
                 Ok(0) => return None,
                 Ok(length) => bytes.extend_from_slice(&buffer[..length]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,

@@ -67,8 +67,8 @@ pub fn acceptor() -> Acceptor {
     Acceptor::new(&[identity], Oldest::Tls12, &Tickets::new().expect("random numbers")).expect("valid settings")
 }
 
-/// A client that accepts any certificate.
-pub fn client(version: &'static SupportedProtocolVersion) -> ClientConnection {
+/// The settings of a client that accepts any certificate.
+pub fn config(version: &'static SupportedProtocolVersion) -> ClientConfig {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[version])
         .expect("a version that ring supports")
@@ -76,8 +76,18 @@ pub fn client(version: &'static SupportedProtocolVersion) -> ClientConnection {
         .with_custom_certificate_verifier(Arc::new(AnyCertificate))
         .with_no_client_auth();
     config.enable_secret_extraction = true;
+    config
+}
+
+/// A client that accepts any certificate.
+pub fn client(version: &'static SupportedProtocolVersion) -> ClientConnection {
+    client_with(Arc::new(config(version)))
+}
+
+/// A client with these settings. Those that share their settings continue their sessions.
+pub fn client_with(config: Arc<ClientConfig>) -> ClientConnection {
     let name = ServerName::try_from("relay.example").expect("a host name");
-    ClientConnection::new(Arc::new(config), name).expect("valid settings")
+    ClientConnection::new(config, name).expect("valid settings")
 }
 
 /// What a client has to send.
