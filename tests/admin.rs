@@ -196,6 +196,7 @@ fn online_lists_sessions() {
     assert_eq!(of("&limit=2").as_array().unwrap().len(), 2);
     assert_eq!(of("&limit=2&offset=2").as_array().unwrap().len(), 1);
     assert_eq!(of("&limit=0"), json!([]));
+    assert_eq!(of(&format!("&limit=2&offset={}", usize::MAX)), json!([]));
     for wrong in ["limit=x", "limit=10001", "offset=-1"] {
         assert_eq!(relay.admin(&format!("/api/online?source=demo&{wrong}")).status, 400, "{wrong}");
     }

@@ -43,7 +43,7 @@ pub fn online(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
             }
         };
         let mut passed = 0;
-        for info in lists::sessions(&cx.hub.state, tenant, userid, 0, skip + most) {
+        for info in lists::sessions(&cx.hub.state, tenant, userid, 0, skip.saturating_add(most)) {
             if passed >= skip {
                 add(&mut out, &record(&info, source, cx));
             }
