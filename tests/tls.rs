@@ -18,7 +18,13 @@ use std::{
 };
 
 use certificates::Authority;
-use rustls::{ClientConfig, ClientConnection, StreamOwned, crypto::ring, pki_types::ServerName};
+use relay::tls::testing::{Forger, client, sent};
+use rustls::{
+    ClientConfig, ClientConnection, ContentType, StreamOwned, SupportedProtocolVersion,
+    crypto::ring,
+    pki_types::ServerName,
+    version::{TLS12, TLS13},
+};
 use support::{
     Answer, KEY, PATIENCE, Relay, TOKEN, UPGRADE, binary, login, notify_sign, read_answer, send_request, temp_file,
     wait_for,
@@ -115,6 +121,17 @@ impl Secure {
         String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned()
     }
 
+    /// A connection after its handshake. In TLS 1.3 its last message is not sent yet, so that more can go with it.
+    fn established(&self, version: &'static SupportedProtocolVersion) -> (TcpStream, ClientConnection) {
+        let (mut stream, mut tls) = (self.tcp(), client(version));
+        while tls.is_handshaking() {
+            stream.write_all(&sent(&mut tls)).unwrap();
+            assert_ne!(tls.read_tls(&mut stream).unwrap(), 0, "relay ended the handshake");
+            tls.process_new_packets().unwrap();
+        }
+        (stream, tls)
+    }
+
     fn reload(&self) {
         self.relay.signal(1);
     }
@@ -139,6 +156,36 @@ impl Secure {
 fn certificate(authority: &Authority, name: &str) -> String {
     let [certificate, key] = ["pem", "key"].map(|ending| authority.file(&format!("{name}.{ending}")));
     format!("[[tls.certificates]]\ncert_file = \"{certificate}\"\nkey_file = \"{key}\"\n")
+}
+
+/// Reads until relay announces the end of its data.
+fn read_to_announcement(stream: &mut TcpStream, tls: &mut ClientConnection) -> String {
+    let (mut data, mut announced) = (Vec::new(), false);
+    while !announced {
+        match tls.read_tls(stream) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            end => panic!(
+                "{end:?} where relay should answer or announce its end, after {:?}",
+                String::from_utf8_lossy(&data)
+            ),
+        }
+        announced = tls.process_new_packets().unwrap().peer_has_closed();
+        match tls.reader().read_to_end(&mut data) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => panic!("{error}"),
+            _ => {}
+        }
+    }
+    String::from_utf8(data).unwrap()
+}
+
+/// A notification as a request.
+fn notification(data: &str) -> Vec<u8> {
+    let sign = notify_sign("demo", "room", data, KEY);
+    let body = support::form(&[("source", "demo"), ("room_id", "room"), ("data", data), ("sign", &sign)]);
+    let mut request = Vec::new();
+    send_request(&mut request, "POST", "/api/notify", &[("Content-Type", support::FORM)], body.as_bytes());
+    request
 }
 
 /// A request after which relay closes the connection.
@@ -272,9 +319,7 @@ fn messages_pass() {
     // Notifications over TLS, on one connection.
     let mut stream = secure.connect();
     for number in ["1", "2", "3"] {
-        let sign = notify_sign("demo", "room", number, KEY);
-        let body = support::form(&[("source", "demo"), ("room_id", "room"), ("data", number), ("sign", &sign)]);
-        send_request(&mut stream, "POST", "/api/notify", &[("Content-Type", support::FORM)], body.as_bytes());
+        stream.write_all(&notification(number)).unwrap();
         assert_eq!(read_answer(&mut stream, false).json()["code"], 1);
         assert_eq!(plain.data(), number);
     }
@@ -506,6 +551,99 @@ fn ends() {
     let _ = member.flush();
     while member.read().is_ok() {}
     assert_eq!(relay.wait(), 0);
+}
+
+/// Requests that arrive together with the announced end, and with the end of the handshake, are all answered.
+#[test]
+fn pipelined_requests_before_the_end() {
+    let secure = Secure::start("");
+    for version in [&TLS12, &TLS13] {
+        for count in [1, 50, 500] {
+            let (mut stream, mut tls) = secure.established(version);
+            tls.set_buffer_limit(None);
+            let mut request = Vec::new();
+            send_request(&mut request, "GET", "/healthz", &[], b"");
+            tls.writer().write_all(&request.repeat(count)).unwrap();
+            tls.send_close_notify();
+            stream.write_all(&sent(&mut tls)).unwrap();
+            let answers = read_to_announcement(&mut stream, &mut tls);
+            assert_eq!(answers.matches("{\"status\":\"ok\"}").count(), count, "{answers}");
+        }
+    }
+    assert_eq!(secure.relay.counter("tls_errors"), 0);
+}
+
+/// Nothing behind the announced end is handled, whether it comes with it or later, sealed or not.
+#[test]
+fn nothing_follows_the_end() {
+    let secure = Secure::start("");
+    let mut member = secure.relay.connect("room");
+    for version in [&TLS12, &TLS13] {
+        for together in [true, false] {
+            let (mut stream, mut tls) = secure.established(version);
+            stream.write_all(&sent(&mut tls)).unwrap();
+            let mut forger = Forger::new(tls);
+            let before = [
+                forger.seal(ContentType::ApplicationData, &notification("before")),
+                forger.seal(ContentType::Alert, b"\x01\0"),
+            ];
+            let after = [
+                forger.seal(ContentType::ApplicationData, &notification("after")),
+                notification("after"),
+                b"\x17\x03\x03\xff\xff".to_vec(),
+            ];
+            match together {
+                true => stream.write_all(&[before.concat(), after.concat()].concat()).unwrap(),
+                false => {
+                    stream.write_all(&before.concat()).unwrap();
+                    assert_eq!(member.data(), "before");
+                    // relay may have closed the connection.
+                    let _ = stream.write_all(&after.concat());
+                }
+            }
+            // With the announcement of relay, or without if it closes a connection with unread input.
+            match stream.read_to_end(&mut Vec::new()) {
+                Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error} in place of the end"),
+                _ => {}
+            }
+            if together {
+                assert_eq!(member.data(), "before");
+            }
+            secure.relay.notify("room", "last");
+            assert_eq!(member.data(), "last");
+        }
+    }
+    assert_eq!(secure.relay.counter("tls_errors"), 0);
+    assert_eq!(secure.relay.counter("bad_requests"), 0);
+}
+
+/// A request is answered if each of its bytes is a record, also if each record arrives alone.
+#[test]
+fn records_of_one_byte() {
+    let secure = Secure::start("");
+    let mut member = secure.relay.connect("room");
+    for version in [&TLS12, &TLS13] {
+        for alone in [false, true] {
+            let (mut stream, mut tls) = secure.established(version);
+            stream.write_all(&sent(&mut tls)).unwrap();
+            let data = format!("{version:?} {alone}");
+            let records = notification(&data).into_iter().map(|byte| {
+                tls.writer().write_all(&[byte]).unwrap();
+                sent(&mut tls)
+            });
+            let records: Vec<Vec<u8>> = records.collect();
+            match alone {
+                true => records.iter().for_each(|record| stream.write_all(record).unwrap()),
+                false => stream.write_all(&records.concat()).unwrap(),
+            }
+            tls.send_close_notify();
+            stream.write_all(&sent(&mut tls)).unwrap();
+            let answer = read_to_announcement(&mut stream, &mut tls);
+            assert!(answer.contains("\"code\":1"), "{answer}");
+            assert_eq!(member.data(), data);
+        }
+    }
+    assert_eq!(secure.relay.counter("tls_errors"), 0);
 }
 
 /// A client that reads slowly gets everything, or is closed; others are not affected.
