@@ -486,9 +486,11 @@ impl Client {
 
     /// The next text or binary message or close.
     pub fn next(&mut self) -> Message {
+        let begin = Instant::now();
         loop {
             match self.socket.read() {
-                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                // The relay's pings keep the reads from timing out.
+                Ok(Message::Ping(_) | Message::Pong(_)) => assert!(begin.elapsed() < PATIENCE, "nothing but pings"),
                 Ok(message) => return message,
                 Err(error) if interrupted(&error) => {}
                 Err(error) => panic!("no message: {error}"),
