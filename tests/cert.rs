@@ -323,11 +323,53 @@ fn a_relay_with_tls_only() {
     let sent = notify(&config(&folder));
     assert!(sent.code == 0 && sent.out.contains("\"code\":1"), "{sent:?}");
     let refused = notify(&config(&other));
-    assert!(refused.code == 1 && refused.err.contains("certificate is not accepted"), "{refused:?}");
+    assert!(refused.code == 1 && refused.err.contains("certificate is not that of cert_file"), "{refused:?}");
     // A user who may not read the key.
     let path = config(&folder);
     let hidden = Path::new(&folder.file("server.key")).with_extension("hidden");
     fs::rename(folder.file("server.key"), hidden).unwrap();
     let refused = notify(&path);
     assert!(refused.code == 1 && refused.err.contains("may not read the certificate"), "{refused:?}");
+    let health = run(&["health", "--config", &path]);
+    assert_eq!((health.code, &*health.out), (0, "{\"status\":\"ok\"}\n"), "{health:?}");
+}
+
+/// Between the renewal of the certificate and the reload of relay, the files are not what relay uses. `relay health` works;
+/// commands that send a signature need the same key.
+#[test]
+fn a_renewal_without_a_reload() {
+    let (folder, other) = (Folder::new(&["relay.lan"]), Folder::new(&["relay.lan"]));
+    let (relay, port) = folder.relay();
+    let path = folder.file("relay.toml");
+    let tls_only = format!(
+        "listen = [\"tls://127.0.0.1:{port}\"]\n[[tls.certificates]]\ncert_file = \"{}\"\nkey_file = \"{}\"\n",
+        folder.file("server.pem"),
+        folder.file("server.key")
+    );
+    fs::write(&path, Relay::configuration(&tls_only)).unwrap();
+    let health = || run(&["health", "--config", &path]);
+    let send = |command: &[&str]| run(&[command, &["--config", &path, "--source", "demo"]].concat());
+    let old = folder.read("server.pem");
+    // `relay cert` keeps the key.
+    assert_eq!(folder.cert(&[]).code, 0);
+    assert_ne!(folder.read("server.pem"), old);
+    let answers = [health(), send(&["notify", "room", "hello"])];
+    assert!(answers.iter().all(|answer| answer.code == 0), "{answers:?}");
+    // A new key, as many clients of public authorities make it.
+    for name in ["server.pem", "server.key"] {
+        fs::copy(other.file(name), folder.file(name)).unwrap();
+    }
+    let healthy = health();
+    assert_eq!((healthy.code, &*healthy.out), (0, "{\"status\":\"ok\"}\n"), "{healthy:?}");
+    for command in [&["notify", "room", "hello"][..], &["emit", "news", "--all"], &["listen", "room"]] {
+        let refused = send(command);
+        assert!(refused.code == 1 && refused.err.contains("systemctl reload relay"), "{command:?}: {refused:?}");
+    }
+    // An address that was not taken from the configuration is not trusted.
+    let refused = run(&["health", "--url", &format!("https://127.0.0.1:{port}"), "--ca-file", &other.file("ca.pem")]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    relay.signal(1);
+    relay.wait_log("configuration re-read");
+    let sent = send(&["notify", "room", "hello"]);
+    assert_eq!(sent.code, 0, "{sent:?}");
 }

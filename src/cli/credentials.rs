@@ -6,7 +6,7 @@ use form_urlencoded::Serializer;
 
 use super::{
     arguments::Stop,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Sends},
     error::{Error, UsageError},
     options::Options,
     setting::{Setting, read_secret},
@@ -107,7 +107,7 @@ impl Account {
     }
 
     /// The address of `--url`, or else of the configuration.
-    pub fn endpoint(&mut self) -> Result<Endpoint, Error> {
+    pub fn endpoint(&mut self, sends: Sends) -> Result<Endpoint, Error> {
         match &self.url {
             Some(url) => {
                 let mut endpoint = Endpoint::parse(url)?;
@@ -116,7 +116,7 @@ impl Account {
                 Ok(endpoint)
             }
             None if self.ca_file.is_some() => Err(Error::NeedsTls),
-            None => self.setting.endpoint(),
+            None => self.setting.endpoint(sends),
         }
     }
 

@@ -7,6 +7,7 @@ use super::{
     arguments::Stop,
     commands,
     credentials::{Account, Purpose, read_data},
+    endpoint::Sends,
     error::{Error, UsageError},
     notify::post,
     options::Options,
@@ -84,7 +85,7 @@ impl Emit {
 
     /// Sends it and prints the answer.
     pub fn run(mut self) -> Result<(), Error> {
-        let endpoint = self.account.endpoint()?;
+        let endpoint = self.account.endpoint(Sends::Credentials)?;
         let credentials = self.account.credentials(Purpose::Send)?;
         let args = self.event.arguments()?;
         let event = &self.event;

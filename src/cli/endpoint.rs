@@ -28,8 +28,24 @@ pub struct Endpoint {
     places: Vec<Place>,
     /// The settings of TLS, if a place has it.
     tls: Option<ClientTls>,
+    /// Those for connections that stay on this machine, if they are others.
+    own_tls: Option<ClientTls>,
     /// What names the address, for messages.
     origin: String,
+}
+
+/// What a command sends to a relay of this machine's configuration.
+///
+/// While relay does not run, any program on this machine can take a port above 1023. So a command that sends a token or a
+/// signature, which can be used again, accepts only a server with the key of the configured certificate. `relay health`
+/// sends nothing secret, and the answer of another program is worth as little without TLS. It accepts any certificate, so
+/// that it works between the renewal of a certificate and the reload of relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sends {
+    /// A token or a signature.
+    Credentials,
+    /// A question that everybody may ask.
+    Question,
 }
 
 #[derive(Debug)]
@@ -72,7 +88,8 @@ impl Endpoint {
         let websocket = "/ws".to_owned();
         if let Some(path) = url.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             let places = vec![Place::Unix(path.into())];
-            return Ok(Endpoint { host: "localhost".into(), path: String::new(), websocket, places, tls, origin });
+            let (host, path) = ("localhost".into(), String::new());
+            return Ok(Endpoint { host, path, websocket, places, tls, own_tls: None, origin });
         }
         let after = |schemes: [&str; 2]| schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
         let secure = after(["https://", "wss://"]);
@@ -91,7 +108,8 @@ impl Endpoint {
         };
         let host = if has_port { host.into() } else { format!("{host}:{port}") };
         let places = vec![place(host.clone())];
-        Ok(Endpoint { host, path: path.trim_end_matches('/').into(), websocket, places, tls, origin })
+        let path = path.trim_end_matches('/').into();
+        Ok(Endpoint { host, path, websocket, places, tls, own_tls: None, origin })
     }
 
     /// Sets the authorities that are trusted: those in a PEM file, of which this is the name and the text, or else those of the
@@ -110,20 +128,18 @@ impl Endpoint {
     }
 
     /// The addresses that a relay with this configuration, which messages call `name`, listens on.
-    pub fn listening(config: &Config, name: String) -> Result<Endpoint, Error> {
+    pub fn listening(config: &Config, name: String, sends: Sends) -> Result<Endpoint, Error> {
         // Only proxies can connect to the others.
         let direct = config.listen.iter().filter(|listen| !listen.proxied);
         let mut places: Vec<Place> = direct.flat_map(places).collect();
         // Plain ones first: they need no certificate.
         places.sort_by_key(|place| matches!(place, Place::Tls(_)));
         let is_tls = |place: &Place| matches!(place, Place::Tls(_));
-        let tls = match places.iter().any(is_tls) && !config.tls.identities.is_empty() {
-            true => Some(
-                ClientTls::pinned(&config.tls.identities)
-                    .map_err(|error| Error::Certificate(name.clone(), error.to_string()))?,
-            ),
-            false => None,
-        };
+        let has_tls = places.iter().any(is_tls);
+        let failed = |error: CertificateError| Error::Certificate(name.clone(), error.to_string());
+        let own_tls = (has_tls && sends == Sends::Question).then(ClientTls::unverified).transpose().map_err(failed)?;
+        let may_connect = has_tls && (own_tls.is_some() || !config.tls.identities.is_empty());
+        let tls = may_connect.then(|| ClientTls::pinned(&config.tls.identities)).transpose().map_err(failed)?;
         if tls.is_none() {
             if places.iter().all(is_tls) && !places.is_empty() {
                 return Err(Error::UnreadCertificate(name));
@@ -140,14 +156,14 @@ impl Endpoint {
         let origin = format!("address from `listen` of {name}");
         let websocket = config.websocket.path.clone();
         let host = tcp.unwrap_or("localhost".into());
-        Ok(Endpoint { host, path: String::new(), websocket, places, tls, origin })
+        Ok(Endpoint { host, path: String::new(), websocket, places, tls, own_tls, origin })
     }
 
     /// Connects to the first of its addresses that answers. Reads from the connection time out after [`READ_TIMEOUT`].
     pub fn connect(&self) -> Result<Stream, Error> {
         let mut first = None;
         for place in &self.places {
-            match place.connect(self.tls.as_ref()) {
+            match place.connect(self.tls.as_ref(), self.own_tls.as_ref()) {
                 Ok(stream) => return Ok(stream),
                 Err(error) if is_about_tls(&error) => {
                     // The text is made for the configuration.
@@ -189,7 +205,7 @@ fn places(listen: &ListenAddress) -> Vec<Place> {
 }
 
 impl Place {
-    fn connect(&self, tls: Option<&ClientTls>) -> io::Result<Stream> {
+    fn connect(&self, tls: Option<&ClientTls>, own_tls: Option<&ClientTls>) -> io::Result<Stream> {
         match self {
             Place::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
@@ -200,9 +216,11 @@ impl Place {
             Place::Tls(address) => {
                 let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
                 let host = host.trim_start_matches('[').trim_end_matches(']');
+                let socket = open(address)?;
+                let tls = if is_local(&socket)? { own_tls.or(tls) } else { tls };
                 let client = tls.ok_or(CertificateError::NoTls).and_then(|tls| tls.connect(host));
                 let client = client.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
-                let mut stream = tls::Stream::new(open(address)?, client);
+                let mut stream = tls::Stream::new(socket, client);
                 match stream.handshake()? {
                     true => Ok(Stream::Tls(Box::new(stream))),
                     false => Err(io::Error::new(ErrorKind::TimedOut, NO_HANDSHAKE)),
@@ -226,6 +244,12 @@ fn open(address: &str) -> io::Result<TcpStream> {
         }
     }
     Err(last)
+}
+
+/// Whether a connection stays on this machine: then both ends have the same address.
+fn is_local(socket: &TcpStream) -> io::Result<bool> {
+    let peer = socket.peer_addr()?.ip();
+    Ok(peer.is_loopback() || peer == socket.local_addr()?.ip())
 }
 
 /// Whether one side does not accept the other's TLS, which will not change by itself.
@@ -316,7 +340,8 @@ mod tests {
     fn addresses_of_the_configuration() {
         let listening = |list: &[&str]| {
             let listen = list.iter().map(|address| ListenAddress::parse(address).expect(address)).collect();
-            let endpoint = Endpoint::listening(&Config { listen, ..Config::default() }, "x".into()).ok()?;
+            let config = Config { listen, ..Config::default() };
+            let endpoint = Endpoint::listening(&config, "x".into(), Sends::Credentials).ok()?;
             Some(endpoint.places.iter().map(Place::to_string).collect::<Vec<_>>().join(" ") + " " + &endpoint.host)
         };
         assert_eq!(listening(&["0.0.0.0:1"]).unwrap(), "127.0.0.1:1 127.0.0.1:1");

@@ -6,7 +6,7 @@ use super::{
     arguments::Stop,
     commands,
     credentials::Account,
-    endpoint::{Endpoint, exchange},
+    endpoint::{Endpoint, Sends, exchange},
     error::Error,
     options::Options,
     terminal::say,
@@ -28,7 +28,7 @@ impl Health {
 
     /// Prints the answer. Fails unless the relay serves clients.
     pub fn run(mut self) -> Result<(), Error> {
-        let endpoint = self.account.endpoint()?;
+        let endpoint = self.account.endpoint(Sends::Question)?;
         let Endpoint { host, path, .. } = &endpoint;
         let request = format!("GET {path}/healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         let failed = |error: std::io::Error| Error::Connection(endpoint.to_string(), error.to_string());

@@ -17,7 +17,7 @@ use super::{
     arguments::Stop,
     commands,
     credentials::{Account, Credentials, Purpose, encode},
-    endpoint::{ANSWER_MAX, Endpoint, Stream},
+    endpoint::{ANSWER_MAX, Endpoint, Sends, Stream},
     error::{Error, UsageError},
     options::Options,
     refusal::reason,
@@ -73,7 +73,7 @@ impl Listen {
 
     /// Prints messages until the process is killed. Reconnects after a lost connection, but not after a refused login.
     pub fn run(mut self) -> Result<(), Error> {
-        let endpoint = self.account.endpoint()?;
+        let endpoint = self.account.endpoint(Sends::Credentials)?;
         let credentials = self.account.credentials(Purpose::Login)?;
         let mut backoff = SHORTEST_PAUSE;
         loop {

@@ -9,7 +9,7 @@ use super::{
     arguments::Stop,
     commands,
     credentials::{Account, Credentials, Purpose, encode, read_data},
-    endpoint::{Endpoint, exchange},
+    endpoint::{Endpoint, Sends, exchange},
     error::Error,
     options::Options,
     refusal::reason,
@@ -38,7 +38,7 @@ impl Notify {
 
     /// Posts it and prints the answer.
     pub fn run(mut self) -> Result<(), Error> {
-        let endpoint = self.account.endpoint()?;
+        let endpoint = self.account.endpoint(Sends::Credentials)?;
         let credentials = self.account.credentials(Purpose::Send)?;
         let data = read_data(self.data)?;
         let value: Option<Json> = match self.is_json {

@@ -2,7 +2,11 @@
 
 use std::{path::Path, time::Duration};
 
-use super::{endpoint::Endpoint, error::Error, options::Options};
+use super::{
+    endpoint::{Endpoint, Sends},
+    error::Error,
+    options::Options,
+};
 use crate::{
     config::{Config, Secret, Source},
     server::{
@@ -90,10 +94,10 @@ impl Setting {
     }
 
     /// The addresses that a relay with this configuration listens on.
-    pub fn endpoint(&mut self) -> Result<Endpoint, Error> {
+    pub fn endpoint(&mut self, sends: Sends) -> Result<Endpoint, Error> {
         let name = self.name();
         let config = self.config()?;
-        Endpoint::listening(config, name)
+        Endpoint::listening(config, name, sends)
     }
 
     /// What messages call the configuration.

@@ -95,6 +95,11 @@ impl ClientTls {
         Err(CertificateError::NoTls)
     }
 
+    /// Fails: this build has no TLS.
+    pub fn unverified() -> Result<ClientTls, CertificateError> {
+        Err(CertificateError::NoTls)
+    }
+
     /// Whether [`ClientTls::load_system_authorities`] must be called.
     pub fn needs_system_authorities(&self) -> bool {
         match *self {}

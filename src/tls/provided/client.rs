@@ -11,7 +11,7 @@ use rustls::{
 
 use super::{
     certificates::{authorities, certificates, private_key},
-    identity::Identity,
+    identity::{Identity, parse},
     pinned::Pinned,
 };
 use crate::tls::error::CertificateError;
@@ -51,14 +51,24 @@ impl ClientTls {
         Ok(tls)
     }
 
-    /// Settings that trust exactly these certificates, whatever their names and dates: for a client on the machine of the
-    /// server.
+    /// Settings that trust exactly the keys of these certificates, whatever the names and dates: for a client on the machine
+    /// of the server.
     pub fn pinned(servers: &[Identity]) -> Result<ClientTls, CertificateError> {
-        let own = servers.iter().filter_map(|identity| identity.certified.cert.first().cloned());
+        let own = servers.iter().filter_map(|identity| identity.certified.cert.first());
+        let keys = own.map(|own| Ok(parse(own)?.subject_public_key_info()));
+        ClientTls::verified_by(Pinned::new(Some(keys.collect::<Result<_, CertificateError>>()?)))
+    }
+
+    /// Settings that accept any server: for what needs no secrecy.
+    pub fn unverified() -> Result<ClientTls, CertificateError> {
+        ClientTls::verified_by(Pinned::new(None))
+    }
+
+    fn verified_by(verifier: Pinned) -> Result<ClientTls, CertificateError> {
         let config = ClientConfig::builder_with_provider(Arc::new(provider()))
             .with_safe_default_protocol_versions()?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned::new(own.collect())))
+            .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         Ok(ClientTls { authorities: None, identity: None, config: Some(Arc::new(config)) })
     }

@@ -1,23 +1,25 @@
-//! A client that knows the certificate of its server.
+//! A client that knows the key of its server, or need not know it.
 
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
 };
+use webpki::EndEntityCert;
 
-/// Accepts certain certificates and no others, whatever their names and dates. That the server has the key of its certificate
-/// is checked as ever.
+/// Accepts the certificates of certain keys and no others, or any certificate, whatever their names and dates. That the
+/// server has the key of its certificate is checked as ever.
 #[derive(Debug)]
 pub struct Pinned {
-    known: Vec<CertificateDer<'static>>,
+    /// `None`: any.
+    known: Option<Vec<SubjectPublicKeyInfoDer<'static>>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Pinned {
-    /// Accepts these.
-    pub fn new(known: Vec<CertificateDer<'static>>) -> Pinned {
+    /// Accepts these keys; `None`: any.
+    pub fn new(known: Option<Vec<SubjectPublicKeyInfoDer<'static>>>) -> Pinned {
         Pinned { known, algorithms: ring::default_provider().signature_verification_algorithms }
     }
 }
@@ -31,7 +33,11 @@ impl ServerCertVerifier for Pinned {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.known.iter().any(|known| known == certificate) {
+        // A renewed certificate often has the key of the old one.
+        let has_known_key = |known: &Vec<SubjectPublicKeyInfoDer<'_>>| {
+            EndEntityCert::try_from(certificate).is_ok_and(|leaf| known.contains(&leaf.subject_public_key_info()))
+        };
+        match self.known.as_ref().is_none_or(has_known_key) {
             true => Ok(ServerCertVerified::assertion()),
             false => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
         }

@@ -75,6 +75,12 @@ fn certificate(why: &CertificateError) -> String {
         CertificateError::BadSignature => {
             "the server's certificate has a wrong signature: ca_file may have an old certificate of its CA".into()
         }
+        // Of a client that knows the key of its server.
+        CertificateError::ApplicationVerificationFailure => {
+            "the server's certificate is not that of cert_file: if the file was \
+            renewed, make relay read it ('systemctl reload relay'); otherwise another program answers at this address"
+                .into()
+        }
         why if format!("{why:?}").contains("CaUsedAsEndEntity") => "the server's certificate is that of a CA \
             (basicConstraints CA:TRUE): give the server a certificate that the CA has signed"
             .into(),
@@ -104,6 +110,7 @@ mod tests {
                 "is not for a.example but for b.example, IpAddress(192.0.2.1): connect",
             ),
             (Error::InvalidCertificate(CertificateError::BadSignature), "old certificate of its CA"),
+            (Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure), "systemctl reload relay"),
             (Error::InvalidCertificate(CertificateError::Revoked), "is not accepted"),
             (Error::AlertReceived(AlertDescription::CertificateRequired), "set cert_file and key_file"),
             (Error::AlertReceived(AlertDescription::UnknownCA), "check cert_file"),
