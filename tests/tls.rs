@@ -20,7 +20,7 @@ use std::{
 use certificates::Authority;
 use relay::tls::testing::{Forger, client, sent};
 use rustls::{
-    ClientConfig, ClientConnection, ContentType, StreamOwned, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, ContentType, RootCertStore, StreamOwned, SupportedProtocolVersion,
     crypto::ring,
     pki_types::ServerName,
     version::{TLS12, TLS13},
@@ -132,6 +132,14 @@ impl Secure {
         (stream, tls)
     }
 
+    /// The reasons of failed handshakes with their counts.
+    fn failures(&self) -> String {
+        let text = self.relay.admin("/metrics").body;
+        let failed = text.lines().filter_map(|line| line.strip_prefix("relay_tls_failed_total{reason=\""));
+        let failed: Vec<_> = failed.filter(|line| !line.ends_with(" 0")).map(|line| line.replace("\"}", "")).collect();
+        failed.join(", ")
+    }
+
     fn reload(&self) {
         self.relay.signal(1);
     }
@@ -218,6 +226,7 @@ fn versions_and_ciphers() {
         assert!(shown.contains(expected), "{options:?}: {shown}");
     }
     assert_eq!(secure.relay.counter("tls_failed"), 3);
+    assert_eq!(secure.failures(), "incompatible 3");
     assert_eq!(secure.relay.counter("tls_handshakes"), 8);
 
     let only = Secure::start("[tls]\nmin_version = \"1.3\"");
@@ -467,6 +476,29 @@ fn the_wrong_protocol() {
         });
     }
     assert_eq!(secure.relay.counter("tls_failed"), 5);
+    assert_eq!(secure.failures(), "not_tls 2, protocol 3");
+}
+
+/// `relay_tls_failed_total` has the reasons of clients that refuse a handshake or leave it.
+#[test]
+fn reasons_of_failed_handshakes() {
+    let secure = Secure::start("");
+    // Without a byte, and within a message.
+    drop(secure.tcp());
+    secure.tcp().write_all(b"\x16\x03\x01").unwrap();
+    // It knows no authority.
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let refused = secure.connect_with(Arc::new(config), "localhost").write_all(CLOSING);
+    assert!(refused.unwrap_err().to_string().contains("UnknownIssuer"));
+    // `internal_error`, in place of its next message.
+    let mut stream = secure.tcp();
+    stream.write_all(&sent(&mut client(&TLS12))).unwrap();
+    assert_ne!(stream.read(&mut [0]).unwrap(), 0);
+    stream.write_all(b"\x15\x03\x03\0\x02\x02\x50").unwrap();
+    wait_for("the failures", || (secure.relay.counter("tls_failed") == 4).then_some(()));
+    assert_eq!(secure.failures(), "closed 2, certificate 1, alert 1");
 }
 
 /// A handshake that stops at any byte is ended after `limits.request_timeout`, and nothing is left of it.
@@ -492,6 +524,7 @@ fn slow_handshakes() {
         assert!(answer.is_empty() || answer.starts_with(&[22]), "{answer:?}");
     }
     assert_eq!(secure.relay.counter("tls_failed"), streams.len() as u64);
+    assert_eq!(secure.failures(), format!("timeout {}", streams.len()));
     wait_for("the connections to be freed", || (secure.relay.descriptors() <= before).then_some(()));
     assert_eq!(secure.relay.metric("relay_unfinished_bytes"), 0);
     assert_eq!(secure.get("/healthz").status, 200);

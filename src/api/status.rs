@@ -139,9 +139,15 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
         }
     }
     for (name, count) in counters(cx.hub) {
-        let name = format!("{name}_total");
-        let help = head(&name, "counter", "Since the start; see docs/protocol.md, Metrics.");
-        writeln!(text, "{help}relay_{name} {count}").expect("writing to memory succeeds");
+        let total = format!("{name}_total");
+        text.push_str(&head(&total, "counter", "Since the start; see docs/protocol.md, Metrics."));
+        if name != "tls_failed" {
+            writeln!(text, "relay_{total} {count}").expect("writing to memory succeeds");
+            continue;
+        }
+        for (reason, count) in cx.hub.state.stats.tls_failures() {
+            writeln!(text, "relay_{total}{{reason=\"{reason}\"}} {count}").expect("writing to memory succeeds");
+        }
     }
     text.push_str(&head("build_info", "gauge", "Always 1; the label has the version."));
     writeln!(text, "relay_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))

@@ -20,7 +20,7 @@ use crate::{
     http,
     key::ConnKey,
     memory,
-    tls::{HandshakeError, Session},
+    tls::{HandshakeError, HandshakeFailure, Session},
     websocket::Close,
 };
 
@@ -219,7 +219,7 @@ impl Server {
                 self.schedule_read(key);
             }
             Err(HandshakeError::NotTls) if bytes.first().is_some_and(u8::is_ascii_alphabetic) => {
-                self.hub.state.stats.tls_failed += 1;
+                self.hub.state.stats.count_tls_failure(HandshakeFailure::NotTls);
                 self.hub.state.stats.bad_requests += 1;
                 conn.tls = false;
                 self.tls.sessions.remove(key);
@@ -232,14 +232,14 @@ impl Server {
     /// Ends a connection whose handshake has failed.
     fn fail_handshake(&mut self, key: ConnKey, error: &HandshakeError) {
         debug!("a TLS handshake of {} fails: {error}", Peer(self.peer(key)));
-        self.hub.state.stats.tls_failed += 1;
+        self.hub.state.stats.count_tls_failure(error.failure());
         self.drop_conn(key);
     }
 
     /// Ends a connection whose handshake was not complete in time.
     pub(super) fn expire_handshake(&mut self, key: ConnKey) {
         debug!("a TLS handshake of {} was not complete in time", Peer(self.peer(key)));
-        self.hub.state.stats.tls_failed += 1;
+        self.hub.state.stats.count_tls_failure(HandshakeFailure::Timeout);
         self.drop_conn(key);
     }
 

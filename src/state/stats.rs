@@ -1,11 +1,15 @@
 //! Counters since the start (docs/protocol.md, Metrics).
 
+use crate::tls::HandshakeFailure;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident)*) => {
         /// Counters since the start.
         #[derive(Clone, Debug, Default)]
         pub struct Stats {
             $($(#[$doc])* pub $name: u64,)*
+            /// `tls_failed` by kind.
+            tls_failures: [u64; HandshakeFailure::ALL.len()],
         }
 
         impl Stats {
@@ -114,4 +118,17 @@ counters! {
     /// Clients closed because they did not answer a ping, joined no namespace in time, or did not send all attachments
     /// in time.
     ping_timeouts
+}
+
+impl Stats {
+    /// Counts a TLS handshake that failed.
+    pub fn count_tls_failure(&mut self, failure: HandshakeFailure) {
+        self.tls_failed += 1;
+        self.tls_failures[failure as usize] += 1;
+    }
+
+    /// How many TLS handshakes failed, by the name of the reason.
+    pub fn tls_failures(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        HandshakeFailure::ALL.into_iter().map(|(failure, name)| (name, self.tls_failures[failure as usize]))
+    }
 }

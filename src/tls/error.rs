@@ -82,7 +82,51 @@ pub enum HandshakeError {
     /// The peer has closed the connection.
     Closed,
     /// One of both sides refuses it; with the reason.
-    Refused(String),
+    Refused(HandshakeFailure, String),
+}
+
+impl HandshakeError {
+    /// What is counted.
+    pub fn failure(&self) -> HandshakeFailure {
+        match self {
+            HandshakeError::NotTls => HandshakeFailure::NotTls,
+            HandshakeError::TooLong => HandshakeFailure::Protocol,
+            HandshakeError::Closed => HandshakeFailure::Closed,
+            HandshakeError::Refused(failure, _) => *failure,
+        }
+    }
+}
+
+/// The kinds of failed handshakes, for counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// The client does not speak TLS.
+    NotTls,
+    /// It was not complete in time.
+    Timeout,
+    /// The client has closed the connection.
+    Closed,
+    /// The client does not accept the certificate.
+    Certificate,
+    /// The client has sent another alert.
+    Alert,
+    /// Both sides have no version, cipher suite or protocol in common.
+    Incompatible,
+    /// A message is malformed, too long or not expected.
+    Protocol,
+}
+
+impl HandshakeFailure {
+    /// All of them in their order, each with its name in metrics.
+    pub const ALL: [(HandshakeFailure, &'static str); 7] = [
+        (HandshakeFailure::NotTls, "not_tls"),
+        (HandshakeFailure::Timeout, "timeout"),
+        (HandshakeFailure::Closed, "closed"),
+        (HandshakeFailure::Certificate, "certificate"),
+        (HandshakeFailure::Alert, "alert"),
+        (HandshakeFailure::Incompatible, "incompatible"),
+        (HandshakeFailure::Protocol, "protocol"),
+    ];
 }
 
 impl fmt::Display for HandshakeError {
@@ -91,7 +135,7 @@ impl fmt::Display for HandshakeError {
             HandshakeError::NotTls => f.write_str("the client does not speak TLS"),
             HandshakeError::TooLong => f.write_str("the client's messages are too long"),
             HandshakeError::Closed => f.write_str("the client has left"),
-            HandshakeError::Refused(why) => f.write_str(why),
+            HandshakeError::Refused(_, why) => f.write_str(why),
         }
     }
 }

@@ -14,7 +14,7 @@ pub mod version;
 #[cfg(all(feature = "tls", any(test, feature = "fuzzing")))]
 pub use self::provided::testing;
 pub use self::{
-    error::{CertificateError, HandshakeError, RecordError},
+    error::{CertificateError, HandshakeError, HandshakeFailure, RecordError},
     provided::{
         Acceptor, Authority, ClientConnection, ClientTls, Identity, SUPPORTED, Sealed, Session, Stream, Tickets,
         authorities, certificates, is_server_name, new_key, private_key,

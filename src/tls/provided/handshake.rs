@@ -9,8 +9,11 @@ use rustls::{
     unbuffered::{ConnectionState, EncodeError, UnbufferedStatus},
 };
 
-use super::records::{Records, record_length};
-use crate::tls::error::{HandshakeError, RecordError};
+use super::{
+    problem::refuses_certificate,
+    records::{Records, record_length},
+};
+use crate::tls::error::{HandshakeError, HandshakeFailure, RecordError};
 
 /// A handshake that is not complete.
 pub struct Handshake {
@@ -41,7 +44,13 @@ pub enum Progress {
 
 impl From<Error> for HandshakeError {
     fn from(error: Error) -> HandshakeError {
-        HandshakeError::Refused(error.to_string())
+        let failure = match &error {
+            error if refuses_certificate(error) => HandshakeFailure::Certificate,
+            Error::AlertReceived(_) => HandshakeFailure::Alert,
+            Error::PeerIncompatible(_) | Error::NoApplicationProtocol => HandshakeFailure::Incompatible,
+            _ => HandshakeFailure::Protocol,
+        };
+        HandshakeError::Refused(failure, error.to_string())
     }
 }
 

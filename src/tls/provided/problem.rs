@@ -11,7 +11,7 @@ pub fn explain(error: &Error) -> String {
             AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure => format!(
                 "the server ended TLS ({alert:?}): if it requires a client certificate, set cert_file and key_file"
             ),
-            alert if refuses_client(error) => {
+            alert if refuses_certificate(error) => {
                 format!("the server does not accept the client certificate ({alert:?}): check cert_file")
             }
             AlertDescription::UnrecognisedName => {
@@ -29,8 +29,8 @@ pub fn explain(error: &Error) -> String {
     }
 }
 
-/// Whether a server refuses a client because of its certificate, or because it has none.
-pub fn refuses_client(error: &Error) -> bool {
+/// Whether the peer refuses our certificate, or refuses us because we have none.
+pub fn refuses_certificate(error: &Error) -> bool {
     matches!(
         error,
         Error::AlertReceived(

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use rustls::Connection;
 
-use super::problem::{explain, refuses_client};
+use super::problem::{explain, refuses_certificate};
 
 /// A TLS connection and its socket. Reading and writing behave as with the socket itself: they fail with
 /// [`ErrorKind::WouldBlock`] until it is readable or writable, also during the handshake. After each event of the
@@ -81,7 +81,7 @@ impl<S: Read + Write> Stream<S> {
         if let Err(error) = self.tls.process_new_packets() {
             // The alert that tells the peer why.
             let _ = self.flush();
-            let kind = match refuses_client(&error) {
+            let kind = match refuses_certificate(&error) {
                 true => ErrorKind::PermissionDenied,
                 false => ErrorKind::InvalidData,
             };
