@@ -33,7 +33,8 @@ pub fn decode_message<'a>(
     // If there is a secret, only a signed message counts as one of a relay: others can set from_sys as well.
     let signs = cx.shared.publisher.signs();
     let from_sys = fields.contains_key("from_sys") && (cx.shared.trust || authentic);
-    let id = MessageId::parse(&text(fields, "id"));
+    // Relays publish a message with its id in the first room.
+    let id = MessageId::parse(&text(fields, "id")).filter(|id| id.part_index() == 0);
     let of_relay = authentic || (from_sys && !signs);
     let of_relay = of_relay && id.is_some_and(|id| id.node() == text(fields, "node"));
     if of_relay && !cx.is_new(fields) {
@@ -209,6 +210,8 @@ mod tests {
         let message = relay.decode(text).unwrap();
         assert_eq!((message.rooms(), &*message.filename, message.id), (vec!["r", "7"], "", None));
         assert_eq!(message.data().only_bytes(), Some(&[0, 255][..]));
+        let part = r#"{"source":"demo","room_id":"r","from_sys":1,"id":"1km9g41o7vkabc123.1"}"#;
+        assert_eq!(relay.decode(part).unwrap().id, None, "it is not the id of a publication");
         let other = r#"{"source":"demo","room_id":"r","from_sys":1,"filename":"x_msg.log"}"#;
         let message = relay.decode(other).unwrap();
         assert_eq!((&*message.filename, message.data()), ("", Data::Json("null")), "the file belongs to demo_x");

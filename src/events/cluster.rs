@@ -66,9 +66,14 @@ fn execute(hub: &mut Hub, command: Command<'_>, now: Now) {
 }
 
 fn publish(hub: &mut Hub, message: &IncomingMessage<'_>) {
-    let id = message.id.unwrap_or_else(|| hub.state.next_id());
-    let origin = Origin::Cluster { from_client: message.from_client };
-    hub.publish_here(origin, message.tenant, &message.rooms(), message.data(), &message.filename, id);
+    let (rooms, now) = (message.rooms(), hub.state.now.time);
+    if let Some(id) = message.id {
+        hub.state.ids.follow(id, rooms.len(), now);
+    }
+    // It takes numbers of this relay even if it has an id, so that its place in the order of all messages is known.
+    let own = hub.state.next_id(rooms.len());
+    let (origin, id) = (Origin::Cluster { from_client: message.from_client }, message.id.unwrap_or(own));
+    hub.publish_here(origin, message.tenant, &rooms, message.data(), &message.filename, id);
 }
 
 /// Emits an event to sessions of this relay, and reports their number if the other relay wants a report.
@@ -94,5 +99,35 @@ fn emit(hub: &mut Hub, incoming: &IncomingEvent<'_>, now: Now) {
     };
     if let Some(number) = incoming.number {
         hub.cluster.send_found(&mut hub.state, &incoming.node, number, reached);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::{Data, Form, MessageId},
+        names::Rooms,
+        state::testing::{Login, config, received, session},
+    };
+
+    #[test]
+    fn numbers_follow_those_of_other_relays() {
+        let config = config("[sources.one]\nsign_key = \"key\"\n[redis]\nurl = \"redis://127.0.0.1:6379\"\n");
+        let mut hub = Hub::new(config.clone(), MessageId::first(1000, 7), [0; 32]);
+        configure(&mut hub, &config.redis, 1000);
+        let member = session(&mut hub.state, Login { rooms: "b", form: Form::Json, ..Login::default() });
+        let other = MessageId::first(5000, 8);
+        let text = format!(
+            r#"{{"source":"one","data":1,"room_id":"a,b","from_sys":true,"id":"{other}","seq":1,"node":"{}"}}"#,
+            other.node()
+        );
+        handle_publication(&mut hub, &Channel::Messages, text.as_bytes(), Now::default());
+        let got = received(&mut hub.state, member);
+        assert!(got.len() == 1 && got[0].contains(&format!("\"id\":\"{}\"", other.part(1))), "{got:?}");
+        let (tenant, rooms) = (hub.state.tenant("one").unwrap(), Rooms::parse("a", 128, 0).unwrap());
+        let id = hub.publish(tenant, &rooms, Data::Text("x"), "");
+        // The two messages of the other relay have two numbers of this one.
+        assert_eq!(id.number(), 5001 + 2 + 1);
     }
 }

@@ -177,7 +177,7 @@ impl Hooks {
     }
 
     fn call(&mut self, state: &mut State, lane: Lane, kind: Kind, body: Vec<u8>, waiting: Waiting) {
-        let id = state.next_id().to_string();
+        let id = state.next_id(1).to_string();
         self.last += 1;
         self.created = true;
         let (number, body) = (self.last, body::finish(body, &id));

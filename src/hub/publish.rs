@@ -54,7 +54,7 @@ impl Hub {
         data: Data<'_>,
         filename: &str,
     ) -> MessageId {
-        let id = self.state.next_id();
+        let id = self.state.next_id(rooms.len());
         self.publish_here(origin, tenant, rooms, data, filename, id);
         if matches!(origin, Origin::Backend | Origin::Session(_)) {
             self.cluster.count_message();
@@ -209,6 +209,18 @@ url = "redis://127.0.0.1:6379"
         let lines = String::from_utf8(lines).unwrap();
         assert_eq!(lines.lines().count(), 1, "{lines}");
         assert!(lines.contains(&format!("\"id\":\"{id}\"")) && lines.contains("\"room_id\":\"a,b\""), "{lines}");
+    }
+
+    /// So every message has a place of its own in the order of all messages.
+    #[test]
+    fn a_publication_takes_a_number_for_each_room() {
+        let mut hub = hub();
+        let tenant = hub.state.tenant("one").unwrap();
+        let [several, next] = ["a,b,c", "a"].map(|rooms| {
+            let rooms = Rooms::parse(rooms, 128, 0).unwrap();
+            hub.publish(tenant, &rooms, Data::Text("x"), "")
+        });
+        assert_eq!(next.number(), several.part(2).stamp() + 1);
     }
 
     #[test]

@@ -6,9 +6,11 @@ pub mod data;
 pub mod event;
 pub mod form;
 pub mod id;
+pub mod id_clock;
 pub mod new_msg;
 pub mod target;
 
 pub use self::{
-    client_event::ClientEvent, data::Data, event::Event, form::Form, id::MessageId, new_msg::Message, target::Target,
+    client_event::ClientEvent, data::Data, event::Event, form::Form, id::MessageId, id_clock::IdClock,
+    new_msg::Message, target::Target,
 };

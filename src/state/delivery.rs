@@ -287,7 +287,7 @@ mod tests {
     }
 
     fn deliver(state: &mut State, data: &str) {
-        let (tenant, id) = (state.tenant("one").unwrap(), state.next_id());
+        let (tenant, id) = (state.tenant("one").unwrap(), state.next_id(1));
         state.deliver(tenant, "room", Data::Json(data), ("", false), id);
     }
 
@@ -307,7 +307,7 @@ mod tests {
         let other = session(&mut state, Login { rooms: "other", ..Login::default() });
         let chat = member(&mut state, "/chat", Form::SocketIo4);
         deliver(&mut state, "\"hi\"");
-        let id = state.last_id;
+        let id = state.ids.first().with_number(state.ids.last());
         let fields = |from_sys| format!(r#""source":"one","data":"hi","room_id":"room",{from_sys}"id":"{id}""#);
         assert_eq!(received(&mut state, json), [format!(r#"{{"event":"newMsg",{}}}"#, fields(""))]);
         assert_eq!(received(&mut state, text), ["hi"]);

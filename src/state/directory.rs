@@ -256,7 +256,7 @@ mod tests {
         let [one, two] =
             ["one", "two"].map(|source| session(&mut state, Login { source, rooms: "room", ..Login::default() }));
         let [first, second] = ["one", "two"].map(|source| state.tenant(source).unwrap());
-        let id = state.next_id();
+        let id = state.next_id(1);
         state.deliver(first, "room", Data::Json("1"), ("", false), id);
         let event = Event::new("e", "");
         let socket_id = state.sids.socket(two);

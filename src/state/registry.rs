@@ -26,7 +26,7 @@ use crate::{
     frame::Turn,
     key::{ClientKey, SessionKey, Slots},
     memory,
-    message::MessageId,
+    message::{IdClock, MessageId},
 };
 
 /// The state that all features share: see [the module](super).
@@ -46,7 +46,8 @@ pub struct State {
     pub(super) turn: Turn,
     /// A buffer for writes of several segments.
     pub(super) scratch: Vec<u8>,
-    pub(super) last_id: MessageId,
+    /// The clock that numbers messages.
+    pub ids: IdClock,
     /// The clients with something to send.
     pub(super) to_flush: FlushQueue,
     pub(super) needs_flush: bool,
@@ -88,7 +89,7 @@ impl State {
             sids: Sids::new(secret),
             turn: Turn::new(),
             scratch: Vec::new(),
-            last_id: first,
+            ids: IdClock::new(first),
             to_flush: FlushQueue::default(),
             needs_flush: false,
             large_frames: false,
@@ -173,10 +174,9 @@ impl State {
         }
     }
 
-    /// The next message id.
-    pub fn next_id(&mut self) -> MessageId {
-        self.last_id = self.last_id.next();
-        self.last_id
+    /// The id of the next publication, which is to `rooms` rooms.
+    pub fn next_id(&mut self, rooms: usize) -> MessageId {
+        self.ids.next(rooms, self.now.time)
     }
 }
 
