@@ -113,6 +113,8 @@ fn every_key_has_a_row() {
         ("limits.", "[limits]", "limits.".to_owned() + unknown),
         ("log.", "[log]", "log.".to_owned() + unknown),
         ("message_log.", "[message_log]", "message_log.".to_owned() + unknown),
+        ("history.", "[history]", "history.".to_owned() + unknown),
+        ("rooms.", "[[history.rooms]]", "history.rooms.".to_owned() + unknown),
         ("admin.", "[admin]", "admin.".to_owned() + unknown),
         ("namespaces.NAME.", "[namespaces.\"/a\"]", "namespaces./a.".to_owned() + unknown),
         ("rules.", "[[namespaces.\"/a\".rules]]\nevent = \"e\"", "namespaces./a.rules.".to_owned() + unknown),
@@ -162,7 +164,7 @@ fn defaults_are_those_of_the_shipped_file() {
         let name = key.rsplit('.').next().unwrap();
         match (default.as_slice(), key.split('.').next().unwrap()) {
             // Of tables that have no defaults the file has an example of each key.
-            (_, "sources" | "rules" | "certificates") | ([], _) => {
+            (_, "sources" | "rules" | "certificates" | "rooms") | ([], _) => {
                 let shown = [format!("#   {name} = "), format!("#   {name}_file = "), format!("#   {key} = ")];
                 let shown = shown.iter().any(|example| shipped.contains(example));
                 assert!(
@@ -194,6 +196,7 @@ fn ranges_and_units_are_those_of_the_program() {
         let key = codes(row[0])[0];
         let (table, name) =
             key.rsplit_once('.').map_or((String::new(), key), |(table, name)| (format!("[{table}]"), name));
+        let table = if table == "[rooms]" { "[[history.rooms]]".into() } else { table };
         let said = check(&format!("{table}\n{name} = \"x\"\n"));
         let unit =
             if row[1] == "integer" { format!("a whole number of {}", row[2]) } else { "a number of seconds".into() };

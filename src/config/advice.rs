@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     address::{Address, Network},
+    history::HistoryRule,
     settings::Config,
 };
 
@@ -103,6 +104,46 @@ fn contradictions(config: &Config) -> Vec<String> {
         found.push("hooks.url has no effect: no namespace has auth = \"hook\" or a rule with send = \"hook\"".into());
     }
     found.extend(shared_paths(config));
+    found.extend(history(config));
+    found
+}
+
+/// Settings of `[history]` that have no effect.
+fn history(config: &Config) -> Vec<String> {
+    let (history, memory) = (&config.history, config.limits.memory);
+    if !history.is_on() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let largest = history.all_bounds().filter(|bounds| bounds.keep_any()).map(|bounds| bounds.bytes).max();
+    if let Some(bytes) = largest.filter(|bytes| *bytes > history.memory) {
+        found.push(format!(
+            "history.memory ({}), for all rooms together, is below history.bytes ({bytes}), for one room: a room can never keep \
+             that much",
+            history.memory
+        ));
+    }
+    if memory > 0 && history.memory > memory / 2 {
+        found.push(format!(
+            "history.memory ({}) is more than half of limits.memory ({memory}): clients may be refused because of kept messages",
+            history.memory
+        ));
+    }
+    let sources = config.source_names();
+    for (index, rule) in history.rooms.iter().enumerate() {
+        let name = |rule: &HistoryRule| match &rule.source {
+            Some(source) => format!("the rule for room {:?} of source {source:?}", rule.room.to_string()),
+            None => format!("the rule for room {:?}", rule.room.to_string()),
+        };
+        if rule.source.as_ref().is_some_and(|source| !sources.contains(source.as_str())) {
+            found.push(format!("history.rooms: {} has no effect: there is no such source", name(rule)));
+        } else if let Some(before) = history.rooms[..index].iter().find(|before| before.covers(rule)) {
+            found.push(format!("history.rooms: {} has no effect: {} is before it", name(rule), name(before)));
+        }
+        if found.len() >= LISTED {
+            break;
+        }
+    }
     found
 }
 
@@ -213,9 +254,29 @@ mod tests {
             ),
             ("[websocket]\npath = \"/api/notify/\"", "websocket.path has no effect"),
             ("[socketio]\npath = [\"/a\", \"/metrics\"]", "hides relay's own endpoint"),
+            ("[history]\ncount = 1\nmemory = 100000", "history.memory (100000), for all rooms together, is below"),
+            ("[history]\nlast = true\nmemory = 100000", "is below history.bytes (262144), for one room"),
+            (
+                "[history]\ncount = 1\nmemory = 100000000\n[limits]\nmemory = 150000000",
+                "more than half of limits.memory",
+            ),
+            (
+                "[history]\nrooms = [{ source = \"b\", last = true }]",
+                "history.rooms: the rule for room \"*\" of source \"b\" has no effect: there is no such source",
+            ),
+            (
+                "[history]\nrooms = [{ count = 1 }, { source = \"a\", room = \"x\", count = 2 }]",
+                "the rule for room \"x\" of source \"a\" has no effect: the rule for room \"*\" is before it",
+            ),
         ] {
             let said = warnings_of(&format!("{source}{text}"));
             assert!(said.contains(why) && said.lines().count() == 1, "{text}: {said}");
+        }
+        for fine in [
+            "[history]\nmemory = 100000",
+            "[history]\ncount = 1\nrooms = [{ room = \"a*\", count = 0 }, { room = \"a\", last = true }]",
+        ] {
+            assert_eq!(warnings_of(&format!("{source}{fine}")), "");
         }
         assert!(warnings_of("origins = [\"null\"]").contains("every sandboxed frame"));
         assert!(!warnings_of("origins = [\"null\", \"*\"]").contains("every sandboxed frame"));

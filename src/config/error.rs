@@ -28,6 +28,8 @@ pub enum ValueError {
     Path(String),
     /// Not a name of a subprotocol.
     Protocol(String),
+    /// Not a pattern for names of rooms.
+    RoomPattern(String),
     /// Not a scheme of signatures.
     Scheme(String),
     /// Not an event that the backend can be called for.
@@ -86,6 +88,9 @@ impl fmt::Display for ValueError {
             ValueError::Path(found) => return write!(f, "expected {A_PATH}, not {found:?}"),
             ValueError::Scheme(found) if !Scheme::is_like_name(found) => return f.write_str(NO_SCHEME),
             ValueError::Scheme(found) => ("expected \"md5\" or \"hmac-sha256\"", found),
+            ValueError::RoomPattern(found) => {
+                ("expected the name of a room, in which * stands for any characters, without a comma", found)
+            }
             ValueError::HookEvent(found) => ("expected \"connect\", \"disconnect\" or \"message\"", found),
         };
         write!(f, "{expected}, not {found:?}")

@@ -7,7 +7,7 @@ use log::LevelFilter;
 use super::{
     address::{Backend, Network},
     error::ValueError,
-    file_certificates, file_namespaces, file_redis, file_sources, file_tls,
+    file_certificates, file_history, file_namespaces, file_redis, file_sources, file_tls,
     listen_address::ListenAddress,
     namespace::Auth,
     origins::Origins,
@@ -106,6 +106,8 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     section.bound(reader, "rotate", &mut config.message_log.rotate, 4096..=1 << 40, "bytes");
     section.bound(reader, "total", &mut config.message_log.total, 1 << 20..=1 << 50, "bytes");
     section.finish(reader);
+
+    file_history::read(reader, &mut root, &mut config);
 
     let mut section = root.section(reader, "admin");
     config.admin_token = section.secret(reader, "token", "token_file").map(|(secret, _)| secret);
@@ -325,6 +327,7 @@ mod tests {
             "limits",
             "log",
             "message_log",
+            "history",
             "admin",
             "namespaces",
             "hooks",

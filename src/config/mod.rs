@@ -9,16 +9,19 @@ mod advice;
 pub mod error;
 pub mod file;
 mod file_certificates;
+mod file_history;
 mod file_namespaces;
 mod file_redis;
 mod file_sources;
 mod file_tls;
+pub mod history;
 pub mod listen_address;
 pub mod namespace;
 pub mod origins;
 pub mod problem;
 mod reader;
 pub mod redis;
+pub mod room_pattern;
 pub mod secret;
 mod section;
 pub mod settings;
@@ -29,11 +32,13 @@ pub use self::{
     advice::{some_of, warnings},
     error::{RedisUrlError, ValueError},
     file::parse,
+    history::{History, HistoryBounds, HistoryRule},
     listen_address::{Access, ListenAddress},
     namespace::{Ack, Auth, Namespace, Rule, Send, Welcome},
     origins::{MAX_ORIGIN, OriginError, Origins},
     problem::Problem,
     redis::{Redis, RedisUrl, Sentinels, Servers},
+    room_pattern::RoomPattern,
     secret::Secret,
     settings::{
         ClientPosts, Config, DEMO_KEYS, DEMO_TOKEN, Hooks, MAX_CERTIFICATES, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES,

@@ -7,6 +7,7 @@ use log::LevelFilter;
 
 use super::{
     address::{Address, Backend, Network},
+    history::History,
     listen_address::ListenAddress,
     namespace::{Auth, Namespace},
     origins::Origins,
@@ -44,6 +45,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// Section `[message_log]`.
     pub message_log: MessageLog,
+    /// Section `[history]`.
+    pub history: History,
     /// The token of the operators' API; `None`: a token is generated at start.
     pub admin_token: Option<Secret>,
     /// The namespaces, by name, with their rules. `/` always exists.
@@ -191,6 +194,7 @@ impl Default for Config {
                 rotate: 104_857_600,
                 total: 10_737_418_240,
             },
+            history: History::default(),
             admin_token: None,
             namespaces: BTreeMap::from([("/".into(), Namespace::default())]),
             hooks: Hooks {
@@ -210,7 +214,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The built-in demo configuration: two sources with public keys, and two paired namespaces that admit without a signature.
+    /// The built-in demo configuration: two sources with public keys, two paired namespaces that admit without a signature, and
+    /// 100 messages of history in each room.
     pub fn demo() -> Config {
         let source = |(name, key): (&str, &str)| {
             let sign_key = Secret(key.into());
@@ -229,6 +234,7 @@ impl Config {
             (name.to_owned(), Namespace { auth: Auth::Open, source, pairing, ..Namespace::default() })
         };
         let mut config = Config { sources: DEMO_KEYS.map(source).into(), ..Config::default() };
+        config.history.bounds.count = 100;
         config.namespaces.extend([("/web", "/app"), ("/app", "/web")].map(pair));
         config
     }
