@@ -64,7 +64,9 @@ pub fn stats(cx: &Snapshot<'_>) -> Reply {
         .tenants()
         .map(|(name, sessions, rooms)| format!("{}:{{\"sessions\":{sessions},\"rooms\":{rooms}}}", quote(name)))
         .collect();
-    let counters: Vec<_> = counters(cx.hub).map(|(name, count)| format!("\"{name}\":{count}")).collect();
+    let evicted = ("history_evicted", cx.hub.history.counts().evicted.total());
+    let counters: Vec<_> =
+        counters(cx.hub).chain([evicted]).map(|(name, count)| format!("\"{name}\":{count}")).collect();
     let body = format!(
         "{{\"version\":\"{}\",\"uptime\":{},\"connections\":{},\"sessions\":{},\"rooms\":{},{}\"sources\":{{{}}},\"counters\":{{{}}}}}",
         env!("CARGO_PKG_VERSION"),
@@ -99,7 +101,8 @@ fn relays(cx: &Snapshot<'_>) -> String {
 }
 
 fn counters(hub: &Hub) -> impl Iterator<Item = (&'static str, u64)> {
-    hub.state.stats.iter().chain([("message_log_lost", hub.log.lost()), ("message_log_left_out", hub.log.left_out())])
+    let log = [("message_log_lost", hub.log.lost()), ("message_log_left_out", hub.log.left_out())];
+    hub.state.stats.iter().chain(log).chain([("history_kept", hub.history.counts().kept)])
 }
 
 /// `GET /metrics`: numbers and counters for Prometheus (text exposition format 0.0.4).
@@ -126,6 +129,8 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
     let failing = cx.hub.cluster.health().reason().is_some();
     gauge("redis_failing", "1 while a connection to Redis is lost or refused.", &u8::from(failing));
     gauge("redis_siblings", "Other relays in the cluster that are alive.", &cx.hub.cluster.nodes().len());
+    gauge("history_bytes", "Bytes of the messages that rooms keep.", &cx.hub.history.bytes());
+    gauge("history_messages", "Messages that rooms keep.", &cx.hub.history.messages());
     let help = "When the first of the certificates of [tls] expires, as a Unix time; 0 without one.";
     gauge("tls_certificate_expiry_timestamp_seconds", help, &cx.hub.config().tls.not_after().unwrap_or(0));
     for (name, kind) in
@@ -148,6 +153,11 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
         for (reason, count) in cx.hub.state.stats.tls_failures() {
             writeln!(text, "relay_{total}{{reason=\"{reason}\"}} {count}").expect("writing to memory succeeds");
         }
+    }
+    text.push_str(&head("history_evicted_total", "counter", "Kept messages that were dropped, by reason."));
+    for (reason, count) in cx.hub.history.counts().evicted.iter() {
+        writeln!(text, "relay_history_evicted_total{{reason=\"{reason}\"}} {count}")
+            .expect("writing to memory succeeds");
     }
     text.push_str(&head("build_info", "gauge", "Always 1; the label has the version."));
     writeln!(text, "relay_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))

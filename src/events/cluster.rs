@@ -73,7 +73,7 @@ fn publish(hub: &mut Hub, message: &IncomingMessage<'_>) {
     // It takes numbers of this relay even if it has an id, so that its place in the order of all messages is known.
     let own = hub.state.next_id(rooms.len());
     let (origin, id) = (Origin::Cluster { from_client: message.from_client }, message.id.unwrap_or(own));
-    hub.publish_here(origin, message.tenant, &rooms, message.data(), &message.filename, id);
+    hub.publish_here(origin, message.tenant, &rooms, message.data(), &message.filename, (id, own.stamp()));
 }
 
 /// Emits an event to sessions of this relay, and reports their number if the other relay wants a report.
@@ -113,7 +113,9 @@ mod tests {
 
     #[test]
     fn numbers_follow_those_of_other_relays() {
-        let config = config("[sources.one]\nsign_key = \"key\"\n[redis]\nurl = \"redis://127.0.0.1:6379\"\n");
+        let config = config(
+            "[sources.one]\nsign_key = \"key\"\n[history]\ncount = 5\n[redis]\nurl = \"redis://127.0.0.1:6379\"\n",
+        );
         let mut hub = Hub::new(config.clone(), MessageId::first(1000, 7), [0; 32]);
         configure(&mut hub, &config.redis, 1000);
         let member = session(&mut hub.state, Login { rooms: "b", form: Form::Json, ..Login::default() });
@@ -129,5 +131,9 @@ mod tests {
         let id = hub.publish(tenant, &rooms, Data::Text("x"), "");
         // The two messages of the other relay have two numbers of this one.
         assert_eq!(id.number(), 5001 + 2 + 1);
+        // They are kept with the id of the other relay, and their place in the order of this one.
+        let kept = hub.history.entries_after(&hub.state, tenant, &["a", "b"], 0);
+        let kept: Vec<_> = kept.map(|found| (found.room, found.entry.stamp(), found.id)).collect();
+        assert_eq!(kept, [(0, 5002, other), (1, 5003, other.part(1)), (0, 5004, id)]);
     }
 }

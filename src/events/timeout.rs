@@ -4,7 +4,7 @@ use super::{acknowledge::answer_event, users::finish_query};
 use crate::{acks::Requester, clock::Now, hub::Hub, state::Refusal};
 
 /// Answers the senders of events that no receiver has acknowledged in time, and the sessions whose user look-up has
-/// timed out. Then reports how much was refused, once a minute.
+/// timed out. Then reports how much was refused, once a minute, and drops kept messages that are too old.
 pub fn handle_timeout(hub: &mut Hub, now: Now) {
     for pending in hub.acks.expired(now.time) {
         if let Requester::Session(session, id) = pending.requester {
@@ -15,4 +15,5 @@ pub fn handle_timeout(hub: &mut Hub, now: Now) {
         finish_query(hub, query, false);
     }
     hub.state.refusals.report(now.time);
+    hub.history.expire(now.time);
 }

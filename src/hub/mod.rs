@@ -16,6 +16,7 @@ use crate::{
     clock::{Now, Time},
     cluster::Cluster,
     config::Config,
+    history::History,
     hooks::Hooks,
     message::MessageId,
     message_log::MessageLog,
@@ -33,6 +34,8 @@ pub struct Hub {
     pub hooks: Hooks,
     /// Other relays, which are reached over Redis.
     pub cluster: Cluster,
+    /// Messages that rooms keep.
+    pub history: History,
     /// Today's logins.
     pub presence: Presence,
     /// Acknowledgements that senders wait for.
@@ -48,6 +51,7 @@ impl Hub {
             log: MessageLog::new(!config.message_log.dir.is_empty()),
             hooks: Hooks::default(),
             cluster: Cluster::default(),
+            history: History::new(first),
             presence: Presence::default(),
             acks: PendingAcks::default(),
         };
@@ -61,7 +65,11 @@ impl Hub {
     pub fn reload(&mut self, config: Rc<Config>, now: Now) -> usize {
         self.hooks.configure(&config.hooks);
         let Reloaded { ended, reused } = self.state.reload(config);
-        reused.into_iter().for_each(|tenant| self.presence.forget(tenant));
+        for tenant in reused {
+            self.presence.forget(tenant);
+            self.history.forget(tenant);
+        }
+        self.history.configure(&self.state.config().history, &self.state);
         for (session, close) in &ended {
             self.expel_with_reason(*session, *close, now);
         }
@@ -91,6 +99,7 @@ impl Hub {
 
     /// The time at which [`events::handle_timeout`](crate::events::handle_timeout) must be called.
     pub fn deadline(&self) -> Time {
-        self.acks.deadline().min(self.cluster.query_deadline()).min(self.state.refusals.deadline())
+        let requests = self.acks.deadline().min(self.cluster.query_deadline());
+        requests.min(self.state.refusals.deadline()).min(self.history.deadline())
     }
 }

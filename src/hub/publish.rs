@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::Hub;
 use crate::{
     cluster::{Reach, RefreshTarget},
+    history::Published,
     key::SessionKey,
     message::{Data, Event, MessageId, Target, bytes::unpack_arguments},
     message_log::lines::write_data,
@@ -55,7 +56,7 @@ impl Hub {
         filename: &str,
     ) -> MessageId {
         let id = self.state.next_id(rooms.len());
-        self.publish_here(origin, tenant, rooms, data, filename, id);
+        self.publish_here(origin, tenant, rooms, data, filename, (id, id.stamp()));
         if matches!(origin, Origin::Backend | Origin::Session(_)) {
             self.cluster.count_message();
         }
@@ -65,8 +66,9 @@ impl Hub {
         id
     }
 
-    /// Publishes a message to the members of this relay and to its message log. `id` is its id in the first room; the
-    /// ids in the other rooms follow from it ([`MessageId::part`]).
+    /// Publishes a message to the history and the members of this relay, and to its message log. `id` is its id in the first
+    /// room; the ids in the other rooms follow from it ([`MessageId::part`]). `stamp` is the first of the numbers of this relay
+    /// that are for the message.
     pub(crate) fn publish_here(
         &mut self,
         origin: Origin,
@@ -74,10 +76,16 @@ impl Hub {
         rooms: &[&str],
         data: Data<'_>,
         filename: &str,
-        id: MessageId,
+        (id, stamp): (MessageId, u64),
     ) {
+        let (keep, from_client) = (self.history.is_on(), origin.is_client());
         for (part, room) in rooms.iter().enumerate() {
-            self.state.deliver(tenant, room, data, (filename, origin.is_client()), id.part(part));
+            if keep {
+                let (stamp, id) = (stamp + part as u64, id.part(part));
+                let message = Published { stamp, id, data, filename, from_client };
+                self.history.keep(&self.state, tenant, room, &message);
+            }
+            self.state.deliver(tenant, room, data, (filename, from_client), id.part(part));
         }
         if !self.log.is_on() {
             return;
@@ -172,7 +180,7 @@ impl Hub {
 mod tests {
     use super::*;
     use crate::{
-        clock::Now,
+        clock::{Now, Time},
         message::Form,
         state::testing::{Login, config, received, session},
     };
@@ -209,6 +217,27 @@ url = "redis://127.0.0.1:6379"
         let lines = String::from_utf8(lines).unwrap();
         assert_eq!(lines.lines().count(), 1, "{lines}");
         assert!(lines.contains(&format!("\"id\":\"{id}\"")) && lines.contains("\"room_id\":\"a,b\""), "{lines}");
+    }
+
+    #[test]
+    fn messages_are_kept_while_a_rule_says_so() {
+        let mut hub = hub();
+        let tenant = hub.state.tenant("one").unwrap();
+        let publish = |hub: &mut Hub| hub.publish(tenant, &Rooms::parse("a,b", 128, 0).unwrap(), Data::Json("1"), "f");
+        publish(&mut hub);
+        assert_eq!((hub.history.messages(), hub.history.bytes(), hub.deadline()), (0, 0, Time::NEVER));
+        hub.reload(
+            config(&format!("{CONFIG}[history]\ncount = 1\nrooms = [{{ room = \"b\", count = 0 }}]\n")),
+            hub.state.now,
+        );
+        publish(&mut hub);
+        let id = publish(&mut hub);
+        let kept: Vec<_> = hub.history.entries_after(&hub.state, tenant, &["a", "b"], 0).collect();
+        assert_eq!(kept.iter().map(|found| found.id).collect::<Vec<_>>(), [id]);
+        assert_eq!((kept[0].entry.filename(), kept[0].entry.from_client()), ("f", false));
+        assert!(hub.deadline() < Time::NEVER);
+        hub.reload(config("[sources.other]\nsign_key = \"key\"\n[history]\ncount = 1\n"), hub.state.now);
+        assert_eq!((hub.history.messages(), hub.deadline()), (0, Time::NEVER), "the source is gone");
     }
 
     /// So every message has a place of its own in the order of all messages.

@@ -72,6 +72,11 @@ impl MessageId {
         self.number + u64::from(self.part)
     }
 
+    /// The random bits that stand for the relay.
+    pub(crate) fn node_bits(self) -> u32 {
+        self.node
+    }
+
     /// Whether both ids were made by the same relay.
     pub fn is_same_node(self, other: MessageId) -> bool {
         self.node == other.node

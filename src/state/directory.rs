@@ -157,6 +157,11 @@ impl State {
             .collect()
     }
 
+    /// Whether a room has members in any namespace.
+    pub fn has_members(&self, tenant: TenantId, room: &str) -> bool {
+        self.tenants[tenant.index()].rooms.iter().any(|table| table.find(room).is_some())
+    }
+
     /// Registers a session for the user `userid`, if the session's namespace has a user index.
     pub fn register_user(&mut self, key: SessionKey, userid: &str) {
         let Some(session) = self.sessions.get(key) else { return };
