@@ -118,7 +118,7 @@ pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, no
     let mut outcome = Ok(());
     let mut handle = |packet: Packet<'_>| {
         outcome = charged(hub, key, packet.size(), now, |hub| handle_packet(hub, key, &packet, now));
-        let ending = hub.state.clients.get(key).is_none_or(|client| client.ending);
+        let ending = hub.state.clients.get(key).is_none_or(|client| client.is_ending());
         if outcome.is_err() || ending {
             core::ops::ControlFlow::Break(())
         } else {

@@ -29,8 +29,8 @@ pub struct Client {
     pub origin: Option<OriginKey>,
     /// Whether it is in the queue of clients to flush.
     pub dirty: Dirty,
-    /// Whether it is being closed. Nothing more is queued for it.
-    pub ending: bool,
+    /// Which messages are queued for it as they are published.
+    pub mode: Mode,
     /// Refused logins of a Socket.IO client. (This field and the next are here and not in [`Socket`], because they fit
     /// into the padding.)
     pub refusals: u8,
@@ -39,6 +39,32 @@ pub struct Client {
 }
 
 const _: () = assert!(size_of::<Client>() <= 64);
+
+/// Which messages are queued for a client as they are published. The values are bits, so that a delivery asks with one
+/// comparison: see [`Mode::is_one_of`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mode {
+    /// None: it is being closed.
+    Ending = 0,
+    /// All.
+    #[default]
+    Live = 1,
+    /// Those that no room keeps. The others come from the history of its rooms, after what it has missed.
+    Behind = 2,
+}
+
+impl Mode {
+    /// The bits of the modes that get a message. `kept` says whether its room keeps it.
+    pub fn wanted(kept: bool) -> u8 {
+        if kept { Mode::Live as u8 } else { Mode::Live as u8 | Mode::Behind as u8 }
+    }
+
+    /// Whether the bits contain this mode.
+    pub fn is_one_of(self, wanted: u8) -> bool {
+        self as u8 & wanted != 0
+    }
+}
 
 /// The connection that carries a client's frames at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +78,11 @@ pub enum Carrier {
 }
 
 impl Client {
+    /// Whether it is being closed. Nothing more is queued for it.
+    pub fn is_ending(&self) -> bool {
+        self.mode == Mode::Ending
+    }
+
     /// The connection that carries its frames at the moment.
     pub fn carrier(&self) -> Carrier {
         let poll = |poll: Option<ConnKey>| poll.map_or(Carrier::Nothing, Carrier::Poll);

@@ -1,6 +1,7 @@
 //! Delivery: encodes once for each form, queues frames in outboxes, and keeps the list of clients to flush.
 
 use super::{
+    client::Mode,
     effect::Effect,
     flush::LARGE_FRAME,
     flush_queue::Dirty,
@@ -22,7 +23,9 @@ pub type Receiver = (ClientKey, NamespaceId, Form);
 
 impl State {
     /// Queues a message for the members of a room in all namespaces. A member whose unsent bytes have grown
-    /// by more than `limits.unsent` since it fell behind is closed as a slow consumer; the others are not affected.
+    /// by more than `limits.unsent` since it fell behind is a slow consumer; the others are not affected. `kept` is the
+    /// message's stamp if the history of the room keeps it: then a slow consumer gets it from there, once it reads again
+    /// ([`State::fallen`]). Otherwise it is closed.
     pub fn deliver(
         &mut self,
         tenant: TenantId,
@@ -30,8 +33,10 @@ impl State {
         data: Data<'_>,
         (filename, from_client): (&str, bool),
         id: MessageId,
+        kept: Option<u64>,
     ) {
         self.stats.published += 1;
+        let wanted = Mode::wanted(kept.is_some());
         let Tenant { name, rooms, .. } = &mut self.tenants[tenant.index()];
         for (table, namespace) in rooms.iter_mut().zip(&self.namespaces) {
             let Some(index) = table.find(room) else { continue };
@@ -46,7 +51,7 @@ impl State {
             let dirty = Dirty::of_fan_out(members.len());
             let to_flush = self.to_flush.of(dirty);
             for member in &*members {
-                let Some(client) = self.clients.get_mut_if(member.client, |client| !client.ending) else {
+                let Some(client) = self.clients.get_mut_if(member.client, |client| client.mode.is_one_of(wanted)) else {
                     skipped += 1;
                     continue;
                 };
@@ -66,9 +71,17 @@ impl State {
                     }
                     Err(Overflow) => {
                         skipped += 1;
-                        client.ending = true;
-                        self.stats.slow_consumers += 1;
-                        self.effects.push_back(Effect::Close { client: member.client, close: Close::SLOW });
+                        match kept {
+                            Some(stamp) => {
+                                client.mode = Mode::Behind;
+                                self.fallen.push((member.client, stamp - 1));
+                            }
+                            None => {
+                                client.mode = Mode::Ending;
+                                self.stats.slow_consumers += 1;
+                                self.effects.push_back(Effect::Close { client: member.client, close: Close::SLOW });
+                            }
+                        }
                         continue;
                     }
                 }
@@ -143,7 +156,7 @@ impl State {
     /// Whether an event may be queued for a client: not if the client is being closed, nor if the event is volatile and
     /// the client still has unsent data.
     fn accepts(&mut self, client: ClientKey, event: &Event<'_>) -> bool {
-        let Some(client) = self.clients.get(client).filter(|client| !client.ending) else { return false };
+        let Some(client) = self.clients.get(client).filter(|client| !client.is_ending()) else { return false };
         let dropped = event.volatile && client.outbox.is_behind();
         self.stats.volatile_dropped += u64::from(dropped);
         !dropped
@@ -189,6 +202,29 @@ impl State {
         }
     }
 
+    /// Opens a run for messages to several clients at the same place ([`State::append`], [`State::queue_replay`]).
+    pub fn open_run(&mut self) -> Run {
+        Run { batch: self.turn.open(), begin: 0, end: 0 }
+    }
+
+    /// Appends a message to a run of this turn.
+    pub fn append(&mut self, run: &mut Run, message: &Message<'_>, form: Form) {
+        let frames = message.frames(form, &mut self.turn, run.batch);
+        self.large_frames |= frames.len() > LARGE_FRAME;
+        run.end = frames.end;
+    }
+
+    /// Queues `count` kept messages for a client. Whoever calls it asks before whether the client has read what was queued.
+    pub fn queue_replay(&mut self, key: ClientKey, run: Run, count: u64) {
+        let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending() && !run.is_empty()) else {
+            return;
+        };
+        client.outbox.push_over_limit(run);
+        self.stats.delivered += count;
+        self.stats.replayed += count;
+        self.mark(key, Dirty::Urgent);
+    }
+
     /// Queues a frame for one client.
     pub fn send(&mut self, key: ClientKey, opcode: Opcode, payload: &[u8]) {
         let frame = self.turn.single(opcode, |out| out.extend_from_slice(payload));
@@ -208,7 +244,7 @@ impl State {
     }
 
     fn queue_run(&mut self, key: ClientKey, frame: Run, dirty: Dirty) {
-        let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
+        let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending()) else { return };
         if client.outbox.push(frame, self.config.limits.unsent as usize).is_err() {
             self.close_slow(key);
         }
@@ -217,18 +253,18 @@ impl State {
 
     /// Closes a client as a slow consumer.
     pub fn close_slow(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
+        let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending()) else { return };
         self.strangers.remove(client);
-        client.ending = true;
+        client.mode = Mode::Ending;
         self.stats.slow_consumers += 1;
         self.effects.push_back(Effect::Close { client: key, close: Close::SLOW });
     }
 
     /// Asks the server to close a client. Nothing more is queued for it from now on.
     pub fn close(&mut self, key: ClientKey, close: Close) {
-        let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
+        let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending()) else { return };
         self.strangers.remove(client);
-        client.ending = true;
+        client.mode = Mode::Ending;
         self.effects.push_back(Effect::Close { client: key, close });
     }
 
@@ -251,7 +287,7 @@ impl State {
         let polling = self.is_polling(key);
         let Some(client) = self.clients.get_mut(key) else { return };
         self.strangers.remove(client);
-        client.ending = true;
+        client.mode = Mode::Ending;
         let Some(close) = close else { return };
         if close == Close::SLOW {
             client.outbox.discard(&self.turn);
@@ -288,7 +324,7 @@ mod tests {
 
     fn deliver(state: &mut State, data: &str) {
         let (tenant, id) = (state.tenant("one").unwrap(), state.next_id(1));
-        state.deliver(tenant, "room", Data::Json(data), ("", false), id);
+        state.deliver(tenant, "room", Data::Json(data), ("", false), id, None);
     }
 
     /// Ends a turn without a flush.

@@ -45,7 +45,7 @@ impl State {
 
     /// The Socket.IO state of a client. `None` for other clients, and for those that are being closed.
     pub fn socket_mut(&mut self, key: ClientKey) -> Option<&mut Socket> {
-        self.clients.get_mut(key).filter(|client| !client.ending)?.socket.as_deref_mut()
+        self.clients.get_mut(key).filter(|client| !client.is_ending())?.socket.as_deref_mut()
     }
 
     /// Removes a session from a client's list. Without a session the client must join a namespace within
@@ -71,7 +71,7 @@ impl State {
 
     /// Counts a refused login. After ten refusals the client is closed, so that a broken client has to reconnect.
     pub fn count_refusal(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key).filter(|client| !client.ending) else { return };
+        let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending()) else { return };
         client.refusals += 1;
         if client.refusals >= MAX_REFUSALS {
             self.close(key, Close::PROTOCOL);

@@ -108,7 +108,7 @@ mod tests {
 
     fn deliver(state: &mut State, room: &str, data: &str) {
         let (tenant, id) = (state.tenant("one").unwrap(), state.next_id(1));
-        state.deliver(tenant, room, Data::Json(data), ("", false), id);
+        state.deliver(tenant, room, Data::Json(data), ("", false), id, None);
     }
 
     #[test]

@@ -54,6 +54,9 @@ pub struct State {
     /// Whether a large message was queued since all clients were flushed.
     pub(super) large_frames: bool,
     pub(crate) effects: VecDeque<Effect>,
+    /// Slow consumers that get no more messages of rooms with history for the moment, with the stamp of the last message that
+    /// they were to get.
+    pub(crate) fallen: Vec<(ClientKey, u64)>,
     /// Whether [`State::mark_changed`] queues sessions. Only a cluster needs that.
     pub(super) track_changes: bool,
     /// The queue of sessions whose presence records must be written. A session is in it at most once.
@@ -94,6 +97,7 @@ impl State {
             needs_flush: false,
             large_frames: false,
             effects: VecDeque::new(),
+            fallen: Vec::new(),
             track_changes: false,
             changed: VecDeque::new(),
             memory_limit: usize::MAX,

@@ -82,7 +82,7 @@ impl Strangers {
 impl Client {
     /// Whether this is a Socket.IO client that is in no namespace and is not being closed.
     pub fn is_stranger(&self) -> bool {
-        !self.ending && self.socket.as_ref().is_some_and(|socket| !socket.engine.is_connected())
+        !self.is_ending() && self.socket.as_ref().is_some_and(|socket| !socket.engine.is_connected())
     }
 
     /// Whether a login of this stranger waits for the backend.

@@ -19,7 +19,7 @@ impl State {
     /// The client with this Engine.IO session id, unless it is being closed.
     pub fn find_engine(&self, sid: &str) -> Option<ClientKey> {
         let key = self.sids.find(sid)?;
-        self.clients.get(key).filter(|client| client.socket.is_some() && !client.ending).map(|_| key)
+        self.clients.get(key).filter(|client| client.socket.is_some() && !client.is_ending()).map(|_| key)
     }
 
     /// The Engine.IO session of a client that has one.
@@ -51,7 +51,7 @@ impl State {
 
     /// The clients with bytes that their connections did not accept, and how many. Not those that are being closed.
     pub fn unsent(&self) -> impl Iterator<Item = (ClientKey, usize)> {
-        let slow = self.clients.iter().filter(|(_, client)| !client.ending && client.outbox.is_behind());
+        let slow = self.clients.iter().filter(|(_, client)| !client.is_ending() && client.outbox.is_behind());
         slow.map(|(key, client)| (key, client.outbox.bytes()))
     }
 
@@ -62,12 +62,12 @@ impl State {
 
     /// Whether a client is being closed or is gone.
     pub fn is_ending(&self, key: ClientKey) -> bool {
-        self.clients.get(key).is_none_or(|client| client.ending)
+        self.clients.get(key).is_none_or(|client| client.is_ending())
     }
 
     /// Completes the upgrade to the probing WebSocket `conn`. Returns the pending poll, if any, which must be answered.
     pub fn upgrade(&mut self, key: ClientKey, conn: ConnKey) -> Result<Option<ConnKey>, Error> {
-        let client = self.clients.get_mut(key).filter(|client| !client.ending).ok_or(Error::UnknownSid)?;
+        let client = self.clients.get_mut(key).filter(|client| !client.is_ending()).ok_or(Error::UnknownSid)?;
         let poll = client.socket.as_mut().ok_or(Error::UnknownSid)?.engine.upgrade()?;
         client.conn = Some(conn);
         self.set_forms(key);
@@ -143,6 +143,6 @@ impl State {
 
     /// Whether a polling client is being closed. The caller removes it once its last poll is answered.
     pub fn is_closing_poller(&self, key: ClientKey) -> bool {
-        self.clients.get(key).is_some_and(|client| client.ending) && self.is_polling(key)
+        self.clients.get(key).is_some_and(|client| client.is_ending()) && self.is_polling(key)
     }
 }

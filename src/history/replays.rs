@@ -1,0 +1,260 @@
+//! Replays: clients that get kept messages, each at the pace at which it reads.
+//!
+//! A client is here while its [mode](Mode) is [`Mode::Behind`]: because it has said which messages it has, or because it was a
+//! slow consumer. It gets nothing live of rooms with history meanwhile, so that it cannot overtake what it has missed.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+};
+
+use smallvec::SmallVec;
+
+use super::{recovery::Recovery, store::History};
+use crate::{
+    frame::Run,
+    key::{ClientKey, SessionKey},
+    message::{Form, Message},
+    state::{NamespaceId, State, TenantId, client::Mode, room::RoomIndex},
+};
+
+/// The clients that are behind.
+#[derive(Default)]
+pub struct Replays {
+    /// The next to be fed is the first. A client is in it once.
+    waiting: VecDeque<Replay>,
+    /// Whether some of them may be fed in the next turn without another event.
+    hungry: bool,
+}
+
+/// A client that is behind.
+struct Replay {
+    client: ClientKey,
+    sessions: SmallVec<[Cursor; 1]>,
+}
+
+/// Where a session of such a client stands.
+struct Cursor {
+    session: SessionKey,
+    /// It has all messages up to this stamp.
+    stamp: u64,
+    /// Rooms in which messages are missing, as the client was told, with the newest stamp that is missing.
+    told: Vec<(RoomIndex, u64)>,
+}
+
+/// What sessions with the same rooms, form and position have in common.
+#[derive(PartialEq, Eq, Hash)]
+struct Place {
+    tenant: TenantId,
+    namespace: NamespaceId,
+    form: Form,
+    stamp: u64,
+    rooms: SmallVec<[RoomIndex; 2]>,
+}
+
+/// Messages after a position.
+#[derive(Clone, Copy)]
+struct Chunk {
+    run: Run,
+    count: u64,
+    /// The stamp of the last one, or of the newest message of all if there are no more.
+    stamp: u64,
+    complete: bool,
+}
+
+impl Replays {
+    /// The number of clients that are behind.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether no client is behind.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether [`Replays::feed`] must be called in the next turn, even if nothing happens.
+    pub fn is_hungry(&self) -> bool {
+        self.hungry
+    }
+
+    /// Gives a session the messages after a stamp. The client was told that `told` are missing.
+    pub fn begin(&mut self, state: &mut State, session: SessionKey, stamp: u64, told: Vec<(RoomIndex, u64)>) {
+        let Some(client) = state.sessions.get(session).map(|session| session.client) else { return };
+        self.add(state, client);
+        let Some(replay) = self.waiting.iter_mut().rev().find(|replay| replay.client == client) else { return };
+        replay.sessions.retain(|cursor| cursor.session != session);
+        replay.sessions.push(Cursor { session, stamp, told });
+        self.hungry = true;
+    }
+
+    /// Adds a session that has just logged in to a client that is behind: it has all messages so far.
+    pub fn follow(&mut self, state: &State, session: SessionKey) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let Some(client) = state.sessions.get(session).map(|session| session.client) else { return };
+        if let Some(replay) = self.waiting.iter_mut().find(|replay| replay.client == client) {
+            replay.sessions.push(Cursor { session, stamp: state.ids.last(), told: Vec::new() });
+        }
+    }
+
+    /// Adds a client with all its sessions, which have all messages so far, unless it is here.
+    fn add(&mut self, state: &mut State, client: ClientKey) {
+        let newest = state.ids.last();
+        let Some(found) = state.clients.get_mut(client).filter(|client| client.mode == Mode::Live) else { return };
+        found.mode = Mode::Behind;
+        let sessions = sessions(state, client).into_iter();
+        let sessions = sessions.map(|session| Cursor { session, stamp: newest, told: Vec::new() }).collect();
+        self.waiting.push_back(Replay { client, sessions });
+    }
+
+    /// Adds the slow consumers of this turn.
+    fn add_fallen(&mut self, state: &mut State) {
+        for (client, stamp) in core::mem::take(&mut state.fallen) {
+            state.stats.fell_behind += 1;
+            let sessions = sessions(state, client).into_iter();
+            let sessions = sessions.map(|session| Cursor { session, stamp, told: Vec::new() }).collect();
+            self.waiting.push_back(Replay { client, sessions });
+        }
+    }
+
+    /// Queues the next messages for clients that have read most of what was queued before. Those that have all messages get
+    /// the following ones live. Call it once in a turn, before clients are written to.
+    pub fn feed(&mut self, history: &History, state: &mut State) {
+        self.hungry = false;
+        if !state.fallen.is_empty() {
+            self.add_fallen(state);
+        }
+        let (mut left, mut chunks) = (TURN_BYTES, HashMap::new());
+        for _ in 0..self.waiting.len() {
+            if left == 0 {
+                self.hungry = true;
+                return;
+            }
+            let Some(mut replay) = self.waiting.pop_front() else { return };
+            match state.clients.get(replay.client) {
+                Some(client) if client.mode == Mode::Behind => {
+                    if client.outbox.bytes() >= FULL {
+                        self.waiting.push_back(replay);
+                        continue;
+                    }
+                }
+                _ => continue,
+            }
+            let mut complete = true;
+            replay.sessions.retain(|cursor| {
+                let Some(chunk) = next_chunk(history, state, &mut chunks, cursor) else { return false };
+                cursor.stamp = chunk.stamp;
+                complete &= chunk.complete;
+                state.queue_replay(replay.client, chunk.run, chunk.count);
+                left = left.saturating_sub(chunk.run.len() + COST);
+                true
+            });
+            if complete {
+                if let Some(client) = state.clients.get_mut(replay.client) {
+                    client.mode = Mode::Live;
+                }
+            } else {
+                self.hungry = true;
+                self.waiting.push_back(replay);
+            }
+        }
+    }
+}
+
+/// The sessions of a client that have logged in.
+fn sessions(state: &State, client: ClientKey) -> Vec<SessionKey> {
+    let Some(found) = state.clients.get(client) else { return Vec::new() };
+    let several = found.socket.iter().flat_map(|socket| socket.sessions.iter().map(|(_, session)| *session));
+    found.session.into_iter().chain(several).filter(|session| !state.is_pending(*session)).collect()
+}
+
+/// The next messages for a session, encoded once for all that are at the same place. `None` if the session is gone. Tells the
+/// client first if messages are missing.
+fn next_chunk(
+    history: &History,
+    state: &mut State,
+    chunks: &mut HashMap<Place, Chunk>,
+    cursor: &mut Cursor,
+) -> Option<Chunk> {
+    let session = state.sessions.get(cursor.session)?;
+    let rooms = session.rooms.iter().map(|membership| membership.room).collect();
+    let place = Place {
+        tenant: session.tenant,
+        namespace: session.namespace,
+        form: session.form,
+        stamp: cursor.stamp,
+        rooms,
+    };
+    let names = state.room_names(session);
+    tell_gap(history, state, cursor, &place, &names);
+    if let Some(chunk) = chunks.get(&place) {
+        return Some(*chunk);
+    }
+    let chunk = encode(history, state, &place, &names);
+    chunks.insert(place, chunk);
+    Some(chunk)
+}
+
+fn encode(history: &History, state: &mut State, place: &Place, names: &[Rc<str>]) -> Chunk {
+    let rooms: Vec<&str> = names.iter().map(|name| &**name).collect();
+    let mut entries = history.entries_after(state, place.tenant, &rooms, place.stamp);
+    let source = state.tenants[place.tenant.index()].name.clone();
+    let namespace = state.namespaces[place.namespace as usize].name.clone();
+    let mut run = state.open_run();
+    let (mut stamp, mut count) = (place.stamp, 0);
+    while run.len() < CHUNK {
+        let Some(found) = entries.next() else {
+            return Chunk { run, count, stamp: state.ids.last().max(stamp), complete: true };
+        };
+        let content = found.entry.content();
+        let message = Message {
+            source: &source,
+            room: rooms[found.room],
+            data: content.data(),
+            id: found.id,
+            filename: found.entry.filename(),
+            from_client: found.entry.from_client(),
+            namespace: &namespace,
+        };
+        state.append(&mut run, &message, place.form);
+        (stamp, count) = (found.entry.stamp(), count + 1);
+    }
+    Chunk { run, count, stamp, complete: false }
+}
+
+/// Tells a client that messages are missing which it was not told about.
+fn tell_gap(history: &History, state: &mut State, cursor: &mut Cursor, place: &Place, names: &[Rc<str>]) {
+    let mut missing = Vec::new();
+    for (room, name) in place.rooms.iter().zip(names) {
+        let floor = history.floor(state, place.tenant, name);
+        let known = cursor.told.iter_mut().find(|(told, _)| told == room);
+        if floor <= cursor.stamp || known.as_ref().is_some_and(|(_, told)| *told >= floor) {
+            continue;
+        }
+        match known {
+            Some((_, told)) => *told = floor,
+            None => cursor.told.push((*room, floor)),
+        }
+        missing.push(&**name);
+    }
+    if !missing.is_empty() {
+        let missed = history.count_after(state, place.tenant, &to_strs(names), cursor.stamp);
+        let id = history.id_at(cursor.stamp);
+        Recovery { missing: &missing, missed, id }.send(state, cursor.session);
+    }
+}
+
+fn to_strs(names: &[Rc<str>]) -> Vec<&str> {
+    names.iter().map(|name| &**name).collect()
+}
+
+/// Unsent bytes of a client above which it gets no more kept messages.
+const FULL: usize = 64 * 1024;
+/// Bytes of kept messages that a client gets at a time, more or less.
+const CHUNK: usize = 64 * 1024;
+/// Bytes of kept messages that are queued in a turn, for all clients together.
+const TURN_BYTES: usize = 1024 * 1024;
+/// As many bytes as which a client counts that gets no message.
+const COST: usize = 256;
