@@ -90,6 +90,7 @@ fn hub(members: usize) -> Hub {
             ext_info: "",
             watch_quit: false,
             form: Form::Json,
+            since: None,
             ip: None,
             referer: "",
             user_agent: "",

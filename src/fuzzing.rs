@@ -114,6 +114,7 @@ pub fn client_event(bytes: &[u8]) {
         ext_info: "",
         watch_quit: true,
         form: Form::Json,
+        since: None,
         ip: None,
         referer: "",
         user_agent: "",

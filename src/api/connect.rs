@@ -1,6 +1,7 @@
 //! Logins of plain WebSockets (docs/protocol.md, Logins, and Plain WebSocket).
 
 use core::net::IpAddr;
+use std::borrow::Cow;
 
 use log::debug;
 
@@ -12,6 +13,7 @@ use super::{
     refused::refused,
 };
 use crate::{
+    history::Since,
     http::{self, Fields, Head, Reply},
     hub::login::{Login, is_one},
     json::quote,
@@ -52,7 +54,7 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     let ip = client_ip(cx.peer, head, &config.trusted_proxies);
     let (namespace, login) = match login(head, &fields, ip) {
         Ok(parsed) => parsed,
-        Err(why) => return Reply::refusal(400, why).into(),
+        Err(why) => return Reply::refusal(400, &why).into(),
     };
     if cx.refuses_address(login.ip, true) {
         debug!("{} was refused: limits.per_address", Peer(&login));
@@ -102,7 +104,7 @@ fn check(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
     let reply = match login(head, &fields, ip) {
         _ if refuses_origin(head, cx) => origin_refused(head).with("Access-Control-Allow-Origin", "*"),
         _ if head.query.is_empty() => handshake::Error::NoUpgrade.into(),
-        Err(why) => Reply::refusal(400, why),
+        Err(why) => Reply::refusal(400, &why),
         Ok((namespace, login)) => match cx.hub.check_login(namespace, &login, cx.now) {
             Ok(()) => handshake::Error::NoUpgrade.into(),
             Err(refusal) => {
@@ -119,19 +121,20 @@ fn login<'a>(
     head: &'a Head<'_>,
     fields: &'a Fields<'_>,
     ip: Option<IpAddr>,
-) -> Result<(&'a str, Login<'a>), &'static str> {
+) -> Result<(&'a str, Login<'a>), Cow<'static, str>> {
     let form = match fields.get("format") {
         "" | "json" => Form::Json,
         "text" => Form::Text,
-        _ => return Err("format is json or text"),
+        _ => return Err("format is json or text".into()),
     };
     let namespace = match fields.get("nsp") {
         "" => "/",
         namespace => namespace,
     };
     if form == Form::Text && namespace != "/" {
-        return Err("format=text is for the namespace / only");
+        return Err("format=text is for the namespace / only".into());
     }
+    let since = fields.find("since").map(Since::parse).transpose().map_err(|error| error.to_string())?;
     let login = Login {
         source: fields.get("source"),
         room_ids: fields.get("room_ids"),
@@ -141,6 +144,7 @@ fn login<'a>(
         ext_info: fields.get("ext_info"),
         watch_quit: is_one(fields.get("watch_quit")),
         form,
+        since,
         ip,
         referer: &head.referer,
         user_agent: &head.user_agent,

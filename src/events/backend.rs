@@ -86,6 +86,8 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
         }
         None => {}
     }
+    let since = hub.asked.remove(&key);
+    hub.begin_history(key, since);
     if let Ok(answer) = &answer {
         apply(hub, key, answer, now);
     }
@@ -122,6 +124,7 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, now: Now
         ],
     };
     hub.state.refusals.add(&refused, now.time);
+    hub.asked.remove(&key);
     hub.state.remove_session(key);
     if !hub.state.is_socketio(client) {
         hub.state.effects.push_back(Effect::Refuse { client, why: why.into() });

@@ -23,6 +23,7 @@ use crate::{
         payload::{self, Bodies},
     },
     frame::Opcode,
+    history::Since,
     http::Fields,
     hub::{
         Hub,
@@ -308,6 +309,12 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
     let [source, sign, sign_type, ts, userid, username, ext_info, watch_quit] = names.map(field);
     let rooms = auth_fields.get("room_ids").map_or_else(|| Ok(field("room_ids")), |raw| room_list(raw));
     let (room_ids, wrong) = rooms.map_or_else(|error| (String::new(), Some(error)), |list| (list, None));
+    // A text that is none is as if it were missing: what a client missed is not worth refusing its login.
+    let since = match (auth_fields.get("since"), connect_fields.find("since"), handshake_fields.find("since")) {
+        (Some(raw), _, _) => Since::parse(&scalar(raw)).ok(),
+        (None, Some(text), _) | (None, None, Some(text)) => Since::parse(text).ok(),
+        (None, None, None) => None,
+    };
     let login = Login {
         source: &source,
         room_ids: &room_ids,
@@ -317,6 +324,7 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
         ext_info: &ext_info,
         watch_quit: is_one(&watch_quit),
         form: Form::socketio(revision, base64),
+        since,
         ip,
         referer: &agent.referer,
         user_agent: &agent.user_agent,
@@ -343,6 +351,7 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
     }
     if !hub.state.is_pending(session) {
         hub.state.confirm_connect(key, session, auth, now);
+        hub.begin_history(session, since);
     }
 }
 

@@ -4,7 +4,7 @@ use core::cmp::Reverse;
 use std::collections::{BinaryHeap, vec_deque::Iter};
 
 use super::entry::Entry;
-use crate::message::MessageId;
+use crate::message::{Data, Message, MessageId};
 
 /// A kept message of one of several rooms.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,14 @@ pub struct Found<'a> {
     pub id: MessageId,
     /// The message.
     pub entry: &'a Entry,
+}
+
+impl Found<'_> {
+    /// The message, for clients. `data` is that of the entry.
+    pub fn message<'m>(&'m self, data: Data<'m>, source: &'m str, room: &'m str, namespace: &'m str) -> Message<'m> {
+        let (filename, from_client) = (self.entry.filename(), self.entry.from_client());
+        Message { source, room, data, id: self.id, filename, from_client, namespace }
+    }
 }
 
 /// An iterator over the messages of several rooms, in the order of their stamps. A room that is named twice counts once.

@@ -17,6 +17,8 @@ pub mod counts;
 pub mod entry;
 mod eviction;
 pub mod merge;
+pub mod recovery;
+pub mod replays;
 mod ring;
 mod rings;
 mod rules;
@@ -27,6 +29,8 @@ pub use self::{
     counts::{Counts, Evicted},
     entry::{Content, Entry, Published},
     merge::{Entries, Found},
+    recovery::Recovery,
+    replays::Replays,
     since::{Position, Since, SinceError},
     store::History,
 };

@@ -14,7 +14,7 @@ use super::{recovery::Recovery, store::History};
 use crate::{
     frame::Run,
     key::{ClientKey, SessionKey},
-    message::{Form, Message},
+    message::Form,
     state::{NamespaceId, State, TenantId, client::Mode, room::RoomIndex},
 };
 
@@ -180,13 +180,8 @@ fn next_chunk(
 ) -> Option<Chunk> {
     let session = state.sessions.get(cursor.session)?;
     let rooms = session.rooms.iter().map(|membership| membership.room).collect();
-    let place = Place {
-        tenant: session.tenant,
-        namespace: session.namespace,
-        form: session.form,
-        stamp: cursor.stamp,
-        rooms,
-    };
+    let place =
+        Place { tenant: session.tenant, namespace: session.namespace, form: session.form, stamp: cursor.stamp, rooms };
     let names = state.room_names(session);
     tell_gap(history, state, cursor, &place, &names);
     if let Some(chunk) = chunks.get(&place) {
@@ -209,16 +204,7 @@ fn encode(history: &History, state: &mut State, place: &Place, names: &[Rc<str>]
             return Chunk { run, count, stamp: state.ids.last().max(stamp), complete: true };
         };
         let content = found.entry.content();
-        let message = Message {
-            source: &source,
-            room: rooms[found.room],
-            data: content.data(),
-            id: found.id,
-            filename: found.entry.filename(),
-            from_client: found.entry.from_client(),
-            namespace: &namespace,
-        };
-        state.append(&mut run, &message, place.form);
+        state.append(&mut run, &found.message(content.data(), &source, rooms[found.room], &namespace), place.form);
         (stamp, count) = (found.entry.stamp(), count + 1);
     }
     Chunk { run, count, stamp, complete: false }

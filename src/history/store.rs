@@ -193,14 +193,32 @@ impl History {
     /// Whether no message to the room after a stamp is missing. It can be `false` though none is missing, if the room has kept
     /// nothing for a while.
     pub fn is_whole(&self, state: &State, tenant: TenantId, room: &str, stamp: u64) -> bool {
-        let floor = match self.rings.get(tenant, room) {
-            _ if !self.is_on => return false,
+        self.is_on && stamp >= self.floor(state, tenant, room)
+    }
+
+    /// The newest stamp of a message to the room that may be missing.
+    pub fn floor(&self, state: &State, tenant: TenantId, room: &str) -> u64 {
+        match self.rings.get(tenant, room) {
             Some(ring) => ring.floor_at(second_of(state)),
-            None if self.rules.find(&state.tenants[tenant.index()].name, room).is_some() => self.rings.floor(tenant),
+            None if self.has_rule(state, tenant, room) => self.rings.floor(tenant),
             // It keeps nothing, so any message may have been one to it.
             None => self.rings.newest(tenant),
-        };
-        stamp >= floor
+        }
+    }
+
+    /// Whether a room keeps messages.
+    pub fn has_rule(&self, state: &State, tenant: TenantId, room: &str) -> bool {
+        self.rules.find(&state.tenants[tenant.index()].name, room).is_some()
+    }
+
+    /// The number of kept messages of these rooms after a stamp.
+    pub fn count_after(&self, state: &State, tenant: TenantId, rooms: &[&str], stamp: u64) -> usize {
+        self.entries_after(state, tenant, rooms, stamp).count()
+    }
+
+    /// The position after the message with this stamp, as clients give it back.
+    pub fn id_at(&self, stamp: u64) -> MessageId {
+        self.own.with_number(stamp)
     }
 
     /// The kept messages of these rooms after a stamp, in order. Call it again with the stamp of the last one to go on.

@@ -68,6 +68,7 @@ impl Hub {
     pub(crate) fn leave_session(&mut self, session: SessionKey, announce: bool) {
         let Some(pending) = self.state.sessions.get(session).map(|session| session.pending) else { return };
         if pending {
+            self.asked.remove(&session);
             // It was never admitted: it has no room, no presence record and no line in the log.
             return self.state.remove_session(session);
         }

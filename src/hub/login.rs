@@ -6,6 +6,7 @@ use super::Hub;
 use crate::{
     clock::Now,
     config::Auth,
+    history::Since,
     hooks::Kind,
     key::{ClientKey, ConnKey, SessionKey},
     message::Form,
@@ -33,6 +34,8 @@ pub struct Login<'a> {
     pub watch_quit: bool,
     /// The form in which the client receives messages.
     pub form: Form,
+    /// Since when it wants messages. `None` if it does not say so.
+    pub since: Option<Since>,
     /// The client's address. `None` for a peer of a Unix socket.
     pub ip: Option<IpAddr>,
     /// The `Referer` header.
@@ -68,10 +71,11 @@ impl Hub {
         match self.admit_session(client, namespace, login, query, "", now) {
             Ok(session) => {
                 let pending = self.state.sessions.get(session).is_some_and(|session| session.pending);
+                self.state.clients.get_mut(client).expect("the client was inserted above").session = Some(session);
                 if !pending {
                     self.state.send_welcome(session, "{}");
+                    self.begin_history(session, login.since);
                 }
-                self.state.clients.get_mut(client).expect("the client was inserted above").session = Some(session);
                 Ok((client, pending))
             }
             Err(refusal) => {
@@ -125,6 +129,9 @@ impl Hub {
         });
         if self.hooks.has_hook(&self.state, namespace, Kind::Connect) {
             self.hooks.connect(&mut self.state, session, rooms.as_ref(), query, auth);
+            if let Some(since) = login.since {
+                self.asked.insert(session, since);
+            }
             return Ok(session);
         }
         if let Some(rooms) = &rooms {

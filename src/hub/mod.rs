@@ -8,16 +8,18 @@
 pub mod leave;
 pub mod login;
 pub mod publish;
+mod returning;
 
-use std::rc::Rc;
+use std::{collections::HashMap, rc::Rc};
 
 use crate::{
     acks::PendingAcks,
     clock::{Now, Time},
     cluster::Cluster,
     config::Config,
-    history::History,
+    history::{History, Replays, Since},
     hooks::Hooks,
+    key::SessionKey,
     message::MessageId,
     message_log::MessageLog,
     presence::Presence,
@@ -36,10 +38,14 @@ pub struct Hub {
     pub cluster: Cluster,
     /// Messages that rooms keep.
     pub history: History,
+    /// The clients that get kept messages.
+    pub replays: Replays,
     /// Today's logins.
     pub presence: Presence,
     /// Acknowledgements that senders wait for.
     pub(crate) acks: PendingAcks,
+    /// What the logins that wait for the backend have asked for.
+    pub(crate) asked: HashMap<SessionKey, Since>,
 }
 
 impl Hub {
@@ -52,8 +58,10 @@ impl Hub {
             hooks: Hooks::default(),
             cluster: Cluster::default(),
             history: History::new(first),
+            replays: Replays::default(),
             presence: Presence::default(),
             acks: PendingAcks::default(),
+            asked: HashMap::new(),
         };
         hub.reload(config, Now::default());
         hub

@@ -80,12 +80,13 @@ impl Hub {
     ) {
         let (keep, from_client) = (self.history.is_on(), origin.is_client());
         for (part, room) in rooms.iter().enumerate() {
-            if keep {
-                let (stamp, id) = (stamp + part as u64, id.part(part));
-                let message = Published { stamp, id, data, filename, from_client };
-                self.history.keep(&self.state, tenant, room, &message);
-            }
-            self.state.deliver(tenant, room, data, (filename, from_client), id.part(part));
+            let kept = keep.then(|| stamp + part as u64).filter(|stamp| {
+                let message = Published { stamp: *stamp, id: id.part(part), data, filename, from_client };
+                self.history.keep(&self.state, tenant, room, &message)
+                    // Too large: a client that is behind would get it before older ones. It is told about the gap.
+                    || (!self.replays.is_empty() && self.history.has_rule(&self.state, tenant, room))
+            });
+            self.state.deliver(tenant, room, data, (filename, from_client), id.part(part), kept);
         }
         if !self.log.is_on() {
             return;

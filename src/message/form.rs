@@ -8,7 +8,7 @@ use crate::{
 
 /// The form in which a session receives messages and events (docs/protocol.md, Plain WebSocket, and Socket.IO and
 /// Engine.IO).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// `{"event":"newMsg",…}` in a text frame.
     Json,

@@ -21,6 +21,7 @@ impl Server {
     /// until nothing is left, except for clients that are flushed in the next turns.
     pub(super) fn finish_turn(&mut self) {
         self.keep_memory_limit();
+        self.hub.feed();
         loop {
             self.pump_hooks();
             self.answer_lookups();

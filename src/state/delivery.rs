@@ -51,7 +51,8 @@ impl State {
             let dirty = Dirty::of_fan_out(members.len());
             let to_flush = self.to_flush.of(dirty);
             for member in &*members {
-                let Some(client) = self.clients.get_mut_if(member.client, |client| client.mode.is_one_of(wanted)) else {
+                let Some(client) = self.clients.get_mut_if(member.client, |client| client.mode.is_one_of(wanted))
+                else {
                     skipped += 1;
                     continue;
                 };

@@ -72,6 +72,14 @@ counters! {
     published
     /// Messages queued for members, counted once for each member.
     delivered
+    /// Clients that got, or were told that they had, all messages since the position that they named.
+    recovered
+    /// Clients that were told that messages are missing.
+    recovery_gaps
+    /// Kept messages queued for clients that had missed them. They count as delivered as well.
+    replayed
+    /// Slow consumers that were not closed, because they get the messages from the history.
+    fell_behind
     /// Events from clients that a rule handled.
     events
     /// Events queued for clients, counted once for each client.

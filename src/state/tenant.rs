@@ -20,7 +20,7 @@ pub struct Tenant {
 
 /// A tenant's index in [`State`](super::State). A reload gives it to another source if its own is no longer configured and
 /// has no session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(pub(crate) u16);
 
 impl TenantId {

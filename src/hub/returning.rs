@@ -1,0 +1,77 @@
+//! What a session gets of the messages that were published before its login (docs/protocol.md, Recovery).
+
+use super::Hub;
+use crate::{
+    history::{Recovery, Since},
+    key::SessionKey,
+};
+
+impl Hub {
+    /// Gives a session that has just logged in what it asks for with `since`, and the last values of its rooms. Call it once
+    /// its welcome is queued. Returns whether no message since its position is missing.
+    pub(crate) fn begin_history(&mut self, key: SessionKey, since: Option<Since>) -> bool {
+        if since.is_none() && !self.history.is_on() {
+            return true;
+        }
+        self.replays.follow(&self.state, key);
+        let Some(session) = self.state.sessions.get(key) else { return true };
+        let (tenant, names) = (session.tenant, self.state.room_names(session));
+        let rooms: Vec<&str> = names.iter().map(|name| &**name).collect();
+        let Some(since) = since else {
+            self.send_last_values(key, &rooms, u64::MAX);
+            return true;
+        };
+        let since = self.allowed(since);
+        let position = self.history.position(&self.state, tenant, &rooms, &since);
+        let missing: Vec<&str> = position.gaps.iter().map(|index| rooms[*index]).collect();
+        let missed = self.history.count_after(&self.state, tenant, &rooms, position.stamp);
+        let id = self.history.id_at(position.stamp);
+        Recovery { missing: &missing, missed, id }.send(&mut self.state, key);
+        // A client that names a message has had the last values.
+        if !matches!(since, Since::Id(_)) {
+            self.send_last_values(key, &rooms, position.stamp);
+        }
+        if missed > 0 {
+            let floors = position.gaps.iter().filter_map(|index| {
+                let room = self.state.sessions.get(key)?.rooms.get(*index)?.room;
+                Some((room, self.history.floor(&self.state, tenant, rooms[*index])))
+            });
+            let told = floors.collect();
+            self.replays.begin(&mut self.state, key, position.stamp, told);
+        }
+        missing.is_empty()
+    }
+
+    /// Gives clients that are behind the next kept messages. Call it once in a turn, before clients are written to.
+    pub fn feed(&mut self) {
+        if !self.replays.is_empty() || !self.state.fallen.is_empty() {
+            self.replays.feed(&self.history, &mut self.state);
+        }
+    }
+
+    /// What a login may ask for. Without `history.before`, it may only go on from a message that it has had.
+    fn allowed(&self, since: Since) -> Since {
+        match since {
+            Since::All | Since::Age(_) if !self.config().history.before => Since::New,
+            since => since,
+        }
+    }
+
+    /// Queues the last values of a session's rooms that have a stamp up to `stamp`: a replay brings those after it.
+    fn send_last_values(&mut self, key: SessionKey, rooms: &[&str], stamp: u64) {
+        let Some(session) = self.state.sessions.get(key) else { return };
+        let (client, tenant, form) = (session.client, session.tenant, session.form);
+        let namespace = self.state.namespaces[session.namespace as usize].name.clone();
+        let source = self.state.tenants[tenant.index()].name.clone();
+        let (mut run, mut count) = (self.state.open_run(), 0);
+        for room in rooms {
+            let Some(found) = self.history.last_value(tenant, room).filter(|found| found.entry.stamp() <= stamp) else {
+                continue;
+            };
+            let content = found.entry.content();
+            self.state.append(&mut run, &found.message(content.data(), &source, room, &namespace), form);
+            count += 1;
+        }
+        self.state.queue_replay(client, run, count);
+    }
+}
