@@ -70,11 +70,17 @@ impl Batch {
         self.end(begin)
     }
 
+    /// Appends what `fill` appends as one frame without a header, for clients that do not use WebSockets. Returns its begin
+    /// and end.
+    pub fn push_bare(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> (u32, u32) {
+        let begin = self.bytes.len();
+        fill(&mut self.bytes);
+        self.end(begin)
+    }
+
     /// Appends bytes as one frame, unchanged. Returns their begin and end.
     pub fn push_raw(&mut self, bytes: &[u8]) -> (u32, u32) {
-        let begin = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        self.end(begin)
+        self.push_bare(|out| out.extend_from_slice(bytes))
     }
 
     /// The bytes from `begin` to `end`.
@@ -183,9 +189,7 @@ impl Turn {
 
     /// Appends bytes for a single client, unchanged.
     pub fn single_raw(&mut self, bytes: &[u8]) -> Run {
-        let batch = self.single_batch();
-        let (begin, end) = self.batch_mut(batch).push_raw(bytes);
-        Run { batch, begin, end }
+        self.single_bare(|out| out.extend_from_slice(bytes))
     }
 
     /// Opens a batch for a room and a form that has none in this turn, and returns its number.
@@ -207,6 +211,18 @@ impl Turn {
     pub fn push(&mut self, batch: u32, opcode: Opcode, fill: impl FnOnce(&mut Vec<u8>)) -> Run {
         let (begin, end) = self.batch_mut(batch).push(opcode, fill);
         Run { batch, begin, end }
+    }
+
+    /// Encodes a frame without a header at the end of batch `batch`; `fill` appends it.
+    pub fn push_bare(&mut self, batch: u32, fill: impl FnOnce(&mut Vec<u8>)) -> Run {
+        let (begin, end) = self.batch_mut(batch).push_bare(fill);
+        Run { batch, begin, end }
+    }
+
+    /// Encodes a frame without a header for a single client; `fill` appends it.
+    pub fn single_bare(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> Run {
+        let batch = self.single_batch();
+        self.push_bare(batch, fill)
     }
 
     /// The batch of a run.

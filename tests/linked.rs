@@ -261,6 +261,7 @@ impl Node {
             ext_info: "",
             watch_quit: false,
             form: Form::Text,
+            since: None,
             ip: None,
             referer: "",
             user_agent: "",

@@ -172,6 +172,7 @@ impl World {
             ext_info: "",
             watch_quit: self.dice.roll(4) == 0,
             form,
+            since: None,
             ip: None,
             referer: "",
             user_agent: ["x", "y"][self.dice.roll(2)],

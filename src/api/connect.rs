@@ -52,7 +52,7 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     }
     let fields = head.fields();
     let ip = client_ip(cx.peer, head, &config.trusted_proxies);
-    let (namespace, login) = match login(head, &fields, ip) {
+    let (namespace, login) = match websocket_login(head, &fields, ip) {
         Ok(parsed) => parsed,
         Err(why) => return Reply::refusal(400, &why).into(),
     };
@@ -63,7 +63,7 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     match cx.hub.admit(namespace, &login, head.query, cx.conn, cx.now) {
         Ok((client, true)) => {
             debug!("{} waits for the backend to admit it", Peer(&login));
-            Outcome::AwaitBackend { client, response }
+            Outcome::AwaitBackend { client, response, origin: "".into(), event_source: false }
         }
         Ok((client, false)) => {
             debug!("{} connected to rooms {:?} of source {:?}", Peer(&login), login.room_ids, login.source);
@@ -77,14 +77,14 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
 }
 
 /// The answer to a refused login, with an explanation of its signature for those who may read one.
-fn refuse(head: &Head<'_>, cx: &mut Context<'_>, login: &Login<'_>, refusal: Refusal) -> Reply {
+pub(super) fn refuse(head: &Head<'_>, cx: &mut Context<'_>, login: &Login<'_>, refusal: Refusal) -> Reply {
     let reader = gate::reader(head, cx);
     let explanation = cx.hub.state.explain(&login.subject(), &login.signature, refusal, reader);
     refused(401, refusal, explanation.as_ref())
 }
 
 /// The answer to a page whose origin is refused.
-fn origin_refused(head: &Head<'_>) -> Reply {
+pub(super) fn origin_refused(head: &Head<'_>) -> Reply {
     let reason = quote(&origin_reason(head.origin));
     let body = format!("{{\"code\":0,\"msg\":\"this origin is not allowed\",\"data\":\"\",\"reason\":{reason}}}");
     Reply::json(403, body.into_bytes())
@@ -101,7 +101,7 @@ fn check(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
     let config = cx.hub.config().clone();
     let fields = head.fields();
     let ip = client_ip(cx.peer, head, &config.trusted_proxies);
-    let reply = match login(head, &fields, ip) {
+    let reply = match websocket_login(head, &fields, ip) {
         _ if refuses_origin(head, cx) => origin_refused(head).with("Access-Control-Allow-Origin", "*"),
         _ if head.query.is_empty() => handshake::Error::NoUpgrade.into(),
         Err(why) => Reply::refusal(400, &why),
@@ -116,8 +116,8 @@ fn check(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
     reply.with("Cache-Control", "no-store")
 }
 
-/// The namespace and the login in the query of a request, or what is wrong with them.
-fn login<'a>(
+/// The namespace and the login in the query of a WebSocket, or what is wrong with them.
+fn websocket_login<'a>(
     head: &'a Head<'_>,
     fields: &'a Fields<'_>,
     ip: Option<IpAddr>,
@@ -127,14 +127,25 @@ fn login<'a>(
         "text" => Form::Text,
         _ => return Err("format is json or text".into()),
     };
+    let (namespace, mut login) = login(head, fields, ip, form);
+    if form == Form::Text && namespace != "/" {
+        return Err("format=text is for the namespace / only".into());
+    }
+    login.since = fields.find("since").map(Since::parse).transpose().map_err(|error| error.to_string())?;
+    Ok((namespace, login))
+}
+
+/// The namespace and the login in the query of a request.
+pub(super) fn login<'a>(
+    head: &'a Head<'_>,
+    fields: &'a Fields<'_>,
+    ip: Option<IpAddr>,
+    form: Form,
+) -> (&'a str, Login<'a>) {
     let namespace = match fields.get("nsp") {
         "" => "/",
         namespace => namespace,
     };
-    if form == Form::Text && namespace != "/" {
-        return Err("format=text is for the namespace / only".into());
-    }
-    let since = fields.find("since").map(Since::parse).transpose().map_err(|error| error.to_string())?;
     let login = Login {
         source: fields.get("source"),
         room_ids: fields.get("room_ids"),
@@ -144,16 +155,16 @@ fn login<'a>(
         ext_info: fields.get("ext_info"),
         watch_quit: is_one(fields.get("watch_quit")),
         form,
-        since,
+        since: None,
         ip,
         referer: &head.referer,
         user_agent: &head.user_agent,
     };
-    Ok((namespace, login))
+    (namespace, login)
 }
 
 /// A login in a log line. Names are escaped: clients choose them.
-struct Peer<'a>(&'a Login<'a>);
+pub(super) struct Peer<'a>(pub &'a Login<'a>);
 
 impl core::fmt::Display for Peer<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

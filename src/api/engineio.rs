@@ -20,7 +20,7 @@ use crate::{
     http::{self, Fields, Head, Reply, Request},
     json::quote,
     key::ClientKey,
-    websocket::handshake,
+    websocket::{Close, handshake},
 };
 
 /// Handles a request under `socketio.path`.
@@ -111,7 +111,7 @@ fn handle(request: &Request<'_>, cx: &mut Context<'_>, origin: &str) -> Result<O
                     Ok(Outcome::Probe { client, response })
                 }
                 // As engine.io does: the WebSocket is opened and closed. The session keeps the one it has.
-                Err(_) => Ok(Outcome::CloseWebSocket { response }),
+                Err(_) => Ok(Outcome::Last([response, Close::SECOND.frame()].concat())),
             }
         }
         (Some(client), false) => match head.method {

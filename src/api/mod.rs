@@ -21,10 +21,12 @@ pub mod notify;
 pub mod online;
 pub mod outcome;
 pub mod page;
+mod path;
 pub mod refused;
 pub mod router;
 pub mod snapshot;
 pub mod status;
+pub mod stream;
 pub mod view;
 
 pub use self::{

@@ -7,11 +7,11 @@ use crate::{http::Reply, key::ClientKey};
 pub enum Outcome {
     /// Send this reply.
     Reply(Reply),
-    /// Send `response`, and treat the connection as a WebSocket from then on.
+    /// Send `response`, and treat the connection from then on as the client's WebSocket or stream.
     Upgrade {
         /// The client that was admitted.
         client: ClientKey,
-        /// The encoded 101 response.
+        /// The encoded 101 response, or the head of the stream.
         response: Vec<u8>,
     },
     /// Wait until the backend admits or refuses the client, with `Effect::Admit` or `Effect::Refuse`. Then upgrade as with
@@ -19,8 +19,12 @@ pub enum Outcome {
     AwaitBackend {
         /// The client that wants to log in.
         client: ClientKey,
-        /// The encoded 101 response.
+        /// The encoded 101 response, or the head of the stream.
         response: Vec<u8>,
+        /// The `Origin` of the page that may read a refusal; empty if no page may.
+        origin: Box<str>,
+        /// Whether the client is an EventSource.
+        event_source: bool,
     },
     /// Wait until Redis has answered the look-up for this view.
     AwaitLookup(View),
@@ -33,11 +37,8 @@ pub enum Outcome {
         /// The `Origin` of the page that may read the answer; empty if the request has none.
         origin: Box<str>,
     },
-    /// Send `response` and a close frame, and close the connection: the session that the WebSocket is for has one already.
-    CloseWebSocket {
-        /// The encoded 101 response.
-        response: Vec<u8>,
-    },
+    /// Send these bytes, and close the connection.
+    Last(Vec<u8>),
     /// Send `response`, and treat the connection from then on as a WebSocket that probes to take over from polling.
     Probe {
         /// The client that polls until then.

@@ -10,8 +10,9 @@ use super::{
     message_log::{self, File},
     notify, online,
     outcome::Outcome,
+    path::normal,
     snapshot::Snapshot,
-    status,
+    status, stream,
     view::{Kind, View},
 };
 use crate::{
@@ -34,6 +35,9 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     if is("/api/notify") {
         let answer = || notify::single(request, cx).unwrap_or_else(|refusal| refusal);
         return cors(post(head, answer), head, &config).into();
+    }
+    if stream::is_stream(head, &config) {
+        return stream::stream(head, cx);
     }
     if is(normal(&config.websocket.path)) || (path == "/" && head.upgrade) {
         // Browsers hide the answer to a handshake from the page, which can still find the cause with fetch.
@@ -165,14 +169,6 @@ fn is_client_js(path: &str, known: &str) -> bool {
     path.strip_prefix(normal(known)).is_some_and(|rest| rest == "/socket.io.js")
 }
 
-/// The path without one trailing slash. Paths are compared in this form, ignoring case.
-fn normal(path: &str) -> &str {
-    match path.strip_suffix('/') {
-        None | Some("") => path,
-        Some(rest) => rest,
-    }
-}
-
 fn get(head: &Head<'_>, answer: impl FnOnce() -> Reply) -> Reply {
     match head.method {
         "GET" | "HEAD" => answer(),
@@ -186,15 +182,5 @@ fn post(head: &Head<'_>, answer: impl FnOnce() -> Reply) -> Reply {
         "POST" => answer(),
         "OPTIONS" => Reply::new(204, "", &b""[..]).with("Allow", "POST, OPTIONS"),
         _ => Reply::refusal(405, "this is called with POST").with("Allow", "POST, OPTIONS"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths() {
-        assert_eq!((normal("/a/"), normal("/"), normal("/a"), normal("")), ("/a", "/", "/a", ""));
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     key::{ClientKey, SessionKey},
     message::{Event, Target, bytes::unpack_arguments},
     names::Rooms,
-    state::{Effect, Refusal, Refused, Session, identity::Identity},
+    state::{Effect, Refusal, Refused, Session, identity::Identity, info::protocol},
     text::truncate,
     websocket::Close,
 };
@@ -61,7 +61,7 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
             }
             Err(failure) => failure.refusal().text().into_owned(),
         };
-        return refuse(hub, client, key, &why, now);
+        return refuse(hub, client, key, &why, answer.is_err(), now);
     }
     session.pending = false;
     if let Ok(answer) = &answer
@@ -80,10 +80,7 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
     hub.complete_login(key, &userid, now);
     match hub.state.sessions.get(key).map(|session| session.form) {
         Some(form) if form.is_socketio() => hub.state.confirm_connect(client, key, &auth, now),
-        Some(_) => {
-            hub.state.effects.push_back(Effect::Admit { client });
-            hub.state.send_welcome(key, "{}");
-        }
+        Some(_) => hub.state.effects.push_back(Effect::Admit { client }),
         None => {}
     }
     let since = hub.asked.remove(&key);
@@ -93,8 +90,8 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
     }
 }
 
-/// Refuses a pending session, and writes the refusal to `error.log`.
-fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, now: Now) {
+/// Refuses a pending session, and writes the refusal to `error.log`. `undecided` says that the backend has not decided.
+fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, undecided: bool, now: Now) {
     let Some(session) = hub.state.sessions.get(key) else { return };
     let namespace = hub.state.namespaces[session.namespace as usize].name.clone();
     hub.state.stats.logins_refused += 1;
@@ -108,7 +105,11 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, now: Now
             line.display("ip", ip);
         }
     });
-    let (identity, transport) = (&session.identity, hub.state.transport_name(Some(client)));
+    let identity = &session.identity;
+    let transport = match session.form.is_stream() {
+        true => protocol(session.form),
+        false => hub.state.transport_name(Some(client)),
+    };
     let refused = Refused {
         what: "login",
         source: &hub.state.tenants[session.tenant.index()].name,
@@ -127,7 +128,7 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, now: Now
     hub.asked.remove(&key);
     hub.state.remove_session(key);
     if !hub.state.is_socketio(client) {
-        hub.state.effects.push_back(Effect::Refuse { client, why: why.into() });
+        hub.state.effects.push_back(Effect::Refuse { client, why: why.into(), undecided });
         return;
     }
     hub.state.drop_session(client, key, now);

@@ -309,12 +309,10 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
     let [source, sign, sign_type, ts, userid, username, ext_info, watch_quit] = names.map(field);
     let rooms = auth_fields.get("room_ids").map_or_else(|| Ok(field("room_ids")), |raw| room_list(raw));
     let (room_ids, wrong) = rooms.map_or_else(|error| (String::new(), Some(error)), |list| (list, None));
-    // A text that is none is as if it were missing: what a client missed is not worth refusing its login.
-    let since = match (auth_fields.get("since"), connect_fields.find("since"), handshake_fields.find("since")) {
-        (Some(raw), _, _) => Since::parse(&scalar(raw)).ok(),
-        (None, Some(text), _) | (None, None, Some(text)) => Since::parse(text).ok(),
-        (None, None, None) => None,
-    };
+    let since = auth_fields.get("since").map(|raw| scalar(raw));
+    let since = since.or_else(|| connect_fields.find("since").or(handshake_fields.find("since")).map(Cow::Borrowed));
+    // A login is not refused because of it.
+    let since = since.map(|text| Since::parse(&text).unwrap_or(Since::Unknown));
     let login = Login {
         source: &source,
         room_ids: &room_ids,

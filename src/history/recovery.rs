@@ -48,6 +48,7 @@ impl Recovery<'_> {
                 let text = format!("{{\"event\":\"recovery\",{members}}}");
                 state.send(client, Opcode::Text, text.as_bytes());
             }
+            Form::Lines => state.send_raw(client, format!("{{\"event\":\"recovery\",{members}}}\n").as_bytes()),
             _ => state.send_to_session(session, "recovery", &format!("{{{members}}}")),
         }
     }

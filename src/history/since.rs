@@ -15,6 +15,8 @@ pub enum Since {
     Age(Duration),
     /// Messages after the one with this id.
     Id(MessageId),
+    /// Messages after one that this relay cannot know: what the client sent is no id of a relay.
+    Unknown,
 }
 
 /// Where a client stands in the order of all messages, and what it cannot get any more.

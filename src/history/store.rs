@@ -165,6 +165,7 @@ impl History {
         let whole = |stamp| Position { stamp, gaps: Vec::new() };
         let stamp = match *since {
             Since::New => return whole(newest),
+            Since::Unknown => return Position { stamp: newest, gaps: (0..rooms.len()).collect() },
             Since::All => return whole(0),
             Since::Age(age) => {
                 let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);

@@ -34,6 +34,8 @@ pub struct Exchange {
     pub origin: Option<OriginKey>,
     /// Whether the connection must begin with a header of the PROXY protocol, which has not arrived.
     pub awaits_proxy: bool,
+    /// The error that answers the first request, if the connection is over a limit.
+    refusal: Option<Error>,
     /// Buffered input, from `start` on: an incomplete request, or requests that wait.
     input: Vec<u8>,
     start: usize,
@@ -76,6 +78,7 @@ impl Exchange {
             peer: None,
             origin: None,
             awaits_proxy: false,
+            refusal: None,
             input: Vec::new(),
             start: 0,
             framer: Framer::default(),
@@ -116,8 +119,28 @@ impl Exchange {
     pub fn begin(&mut self, limits: &Limits, now: Now) {
         // A stop of relay may have ended this time already.
         if self.phase == Phase::Fresh {
-            self.deadline = now.time.after(limits.request_timeout());
+            let timeout = limits.request_timeout();
+            self.deadline = now.time.after(if self.refusal.is_some() { timeout.min(FIRST_REQUEST) } else { timeout });
         }
+    }
+
+    /// Answers the first request with an error, because the connection is over a limit; at the latest after a second, if its
+    /// head has not arrived by then. The owner asks [`Exchange::poll_refused`] instead of [`Exchange::poll_request`].
+    pub fn refuse_first(&mut self, error: Error, limits: &Limits, now: Now) {
+        self.refusal = Some(error);
+        self.begin(limits, now);
+    }
+
+    /// The error of [`Exchange::refuse_first`], until it was answered.
+    pub fn refusal(&self) -> Option<Error> {
+        self.refusal.filter(|_| self.phase != Phase::Closing)
+    }
+
+    /// Buffers `fresh`, and returns the head of the first request, or `None` if its end has not arrived. Answer it, or the
+    /// error, with [`Exchange::refuse`].
+    pub fn poll_refused(&mut self, fresh: &[u8], limits: &Limits) -> Result<Option<Head<'_>>, Error> {
+        self.keep(fresh);
+        Ok(Head::parse(&self.input, limits)?.map(|(head, _)| head))
     }
 
     /// Returns the next complete request in the buffered input and `fresh`, and advances `fresh` past it. Call it again after
@@ -315,6 +338,9 @@ impl Exchange {
     pub fn handle_timeout(&mut self, now: Now) -> Timeout {
         if now.time < self.deadline {
             return Timeout::Early;
+        }
+        if let Some(error) = self.refusal() {
+            return Timeout::Overdue(error);
         }
         if let Some(parked) = self.parked.take() {
             // The page may still arrive. It must not become the reply to a later request, so this one is the last.

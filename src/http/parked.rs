@@ -14,12 +14,16 @@ pub enum Parked {
     },
     /// A page that waits up to `limits.request_timeout`.
     Page(Awaited),
-    /// The upgrade to a WebSocket, which waits until the backend admits the client.
+    /// The upgrade to a WebSocket, or a stream, which waits until the backend admits the client.
     Login {
         /// The client that connects.
         client: ClientKey,
         /// The encoded response to send if the client is admitted.
         response: Vec<u8>,
+        /// The `Origin` of the page that may read a refusal; empty if no page may.
+        origin: Box<str>,
+        /// Whether the client is an EventSource, which must only be refused for good if it shall not come back.
+        event_source: bool,
     },
 }
 

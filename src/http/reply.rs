@@ -121,6 +121,20 @@ impl From<Error> for Reply {
     }
 }
 
+/// The head of a response with status 200 whose body ends with the connection: it has no length, and no chunks. `headers` are
+/// further headers, `unix` is the time of `Date` in seconds.
+pub fn endless_head(content_type: &str, headers: &[(&'static str, Cow<'static, str>)], unix: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    out.extend_from_slice(b"HTTP/1.1 200 OK\r\nDate: ");
+    date(unix, &mut out);
+    let named = headers.iter().map(|(name, value)| (*name, &**value));
+    for (name, value) in [("Content-Type", content_type)].into_iter().chain(named).chain([("Connection", "close")]) {
+        ["\r\n", name, ": ", value].into_iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
+    }
+    out.extend_from_slice(b"\r\n\r\n");
+    out
+}
+
 /// Whether a connection stays open after a reply (RFC 9112 section 9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connection {
@@ -198,6 +212,16 @@ mod tests {
         let mut out = Vec::new();
         reply.write(&mut out, connection, head_only, 784_111_777);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_head_without_a_length() {
+        let head = endless_head("text/event-stream", &[("Cache-Control", "no-cache".into())], 784_111_777);
+        assert_eq!(
+            String::from_utf8(head).unwrap(),
+            "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/event-stream\r\n\
+             Cache-Control: no-cache\r\nConnection: close\r\n\r\n"
+        );
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub struct Head<'a> {
     pub content_type: &'a str,
     /// `If-None-Match`
     pub if_none_match: &'a str,
+    /// `Last-Event-ID`; `None` if there is none.
+    pub last_event_id: Option<&'a str>,
     /// `Origin`
     pub origin: &'a str,
     /// `Referer`
@@ -173,6 +175,7 @@ impl<'a> Head<'a> {
                 12 if is("content-type") => once(&mut self.content_type, "Content-Type")?,
                 13 if is("authorization") => once(&mut self.authorization, "Authorization")?,
                 13 if is("if-none-match") => self.if_none_match = text(),
+                13 if is("last-event-id") => self.last_event_id = Some(text()),
                 14 if is("content-length") => {
                     lengths += 1;
                     let digits = header.value.trim_ascii();

@@ -9,6 +9,8 @@ pub enum Timeout {
     Early,
     /// Answer the incomplete request with `Exchange::refuse`.
     Refuse(Error),
+    /// Answer with `Exchange::refuse`: the connection is over a limit, and its first request has not come.
+    Overdue(Error),
     /// Flush, then close: a reply with status 503 is queued.
     Replied,
     /// Close: there is nothing to send.

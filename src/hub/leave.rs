@@ -43,8 +43,9 @@ impl Hub {
     /// set, sessions with `watch_quit` publish the `user_quit` message to their rooms (docs/protocol.md, user_quit).
     /// The client stays until [`Hub::remove`].
     pub fn end(&mut self, key: ClientKey, last: Option<Close>, announce: bool) {
+        let stream = self.state.stream_form(key);
         self.leave_all(key, announce);
-        self.state.queue_last(key, last);
+        self.state.queue_last(key, last, stream);
     }
 
     /// Removes a client whose connection is gone. For `announce` see [`Hub::end`].

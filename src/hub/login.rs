@@ -12,7 +12,10 @@ use crate::{
     message::Form,
     names::Rooms,
     sign::{Signature, Subject},
-    state::{Client, NamespaceId, Refusal, Refused, Session, TenantId, identity::Identity, record::RecordState},
+    state::{
+        Client, NamespaceId, Refusal, Refused, Session, TenantId, identity::Identity, info::protocol,
+        record::RecordState,
+    },
 };
 
 /// A login as the client sent it.
@@ -52,7 +55,7 @@ impl Login<'_> {
 }
 
 impl Hub {
-    /// Admits a plain WebSocket client to a namespace, or returns the refusal. The flag is true while the decision of
+    /// Admits a plain WebSocket client or a stream to a namespace, or returns the refusal. The flag is true while the decision of
     /// the backend is pending; it arrives as [`Effect::Admit`](super::Effect::Admit) or
     /// [`Effect::Refuse`](super::Effect::Refuse).
     pub fn admit(
@@ -73,7 +76,6 @@ impl Hub {
                 let pending = self.state.sessions.get(session).is_some_and(|session| session.pending);
                 self.state.clients.get_mut(client).expect("the client was inserted above").session = Some(session);
                 if !pending {
-                    self.state.send_welcome(session, "{}");
                     self.begin_history(session, login.since);
                 }
                 Ok((client, pending))
@@ -224,7 +226,11 @@ impl Hub {
             line.nonempty("referer", login.referer);
             line.nonempty("user_agent", login.user_agent);
         });
-        let (source, transport) = (login.source, self.state.transport_name(client));
+        let source = login.source;
+        let transport = match login.form.is_stream() {
+            true => protocol(login.form),
+            false => self.state.transport_name(client),
+        };
         let refused = Refused {
             what: "login",
             source,

@@ -7,25 +7,32 @@ use crate::{
 };
 
 impl Hub {
-    /// Gives a session that has just logged in what it asks for with `since`, and the last values of its rooms. Call it once
-    /// its welcome is queued. Returns whether no message since its position is missing.
+    /// Welcomes a session that has just logged in; one of Socket.IO was welcomed already. Then gives it what it asks for with
+    /// `since`, and the last values of its rooms. Returns whether no message since its position is missing.
     pub(crate) fn begin_history(&mut self, key: SessionKey, since: Option<Since>) -> bool {
+        let Some(session) = self.state.sessions.get(key) else { return true };
+        let is_socketio = session.form.is_socketio();
         if since.is_none() && !self.history.is_on() {
+            if !is_socketio {
+                self.state.greet(key, self.history.id_at(self.state.ids.last()));
+            }
             return true;
         }
-        self.replays.follow(&self.state, key);
-        let Some(session) = self.state.sessions.get(key) else { return true };
         let (tenant, names) = (session.tenant, self.state.room_names(session));
         let rooms: Vec<&str> = names.iter().map(|name| &**name).collect();
-        let Some(since) = since else {
+        let since = since.map(|since| self.allowed(since));
+        let position = since.map(|since| self.history.position(&self.state, tenant, &rooms, &since));
+        let id = self.history.id_at(position.as_ref().map_or(self.state.ids.last(), |position| position.stamp));
+        if !is_socketio {
+            self.state.greet(key, id);
+        }
+        self.replays.follow(&self.state, key);
+        let (Some(since), Some(position)) = (since, position) else {
             self.send_last_values(key, &rooms, u64::MAX);
             return true;
         };
-        let since = self.allowed(since);
-        let position = self.history.position(&self.state, tenant, &rooms, &since);
         let missing: Vec<&str> = position.gaps.iter().map(|index| rooms[*index]).collect();
         let missed = self.history.count_after(&self.state, tenant, &rooms, position.stamp);
-        let id = self.history.id_at(position.stamp);
         Recovery { missing: &missing, missed, id }.send(&mut self.state, key);
         // A client that names a message has had the last values.
         if !matches!(since, Since::Id(_)) {
@@ -59,6 +66,9 @@ impl Hub {
 
     /// Queues the last values of a session's rooms that have a stamp up to `stamp`: a replay brings those after it.
     fn send_last_values(&mut self, key: SessionKey, rooms: &[&str], stamp: u64) {
+        if !self.history.is_on() {
+            return;
+        }
         let Some(session) = self.state.sessions.get(key) else { return };
         let (client, tenant, form) = (session.client, session.tenant, session.form);
         let namespace = self.state.namespaces[session.namespace as usize].name.clone();

@@ -2,7 +2,11 @@
 
 use serde_json::value::RawValue;
 
-use super::{bytes::write_base64, form::Form};
+use super::{
+    bytes::write_base64,
+    form::Form,
+    lines::{flatten, write_line},
+};
 use crate::{
     frame::{Opcode, Run, Turn},
     json::write_string,
@@ -31,17 +35,23 @@ impl<'a> Event<'a> {
     }
 
     /// Whether clients of a form can receive it. Text clients have no frame for events. JSON clients cannot receive
-    /// events named `ack` and `pong`: they would look like answers of relay.
+    /// events named `ack` and `pong`: they would look like answers of relay. In a `text/event-stream` a name is a line of its
+    /// own: an empty one stands for `message`, and one with a line end would be cut.
     pub fn is_for(&self, form: Form) -> bool {
         match form {
             Form::Text => false,
-            Form::Json => !["ack", "pong"].contains(&self.name),
+            Form::Json | Form::Lines => !["ack", "pong"].contains(&self.name),
+            Form::Sse | Form::SseText => !self.name.is_empty() && !self.name.contains(['\r', '\n']),
             Form::SocketIo3 | Form::SocketIo4 | Form::SocketIo3Base64 | Form::SocketIo4Base64 => true,
         }
     }
 
-    /// Appends the event's frames in a form to a batch: one, and in Socket.IO one more for each attachment.
+    /// Appends the event's frames in a form to a batch: one, and in Socket.IO one more for each attachment. Those of streams
+    /// have no header.
     pub fn frames(&self, form: Form, namespace: &str, turn: &mut Turn, batch: u32) -> Run {
+        if form.is_stream() {
+            return turn.push_bare(batch, |out| self.encode(form, namespace, out));
+        }
         let mut run = turn.push(batch, Opcode::Text, |out| self.encode(form, namespace, out));
         let Some(attachments) = form.attachments() else { return run };
         for bytes in self.attachments {
@@ -62,6 +72,23 @@ impl<'a> Event<'a> {
                     out.extend_from_slice(format!(",\"ack\":{ack}").as_bytes());
                 }
                 out.push(b'}');
+            }
+            Form::Lines => {
+                let begin = out.len();
+                self.encode(Form::Json, namespace, out);
+                flatten(&mut out[begin..]);
+                out.push(b'\n');
+            }
+            Form::Sse | Form::SseText => {
+                // A stream cannot answer, so the number of an acknowledgement is left out.
+                out.extend_from_slice(b"event: ");
+                out.extend_from_slice(self.name.as_bytes());
+                out.push(b'\n');
+                write_line(out, |out| match self.args.is_empty() {
+                    true => out.extend_from_slice(b"null"),
+                    false => write_value(out, self.args, self.attachments),
+                });
+                out.push(b'\n');
             }
             Form::SocketIo3 | Form::SocketIo4 | Form::SocketIo3Base64 | Form::SocketIo4Base64 => {
                 out.push(b'4');
@@ -84,8 +111,21 @@ pub fn write_arguments(out: &mut Vec<u8>, args: &str, attachments: &[Vec<u8>]) {
     if args.is_empty() {
         return;
     }
-    let one = serde_json::from_str::<&RawValue>(args).is_ok();
-    out.extend_from_slice(if one { b",\"data\":" } else { b",\"args\":[" });
+    out.extend_from_slice(if is_one(args) { b",\"data\":" } else { b",\"args\":" });
+    write_value(out, args, attachments);
+}
+
+/// Whether there is one argument.
+fn is_one(args: &str) -> bool {
+    serde_json::from_str::<&RawValue>(args).is_ok()
+}
+
+/// Appends one argument as it is, or several as an array, with bytes as `{"_base64":"…"}`.
+fn write_value(out: &mut Vec<u8>, args: &str, attachments: &[Vec<u8>]) {
+    let one = is_one(args);
+    if !one {
+        out.push(b'[');
+    }
     match attachments {
         [] => out.extend_from_slice(args.as_bytes()),
         _ => placeholder::replace(args, out, |number, out| {

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The form in which a session receives messages and events (docs/protocol.md, Plain WebSocket, and Socket.IO and
-/// Engine.IO).
+/// Engine.IO, and Server-Sent Events).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// `{"event":"newMsg",…}` in a text frame.
@@ -22,11 +22,17 @@ pub enum Form {
     SocketIo3Base64,
     /// [`Form::SocketIo4`] over a WebSocket with `b64`: attachments are base64 in text frames.
     SocketIo4Base64,
+    /// A block of a `text/event-stream`: the JSON of a message without its `event`.
+    Sse,
+    /// A block of a `text/event-stream`: the data itself (`format=text`).
+    SseText,
+    /// A line with the JSON of [`Form::Json`] (`format=lines`).
+    Lines,
 }
 
 impl Form {
     /// The number of forms.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 9;
 
     /// The form of a Socket.IO client. `base64` says whether its WebSocket was opened with `b64`.
     pub fn socketio(revision: Revision, base64: bool) -> Form {
@@ -41,7 +47,7 @@ impl Form {
     /// The frames of attachments in this form. `None` for forms that have attachments inside their JSON.
     pub fn attachments(self) -> Option<Attachments> {
         match self {
-            Form::Json | Form::Text => None,
+            Form::Json | Form::Text | Form::Sse | Form::SseText | Form::Lines => None,
             Form::SocketIo3 => Some(Attachments { revision: Revision::V3, base64: false }),
             Form::SocketIo4 => Some(Attachments { revision: Revision::V4, base64: false }),
             Form::SocketIo3Base64 => Some(Attachments { revision: Revision::V3, base64: true }),
@@ -52,6 +58,11 @@ impl Form {
     /// The revision of Engine.IO of a Socket.IO client.
     pub fn revision(self) -> Option<Revision> {
         self.attachments().map(|attachments| attachments.revision)
+    }
+
+    /// Whether clients receive it without WebSocket frames, in the body of an HTTP response that does not end (`GET /sse`).
+    pub fn is_stream(self) -> bool {
+        matches!(self, Form::Sse | Form::SseText | Form::Lines)
     }
 
     /// Whether it is the form of a Socket.IO client.

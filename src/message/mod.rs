@@ -7,7 +7,9 @@ pub mod event;
 pub mod form;
 pub mod id;
 pub mod id_clock;
+pub mod lines;
 pub mod new_msg;
+pub mod stream;
 pub mod target;
 
 pub use self::{

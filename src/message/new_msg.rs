@@ -2,7 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::{data::Data, form::Form, id::MessageId};
+use super::{
+    data::Data,
+    form::Form,
+    id::MessageId,
+    lines::{flatten, write_line, write_text},
+};
 use crate::{
     frame::{Opcode, Run, Turn},
     json::{string, write_string},
@@ -40,8 +45,12 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// Appends the message's frames in a form to a batch: one, and in Socket.IO one more for each attachment.
+    /// Appends the message's frames in a form to a batch: one, and in Socket.IO one more for each attachment. Those of
+    /// streams have no header.
     pub fn frames(&self, form: Form, turn: &mut Turn, batch: u32) -> Run {
+        if form.is_stream() {
+            return turn.push_bare(batch, |out| self.encode(form, out));
+        }
         let opcode = match form {
             Form::Text if self.data.only_bytes().is_some() => Opcode::Binary,
             _ => Opcode::Text,
@@ -60,15 +69,29 @@ impl Message<'_> {
         let Message { source, room, data, id, .. } = self;
         match form {
             Form::Json => {
-                out.extend_from_slice(b"{\"event\":\"newMsg\",\"source\":");
-                write_string(out, source);
-                out.extend_from_slice(b",\"data\":");
-                data.write_json(out);
-                out.extend_from_slice(b",\"room_id\":");
-                write_string(out, room);
-                out.extend_from_slice(b",\"id\":\"");
+                out.extend_from_slice(b"{\"event\":\"newMsg\",");
+                self.write_fields(out);
+            }
+            Form::Lines => {
+                let begin = out.len();
+                self.encode(Form::Json, out);
+                flatten(&mut out[begin..]);
+                out.push(b'\n');
+            }
+            Form::Sse | Form::SseText => {
+                out.extend_from_slice(b"id: ");
                 id.write(out);
-                out.extend_from_slice(self.end());
+                out.push(b'\n');
+                match (form, data) {
+                    (Form::SseText, Data::Text(text)) => write_text(out, text),
+                    (Form::SseText, Data::Json(json)) => write_text(out, &plain_text(json)),
+                    (Form::SseText, data) => write_line(out, |out| data.write_json(out)),
+                    _ => write_line(out, |out| {
+                        out.push(b'{');
+                        self.write_fields(out);
+                    }),
+                }
+                out.push(b'\n');
             }
             Form::Text => match (data.only_bytes(), data) {
                 (Some(bytes), _) => out.extend_from_slice(bytes),
@@ -100,6 +123,19 @@ impl Message<'_> {
                 out.push(b']');
             }
         }
+    }
+
+    /// Appends the fields of the object in the JSON forms, and its end.
+    fn write_fields(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\"source\":");
+        write_string(out, self.source);
+        out.extend_from_slice(b",\"data\":");
+        self.data.write_json(out);
+        out.extend_from_slice(b",\"room_id\":");
+        write_string(out, self.room);
+        out.extend_from_slice(b",\"id\":\"");
+        self.id.write(out);
+        out.extend_from_slice(self.end());
     }
 
     /// The end of the object: the quotation mark of the id, and whether the message comes from a client.

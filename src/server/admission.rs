@@ -12,7 +12,6 @@ use super::{
     tokens::CONNS,
 };
 use crate::{
-    api::cors,
     http::{self, Exchange},
     key::Handle,
     state::origins::Origin,
@@ -104,19 +103,17 @@ impl Server {
         let mut exchange = Exchange::new(self.now, &config.limits);
         exchange.peer = peer;
         exchange.awaits_proxy = proxied;
-        // Its request has not been read, so its origin is unknown.
-        let answer = |error: http::Error| cors::refusal(error.into(), None, &config);
         if over {
-            exchange.refuse(&answer(http::Error::TooManyFromAddress), self.now);
+            exchange.refuse_first(http::Error::TooManyFromAddress, &config.limits, self.now);
         } else if short {
             self.hub.state.stats.memory_connections_refused += 1;
             if !core::mem::replace(&mut self.pressure.refusing, true) {
                 warn!("memory: limits.memory is reached: refusing new connections with 503");
             }
-            exchange.refuse(&answer(http::Error::Memory), self.now);
+            exchange.refuse_first(http::Error::Memory, &config.limits, self.now);
         } else if refused {
             self.hub.state.stats.connections_refused += 1;
-            exchange.refuse(&answer(http::Error::Unavailable), self.now);
+            exchange.refuse_first(http::Error::Unavailable, &config.limits, self.now);
         } else {
             self.hub.state.stats.accepted += 1;
             exchange.origin = origin.map(|origin| self.hub.state.origins.enter(origin));
@@ -135,9 +132,7 @@ impl Server {
         match (tls, refused) {
             // The answer must wait for TLS, which must wait for the header.
             (true, true) if proxied => self.drop_conn(key),
-            // It is sent after the handshake.
             (true, _) if !proxied => self.begin_tls(key),
-            (_, true) => self.replied.push(key),
             _ => {}
         }
     }

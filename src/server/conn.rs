@@ -1,5 +1,6 @@
 //! A connection: a socket, the state of its protocol, and a deadline.
 
+use core::time::Duration;
 use std::{
     io::{self, Read, Write},
     net::Shutdown,
@@ -55,7 +56,7 @@ const _: () = assert!(size_of::<Conn>() <= 64);
 pub enum State {
     /// HTTP.
     Http(Box<Exchange>),
-    /// A client's WebSocket.
+    /// A client's WebSocket, or its stream ([`Phase::Stream`]).
     WebSocket(WebSocket),
     /// A WebSocket that probes, to take over an Engine.IO session from polling.
     Probe(Box<Probe>),
@@ -63,7 +64,7 @@ pub enum State {
     Ending(Box<Ending>),
 }
 
-/// The state of a WebSocket: 32 bytes. `peer` is one pointer, which is null between messages.
+/// The state of a WebSocket or a stream: 32 bytes. `peer` is one pointer, which is null between messages.
 pub struct WebSocket {
     /// The client it carries.
     pub client: ClientKey,
@@ -144,6 +145,9 @@ pub enum Phase {
     Open,
     /// Messages are exchanged, and a ping is unanswered. Any input counts as an answer.
     Pinged,
+    /// It is no WebSocket, but the body of an HTTP response that does not end (`GET /sse`). Input is discarded. Its end has
+    /// the phases of a WebSocket: [`Phase::Closed`], then [`Phase::Lingering`].
+    Stream,
     /// Our close frame is queued or sent. The peer must answer it before the deadline.
     Closing,
     /// Our side of the connection is closed. Input is discarded until the peer closes its side, because closing the
@@ -271,6 +275,14 @@ impl Socket {
         match self {
             Socket::Tcp(stream) => stream.deregister(registry),
             Socket::Unix(stream) => stream.deregister(registry),
+        }
+    }
+
+    /// Lets the kernel end the connection if the peer confirms no bytes for this long. A failure does no harm: the kernel then
+    /// gives up after some minutes.
+    pub fn set_user_timeout(&self, timeout: Duration) {
+        if let Socket::Tcp(stream) = self {
+            let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout));
         }
     }
 

@@ -6,7 +6,7 @@ use super::{
     conn::{Phase, State},
     event_loop::Server,
 };
-use crate::{frame::Opcode, http::timeout::Timeout};
+use crate::{frame::Opcode, http::timeout::Timeout, message::stream};
 
 impl Server {
     /// Handles the deadlines of connections: request timeouts, pings, and closing handshakes.
@@ -17,10 +17,13 @@ impl Server {
                 self.expire_handshake(key);
                 continue;
             }
+            let keep_alive = self.now.time.ping_after(self.keep_alive_interval(key));
+            let Some(conn) = self.conns.get_mut(key) else { continue };
             match &mut conn.state {
                 State::Http(exchange) => match exchange.handle_timeout(self.now) {
                     Timeout::Early => {}
                     Timeout::Refuse(error) => self.refuse_late(key, error),
+                    Timeout::Overdue(error) => self.refuse_request(key, error),
                     Timeout::Replied => self.replied.push(key),
                     Timeout::Close => self.drop_conn(key),
                 },
@@ -29,6 +32,16 @@ impl Server {
                         websocket.phase = Phase::Pinged;
                         websocket.deadline = self.now.time.after(self.hub.config().websocket.ping_timeout);
                         self.hub.state.send(websocket.client, Opcode::Ping, b"");
+                    }
+                    Phase::Stream => {
+                        let client = websocket.client;
+                        websocket.deadline = keep_alive;
+                        // Bytes that wait will show as much once they are sent.
+                        if let Some(form) = self.hub.state.stream_form(client)
+                            && !self.hub.state.has_waiting(client)
+                        {
+                            self.hub.state.send_raw(client, stream::keep_alive(form));
+                        }
                     }
                     Phase::Pinged => {
                         self.hub.state.stats.ping_timeouts += 1;

@@ -50,6 +50,10 @@ impl Server {
         match &mut conn.state {
             State::WebSocket(websocket) => {
                 let client = websocket.client;
+                if websocket.phase == Phase::Stream {
+                    // It has nothing to send, so the end of its input is its end.
+                    return self.drop_conn(key);
+                }
                 let is_open = matches!(websocket.phase, Phase::Open | Phase::Pinged);
                 if is_open {
                     debug!("client {client:?} left without a closing handshake");

@@ -67,7 +67,9 @@ impl Server {
         match effect {
             Effect::Close { client, close } => self.close(client, close, true),
             Effect::Admit { client } => self.complete_login(client),
-            Effect::Refuse { client, why } => self.refuse_login(client, Reply::refusal(401, &why)),
+            Effect::Refuse { client, why, undecided } => {
+                self.refuse_login(client, Reply::refusal(401, &why), undecided);
+            }
             Effect::Rearm { client } => self.arm_engine(client),
         }
     }
@@ -77,7 +79,7 @@ impl Server {
     /// backend is answered with 503. Call it once for each client: it must not get a second close frame.
     pub(super) fn close(&mut self, client: ClientKey, close: Close, announce: bool) {
         if self.is_login_pending(client) {
-            return self.refuse_login(client, Reply::refusal(503, close.reason));
+            return self.refuse_login(client, Reply::refusal(503, close.reason), true);
         }
         self.hub.end(client, Some(close), announce);
         if let Some(Transport::Probing(probing)) = self.hub.state.engine_mut(client).map(|engine| &engine.transport) {
@@ -90,6 +92,11 @@ impl Server {
             // The peer may have closed, broken the protocol or left after this close was decided.
             if matches!(websocket.phase, Phase::Open | Phase::Pinged) {
                 websocket.phase = Phase::Closing;
+            }
+            if websocket.phase == Phase::Stream {
+                websocket.phase = Phase::Closed;
+                // Even if nothing is queued for it, the flush ends it.
+                self.hub.state.mark_dirty(client);
             }
             websocket.deadline = self.now.time.after(CLOSE_TIMEOUT);
             self.timers.arm(key, conn);

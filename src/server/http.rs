@@ -14,7 +14,6 @@ use crate::{
     key::ConnKey,
     limits::MAX_BEFORE_LOGIN,
     memory,
-    websocket::Close,
 };
 
 impl Server {
@@ -26,6 +25,9 @@ impl Server {
         let State::Http(exchange) = &mut conn.state else { return };
         if exchange.awaits_proxy && !exchange.is_closing() {
             return self.handle_proxy_header(key, bytes);
+        }
+        if exchange.refusal().is_some() {
+            return self.refuse_first(key, bytes);
         }
         let (mut fresh, mut lookup, peer) = (bytes, None, exchange.peer);
         let first_delivery = self.hub.state.deliveries();
@@ -100,8 +102,9 @@ impl Server {
                     exchange.park(Parked::Page(Awaited::Redis), &config.limits, self.now);
                     lookup = Some(view);
                 }
-                Outcome::AwaitBackend { client, response } => {
-                    exchange.park(Parked::Login { client, response }, &config.limits, self.now);
+                Outcome::AwaitBackend { client, response, origin, event_source } => {
+                    let login = Parked::Login { client, response, origin, event_source };
+                    exchange.park(login, &config.limits, self.now);
                 }
                 Outcome::Upgrade { client, response } => {
                     let fresh = fresh.to_vec();
@@ -110,9 +113,7 @@ impl Server {
                 Outcome::AwaitPackets { client, origin } => {
                     exchange.park(Parked::Poll { client, origin }, &config.limits, self.now);
                 }
-                Outcome::CloseWebSocket { response } => {
-                    exchange.reply_raw(&[response, Close::SECOND.frame()].concat(), self.now);
-                }
+                Outcome::Last(bytes) => exchange.reply_raw(&bytes, self.now),
                 Outcome::Probe { client, response } => {
                     let fresh = fresh.to_vec();
                     return self.begin_probe(key, client, &response, &fresh);
@@ -129,6 +130,29 @@ impl Server {
         if let Some(view) = lookup {
             self.await_lookup(key, view);
         }
+    }
+
+    /// Answers the first request of a connection that is over a limit, once its head has arrived: the answer to an
+    /// EventSource must not end it for good.
+    fn refuse_first(&mut self, key: ConnKey, fresh: &[u8]) {
+        let (config, seed) = (self.hub.config().clone(), self.seed(key));
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let State::Http(exchange) = &mut conn.state else { return };
+        let Some(error) = exchange.refusal() else { return };
+        let come_back = match exchange.poll_refused(fresh, &config.limits) {
+            Ok(None) => return,
+            Ok(Some(head)) if api::stream::is_event_source(&head, &config) => {
+                let origin = if api::access::origin_allowed(head.origin, &config) { head.origin } else { "" };
+                Some(cors::with_credentials(api::stream::come_back(seed), origin))
+            }
+            Ok(Some(_)) | Err(_) => None,
+        };
+        match come_back {
+            Some(reply) => exchange.refuse(&reply, self.now),
+            None => refuse(exchange, error, &[], &config, self.now),
+        }
+        self.timers.arm(key, conn);
+        self.replied.push(key);
     }
 
     /// Refuses the incomplete request of a connection.
@@ -156,7 +180,8 @@ impl Server {
         }
         let reply = match parked {
             Parked::Poll { origin, .. } => cors::with_credentials(reply, &origin),
-            Parked::Page(_) | Parked::Login { .. } => reply,
+            Parked::Login { origin, .. } => cors::with_credentials(reply, &origin),
+            Parked::Page(_) => reply,
         };
         exchange.reply(&reply, self.now);
         self.timers.arm(key, conn);

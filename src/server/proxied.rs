@@ -38,12 +38,16 @@ impl Server {
         }
     }
 
-    /// Makes `client` the peer of a connection, if a trusted proxy names it. Returns whether it may have one more.
+    /// Makes `client` the peer of a connection, if a trusted proxy names it. Returns whether to handle the request after the
+    /// header.
     fn admit_proxied(&mut self, key: ConnKey, client: IpAddr) -> bool {
         let config = self.hub.config().clone();
         let per_address = config.limits.per_address(self.max_connections());
         let Some(conn) = self.conns.get_mut(key) else { return false };
         let State::Http(exchange) = &mut conn.state else { return false };
+        if exchange.refusal().is_some() {
+            return true;
+        }
         if !is_trusted(exchange.peer, &config.trusted_proxies) {
             if let Some(left_out) = self.proxy_warnings.pass(WARNING_INTERVAL, self.now.time) {
                 warn!(
@@ -68,12 +72,16 @@ impl Server {
             self.drop_conn(key);
             return false;
         }
+        let Some(conn) = self.conns.get_mut(key) else { return false };
+        if let State::Http(exchange) = &mut conn.state {
+            exchange.refuse_first(http::Error::TooManyFromAddress, &config.limits, self.now);
+            self.timers.arm(key, conn);
+        }
         // Refused connections do not count.
         if self.conns.get_mut(key).is_some_and(|conn| !core::mem::replace(&mut conn.refused, true)) {
             self.refused += 1;
         }
-        self.refuse_request(key, http::Error::TooManyFromAddress);
-        false
+        true
     }
 }
 

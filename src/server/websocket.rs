@@ -24,16 +24,25 @@ use crate::{
 };
 
 impl Server {
-    /// Turns an HTTP connection into the WebSocket of a client. Unsent replies to earlier requests are sent first, and
-    /// input after the request is handled as frames.
+    /// Turns an HTTP connection into the WebSocket or the stream of a client. Unsent replies to earlier requests are sent first, and
+    /// input after the request is handled as frames; that of a stream is discarded.
     pub(super) fn upgrade(&mut self, key: ConnKey, client: ClientKey, response: Vec<u8>, fresh: &[u8]) {
-        let deadline = self.ping_deadline(key, client);
+        let is_stream = self.hub.state.stream_form(client).is_some();
+        let deadline = match is_stream {
+            true => self.now.time.ping_after(self.keep_alive_interval(key)),
+            false => self.ping_deadline(key, client),
+        };
         let Some(conn) = self.conns.get_mut(key) else { return };
         // From now on the client is counted, not the connection.
         if let Some(origin) = conn.take_origin() {
             self.hub.state.origins.leave(origin);
         }
-        let websocket = WebSocket::new(client, deadline);
+        let mut websocket = WebSocket::new(client, deadline);
+        if is_stream {
+            websocket.phase = Phase::Stream;
+            let settings = &self.hub.config().websocket;
+            conn.socket.set_user_timeout(settings.ping_interval.saturating_add(settings.ping_timeout));
+        }
         if let State::Http(exchange) = core::mem::replace(&mut conn.state, State::WebSocket(websocket)) {
             let (mut output, input) = exchange.into_parts();
             output.extend_from_slice(&response);
@@ -89,7 +98,9 @@ impl Server {
                     self.hub.state.mark_dirty(client);
                 }
             }
-            Phase::Broken | Phase::Closed | Phase::Left | Phase::Lingering => self.discard(key, bytes.len()),
+            Phase::Stream | Phase::Broken | Phase::Closed | Phase::Left | Phase::Lingering => {
+                self.discard(key, bytes.len());
+            }
         }
     }
 
@@ -223,7 +234,7 @@ impl Server {
         }
     }
 
-    /// Completes a login that the backend has admitted: its connection becomes a WebSocket.
+    /// Completes a login that the backend has admitted: its connection becomes a WebSocket or a stream.
     pub(super) fn complete_login(&mut self, client: ClientKey) {
         let Some(key) = self.hub.state.conn(client) else { return };
         let limits = self.hub.config().limits.clone();
@@ -236,13 +247,38 @@ impl Server {
         }
     }
 
-    /// Refuses a login that waited for the backend.
-    pub(super) fn refuse_login(&mut self, client: ClientKey, reply: Reply) {
+    /// Refuses a login that waited for the backend. `temporary` says that it may be admitted later.
+    pub(super) fn refuse_login(&mut self, client: ClientKey, reply: Reply, temporary: bool) {
         let key = self.hub.state.conn(client);
         self.hub.remove(client, false);
-        if let Some(key) = key {
-            self.answer(key, reply);
+        let Some(key) = key else { return };
+        let event_source = match self.conns.get(key).map(|conn| &conn.state) {
+            Some(State::Http(exchange)) => {
+                matches!(exchange.parked(), Some(Parked::Login { event_source: true, .. }))
+            }
+            _ => false,
+        };
+        match temporary && event_source {
+            true => self.answer(key, api::stream::come_back(self.seed(key))),
+            false => self.answer(key, reply),
         }
+    }
+
+    /// How long a stream sends nothing. Less a random fifth, so that streams that began together are not written to together.
+    pub(super) fn keep_alive_interval(&self, key: ConnKey) -> Duration {
+        let interval = self.hub.config().websocket.ping_interval.min(MAX_SILENCE);
+        interval - (interval / 5).mul_f64(self.random(key))
+    }
+
+    /// A number that differs between connections and from turn to turn.
+    pub(super) fn seed(&self, key: ConnKey) -> u64 {
+        key.key().to_bits() ^ self.now.time.micros()
+    }
+
+    /// A number from 0 to 1 that is as good as random.
+    fn random(&self, key: ConnKey) -> f64 {
+        let mixed = self.seed(key).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        mixed as f64 / f64::from(u32::MAX)
     }
 
     /// Whether a client's login waits for the backend.
@@ -261,11 +297,13 @@ impl Server {
         if interval < Duration::from_secs(1) {
             return self.now.time.after(interval);
         }
-        let mixed = (key.key().to_bits() ^ self.now.time.micros()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let tenth = interval / 10;
-        self.now.time.ping_after(interval - tenth + (tenth * 2).mul_f64(mixed as f64 / f64::from(u32::MAX)))
+        self.now.time.ping_after(interval - tenth + (tenth * 2).mul_f64(self.random(key)))
     }
 }
 
+/// The longest time that a stream sends nothing: proxies and browsers take silence for a dead connection (WHATWG HTML,
+/// Server-sent events, Authoring notes).
+const MAX_SILENCE: Duration = Duration::from_secs(15);
 /// The most unsent bytes of a probe: the 101 response, `3probe` and some pongs.
 const MAX_PROBE_OUTPUT: usize = 4096;

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     frame::{Opcode, Run, Turn},
     key::{ClientKey, ConnKey, SessionKey},
-    message::{Data, Event, Form, Message, MessageId, Target},
+    message::{Data, Event, Form, Message, MessageId, Target, stream},
     outbox::{Overflow, Queued},
     websocket::Close,
 };
@@ -283,8 +283,8 @@ impl State {
     }
 
     /// Queues the last frame of a client after its other frames, unless `close` is `None`. The unsent frames of a slow
-    /// consumer are dropped first. Nothing more is queued for the client.
-    pub fn queue_last(&mut self, key: ClientKey, close: Option<Close>) {
+    /// consumer are dropped first. Nothing more is queued for the client. `stream` is the form of a client that is a stream.
+    pub fn queue_last(&mut self, key: ClientKey, close: Option<Close>, stream: Option<Form>) {
         let polling = self.is_polling(key);
         let Some(client) = self.clients.get_mut(key) else { return };
         self.strangers.remove(client);
@@ -293,16 +293,20 @@ impl State {
         if close == Close::SLOW {
             client.outbox.discard(&self.turn);
         }
-        client.outbox.push_over_limit(match polling {
+        let frame = match (polling, stream) {
             // A polling session ends with a close packet (1), or with a noop (6) if the client closed it. A shutdown
             // sends a noop as well: Python clients do not reconnect after a close packet. After a noop they poll again,
             // get an error, and reconnect.
-            true => {
+            (true, _) => {
                 let noop = close == Close::NORMAL || close == Close::GOING_AWAY;
                 self.turn.single(Opcode::Text, |out| out.push(if noop { b'6' } else { b'1' }))
             }
-            false => self.turn.single(Opcode::Close, |out| out.extend(close.payload())),
-        });
+            (false, Some(form)) => self.turn.single_raw(&stream::last(form, close)),
+            (false, None) => self.turn.single(Opcode::Close, |out| out.extend(close.payload())),
+        };
+        if !frame.is_empty() {
+            client.outbox.push_over_limit(frame);
+        }
         self.mark_dirty(key);
     }
 }

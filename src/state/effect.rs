@@ -13,17 +13,20 @@ pub enum Effect {
         /// The close code and reason.
         close: Close,
     },
-    /// Complete the WebSocket handshake of a client that the backend has admitted.
+    /// Complete the WebSocket handshake of a client that the backend has admitted, or begin its stream.
     Admit {
         /// The client.
         client: ClientKey,
     },
-    /// Answer the WebSocket handshake of a client with 401: the backend has refused it.
+    /// Answer the login of a client with 401: the backend has refused it, or has not decided. An EventSource that waits
+    /// because of the latter is told to come back.
     Refuse {
         /// The client.
         client: ClientKey,
         /// The text of the refusal.
         why: Box<str>,
+        /// Whether the backend has not decided: it does not answer, or its answer cannot be used.
+        undecided: bool,
     },
     /// Rearm the timer of a client's Engine.IO session: its deadline may be earlier than before.
     Rearm {

@@ -58,6 +58,9 @@ pub fn protocol(form: Form) -> &'static str {
     match form {
         Form::Json => "websocket",
         Form::Text => "websocket text",
+        Form::Sse => "sse",
+        Form::SseText => "sse text",
+        Form::Lines => "lines",
         Form::SocketIo3 | Form::SocketIo3Base64 => "engine.io 3",
         Form::SocketIo4 | Form::SocketIo4Base64 => "engine.io 4",
     }

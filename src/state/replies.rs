@@ -6,8 +6,8 @@ use crate::{
     engineio::Revision,
     frame::Opcode,
     json::{array_items, quote, to_text, write_string},
-    key::{ClientKey, SessionKey},
-    message::{Event, Form, event::write_arguments, form::Attachments},
+    key::{ClientKey, Handle, SessionKey},
+    message::{Event, Form, MessageId, event::write_arguments, form::Attachments, stream},
     socketio::{Kind, packet::head},
 };
 
@@ -31,6 +31,20 @@ impl State {
             }
         });
         self.send_welcome(session, if auth.is_empty() { "{}" } else { auth });
+    }
+
+    /// Sends what a new session of a client without Socket.IO gets first: if it is a stream, the blocks that open it, with its
+    /// position; then the welcome.
+    pub fn greet(&mut self, session: SessionKey, position: MessageId) {
+        let Some((client, form)) = self.sessions.get(session).map(|session| (session.client, session.form)) else {
+            return;
+        };
+        if form.is_stream() {
+            let seed = client.key().to_bits() ^ self.now.time.micros();
+            let opening = stream::opening(form, stream::retry(2000, 3000, seed), position);
+            self.send_raw(client, &opening);
+        }
+        self.send_welcome(session, "{}");
     }
 
     /// Sends the configured welcome event to a new session (docs/protocol.md, Welcome). `auth` is the JSON that `$auth`
@@ -132,7 +146,8 @@ impl State {
                 text.push(b'}');
                 self.send(client, Opcode::Text, &text);
             }
-            Form::Text => {}
+            // Text clients have no frame for it, and streams cannot ask for it.
+            Form::Text | Form::Sse | Form::SseText | Form::Lines => {}
         }
     }
 }

@@ -42,6 +42,12 @@ impl State {
         }
     }
 
+    /// The form of a client that is a stream, until its session ends.
+    pub fn stream_form(&self, key: ClientKey) -> Option<Form> {
+        let session = self.clients.get(key)?.session?;
+        self.sessions.get(session).map(|session| session.form).filter(|form| form.is_stream())
+    }
+
     /// Whether a client has an admitted session.
     pub fn has_session(&self, key: ClientKey) -> bool {
         let Some(client) = self.clients.get(key) else { return false };
