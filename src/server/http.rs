@@ -143,7 +143,7 @@ impl Server {
             Ok(None) => return,
             Ok(Some(head)) if api::stream::is_event_source(&head, &config) => {
                 let origin = if api::access::origin_allowed(head.origin, &config) { head.origin } else { "" };
-                Some(cors::with_credentials(api::stream::come_back(seed), origin))
+                Some(cors::with_credentials(api::stream::come_back(seed).with("Cache-Control", "no-store"), origin))
             }
             Ok(Some(_)) | Err(_) => None,
         };
