@@ -9,7 +9,7 @@ mod support;
 
 use std::{
     fs,
-    io::{ErrorKind, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     process::{Command, Stdio},
     sync::{Arc, Mutex},
@@ -337,6 +337,55 @@ fn messages_pass() {
 }
 
 /// The certificate for each host, and new ones after a reload. Nobody is disconnected.
+/// The body of a stream ends with the connection, so its end must be told from a lost connection.
+#[test]
+fn streams() {
+    let mut secure = Secure::start("");
+    let open = |secure: &Secure| {
+        let mut stream = secure.connect();
+        let query = login(&[("room_ids", "room"), ("format", "lines")]);
+        send_request(&mut stream, "GET", &format!("/sse?{query}"), &[], b"");
+        assert_eq!(read_answer(&mut stream, false).status, 200);
+        BufReader::new(stream)
+    };
+    let (mut stream, mut quitter) = (open(&secure), open(&secure));
+    let line = |stream: &mut BufReader<Tls>| {
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()["data"].as_str().unwrap().to_owned()
+    };
+    // More than a record, and more than the socket takes at once.
+    for size in [1, 16_384, 900_000] {
+        let data = "x\n".repeat(size / 2) + "y";
+        secure.relay.notify("room", &data);
+        assert_eq!(line(&mut stream), data);
+        assert_eq!(line(&mut quitter), data);
+    }
+    drop(quitter);
+    wait_for("one session", || (secure.relay.stat("/sessions") == 1).then_some(()));
+    secure.relay.signal(15);
+    let mut rest = String::new();
+    // rustls reports an end without close_notify as an error.
+    stream.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "");
+    drop(stream);
+    assert_eq!(secure.relay.wait(), 0);
+}
+
+/// An EventSource gets its answer over TLS, too.
+#[test]
+fn an_event_source_over_the_limit() {
+    let secure = Secure::start("[limits]\nconnections = 1");
+    let _first = secure.relay.tcp();
+    let answer = wait_for("the limit", || {
+        let answer = secure.get(&format!("/sse?{}", login(&[])));
+        answer.headers.contains_key("content-length").then_some(answer)
+    });
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.starts_with("retry: "), "{answer:?}");
+    assert_eq!(secure.get("/healthz").status, 503);
+}
+
 #[test]
 fn certificates_by_name_and_their_renewal() {
     let secure = Secure::start("");

@@ -28,8 +28,14 @@ pub fn is_stream(head: &Head<'_>, config: &Config) -> bool {
     let is = |known: &str| normal(&path).eq_ignore_ascii_case(normal(known));
     match is(&config.websocket.path) {
         true => !head.upgrade && matches!(head.method, "GET" | "HEAD") && accepts_events(head.accept),
-        false => is(PATH) && !config.socketio.paths.iter().any(|known| is(known)),
+        false => is_path(&path, config),
     }
+}
+
+/// Whether a path is that of streams only.
+pub fn is_path(path: &str, config: &Config) -> bool {
+    let is = |known: &str| normal(path).eq_ignore_ascii_case(normal(known));
+    is(PATH) && !is(&config.websocket.path) && !config.socketio.paths.iter().any(|known| is(known))
 }
 
 /// A request for a stream. Returns the head of a response that does not end, or a reply.
@@ -38,7 +44,6 @@ pub fn stream(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     let origin = if origin_allowed(head.origin, &config) { head.origin } else { "" };
     match open(head, origin, cx) {
         Outcome::Reply(reply) => {
-            let reply = reply.with("Cache-Control", "no-store");
             let reply = if origin.is_empty() { reply } else { with_credentials(reply, origin) };
             match head.method {
                 "OPTIONS" => preflight(reply, head, "GET", !origin.is_empty()).into(),
@@ -135,7 +140,8 @@ fn response(form: Form, origin: &str, unix: u64) -> Vec<u8> {
 /// The answer to an EventSource that may come back later: any status but 200 would end it for good. It waits for 2 to 10
 /// seconds. `seed` is any number that differs between clients.
 pub fn come_back(seed: u64) -> Reply {
-    Reply::new(200, EVENT_STREAM, format!("retry: {}\n\n", retry(2000, 10_000, seed)).into_bytes())
+    let body = format!("retry: {}\n\n", retry(2000, 10_000, seed));
+    Reply::new(200, EVENT_STREAM, body.into_bytes()).with("Cache-Control", "no-store")
 }
 
 /// Whether an answer to the request must be one that an EventSource survives. Its format is not one for other programs.

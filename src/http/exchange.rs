@@ -4,6 +4,8 @@
 //! request with [`Exchange::reply`], or [parks](Exchange::park) it, before it polls the next one. A request that arrives in
 //! one read is not copied; only incomplete ones are buffered. Replies are collected in one buffer and written once a turn.
 
+mod refused;
+
 use core::{net::IpAddr, time::Duration};
 use std::io::{self, ErrorKind, Write};
 
@@ -122,25 +124,6 @@ impl Exchange {
             let timeout = limits.request_timeout();
             self.deadline = now.time.after(if self.refusal.is_some() { timeout.min(FIRST_REQUEST) } else { timeout });
         }
-    }
-
-    /// Answers the first request with an error, because the connection is over a limit; at the latest after a second, if its
-    /// head has not arrived by then. The owner asks [`Exchange::poll_refused`] instead of [`Exchange::poll_request`].
-    pub fn refuse_first(&mut self, error: Error, limits: &Limits, now: Now) {
-        self.refusal = Some(error);
-        self.begin(limits, now);
-    }
-
-    /// The error of [`Exchange::refuse_first`], until it was answered.
-    pub fn refusal(&self) -> Option<Error> {
-        self.refusal.filter(|_| self.phase != Phase::Closing)
-    }
-
-    /// Buffers `fresh`, and returns the head of the first request, or `None` if its end has not arrived. Answer it, or the
-    /// error, with [`Exchange::refuse`].
-    pub fn poll_refused(&mut self, fresh: &[u8], limits: &Limits) -> Result<Option<Head<'_>>, Error> {
-        self.keep(fresh);
-        Ok(Head::parse(&self.input, limits)?.map(|(head, _)| head))
     }
 
     /// Returns the next complete request in the buffered input and `fresh`, and advances `fresh` past it. Call it again after

@@ -20,6 +20,15 @@ pub fn origin(head: &[u8]) -> Option<&str> {
     is_origin.then_some(value)
 }
 
+/// The path in the request line of a GET or HEAD, as sent. `None` if the line has not arrived whole, or is malformed.
+pub fn path(head: &[u8]) -> Option<&str> {
+    let begin = head.iter().position(|byte| !b"\r\n".contains(byte))?;
+    let line = head[begin..].split_inclusive(|byte| *byte == b'\n').next()?.strip_suffix(b"\n")?;
+    let mut words = core::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    let target = words.next().filter(|method| ["GET", "HEAD"].contains(method)).and(words.next())?;
+    target.split('?').next()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,6 +40,18 @@ mod tests {
         for cut in 0..=head.len() {
             let expected = (cut >= whole).then_some("https://a.example:8080");
             assert_eq!(origin(&head[..cut]), expected, "{cut}");
+        }
+    }
+
+    #[test]
+    fn the_path_of_a_head_cut_anywhere() {
+        let head = b"\r\nGET /sse/?a=/b HTTP/1.1\r\nHost: x\r\n";
+        for cut in 0..=head.len() {
+            assert_eq!(path(&head[..cut]), (cut >= 27).then_some("/sse/"), "{cut}");
+        }
+        assert_eq!(path(b"HEAD /a HTTP/1.1\n"), Some("/a"));
+        for none in [&b""[..], b"\r\n", b"POST /sse HTTP/1.1\r\n", b"GET\r\n", b"GET \xff HTTP/1.1\r\n"] {
+            assert_eq!(path(none), None, "{none:?}");
         }
     }
 

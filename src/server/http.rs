@@ -8,7 +8,7 @@ use crate::{
     clock::Now,
     config::Config,
     http::{
-        self, Exchange, Reply,
+        self, Exchange, Head, Reply,
         parked::{Awaited, Parked},
     },
     key::ConnKey,
@@ -19,7 +19,7 @@ use crate::{
 impl Server {
     /// Handles bytes from an HTTP connection: every complete request, until one is parked or upgrades the connection.
     pub(super) fn handle_http(&mut self, key: ConnKey, bytes: &[u8]) {
-        let (config, connections) = (self.hub.config().clone(), self.conns.len());
+        let (config, connections, seed) = (self.hub.config().clone(), self.conns.len(), self.seed(key));
         let max_connections = self.max_connections() as usize;
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
@@ -57,10 +57,10 @@ impl Server {
                     let most_unfinished = self.hub.state.max_unfinished(is_known);
                     if body.is_some_and(|(length, most)| length > MAX_BEFORE_LOGIN && length > most) {
                         self.hub.state.stats.bad_requests += 1;
-                        refuse(exchange, http::Error::BodyUnexpected, &[], &config, self.now);
+                        refuse(exchange, http::Error::BodyUnexpected, &[], &config, seed, self.now);
                     } else if exchange.input_memory() > FAIR_SHARE && memory::unfinished() > most_unfinished {
                         self.hub.state.stats.unfinished_refused += 1;
-                        refuse(exchange, http::Error::Unfinished, &[], &config, self.now);
+                        refuse(exchange, http::Error::Unfinished, &[], &config, seed, self.now);
                     }
                     break;
                 }
@@ -69,7 +69,7 @@ impl Server {
                     if error == http::Error::UnexpectedTls {
                         debug!("a connection begins with TLS, but its address of listen has no tls://");
                     }
-                    refuse(exchange, error, fresh, &config, self.now);
+                    refuse(exchange, error, fresh, &config, seed, self.now);
                     break;
                 }
             };
@@ -139,27 +139,30 @@ impl Server {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
         let Some(error) = exchange.refusal() else { return };
+        let origin = |head: &Head<'_>| match api::access::origin_allowed(head.origin, &config) {
+            true => head.origin.to_owned(),
+            false => String::new(),
+        };
         let come_back = match exchange.poll_refused(fresh, &config.limits) {
             Ok(None) => return,
-            Ok(Some(head)) if api::stream::is_event_source(&head, &config) => {
-                let origin = if api::access::origin_allowed(head.origin, &config) { head.origin } else { "" };
-                Some(cors::with_credentials(api::stream::come_back(seed).with("Cache-Control", "no-store"), origin))
-            }
-            Ok(Some(_)) | Err(_) => None,
+            Ok(Some(head)) => api::stream::is_event_source(&head, &config).then(|| origin(&head)),
+            Err(_) => None,
         };
-        match come_back {
-            Some(reply) => exchange.refuse(&reply, self.now),
-            None => refuse(exchange, error, &[], &config, self.now),
-        }
+        let reply = match come_back {
+            Some(origin) => cors::with_credentials(api::stream::come_back(seed), &origin),
+            None => cors::refusal(error.into(), exchange.incomplete_origin(&[]), &config),
+        };
+        exchange.refuse(&reply, self.now);
         self.timers.arm(key, conn);
         self.replied.push(key);
     }
 
     /// Refuses the incomplete request of a connection.
     pub(super) fn refuse_request(&mut self, key: ConnKey, error: http::Error) {
+        let seed = self.seed(key);
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
-        refuse(exchange, error, &[], self.hub.config(), self.now);
+        refuse(exchange, error, &[], self.hub.config(), seed, self.now);
         self.timers.arm(key, conn);
         self.replied.push(key);
     }
@@ -189,9 +192,16 @@ impl Server {
     }
 }
 
-/// Queues the answer to a request that cannot be served. `fresh` is what is not buffered of it.
-fn refuse(exchange: &mut Exchange, error: http::Error, fresh: &[u8], config: &Config, now: Now) {
-    let reply = cors::refusal(error.into(), exchange.incomplete_origin(fresh), config);
+/// Queues the answer to a request that cannot be served. `fresh` is what is not buffered of it. For `seed` see
+/// [`api::stream::come_back`].
+fn refuse(exchange: &mut Exchange, error: http::Error, fresh: &[u8], config: &Config, seed: u64, now: Now) {
+    let temporary = matches!(error.status(), 429 | 503);
+    let may_be_event_source = || exchange.incomplete_path(fresh).is_some_and(|path| api::stream::is_path(path, config));
+    let reply = match temporary && may_be_event_source() {
+        true => api::stream::come_back(seed),
+        false => error.into(),
+    };
+    let reply = cors::refusal(reply, exchange.incomplete_origin(fresh), config);
     exchange.refuse(&reply, now);
 }
 

@@ -418,6 +418,53 @@ mod tests {
         assert_eq!(received(&mut state, behind), ["unsent", r#"{"event":"e","data":2}"#]);
     }
 
+    /// The bytes that are queued for the client of a session.
+    fn raw(state: &mut State, session: SessionKey) -> String {
+        let client = state.sessions.get(session).unwrap().client;
+        let mut bytes = Vec::new();
+        let outbox = &mut state.clients.get_mut(client).unwrap().outbox;
+        outbox.write_to(&mut bytes, &state.turn, &mut state.scratch).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn streams_share_bytes_without_headers() {
+        let mut state = state(CONFIG);
+        let streams: Vec<_> = (0..100).map(|_| member(&mut state, "/", Form::Sse)).collect();
+        let lines = member(&mut state, "/", Form::Lines);
+        deliver(&mut state, "1");
+        deliver(&mut state, "2");
+        let place = (state.tenant("one").unwrap(), 0, "room");
+        // A name with a line end has no form in a block.
+        assert_eq!(state.emit_to_room(place, None, &Event::new("a\nb", "3")), 1);
+        assert_eq!(state.emit_to_room(place, None, &Event::new("c", "4")), 101);
+        let all: Vec<String> = streams.iter().map(|key| raw(&mut state, *key)).collect();
+        assert!(all.iter().all(|text| *text == all[0]));
+        assert_eq!(all[0].matches("\n\n").count(), 3);
+        assert!(all[0].ends_with("}\n\nevent: c\ndata: 4\n\n") && all[0].contains("\"data\":2,"), "{}", all[0]);
+        let text = raw(&mut state, lines);
+        assert_eq!(text.lines().count(), 4);
+        assert_eq!(state.turn.open_bytes(), all[0].len() + text.len(), "once for each form");
+    }
+
+    #[test]
+    fn a_stream_ends_with_a_block() {
+        let mut state = state(CONFIG);
+        for (close, last) in [
+            (Close::SLOW, "event: disconnect\ndata: {\"code\":1013,\"reason\":\"slow consumer\"}\n\n"),
+            (Close::GOING_AWAY, ""),
+        ] {
+            let stream = member(&mut state, "/", Form::Sse);
+            let client = state.sessions.get(stream).unwrap().client;
+            deliver(&mut state, "1");
+            let form = state.stream_form(client);
+            state.queue_last(client, Some(close), form);
+            let text = raw(&mut state, stream);
+            assert!(text.ends_with(last) && state.is_ending(client), "{text}");
+            assert_eq!(text.contains("\"data\":1"), close != Close::SLOW, "what waits for a slow client is dropped");
+        }
+    }
+
     #[test]
     fn rooms_get_an_event_once_and_without_the_sender() {
         let mut state = state(CONFIG);

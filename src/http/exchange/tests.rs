@@ -56,6 +56,34 @@ fn a_cut_changes_nothing() {
 }
 
 #[test]
+fn a_connection_over_a_limit_waits_for_its_first_head() {
+    let limits = Limits::default();
+    let refused = || {
+        let mut exchange = Exchange::new(now(0), &limits);
+        exchange.refuse_first(Error::Unavailable, &limits, now(0));
+        exchange
+    };
+    let head = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+    for cut in 0..head.len() {
+        let mut exchange = refused();
+        assert!(exchange.poll_refused(&head[..cut], &limits).unwrap().is_none(), "cut at {cut}");
+        assert_eq!(exchange.handle_timeout(now(999)), Timeout::Early);
+        assert_eq!(exchange.poll_refused(&head[cut..], &limits).unwrap().unwrap().raw_path, "/a");
+        exchange.refuse(&Error::Unavailable.into(), now(0));
+        assert_eq!(exchange.refusal(), None, "it is answered once");
+    }
+    let mut silent = refused();
+    assert_eq!(silent.handle_timeout(now(1000)), Timeout::Overdue(Error::Unavailable));
+    let mut large = refused();
+    assert!(large.poll_refused(&[b'a'; 20_000], &limits).is_err());
+    // A handshake precedes HTTP: the second begins after it.
+    let mut late = refused();
+    late.begin(&limits, now(900));
+    assert_eq!(late.handle_timeout(now(1899)), Timeout::Early);
+    assert_eq!(late.handle_timeout(now(1900)), Timeout::Overdue(Error::Unavailable));
+}
+
+#[test]
 fn chunks_are_kept_once_and_decoded() {
     let limits = Limits::default();
     let mut exchange = Exchange::new(now(0), &limits);
