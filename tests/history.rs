@@ -1,71 +1,305 @@
-//! The memory that kept messages take, measured by the allocator of the program.
+//! docs/protocol.md, Recovery: what clients get that say where they were, last values, and clients that are behind.
 #![allow(missing_docs)]
 
-use std::rc::Rc;
+mod support;
 
-use relay::{
-    clock::{Now, Time},
-    config::{Config, parse},
-    events,
-    hub::Hub,
-    memory::allocated,
-    message::{Data, MessageId},
-    names::Rooms,
-    server::allocator::Counting,
-};
+use std::{net::TcpStream, time::Duration};
 
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use serde_json::{Value, json};
+use socket2::SockRef;
+use support::{Client, PATIENCE, Relay, login, plain_json, wait_for};
+use tungstenite::Message;
 
-fn hub(history: &str) -> Hub {
-    let text = format!("[sources.demo]\nsign_key = \"key\"\n[history]\n{history}\nmemory = 1000000000\n");
-    let config: Config = parse(&text, &mut |_| Ok(String::new())).unwrap();
-    Hub::new(Rc::new(config), MessageId::first(1_795_000_000_000_000, 7), [0; 32])
+const HISTORY: &str = "[history]\ncount = 100\n";
+
+/// The event `recovery`, which must come next, and its id.
+fn recovery(client: &mut Client) -> (Value, String) {
+    let mut event = client.json();
+    assert_eq!(event["event"], "recovery", "{event}");
+    let id = event["id"].as_str().expect("an id").to_owned();
+    event.as_object_mut().unwrap().retain(|name, _| !matches!(name.as_str(), "id" | "event"));
+    (event, id)
 }
 
-fn publish(hub: &mut Hub, room: &str, data: &str) {
-    let tenant = hub.state.tenant("demo").unwrap();
-    hub.publish(tenant, &Rooms::parse(room, 128, 0).unwrap(), Data::Text(data), "");
+/// The next message: its data and its id.
+fn message(client: &mut Client) -> (Value, String) {
+    let message = client.json();
+    assert_eq!(message["event"], "newMsg", "{message}");
+    (message["data"].clone(), message["id"].as_str().unwrap().to_owned())
 }
 
-/// Publishes messages to rooms. Returns the allocated bytes, and those that the history counts.
-fn fill(hub: &mut Hub, rooms: usize, messages: usize, data: &str) -> (usize, usize) {
-    publish(hub, "warm-up", data);
-    let before = (allocated(), hub.history.bytes());
-    for _ in 0..messages {
-        (0..rooms).for_each(|room| publish(hub, &format!("room-{room}"), data));
-    }
-    (allocated() - before.0, hub.history.bytes() - before.1)
+fn data(client: &mut Client, count: usize) -> Vec<Value> {
+    (0..count).map(|_| client.data()).collect()
 }
 
-/// One test, because the count is that of the process.
+fn numbers(range: std::ops::Range<u32>) -> Vec<Value> {
+    range.map(|number| number.to_string().into()).collect()
+}
+
+fn since(relay: &Relay, rooms: &str, since: &str) -> Client {
+    relay.connect_with(&[("room_ids", rooms), ("since", since)])
+}
+
 #[test]
-fn kept_messages() {
-    let data = "x".repeat(128);
-    let mut hub = hub("count = 100");
-    let empty = allocated();
-    let (real, counted) = fill(&mut hub, 100, 100, &data);
-    let each = real / (100 * 100);
-    eprintln!("{each} bytes for each of 100 messages of 128 bytes, {} counted", counted / (100 * 100));
-    assert!(each <= 200, "a kept message of 128 bytes costs {each} bytes");
-    assert!(real.abs_diff(counted) <= real / 20, "{real} bytes are allocated, {counted} counted");
-    // Rooms that get no message any more cost nothing.
-    let mut seconds = 200;
-    while hub.history.deadline() < Time::NEVER {
-        seconds += 1;
-        let now = Now { time: Time::from_micros(seconds * 1_000_000), ..Now::default() };
-        hub.begin_turn(now);
-        events::handle_timeout(&mut hub, now);
-        assert!(seconds < 210, "{} messages are left", hub.history.messages());
+fn a_client_gets_what_it_has_missed_once_and_in_order() {
+    let relay = Relay::start(HISTORY);
+    let mut first = since(&relay, "a,b", "");
+    let (event, begin) = recovery(&mut first);
+    assert_eq!(event, json!({ "recovered": true, "missed": 0 }));
+    relay.notify("a", "0");
+    let (_, id) = message(&mut first);
+    drop(first);
+    for number in 1..10 {
+        relay.notify(if number % 3 == 0 { "b" } else { "a" }, &number.to_string());
     }
-    let left = allocated() - empty;
-    assert!(left < real / 100 && hub.history.bytes() == 0, "{left} bytes are left");
+    relay.notify("c", "of another room");
+    // One publication to both rooms is a message in each.
+    relay.notify("a,b", "10");
+    for (position, from) in [(&*id, 1), (&begin, 0)] {
+        let mut again = since(&relay, "a,b", position);
+        let missed = 12 - from;
+        let (event, at) = recovery(&mut again);
+        assert_eq!(event, json!({ "recovered": true, "missed": missed }));
+        assert!(*at <= *position, "a client that is cut here goes on from the same place: {at} {position}");
+        let mut expected = numbers(from..11);
+        expected.push("10".into());
+        assert_eq!(data(&mut again, missed as usize), expected);
+        relay.notify("b", "live");
+        assert_eq!(again.data(), "live");
+    }
+    // The part of the publication that came first is enough to get the other.
+    let mut both = since(&relay, "a,b", "all");
+    recovery(&mut both);
+    let ids: Vec<String> = (0..12).map(|_| message(&mut both).1).collect();
+    assert!(ids[11].ends_with(".1") && ids[11].starts_with(&*ids[10]), "{ids:?}");
+    let mut half = since(&relay, "a,b", &ids[10]);
+    assert_eq!(recovery(&mut half).0["missed"], 3);
+    assert_eq!(message(&mut half).1, ids[11]);
+}
 
-    for rooms in [40_000, 60_000] {
-        let mut hub = self::hub("last = true");
-        let (real, counted) = fill(&mut hub, rooms, 1, &data);
-        eprintln!("{} bytes for a room with one message of 128 bytes, {} counted", real / rooms, counted / rooms);
-        assert!(real / rooms <= 460, "a room with one message costs {} bytes", real / rooms);
-        assert!(real.abs_diff(counted) <= real / 4, "{real} bytes are allocated, {counted} counted");
+#[test]
+fn times_and_all() {
+    let relay = Relay::start(HISTORY);
+    (0..3).for_each(|number| relay.notify("room", &number.to_string()));
+    for text in ["all", "30s", "30", "2m", "1h"] {
+        let mut client = since(&relay, "room", text);
+        assert_eq!(recovery(&mut client).0, json!({ "recovered": true, "missed": 3 }), "{text}");
+        assert_eq!(data(&mut client, 3), numbers(0..3));
     }
+    let refused = relay.refused(&login(&[("since", "yesterday")]));
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(refused.json()["msg"].as_str().unwrap().contains("since must be the id of a message"), "{refused:?}");
+}
+
+#[test]
+fn a_gap_is_said() {
+    let mut relay = Relay::start("[history]\ncount = 3\nrooms = [{ room = \"none\", count = 0 }]\n");
+    let mut client = since(&relay, "a,b", "");
+    let (_, begin) = recovery(&mut client);
+    (0..5).for_each(|number| relay.notify("a", &number.to_string()));
+    relay.notify("b", "5");
+    let mut late = since(&relay, "a,b", &begin);
+    assert_eq!(recovery(&mut late).0, json!({ "recovered": false, "rooms": ["a"], "missed": 4 }));
+    assert_eq!(data(&mut late, 4), numbers(2..6));
+    // A room that keeps nothing.
+    relay.notify("none", "x");
+    let mut none = since(&relay, "b,none", &begin);
+    assert_eq!(recovery(&mut none).0, json!({ "recovered": false, "rooms": ["none"], "missed": 1 }));
+    // An id of a relay that is gone.
+    let (_, id) = recovery(&mut since(&relay, "a,b", ""));
+    relay.signal(9);
+    relay.wait();
+    let relay = Relay::start(HISTORY);
+    let mut after = since(&relay, "a,b", &id);
+    assert_eq!(recovery(&mut after).0, json!({ "recovered": false, "rooms": ["a", "b"], "missed": 0 }));
+    relay.notify("b", "6");
+    assert_eq!(after.data(), "6");
+    assert_eq!(relay.counter("recovery_gaps"), 1);
+}
+
+#[test]
+fn without_history_nothing_is_recovered() {
+    let relay = Relay::start("");
+    let mut client = since(&relay, "room", "");
+    let (event, id) = recovery(&mut client);
+    assert_eq!(event, json!({ "recovered": true, "missed": 0 }));
+    relay.notify("room", "x");
+    assert_eq!(client.data(), "x");
+    let mut again = since(&relay, "room", &id);
+    assert_eq!(recovery(&mut again).0, json!({ "recovered": false, "rooms": ["room"], "missed": 0 }));
+}
+
+/// Whoever does not say `since` gets the same bytes as without history.
+#[test]
+fn other_clients_see_nothing_of_it() {
+    let frames = [HISTORY, ""].map(|more| {
+        let relay = Relay::start(more);
+        relay.notify("room", "before");
+        let (mut json, mut text) = (relay.connect("room"), relay.connect_with(&[("format", "text")]));
+        relay.notify("room", "after");
+        (plain_json(&json.json()), text.text())
+    });
+    assert_eq!(frames[0], frames[1]);
+}
+
+#[test]
+fn data_of_every_kind_is_repeated_as_it_was() {
+    let relay = Relay::start(HISTORY);
+    let mut live = since(&relay, "room", "");
+    let (_, begin) = recovery(&mut live);
+    let texts = ["", "ä\n\"中", r#"{"a" : 1.0}"#, "[1, 2]", "x".repeat(100_000).as_str()].map(str::to_owned);
+    texts.iter().filter(|text| !text.is_empty()).for_each(|text| relay.notify("room", text));
+    live.send(r#"{"event":"postMsg","data":{"_base64":"AAH/"},"room_ids":"room"}"#);
+    let sent: Vec<Value> = (0..5).map(|_| live.json()).collect();
+    let mut again = since(&relay, "room", &begin);
+    assert_eq!(recovery(&mut again).0["missed"], 5);
+    let repeated: Vec<Value> = (0..5).map(|_| again.json()).collect();
+    assert_eq!(repeated, sent);
+    let mut text = relay.connect_with(&[("format", "text"), ("since", &begin)]);
+    assert_eq!(text.text(), texts[1]);
+}
+
+#[test]
+fn last_values() {
+    let relay =
+        Relay::start("[history]\nlast = true\nage = 1\nrooms = [{ room = \"chat\", count = 9, last = false }]\n");
+    ["price-1", "price-1", "price-2", "chat"]
+        .iter()
+        .enumerate()
+        .for_each(|(number, room)| relay.notify(room, &number.to_string()));
+    let mut client = relay.connect("price-1,price-2,chat");
+    assert_eq!(data(&mut client, 2), numbers(1..3));
+    relay.notify("chat", "live");
+    assert_eq!(client.data(), "live");
+    // Once, also for those that ask for more.
+    let mut all = since(&relay, "price-1,price-2", "all");
+    assert_eq!(recovery(&mut all).0["missed"], 2);
+    assert_eq!(data(&mut all, 2), numbers(1..3));
+    let mut first = since(&relay, "price-1", "");
+    let (_, id) = recovery(&mut first);
+    assert_eq!(first.data(), "1");
+    let mut again = since(&relay, "price-1", &id);
+    recovery(&mut again);
+    relay.notify("price-1", "4");
+    assert_eq!(again.data(), "4");
+}
+
+#[test]
+fn socketio_clients_get_it_as_events() {
+    let relay = Relay::start(HISTORY);
+    (0..3).for_each(|number| relay.notify("room", &number.to_string()));
+    let path = |more: &str| format!("/socket.io/?EIO=4&transport=websocket&{}{more}", login(&[]));
+    let mut client = Client::open(relay.tcp(), &path("")).unwrap();
+    assert!(client.text().starts_with('0'));
+    client.send(r#"40{"since":"all"}"#);
+    assert!(client.text().starts_with("40{\"sid\""));
+    let recovery = client.text();
+    assert!(recovery.starts_with(r#"42["recovery",{"recovered":true,"missed":3,"id":""#), "{recovery}");
+    for number in 0..3 {
+        let event = client.text();
+        assert!(event.starts_with("42[\"newMsg\",") && event.contains(&format!("\"data\":\"{number}\"")), "{event}");
+    }
+    // Revision 3 has only the query.
+    let mut old = Client::open(relay.tcp(), &path("&since=all").replace("EIO=4", "EIO=3")).unwrap();
+    assert!(old.text().starts_with('0') && old.text() == "40");
+    assert!(old.text().starts_with(r#"42["recovery",{"recovered":true,"missed":3"#));
+    assert!(old.text().contains("\"data\":\"0\""));
+    // What is no position is one that relay does not know.
+    let mut wrong = Client::open(relay.tcp(), &path("")).unwrap();
+    wrong.text();
+    wrong.send(r#"40{"since":{"a":1}}"#);
+    wrong.text();
+    assert!(wrong.text().contains(r#""recovered":false,"rooms":["room"],"missed":0"#));
+}
+
+/// Opens a WebSocket whose socket has a small receive buffer.
+fn slow_client(relay: &Relay, query: &str) -> Client {
+    let stream = TcpStream::connect(relay.addr).unwrap();
+    SockRef::from(&stream).set_recv_buffer_size(4096).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    Client::open(stream, &format!("/ws?{query}")).unwrap()
+}
+
+/// A client that does not read for a while is not closed: it gets all messages from the history.
+#[test]
+fn a_slow_consumer_gets_everything_later() {
+    let more = "[history]\ncount = 10000\nbytes = 100000000\nmemory = 200000000\n[limits]\nunsent = 65536\n";
+    let relay = Relay::start(more);
+    let (mut slow, mut quick) = (slow_client(&relay, &login(&[])), relay.connect("room"));
+    let padding = "x".repeat(20_000);
+    let mut sent = 0;
+    while relay.counter("fell_behind") == 0 || sent < 300 {
+        assert!(sent < 5000, "it never falls behind");
+        relay.notify("room", &format!("{sent} {padding}"));
+        sent += 1;
+        assert!(quick.data().as_str().unwrap().starts_with(&format!("{} ", sent - 1)));
+    }
+    for number in 0..sent {
+        assert!(slow.data().as_str().unwrap().starts_with(&format!("{number} ")), "message {number} of {sent}");
+    }
+    relay.notify("room", "live");
+    assert_eq!(slow.data(), "live");
+    assert_eq!((relay.counter("slow_consumers"), relay.counter("recovery_gaps")), (0, 0));
+    // It can fall behind again.
+    assert!(relay.counter("replayed") > 0);
+}
+
+/// If the history has not kept enough, the client hears of it.
+#[test]
+fn a_slow_consumer_hears_of_a_gap() {
+    let relay = Relay::start("[history]\ncount = 10\n[limits]\nunsent = 65536\n");
+    let mut slow = slow_client(&relay, &login(&[]));
+    let padding = "x".repeat(20_000);
+    let mut sent = 0;
+    while relay.counter("fell_behind") == 0 {
+        relay.notify("room", &format!("{sent} {padding}"));
+        sent += 1;
+        assert!(sent < 5000, "it never falls behind");
+    }
+    for _ in 0..50 {
+        relay.notify("room", &format!("{sent} {padding}"));
+        sent += 1;
+    }
+    let mut expected = 0;
+    let gap = loop {
+        let message = slow.json();
+        if message["event"] == "recovery" {
+            break message;
+        }
+        assert!(message["data"].as_str().unwrap().starts_with(&format!("{expected} ")));
+        expected += 1;
+    };
+    assert_eq!((&gap["recovered"], &gap["rooms"]), (&json!(false), &json!(["room"])), "{gap}");
+    let missed = gap["missed"].as_u64().unwrap();
+    assert!(missed <= 10 && expected + missed < sent, "{gap} after {expected} of {sent}");
+    for number in sent - missed..sent {
+        assert!(slow.data().as_str().unwrap().starts_with(&format!("{number} ")));
+    }
+}
+
+/// A replay that is larger than what may wait for a client needs no more memory than that.
+#[test]
+fn a_replay_waits_for_the_client() {
+    let more = "[history]\ncount = 10000\nbytes = 100000000\nmemory = 200000000\n[limits]\nunsent = 65536\n";
+    let relay = Relay::start(more);
+    let padding = "x".repeat(50_000);
+    let total = 400;
+    (0..total).for_each(|number| relay.notify("room", &format!("{number} {padding}")));
+    let mut slow = slow_client(&relay, &login(&[("since", "all")]));
+    let mut other = relay.connect("room");
+    assert_eq!(recovery(&mut slow).0["missed"], total);
+    // While it does not read, relay has nothing to do.
+    relay.notify("room", "live");
+    assert_eq!(other.data(), "live");
+    wait_for("a full outbox", || (relay.counter("replayed") > 5).then_some(()));
+    relay.assert_idle("a client that is behind and does not read");
+    assert!(relay.counter("replayed") < 100, "{}", relay.counter("replayed"));
+    for number in 0..total {
+        assert!(slow.data().as_str().unwrap().starts_with(&format!("{number} ")));
+    }
+    assert_eq!(slow.data(), "live");
+    relay.notify("room", "again");
+    assert_eq!(slow.data(), "again");
+    slow.socket.get_ref().set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    assert!(!matches!(slow.socket.read(), Ok(Message::Text(_))), "nothing comes twice");
 }

@@ -39,11 +39,10 @@ impl Hub {
             self.send_last_values(key, &rooms, position.stamp);
         }
         if missed > 0 {
-            let floors = position.gaps.iter().filter_map(|index| {
-                let room = self.state.sessions.get(key)?.rooms.get(*index)?.room;
-                Some((room, self.history.floor(&self.state, tenant, rooms[*index])))
-            });
-            let told = floors.collect();
+            // What is missing was said above, or nobody asked for it.
+            let memberships = self.state.sessions.get(key).into_iter().flat_map(|session| &session.rooms).zip(&rooms);
+            let told = memberships.map(|(membership, room)| (membership.room, self.history.floor(&self.state, tenant, room)));
+            let told = told.filter(|(_, floor)| *floor > position.stamp).collect();
             self.replays.begin(&mut self.state, key, position.stamp, told);
         }
         missing.is_empty()

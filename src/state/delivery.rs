@@ -246,7 +246,11 @@ impl State {
 
     fn queue_run(&mut self, key: ClientKey, frame: Run, dirty: Dirty) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending()) else { return };
-        if client.outbox.push(frame, self.config.limits.unsent as usize).is_err() {
+        let limit = self.config.limits.unsent as usize;
+        // A client that is behind has as much as others may have unsent. Its pings and answers come on top of that.
+        if client.mode == Mode::Behind && client.outbox.bytes() < 4 * limit {
+            client.outbox.push_over_limit(frame);
+        } else if client.outbox.push(frame, limit).is_err() {
             self.close_slow(key);
         }
         self.mark(key, dirty);
