@@ -17,8 +17,8 @@ pub struct MessageId {
 }
 
 impl MessageId {
-    /// The largest index of a room. A publication of another relay has at most a quarter fewer rooms
-    /// ([`MAX_COPIES_SIZE`](super::new_msg::MAX_COPIES_SIZE)).
+    /// The largest index of a room that is parsed: more than the largest of any publication, which
+    /// [`MAX_COPIES_SIZE`](super::new_msg::MAX_COPIES_SIZE) limits.
     pub const MAX_PART: u32 = (1 << 21) - 1;
 
     /// The initial id of a process that starts at `unix_micros`; messages get the ids after it. `node` should be

@@ -304,6 +304,7 @@ fn order_of_eviction() {
     let mut last = (0, true);
     while last.1 {
         number += 1;
+        assert!(number < 200 && world.history.bytes() <= 65_536, "{number} last values");
         let room = format!("v-{number}");
         session(&mut world.state, Login { rooms: &room, ..Login::default() });
         last = world.publish(&room, &data);
