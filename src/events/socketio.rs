@@ -309,10 +309,14 @@ fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &s
     let [source, sign, sign_type, ts, userid, username, ext_info, watch_quit] = names.map(field);
     let rooms = auth_fields.get("room_ids").map_or_else(|| Ok(field("room_ids")), |raw| room_list(raw));
     let (room_ids, wrong) = rooms.map_or_else(|error| (String::new(), Some(error)), |list| (list, None));
-    let since = auth_fields.get("since").map(|raw| scalar(raw));
-    let since = since.or_else(|| connect_fields.find("since").or(handshake_fields.find("since")).map(Cow::Borrowed));
-    // A login is not refused because of it.
-    let since = since.map(|text| Since::parse(&text).unwrap_or(Since::Unknown));
+    // A login is not refused because of a wrong one.
+    let parse = |text: &str| Since::parse(text).unwrap_or(Since::Unknown);
+    let since = match auth_fields.get("since").map(|raw| (raw.get(), scalar(raw))) {
+        Some(("null", _)) | None => connect_fields.find("since").or(handshake_fields.find("since")).map(parse),
+        // An object or a list.
+        Some((raw, text)) if text.is_empty() && raw != "\"\"" => Some(Since::Unknown),
+        Some((_, text)) => Some(parse(&text)),
+    };
     let login = Login {
         source: &source,
         room_ids: &room_ids,

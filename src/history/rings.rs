@@ -161,7 +161,9 @@ impl Rings {
 
     /// Removes the rings of a tenant.
     pub fn forget(&mut self, tenant: TenantId) {
-        for index in (0..self.all.len()).rev() {
+        let has_rings = self.tenants.get(tenant.index()).is_some_and(|rooms| !rooms.by_name.is_empty());
+        for index in (0..self.all.len()).rev().filter(|_| has_rings) {
+            // The ring that takes the place of a removed one was looked at before.
             if self.all[index].tenant == tenant {
                 self.remove(index);
             }

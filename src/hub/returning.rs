@@ -41,7 +41,8 @@ impl Hub {
         if missed > 0 {
             // What is missing was said above, or nobody asked for it.
             let memberships = self.state.sessions.get(key).into_iter().flat_map(|session| &session.rooms).zip(&rooms);
-            let told = memberships.map(|(membership, room)| (membership.room, self.history.floor(&self.state, tenant, room)));
+            let told =
+                memberships.map(|(membership, room)| (membership.room, self.history.floor(&self.state, tenant, room)));
             let told = told.filter(|(_, floor)| *floor > position.stamp).collect();
             self.replays.begin(&mut self.state, key, position.stamp, told);
         }
