@@ -26,7 +26,7 @@ use crate::{
         self, Incoming,
         socketio::{Opening, handle_packet, open, post_packets},
     },
-    hub::{Hub, login::Login},
+    hub::{Hub, login::{Admitted, Login}},
     key::{ClientKey, ConnKey, Handle, Key},
     message::{Form, MessageId},
     names::Rooms,
@@ -120,7 +120,7 @@ pub fn client_event(bytes: &[u8]) {
         user_agent: "",
     };
     let conn = ConnKey::wrap(Key::from_bits(1 << 32).expect("the generation is one"));
-    let (client, _) = hub.admit("/", &login, "", conn, Now::default()).expect("a valid login");
+    let Admitted { client, .. } = hub.admit("/", &login, "", conn, Now::default()).expect("a valid login");
     match core::str::from_utf8(bytes) {
         Ok(text) => events::handle_message(&mut hub, client, Incoming::Text(text), Now::default()),
         Err(_) => events::handle_message(&mut hub, client, Incoming::Binary(bytes), Now::default()),

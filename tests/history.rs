@@ -316,3 +316,122 @@ fn a_replay_waits_for_the_client() {
     slow.socket.get_ref().set_read_timeout(Some(Duration::from_millis(10))).unwrap();
     assert!(!matches!(slow.socket.read(), Ok(Message::Text(_))), "nothing comes twice");
 }
+
+#[test]
+fn history_by_request() {
+    let relay = Relay::start("[history]\ncount = 5\n[namespaces.\"/open\"]\nauth = \"open\"\nsource = \"demo\"\n");
+    let of = |more: &str| {
+        let answer = relay.get(&format!("/api/history?{}{more}", login(&[("room_ids", "a,b")])));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["data"].clone()
+    };
+    let numbers = |data: &Value| -> Vec<String> {
+        let messages = data["messages"].as_array().unwrap().iter();
+        messages.map(|message| message["data"].as_str().unwrap().to_owned()).collect()
+    };
+    let empty = of("");
+    assert_eq!((&empty["messages"], &empty["complete"]), (&json!([]), &json!(true)), "{empty}");
+    (0..6).for_each(|number| relay.notify(if number == 2 { "b" } else { "a" }, &number.to_string()));
+    let all = of("");
+    assert_eq!(
+        (numbers(&all), &all["complete"]),
+        (["0", "1", "2", "3", "4", "5"].map(str::to_owned).into(), &json!(true))
+    );
+    let first = &all["messages"][0];
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+    assert!(now.abs_diff(first["ts"].as_u64().unwrap()) < 600_000, "{first}");
+    assert_eq!((&first["source"], &first["room_id"]), (&json!("demo"), &json!("a")));
+    let newest = of("&limit=2");
+    assert_eq!((numbers(&newest), &newest["complete"]), (["4", "5"].map(str::to_owned).into(), &json!(false)));
+    // Pages.
+    let mut page = of(&format!("&limit=2&since={}", empty["id"].as_str().unwrap()));
+    let mut found = numbers(&page);
+    while page["complete"] == false {
+        assert_eq!(found.len() % 2, 0, "{page}");
+        page = of(&format!("&limit=2&since={}", page["id"].as_str().unwrap()));
+        found.extend(numbers(&page));
+    }
+    assert_eq!(found, ["0", "1", "2", "3", "4", "5"]);
+    relay.notify("a", "6");
+    let gap = of(&format!("&since={}", empty["id"].as_str().unwrap()));
+    assert_eq!((numbers(&gap).len(), &gap["complete"], &gap["rooms"]), (6, &json!(false), &json!(["a"])));
+    // Who may read it.
+    let wrong = relay.get(&format!("/api/history?{}", login(&[("sign", &"0".repeat(32))])));
+    assert_eq!((wrong.status, wrong.json()["msg"].as_str().unwrap()), (401, "sign verify failed!"));
+    assert_eq!(relay.get("/api/history?source=demo&room_ids=a&token=wrong").status, 401);
+    let token = relay.admin("/api/history?source=demo&room_ids=a&limit=1");
+    assert_eq!(numbers(&token.json()["data"]), ["6"]);
+    for wrong in ["limit=0", "limit=1001", "limit=x", "since=x"] {
+        assert_eq!(relay.get(&format!("/api/history?{}&{wrong}", login(&[]))).status, 400, "{wrong}");
+    }
+    // Lines, for shells.
+    let lines = relay.get(&format!("/sse?{}&format=lines&poll=1&since=all", login(&[("room_ids", "b")])));
+    let lines: Vec<Value> = lines.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (&lines[0]["event"], &lines[0]["missed"], &lines[1]["data"]),
+        (&json!("recovery"), &json!(1), &json!("2"))
+    );
+    assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn text_clients_have_a_header() {
+    let relay = Relay::start("[history]\ncount = 2\n");
+    (0..3).for_each(|number| relay.notify("room", &number.to_string()));
+    let head = |more: &[(&str, &str)]| {
+        let fields = [&[("format", "text")], more].concat();
+        let request = format!(
+            "GET /ws?{} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            login(&fields)
+        );
+        let mut stream = relay.tcp();
+        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+        let answer = support::read_answer(&mut stream, true);
+        assert_eq!(answer.status, 101);
+        answer.header("relay-recovered").to_owned()
+    };
+    assert_eq!([head(&[]), head(&[("since", "")]), head(&[("since", "1h")])], ["", "yes", "no"]);
+}
+
+#[test]
+fn messages_have_a_time_on_demand() {
+    let relay = Relay::start(HISTORY);
+    let (mut plain, mut timed) = (relay.connect("room"), relay.connect_with(&[("ts", "1")]));
+    relay.notify("room", "x");
+    assert_eq!(plain.json()["ts"], Value::Null);
+    assert!(timed.json()["ts"].as_u64().unwrap() > 1_700_000_000_000);
+    let mut since = since(&relay, "room", "all");
+    recovery(&mut since);
+    assert!(since.json()["ts"].is_u64());
+}
+
+/// With `before = false` a client gets what it missed, and nothing older.
+#[test]
+fn nothing_from_before_a_login() {
+    let relay = Relay::start("[history]\ncount = 9\nbefore = false\n");
+    relay.notify("room", "0");
+    let mut client = since(&relay, "room", "all");
+    let (event, _) = recovery(&mut client);
+    assert_eq!(event, json!({ "recovered": true, "missed": 0 }));
+    relay.notify("room", "1");
+    let (_, id) = message(&mut client);
+    relay.notify("room", "2");
+    let mut again = since(&relay, "room", &id);
+    assert_eq!(recovery(&mut again).0["missed"], 1);
+    assert_eq!(again.data(), "2");
+}
+
+/// A slow consumer is closed where the configuration says so.
+#[test]
+fn slow_consumers_can_be_closed() {
+    let relay = Relay::start("[history]\ncount = 10\nslow = \"close\"\n[limits]\nunsent = 65536\n");
+    let mut slow = slow_client(&relay, &login(&[]));
+    let mut sent = 0;
+    while relay.counter("slow_consumers") == 0 {
+        relay.notify("room", &"x".repeat(20_000));
+        sent += 1;
+        assert!(sent < 5000, "it is never closed");
+    }
+    assert_eq!((slow.close_code(), relay.counter("fell_behind")), (1013, 0));
+}

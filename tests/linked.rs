@@ -268,7 +268,7 @@ impl Node {
         };
         self.conns += 1;
         let conn = ConnKey::wrap(Key::from_bits(1 << 32 | u64::from(self.conns)).unwrap());
-        self.hub.admit("/", &login, "", conn, now).unwrap().0
+        self.hub.admit("/", &login, "", conn, now).unwrap().client
     }
 
     /// Flushes the members, and records what the one got.

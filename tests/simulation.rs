@@ -181,7 +181,7 @@ impl World {
         let watch = login.watch_quit;
         let mut carriage = Carriage::Socket;
         let key = match form {
-            Form::Json | Form::Text => self.hub.admit("/", &login, "", conn, self.now).unwrap().0,
+            Form::Json | Form::Text => self.hub.admit("/", &login, "", conn, self.now).unwrap().client,
             _ => {
                 if self.dice.roll(2) == 0 {
                     carriage = Carriage::Polling;

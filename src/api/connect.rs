@@ -15,7 +15,7 @@ use super::{
 use crate::{
     history::Since,
     http::{self, Fields, Head, Reply},
-    hub::login::{Login, is_one},
+    hub::login::{Admitted, Login, is_one},
     json::quote,
     message::Form,
     sign::Signature,
@@ -61,12 +61,18 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         return Reply::from(http::Error::TooManyFromAddress).into();
     }
     match cx.hub.admit(namespace, &login, head.query, cx.conn, cx.now) {
-        Ok((client, true)) => {
+        Ok(Admitted { client, pending: true, .. }) => {
             debug!("{} waits for the backend to admit it", Peer(&login));
             Outcome::AwaitBackend { client, response, origin: "".into(), event_source: false }
         }
-        Ok((client, false)) => {
+        Ok(Admitted { client, recovered, .. }) => {
             debug!("{} connected to rooms {:?} of source {:?}", Peer(&login), login.room_ids, login.source);
+            let response = match login.form {
+                Form::Text if login.since.is_some() => {
+                    handshake::with_header(response, RECOVERED, yes_or_no(recovered))
+                }
+                _ => response,
+            };
             Outcome::Upgrade { client, response }
         }
         Err(refusal) => {
@@ -75,6 +81,13 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
         }
     }
 }
+
+fn yes_or_no(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
+}
+
+/// Tells text clients, which have no frame for it, whether messages since their position are missing.
+const RECOVERED: &str = "Relay-Recovered";
 
 /// The answer to a refused login, with an explanation of its signature for those who may read one.
 pub(super) fn refuse(head: &Head<'_>, cx: &mut Context<'_>, login: &Login<'_>, refusal: Refusal) -> Reply {
@@ -106,7 +119,7 @@ fn check(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
         _ if head.query.is_empty() => handshake::Error::NoUpgrade.into(),
         Err(why) => Reply::refusal(400, &why),
         Ok((namespace, login)) => match cx.hub.check_login(namespace, &login, cx.now) {
-            Ok(()) => handshake::Error::NoUpgrade.into(),
+            Ok(_) => handshake::Error::NoUpgrade.into(),
             Err(refusal) => {
                 debug!("{} would be refused: {}", Peer(&login), refusal.text());
                 refuse(head, cx, &login, refusal)
@@ -122,7 +135,10 @@ fn websocket_login<'a>(
     fields: &'a Fields<'_>,
     ip: Option<IpAddr>,
 ) -> Result<(&'a str, Login<'a>), Cow<'static, str>> {
+    let since = fields.find("since").map(Since::parse).transpose().map_err(|error| error.to_string())?;
+    // As the time of an hmac signature 1 is too old to be meant.
     let form = match fields.get("format") {
+        "" | "json" if since.is_some() || fields.get("ts") == "1" => Form::JsonTime,
         "" | "json" => Form::Json,
         "text" => Form::Text,
         _ => return Err("format is json or text".into()),
@@ -131,7 +147,7 @@ fn websocket_login<'a>(
     if form == Form::Text && namespace != "/" {
         return Err("format=text is for the namespace / only".into());
     }
-    login.since = fields.find("since").map(Since::parse).transpose().map_err(|error| error.to_string())?;
+    login.since = since;
     Ok((namespace, login))
 }
 

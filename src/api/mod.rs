@@ -15,6 +15,7 @@ pub mod engineio;
 pub mod front;
 pub mod gate;
 pub mod guesses;
+mod history;
 pub mod html;
 pub mod message_log;
 pub mod notify;

@@ -6,7 +6,7 @@ use super::{
     context::Context,
     control,
     cors::without_credentials as cors,
-    emit, engineio, front, gate,
+    emit, engineio, front, gate, history,
     message_log::{self, File},
     notify, online,
     outcome::Outcome,
@@ -62,6 +62,7 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         () if is("/api/emit") => {
             cors(post(head, || emit::emit(request, cx).unwrap_or_else(|refusal| refusal)), head, &config)
         }
+        () if is("/api/history") => cors(get(head, || history::history(head, cx)), head, &config),
         () if is("/api/refresh") => post(head, || control::refresh(request, cx).unwrap_or_else(|refusal| refusal)),
         () if is("/api/disconnect") => {
             post(head, || control::disconnect(request, cx).unwrap_or_else(|refusal| refusal))

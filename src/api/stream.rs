@@ -9,6 +9,7 @@ use super::{
     connect::{Peer, login, origin_refused, refuse},
     context::Context,
     cors::{preflight, with_credentials},
+    history,
     outcome::Outcome,
     path::normal,
 };
@@ -16,7 +17,7 @@ use crate::{
     config::Config,
     history::Since,
     http::{self, Fields, Head, Reply, reply::endless_head},
-    hub::login::Login,
+    hub::login::{Admitted, Login},
     key::Handle,
     message::{Form, stream::retry},
 };
@@ -88,19 +89,22 @@ fn open(head: &Head<'_>, origin: &str, cx: &mut Context<'_>) -> Outcome {
         debug!("{} was refused: limits.per_address", Peer(&login));
         return later(http::Error::TooManyFromAddress.into()).into();
     }
+    if form == Form::Lines && fields.get("poll") == "1" {
+        return history::lines(head, namespace, &login, cx).into();
+    }
     let response = response(form, origin, cx.now.unix);
     if head.method == "HEAD" {
         return match cx.hub.check_login(namespace, &login, cx.now) {
-            Ok(()) => Outcome::Last(response),
+            Ok(_) => Outcome::Last(response),
             Err(refusal) => refuse(head, cx, &login, refusal).into(),
         };
     }
     match cx.hub.admit(namespace, &login, head.query, cx.conn, cx.now) {
-        Ok((client, true)) => {
+        Ok(Admitted { client, pending: true, .. }) => {
             debug!("{} waits for the backend to admit it", Peer(&login));
             Outcome::AwaitBackend { client, response, origin: origin.into(), event_source }
         }
-        Ok((client, false)) => {
+        Ok(Admitted { client, .. }) => {
             debug!("{} connected to rooms {:?} of source {:?}", Peer(&login), login.room_ids, login.source);
             Outcome::Upgrade { client, response }
         }

@@ -3,7 +3,7 @@
 use toml_span::Value;
 
 use super::{
-    history::{HistoryBounds, HistoryRule},
+    history::{HistoryBounds, HistoryRule, SlowConsumers},
     reader::Reader,
     room_pattern::RoomPattern,
     section::Section,
@@ -17,6 +17,9 @@ pub fn read<'t>(reader: &mut Reader<'t, '_>, root: &mut Section<'t>, config: &mu
     bounds(reader, &mut section, &mut history.bounds);
     section.whole(reader, "memory", &mut history.memory, 65_536..=1 << 40, "bytes");
     section.boolean(reader, "before", &mut history.before);
+    if let Some(slow) = section.choice(reader, "slow", &SlowConsumers::NAMES) {
+        history.slow = slow;
+    }
     for value in section.array(reader, "rooms", "rules, each { room = \"…\", count = … }") {
         history.rooms.push(rule(reader, value, history.bounds));
     }
@@ -53,7 +56,7 @@ fn rule<'t>(reader: &mut Reader<'t, '_>, value: Value<'t>, usual: HistoryBounds)
 mod tests {
     use core::time::Duration;
 
-    use crate::config::{Config, History, HistoryBounds, HistoryRule, RoomPattern, parse};
+    use crate::config::{Config, History, HistoryBounds, HistoryRule, RoomPattern, SlowConsumers, parse};
 
     fn config(text: &str) -> Result<Config, String> {
         let problems = |list: Vec<_>| list.iter().map(|problem| format!("{problem}\n")).collect();
@@ -63,7 +66,7 @@ mod tests {
     #[test]
     fn rules_begin_with_the_values_of_the_section() {
         let text = "[history]\nrooms = [{ source = \"shop\", room = \"price-*\", count = 1, last = true }, { age = 1.5 }]\n\
-                    count = 50\nbytes = 1024\nmemory = 65536\nbefore = false\n";
+                    count = 50\nbytes = 1024\nmemory = 65536\nbefore = false\nslow = \"close\"\n";
         let bounds = HistoryBounds { count: 50, age: Duration::from_secs(120), bytes: 1024, last: false };
         let price = HistoryRule {
             source: Some("shop".into()),
@@ -75,7 +78,8 @@ mod tests {
             room: RoomPattern::any(),
             bounds: HistoryBounds { age: Duration::from_millis(1500), ..bounds },
         };
-        let expected = History { bounds, memory: 65_536, before: false, rooms: vec![price, others] };
+        let expected =
+            History { bounds, memory: 65_536, before: false, slow: SlowConsumers::Close, rooms: vec![price, others] };
         let read = config(text).unwrap().history;
         assert!(read.is_on() && !Config::default().history.is_on());
         assert_eq!(read, expected);

@@ -13,8 +13,25 @@ pub struct History {
     pub memory: u64,
     /// Whether a session may get messages that were published before its first login.
     pub before: bool,
+    /// What happens to slow consumers in rooms that keep messages.
+    pub slow: SlowConsumers,
     /// Rules for single rooms. The first that matches applies.
     pub rooms: Vec<HistoryRule>,
+}
+
+/// What happens to slow consumers in rooms that keep messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlowConsumers {
+    /// They get the messages from the history, once they read again.
+    #[default]
+    Behind,
+    /// They are closed with 1013, as in other rooms.
+    Close,
+}
+
+impl SlowConsumers {
+    /// Their names in the configuration.
+    pub const NAMES: [(&str, SlowConsumers); 2] = [("behind", SlowConsumers::Behind), ("close", SlowConsumers::Close)];
 }
 
 /// What a room keeps: the newest messages that are within all of these bounds.
@@ -78,6 +95,7 @@ impl Default for History {
             bounds: HistoryBounds { count: 0, age: Duration::from_secs(120), bytes: 262_144, last: false },
             memory: 16_777_216,
             before: true,
+            slow: SlowConsumers::default(),
             rooms: Vec::new(),
         }
     }

@@ -32,7 +32,7 @@ pub use self::{
     advice::{some_of, warnings},
     error::{RedisUrlError, ValueError},
     file::parse,
-    history::{History, HistoryBounds, HistoryRule},
+    history::{History, HistoryBounds, HistoryRule, SlowConsumers},
     listen_address::{Access, ListenAddress},
     namespace::{Ack, Auth, Namespace, Rule, Send, Welcome},
     origins::{MAX_ORIGIN, OriginError, Origins},

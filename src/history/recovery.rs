@@ -32,24 +32,42 @@ impl Recovery<'_> {
         format!("\"recovered\":{recovered}{rooms},\"missed\":{missed},\"id\":\"{id}\"")
     }
 
-    /// Queues the event for a session, and counts it. Text clients have no frame for it.
-    pub fn send(&self, state: &mut State, session: SessionKey) {
+    /// Counts it.
+    pub fn count(&self, state: &mut State) -> &Self {
         match self.missing.is_empty() {
             true => state.stats.recovered += 1,
             false => state.stats.recovery_gaps += 1,
         }
+        self
+    }
+
+    /// The event for JSON clients.
+    fn json(&self) -> String {
+        format!("{{\"event\":\"recovery\",{}}}", self.members())
+    }
+
+    /// Appends the event as a line.
+    pub fn write_line(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.json().as_bytes());
+        out.push(b'\n');
+    }
+
+    /// Queues the event for a session, and counts it. Text clients have no frame for it.
+    pub fn send(&self, state: &mut State, session: SessionKey) {
+        self.count(state);
         let Some((client, form)) = state.sessions.get(session).map(|session| (session.client, session.form)) else {
             return;
         };
-        let members = self.members();
         match form {
             Form::Text => {}
-            Form::Json => {
-                let text = format!("{{\"event\":\"recovery\",{members}}}");
-                state.send(client, Opcode::Text, text.as_bytes());
-            }
-            Form::Lines => state.send_raw(client, format!("{{\"event\":\"recovery\",{members}}}\n").as_bytes()),
-            _ => state.send_to_session(session, "recovery", &format!("{{{members}}}")),
+            Form::Json | Form::JsonTime => state.send(client, Opcode::Text, self.json().as_bytes()),
+            Form::Lines => state.send_raw(client, format!("{}\n", self.json()).as_bytes()),
+            Form::Sse
+            | Form::SseText
+            | Form::SocketIo3
+            | Form::SocketIo4
+            | Form::SocketIo3Base64
+            | Form::SocketIo4Base64 => state.send_to_session(session, "recovery", &format!("{{{}}}", self.members())),
         }
     }
 }

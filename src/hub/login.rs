@@ -47,6 +47,18 @@ pub struct Login<'a> {
     pub user_agent: &'a str,
 }
 
+/// An admitted client.
+#[derive(Clone, Copy, Debug)]
+pub struct Admitted {
+    /// The client.
+    pub client: ClientKey,
+    /// Whether the decision of the backend is pending. It arrives as [`Effect::Admit`](super::Effect::Admit) or
+    /// [`Effect::Refuse`](super::Effect::Refuse).
+    pub pending: bool,
+    /// Whether no message is missing since the position that the client has named.
+    pub recovered: bool,
+}
+
 impl Login<'_> {
     /// What the login signs.
     pub fn subject(&self) -> Subject<'_> {
@@ -55,9 +67,7 @@ impl Login<'_> {
 }
 
 impl Hub {
-    /// Admits a plain WebSocket client or a stream to a namespace, or returns the refusal. The flag is true while the decision of
-    /// the backend is pending; it arrives as [`Effect::Admit`](super::Effect::Admit) or
-    /// [`Effect::Refuse`](super::Effect::Refuse).
+    /// Admits a plain WebSocket client or a stream to a namespace, or returns the refusal.
     pub fn admit(
         &mut self,
         namespace: &str,
@@ -65,7 +75,7 @@ impl Hub {
         query: &str,
         conn: ConnKey,
         now: Now,
-    ) -> Result<(ClientKey, bool), Refusal> {
+    ) -> Result<Admitted, Refusal> {
         let Some(namespace) = self.state.find_namespace(namespace) else {
             self.record_refused_login(None, namespace, login, Refusal::NamespaceUnknown);
             return Err(Refusal::NamespaceUnknown);
@@ -75,10 +85,8 @@ impl Hub {
             Ok(session) => {
                 let pending = self.state.sessions.get(session).is_some_and(|session| session.pending);
                 self.state.clients.get_mut(client).expect("the client was inserted above").session = Some(session);
-                if !pending {
-                    self.begin_history(session, login.since);
-                }
-                Ok((client, pending))
+                let recovered = !pending && self.begin_history(session, login.since);
+                Ok(Admitted { client, pending, recovered })
             }
             Err(refusal) => {
                 self.state.remove_client(client);
@@ -88,9 +96,18 @@ impl Hub {
     }
 
     /// Checks a login as [`Hub::admit`] does, except that the backend is not asked, and records a refusal. Creates nothing.
-    pub fn check_login(&mut self, namespace: &str, login: &Login<'_>, now: Now) -> Result<(), Refusal> {
+    /// Returns the namespace, and what the session would have.
+    pub fn check_login<'a>(
+        &mut self,
+        namespace: &str,
+        login: &Login<'a>,
+        now: Now,
+    ) -> Result<(NamespaceId, TenantId, Option<Rooms<'a>>), Refusal> {
         let found = self.state.find_namespace(namespace).ok_or(Refusal::NamespaceUnknown);
-        let checked = found.and_then(|namespace| self.check(namespace, login, now).map(|_| ()));
+        let checked = found.and_then(|found| {
+            let (tenant, rooms) = self.check(found, login, now)?;
+            Ok((found, tenant, rooms))
+        });
         if let Err(refusal) = &checked {
             self.record_refused_login(None, namespace, login, *refusal);
         }

@@ -57,7 +57,7 @@ impl Hub {
     }
 
     /// What a login may ask for. Without `history.before`, it may only go on from a message that it has had.
-    fn allowed(&self, since: Since) -> Since {
+    pub fn allowed(&self, since: Since) -> Since {
         match since {
             Since::All | Since::Age(_) if !self.config().history.before => Since::New,
             since => since,

@@ -40,7 +40,7 @@ impl<'a> Event<'a> {
     pub fn is_for(&self, form: Form) -> bool {
         match form {
             Form::Text => false,
-            Form::Json | Form::Lines => !["ack", "pong"].contains(&self.name),
+            Form::Json | Form::JsonTime | Form::Lines => !["ack", "pong"].contains(&self.name),
             Form::Sse | Form::SseText => !self.name.is_empty() && !self.name.contains(['\r', '\n']),
             Form::SocketIo3 | Form::SocketIo4 | Form::SocketIo3Base64 | Form::SocketIo4Base64 => true,
         }
@@ -64,7 +64,7 @@ impl<'a> Event<'a> {
     pub fn encode(&self, form: Form, namespace: &str, out: &mut Vec<u8>) {
         let ack = self.ack.map(|ack| ack.to_string());
         match form {
-            Form::Json | Form::Text => {
+            Form::Json | Form::JsonTime | Form::Text => {
                 out.extend_from_slice(b"{\"event\":");
                 write_string(out, self.name);
                 write_arguments(out, self.args, self.attachments);

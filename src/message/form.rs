@@ -12,6 +12,8 @@ use crate::{
 pub enum Form {
     /// `{"event":"newMsg",…}` in a text frame.
     Json,
+    /// [`Form::Json`] with the time of the message (`ts`).
+    JsonTime,
     /// The data itself, in a text or binary frame (`format=text`).
     Text,
     /// A Socket.IO event over Engine.IO 3.
@@ -22,17 +24,17 @@ pub enum Form {
     SocketIo3Base64,
     /// [`Form::SocketIo4`] over a WebSocket with `b64`: attachments are base64 in text frames.
     SocketIo4Base64,
-    /// A block of a `text/event-stream`: the JSON of a message without its `event`.
+    /// A block of a `text/event-stream`: the JSON of [`Form::JsonTime`] without its `event`.
     Sse,
     /// A block of a `text/event-stream`: the data itself (`format=text`).
     SseText,
-    /// A line with the JSON of [`Form::Json`] (`format=lines`).
+    /// A line with the JSON of [`Form::JsonTime`] (`format=lines`).
     Lines,
 }
 
 impl Form {
     /// The number of forms.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 10;
 
     /// The form of a Socket.IO client. `base64` says whether its WebSocket was opened with `b64`.
     pub fn socketio(revision: Revision, base64: bool) -> Form {
@@ -47,7 +49,7 @@ impl Form {
     /// The frames of attachments in this form. `None` for forms that have attachments inside their JSON.
     pub fn attachments(self) -> Option<Attachments> {
         match self {
-            Form::Json | Form::Text | Form::Sse | Form::SseText | Form::Lines => None,
+            Form::Json | Form::JsonTime | Form::Text | Form::Sse | Form::SseText | Form::Lines => None,
             Form::SocketIo3 => Some(Attachments { revision: Revision::V3, base64: false }),
             Form::SocketIo4 => Some(Attachments { revision: Revision::V4, base64: false }),
             Form::SocketIo3Base64 => Some(Attachments { revision: Revision::V3, base64: true }),

@@ -68,13 +68,13 @@ impl Message<'_> {
     pub fn encode(&self, form: Form, out: &mut Vec<u8>) {
         let Message { source, room, data, id, .. } = self;
         match form {
-            Form::Json => {
+            Form::Json | Form::JsonTime => {
                 out.extend_from_slice(b"{\"event\":\"newMsg\",");
-                self.write_fields(out);
+                self.write_fields(form == Form::JsonTime, out);
             }
             Form::Lines => {
                 let begin = out.len();
-                self.encode(Form::Json, out);
+                self.encode(Form::JsonTime, out);
                 flatten(&mut out[begin..]);
                 out.push(b'\n');
             }
@@ -88,7 +88,7 @@ impl Message<'_> {
                     (Form::SseText, data) => write_line(out, |out| data.write_json(out)),
                     _ => write_line(out, |out| {
                         out.push(b'{');
-                        self.write_fields(out);
+                        self.write_fields(true, out);
                     }),
                 }
                 out.push(b'\n');
@@ -125,8 +125,8 @@ impl Message<'_> {
         }
     }
 
-    /// Appends the fields of the object in the JSON forms, and its end.
-    fn write_fields(&self, out: &mut Vec<u8>) {
+    /// Appends the fields of the object in the JSON forms, and its end. With `time`, one is the time of the message.
+    pub fn write_fields(&self, time: bool, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\"source\":");
         write_string(out, self.source);
         out.extend_from_slice(b",\"data\":");
@@ -135,7 +135,16 @@ impl Message<'_> {
         write_string(out, self.room);
         out.extend_from_slice(b",\"id\":\"");
         self.id.write(out);
-        out.extend_from_slice(self.end());
+        match time {
+            true => {
+                let end = self.end();
+                out.extend_from_slice(&end[..end.len() - 1]);
+                out.extend_from_slice(b",\"ts\":");
+                out.extend_from_slice(itoa::Buffer::new().format(self.id.unix_millis()).as_bytes());
+                out.push(b'}');
+            }
+            false => out.extend_from_slice(self.end()),
+        }
     }
 
     /// The end of the object: the quotation mark of the id, and whether the message comes from a client.

@@ -11,6 +11,7 @@ use super::{
     tenant::{Tenant, TenantId},
 };
 use crate::{
+    config::SlowConsumers,
     frame::{Opcode, Run, Turn},
     key::{ClientKey, ConnKey, SessionKey},
     message::{Data, Event, Form, Message, MessageId, Target, stream},
@@ -36,7 +37,7 @@ impl State {
         kept: Option<u64>,
     ) {
         self.stats.published += 1;
-        let wanted = Mode::wanted(kept.is_some());
+        let (wanted, may_fall) = (Mode::wanted(kept.is_some()), self.config.history.slow == SlowConsumers::Behind);
         let Tenant { name, rooms, .. } = &mut self.tenants[tenant.index()];
         for (table, namespace) in rooms.iter_mut().zip(&self.namespaces) {
             let Some(index) = table.find(room) else { continue };
@@ -72,7 +73,7 @@ impl State {
                     }
                     Err(Overflow) => {
                         skipped += 1;
-                        match kept {
+                        match kept.filter(|_| may_fall) {
                             Some(stamp) => {
                                 client.mode = Mode::Behind;
                                 self.fallen.push((member.client, stamp - 1));

@@ -56,7 +56,7 @@ impl State {
 /// The name of a session's protocol in lists and logs.
 pub fn protocol(form: Form) -> &'static str {
     match form {
-        Form::Json => "websocket",
+        Form::Json | Form::JsonTime => "websocket",
         Form::Text => "websocket text",
         Form::Sse => "sse",
         Form::SseText => "sse text",

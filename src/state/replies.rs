@@ -140,7 +140,7 @@ impl State {
                     out.extend_from_slice(list.as_bytes());
                 });
             }
-            Form::Json => {
+            Form::Json | Form::JsonTime => {
                 let mut text = format!("{{\"event\":\"ack\",\"ack\":{id},\"code\":1,\"msg\":\"\"").into_bytes();
                 write_arguments(&mut text, array_items(list), attachments);
                 text.push(b'}');

@@ -80,6 +80,13 @@ pub fn accept(head: &Head<'_>, protocols: &BTreeSet<String>) -> Result<Vec<u8>, 
     .into_bytes())
 }
 
+/// Adds a header to an encoded reply with status 101.
+pub fn with_header(mut reply: Vec<u8>, name: &str, value: &str) -> Vec<u8> {
+    reply.truncate(reply.len() - b"\r\n".len());
+    reply.extend_from_slice([name, ": ", value, "\r\n\r\n"].concat().as_bytes());
+    reply
+}
+
 /// Whether a text has the form of a key: 16 bytes in base64. The four bits that its last digit has to spare may be set, as in
 /// the example of RFC 6455 section 4.1.
 fn is_key(text: &str) -> bool {
