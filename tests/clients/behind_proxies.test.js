@@ -7,6 +7,7 @@ const assert = require('node:assert/strict')
 const { describe, test } = require('node:test')
 const fs = require('node:fs')
 const os = require('node:os')
+const https = require('node:https')
 const path = require('node:path')
 const WebSocket = require('ws')
 
@@ -67,7 +68,7 @@ async function visit(block, proxy, clients, { restart }) {
   for (const version of VERSIONS) for (const transports of TRANSPORTS) {
     clients.push(socketIo(proxy, version, transports))
   }
-  clients.push(plain(proxy))
+  clients.push(plain(proxy), lines(proxy, notify))
   const all = (what, test, patience = 60000) => until(what, () => {
     const missing = clients.filter(client => !test(client))
     return missing.length === 0
@@ -161,5 +162,33 @@ function plain(proxy) {
   client.isReady = () => socket.readyState === WebSocket.OPEN
   client.send = data => socket.send(JSON.stringify({ event: 'postMsg', data, room_ids: 'room' }))
   client.close = () => { closed = true; clearTimeout(timer); socket.terminate() }
+  return client
+}
+
+/** A stream of lines through the proxy, which must not collect them. It connects again at its end. */
+function lines(proxy, notify) {
+  const client = { name: 'lines', connects: 0, losses: 0, messages: [], errors: [] }
+  let request, closed, timer, opened
+  const open = () => {
+    request = https.get(`${proxy.url}/sse?format=lines&${login('room')}`, { agent: proxy.agent }, answer => {
+      if (answer.statusCode !== 200) client.errors.push(answer.statusCode)
+      else { opened = true; client.connects++ }
+      let rest = ''
+      answer.setEncoding('utf8').on('error', () => {}).on('data', text => {
+        const all = (rest + text).split('\n')
+        rest = all.pop()
+        if (opened) client.messages.push(...all.filter(line => line !== '').map(line => JSON.parse(line).data))
+      })
+    })
+    request.on('error', error => client.errors.push(error.message))
+    request.on('close', () => {
+      if (opened) { client.losses++; client.errors.push('the end'); opened = false }
+      if (!closed) timer = setTimeout(open, 200)
+    })
+  }
+  open()
+  client.isReady = () => opened
+  client.send = notify
+  client.close = () => { closed = true; clearTimeout(timer); request.destroy() }
   return client
 }
