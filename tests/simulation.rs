@@ -160,7 +160,17 @@ impl World {
         let source = ["one", "two"][self.dice.roll(2)];
         let rooms = self.dice.rooms();
         let room_ids = rooms.join(",");
-        let form = [Form::Text, Form::Json, Form::Json, Form::SocketIo3, Form::SocketIo4][self.dice.roll(5)];
+        let forms = [
+            Form::Text,
+            Form::Json,
+            Form::Json,
+            Form::SocketIo3,
+            Form::SocketIo4,
+            Form::Sse,
+            Form::SseText,
+            Form::Lines,
+        ];
+        let form = forms[self.dice.roll(forms.len())];
         let userid = format!("u{number}");
         let sign = to_hex(&Subject::Connect { source, userid: &userid, room_ids: &room_ids }.md5(KEY.as_bytes()));
         let login = Login {
@@ -181,7 +191,7 @@ impl World {
         let watch = login.watch_quit;
         let mut carriage = Carriage::Socket;
         let key = match form {
-            Form::Json | Form::Text => self.hub.admit("/", &login, "", conn, self.now).unwrap().client,
+            form if !form.is_socketio() => self.hub.admit("/", &login, "", conn, self.now).unwrap().client,
             _ => {
                 if self.dice.roll(2) == 0 {
                     carriage = Carriage::Polling;
@@ -242,7 +252,7 @@ impl World {
             for client in self.clients.values_mut() {
                 if client.closed.is_none() && client.source == source && client.rooms.contains(room) {
                     client.owed.push_back(match client.form {
-                        Form::Text => value.to_owned(),
+                        Form::Text | Form::SseText => value.to_owned(),
                         _ => format!("{room}/{data}"),
                     });
                 }
@@ -280,6 +290,9 @@ impl World {
     fn post(&mut self) {
         let Some(number) = self.quick() else { return };
         let (key, form, source) = (self.clients[&number].key, self.clients[&number].form, self.clients[&number].source);
+        if form.is_stream() {
+            return;
+        }
         let data = format!("p{}", self.published);
         self.published += 1;
         match form {
@@ -305,7 +318,7 @@ impl World {
         let rooms = self.dice.rooms();
         let list = rooms.join(",");
         let client = self.clients.get_mut(&number).unwrap();
-        if client.form == Form::Text {
+        if client.form == Form::Text || client.form.is_stream() {
             return;
         }
         let userid = format!("u{number}");
@@ -389,7 +402,9 @@ impl World {
                 continue;
             };
             let shadow = self.clients.get_mut(&number).unwrap();
-            let stalled = shadow.slow || shadow.carriage == Carriage::Probing;
+            // After a failed probe it has not polled again yet.
+            let behind = shadow.carriage == Carriage::Polling && shadow.blocked;
+            let stalled = shadow.slow || shadow.carriage == Carriage::Probing || behind;
             assert!(stalled, "a client that reads was closed with {}", close.code);
             assert!(shadow.closed.replace(close.code).is_none());
             let (userid, source, rooms) = (shadow.userid.clone(), shadow.source, std::mem::take(&mut shadow.rooms));
@@ -484,6 +499,9 @@ fn distinct(rooms: impl IntoIterator<Item = &'static str>) -> Vec<&'static str> 
 impl Shadow {
     /// Takes whole frames off the bytes the socket got: each must be the message that is owed next. The code of a close.
     fn take_frames(&mut self) -> Option<u16> {
+        if self.form.is_stream() {
+            return self.take_blocks();
+        }
         let (mut code, mut taken) = (None, 0);
         while let Some((head, payload)) = frame(&self.socket.got[taken..]) {
             taken += head.len() + payload.len();
@@ -498,6 +516,35 @@ impl Shadow {
         }
         self.socket.got.drain(..taken);
         code
+    }
+
+    /// The same of a stream: whole blocks or lines.
+    fn take_blocks(&mut self) -> Option<u16> {
+        let (mut code, mut taken) = (None, 0);
+        let end = if self.form == Form::Lines { "\n" } else { "\n\n" };
+        let text = std::str::from_utf8(&self.socket.got).unwrap_or_default();
+        while let Some((block, _)) = text[taken..].split_once(end) {
+            taken += block.len() + end.len();
+            let (name, data) = match block.split_once("\ndata: ") {
+                None if block.starts_with("retry: ") => continue,
+                None => ("", block.to_owned()),
+                Some((name, data)) if name.starts_with("event: ") || self.form == Form::SseText => {
+                    (name, data.to_owned())
+                }
+                Some((_, data)) => ("", data.replacen('{', "{\"event\":\"newMsg\",", 1)),
+            };
+            let json = || serde_json::from_str::<Value>(&data).unwrap();
+            match (name, self.form) {
+                ("event: disconnect", _) => code = json()["code"].as_u64(),
+                ("", Form::Lines) if json()["event"] == "disconnect" => code = json()["data"]["code"].as_u64(),
+                _ => {
+                    let form = if self.form == Form::SseText { Form::Text } else { Form::Json };
+                    assert_eq!(Some(message(data.as_bytes(), form)), self.owed.pop_front());
+                }
+            }
+        }
+        self.socket.got.drain(..taken);
+        code.map(|code| code as u16)
     }
 }
 
