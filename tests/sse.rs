@@ -413,6 +413,29 @@ fn an_event_source_comes_back_to_its_place() {
     assert_eq!(relay.counter("address_refused"), 3);
 }
 
+/// An incomplete request of which only the first line is known, when there is no memory for more.
+#[test]
+fn an_incomplete_request_is_told_to_come_back() {
+    let relay = Relay::start("[limits]\nunfinished = 1048576\nbody = 1024\nmessage = 128");
+    let begin = |path: &str| {
+        let mut socket = relay.tcp();
+        let more = "x".repeat(15_000);
+        socket.write_all(format!("GET {path}?a=b HTTP/1.1\r\nHost: relay\r\nX: {more}").as_bytes()).unwrap();
+        socket
+    };
+    let mut kept = Vec::new();
+    while relay.counter("unfinished_refused") == 0 {
+        kept.push(begin("/healthz"));
+        assert!(kept.len() < 200, "no request is too many");
+    }
+    let refused = |path: &str| {
+        let mut socket = begin(path);
+        read_answer(&mut socket, false)
+    };
+    retry(&refused("/SSE/"));
+    assert_eq!(refused("/healthz").status, 503);
+}
+
 #[test]
 fn a_stream_ends_when_relay_stops() {
     let mut relay = Relay::start("");
