@@ -15,7 +15,9 @@ use std::{
 use relay::sign::{Subject, to_hex};
 use serde_json::{Value, json};
 use socket2::{Domain, SockRef, Socket, Type};
-use support::{Answer, FORM, KEY, PATIENCE, Relay, TOKEN, form, login, read_answer, send_request, temp_file, wait_for};
+use support::{
+    Answer, FORM, KEY, PATIENCE, Relay, TOKEN, form, login, preload, read_answer, send_request, temp_file, wait_for,
+};
 
 const EVENTS: &str = "text/event-stream";
 
@@ -326,6 +328,47 @@ fn the_end_of_the_peer_is_the_end() {
         assert_eq!(watcher.data()["key"], "user_quit");
         sessions(&relay, 1);
     }
+}
+
+/// What waits for a client that has closed its side is dropped: it would get no close frame either.
+#[test]
+fn the_end_of_a_peer_that_is_behind() {
+    let relay = Relay::start("");
+    let slow = Stream::on(small_tcp(&relay), &[]);
+    let data = "x".repeat(100_000);
+    // As much as the kernel takes, and a few messages more.
+    (0..8).for_each(|_| relay.notify("room", &data));
+    slow.body.get_ref().shutdown(Shutdown::Write).unwrap();
+    sessions(&relay, 0);
+    assert_eq!(relay.counter("slow_consumers"), 0);
+    wait_for("the end of the connection", || (relay.stat("/connections") == 1).then_some(()));
+}
+
+/// The kernel looks after peers that have vanished: a stream is not pinged.
+#[test]
+fn a_vanished_peer_has_a_time_limit() {
+    let source = "
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <netinet/in.h>
+        #include <netinet/tcp.h>
+        #include <stdio.h>
+        #include <sys/socket.h>
+        int setsockopt(int fd, int level, int name, const void *value, socklen_t length) {
+            int (*next)(int, int, int, const void *, socklen_t) = dlsym(RTLD_NEXT, \"setsockopt\");
+            if (level == IPPROTO_TCP && name == TCP_USER_TIMEOUT) dprintf(2, \"unconfirmed for %d ms\\n\", *(int *)value);
+            return next(fd, level, name, value, length);
+        }";
+    let library = preload("timeout", source);
+    let relay = Relay::start_with("[websocket]\nping_interval = 7\nping_timeout = 5", |command| {
+        command.env("LD_PRELOAD", &library);
+    });
+    let _plain = relay.connect("room");
+    relay.fence();
+    assert!(!relay.log().iter().any(|line| line.contains("unconfirmed")), "a WebSocket is pinged");
+    let _stream = Stream::open(&relay, &[]);
+    relay.wait_log("unconfirmed for 12000 ms");
+    std::fs::remove_file(library).unwrap();
 }
 
 #[test]

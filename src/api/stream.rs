@@ -22,8 +22,8 @@ use crate::{
     message::{Form, stream::retry},
 };
 
-/// Whether a request is one for a stream: to `/sse`, or to the path of WebSockets by a client that accepts nothing but a
-/// stream of events.
+/// Whether a request is one for a stream: to `/sse`, or to the path of WebSockets without an upgrade, by a client that accepts
+/// a stream of events.
 pub fn is_stream(head: &Head<'_>, config: &Config) -> bool {
     let path = head.path();
     let is = |known: &str| normal(&path).eq_ignore_ascii_case(normal(known));

@@ -24,8 +24,8 @@ use crate::{
 };
 
 impl Server {
-    /// Turns an HTTP connection into the WebSocket or the stream of a client. Unsent replies to earlier requests are sent first, and
-    /// input after the request is handled as frames; that of a stream is discarded.
+    /// Turns an HTTP connection into the WebSocket or the stream of a client. Unsent replies to earlier requests are sent
+    /// first, and input after the request is handled as frames; that of a stream is discarded.
     pub(super) fn upgrade(&mut self, key: ConnKey, client: ClientKey, response: Vec<u8>, fresh: &[u8]) {
         let is_stream = self.hub.state.stream_form(client).is_some();
         let deadline = match is_stream {
