@@ -339,8 +339,8 @@ fn the_end_of_a_peer_that_is_behind() {
     // As much as the kernel takes, and a few messages more.
     (0..8).for_each(|_| relay.notify("room", &data));
     slow.body.get_ref().shutdown(Shutdown::Write).unwrap();
-    sessions(&relay, 0);
-    assert_eq!(relay.counter("slow_consumers"), 0);
+    relay.fence();
+    assert_eq!((relay.stat("/sessions"), relay.counter("slow_consumers")), (0, 0));
     wait_for("the end of the connection", || (relay.stat("/connections") == 1).then_some(()));
 }
 
