@@ -197,7 +197,7 @@ fn the_head_of_a_stream() {
 #[test]
 fn all_kinds_of_members_get_the_same_messages() {
     let relay = Relay::start("");
-    let mut plain = relay.connect("room");
+    let mut plain = relay.connect_with(&[("ts", "1")]);
     let mut events = Stream::open(&relay, &[]);
     let mut text = Stream::open(&relay, &[("format", "text")]);
     let mut lines = Stream::open(&relay, &[("format", "lines")]);
@@ -643,4 +643,28 @@ fn a_refused_login_is_logged_with_its_protocol() {
     assert_eq!(relay.get(&format!("/sse?{}", login(&[("sign", "0")]))).status, 401);
     let line = relay.wait_log("login");
     assert!(line.contains("transport") && line.contains("sse"), "{line}");
+}
+
+/// An EventSource takes the last `id` for its position: it must not go back to that of a last value.
+#[test]
+fn last_values_leave_the_position_as_it_is() {
+    let relay = Relay::start("[history]\ncount = 9\nrooms = [{ room = \"price\", last = true }]\n");
+    relay.notify("price", "1");
+    relay.notify("chat", "2");
+    let target = format!("/sse?{}", login(&[("room_ids", "price,chat")]));
+    let mut stream = Stream::request(relay.tcp(), &target, &[]);
+    let position = stream.opening();
+    let value = stream.event();
+    assert!(value.json()["data"] == "1" && value.id < position, "{value:?} {position}");
+    assert_eq!(stream.block(), [format!("id: {position}")]);
+    relay.notify("chat", "3");
+    let mut again = Stream::request(relay.tcp(), &target, &[("Last-Event-ID", &position)]);
+    assert_eq!(again.opening(), position);
+    let recovery = again.event();
+    assert_eq!((&*recovery.name, &recovery.json()["recovered"], &recovery.json()["missed"]), ("recovery", &json!(true), &json!(1)));
+    assert_eq!(again.event().json()["data"], "3");
+    // What is no id is answered with a gap, and not refused: an EventSource would repeat it for ever.
+    let mut wrong = Stream::request(relay.tcp(), &target, &[("Last-Event-ID", "<1>")]);
+    wrong.opening();
+    assert_eq!(wrong.event().json()["rooms"], json!(["price", "chat"]));
 }

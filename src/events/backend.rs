@@ -77,6 +77,10 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
     if let (true, Ok(list)) = (uses_rooms, Rooms::parse(&rooms.join(","), usize::MAX, 0)) {
         hub.state.join_all(key, &list, usize::MAX);
     }
+    // Before the history of its rooms is sent.
+    if let Ok(answer) = &answer {
+        move_rooms(hub, key, answer);
+    }
     hub.complete_login(key, &userid, now);
     match hub.state.sessions.get(key).map(|session| session.form) {
         Some(form) if form.is_socketio() => hub.state.confirm_connect(client, key, &auth, now),
@@ -86,7 +90,7 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
     let since = hub.asked.remove(&key);
     hub.begin_history(key, since);
     if let Ok(answer) = &answer {
-        apply(hub, key, answer, now);
+        send_events(hub, key, answer);
     }
 }
 
@@ -140,6 +144,15 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, undecide
 
 /// Applies an answer to the session that the call was about.
 fn apply(hub: &mut Hub, key: SessionKey, answer: &Answer<'_>, now: Now) {
+    move_rooms(hub, key, answer);
+    send_events(hub, key, answer);
+    if answer.disconnect {
+        hub.expel(key, Close::OPERATOR, now);
+    }
+}
+
+/// Lets a session leave and join the rooms in an answer.
+fn move_rooms(hub: &mut Hub, key: SessionKey, answer: &Answer<'_>) {
     if let Ok(list) = Rooms::parse(&answer.leave.join(","), usize::MAX, 0) {
         hub.state.leave_all(key, &list);
     }
@@ -149,11 +162,12 @@ fn apply(hub: &mut Hub, key: SessionKey, answer: &Answer<'_>, now: Now) {
     if let Ok(list) = Rooms::parse(&join.join(","), longest, 0) {
         hub.state.join_all(key, &list, most);
     }
+}
+
+/// Sends the events in an answer.
+fn send_events(hub: &mut Hub, key: SessionKey, answer: &Answer<'_>) {
     for emit in &answer.emit {
         apply_emit(hub, key, emit);
-    }
-    if answer.disconnect {
-        hub.expel(key, Close::OPERATOR, now);
     }
 }
 

@@ -13,6 +13,7 @@ pub mod plain;
 pub mod requests;
 pub mod rules;
 pub mod socketio;
+mod socketio_login;
 pub mod timeout;
 pub mod users;
 pub mod violation;

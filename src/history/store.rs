@@ -183,7 +183,10 @@ impl History {
         };
         let stamp = stamp.min(newest);
         let is_gap = |(index, room): (usize, &&str)| (!self.is_whole(state, tenant, room, stamp)).then_some(index);
-        Position { stamp, gaps: rooms.iter().enumerate().filter_map(is_gap).collect() }
+        let gaps = rooms.iter().enumerate().filter_map(is_gap).collect();
+        // Two relays may have delivered messages of the same moment in different orders: rather repeat some than lose one.
+        let is_foreign = matches!(since, Since::Id(id) if !id.is_same_node(self.own));
+        Position { stamp: if is_foreign { stamp.saturating_sub(MOMENT) } else { stamp }, gaps }
     }
 
     fn find_foreign(&self, tenant: TenantId, rooms: &[&str], id: MessageId) -> Option<&Entry> {
@@ -300,6 +303,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many rings [`History::expire`] looks at each time.
 const LOOKS: usize = 64;
+
+/// For how long the order of messages may differ between two relays, in microseconds.
+const MOMENT: u64 = 100_000;
 
 /// How much the clocks of two relays may differ, in microseconds.
 const CLOCK_DIFFERENCE: u64 = 2_000_000;

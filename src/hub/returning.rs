@@ -4,6 +4,7 @@ use super::Hub;
 use crate::{
     history::{Recovery, Since},
     key::SessionKey,
+    message::{Form, MessageId},
 };
 
 impl Hub {
@@ -28,7 +29,7 @@ impl Hub {
         }
         self.replays.follow(&self.state, key);
         let (Some(since), Some(position)) = (since, position) else {
-            self.send_last_values(key, &rooms, u64::MAX);
+            self.send_last_values(key, &rooms, u64::MAX, id);
             return true;
         };
         let missing: Vec<&str> = position.gaps.iter().map(|index| rooms[*index]).collect();
@@ -36,7 +37,7 @@ impl Hub {
         Recovery { missing: &missing, missed, id }.send(&mut self.state, key);
         // A client that names a message has had the last values.
         if !matches!(since, Since::Id(_)) {
-            self.send_last_values(key, &rooms, position.stamp);
+            self.send_last_values(key, &rooms, position.stamp, id);
         }
         if missed > 0 {
             // What is missing was said above, or nobody asked for it.
@@ -65,7 +66,8 @@ impl Hub {
     }
 
     /// Queues the last values of a session's rooms that have a stamp up to `stamp`: a replay brings those after it.
-    fn send_last_values(&mut self, key: SessionKey, rooms: &[&str], stamp: u64) {
+    /// After them `id` is the session's position.
+    fn send_last_values(&mut self, key: SessionKey, rooms: &[&str], stamp: u64, id: MessageId) {
         if !self.history.is_on() {
             return;
         }
@@ -83,5 +85,9 @@ impl Hub {
             count += 1;
         }
         self.state.queue_replay(client, run, count);
+        // An EventSource takes the id of the last block for its position.
+        if count > 0 && matches!(form, Form::Sse | Form::SseText) {
+            self.state.send_raw(client, format!("id: {id}\n\n").as_bytes());
+        }
     }
 }

@@ -99,13 +99,13 @@ mod tests {
         assert_eq!(
             encoded(Data::Text("a\"ä"), Form::Sse),
             "id: 00000000000000000\ndata: {\"source\":\"de\\\"mo\",\"data\":\"a\\\"ä\",\"room_id\":\"r\\n\",\
-             \"id\":\"00000000000000000\"}\n\n"
+             \"id\":\"00000000000000000\",\"ts\":0}\n\n"
                 .as_bytes()
         );
         assert_eq!(encoded(Data::Text("a\r\nb"), Form::SseText), b"id: 00000000000000000\ndata: a\ndata: b\n\n");
         assert_eq!(
             encoded(Data::Text("a"), Form::Lines),
-            b"{\"event\":\"newMsg\",\"source\":\"de\\\"mo\",\"data\":\"a\",\"room_id\":\"r\\n\",\"id\":\"00000000000000000\"}\n"
+            b"{\"event\":\"newMsg\",\"source\":\"de\\\"mo\",\"data\":\"a\",\"room_id\":\"r\\n\",\"id\":\"00000000000000000\",\"ts\":0}\n"
         );
         let id = MessageId::first(0, 0);
         assert_eq!(opening(Form::Sse, 2500, id), b"retry: 2500\nid: 00000000000000000\n\n");

@@ -14,7 +14,7 @@ use crate::{
     config::SlowConsumers,
     frame::{Opcode, Run, Turn},
     key::{ClientKey, ConnKey, SessionKey},
-    message::{Data, Event, Form, Message, MessageId, Target, stream},
+    message::{Data, Event, Form, Message, MessageId, Target},
     outbox::{Overflow, Queued},
     websocket::Close,
 };
@@ -204,29 +204,6 @@ impl State {
         }
     }
 
-    /// Opens a run for messages to several clients at the same place ([`State::append`], [`State::queue_replay`]).
-    pub fn open_run(&mut self) -> Run {
-        Run { batch: self.turn.open(), begin: 0, end: 0 }
-    }
-
-    /// Appends a message to a run of this turn.
-    pub fn append(&mut self, run: &mut Run, message: &Message<'_>, form: Form) {
-        let frames = message.frames(form, &mut self.turn, run.batch);
-        self.large_frames |= frames.len() > LARGE_FRAME;
-        run.end = frames.end;
-    }
-
-    /// Queues `count` kept messages for a client. Whoever calls it asks before whether the client has read what was queued.
-    pub fn queue_replay(&mut self, key: ClientKey, run: Run, count: u64) {
-        let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending() && !run.is_empty()) else {
-            return;
-        };
-        client.outbox.push_over_limit(run);
-        self.stats.delivered += count;
-        self.stats.replayed += count;
-        self.mark(key, Dirty::Urgent);
-    }
-
     /// Queues a frame for one client.
     pub fn send(&mut self, key: ClientKey, opcode: Opcode, payload: &[u8]) {
         let frame = self.turn.single(opcode, |out| out.extend_from_slice(payload));
@@ -257,23 +234,6 @@ impl State {
         self.mark(key, dirty);
     }
 
-    /// Closes a client as a slow consumer.
-    pub fn close_slow(&mut self, key: ClientKey) {
-        let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending()) else { return };
-        self.strangers.remove(client);
-        client.mode = Mode::Ending;
-        self.stats.slow_consumers += 1;
-        self.effects.push_back(Effect::Close { client: key, close: Close::SLOW });
-    }
-
-    /// Asks the server to close a client. Nothing more is queued for it from now on.
-    pub fn close(&mut self, key: ClientKey, close: Close) {
-        let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending()) else { return };
-        self.strangers.remove(client);
-        client.mode = Mode::Ending;
-        self.effects.push_back(Effect::Close { client: key, close });
-    }
-
     /// Reports that the socket of a client is writable again, or that a poll waits.
     pub fn handle_writable(&mut self, key: ClientKey) {
         if let Some(client) = self.clients.get_mut(key) {
@@ -285,34 +245,6 @@ impl State {
     /// The WebSocket connection of a client.
     pub fn conn(&self, key: ClientKey) -> Option<ConnKey> {
         self.clients.get(key).and_then(|client| client.conn)
-    }
-
-    /// Queues the last frame of a client after its other frames, unless `close` is `None`. The unsent frames of a slow
-    /// consumer are dropped first. Nothing more is queued for the client. `stream` is the form of a client that is a stream.
-    pub fn queue_last(&mut self, key: ClientKey, close: Option<Close>, stream: Option<Form>) {
-        let polling = self.is_polling(key);
-        let Some(client) = self.clients.get_mut(key) else { return };
-        self.strangers.remove(client);
-        client.mode = Mode::Ending;
-        let Some(close) = close else { return };
-        if close == Close::SLOW {
-            client.outbox.discard(&self.turn);
-        }
-        let frame = match (polling, stream) {
-            // A polling session ends with a close packet (1), or with a noop (6) if the client closed it. A shutdown
-            // sends a noop as well: Python clients do not reconnect after a close packet. After a noop they poll again,
-            // get an error, and reconnect.
-            (true, _) => {
-                let noop = close == Close::NORMAL || close == Close::GOING_AWAY;
-                self.turn.single(Opcode::Text, |out| out.push(if noop { b'6' } else { b'1' }))
-            }
-            (false, Some(form)) => self.turn.single_raw(&stream::last(form, close)),
-            (false, None) => self.turn.single(Opcode::Close, |out| out.extend(close.payload())),
-        };
-        if !frame.is_empty() {
-            client.outbox.push_over_limit(frame);
-        }
-        self.mark_dirty(key);
     }
 }
 

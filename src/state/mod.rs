@@ -6,6 +6,7 @@
 //! to flush. There is no socket, clock or file here: the server carries out [`Effect`]s.
 
 pub mod client;
+pub mod closing;
 pub mod delivery;
 pub mod directory;
 pub mod effect;
@@ -24,6 +25,7 @@ pub mod refusal;
 pub mod refusal_log;
 pub mod registry;
 pub mod reload;
+pub mod repeats;
 pub mod replay;
 pub mod replies;
 pub mod room;

@@ -1,0 +1,33 @@
+//! Queueing messages that were published before, from the history.
+
+use super::{flush::LARGE_FRAME, flush_queue::Dirty, registry::State};
+use crate::{
+    frame::Run,
+    key::ClientKey,
+    message::{Form, Message},
+};
+
+impl State {
+    /// Opens a run for messages to several clients at the same place ([`State::append`], [`State::queue_replay`]).
+    pub fn open_run(&mut self) -> Run {
+        Run { batch: self.turn.open(), begin: 0, end: 0 }
+    }
+
+    /// Appends a message to a run of this turn.
+    pub fn append(&mut self, run: &mut Run, message: &Message<'_>, form: Form) {
+        let frames = message.frames(form, &mut self.turn, run.batch);
+        self.large_frames |= frames.len() > LARGE_FRAME;
+        run.end = frames.end;
+    }
+
+    /// Queues `count` kept messages for a client. Whoever calls it asks before whether the client has read what was queued.
+    pub fn queue_replay(&mut self, key: ClientKey, run: Run, count: u64) {
+        let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending() && !run.is_empty()) else {
+            return;
+        };
+        client.outbox.push_over_limit(run);
+        self.stats.delivered += count;
+        self.stats.replayed += count;
+        self.mark(key, Dirty::Urgent);
+    }
+}
