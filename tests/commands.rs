@@ -82,6 +82,34 @@ fn everything_is_in_the_configuration() {
     assert_eq!((member.data(), member.data()), (json!("6"), json!("7")));
 }
 
+/// The commands send the key, whichever way they send the rest.
+#[test]
+fn repeated_commands() {
+    let relay = configured("");
+    let mut member = relay.connect_with(&[("room_ids", "room")]);
+    let run = |args: &[&str], key: &str| {
+        let run = with(&relay.config, &[args, &["--idempotency-key", key]].concat());
+        (run.code, run.out)
+    };
+    for (args, data) in [
+        (&["notify", "room", "as a form"][..], json!("as a form")),
+        (&["notify", "room", "{\"n\":1}", "--json", "--hmac"], json!({"n": 1})),
+    ] {
+        for _ in 0..2 {
+            assert_eq!(run(args, args[2]), (0, ACCEPTED.to_owned()), "{args:?}");
+        }
+        assert_eq!(member.data(), data);
+        let (code, out) = run(&["notify", "room", "other"], args[2]);
+        assert!(code == 1 && out.contains("idempotency_key was used for another request!"), "{out}");
+    }
+    let first = run(&["emit", "news", "x", "--room", "room"], "emit");
+    assert_eq!(first.0, 0, "{}", first.1);
+    assert_eq!(run(&["emit", "news", "x", "--room", "room"], "emit"), first);
+    assert_eq!(arguments(&member.json()), json!(["x"]));
+    relay.notify("room", "nothing more came");
+    assert_eq!(member.data(), "nothing more came");
+}
+
 /// A relay that only listens on a Unix socket, at another path for WebSockets, with one source that refuses md5.
 #[test]
 fn a_unix_socket_and_another_scheme() {

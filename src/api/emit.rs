@@ -18,7 +18,7 @@ use crate::{
     message::Target,
     names::is_reserved,
     sign::{Scheme, Signature, Subject},
-    state::{Refusal, Refused, Verified},
+    state::{Keyed, Refusal, Refused, Verified},
 };
 
 /// Sends an event. The answer contains the number of sessions of this relay that get it. The request carries a
@@ -83,6 +83,16 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
             Err(refusal) => return Err(refuse(request, cx, &subject, &signature, refusal)),
         };
     }
+    let key = params.text("idempotency_key")?;
+    // The arguments, not the text that is signed: that is the same for a list in `data` and in `args`.
+    let fields = ["emit", &nsp, kind, to, &event, &args].map(str::as_bytes);
+    let repeated = Keyed::new(&source, &key, &fields)
+        .and_then(|keyed| Ok((keyed, cx.hub.state.find_repeated(tenant, verified, keyed.as_ref(), cx.now)?)));
+    let keyed = match repeated {
+        Ok((_, Some(sessions))) => return Ok(accepted(sessions)),
+        Ok((keyed, None)) => keyed,
+        Err(refusal) => return Err(refuse(request, cx, &subject, &Signature::new(&sign, "", ""), refusal)),
+    };
     let target = match kind {
         "room_id" => Target::Room(to),
         "userid" => Target::User(to),
@@ -96,11 +106,19 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
         return Err(refuse(request, cx, &subject, &Signature::new(&sign, "", ""), refusal));
     }
     let sessions = cx.hub.emit_json(tenant, &nsp, &target, &event, &args);
-    let body = format!("{{\"code\":1,\"msg\":\"\",\"data\":{{\"sessions\":{sessions}}}}}");
-    Ok(Reply::json(200, body.into_bytes()).with("Cache-Control", "no-store"))
+    if let Some(keyed) = &keyed {
+        cx.hub.state.remember(keyed, sessions, cx.now);
+    }
+    Ok(accepted(sessions))
 }
 
-/// Counts and logs an event whose signature is refused. Returns the answer.
+/// The answer to an event that was sent to `sessions` sessions of this relay.
+fn accepted(sessions: usize) -> Reply {
+    let body = format!("{{\"code\":1,\"msg\":\"\",\"data\":{{\"sessions\":{sessions}}}}}");
+    Reply::json(200, body.into_bytes()).with("Cache-Control", "no-store")
+}
+
+/// Counts and logs an event whose signature or key is refused. Returns the answer.
 fn refuse(
     request: &Request<'_>,
     cx: &mut Context<'_>,

@@ -20,7 +20,7 @@ use crate::{
     },
     names::{Rooms, is_file_safe},
     sign::{Signature, Subject},
-    state::{Reader, Refusal, Refused, Verified},
+    state::{Keyed, Reader, Refusal, Refused, Verified},
 };
 
 /// `POST /api/notify`: one notification, as a form or as JSON.
@@ -126,6 +126,7 @@ struct Notification<'a> {
     ts: Cow<'a, str>,
     filename: Cow<'a, str>,
     token: Cow<'a, str>,
+    idempotency_key: Cow<'a, str>,
 }
 
 enum Payload<'a> {
@@ -140,7 +141,7 @@ enum Payload<'a> {
 
 impl<'a> Notification<'a> {
     fn from_form(fields: &'a Fields<'_>) -> Result<Notification<'a>, FieldError> {
-        let [mut source, mut data, mut sign, mut sign_type, mut ts, mut filename, mut token] = [None; 7];
+        let [mut source, mut data, mut sign, mut sign_type, mut ts, mut filename, mut token, mut key] = [None; 8];
         let mut room_id: Option<Cow<'_, str>> = None;
         for (name, value) in fields.iter() {
             let field = match name {
@@ -151,6 +152,7 @@ impl<'a> Notification<'a> {
                 "ts" => &mut ts,
                 "filename" => &mut filename,
                 "token" => &mut token,
+                "idempotency_key" => &mut key,
                 "room_id" => {
                     match &mut room_id {
                         None => room_id = Some(value.into()),
@@ -174,6 +176,7 @@ impl<'a> Notification<'a> {
             ts: text(ts),
             filename: text(filename),
             token: text(token),
+            idempotency_key: text(key),
         })
     }
 
@@ -206,6 +209,7 @@ impl<'a> Notification<'a> {
             ts: field("ts")?,
             filename: field("filename")?,
             token: field("token")?,
+            idempotency_key: field("idempotency_key")?,
         })
     }
 
@@ -222,13 +226,7 @@ impl<'a> Notification<'a> {
     /// Publishes it, or returns the answer to a refusal. With `explains`, that has an explanation of a wrong signature if the
     /// sender may read one.
     fn publish(&self, proof: Proof, head: &Head<'_>, cx: &mut Context<'_>, explains: bool) -> Result<(), Rejection> {
-        match self.try_publish(proof, cx) {
-            Ok(()) => {
-                cx.hub.state.stats.notifies += 1;
-                Ok(())
-            }
-            Err(refusal) => Err(self.refuse(head, cx, refusal, explains)),
-        }
+        self.try_publish(proof, cx).map_err(|refusal| self.refuse(head, cx, refusal, explains))
     }
 
     /// Counts and logs a refusal. Returns the answer.
@@ -298,6 +296,10 @@ impl<'a> Notification<'a> {
             }
         };
         let filename = if self.filename.trim().is_empty() { "" } else { &self.filename };
+        let keyed = self.keyed(filename)?;
+        if cx.hub.state.find_repeated(tenant, verified, keyed.as_ref(), cx.now)?.is_some() {
+            return Ok(());
+        }
         if !filename.is_empty() && !is_file_safe(filename) {
             return Err(Refusal::FilenameUnsafe);
         }
@@ -313,7 +315,23 @@ impl<'a> Notification<'a> {
         }
         cx.hub.state.accept(tenant, verified, cx.now)?;
         cx.hub.publish(tenant, &rooms, data, filename);
+        cx.hub.state.stats.notifies += 1;
+        if let Some(keyed) = &keyed {
+            cx.hub.state.remember(keyed, 0, cx.now);
+        }
         Ok(())
+    }
+
+    /// Its key, with all that is published: the signature does not cover the type of the data, nor the file name.
+    fn keyed(&self, filename: &str) -> Result<Option<Keyed>, Refusal> {
+        let (kind, data) = match &self.data {
+            Payload::Missing => ("", ""),
+            Payload::Text(text) => ("string", *text),
+            Payload::String(_, value) => ("string", &**value),
+            Payload::Json(raw) => ("json", *raw),
+        };
+        let fields = ["notify", &self.room_id, filename, kind, data].map(str::as_bytes);
+        Keyed::new(&self.source, &self.idempotency_key, &fields)
     }
 }
 

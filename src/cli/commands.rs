@@ -17,6 +17,11 @@ const ROOM: Opt = Opt {
 };
 const RECEIVING_ROOM: Opt = Opt { text: "send to the sessions in this room", ..ROOM };
 const DATA: Opt = Opt::value("data", "DATA", "the data, in place of the argument DATA");
+const KEY: Opt = Opt::value(
+    "idempotency-key",
+    "KEY",
+    "at most 128 bytes that name this request: if it is repeated with the same KEY within 300 s, it is not sent again",
+);
 const ARG: Opt = Opt::value("data", "ARG", "an argument; may be given several times, in place of the arguments ARG");
 
 static SETTING: Group = Group { heading: "Configuration", options: &[CONFIG] };
@@ -83,6 +88,7 @@ static EVENT: Group = Group {
         Opt::value("nsp", "NAME", "the namespace (default: /)"),
         JSON,
         ARG,
+        KEY,
     ],
 };
 
@@ -154,6 +160,7 @@ pub static NOTIFY: Command = Command {
                 Opt::value("filename", "NAME", "the message log file to write it to"),
                 ROOM,
                 DATA,
+                KEY,
             ],
         },
         &ENDPOINT,

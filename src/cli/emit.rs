@@ -19,6 +19,7 @@ use crate::{json::quote, sign::Subject};
 pub struct Emit {
     account: Account,
     event: Event,
+    idempotency_key: String,
 }
 
 /// An event with its receivers.
@@ -80,7 +81,8 @@ impl Emit {
     pub fn parse(parser: &mut Parser) -> Result<Emit, Stop> {
         let mut options = Options::parse(parser, &commands::EMIT)?;
         let account = Account::new(&mut options)?;
-        Ok(Emit { account, event: Event::take(&mut options)? })
+        let idempotency_key = options.text("idempotency-key");
+        Ok(Emit { account, event: Event::take(&mut options)?, idempotency_key })
     }
 
     /// Sends it and prints the answer.
@@ -95,6 +97,9 @@ impl Emit {
         }
         fields.push(("event", event.name.clone()));
         fields.extend(credentials.sign(&event.subject(&credentials.source, &args)));
+        if !self.idempotency_key.is_empty() {
+            fields.push(("idempotency_key", self.idempotency_key.clone()));
+        }
         let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{}", quote(value))).collect();
         let body = format!("{{{},\"args\":{args}}}", fields.join(","));
         post(&endpoint, "/api/emit", &credentials, "application/json", &body)

@@ -25,6 +25,7 @@ pub struct Notify {
     data: String,
     is_json: bool,
     filename: String,
+    idempotency_key: String,
 }
 
 impl Notify {
@@ -33,7 +34,8 @@ impl Notify {
         let mut options = Options::parse(parser, &commands::NOTIFY)?;
         let account = Account::new(&mut options)?;
         let (is_json, filename) = (options.has("json"), options.text("filename"));
-        Ok(Notify { account, rooms: options.rooms()?, data: options.data()?, is_json, filename })
+        let idempotency_key = options.text("idempotency-key");
+        Ok(Notify { account, rooms: options.rooms()?, data: options.data()?, is_json, filename, idempotency_key })
     }
 
     /// Posts it and prints the answer.
@@ -53,6 +55,9 @@ impl Notify {
         fields.extend(credentials.sign(&subject));
         if !self.filename.is_empty() {
             fields.push(("filename", self.filename));
+        }
+        if !self.idempotency_key.is_empty() {
+            fields.push(("idempotency_key", self.idempotency_key));
         }
         if value.is_none() {
             fields.push(("data", data));

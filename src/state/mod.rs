@@ -5,6 +5,7 @@
 //! *Delivery* encodes a message once for each form, queues it in the members' outboxes, and keeps the list of clients
 //! to flush. There is no socket, clock or file here: the server carries out [`Effect`]s.
 
+pub mod backlog;
 pub mod client;
 pub mod closing;
 pub mod delivery;
@@ -13,6 +14,7 @@ pub mod effect;
 pub mod engine;
 pub mod flush;
 pub mod flush_queue;
+pub mod idempotency;
 pub mod identity;
 pub mod info;
 pub mod membership;
@@ -25,7 +27,7 @@ pub mod refusal;
 pub mod refusal_log;
 pub mod registry;
 pub mod reload;
-pub mod repeats;
+pub mod repeat;
 pub mod replay;
 pub mod replies;
 pub mod room;
@@ -44,6 +46,7 @@ pub mod user_index;
 pub use self::{
     client::Client,
     effect::Effect,
+    idempotency::Keyed,
     info::SessionInfo,
     namespace::{MAIN, NamespaceId},
     refusal::Refusal,

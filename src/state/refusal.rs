@@ -31,12 +31,14 @@ pub enum Refusal {
     ConnectSignWrong(SignError),
     /// A message without data.
     DataMissing,
-    /// A field of a login is longer than this many bytes.
+    /// A field of a login, or an `idempotency_key`, is longer than this many bytes.
     FieldTooLong(&'static str, usize),
     /// `filename` would lead to a message log file of another source.
     FilenameTaken,
     /// `filename` has characters that a file name may not have.
     FilenameUnsafe,
+    /// A request with this `idempotency_key` and other fields was accepted before.
+    KeyReused,
     /// The namespace is not configured.
     NamespaceUnknown,
     /// A client posts to a room that it is not in, which `client_posts` of its source does not allow.
@@ -95,6 +97,7 @@ impl Refusal {
             Refusal::FieldTooLong(name, max) => return format!("{name} can not be longer than {max} bytes!").into(),
             Refusal::FilenameTaken => "filename belongs to another source!",
             Refusal::FilenameUnsafe => "filename can only have 1 to 64 of A-Z a-z 0-9 . _ -!",
+            Refusal::KeyReused => "idempotency_key was used for another request!",
             Refusal::NamespaceUnknown => "Invalid namespace",
             Refusal::NoAnswer => "nobody answered!",
             Refusal::NoMemory => "relay is short of memory!",
@@ -176,6 +179,8 @@ mod tests {
             (Refusal::ConnectSignMissing, "cilent connect sign can not be null!"),
             (Refusal::ConnectSignWrong(SignError::Mismatch), "sign verify failed!"),
             (Refusal::DataMissing, "data can not be null!"),
+            (Refusal::FieldTooLong("idempotency_key", 128), "idempotency_key can not be longer than 128 bytes!"),
+            (Refusal::KeyReused, "idempotency_key was used for another request!"),
             (Refusal::NotLoggedIn, "未登录"),
             (Refusal::NotifySignMissing, "sign can not be null!"),
             (Refusal::NotifySignWrong(SignError::Mismatch), "api notify sign verify failed!"),

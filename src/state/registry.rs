@@ -9,6 +9,7 @@ use super::{
     client::Client,
     effect::Effect,
     flush_queue::FlushQueue,
+    idempotency::AcceptedKeys,
     identity::Agents,
     namespace::Namespace,
     origins::Origins,
@@ -72,6 +73,8 @@ pub struct State {
     pub(super) explained: Throttle,
     /// Signatures of notifications and events that were used.
     pub(super) used: UsedMarks,
+    /// Keys of notifications and events that were accepted.
+    pub(super) accepted_keys: AcceptedKeys,
     /// Counters since the start.
     pub stats: Stats,
 }
@@ -106,6 +109,7 @@ impl State {
             refusals: RefusalLog::default(),
             explained: Throttle::default(),
             used: UsedMarks::default(),
+            accepted_keys: AcceptedKeys::default(),
             stats: Stats::default(),
         }
     }

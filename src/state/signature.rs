@@ -90,16 +90,21 @@ impl State {
     /// Uses up a signature, right before the message or the event is sent: what is refused for another reason may be
     /// sent again once it is corrected. Refused if the signature was used before, unless the source allows that.
     pub fn accept(&mut self, tenant: TenantId, verified: Verified, now: Now) -> Result<(), Refusal> {
-        let refuses = self.tenants[tenant.index()].source.as_ref().is_some_and(|source| !source.allow_replay);
-        let Some(mark) = verified.0.filter(|_| refuses) else { return Ok(()) };
-        let oldest = now.unix.saturating_sub(self.config.sign_window.as_secs());
-        let is_new = self.used.insert(mark, oldest);
-        self.stats.signatures_forgotten += mem::take(&mut self.used.forgotten);
-        if !is_new {
+        if !self.use_up(tenant, verified, now) {
             self.stats.signatures_replayed += 1;
             return Err(Refusal::Replayed);
         }
         Ok(())
+    }
+
+    /// Remembers that a signature was used. Returns whether it may be used for a message or an event.
+    pub(super) fn use_up(&mut self, tenant: TenantId, verified: Verified, now: Now) -> bool {
+        let refuses = self.tenants[tenant.index()].source.as_ref().is_some_and(|source| !source.allow_replay);
+        let Some(mark) = verified.0.filter(|_| refuses) else { return true };
+        let oldest = now.unix.saturating_sub(self.config.sign_window.as_secs());
+        let is_new = self.used.insert(mark, oldest);
+        self.stats.signatures_forgotten += mem::take(&mut self.used.forgotten);
+        is_new
     }
 }
 

@@ -60,6 +60,10 @@ counters! {
     signatures_replayed
     /// Used signatures that were forgotten before their time, because there were too many.
     signatures_forgotten
+    /// Notifications and emitted events that got the answer of an earlier one with the same `idempotency_key`.
+    idempotency_repeated
+    /// Keys of accepted requests that were forgotten before their time, because there were too many.
+    idempotency_forgotten
     /// Messages and events from clients.
     client_messages
     /// Messages and events from clients that were refused.

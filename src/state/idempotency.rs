@@ -1,0 +1,226 @@
+//! Keys of requests that were accepted: a backend that repeats a request under its key gets the first answer again, and
+//! nothing is sent a second time (docs/protocol.md, Repeating a request).
+//!
+//! Only accepted requests get here, so a stranger cannot fill the memory. Beyond [`MAX_KEYS`] the oldest keys are forgotten
+//! and counted.
+
+use core::time::Duration;
+use std::collections::{HashMap, VecDeque};
+
+use sha2::{Digest, Sha256};
+
+use super::refusal::Refusal;
+use crate::clock::Time;
+
+/// A request that has a key. Digests take the place of its fields: they are small, and equal only if the fields are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keyed {
+    key: Fingerprint,
+    request: Fingerprint,
+}
+
+impl Keyed {
+    /// A request of `source` under `key`; `None` if `key` is empty, because the request has none. `fields` are those that a
+    /// repeated request must not change.
+    pub fn new(source: &str, key: &str, fields: &[&[u8]]) -> Result<Option<Keyed>, Refusal> {
+        match key.len() {
+            0 => Ok(None),
+            1..=MAX_LENGTH => {
+                let key = fingerprint(&[source.as_bytes(), key.as_bytes()]);
+                Ok(Some(Keyed { key, request: fingerprint(fields) }))
+            }
+            _ => Err(Refusal::FieldTooLong("idempotency_key", MAX_LENGTH)),
+        }
+    }
+}
+
+/// The keys of the requests that were accepted less than [`LIFETIME`] ago.
+pub struct AcceptedKeys {
+    accepted: HashMap<Fingerprint, Accepted>,
+    /// All keys, the oldest first. A key that was used again after its time is in it twice, until the older entry is dropped.
+    queue: VecDeque<(Time, Fingerprint)>,
+    max: usize,
+    /// How many were dropped before their time, since this was last taken.
+    pub forgotten: u64,
+}
+
+/// A request that was accepted.
+struct Accepted {
+    at: Time,
+    request: Fingerprint,
+    /// The number in its answer.
+    sessions: usize,
+}
+
+impl Default for AcceptedKeys {
+    fn default() -> AcceptedKeys {
+        AcceptedKeys { accepted: HashMap::new(), queue: VecDeque::new(), max: MAX_KEYS, forgotten: 0 }
+    }
+}
+
+impl AcceptedKeys {
+    /// The number in the answer to the first request under this key; `None` if there was none. Refused if that was another
+    /// request.
+    pub fn find(&self, keyed: &Keyed, now: Time) -> Result<Option<usize>, Refusal> {
+        match self.accepted.get(&keyed.key).filter(|accepted| !is_over(accepted.at, now)) {
+            None => Ok(None),
+            Some(accepted) if accepted.request == keyed.request => Ok(Some(accepted.sessions)),
+            Some(_) => Err(Refusal::KeyReused),
+        }
+    }
+
+    /// Adds a request that is accepted now, with the number in its answer. Its key must not be [found](AcceptedKeys::find).
+    pub fn insert(&mut self, keyed: &Keyed, sessions: usize, now: Time) {
+        // A few at a time: after a pause, all of them may be over.
+        for _ in 0..MAX_EXPIRED {
+            if self.queue.front().is_none_or(|(at, _)| !is_over(*at, now)) {
+                break;
+            }
+            self.drop_oldest();
+        }
+        if self.queue.len() >= self.max
+            && let Some(at) = self.drop_oldest()
+        {
+            self.forgotten += u64::from(!is_over(at, now));
+        }
+        self.accepted.insert(keyed.key, Accepted { at: now, request: keyed.request, sessions });
+        self.queue.push_back((now, keyed.key));
+        // Moving what is left costs as much as dropping the others did.
+        if self.queue.capacity() > 4 * self.queue.len() + SLACK {
+            self.accepted.shrink_to(2 * self.accepted.len());
+            self.queue.shrink_to(2 * self.queue.len());
+        }
+    }
+
+    /// Drops the oldest entry, and returns its time.
+    fn drop_oldest(&mut self) -> Option<Time> {
+        let (at, key) = self.queue.pop_front()?;
+        if self.accepted.get(&key).is_some_and(|accepted| accepted.at == at) {
+            self.accepted.remove(&key);
+        }
+        Some(at)
+    }
+}
+
+/// Whether the time of a key that was accepted at `at` is over.
+fn is_over(at: Time, now: Time) -> bool {
+    at.after(LIFETIME) <= now
+}
+
+/// The first half of a SHA-256: nobody can find two texts for the same one.
+type Fingerprint = [u8; 16];
+
+/// The fingerprint of a list of fields.
+fn fingerprint(fields: &[&[u8]]) -> Fingerprint {
+    let mut hash = Sha256::new();
+    for field in fields {
+        // With its length, so that no border between two fields can move.
+        hash.update((field.len() as u64).to_be_bytes());
+        hash.update(field);
+    }
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.finalize()[..16]);
+    half
+}
+
+/// How long a key is remembered after its request was accepted.
+pub const LIFETIME: Duration = Duration::from_secs(300);
+/// The most keys that are remembered, of all sources together: at most 2 MB.
+pub const MAX_KEYS: usize = 10_000;
+/// Bytes of a key.
+pub const MAX_LENGTH: usize = 128;
+/// The most expired keys that one request drops.
+const MAX_EXPIRED: usize = 64;
+/// Unused places in the queue that are always tolerated.
+const SLACK: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_micros(seconds * 1_000_000)
+    }
+
+    fn keyed(source: &str, key: &str, data: &str) -> Keyed {
+        Keyed::new(source, key, &[b"notify", b"room", data.as_bytes()]).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_key_lives_for_300_seconds() {
+        let mut keys = AcceptedKeys::default();
+        let request = keyed("demo", "k", "x");
+        assert_eq!(keys.find(&request, at(7)), Ok(None));
+        keys.insert(&request, 5, at(7));
+        let last = Time::from_micros(at(307).micros() - 1);
+        for now in [at(7), at(100), last] {
+            assert_eq!(keys.find(&request, now), Ok(Some(5)));
+            assert_eq!(keys.find(&keyed("demo", "k", "y"), now), Err(Refusal::KeyReused));
+        }
+        for other in [keyed("other", "k", "x"), keyed("demo", "K", "x"), keyed("demok", "", "x")] {
+            assert_eq!(keys.find(&other, at(8)), Ok(None), "a key of its own");
+        }
+        // A repetition does not prolong it.
+        assert_eq!(keys.find(&request, at(307)), Ok(None));
+        let other = keyed("demo", "k", "y");
+        assert_eq!(keys.find(&other, at(307)), Ok(None));
+        keys.insert(&other, 6, at(307));
+        assert_eq!(keys.find(&other, at(606)), Ok(Some(6)));
+        assert_eq!((keys.accepted.len(), keys.queue.len(), keys.forgotten), (1, 1, 0));
+    }
+
+    #[test]
+    fn the_border_between_fields_counts() {
+        let parts = |fields: &[&[u8]]| Keyed::new("demo", "k", fields).unwrap().unwrap();
+        assert_ne!(parts(&[b"a", b"bc"]), parts(&[b"ab", b"c"]));
+        assert_ne!(parts(&[b"a", b""]), parts(&[b"a"]));
+        assert_eq!(parts(&[b"a", b"bc"]), parts(&[b"a", b"bc"]));
+        assert_ne!(keyed("a", "bc", "x"), keyed("ab", "c", "x"));
+    }
+
+    #[test]
+    fn keys_are_bounded() {
+        let request = |length: usize| Keyed::new("demo", &"k".repeat(length), &[]);
+        assert_eq!(request(0), Ok(None));
+        assert!(request(1).unwrap().is_some() && request(128).unwrap().is_some());
+        assert_eq!(request(129), Err(Refusal::FieldTooLong("idempotency_key", 128)));
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_at_the_bound() {
+        let mut keys = AcceptedKeys { max: 3, ..AcceptedKeys::default() };
+        let numbered: Vec<_> = (0..6).map(|n| keyed("demo", &n.to_string(), "x")).collect();
+        for (n, request) in numbered.iter().enumerate().take(5) {
+            keys.insert(request, n, at(n as u64));
+        }
+        let found: Vec<_> = numbered.iter().map(|request| keys.find(request, at(5)).unwrap()).collect();
+        assert_eq!(found, [None, None, Some(2), Some(3), Some(4), None]);
+        assert_eq!((keys.accepted.len(), keys.queue.len(), keys.forgotten), (3, 3, 2));
+        // One that is over is not forgotten early.
+        keys.insert(&numbered[5], 5, at(302));
+        assert_eq!((keys.accepted.len(), keys.queue.len(), keys.forgotten), (3, 3, 2));
+        assert_eq!(AcceptedKeys::default().max, 10_000);
+    }
+
+    /// One request drops a limited number of keys, and a key that is used again meanwhile stays.
+    #[test]
+    fn memory_is_freed_step_by_step() {
+        let mut keys = AcceptedKeys::default();
+        let numbered: Vec<_> = (0..MAX_KEYS).map(|n| keyed("demo", &n.to_string(), "x")).collect();
+        for request in &numbered {
+            keys.insert(request, 1, at(0));
+        }
+        let full = keys.queue.capacity();
+        let again = &numbered[MAX_KEYS - 1];
+        assert_eq!(keys.find(again, at(300)), Ok(None));
+        keys.insert(again, 2, at(300));
+        assert_eq!((keys.queue.len(), keys.accepted.len()), (MAX_KEYS - MAX_EXPIRED + 1, MAX_KEYS - MAX_EXPIRED));
+        for n in 0..MAX_KEYS / MAX_EXPIRED {
+            keys.insert(&keyed("demo", &format!("new {n}"), "x"), 3, at(301));
+        }
+        let left = 1 + MAX_KEYS / MAX_EXPIRED;
+        assert_eq!((keys.queue.len(), keys.accepted.len(), keys.forgotten), (left, left, 0));
+        assert_eq!(keys.find(again, at(301)), Ok(Some(2)));
+        assert!(keys.queue.capacity() < full / 4 && keys.accepted.capacity() < full / 4);
+    }
+}
