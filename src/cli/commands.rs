@@ -202,6 +202,8 @@ pub static LISTEN: Command = Command {
     text: &[
         "Joins rooms and prints a line for each message: the room, a tab, the data. Reconnects when the connection is lost; \
          ends when the login is refused. Connects, disconnects and refusals go to standard error.",
+        "After a reconnect it first prints the messages that it has missed, each once, if relay keeps messages of the rooms \
+         ([history] of the configuration). If some are not there any more, it says so on standard error.",
     ],
     groups: &[
         &Group {
@@ -211,7 +213,13 @@ pub static LISTEN: Command = Command {
                 Opt::value("username", "NAME", "the name of the user to log in as"),
                 Opt::value("ext-info", "TEXT", "further information about the user, for lists of who is online"),
                 ROOM,
-                Opt { text: "print each frame as it was received", ..JSON },
+                Opt::value(
+                    "since",
+                    "ID|30s|all",
+                    "begin with messages that relay has kept: those after the one with this id, those of the last 30s, 10m or \
+                     2h, or all",
+                ),
+                Opt { text: "print each frame as it was received, but not the event recovery", ..JSON },
                 Opt::flag("once", "exit after the first message"),
             ],
         },

@@ -5,6 +5,7 @@ use std::{error, fmt, io, path::PathBuf};
 use super::program::RELAY;
 use crate::{
     config::{ValueError, some_of},
+    history::SinceError,
     server::config_file::{BadConfig, Unread},
 };
 
@@ -44,6 +45,8 @@ pub enum UsageError {
     UnknownOption(String, Option<&'static str>),
     /// The value of `--days` is no number of days that is possible.
     Days(String),
+    /// The value of `--since`, and what is wrong with it.
+    Since(String, SinceError),
     /// Two options that exclude each other, without their dashes.
     Both(&'static str, &'static str),
 }
@@ -66,6 +69,7 @@ impl fmt::Display for UsageError {
                 near.map_or(Ok(()), |known| write!(f, ": did you mean --{known}?"))
             }
             UsageError::Days(given) => write!(f, "--days {given:?}: expected a number from 1 to 824"),
+            UsageError::Since(given, error) => write!(f, "--since {given:?}: {error}"),
             UsageError::Both(one, other) => write!(f, "--{one} and --{other} cannot be used together"),
             UsageError::MissingSubject => f.write_str("missing argument: connect, notify or emit"),
             UsageError::MissingShell => f.write_str("missing argument: bash, zsh or fish"),

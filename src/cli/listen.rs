@@ -20,10 +20,12 @@ use super::{
     endpoint::{ANSWER_MAX, Endpoint, Sends, Stream},
     error::{Error, UsageError},
     options::Options,
+    position::Position,
     refusal::reason,
     terminal::{complain, visible},
 };
 use crate::{
+    history::Since,
     http::response::{Reader, Response},
     json::{Object, scalar, string, to_text},
     server::process::random,
@@ -36,6 +38,8 @@ use crate::{
 pub struct Listen {
     account: Account,
     login: Login,
+    /// What it asks for at first.
+    since: String,
 }
 
 /// What a login has, and how messages are printed.
@@ -59,6 +63,8 @@ impl Listen {
             rooms = core::mem::take(&mut options.words);
         }
         options.no_more_words()?;
+        let since = options.text("since");
+        Since::parse(&since).map_err(|error| UsageError::Since(since.clone(), error))?;
         let rooms = Some(rooms.join(",")).filter(|rooms| !rooms.is_empty()).ok_or(UsageError::MissingRooms)?;
         let login = Login {
             rooms,
@@ -68,17 +74,19 @@ impl Listen {
             is_json: options.has("json"),
             once: options.has("once"),
         };
-        Ok(Listen { account, login })
+        Ok(Listen { account, login, since })
     }
 
-    /// Prints messages until the process is killed. Reconnects after a lost connection, but not after a refused login.
+    /// Prints messages until the process is killed. Reconnects after a lost connection, but not after a refused login, and asks
+    /// for the messages that it has missed.
     pub fn run(mut self) -> Result<(), Error> {
         let endpoint = self.account.endpoint(Sends::Credentials)?;
         let credentials = self.account.credentials(Purpose::Login)?;
+        let mut position = Position::new(self.since);
         let mut backoff = SHORTEST_PAUSE;
         loop {
             let began = Instant::now();
-            let lost = match self.login.listen_once(&credentials, &endpoint) {
+            let lost = match self.login.listen_once(&credentials, &endpoint, &mut position) {
                 Err(lost @ Error::Connection(..)) => lost,
                 ended => return ended,
             };
@@ -96,13 +104,19 @@ impl Listen {
 
 impl Login {
     /// One connection, from the login to its end.
-    fn listen_once(&self, credentials: &Credentials, endpoint: &Endpoint) -> Result<(), Error> {
+    fn listen_once(
+        &self,
+        credentials: &Credentials,
+        endpoint: &Endpoint,
+        position: &mut Position,
+    ) -> Result<(), Error> {
         let mut fields = vec![
             ("source", credentials.source.clone()),
             ("room_ids", self.rooms.clone()),
             ("userid", self.userid.clone()),
             ("username", self.username.clone()),
             ("ext_info", self.ext_info.clone()),
+            ("since", position.begin()),
         ];
         let (source, userid) = (&credentials.source, &self.userid);
         fields.extend(credentials.sign(&Subject::Connect { source, userid, room_ids: &self.rooms }));
@@ -128,7 +142,7 @@ impl Login {
             match socket.read() {
                 Ok(Message::Text(text)) => {
                     pinged = false;
-                    if self.print(&text) && self.once {
+                    if self.handle(&text, position) && self.once {
                         let _ = socket.close(None);
                         return Ok(());
                     }
@@ -146,12 +160,22 @@ impl Login {
         }
     }
 
-    /// Prints what a frame carries. Returns whether it is a message of a room.
-    fn print(&self, text: &str) -> bool {
+    /// Prints what a frame carries, unless it is a message that came before. Returns whether it is a message of a room.
+    fn handle(&self, text: &str, position: &mut Position) -> bool {
         let frame: Object<'_> = serde_json::from_str(text).unwrap_or_default();
         let field = |name: &str| frame.get(name).map_or("".into(), |raw| scalar(raw));
         let event = field("event");
         let line = match &*event {
+            "recovery" => {
+                position.note_recovery(&field("id"));
+                if frame.get("recovered").is_some_and(|raw| raw.get() == "false") {
+                    let rooms = frame.get("rooms").and_then(|raw| serde_json::from_str::<Vec<String>>(raw.get()).ok());
+                    let rooms = visible(&rooms.unwrap_or_default().join(", "));
+                    complain(&format_args!("messages to {rooms} may be missing: relay has not kept them"));
+                }
+                return false;
+            }
+            "newMsg" if !position.note_message(&field("id")) => return false,
             _ if self.is_json => text.to_owned(),
             "newMsg" => {
                 let data = frame.get("data").map_or("null", |raw| raw.get());

@@ -14,6 +14,7 @@ mod listen;
 mod man;
 mod notify;
 mod options;
+mod position;
 pub mod program;
 mod refusal;
 mod setting;
