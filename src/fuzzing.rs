@@ -26,7 +26,10 @@ use crate::{
         self, Incoming,
         socketio::{Opening, handle_packet, open, post_packets},
     },
-    hub::{Hub, login::{Admitted, Login}},
+    hub::{
+        Hub,
+        login::{Admitted, Login},
+    },
     key::{ClientKey, ConnKey, Handle, Key},
     message::{Form, MessageId},
     names::Rooms,

@@ -661,7 +661,10 @@ fn last_values_leave_the_position_as_it_is() {
     let mut again = Stream::request(relay.tcp(), &target, &[("Last-Event-ID", &position)]);
     assert_eq!(again.opening(), position);
     let recovery = again.event();
-    assert_eq!((&*recovery.name, &recovery.json()["recovered"], &recovery.json()["missed"]), ("recovery", &json!(true), &json!(1)));
+    assert_eq!(
+        (&*recovery.name, &recovery.json()["recovered"], &recovery.json()["missed"]),
+        ("recovery", &json!(true), &json!(1))
+    );
     assert_eq!(again.event().json()["data"], "3");
     // What is no id is answered with a gap, and not refused: an EventSource would repeat it for ever.
     let mut wrong = Stream::request(relay.tcp(), &target, &[("Last-Event-ID", "<1>")]);

@@ -1,5 +1,6 @@
 /* relay's browser client: XIN_NODE, also called NODE_IM. It uses Socket.IO protocol 5 over Engine.IO protocol 4, by
-   WebSocket, or by polling where no WebSocket can be opened. node_im.d.ts documents the interface.
+   WebSocket, or by polling where no WebSocket can be opened. After a reconnect the page gets the messages that it has missed,
+   each once, if the relay keeps them. node_im.d.ts documents the interface.
 
    The top level has only `var`s, and the first one keeps an existing client: a page that loads the script twice has one
    client. A script that wraps this file in a function, after `var module;`, has a private client. */
