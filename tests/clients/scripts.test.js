@@ -70,7 +70,9 @@ describe('the files', () => {
         disconnected_callback: reason => reason.length,
         max_attemptNumber: 3,
         reconnect_attempt_failed_callback: () => XIN_NODE.close(),
-        connect_error_callback: error => { if (error.reason === 'refused') error.message.length; error.cause }
+        connect_error_callback: error => { if (error.reason === 'refused') error.message.length; error.cause },
+        recovery_callback: recovery => { const rooms: string[] = recovery.rooms; recovery.recovered || recovery.missed.toFixed(); rooms; recovery.id.length },
+        recovery: false
       })
       const other: false | NodeIm.Client = NODE_IM.create().init(() => '?a', { nsp: '/chat' })
       XIN_NODE.init(() => Promise.resolve('?a')); XIN_NODE.init(async () => '?a'); other
@@ -79,7 +81,7 @@ describe('the files', () => {
       NODE_IM.init('', {}) === false; NODE_IM.connected() === true; id
     `), [])
     const mistakes = [
-      'XIN_NODE.init()', 'XIN_NODE.init("", { max_attemptNumber: "3" })', 'XIN_NODE.init("", { recieve_message_callback: () => {} })',
+      'XIN_NODE.init()', 'XIN_NODE.init("", { max_attemptNumber: "3" })', 'XIN_NODE.init("", { recieve_message_callback: () => {} })', 'XIN_NODE.init("", { recovery: "30s" })',
       'XIN_NODE.send_msg("x")', 'XIN_NODE.send_msg("x", 7)', 'XIN_NODE.init("").connected()', 'XIN_NODE.socket_local.id',
       'XIN_NODE.debugging = true', 'XIN_NODE.init(() => 7)', 'XIN_NODE.init(() => Promise.resolve())', 'XIN_NODE.init("", { nsp: 1 })',
       'NODE_IM.init("", { connect_error_callback: e => e.reason === "mood" })', 'const n: number = md5("x")', 'md5()', 'NODE_IM.init("", { receive_message_callback: (m: number) => m })'
@@ -491,8 +493,105 @@ describe('the client, at virtual time', () => {
       assert.deepEqual(answers, [['so']])
       assert.deepEqual([got.length, got[0], got[1].byteLength], [2, 1, 3])
       client.close()
-      assert.deepEqual(socket.sent, ['40/chat,', '42/chat,["postMsg",{"a":1},"r"]', '42/chat,0["ask",1]', '43/chat,7["yes"]', '41/chat,'])
+      assert.deepEqual(socket.sent, ['40/chat,{"since":""}', '42/chat,["postMsg",{"a":1},"r"]', '42/chat,0["ask",1]', '43/chat,7["yes"]', '41/chat,'])
     }
+  })
+
+  /** An id of relay: a number, and the relay's part. */
+  const id = (number, relay = 'aaaaaa') => number.toString(32).padStart(11, '0') + relay
+
+  test('relay is told what the page has had, and it gets each message once', () => {
+    const { client, sockets, run } = world()
+    const got = [], recoveries = []
+    const config = { receive_message_callback: message => got.push(message.id), recovery_callback: recovery => recoveries.push(recovery) }
+    client.init(URL, config)
+    const say = (name, ...data) => last(sockets).onmessage({ data: '42' + JSON.stringify([name, ...data]) })
+    const message = id => say('newMsg', { data: 'x', id })
+    /** What the client says when it comes back. */
+    const since = () => {
+      const { length } = sockets
+      last(sockets).end()
+      for (let i = 0; i < 50 && sockets.length === length; i++) run(1000)
+      last(sockets).join()
+      return last(sockets).sent[0]
+    }
+    const is = id => `40{"since":"${id}"}`
+    last(sockets).join()
+    assert.equal(last(sockets).sent[0], is(''))
+    // An older relay says nothing, and its messages have ids or none.
+    assert.equal(since(), is(''))
+    for (const odd of [undefined, 7, '', 'c5bd2b2c-e1a1-4d0e-8c95-2ca5b2b9e9e2', 12345678901234567, '123456789012345678', '1234567890123456w']) {
+      message(odd)
+      message(odd)
+    }
+    assert.equal(got.splice(0).length, 14)
+    assert.equal(since(), is(''))
+    message(id(5))
+    assert.equal(since(), is(id(5)))
+    // The position that relay says, until a newer message comes. A last value may be old.
+    say('recovery', { recovered: true, missed: 0, id: id(1000) })
+    assert.equal(since(), is(id(1000)))
+    say('recovery', { recovered: false, missed: 3, rooms: ['a'], id: id(1000) })
+    message(id(900))
+    assert.equal(since(), is(id(1000)))
+    say('recovery', { recovered: true, missed: 3, id: id(1000) })
+    message(id(1001) + '.2')
+    assert.equal(since(), is(id(1001) + '.2'))
+    say('recovery', { recovered: true, missed: 3, id: id(1003) })
+    message(id(1001) + '.2')
+    message(id(1001) + '.3')
+    assert.equal(since(), is(id(1001) + '.3'))
+    // Another relay, which says nothing again.
+    message(id(500, 'cccccc'))
+    assert.equal(since(), is(id(500, 'cccccc')))
+    // The last of several relays, whose clocks differ.
+    message(id(3000, 'bbbbbb'))
+    message(id(2000))
+    assert.equal(since(), is(id(2000)))
+    assert.deepEqual(got.splice(0), [id(5), id(900), id(1001) + '.2', id(1001) + '.3', id(500, 'cccccc'), id(3000, 'bbbbbb'), id(2000)])
+    for (let i = 0; i < 256; i++) message(id(4000 + i))
+    for (let i = 0; i < 256; i++) message(id(4000 + i))
+    assert.equal(got.splice(0).length, 256)
+    message(id(2000))
+    assert.equal(got.splice(0).length, 1, 'that is too long ago to be known')
+    const others = []
+    client.socket_local.on('news', news => others.push(news))
+    for (let i = 0; i < 3; i++) say('news', { id: id(7000) })
+    assert.deepEqual([others.length, since()], [3, is(id(2000))])
+    assert.deepEqual(recoveries.map(({ recovered, missed, rooms }) => [recovered, missed, ...rooms]), [
+      [true, 0], [false, 3, 'a'], [true, 3], [true, 3]
+    ])
+    // A session of its own begins anew.
+    client.close()
+    client.init(URL, config)
+    last(sockets).join()
+    assert.equal(last(sockets).sent[0], is(''))
+    message(id(2000))
+    assert.deepEqual(got.splice(0), [id(2000)])
+  })
+
+  test('a page can say in its address since when, or not at all', () => {
+    const { client, sockets, run } = world()
+    const got = []
+    const say = (name, data) => last(sockets).onmessage({ data: '42' + JSON.stringify([name, data]) })
+    const again = () => {
+      last(sockets).end()
+      const { length } = sockets
+      for (let i = 0; i < 50 && sockets.length === length; i++) run(1000)
+      last(sockets).join()
+      return last(sockets).sent[0]
+    }
+    client.init(URL + '&since=10m')
+    last(sockets).join()
+    assert.deepEqual([last(sockets).sent[0], again()], ['40', '40'])
+    say('recovery', { recovered: true, missed: 0, id: id(5) })
+    assert.equal(again(), `40{"since":"${id(5)}"}`)
+    client.close()
+    client.init(URL, { recovery: false, receive_message_callback: message => got.push(message) })
+    last(sockets).join()
+    for (let i = 0; i < 2; i++) say('newMsg', { id: id(5) })
+    say('recovery', { recovered: true, missed: 0, id: id(5) })
+    assert.deepEqual([last(sockets).sent[0], got.length, again()], ['40', 2, '40'])
   })
 
   test('several clients on a page do not disturb each other', () => {
@@ -518,7 +617,7 @@ async function puppet(answer, timing = '"pingInterval":25000,"pingTimeout":20000
     socket.send(`0{"sid":"x","upgrades":[],"maxPayload":1000,${timing}}`)
     socket.on('message', packet => {
       got.push(String(packet))
-      if (String(packet) === '40') socket.send('40{"sid":"y"}')
+      if (String(packet).startsWith('40')) socket.send('40{"sid":"y"}')
       answer(String(packet), socket)
     })
   })
@@ -962,7 +1061,7 @@ send = "rooms"
   test('messages of the remote console are marked while they are handled', async t => {
     const page = await open()
     const { host, stop } = await puppet((packet, socket) => {
-      if (packet === '40') for (const source of ['demo', 'remote_debug']) socket.send(`42["newMsg",{"source":"${source}"}]`)
+      if (packet.startsWith('40')) for (const source of ['demo', 'remote_debug']) socket.send(`42["newMsg",{"source":"${source}"}]`)
     })
     t.after(stop)
     await page.evaluate(url => init(url, {
@@ -995,7 +1094,7 @@ send = "rooms"
   test('a page that was busy or asleep is not taken for a dead connection', async t => {
     const page = await open()
     const { host, got, stop } = await puppet((packet, socket) => {
-      if (packet === '40') setInterval(() => socket.send('2'), 50).unref()
+      if (packet.startsWith('40')) setInterval(() => socket.send('2'), 50).unref()
     }, '"pingInterval":200,"pingTimeout":200')
     t.after(stop)
     await init(page, `ws://${host}`)
@@ -1025,7 +1124,7 @@ send = "rooms"
       socket.emit('ask', 1, (buffer, more) => seen.push([new Uint8Array(buffer)[0], more]))
     }, `http://${host}/some/path`)
     await until('the answer', () => got.length === 3)
-    assert.deepEqual(got, ['40', '420["ask",1]', '4312["to",{"a":1}]'])
+    assert.deepEqual(got, ['40{"since":""}', '420["ask",1]', '4312["to",{"a":1}]'])
     assert.deepEqual(await page.evaluate(() => seen), [['connect', 'y', true], [7, 'and more']])
     await page.evaluate(() => XIN_NODE.socket_local.disconnect())
     await until('the goodbye', () => got.length === 4)

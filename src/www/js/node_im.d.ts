@@ -45,8 +45,19 @@ declare namespace NodeIm {
   interface Config {
     /** Called for each message. */
     receive_message_callback?: (message: Message) => void;
-    /** Called after each connect, the first and every reconnect. */
+    /** Called after each connect, the first and every reconnect, before the messages that were missed. */
     connected_callback?: (socket: Socket) => void;
+    /**
+     * Called after each connect, before the messages that were missed, and when the client falls behind while it is connected.
+     * If `recovered` is false, messages are missing in `rooms`: the page should load its state from its backend. Older relays
+     * and `recovery: false` do not cause it.
+     */
+    recovery_callback?: (recovery: Recovery) => void;
+    /**
+     * By default, a client that has reconnected gets the messages that it missed, as far as the relay keeps them (`[history]`),
+     * and drops those that it has had. `false` turns this off.
+     */
+    recovery?: boolean;
     /**
      * Called with the relay's reason when it refuses the login, which ends the session unless `init` was given a function, or
      * a message, which does not. Without it, the console has the reason.
@@ -72,6 +83,18 @@ declare namespace NodeIm {
     path?: string;
     /** The namespace; `/` by default. */
     nsp?: string;
+  }
+
+  /** What became of the messages that a client missed. */
+  interface Recovery {
+    /** Whether no message is missing. */
+    recovered: boolean;
+    /** How many of them follow. */
+    missed: number;
+    /** The rooms in which messages are missing; empty if `recovered`. */
+    rooms: string[];
+    /** The position: `since=ID` in the address continues after it. */
+    id: string;
   }
 
   /** Why an attempt failed. `message` is for the page's developer. */
@@ -112,6 +135,7 @@ declare namespace NodeIm {
     on(event: 'disconnect' | 'sys_error', fn: (why: string) => void): this;
     on(event: 'connect_error', fn: (error: ConnectError) => void): this;
     on(event: 'newMsg', fn: (message: Message) => void): this;
+    on(event: 'recovery', fn: (recovery: Recovery) => void): this;
     /** Any other event. If the relay asks for an acknowledgement, the last argument is a function that sends it. */
     on(event: string, fn: (...args: any[]) => void): this;
     /** Removes one handler of an event, or all of them. */

@@ -8,7 +8,9 @@ var NODE_IM = NODE_IM || (function () {
   'use strict';
   var OPEN_PATIENCE = 5000, LOGIN_PATIENCE = 20000, GRACE = 2000; // milliseconds
   var BACKOFF = 4000, BACKOFF_MOST = 30000, WAKE_PAUSE = 1000, TICK = 5000, SLEPT = 15000;
-  var FEW = 10, QUEUE_MOST = 100, SEPARATOR = '\x1e';
+  var FEW = 10, QUEUE_MOST = 100, HAD_MOST = 256, SEPARATOR = '\x1e';
+  // The id of a message: a number in base 32 that grows, its relay, and its place among the rooms of one publication.
+  var ID = /^[0-9a-v]{17}(\.\d+)?$/;
   var RESERVED = /^(connect|connect_error|disconnect|disconnecting|newListener|removeListener)$/;
   // Refusals that say nothing about the login.
   var TEMPORARY = /^(the backend (is busy|does not answer)|relay is short of memory)!$/;
@@ -32,6 +34,9 @@ var NODE_IM = NODE_IM || (function () {
     }
     return sum;
   }
+
+  /** The place of a message in the order of its relay's messages. */
+  function stamp(id) { return parseInt(id.slice(0, 11), 32) + +(id.slice(18) || 0); }
 
   function bytes(base64) {
     var text = atob(base64), array = new Uint8Array(text.length), i;
@@ -174,6 +179,9 @@ var NODE_IM = NODE_IM || (function () {
     // what an earlier one still reports (an address, an explanation) is ignored.
     var kind, link, opened, timer, waiting, ticker, ticked, attempts = 0, pace = 0, turn = 0, tried = 0, said = '', few = false, full = false;
     var socketWorked = false, pollingWorks = false, heard, silence, assembling, prefix;
+    // Where the page stands, as relay is told after a reconnect: the newest message that it has had, or what `recovery` said.
+    // `had` are the ids of its last messages; those up to `began` say nothing about the position.
+    var recovers = config.recovery !== false, position = '', began = 0, had = [];
     var socket = { id: undefined, connected: false, emit: emit, on: on, off: off, disconnect: close };
     // The callbacks of the page's config, by event.
     var callbacks = {
@@ -181,6 +189,7 @@ var NODE_IM = NODE_IM || (function () {
       connect_error: config.connect_error_callback,
       disconnect: config.disconnected_callback,
       newMsg: config.receive_message_callback,
+      recovery: config.recovery_callback,
       sys_error: config.sys_error_callback,
       reconnect_failed: config.reconnect_attempt_failed_callback,
       refreshPage: config.refresh_page_callback || function () { location.reload(); }
@@ -435,7 +444,8 @@ var NODE_IM = NODE_IM || (function () {
       link.max = its.maxPayload;
       silence = its.pingInterval + its.pingTimeout;
       arm(LOGIN_PATIENCE, function () { lost('timeout'); });
-      link.send('40' + prefix);
+      // The page may say in its address since when it wants messages at first.
+      link.send('40' + prefix + (recovers && (position || !/[?&]since=/.test(address(''))) ? JSON.stringify({ since: position }) : ''));
     }
     /** A Socket.IO packet: type, number of attachments with a dash, namespace with a comma, acknowledgement id, JSON. */
     function parse(text) {
@@ -489,6 +499,7 @@ var NODE_IM = NODE_IM || (function () {
       attempts = pace = 0;
       said = '';
       few = full = false;
+      began = 0;
       if (kind === webSocket) socketWorked = true;
       // If a WebSocket worked before on this page, it can be opened here and failed for another reason.
       pollingWorks = kind === polling && !socketWorked;
@@ -499,10 +510,29 @@ var NODE_IM = NODE_IM || (function () {
       if (socket.connected) fire('connect', []);
     }
     function event(name, args) {
+      if (recovers && !isNew(name, args[0])) return;
       // While this is set, node_im_remote_debug.js does not send what the page logs: it would loop.
       api.debugging = name === 'newMsg' && !!args[0] && args[0].source === 'remote_debug';
       if (!fire(name, args) && name === 'sys_error') say('error', args[0]);
       api.debugging = false;
+    }
+
+    /** Moves the position before the page handles an event. Returns false for a message that the page has had: it can come
+        again from another relay. */
+    function isNew(name, its) {
+      var id = its && its.id;
+      if (typeof id !== 'string' || !ID.test(id)) return true;
+      if (name === 'recovery') {
+        position = id;
+        began = stamp(id);
+        its.rooms = its.rooms || [];
+      } else if (name === 'newMsg') {
+        // An older one is the last value of its room, which a login gets however old it is.
+        if (stamp(id) > began) position = id;
+        if (had.indexOf(id) >= 0) return false;
+        if (had.push(id) > HAD_MOST) had.shift();
+      }
+      return true;
     }
 
     /* Outgoing packets */

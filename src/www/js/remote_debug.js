@@ -262,6 +262,7 @@
         flush();
       },
       receive_message_callback: function () {},
+      recovery: false, // it only sends
       sys_error_callback: complain,
       connect_error_callback: function (error) { complain(error.message); },
       disconnected_callback: function (why) { if (why === 'io server disconnect') complain('relay ended the session'); },
