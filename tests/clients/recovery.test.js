@@ -1,9 +1,11 @@
 'use strict'
 // The script of relay and the messages that it missed: behind a proxy that cuts its connections, and after a restart of relay.
 const assert = require('node:assert/strict')
+const { spawn } = require('node:child_process')
 const fs = require('node:fs')
 const http = require('node:http')
 const net = require('node:net')
+const os = require('node:os')
 const path = require('node:path')
 const { after, afterEach, before, describe, test } = require('node:test')
 const vm = require('node:vm')
@@ -13,18 +15,17 @@ const { configuration, login, start, until } = require('./relay')
 
 const HISTORY = '[history]\ncount = 1000\n[limits]\nper_address = 10000\n'
 
-/** A proxy in front of a port, which can cut all connections and refuse others. */
+/** A proxy in front of a port, which can be changed. It can cut all connections and refuse others. */
 async function cutter(port) {
   const pairs = new Set()
-  const proxy = { refusing: false, refused: 0, passed: 0 }
+  const proxy = { port, refusing: false, refused: 0 }
   const server = net.createServer(client => {
     client.on('error', () => {})
     if (proxy.refusing) {
       proxy.refused++
       return client.resetAndDestroy()
     }
-    proxy.passed++
-    const relay = net.connect(port, '127.0.0.1')
+    const relay = net.connect(proxy.port, '127.0.0.1')
     const pair = [client, relay]
     pairs.add(pair)
     relay.on('error', () => {})
@@ -190,25 +191,63 @@ describe('in a browser', () => {
   })
 })
 
-test('in Node: cut at any byte, and back at once', async t => {
-  const relay = await start(0, configuration(HISTORY))
-  t.after(() => relay.stop())
-  const proxy = await cutter(relay.port)
-  t.after(() => proxy.stop())
-  const context = vm.createContext({ WebSocket, setTimeout, clearTimeout, setInterval, clearInterval, URL, Date, console, Math: Object.create(Math) })
-  context.Math.random = () => -0.1 // a hundredth of the usual delays
-  vm.runInContext(fs.readFileSync(path.join(__dirname, '../../src/www/js/node_im.min.js'), 'utf8'), context)
-  const data = [], recovered = []
-  const client = context.NODE_IM
-  client.init(`${proxy.url}?${login('a,b')}`, {
-    receive_message_callback: message => data.push(message.data),
-    recovery_callback: recovery => recovered.push(recovery.recovered),
-    connect_error_callback: () => {}
+describe('in Node', () => {
+  /** A client whose delays are a hundredth of the usual ones, and what it says. */
+  async function open(t, url) {
+    const context = vm.createContext({ WebSocket, setTimeout, clearTimeout, setInterval, clearInterval, URL, Date, console, Math: Object.create(Math) })
+    context.Math.random = () => -0.1
+    vm.runInContext(fs.readFileSync(path.join(__dirname, '../../src/www/js/node_im.min.js'), 'utf8'), context)
+    const heard = { data: [], recovered: [] }
+    const client = context.NODE_IM
+    client.init(url, {
+      receive_message_callback: message => heard.data.push(message.data),
+      recovery_callback: recovery => heard.recovered.push(recovery.recovered),
+      connect_error_callback: () => {}
+    })
+    t.after(() => client.close())
+    await until('a connection', () => client.connected())
+    return heard
+  }
+
+  test('cut at any byte, and back at once', async t => {
+    const relay = await start(0, configuration(HISTORY))
+    t.after(() => relay.stop())
+    const proxy = await cutter(relay.port)
+    t.after(() => proxy.stop())
+    const { data, recovered } = await open(t, `${proxy.url}?${login('a,b')}`)
+    await publish(relay, 600, 3, i => { if (i % 40 === 7) proxy.cut() })
+    await until('the last message', () => data.includes('599'))
+    assert.deepEqual(data, numbers(600))
+    assert.ok(recovered.length > 5 && recovered.every(Boolean), String(recovered))
   })
-  t.after(() => client.close())
-  await until('a connection', () => client.connected())
-  await publish(relay, 600, 3, i => { if (i % 40 === 7) proxy.cut() })
-  await until('the last message', () => data.includes('599'))
-  assert.deepEqual(data, numbers(600))
-  assert.ok(recovered.length > 5 && recovered.every(Boolean), String(recovered))
+
+  test('from one relay of a cluster to another', async t => {
+    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'relay-test-'))
+    const socket = path.join(directory, 'redis')
+    const redis = spawn('redis-server', ['--port', '0', '--unixsocket', socket, '--save', '', '--dir', directory], { stdio: 'ignore' })
+    t.after(() => redis.kill('SIGKILL'))
+    await until('Redis', () => fs.existsSync(socket))
+    const relays = []
+    for (let i = 0; i < 2; i++) {
+      relays.push(await start(0, configuration(`${HISTORY}[redis]\nurl = "unix:${socket}"\n[admin]\ntoken = "of the tests"\n`)))
+      t.after(() => relays[i].stop())
+    }
+    for (const { url } of relays) {
+      const headers = { Authorization: 'Bearer of the tests' }
+      await until('the cluster', async () => (await (await fetch(url + '/metrics', { headers })).text()).includes('\nrelay_redis_siblings 1\n'))
+    }
+    const proxy = await cutter(relays[0].port)
+    t.after(() => proxy.stop())
+    const { data, recovered } = await open(t, `${proxy.url}?${login('a,b')}`)
+    // Messages of both, so that it knows ids of both.
+    await publish({ notify: (room, data) => relays[data % 3 ? 0 : 1].notify(room, data) }, 600, 3, i => {
+      if (i % 40 !== 7) return
+      proxy.port = relays[Math.floor(i / 40) % 2].port
+      proxy.cut()
+    })
+    await until('all messages', () => data.length >= 600)
+    // The order of two senders may differ between relays.
+    assert.deepEqual([...data].sort((a, b) => a - b), numbers(600))
+    assert.ok(recovered.length > 5, String(recovered))
+  })
 })
