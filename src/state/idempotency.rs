@@ -78,10 +78,10 @@ impl AcceptedKeys {
             }
             self.drop_oldest();
         }
-        if self.queue.len() >= self.max
-            && let Some(at) = self.drop_oldest()
-        {
-            self.forgotten += u64::from(!is_over(at, now));
+        // The oldest is not over, otherwise it would have been dropped above.
+        if self.queue.len() >= self.max {
+            self.drop_oldest();
+            self.forgotten += 1;
         }
         self.accepted.insert(keyed.key, Accepted { at: now, request: keyed.request, sessions });
         self.queue.push_back((now, keyed.key));
@@ -92,13 +92,12 @@ impl AcceptedKeys {
         }
     }
 
-    /// Drops the oldest entry, and returns its time.
-    fn drop_oldest(&mut self) -> Option<Time> {
-        let (at, key) = self.queue.pop_front()?;
+    /// Drops the oldest entry.
+    fn drop_oldest(&mut self) {
+        let Some((at, key)) = self.queue.pop_front() else { return };
         if self.accepted.get(&key).is_some_and(|accepted| accepted.at == at) {
             self.accepted.remove(&key);
         }
-        Some(at)
     }
 }
 
