@@ -435,3 +435,66 @@ fn slow_consumers_can_be_closed() {
     }
     assert_eq!((slow.close_code(), relay.counter("fell_behind")), (1013, 0));
 }
+
+/// A message that no room keeps has a newer id than those that are still to come: a client that named it as its position would
+/// lose them.
+#[test]
+fn rooms_without_history_wait_for_a_replay() {
+    let more =
+        "[history]\ncount = 10000\nbytes = 100000000\nmemory = 200000000\nrooms = [{ room = \"none\", count = 0 }]\n";
+    let relay = Relay::start(more);
+    let padding = "x".repeat(50_000);
+    (0..200).for_each(|number| relay.notify("room", &format!("{number} {padding}")));
+    let mut slow = slow_client(&relay, &login(&[("room_ids", "room,none"), ("since", "all")]));
+    assert_eq!(recovery(&mut slow).0["missed"], 200);
+    relay.notify("none", "no room keeps this");
+    relay.notify("room", "live");
+    for number in 0..200 {
+        assert!(slow.data().as_str().unwrap().starts_with(&format!("{number} ")));
+    }
+    assert_eq!([slow.data(), slow.data()], ["live", "no room keeps this"]);
+    relay.notify("none", "now at once");
+    assert_eq!(slow.data(), "now at once");
+}
+
+/// Nothing but the client that reads makes relay go on: there is no timer that would help.
+#[test]
+fn a_replay_goes_on_when_the_client_reads() {
+    let relay = Relay::start("[websocket]\nping_interval = 600\n[history]\nlast = true\n");
+    let rooms: Vec<String> = (0..60).map(|number| format!("r{number}")).collect();
+    let padding = "x".repeat(20_000);
+    rooms.iter().for_each(|room| relay.notify(room, &padding));
+    for _ in 0..3 {
+        let mut slow = slow_client(&relay, &login(&[("room_ids", &rooms.join(",")), ("since", "all")]));
+        assert_eq!(recovery(&mut slow).0["missed"], 60);
+        // The outbox and the buffers of the sockets are full.
+        relay.fence();
+        relay.assert_idle("a client that does not read");
+        (0..60).for_each(|_| assert_eq!(slow.data(), *padding));
+    }
+}
+
+/// A room that is joined during a replay brings what is published from then on, as at any other time.
+#[test]
+fn a_room_that_is_joined_during_a_replay() {
+    let more = "[history]\ncount = 10000\nbytes = 100000000\nmemory = 200000000\n[namespaces.\"/open\"]\nauth = \"open\"\nsource = \"demo\"\njoin = true\n";
+    let relay = Relay::start(more);
+    let padding = "x".repeat(50_000);
+    (0..200).for_each(|number| relay.notify("a", &format!("{number} {padding}")));
+    let query = login(&[("room_ids", "a"), ("since", "all"), ("nsp", "/open")]);
+    let mut slow = slow_client(&relay, &query);
+    assert_eq!(recovery(&mut slow).0["missed"], 200);
+    (0..5).for_each(|_| relay.notify("b", "before the join"));
+    slow.send(r#"{"event":"join","room_ids":"b"}"#);
+    wait_for("the join", || (relay.admin("/api/rooms?source=demo").body.contains("\"b\"")).then_some(()));
+    relay.notify("b", "after the join");
+    let mut found = Vec::new();
+    while found.len() < 201 {
+        let message = slow.json();
+        if message["event"] == "newMsg" {
+            found.push(message["data"].as_str().unwrap().chars().take(20).collect::<String>());
+        }
+    }
+    assert!(!found.iter().any(|data| data == "before the join"));
+    assert_eq!(found[200], "after the join");
+}

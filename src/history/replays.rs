@@ -23,14 +23,21 @@ use crate::{
 pub struct Replays {
     /// The next to be fed is the first. A client is in it once.
     waiting: VecDeque<Replay>,
-    /// Whether some of them may be fed in the next turn without another event.
-    hungry: bool,
 }
 
 /// A client that is behind.
 struct Replay {
     client: ClientKey,
     sessions: SmallVec<[Cursor; 1]>,
+    /// What it gets after the kept messages, and its bytes.
+    held: Vec<Rc<[u8]>>,
+    held_bytes: usize,
+}
+
+impl Replay {
+    fn new(client: ClientKey, sessions: SmallVec<[Cursor; 1]>) -> Replay {
+        Replay { client, sessions, held: Vec::new(), held_bytes: 0 }
+    }
 }
 
 /// Where a session of such a client stands.
@@ -40,6 +47,19 @@ struct Cursor {
     stamp: u64,
     /// Rooms in which messages are missing, as the client was told, with the newest stamp that is missing.
     told: Vec<(RoomIndex, u64)>,
+    /// Rooms that it has joined since it is behind. Of these it gets the messages after the stamp.
+    joined: Vec<(RoomIndex, u64)>,
+}
+
+impl Cursor {
+    fn new(session: SessionKey, stamp: u64) -> Cursor {
+        Cursor { session, stamp, told: Vec::new(), joined: Vec::new() }
+    }
+
+    /// Whether a message with this stamp is from before the session joined its room.
+    fn is_before_join(&self, room: RoomIndex, stamp: u64) -> bool {
+        self.joined.iter().any(|(joined, from)| *joined == room && stamp <= *from)
+    }
 }
 
 /// What sessions with the same rooms, form and position have in common.
@@ -73,29 +93,36 @@ impl Replays {
         self.waiting.is_empty()
     }
 
-    /// Whether [`Replays::feed`] must be called in the next turn, even if nothing happens.
-    pub fn is_hungry(&self) -> bool {
-        self.hungry
+    /// Whether a client has read most of what was queued for it, so that [`Replays::feed`] must be called in the next turn,
+    /// even if nothing happens.
+    pub fn is_hungry(&self, state: &State) -> bool {
+        let is_hungry = |replay: &Replay| {
+            let client = state.clients.get(replay.client);
+            client.is_some_and(|client| client.mode == Mode::Behind && client.outbox.bytes() < full(state))
+        };
+        !state.fallen.is_empty() || self.waiting.iter().any(is_hungry)
     }
 
     /// Gives a session the messages after a stamp. The client was told that `told` are missing.
     pub fn begin(&mut self, state: &mut State, session: SessionKey, stamp: u64, told: Vec<(RoomIndex, u64)>) {
+        self.add_fallen(state);
         let Some(client) = state.sessions.get(session).map(|session| session.client) else { return };
         self.add(state, client);
         let Some(replay) = self.waiting.iter_mut().rev().find(|replay| replay.client == client) else { return };
         replay.sessions.retain(|cursor| cursor.session != session);
-        replay.sessions.push(Cursor { session, stamp, told });
-        self.hungry = true;
+        replay.sessions.push(Cursor { told, ..Cursor::new(session, stamp) });
     }
 
     /// Adds a session that has just logged in to a client that is behind: it has all messages so far.
-    pub fn follow(&mut self, state: &State, session: SessionKey) {
-        if self.waiting.is_empty() {
+    pub fn follow(&mut self, state: &mut State, session: SessionKey) {
+        self.add_fallen(state);
+        let Some(client) = state.sessions.get(session).map(|session| session.client) else { return };
+        if state.clients.get(client).is_none_or(|client| client.mode != Mode::Behind) {
             return;
         }
-        let Some(client) = state.sessions.get(session).map(|session| session.client) else { return };
         if let Some(replay) = self.waiting.iter_mut().find(|replay| replay.client == client) {
-            replay.sessions.push(Cursor { session, stamp: state.ids.last(), told: Vec::new() });
+            replay.sessions.retain(|cursor| cursor.session != session);
+            replay.sessions.push(Cursor::new(session, state.ids.last()));
         }
     }
 
@@ -105,8 +132,8 @@ impl Replays {
         let Some(found) = state.clients.get_mut(client).filter(|client| client.mode == Mode::Live) else { return };
         found.mode = Mode::Behind;
         let sessions = sessions(state, client).into_iter();
-        let sessions = sessions.map(|session| Cursor { session, stamp: newest, told: Vec::new() }).collect();
-        self.waiting.push_back(Replay { client, sessions });
+        let sessions = sessions.map(|session| Cursor::new(session, newest)).collect();
+        self.waiting.push_back(Replay::new(client, sessions));
     }
 
     /// Adds the slow consumers of this turn.
@@ -114,28 +141,26 @@ impl Replays {
         for (client, stamp) in core::mem::take(&mut state.fallen) {
             state.stats.fell_behind += 1;
             let sessions = sessions(state, client).into_iter();
-            let sessions = sessions.map(|session| Cursor { session, stamp, told: Vec::new() }).collect();
-            self.waiting.push_back(Replay { client, sessions });
+            let sessions = sessions.map(|session| Cursor::new(session, stamp)).collect();
+            self.waiting.push_back(Replay::new(client, sessions));
         }
     }
 
     /// Queues the next messages for clients that have read most of what was queued before. Those that have all messages get
     /// the following ones live. Call it once in a turn, before clients are written to.
     pub fn feed(&mut self, history: &History, state: &mut State) {
-        self.hungry = false;
-        if !state.fallen.is_empty() {
-            self.add_fallen(state);
-        }
+        self.add_fallen(state);
+        self.take_held(state);
+        self.take_joins(state);
         let (mut left, mut chunks) = (TURN_BYTES, HashMap::new());
         for _ in 0..self.waiting.len() {
             if left == 0 {
-                self.hungry = true;
                 return;
             }
             let Some(mut replay) = self.waiting.pop_front() else { return };
             match state.clients.get(replay.client) {
                 Some(client) if client.mode == Mode::Behind => {
-                    if client.outbox.bytes() >= FULL {
+                    if client.outbox.bytes() >= full(state) {
                         self.waiting.push_back(replay);
                         continue;
                     }
@@ -144,20 +169,51 @@ impl Replays {
             }
             let mut complete = true;
             replay.sessions.retain(|cursor| {
-                let Some(chunk) = next_chunk(history, state, &mut chunks, cursor) else { return false };
+                let Some((chunk, cost)) = next_chunk(history, state, &mut chunks, cursor) else { return false };
                 cursor.stamp = chunk.stamp;
                 complete &= chunk.complete;
                 state.queue_replay(replay.client, chunk.run, chunk.count);
-                left = left.saturating_sub(chunk.run.len() + COST);
+                left = left.saturating_sub(cost);
                 true
             });
             if complete {
+                replay.held.iter().for_each(|frames| state.queue_held(replay.client, frames));
                 if let Some(client) = state.clients.get_mut(replay.client) {
                     client.mode = Mode::Live;
                 }
             } else {
-                self.hungry = true;
                 self.waiting.push_back(replay);
+            }
+        }
+    }
+
+    /// Takes over which rooms were joined by clients that are behind.
+    fn take_joins(&mut self, state: &mut State) {
+        if state.joins.is_empty() {
+            return;
+        }
+        let mut joins: HashMap<SessionKey, Vec<(RoomIndex, u64)>> = HashMap::new();
+        for (session, room, stamp) in core::mem::take(&mut state.joins) {
+            joins.entry(session).or_default().push((room, stamp));
+        }
+        for cursor in self.waiting.iter_mut().flat_map(|replay| &mut replay.sessions) {
+            cursor.joined.extend(joins.remove(&cursor.session).unwrap_or_default());
+        }
+    }
+
+    /// Takes over messages that no room keeps. A client with too many of them is a slow consumer.
+    fn take_held(&mut self, state: &mut State) {
+        if state.held.is_empty() {
+            return;
+        }
+        let places = self.waiting.iter().enumerate().map(|(place, replay)| (replay.client, place));
+        let places: HashMap<ClientKey, usize> = places.collect();
+        for (client, frames) in core::mem::take(&mut state.held) {
+            let Some(replay) = places.get(&client).and_then(|place| self.waiting.get_mut(*place)) else { continue };
+            replay.held_bytes += frames.len();
+            replay.held.push(frames);
+            if replay.held_bytes > state.config().limits.unsent as usize {
+                state.close_slow(client);
             }
         }
     }
@@ -170,30 +226,33 @@ fn sessions(state: &State, client: ClientKey) -> Vec<SessionKey> {
     found.session.into_iter().chain(several).filter(|session| !state.is_pending(*session)).collect()
 }
 
-/// The next messages for a session, encoded once for all that are at the same place. `None` if the session is gone. Tells the
-/// client first if messages are missing.
+/// The next messages for a session, encoded once for all that are at the same place, and what they cost. `None` if the session
+/// is gone. Tells the client first if messages are missing.
 fn next_chunk(
     history: &History,
     state: &mut State,
     chunks: &mut HashMap<Place, Chunk>,
     cursor: &mut Cursor,
-) -> Option<Chunk> {
+) -> Option<(Chunk, usize)> {
     let session = state.sessions.get(cursor.session)?;
     let rooms = session.rooms.iter().map(|membership| membership.room).collect();
     let place =
         Place { tenant: session.tenant, namespace: session.namespace, form: session.form, stamp: cursor.stamp, rooms };
     let names = state.room_names(session);
     tell_gap(history, state, cursor, &place, &names);
-    if let Some(chunk) = chunks.get(&place) {
-        return Some(*chunk);
+    let is_shared = cursor.joined.is_empty();
+    if let Some(chunk) = chunks.get(&place).filter(|_| is_shared) {
+        return Some((*chunk, COST));
     }
-    let chunk = encode(history, state, &place, &names);
-    chunks.insert(place, chunk);
-    Some(chunk)
+    let chunk = encode(history, state, cursor, &place, &names);
+    if is_shared {
+        chunks.insert(place, chunk);
+    }
+    Some((chunk, chunk.run.len() + COST))
 }
 
-fn encode(history: &History, state: &mut State, place: &Place, names: &[Rc<str>]) -> Chunk {
-    let rooms: Vec<&str> = names.iter().map(|name| &**name).collect();
+fn encode(history: &History, state: &mut State, cursor: &Cursor, place: &Place, names: &[Rc<str>]) -> Chunk {
+    let rooms = to_strs(names);
     let mut entries = history.entries_after(state, place.tenant, &rooms, place.stamp);
     let source = state.tenants[place.tenant.index()].name.clone();
     let namespace = state.namespaces[place.namespace as usize].name.clone();
@@ -203,9 +262,13 @@ fn encode(history: &History, state: &mut State, place: &Place, names: &[Rc<str>]
         let Some(found) = entries.next() else {
             return Chunk { run, count, stamp: state.ids.last().max(stamp), complete: true };
         };
+        stamp = found.entry.stamp();
+        if cursor.is_before_join(place.rooms[found.room], stamp) {
+            continue;
+        }
         let content = found.entry.content();
         state.append(&mut run, &found.message(content.data(), &source, rooms[found.room], &namespace), place.form);
-        (stamp, count) = (found.entry.stamp(), count + 1);
+        count += 1;
     }
     Chunk { run, count, stamp, complete: false }
 }
@@ -215,8 +278,13 @@ fn tell_gap(history: &History, state: &mut State, cursor: &mut Cursor, place: &P
     let mut missing = Vec::new();
     for (room, name) in place.rooms.iter().zip(names) {
         let floor = history.floor(state, place.tenant, name);
+        // Messages of rooms that keep nothing are held back for the client, and not dropped.
+        let is_held = || history.is_on() && !history.has_rule(state, place.tenant, name);
+        if floor <= cursor.stamp || cursor.is_before_join(*room, floor) || is_held() {
+            continue;
+        }
         let known = cursor.told.iter_mut().find(|(told, _)| told == room);
-        if floor <= cursor.stamp || known.as_ref().is_some_and(|(_, told)| *told >= floor) {
+        if known.as_ref().is_some_and(|(_, told)| *told >= floor) {
             continue;
         }
         match known {
@@ -236,11 +304,15 @@ fn to_strs(names: &[Rc<str>]) -> Vec<&str> {
     names.iter().map(|name| &**name).collect()
 }
 
-/// Unsent bytes of a client above which it gets no more kept messages.
+/// Unsent bytes of a client above which it gets no more kept messages: fewer than make it a slow consumer.
+fn full(state: &State) -> usize {
+    FULL.min(state.config().limits.unsent as usize / 2)
+}
+
 const FULL: usize = 64 * 1024;
 /// Bytes of kept messages that a client gets at a time, more or less.
 const CHUNK: usize = 64 * 1024;
-/// Bytes of kept messages that are queued in a turn, for all clients together.
+/// Bytes of kept messages that are encoded in a turn.
 const TURN_BYTES: usize = 1024 * 1024;
 /// As many bytes as which a client counts that gets no message.
 const COST: usize = 256;

@@ -84,7 +84,7 @@ impl Hub {
                 let message = Published { stamp: *stamp, id: id.part(part), data, filename, from_client };
                 self.history.keep(&self.state, tenant, room, &message)
                     // Too large: a client that is behind would get it before older ones. It is told about the gap.
-                    || (!self.replays.is_empty() && self.history.has_rule(&self.state, tenant, room))
+                    || (self.has_replays() && self.history.has_rule(&self.state, tenant, room))
             });
             self.state.deliver(tenant, room, data, (filename, from_client), id.part(part), kept);
         }

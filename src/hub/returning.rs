@@ -13,7 +13,7 @@ impl Hub {
     pub(crate) fn begin_history(&mut self, key: SessionKey, since: Option<Since>) -> bool {
         let Some(session) = self.state.sessions.get(key) else { return true };
         let is_socketio = session.form.is_socketio();
-        if since.is_none() && !self.history.is_on() {
+        if since.is_none() && !self.history.is_on() && !self.has_replays() {
             if !is_socketio {
                 self.state.greet(key, self.history.id_at(self.state.ids.last()));
             }
@@ -27,7 +27,7 @@ impl Hub {
         if !is_socketio {
             self.state.greet(key, id);
         }
-        self.replays.follow(&self.state, key);
+        self.replays.follow(&mut self.state, key);
         let (Some(since), Some(position)) = (since, position) else {
             self.send_last_values(key, &rooms, u64::MAX, id);
             return true;
@@ -52,9 +52,19 @@ impl Hub {
 
     /// Gives clients that are behind the next kept messages. Call it once in a turn, before clients are written to.
     pub fn feed(&mut self) {
-        if !self.replays.is_empty() || !self.state.fallen.is_empty() {
+        if self.has_replays() {
             self.replays.feed(&self.history, &mut self.state);
         }
+    }
+
+    /// Whether a client is behind.
+    pub(super) fn has_replays(&self) -> bool {
+        !self.replays.is_empty() || !self.state.fallen.is_empty()
+    }
+
+    /// Whether [`Hub::feed`] has something to do, even if nothing happens.
+    pub fn has_hungry_replay(&self) -> bool {
+        self.replays.is_hungry(&self.state)
     }
 
     /// What a login may ask for. Without `history.before`, it may only go on from a message that it has had.

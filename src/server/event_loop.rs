@@ -243,7 +243,7 @@ impl Server {
         let accepting = self.can_accept() && self.listeners.iter().any(|listener| listener.ready);
         if !self.scheduled_reads.is_empty()
             || self.hub.state.is_dirty()
-            || self.hub.replays.is_hungry()
+            || self.hub.has_hungry_replay()
             || self.cluster.wants_turn()
             || self.tls.has_waiting()
             || (accepting && self.accept_after <= self.now.time)

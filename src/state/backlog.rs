@@ -30,4 +30,12 @@ impl State {
         self.stats.replayed += count;
         self.mark(key, Dirty::Urgent);
     }
+
+    /// Queues frames that were encoded before.
+    pub fn queue_held(&mut self, key: ClientKey, frames: &[u8]) {
+        let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending()) else { return };
+        client.outbox.push_over_limit(self.turn.single_raw(frames));
+        self.stats.delivered += 1;
+        self.mark(key, Dirty::Urgent);
+    }
 }

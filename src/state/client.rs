@@ -40,30 +40,16 @@ pub struct Client {
 
 const _: () = assert!(size_of::<Client>() <= 64);
 
-/// Which messages are queued for a client as they are published. The values are bits, so that a delivery asks with one
-/// comparison: see [`Mode::is_one_of`].
+/// Which messages are queued for a client as they are published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Mode {
-    /// None: it is being closed.
-    Ending = 0,
     /// All.
     #[default]
-    Live = 1,
-    /// Those that no room keeps. The others come from the history of its rooms, after what it has missed.
-    Behind = 2,
-}
-
-impl Mode {
-    /// The bits of the modes that get a message. `kept` says whether its room keeps it.
-    pub fn wanted(kept: bool) -> u8 {
-        if kept { Mode::Live as u8 } else { Mode::Live as u8 | Mode::Behind as u8 }
-    }
-
-    /// Whether the bits contain this mode.
-    pub fn is_one_of(self, wanted: u8) -> bool {
-        self as u8 & wanted != 0
-    }
+    Live,
+    /// None: they come from the history of its rooms, after what it has missed. Those that no room keeps come then.
+    Behind,
+    /// None: it is being closed.
+    Ending,
 }
 
 /// The connection that carries a client's frames at the moment.

@@ -1,5 +1,7 @@
 //! Delivery: encodes once for each form, queues frames in outboxes, and keeps the list of clients to flush.
 
+use std::rc::Rc;
+
 use super::{
     client::Mode,
     effect::Effect,
@@ -37,7 +39,8 @@ impl State {
         kept: Option<u64>,
     ) {
         self.stats.published += 1;
-        let (wanted, may_fall) = (Mode::wanted(kept.is_some()), self.config.history.slow == SlowConsumers::Behind);
+        let behind = kept.filter(|_| self.config.history.slow == SlowConsumers::Behind);
+        let mode_of_slow = if behind.is_some() { Mode::Behind } else { Mode::Ending };
         let Tenant { name, rooms, .. } = &mut self.tenants[tenant.index()];
         for (table, namespace) in rooms.iter_mut().zip(&self.namespaces) {
             let Some(index) = table.find(room) else { continue };
@@ -48,13 +51,15 @@ impl State {
             // member are kept in variables of their own, because the next member usually has the same form.
             let mut frames = [Run::default(); Form::COUNT];
             let (mut form, mut frame) = (None, Run::default());
-            let (mut skipped, mut needs_flush) = (0, false);
+            let (mut skipped, mut needs_flush, mut slow, mut others) = (0, false, Vec::new(), Vec::new());
             let dirty = Dirty::of_fan_out(members.len());
             let to_flush = self.to_flush.of(dirty);
             for member in &*members {
-                let Some(client) = self.clients.get_mut_if(member.client, |client| client.mode.is_one_of(wanted))
-                else {
+                let Some(client) = self.clients.get_mut_if(member.client, |client| client.mode == Mode::Live) else {
                     skipped += 1;
+                    if kept.is_none() {
+                        others.push((member.client, member.form));
+                    }
                     continue;
                 };
                 if form != Some(member.form) {
@@ -73,17 +78,8 @@ impl State {
                     }
                     Err(Overflow) => {
                         skipped += 1;
-                        match kept.filter(|_| may_fall) {
-                            Some(stamp) => {
-                                client.mode = Mode::Behind;
-                                self.fallen.push((member.client, stamp - 1));
-                            }
-                            None => {
-                                client.mode = Mode::Ending;
-                                self.stats.slow_consumers += 1;
-                                self.effects.push_back(Effect::Close { client: member.client, close: Close::SLOW });
-                            }
-                        }
+                        client.mode = mode_of_slow;
+                        slow.push(member.client);
                         continue;
                     }
                 }
@@ -94,6 +90,22 @@ impl State {
             }
             self.stats.delivered += (members.len() - skipped) as u64;
             self.needs_flush |= needs_flush;
+            if kept.is_none() {
+                for (client, form) in others {
+                    if self.clients.get(client).is_some_and(|client| client.mode == Mode::Behind) {
+                        hold(&mut self.held, &mut self.turn, client, &message, form);
+                    }
+                }
+            }
+            for client in slow {
+                match behind {
+                    Some(stamp) => self.fallen.push((client, stamp - 1)),
+                    None => {
+                        self.stats.slow_consumers += 1;
+                        self.effects.push_back(Effect::Close { client, close: Close::SLOW });
+                    }
+                }
+            }
         }
     }
 
@@ -246,6 +258,15 @@ impl State {
     pub fn conn(&self, key: ClientKey) -> Option<ConnKey> {
         self.clients.get(key).and_then(|client| client.conn)
     }
+}
+
+/// Keeps a message that no room keeps for a client that is behind: its id is newer than those of the messages that the client
+/// gets first.
+#[cold]
+fn hold(held: &mut Vec<(ClientKey, Rc<[u8]>)>, turn: &mut Turn, client: ClientKey, message: &Message<'_>, form: Form) {
+    let batch = turn.open();
+    let run = message.frames(form, turn, batch);
+    held.push((client, turn.slice(run).into()));
 }
 
 /// Encodes a message for the first member with a form. Marked cold to keep it out of the loop over members.

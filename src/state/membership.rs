@@ -3,6 +3,7 @@
 use std::{collections::HashSet, rc::Rc};
 
 use super::{
+    client::Mode,
     record::RecordState,
     refusal::Refusal,
     registry::State,
@@ -112,6 +113,9 @@ impl State {
         let (room, place) =
             table.join(room.as_str(), Member { client: session.client, session: key, slot, form: session.form });
         session.rooms.push(Membership { room, place });
+        if self.clients.get(session.client).is_some_and(|client| client.mode == Mode::Behind) {
+            self.joins.push((key, room, self.ids.last()));
+        }
         self.mark_changed(key);
         Some(room)
     }

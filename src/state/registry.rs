@@ -15,6 +15,7 @@ use super::{
     origins::Origins,
     refusal_log::RefusalLog,
     replay::UsedMarks,
+    room::RoomIndex,
     session::Session,
     sid::Sids,
     stats::Stats,
@@ -58,6 +59,10 @@ pub struct State {
     /// Slow consumers that get no more messages of rooms with history for the moment, with the stamp of the last message that
     /// they were to get.
     pub(crate) fallen: Vec<(ClientKey, u64)>,
+    /// Rooms that sessions of clients that are behind have joined, with the newest stamp at that time.
+    pub(crate) joins: Vec<(SessionKey, RoomIndex, u64)>,
+    /// Frames of messages that no room keeps, for clients that are behind: they get them after those that are kept.
+    pub(crate) held: Vec<(ClientKey, Rc<[u8]>)>,
     /// Whether [`State::mark_changed`] queues sessions. Only a cluster needs that.
     pub(super) track_changes: bool,
     /// The queue of sessions whose presence records must be written. A session is in it at most once.
@@ -101,6 +106,8 @@ impl State {
             large_frames: false,
             effects: VecDeque::new(),
             fallen: Vec::new(),
+            joins: Vec::new(),
+            held: Vec::new(),
             track_changes: false,
             changed: VecDeque::new(),
             memory_limit: usize::MAX,
