@@ -498,3 +498,30 @@ fn a_room_that_is_joined_during_a_replay() {
     assert!(!found.iter().any(|data| data == "before the join"));
     assert_eq!(found[200], "after the join");
 }
+
+/// A client that is behind logs in to another namespace, and gets what it asks for there.
+#[test]
+fn a_login_of_a_client_that_is_behind() {
+    let more = "[history]\ncount = 10000\nbytes = 100000000\nmemory = 200000000\n[namespaces.\"/b\"]\n";
+    let relay = Relay::start(more);
+    let padding = "x".repeat(50_000);
+    (0..100).for_each(|number| relay.notify("a", &format!("{number} {padding}")));
+    (0..5).for_each(|number| relay.notify("z", &format!("z{number}")));
+    let query = login(&[("room_ids", "a")]);
+    let stream = TcpStream::connect(relay.addr).unwrap();
+    SockRef::from(&stream).set_recv_buffer_size(32_768).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut slow = Client::open(stream, &format!("/socket.io/?EIO=4&transport=websocket&{query}")).unwrap();
+    slow.text();
+    slow.send(r#"40{"since":"all"}"#);
+    assert!(slow.text().starts_with("40{") && slow.text().contains("\"missed\":100"));
+    let sign = support::connect_sign("demo", "z", support::KEY);
+    slow.send(&format!(r#"40/b,{{"since":"all","room_ids":"z","sign":"{sign}"}}"#));
+    let mut found = Vec::new();
+    while !found.iter().any(|text: &String| text.contains("z4")) || !found.iter().any(|text| text.contains("\"99 x")) {
+        let text = slow.text();
+        found.push(text.chars().take(120).collect::<String>());
+    }
+    let of = |what: &str| found.iter().filter(|text| text.starts_with(what)).count();
+    assert_eq!((of("42/b,[\"newMsg\""), of("42/b,[\"recovery\""), of("42[\"newMsg\"")), (5, 1, 100), "{found:?}");
+}

@@ -108,6 +108,8 @@ impl Replays {
         self.add_fallen(state);
         let Some(client) = state.sessions.get(session).map(|session| session.client) else { return };
         self.add(state, client);
+        // The rooms of its login are no rooms that it has joined later.
+        state.joins.retain(|(joined, ..)| *joined != session);
         let Some(replay) = self.waiting.iter_mut().rev().find(|replay| replay.client == client) else { return };
         replay.sessions.retain(|cursor| cursor.session != session);
         replay.sessions.push(Cursor { told, ..Cursor::new(session, stamp) });
