@@ -46,7 +46,7 @@ impl IdClock {
     }
 
     /// Makes all later numbers larger than those of another relay's publication to `rooms` rooms, unless that relay's clock
-    /// is more than [`MAX_AHEAD`] ahead.
+    /// is more than 60 s ahead.
     pub fn follow(&mut self, id: MessageId, rooms: usize, now: Time) {
         let last = id.number().saturating_add((rooms as u64).saturating_sub(1));
         if last <= self.number_at(now).saturating_add(MAX_AHEAD) {

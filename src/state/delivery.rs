@@ -28,7 +28,7 @@ impl State {
     /// Queues a message for the members of a room in all namespaces. A member whose unsent bytes have grown
     /// by more than `limits.unsent` since it fell behind is a slow consumer; the others are not affected. `kept` is the
     /// message's stamp if the history of the room keeps it: then a slow consumer gets it from there, once it reads again
-    /// ([`State::fallen`]). Otherwise it is closed.
+    /// (`State::fallen`). Otherwise it is closed.
     pub fn deliver(
         &mut self,
         tenant: TenantId,
