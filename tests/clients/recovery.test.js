@@ -191,10 +191,18 @@ describe('in a browser', () => {
   })
 })
 
+/** As in browsers, where an error that nobody handles ends nothing: the script only waits for the close that follows. */
+class QuietWebSocket extends WebSocket {
+  constructor(...args) {
+    super(...args)
+    this.on('error', () => {})
+  }
+}
+
 describe('in Node', () => {
   /** A client whose delays are a hundredth of the usual ones, and what it says. */
   async function open(t, url) {
-    const context = vm.createContext({ WebSocket, setTimeout, clearTimeout, setInterval, clearInterval, URL, Date, console, Math: Object.create(Math) })
+    const context = vm.createContext({ WebSocket: QuietWebSocket, setTimeout, clearTimeout, setInterval, clearInterval, URL, Date, console, Math: Object.create(Math) })
     context.Math.random = () => -0.1
     vm.runInContext(fs.readFileSync(path.join(__dirname, '../../src/www/js/node_im.min.js'), 'utf8'), context)
     const heard = { data: [], recovered: [] }
