@@ -330,7 +330,7 @@ fn the_end_of_the_peer_is_the_end() {
     }
 }
 
-/// What waits for a client that has closed its side is dropped: it would get no close frame either.
+/// When a client closes its side, relay drops the messages that wait for it: it would get no close frame either.
 #[test]
 fn the_end_of_a_peer_that_is_behind() {
     let relay = Relay::start("");

@@ -20,7 +20,7 @@ use crate::{
     state::{NamespaceId, Refusal, TenantId},
 };
 
-/// What may be read.
+/// The rooms that a request may read.
 struct Readable {
     tenant: TenantId,
     rooms: Vec<Rc<str>>,

@@ -1,6 +1,6 @@
 //! Counters of the history since the start.
 
-/// What was kept and what was dropped since the start.
+/// Numbers of messages that were kept, and of those that were dropped, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Messages kept, counted once for each room.

@@ -173,11 +173,6 @@ impl Entry {
         }
     }
 
-    /// The size of its data in bytes, more or less.
-    pub fn size(&self) -> usize {
-        self.packed.len()
-    }
-
     fn packed_id(&self) -> Option<MessageId> {
         let (number, rest) = self.packed.split_first_chunk().filter(|_| self.flags & PACKED_ID != 0)?;
         let (node, rest) = rest.split_first_chunk()?;

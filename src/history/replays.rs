@@ -1,7 +1,8 @@
 //! Replays: clients that get kept messages, each at the pace at which it reads.
 //!
 //! A client is here while its [mode](Mode) is [`Mode::Behind`]: because it has said which messages it has, or because it was a
-//! slow consumer. It gets nothing live of rooms with history meanwhile, so that it cannot overtake what it has missed.
+//! slow consumer. It gets no message live meanwhile, so that none can overtake those that it has missed. Messages of rooms
+//! without history are held back for it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -83,11 +84,6 @@ struct Chunk {
 }
 
 impl Replays {
-    /// The number of clients that are behind.
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
     /// Whether no client is behind.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()

@@ -86,7 +86,7 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// What is counted.
+    /// The kind under which the failure is counted.
     pub fn failure(&self) -> HandshakeFailure {
         match self {
             HandshakeError::NotTls => HandshakeFailure::NotTls,

@@ -240,7 +240,7 @@ fn a_source_that_goes_loses_its_messages() {
     assert_eq!((world.history.messages(), world.history.bytes()), (0, 0));
 }
 
-/// What goes first when `history.memory` is reached.
+/// The order in which messages are dropped when `history.memory` is reached.
 #[test]
 fn order_of_eviction() {
     let mut world = World::new(
