@@ -107,7 +107,7 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
     }
     let sessions = cx.hub.emit_json(tenant, &nsp, &target, &event, &args);
     if let Some(keyed) = &keyed {
-        cx.hub.state.remember(keyed, sessions, cx.now);
+        cx.hub.state.remember(tenant, keyed, sessions, cx.now);
     }
     Ok(accepted(sessions))
 }

@@ -317,7 +317,7 @@ impl<'a> Notification<'a> {
         cx.hub.publish(tenant, &rooms, data, filename);
         cx.hub.state.stats.notifies += 1;
         if let Some(keyed) = &keyed {
-            cx.hub.state.remember(keyed, 0, cx.now);
+            cx.hub.state.remember(tenant, keyed, 0, cx.now);
         }
         Ok(())
     }

@@ -1,15 +1,18 @@
 //! Keys of requests that were accepted: a backend that repeats a request under its key gets the first answer again, and
 //! nothing is sent a second time (docs/protocol.md, Repeating a request).
 //!
-//! Only accepted requests get here, so a stranger cannot fill the memory. Beyond [`MAX_KEYS`] the oldest keys are forgotten
-//! and counted.
+//! Only accepted requests get here, so a stranger cannot fill the memory. Beyond [`MAX_KEYS`] the oldest keys of the source
+//! that has the most are forgotten and counted, so that a busy source does not cost another one its keys.
 
-use core::time::Duration;
-use std::collections::{HashMap, VecDeque};
+use core::{
+    ops::Bound::{Excluded, Unbounded},
+    time::Duration,
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use sha2::{Digest, Sha256};
 
-use super::refusal::Refusal;
+use super::{refusal::Refusal, tenant::TenantId};
 use crate::clock::Time;
 
 /// A request that has a key. Digests take the place of its fields: they are small, and equal only if the fields are.
@@ -37,12 +40,22 @@ impl Keyed {
 /// The keys of the requests that were accepted less than [`LIFETIME`] ago.
 pub struct AcceptedKeys {
     accepted: HashMap<Fingerprint, Accepted>,
-    /// All keys, the oldest first. A key that was used again after its time is in it twice, until the older entry is dropped.
-    queue: VecDeque<(Time, Fingerprint)>,
+    /// The keys of each tenant that has any.
+    queues: BTreeMap<TenantId, Queue>,
+    /// The tenants by the length of their queue.
+    by_length: BTreeSet<(usize, TenantId)>,
+    /// Entries of all queues.
+    len: usize,
     max: usize,
+    /// The tenant whose expired keys were dropped last, see [`AcceptedKeys::expire`].
+    hand: TenantId,
     /// How many were dropped before their time, since this was last taken.
     pub forgotten: u64,
 }
+
+/// The keys of a tenant, the oldest first. A key that was used again after its time is in it twice, until the older entry is
+/// dropped.
+type Queue = VecDeque<(Time, Fingerprint)>;
 
 /// A request that was accepted.
 struct Accepted {
@@ -54,7 +67,15 @@ struct Accepted {
 
 impl Default for AcceptedKeys {
     fn default() -> AcceptedKeys {
-        AcceptedKeys { accepted: HashMap::new(), queue: VecDeque::new(), max: MAX_KEYS, forgotten: 0 }
+        AcceptedKeys {
+            accepted: HashMap::new(),
+            queues: BTreeMap::new(),
+            by_length: BTreeSet::new(),
+            len: 0,
+            max: MAX_KEYS,
+            hand: TenantId(0),
+            forgotten: 0,
+        }
     }
 }
 
@@ -69,35 +90,68 @@ impl AcceptedKeys {
         }
     }
 
-    /// Adds a request that is accepted now, with the number in its answer. Its key must not be [found](AcceptedKeys::find).
-    pub fn insert(&mut self, keyed: &Keyed, sessions: usize, now: Time) {
-        // A few at a time: after a pause, all of them may be over.
-        for _ in 0..MAX_EXPIRED {
-            if self.queue.front().is_none_or(|(at, _)| !is_over(*at, now)) {
-                break;
+    /// Adds a request of a tenant that is accepted now, with the number in its answer. Its key must not be
+    /// [found](AcceptedKeys::find).
+    pub fn insert(&mut self, tenant: TenantId, keyed: &Keyed, sessions: usize, now: Time) {
+        self.expire(tenant, now);
+        let next = self.queues.range((Excluded(self.hand), Unbounded)).next().or(self.queues.first_key_value());
+        if let Some((next, _)) = next {
+            self.hand = *next;
+            if self.hand != tenant {
+                self.expire(self.hand, now);
             }
-            self.drop_oldest();
         }
-        // The oldest is not over, otherwise it would have been dropped above.
-        if self.queue.len() >= self.max {
-            self.drop_oldest();
+        if self.len >= self.max
+            && let Some((_, fullest)) = self.by_length.last().copied()
+        {
+            self.change(fullest, drop_oldest);
             self.forgotten += 1;
         }
         self.accepted.insert(keyed.key, Accepted { at: now, request: keyed.request, sessions });
-        self.queue.push_back((now, keyed.key));
+        self.change(tenant, |queue, _| queue.push_back((now, keyed.key)));
         // Moving what is left costs as much as dropping the others did.
-        if self.queue.capacity() > 4 * self.queue.len() + SLACK {
+        if self.accepted.capacity() > 4 * self.accepted.len() + SLACK {
             self.accepted.shrink_to(2 * self.accepted.len());
-            self.queue.shrink_to(2 * self.queue.len());
         }
     }
 
-    /// Drops the oldest entry.
-    fn drop_oldest(&mut self) {
-        let Some((at, key)) = self.queue.pop_front() else { return };
-        if self.accepted.get(&key).is_some_and(|accepted| accepted.at == at) {
-            self.accepted.remove(&key);
+    /// Drops keys of a tenant that are over. A few at a time: after a pause, all of them may be over.
+    fn expire(&mut self, tenant: TenantId, now: Time) {
+        self.change(tenant, |queue, accepted| {
+            for _ in 0..MAX_EXPIRED {
+                if queue.front().is_none_or(|(at, _)| !is_over(*at, now)) {
+                    break;
+                }
+                drop_oldest(queue, accepted);
+            }
+        });
+    }
+
+    /// Changes the queue of a tenant.
+    fn change(&mut self, tenant: TenantId, change: impl FnOnce(&mut Queue, &mut HashMap<Fingerprint, Accepted>)) {
+        let queue = self.queues.entry(tenant).or_default();
+        let before = queue.len();
+        change(queue, &mut self.accepted);
+        if queue.capacity() > 4 * queue.len() + SLACK {
+            queue.shrink_to(2 * queue.len());
         }
+        let after = queue.len();
+        if after == 0 {
+            self.queues.remove(&tenant);
+        }
+        if after != before {
+            self.by_length.remove(&(before, tenant));
+            self.by_length.extend((after > 0).then_some((after, tenant)));
+            self.len = self.len + after - before;
+        }
+    }
+}
+
+/// Drops the oldest entry of a queue.
+fn drop_oldest(queue: &mut Queue, accepted: &mut HashMap<Fingerprint, Accepted>) {
+    let Some((at, key)) = queue.pop_front() else { return };
+    if accepted.get(&key).is_some_and(|accepted| accepted.at == at) {
+        accepted.remove(&key);
     }
 }
 
@@ -130,12 +184,14 @@ pub const MAX_KEYS: usize = 10_000;
 pub const MAX_LENGTH: usize = 128;
 /// The most expired keys that one request drops.
 const MAX_EXPIRED: usize = 64;
-/// Unused places in the queue that are always tolerated.
+/// Unused places in the queue that are always tolerated, for each source.
 const SLACK: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ONE: TenantId = TenantId(1);
 
     fn at(seconds: u64) -> Time {
         Time::from_micros(seconds * 1_000_000)
@@ -150,7 +206,7 @@ mod tests {
         let mut keys = AcceptedKeys::default();
         let request = keyed("demo", "k", "x");
         assert_eq!(keys.find(&request, at(7)), Ok(None));
-        keys.insert(&request, 5, at(7));
+        keys.insert(ONE, &request, 5, at(7));
         let last = Time::from_micros(at(307).micros() - 1);
         for now in [at(7), at(100), last] {
             assert_eq!(keys.find(&request, now), Ok(Some(5)));
@@ -163,9 +219,9 @@ mod tests {
         assert_eq!(keys.find(&request, at(307)), Ok(None));
         let other = keyed("demo", "k", "y");
         assert_eq!(keys.find(&other, at(307)), Ok(None));
-        keys.insert(&other, 6, at(307));
+        keys.insert(ONE, &other, 6, at(307));
         assert_eq!(keys.find(&other, at(606)), Ok(Some(6)));
-        assert_eq!((keys.accepted.len(), keys.queue.len(), keys.forgotten), (1, 1, 0));
+        assert_eq!((keys.accepted.len(), keys.len, keys.forgotten), (1, 1, 0));
     }
 
     #[test]
@@ -190,15 +246,39 @@ mod tests {
         let mut keys = AcceptedKeys { max: 3, ..AcceptedKeys::default() };
         let numbered: Vec<_> = (0..6).map(|n| keyed("demo", &n.to_string(), "x")).collect();
         for (n, request) in numbered.iter().enumerate().take(5) {
-            keys.insert(request, n, at(n as u64));
+            keys.insert(ONE, request, n, at(n as u64));
         }
         let found: Vec<_> = numbered.iter().map(|request| keys.find(request, at(5)).unwrap()).collect();
         assert_eq!(found, [None, None, Some(2), Some(3), Some(4), None]);
-        assert_eq!((keys.accepted.len(), keys.queue.len(), keys.forgotten), (3, 3, 2));
+        assert_eq!((keys.accepted.len(), keys.len, keys.forgotten), (3, 3, 2));
         // One that is over is not forgotten early.
-        keys.insert(&numbered[5], 5, at(302));
-        assert_eq!((keys.accepted.len(), keys.queue.len(), keys.forgotten), (3, 3, 2));
+        keys.insert(ONE, &numbered[5], 5, at(302));
+        assert_eq!((keys.accepted.len(), keys.len, keys.forgotten), (3, 3, 2));
         assert_eq!(AcceptedKeys::default().max, 10_000);
+    }
+
+    /// A source that uses many keys does not push out those of others, and expired keys of an idle source count for nobody.
+    #[test]
+    fn the_source_with_the_most_keys_loses_the_oldest() {
+        let mut keys = AcceptedKeys { max: 6, ..AcceptedKeys::default() };
+        let (quiet, busy, late) = (TenantId(7), TenantId(2), TenantId(9));
+        let numbered: Vec<_> = (0..100).map(|n| keyed("busy", &n.to_string(), "x")).collect();
+        let rare = [keyed("quiet", "1", "x"), keyed("quiet", "2", "x"), keyed("late", "1", "x")];
+        keys.insert(quiet, &rare[0], 1, at(0));
+        keys.insert(quiet, &rare[1], 1, at(0));
+        numbered.iter().for_each(|request| keys.insert(busy, request, 1, at(1)));
+        keys.insert(late, &rare[2], 1, at(2));
+        assert!(rare.iter().all(|request| keys.find(request, at(2)) == Ok(Some(1))));
+        let kept = numbered.iter().filter(|request| keys.find(request, at(2)) == Ok(Some(1))).count();
+        assert_eq!((kept, keys.len, keys.accepted.len(), keys.forgotten), (3, 6, 6, 97));
+        // Those of the quiet source are over now, and make place.
+        for n in 0..3 {
+            keys.insert(late, &keyed("late", &format!("new {n}"), "x"), 1, at(300));
+        }
+        assert!(!keys.queues.contains_key(&quiet) && keys.forgotten <= 99);
+        let lengths = keys.queues.iter().map(|(tenant, queue)| (queue.len(), *tenant));
+        assert_eq!(keys.by_length, lengths.collect());
+        assert_eq!(keys.len, keys.by_length.iter().map(|(length, _)| length).sum::<usize>());
     }
 
     /// One request drops a limited number of keys, and a key that is used again meanwhile stays.
@@ -207,19 +287,19 @@ mod tests {
         let mut keys = AcceptedKeys::default();
         let numbered: Vec<_> = (0..MAX_KEYS).map(|n| keyed("demo", &n.to_string(), "x")).collect();
         for request in &numbered {
-            keys.insert(request, 1, at(0));
+            keys.insert(ONE, request, 1, at(0));
         }
-        let full = keys.queue.capacity();
+        let full = keys.queues[&ONE].capacity();
         let again = &numbered[MAX_KEYS - 1];
         assert_eq!(keys.find(again, at(300)), Ok(None));
-        keys.insert(again, 2, at(300));
-        assert_eq!((keys.queue.len(), keys.accepted.len()), (MAX_KEYS - MAX_EXPIRED + 1, MAX_KEYS - MAX_EXPIRED));
+        keys.insert(ONE, again, 2, at(300));
+        assert_eq!((keys.len, keys.accepted.len()), (MAX_KEYS - MAX_EXPIRED + 1, MAX_KEYS - MAX_EXPIRED));
         for n in 0..MAX_KEYS / MAX_EXPIRED {
-            keys.insert(&keyed("demo", &format!("new {n}"), "x"), 3, at(301));
+            keys.insert(ONE, &keyed("demo", &format!("new {n}"), "x"), 3, at(301));
         }
         let left = 1 + MAX_KEYS / MAX_EXPIRED;
-        assert_eq!((keys.queue.len(), keys.accepted.len(), keys.forgotten), (left, left, 0));
+        assert_eq!((keys.len, keys.accepted.len(), keys.forgotten), (left, left, 0));
         assert_eq!(keys.find(again, at(301)), Ok(Some(2)));
-        assert!(keys.queue.capacity() < full / 4 && keys.accepted.capacity() < full / 4);
+        assert!(keys.queues[&ONE].capacity() < full / 4 && keys.accepted.capacity() < full / 4);
     }
 }

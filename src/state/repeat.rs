@@ -26,9 +26,9 @@ impl State {
         Ok(found)
     }
 
-    /// Remembers that a request was accepted, with the number in its answer.
-    pub fn remember(&mut self, keyed: &Keyed, sessions: usize, now: Now) {
-        self.accepted_keys.insert(keyed, sessions, now.time);
+    /// Remembers that a request of a tenant was accepted, with the number in its answer.
+    pub fn remember(&mut self, tenant: TenantId, keyed: &Keyed, sessions: usize, now: Now) {
+        self.accepted_keys.insert(tenant, keyed, sessions, now.time);
         self.stats.idempotency_forgotten += mem::take(&mut self.accepted_keys.forgotten);
     }
 }
@@ -56,7 +56,7 @@ mod tests {
         let (first, anew) = (verify(&state, "1000"), verify(&state, "1001"));
         assert_eq!(state.find_repeated(tenant, first, Some(&keyed), now), Ok(None));
         assert_eq!(state.accept(tenant, first, now), Ok(()));
-        state.remember(&keyed, 3, now);
+        state.remember(tenant, &keyed, 3, now);
         for verified in [first, anew] {
             assert_eq!(state.find_repeated(tenant, verified, Some(&keyed), now), Ok(Some(3)));
         }
