@@ -525,3 +525,58 @@ fn a_login_of_a_client_that_is_behind() {
     let of = |what: &str| found.iter().filter(|text| text.starts_with(what)).count();
     assert_eq!((of("42/b,[\"newMsg\""), of("42/b,[\"recovery\""), of("42[\"newMsg\"")), (5, 1, 100), "{found:?}");
 }
+
+/// A client that is behind hears of it if a room stops keeping messages before it has got them.
+#[test]
+fn a_reload_that_ends_the_history_of_a_room() {
+    let history =
+        |rooms: &str| format!("[history]\ncount = 10000\nbytes = 100000000\nmemory = 200000000\nrooms = [{rooms}]\n");
+    let relay = Relay::start(&history(""));
+    let padding = "x".repeat(50_000);
+    (0..200).for_each(|number| relay.notify(["a", "b"][number % 2], &format!("{number} {padding}")));
+    relay.notify("c", "had before");
+    let mut slow = slow_client(&relay, &login(&[("room_ids", "a,b"), ("since", "all")]));
+    assert_eq!(recovery(&mut slow).0["missed"], 200);
+    std::fs::write(&relay.config, Relay::configuration(&history("{ room = \"b\", count = 0 }"))).unwrap();
+    relay.signal(1);
+    relay.wait_log("configuration re-read");
+    relay.notify("b", "later");
+    relay.notify("a", "last");
+    let (mut got, mut gap) = (Vec::new(), Value::Null);
+    while got.len() < 2 || got[got.len() - 2..] != ["last", "later"] {
+        let message = slow.json();
+        if message["event"] == "recovery" {
+            assert_eq!(gap, Value::Null, "said once");
+            gap = message;
+            continue;
+        }
+        got.push(message["data"].as_str().unwrap().split(' ').next().unwrap().to_owned());
+    }
+    assert_eq!((&gap["recovered"], &gap["rooms"]), (&json!(false), &json!(["b"])), "{got:?}");
+    // All of the other room, in order, and some of this one.
+    let of =
+        |room: usize| got.iter().filter_map(move |data| data.parse().ok().filter(|number: &usize| number % 2 == room));
+    assert!(of(0).eq((0..200).step_by(2)), "{got:?}");
+    let some: Vec<usize> = of(1).collect();
+    assert!(some.len() < 100 && some.iter().copied().eq((1..).step_by(2).take(some.len())), "{some:?}");
+}
+
+/// Kept messages never take more than a quarter of `limits.memory`.
+#[test]
+fn kept_messages_leave_memory_for_clients() {
+    let more = |memory: usize| {
+        format!("[history]\ncount = 10000\nbytes = 100000000\nmemory = 200000000\n[limits]\nmemory = {memory}\n")
+    };
+    let relay = Relay::start(&more(64 << 20));
+    let data = "x".repeat(20_000);
+    (0..1000).for_each(|_| relay.notify("room", &data));
+    let kept = relay.metric("relay_history_bytes");
+    assert!((15 << 20..=16 << 20).contains(&kept), "{kept}");
+    assert_eq!(relay.get(&format!("/api/history?{}", login(&[("since", "all")]))).json()["data"]["complete"], false);
+    std::fs::write(&relay.config, Relay::configuration(&more(32 << 20))).unwrap();
+    relay.signal(1);
+    relay.wait_log("configuration re-read");
+    let kept = relay.metric("relay_history_bytes");
+    assert!((7 << 20..=8 << 20).contains(&kept), "{kept}");
+    assert_eq!(relay.counter("memory_caches_dropped"), 0);
+}

@@ -11,7 +11,10 @@ use std::{
 
 use smallvec::SmallVec;
 
-use super::{recovery::Recovery, store::History};
+use super::{
+    recovery::Recovery,
+    store::{Cleared, History},
+};
 use crate::{
     frame::Run,
     key::{ClientKey, SessionKey},
@@ -22,23 +25,21 @@ use crate::{
 /// The clients that are behind.
 #[derive(Default)]
 pub struct Replays {
-    /// The next to be fed is the first. A client is in it once.
-    waiting: VecDeque<Replay>,
+    replays: HashMap<ClientKey, Replay>,
+    /// Those that may have read most of what was queued for them; the next to be fed is the first. A client that is not here
+    /// has not: it comes back when it was [written to](Replays::flushed). So who does not read costs nothing.
+    ready: VecDeque<ClientKey>,
 }
 
 /// A client that is behind.
+#[derive(Default)]
 struct Replay {
-    client: ClientKey,
+    /// Whether it is in [`Replays::ready`].
+    ready: bool,
     sessions: SmallVec<[Cursor; 1]>,
     /// What it gets after the kept messages, and its bytes.
     held: Vec<Rc<[u8]>>,
     held_bytes: usize,
-}
-
-impl Replay {
-    fn new(client: ClientKey, sessions: SmallVec<[Cursor; 1]>) -> Replay {
-        Replay { client, sessions, held: Vec::new(), held_bytes: 0 }
-    }
 }
 
 /// Where a session of such a client stands.
@@ -47,19 +48,19 @@ struct Cursor {
     /// It has all messages up to this stamp.
     stamp: u64,
     /// Rooms in which messages are missing, as the client was told, with the newest stamp that is missing.
-    told: Vec<(RoomIndex, u64)>,
+    told: HashMap<RoomIndex, u64>,
     /// Rooms that it has joined since it is behind. Of these it gets the messages after the stamp.
-    joined: Vec<(RoomIndex, u64)>,
+    joined: HashMap<RoomIndex, u64>,
 }
 
 impl Cursor {
     fn new(session: SessionKey, stamp: u64) -> Cursor {
-        Cursor { session, stamp, told: Vec::new(), joined: Vec::new() }
+        Cursor { session, stamp, told: HashMap::new(), joined: HashMap::new() }
     }
 
     /// Whether a message with this stamp is from before the session joined its room.
     fn is_before_join(&self, room: RoomIndex, stamp: u64) -> bool {
-        self.joined.iter().any(|(joined, from)| *joined == room && stamp <= *from)
+        self.joined.get(&room).is_some_and(|from| stamp <= *from)
     }
 }
 
@@ -86,27 +87,23 @@ struct Chunk {
 impl Replays {
     /// Whether no client is behind.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.replays.is_empty()
     }
 
-    /// Whether a client has read most of what was queued for it, so that [`Replays::feed`] must be called in the next turn,
+    /// Whether a client may have read most of what was queued for it, so that [`Replays::feed`] must be called in the next turn,
     /// even if nothing happens.
     pub fn is_hungry(&self, state: &State) -> bool {
-        let is_hungry = |replay: &Replay| {
-            let client = state.clients.get(replay.client);
-            client.is_some_and(|client| client.mode == Mode::Behind && client.outbox.bytes() < full(state))
-        };
-        !state.fallen.is_empty() || self.waiting.iter().any(is_hungry)
+        !state.fallen.is_empty() || !self.ready.is_empty()
     }
 
     /// Gives a session the messages after a stamp. The client was told that `told` are missing.
-    pub fn begin(&mut self, state: &mut State, session: SessionKey, stamp: u64, told: Vec<(RoomIndex, u64)>) {
+    pub fn begin(&mut self, state: &mut State, session: SessionKey, stamp: u64, told: HashMap<RoomIndex, u64>) {
         self.add_fallen(state);
         let Some(client) = state.sessions.get(session).map(|session| session.client) else { return };
         self.add(state, client);
         // The rooms of its login are no rooms that it has joined later.
         state.joins.retain(|(joined, ..)| *joined != session);
-        let Some(replay) = self.waiting.iter_mut().rev().find(|replay| replay.client == client) else { return };
+        let Some(replay) = self.replays.get_mut(&client) else { return };
         replay.sessions.retain(|cursor| cursor.session != session);
         replay.sessions.push(Cursor { told, ..Cursor::new(session, stamp) });
     }
@@ -115,10 +112,7 @@ impl Replays {
     pub fn follow(&mut self, state: &mut State, session: SessionKey) {
         self.add_fallen(state);
         let Some(client) = state.sessions.get(session).map(|session| session.client) else { return };
-        if state.clients.get(client).is_none_or(|client| client.mode != Mode::Behind) {
-            return;
-        }
-        if let Some(replay) = self.waiting.iter_mut().find(|replay| replay.client == client) {
+        if let Some(replay) = self.replays.get_mut(&client) {
             replay.sessions.retain(|cursor| cursor.session != session);
             replay.sessions.push(Cursor::new(session, state.ids.last()));
         }
@@ -129,18 +123,42 @@ impl Replays {
         let newest = state.ids.last();
         let Some(found) = state.clients.get_mut(client).filter(|client| client.mode == Mode::Live) else { return };
         found.mode = Mode::Behind;
-        let sessions = sessions(state, client).into_iter();
-        let sessions = sessions.map(|session| Cursor::new(session, newest)).collect();
-        self.waiting.push_back(Replay::new(client, sessions));
+        self.insert(state, client, newest);
     }
 
     /// Adds the slow consumers of this turn.
     fn add_fallen(&mut self, state: &mut State) {
         for (client, stamp) in core::mem::take(&mut state.fallen) {
             state.stats.fell_behind += 1;
-            let sessions = sessions(state, client).into_iter();
-            let sessions = sessions.map(|session| Cursor::new(session, stamp)).collect();
-            self.waiting.push_back(Replay::new(client, sessions));
+            // It may have been closed in the same turn.
+            if state.clients.get(client).is_some_and(|client| client.mode == Mode::Behind) {
+                self.insert(state, client, stamp);
+            }
+        }
+    }
+
+    /// Adds a client whose sessions have all messages up to a stamp.
+    fn insert(&mut self, state: &State, client: ClientKey, stamp: u64) {
+        let sessions = sessions(state, client).into_iter().map(|session| Cursor::new(session, stamp)).collect();
+        self.replays.insert(client, Replay { sessions, ready: true, ..Replay::default() });
+        self.ready.push_back(client);
+    }
+
+    /// Removes a client that is being closed, or is gone.
+    pub fn remove(&mut self, client: ClientKey) {
+        self.replays.remove(&client);
+    }
+
+    /// Reports that the server has tried to write what was queued for these clients.
+    pub fn flushed(&mut self, state: &State, clients: &[ClientKey]) {
+        for client in clients {
+            if is_full(state, *client) {
+                continue;
+            }
+            if let Some(replay) = self.replays.get_mut(client).filter(|replay| !replay.ready) {
+                replay.ready = true;
+                self.ready.push_back(*client);
+            }
         }
     }
 
@@ -151,63 +169,81 @@ impl Replays {
         self.take_held(state);
         self.take_joins(state);
         let (mut left, mut chunks) = (TURN_BYTES, HashMap::new());
-        for _ in 0..self.waiting.len() {
+        for _ in 0..self.ready.len() {
             if left == 0 {
                 return;
             }
-            let Some(mut replay) = self.waiting.pop_front() else { return };
-            match state.clients.get(replay.client) {
-                Some(client) if client.mode == Mode::Behind => {
-                    if client.outbox.bytes() >= full(state) {
-                        self.waiting.push_back(replay);
-                        continue;
-                    }
-                }
-                _ => continue,
+            let Some(key) = self.ready.pop_front() else { return };
+            let Some(replay) = self.replays.get_mut(&key) else { continue };
+            if is_full(state, key) {
+                replay.ready = false;
+                continue;
             }
             let mut complete = true;
             replay.sessions.retain(|cursor| {
                 let Some((chunk, cost)) = next_chunk(history, state, &mut chunks, cursor) else { return false };
                 cursor.stamp = chunk.stamp;
                 complete &= chunk.complete;
-                state.queue_replay(replay.client, chunk.run, chunk.count);
+                state.queue_replay(key, chunk.run, chunk.count);
                 left = left.saturating_sub(cost);
                 true
             });
             if complete {
-                replay.held.iter().for_each(|frames| state.queue_held(replay.client, frames));
-                if let Some(client) = state.clients.get_mut(replay.client) {
-                    client.mode = Mode::Live;
-                }
+                self.complete(state, key);
             } else {
-                self.waiting.push_back(replay);
+                self.ready.push_back(key);
+            }
+        }
+    }
+
+    /// Makes a client that has all kept messages live again, after the messages that were held back for it.
+    fn complete(&mut self, state: &mut State, client: ClientKey) {
+        let Some(replay) = self.replays.remove(&client) else { return };
+        replay.held.iter().for_each(|frames| state.queue_held(client, frames));
+        if let Some(found) = state.clients.get_mut(client).filter(|client| client.mode == Mode::Behind) {
+            found.mode = Mode::Live;
+        }
+    }
+
+    /// Tells clients which messages they will not get, because a new configuration keeps nothing in their rooms.
+    pub fn tell_cleared(&mut self, history: &History, state: &mut State, cleared: &[Cleared]) {
+        self.add_fallen(state);
+        if self.is_empty() || cleared.is_empty() {
+            return;
+        }
+        let newest: HashMap<(TenantId, &str), u64> =
+            cleared.iter().map(|cleared| ((cleared.tenant, &*cleared.room), cleared.newest)).collect();
+        for cursor in self.replays.values().flat_map(|replay| &replay.sessions) {
+            let Some(session) = state.sessions.get(cursor.session) else { continue };
+            let (tenant, names) = (session.tenant, state.room_names(session));
+            let is_missing = |room: RoomIndex, name: &str| {
+                let newest = newest.get(&(tenant, name));
+                newest.is_some_and(|newest| *newest > cursor.stamp && !cursor.is_before_join(room, *newest))
+            };
+            let rooms = session.rooms.iter().zip(&names);
+            let missing = rooms.filter_map(|(membership, name)| is_missing(membership.room, name).then_some(&**name));
+            let missing: Vec<&str> = missing.collect();
+            if !missing.is_empty() {
+                tell_missing(history, state, cursor, tenant, &missing, &names);
             }
         }
     }
 
     /// Takes over which rooms were joined by clients that are behind.
     fn take_joins(&mut self, state: &mut State) {
-        if state.joins.is_empty() {
-            return;
-        }
-        let mut joins: HashMap<SessionKey, Vec<(RoomIndex, u64)>> = HashMap::new();
         for (session, room, stamp) in core::mem::take(&mut state.joins) {
-            joins.entry(session).or_default().push((room, stamp));
-        }
-        for cursor in self.waiting.iter_mut().flat_map(|replay| &mut replay.sessions) {
-            cursor.joined.extend(joins.remove(&cursor.session).unwrap_or_default());
+            let Some(client) = state.sessions.get(session).map(|session| session.client) else { continue };
+            let cursors = self.replays.get_mut(&client).into_iter().flat_map(|replay| &mut replay.sessions);
+            cursors.filter(|cursor| cursor.session == session).for_each(|cursor| {
+                cursor.joined.insert(room, stamp);
+            });
         }
     }
 
     /// Takes over messages that no room keeps. A client with too many of them is a slow consumer.
     fn take_held(&mut self, state: &mut State) {
-        if state.held.is_empty() {
-            return;
-        }
-        let places = self.waiting.iter().enumerate().map(|(place, replay)| (replay.client, place));
-        let places: HashMap<ClientKey, usize> = places.collect();
         for (client, frames) in core::mem::take(&mut state.held) {
-            let Some(replay) = places.get(&client).and_then(|place| self.waiting.get_mut(*place)) else { continue };
+            let Some(replay) = self.replays.get_mut(&client) else { continue };
             replay.held_bytes += frames.len();
             replay.held.push(frames);
             if replay.held_bytes > state.config().limits.unsent as usize {
@@ -239,14 +275,15 @@ fn next_chunk(
     let names = state.room_names(session);
     tell_gap(history, state, cursor, &place, &names);
     let is_shared = cursor.joined.is_empty();
+    let cost = COST + names.len() * ROOM_COST;
     if let Some(chunk) = chunks.get(&place).filter(|_| is_shared) {
-        return Some((*chunk, COST));
+        return Some((*chunk, cost));
     }
     let chunk = encode(history, state, cursor, &place, &names);
     if is_shared {
         chunks.insert(place, chunk);
     }
-    Some((chunk, chunk.run.len() + COST))
+    Some((chunk, chunk.run.len() + cost))
 }
 
 fn encode(history: &History, state: &mut State, cursor: &Cursor, place: &Place, names: &[Rc<str>]) -> Chunk {
@@ -281,30 +318,39 @@ fn tell_gap(history: &History, state: &mut State, cursor: &mut Cursor, place: &P
         if floor <= cursor.stamp || cursor.is_before_join(*room, floor) || is_held() {
             continue;
         }
-        let known = cursor.told.iter_mut().find(|(told, _)| told == room);
-        if known.as_ref().is_some_and(|(_, told)| *told >= floor) {
+        if cursor.told.get(room).is_some_and(|told| *told >= floor) {
             continue;
         }
-        match known {
-            Some((_, told)) => *told = floor,
-            None => cursor.told.push((*room, floor)),
-        }
+        cursor.told.insert(*room, floor);
         missing.push(&**name);
     }
     if !missing.is_empty() {
-        let missed = history.count_after(state, place.tenant, &to_strs(names), cursor.stamp);
-        let id = history.id_at(cursor.stamp);
-        Recovery { missing: &missing, missed, id }.send(state, cursor.session);
+        tell_missing(history, state, cursor, place.tenant, &missing, names);
     }
+}
+
+/// Tells a client that messages are missing in some of its rooms.
+fn tell_missing(
+    history: &History,
+    state: &mut State,
+    cursor: &Cursor,
+    tenant: TenantId,
+    missing: &[&str],
+    rooms: &[Rc<str>],
+) {
+    let missed = history.count_after(state, tenant, &to_strs(rooms), cursor.stamp);
+    let id = history.id_at(cursor.stamp);
+    Recovery { missing, missed, id }.send(state, cursor.session);
 }
 
 fn to_strs(names: &[Rc<str>]) -> Vec<&str> {
     names.iter().map(|name| &**name).collect()
 }
 
-/// Unsent bytes of a client above which it gets no more kept messages: fewer than make it a slow consumer.
-fn full(state: &State) -> usize {
-    FULL.min(state.config().limits.unsent as usize / 2)
+/// Whether a client has so many unsent bytes that it gets no more kept messages: fewer than make it a slow consumer.
+fn is_full(state: &State, client: ClientKey) -> bool {
+    let full = FULL.min(state.config().limits.unsent as usize / 2);
+    state.clients.get(client).is_some_and(|client| client.outbox.bytes() >= full)
 }
 
 const FULL: usize = 64 * 1024;
@@ -312,5 +358,6 @@ const FULL: usize = 64 * 1024;
 const CHUNK: usize = 64 * 1024;
 /// Bytes of kept messages that are encoded in a turn.
 const TURN_BYTES: usize = 1024 * 1024;
-/// As many bytes as which a client counts that gets no message.
+/// As many bytes as which a client counts that gets no message, and each room of a client.
 const COST: usize = 256;
+const ROOM_COST: usize = 16;

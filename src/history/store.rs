@@ -1,6 +1,7 @@
 //! The history of all rooms.
 
 use core::time::Duration;
+use std::rc::Rc;
 
 use super::{
     counts::Counts,
@@ -36,6 +37,17 @@ pub struct History {
     eviction_hand: usize,
 }
 
+/// A room whose messages were removed because it keeps nothing any more.
+#[derive(Debug)]
+pub struct Cleared {
+    /// The tenant of the room.
+    pub tenant: TenantId,
+    /// Its name.
+    pub room: Rc<str>,
+    /// The newest stamp of its messages.
+    pub newest: u64,
+}
+
 impl History {
     /// A history that keeps nothing, see [`History::configure`]. `first` is an id of this relay.
     pub fn new(first: MessageId) -> History {
@@ -53,22 +65,23 @@ impl History {
     }
 
     /// Applies a configuration, after [`State::reload`]. Smaller bounds take effect at once. Rings of rooms that keep nothing any
-    /// more are removed, and so are those of sources that are not known any more.
-    pub fn configure(&mut self, settings: &config::History, state: &State) {
-        let rules = Rules::new(settings);
+    /// more are removed, and returned, unless no room keeps anything now. So are those of sources that are not known any more.
+    pub fn configure(&mut self, settings: &config::History, state: &State) -> Vec<Cleared> {
+        let (rules, mut cleared) = (Rules::new(settings), Vec::new());
         self.memory = usize::try_from(settings.memory).unwrap_or(usize::MAX);
         if rules != self.rules {
             self.is_on = rules.is_on();
             self.rules = rules;
-            self.apply_rules(state);
+            self.apply_rules(state, &mut cleared);
         }
         let gone: Vec<TenantId> =
             state.tenant_ids().filter(|tenant| !state.tenants[tenant.index()].is_known()).collect();
         gone.into_iter().for_each(|tenant| self.forget(tenant));
         self.keep_budget(state);
+        cleared
     }
 
-    fn apply_rules(&mut self, state: &State) {
+    fn apply_rules(&mut self, state: &State, cleared: &mut Vec<Cleared>) {
         if !self.is_on {
             return self.rings.clear(state.ids.last());
         }
@@ -78,7 +91,11 @@ impl History {
         for index in (0..self.rings.all().len()).rev() {
             let ring = &self.rings.all()[index];
             match self.rules.find(&state.tenants[ring.tenant.index()].name, &ring.name) {
-                None => self.rings.remove(index),
+                None => {
+                    let newest = ring.newest().map_or(0, |entry| entry.stamp());
+                    cleared.push(Cleared { tenant: ring.tenant, room: ring.name.clone(), newest });
+                    self.rings.remove(index);
+                }
                 Some(bounds) if bounds == *ring.bounds() => {}
                 Some(bounds) => {
                     let evicted = &mut self.counts.evicted;
@@ -116,7 +133,7 @@ impl History {
         let index = known.unwrap_or_else(|| self.rings.add(tenant, room, bounds));
         self.rings.change(index, |ring| ring.push(entry, second, evicted));
         self.counts.kept += 1;
-        if self.rings.bytes() <= self.memory {
+        if self.rings.bytes() <= self.budget(state) {
             return true;
         }
         if !self.keep_budget(state) {
@@ -140,10 +157,28 @@ impl History {
         self.rings.get(tenant, room).and_then(Ring::newest).is_some_and(|entry| entry.stamp() == stamp)
     }
 
-    /// Drops messages until all fit into `history.memory`. Returns whether they do.
-    fn keep_budget(&mut self, state: &State) -> bool {
+    /// The most bytes that all messages may take: `history.memory`, but no more than a share of `limits.memory`.
+    fn budget(&self, state: &State) -> usize {
+        self.memory.min(state.memory_limit / SHARE)
+    }
+
+    /// Drops messages until all fit into the budget. Returns whether they do. Call it after `limits.memory` has changed.
+    pub fn keep_budget(&mut self, state: &State) -> bool {
+        self.shrink(state, self.budget(state))
+    }
+
+    /// Drops messages that take `wanted` bytes, or all that may be dropped, because memory is short. Returns how many bytes they
+    /// took.
+    pub fn give_up(&mut self, state: &State, wanted: usize) -> usize {
+        let before = self.rings.bytes();
+        self.shrink(state, before.saturating_sub(wanted));
+        before - self.rings.bytes()
+    }
+
+    /// Drops messages until all take at most `bytes`. Returns whether they do.
+    fn shrink(&mut self, state: &State, bytes: usize) -> bool {
         let second = second_of(state);
-        while self.rings.bytes() > self.memory {
+        while self.rings.bytes() > bytes {
             let Some((index, victim)) = find_victim(&self.rings, &mut self.eviction_hand, second, state) else {
                 return false;
             };
@@ -303,6 +338,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many rings [`History::expire`] looks at each time.
 const LOOKS: usize = 64;
+
+/// What part of `limits.memory` all messages may take: the other parts are for clients and requests.
+const SHARE: usize = 4;
 
 /// For how long the order of messages may differ between two relays, in microseconds.
 const MOMENT: u64 = 100_000;

@@ -77,7 +77,8 @@ impl Hub {
             self.presence.forget(tenant);
             self.history.forget(tenant);
         }
-        self.history.configure(&self.state.config().history, &self.state);
+        let cleared = self.history.configure(&self.state.config().history, &self.state);
+        self.replays.tell_cleared(&self.history, &mut self.state, &cleared);
         for (session, close) in &ended {
             self.expel_with_reason(*session, *close, now);
         }

@@ -3,7 +3,7 @@
 use super::Hub;
 use crate::{
     history::{Recovery, Since},
-    key::SessionKey,
+    key::{ClientKey, SessionKey},
     message::{Form, MessageId},
 };
 
@@ -54,6 +54,13 @@ impl Hub {
     pub fn feed(&mut self) {
         if self.has_replays() {
             self.replays.feed(&self.history, &mut self.state);
+        }
+    }
+
+    /// Reports that the server has tried to write what was queued for these clients.
+    pub fn flushed(&mut self, clients: &[ClientKey]) {
+        if !self.replays.is_empty() {
+            self.replays.flushed(&self.state, clients);
         }
     }
 

@@ -160,6 +160,7 @@ impl Server {
                 self.hub.remove(*client, false);
             }
         }
+        self.hub.flushed(&flushing);
         self.flushing = flushing;
         self.hub.state.end_flush();
     }

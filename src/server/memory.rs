@@ -1,8 +1,10 @@
 //! Keeping `limits.memory`: what the machine has, and what is given up at the limit.
 //!
 //! Above the limit relay drops its caches, then closes the clients with the most unsent bytes, then refuses the largest
-//! incomplete requests and messages, until it is an eighth below the limit. While it is above, new connections and
-//! handshakes get a 503. The default leaves the other half of the memory for what a turn allocates at once.
+//! incomplete requests and messages, then drops messages that rooms keep, until it is an eighth below the limit. While it is
+//! above, new connections and handshakes get a 503. Kept messages go last, because whoever can make relay short of memory could
+//! otherwise have them dropped for others; they never take more than a quarter of the limit. The default leaves the other half
+//! of the memory for what a turn allocates at once.
 
 use core::time::Duration;
 
@@ -28,6 +30,7 @@ impl Server {
             configured => configured,
         };
         self.hub.state.memory_limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        self.hub.history.keep_budget(&self.hub.state);
     }
 
     /// Gives up memory if the limit is exceeded. Cheap if it is not.
@@ -50,15 +53,17 @@ impl Server {
         let before = memory::allocated();
         if !core::mem::replace(&mut self.pressure.caches, true) {
             warn!(
-                "memory: {before} bytes are allocated, limits.memory is {limit}: dropping caches, then slow clients and \
-                 incomplete input"
+                "memory: {before} bytes are allocated, limits.memory is {limit}: dropping caches, then slow clients, \
+                 incomplete input, and kept messages"
             );
             self.hub.state.stats.memory_caches_dropped += 1;
         }
         self.hub.state.drop_caches();
         let closed = if excess() > 0 { self.close_slowest(excess()) } else { 0 };
         let refused = if excess() > closed { self.refuse_largest_input(excess() - closed) } else { 0 };
-        if closed + refused == 0 && excess() > 0 {
+        let left = excess().saturating_sub(closed + refused);
+        let dropped = if left > 0 { self.drop_kept_messages(left) } else { 0 };
+        if closed + refused + dropped == 0 && excess() > 0 {
             self.pressure.next = self.now.time.after(PAUSE);
         }
         self.carry_out_effects();
@@ -120,6 +125,15 @@ impl Server {
             warn!("memory: limits.memory is reached: refusing the largest incomplete requests and messages");
         }
         freed
+    }
+
+    /// Drops messages that rooms keep, until they have `wanted` bytes together. Returns how many bytes they have.
+    fn drop_kept_messages(&mut self, wanted: usize) -> usize {
+        let dropped = self.hub.history.give_up(&self.hub.state, wanted);
+        if dropped > 0 && !core::mem::replace(&mut self.pressure.history, true) {
+            warn!("memory: limits.memory is reached: dropping the oldest kept messages");
+        }
+        dropped
     }
 
     /// Refuses the incomplete input of a connection, with 503 or a close.

@@ -19,6 +19,8 @@ pub struct Pressure {
     pub slow: bool,
     /// Whether the refusal of incomplete input was logged.
     pub input: bool,
+    /// Whether the loss of kept messages was logged.
+    pub history: bool,
     /// Whether the refusal of connections was logged.
     pub refusing: bool,
 }
