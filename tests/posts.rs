@@ -11,7 +11,7 @@ use std::fs;
 
 use member::{KINDS, Member, SIGHUP};
 use serde_json::json;
-use support::{Client, Relay};
+use support::{Client, Relay, login};
 
 const POSTS_OFF: &str = "clients of this source can not post!";
 const NOT_MEMBER: &str = "only members of a room can post to it!";
@@ -143,4 +143,45 @@ fn socket_io_over_both_transports() {
         assert_eq!(member.message().get("from_client"), None, "{kind:?}");
     }
     witness.silence();
+}
+
+/// With `sender`, messages of clients say who sent them, whatever the form of the receiver is, live and from the history.
+#[test]
+fn who_sent_a_message() {
+    let start = |sender: &str| {
+        let relay = Relay::start("[history]\ncount = 9\n");
+        let text = fs::read_to_string(&relay.config).unwrap();
+        let text = text.replacen("[sources.demo]\n", &format!("[sources.demo]\nsender = {sender}\n"), 1);
+        fs::write(&relay.config, text).unwrap();
+        relay.signal(SIGHUP);
+        relay.wait_log("configuration re-read");
+        relay
+    };
+    let relay = start("[\"userid\", \"username\"]");
+    let mut witness = relay.connect("room");
+    let mut client = relay.connect_with(&[("userid", "7"), ("username", "a \"b\"")]);
+    // What a client writes itself has no effect.
+    client.send(r#"{"data":"x","room_ids":"room","from":{"userid":"8"}}"#);
+    let message = witness.json();
+    assert_eq!(message["from"], json!({"userid": "7", "username": "a \"b\""}), "{message}");
+    assert_eq!(client.json()["from"], message["from"]);
+    relay.notify("room", "of a backend");
+    assert_eq!(witness.json().get("from"), None);
+    let kept = relay.get(&format!("/api/history?{}", login(&[]))).json();
+    assert_eq!(kept["data"]["messages"][0]["from"], message["from"], "{kept}");
+    assert_eq!(kept["data"]["messages"][1].get("from"), None);
+
+    let relay = start("true");
+    let (mut witness, mut client) = (relay.connect("room"), relay.connect_with(&[("userid", "7")]));
+    client.send(r#"{"data":"x","room_ids":"room"}"#);
+    let from = &witness.json()["from"];
+    let known = relay.admin("/api/online?source=demo").body;
+    let id = from["socket_id"].as_str().unwrap();
+    assert!(known.contains(id), "{from} {known}");
+
+    let relay = start("false");
+    let (mut witness, mut client) = (relay.connect("room"), relay.connect("room"));
+    client.send(r#"{"data":"x","room_ids":"room"}"#);
+    let message = witness.json();
+    assert_eq!((message.get("from"), &message["from_client"]), (None, &json!(true)));
 }

@@ -294,6 +294,24 @@ source = "demo"
 pairing = "/web"
 "#;
 
+/// The texts that pages show are those of the source.
+#[test]
+fn texts_of_a_source() {
+    let texts =
+        "[sources.demo.texts]\nuser_quit = \"{username} has left {username}\"\nnot_logged_in = \"not \\\"here\\\"\"\n";
+    let relay = Relay::start(&format!("{PAIR}{texts}"));
+    let mut web = Member::enter(&relay, 4, "/web", "");
+    web.send("call_up", &json!([{"userId": "absent"}]), None);
+    web.expect("error_message", &json!([{"message": "not \"here\""}]));
+    web.send("call_up", &json!([{"userId": "absent"}]), Some(3));
+    web.expect("error_message", &json!([{"message": "not \"here\""}]));
+    assert_eq!(web.ack(3), json!([{"code": 0, "msg": "not \"here\"", "data": ""}]));
+    let mut watcher = relay.connect("room");
+    drop(relay.connect_with(&[("username", "mary"), ("watch_quit", "1")]));
+    let quit = json!({"username": "mary", "key": "user_quit", "msg": "mary has left mary"});
+    assert_eq!(watcher.data(), quit);
+}
+
 #[test]
 fn pages_and_apps_of_a_user() {
     let relay = Relay::start(PAIR);

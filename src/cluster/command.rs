@@ -53,8 +53,10 @@ pub struct IncomingMessage<'a> {
     pub attachments: Vec<Vec<u8>>,
     /// The message log file that it names. Empty if it names none, or one that it may not use.
     pub filename: Cow<'a, str>,
-    /// Whether a client posted it.
+    /// Whether a client sent it.
     pub from_client: bool,
+    /// A JSON object that says which one. Empty if that is not said.
+    pub from: String,
     /// The id, if a relay published it.
     pub id: Option<MessageId>,
 }

@@ -16,7 +16,7 @@ use crate::{
     },
     names::{Rooms, is_file_safe, nested_room_list},
     sign::{Signature, Subject},
-    state::{Reader, Refusal, State, TenantId, Verified},
+    state::{Reader, Refusal, State, TenantId, Verified, sender},
 };
 
 /// Checks and decodes a message of a relay, an old server or a backend. `authentic` says whether it has a valid
@@ -67,7 +67,8 @@ pub fn decode_message<'a>(
     let (json, attachments) = unpack(flag(fields, "binary"), raw.unwrap_or("null"))?;
     // Servers name a file, maybe an empty one, in the messages of backends only.
     let from_client = from_sys && !fields.contains_key("filename");
-    let message = IncomingMessage { tenant, room_ids, json, attachments, filename, from_client, id };
+    let from = fields.get("from").filter(|_| from_client).map_or_else(String::new, |raw| sender::copy(raw));
+    let message = IncomingMessage { tenant, room_ids, json, attachments, filename, from_client, from, id };
     // JSON escapes can make the data six times as long as the publishing relay counted.
     let most = if of_relay { 6 * MAX_COPIES_SIZE } else { MAX_COPIES_SIZE };
     if rooms > 1 && copies_size(message.data(), rooms) > most {
@@ -273,6 +274,20 @@ mod tests {
             (&*signed, false),
         ] {
             assert_eq!(relay.decode(text).expect("it is accepted").from_client, from_client, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_messages_of_clients_say_who_sent_them() {
+        let mut relay = Relay::new(None, true);
+        let from = r#""from":{"userid":"7","socket_id":"x"}"#;
+        for (text, copied) in [
+            (format!(r#"{{"source":"demo","data":"x","room_id":"r","from_sys":true,{from}}}"#), true),
+            (format!(r#"{{"source":"demo","data":"x","room_id":"r","filename":"","from_sys":true,{from}}}"#), false),
+            (format!(r#"{{"source":"demo","data":"x","room_id":"r","sign":"{}",{from}}}"#, sign("x")), false),
+        ] {
+            let message = relay.decode(&text).expect("it is accepted");
+            assert_eq!(message.from, if copied { &from[7..] } else { "" }, "{text}");
         }
     }
 

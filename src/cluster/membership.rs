@@ -17,7 +17,7 @@ use crate::{
     config::{Redis, RedisUrl},
     health::Health,
     key::SessionKey,
-    message::{Data, Event, MessageId, Target},
+    message::{Author, Data, Event, MessageId, Target},
     message_log::MessageLog,
     redis::Role,
     state::{State, TenantId},
@@ -194,11 +194,11 @@ impl Cluster {
         state: &mut State,
         (tenant, rooms): (TenantId, &[&str]),
         data: Data<'_>,
-        filename: Option<&str>,
+        (filename, author): (&str, Author<'_>),
         id: MessageId,
     ) {
         let source = state.tenants[tenant.index()].name.clone();
-        self.shared.publisher.message(state, (&source, rooms), data, filename, id);
+        self.shared.publisher.message(state, (&source, rooms), data, (filename, author), id);
     }
 
     /// Publishes an event. With a `number`, other relays report under it how many sessions the event reached, and with

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     json::{ObjectWriter, write_string},
-    message::{Data, MessageId, bytes::pack},
+    message::{Author, Data, MessageId, bytes::pack},
     state::State,
 };
 
@@ -107,12 +107,11 @@ impl Publisher {
         state: &mut State,
         (source, rooms): (&str, &[&str]),
         data: Data<'_>,
-        filename: Option<&str>,
+        (filename, author): (&str, Author<'_>),
         id: MessageId,
     ) {
         if self.is_on() {
-            let backend = filename.map(|filename| (filename, &*self.ip));
-            let payload = message(source, &rooms.join(","), data, backend, id);
+            let payload = message(source, &rooms.join(","), data, (filename, &self.ip, author), id);
             self.publish(state, Channel::Messages, payload, false);
         }
     }
@@ -156,7 +155,13 @@ impl Publisher {
 
 /// Encodes a message with the fields of node-socket-im in its order, then the id that relays add, without the closing
 /// brace. Only messages of backends have the fields `filename` and `ip`.
-fn message(source: &str, rooms: &str, data: Data<'_>, backend: Option<(&str, &str)>, id: MessageId) -> Vec<u8> {
+fn message(
+    source: &str,
+    rooms: &str,
+    data: Data<'_>,
+    (filename, ip, author): (&str, &str, Author<'_>),
+    id: MessageId,
+) -> Vec<u8> {
     let mut out = b"{\"source\":".to_vec();
     write_string(&mut out, source);
     out.extend_from_slice(b",\"data\":");
@@ -166,14 +171,22 @@ fn message(source: &str, rooms: &str, data: Data<'_>, backend: Option<(&str, &st
     }
     out.extend_from_slice(b",\"room_id\":");
     write_string(&mut out, rooms);
-    if let Some((filename, _)) = backend {
+    // Other relays recognize a client's message by the missing file name.
+    if author == Author::Backend {
         out.extend_from_slice(b",\"filename\":");
         write_string(&mut out, filename);
     }
     out.extend_from_slice(b",\"from_sys\":true");
-    if let Some((_, ip)) = backend {
-        out.extend_from_slice(b",\"ip\":");
-        write_string(&mut out, ip);
+    match author {
+        Author::Backend => {
+            out.extend_from_slice(b",\"ip\":");
+            write_string(&mut out, ip);
+        }
+        Author::Client("") => {}
+        Author::Client(from) => {
+            out.extend_from_slice(b",\"from\":");
+            out.extend_from_slice(from.as_bytes());
+        }
     }
     if matches!(data, Data::Binary(_) | Data::Mixed { .. }) {
         out.extend_from_slice(b",\"binary\":true");
@@ -192,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_backend_s_message() {
-        let mut out = message("demo", "r1,r2", Data::Text("hi \"ü\""), Some(("", "192.0.2.7")), id());
+        let mut out = message("demo", "r1,r2", Data::Text("hi \"ü\""), ("", "192.0.2.7", Author::Backend), id());
         Seal::new("abc123", None, 300).close(&mut out, 12, "here", 1000);
         // Up to ip: as node-socket-im wrote it, byte for byte.
         let old =
@@ -203,10 +216,17 @@ mod tests {
 
     #[test]
     fn a_client_s_message() {
-        let out = message("demo", "r1", Data::Json("{\"b\":1.0,\"a\":2}"), None, id());
+        let out = message(
+            "demo",
+            "r1",
+            Data::Json("{\"b\":1.0,\"a\":2}"),
+            ("", "", Author::Client("{\"userid\":\"7\"}")),
+            id(),
+        );
         let old = r#"{"source":"demo","data":{"b":1.0,"a":2},"room_id":"r1","from_sys":true"#;
-        assert_eq!(String::from_utf8(out).unwrap(), format!(r#"{old},"id":"1km9g41o7vkabc123""#));
-        let out = message("demo", "r1", Data::Binary(b"\0\xff"), None, id());
+        let expected = format!(r#"{old},"from":{{"userid":"7"}},"id":"1km9g41o7vkabc123""#);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let out = message("demo", "r1", Data::Binary(b"\0\xff"), ("", "", Author::Client("")), id());
         let expected = r#"{"source":"demo","data":{"_base64":"AP8="},"room_id":"r1","from_sys":true,"binary":true"#;
         assert_eq!(String::from_utf8(out).unwrap(), format!(r#"{expected},"id":"1km9g41o7vkabc123""#));
     }
@@ -219,13 +239,13 @@ mod tests {
         publisher.hello(&mut state);
         assert!(publisher.take().is_empty() && state.stats.redis_published == 0, "the cluster is off");
         publisher.configure(Some((None, 300)));
-        publisher.message(&mut state, ("demo", &["r1", "r2"]), Data::Text("x"), None, id());
+        publisher.message(&mut state, ("demo", &["r1", "r2"]), Data::Text("x"), ("", Author::Client("")), id());
         publisher.hello(&mut state);
         publisher.probe(&mut state);
         publisher.configure(None);
         assert!(publisher.take().is_empty(), "what waited is dropped with the link");
         publisher.configure(Some((None, 300)));
-        publisher.message(&mut state, ("demo", &["r1"]), Data::Text("x"), Some("a.log"), id());
+        publisher.message(&mut state, ("demo", &["r1"]), Data::Text("x"), ("a.log", Author::Backend), id());
         publisher.bye(&mut state);
         publisher.command(&mut state, "x", Channel::Relay("b".into()), true, |_| {});
         let text = |sent: Publication| (sent.channel, String::from_utf8(sent.payload).unwrap(), sent.volatile);

@@ -32,6 +32,8 @@ pub enum ValueError {
     RoomPattern(String),
     /// Not a scheme of signatures.
     Scheme(String),
+    /// Not a field that says who sent a message.
+    SenderField(String),
     /// Not an event that the backend can be called for.
     HookEvent(String),
 }
@@ -88,6 +90,7 @@ impl fmt::Display for ValueError {
             ValueError::Path(found) => return write!(f, "expected {A_PATH}, not {found:?}"),
             ValueError::Scheme(found) if !Scheme::is_like_name(found) => return f.write_str(NO_SCHEME),
             ValueError::Scheme(found) => ("expected \"md5\" or \"hmac-sha256\"", found),
+            ValueError::SenderField(found) => ("expected \"userid\", \"username\" or \"socket_id\"", found),
             ValueError::RoomPattern(found) => {
                 ("expected the name of a room, in which * stands for any characters, without a comma", found)
             }
@@ -239,6 +242,7 @@ mod tests {
             (ValueError::Path(x()), "expected a path that begins with / and has no ?, # or space, not \"x\""),
             (ValueError::Scheme("sha1".into()), "expected \"md5\" or \"hmac-sha256\", not \"sha1\""),
             (ValueError::Scheme(x()), "expected \"md5\" or \"hmac-sha256\"; a key belongs in sign_key"),
+            (ValueError::SenderField(x()), "expected \"userid\", \"username\" or \"socket_id\", not \"x\""),
             (ValueError::HookEvent(x()), "expected \"connect\", \"disconnect\" or \"message\", not \"x\""),
         ] {
             assert_eq!(error.to_string(), text);

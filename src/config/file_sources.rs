@@ -9,7 +9,7 @@ use super::{
     reader::Reader,
     secret::Secret,
     section::Section,
-    settings::{ClientPosts, Config, Source},
+    settings::{ClientPosts, Config, SenderFields, Source, Texts},
 };
 use crate::{
     names::is_file_safe,
@@ -60,6 +60,8 @@ fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span)
     section.boolean(reader, "publish_msg_verify", &mut publish_msg_verify);
     let allow_replay = section.choice(reader, "replay", &[("refuse", false), ("allow", true)]).unwrap_or(false);
     let client_posts = section.choice(reader, "client_posts", &ClientPosts::NAMES).unwrap_or_default();
+    let sender = sender(reader, &mut section);
+    let texts = texts(reader, &mut section);
     let sign_key = match sign_key {
         Some((secret, span)) => {
             if secret.expose().is_empty() {
@@ -75,7 +77,46 @@ fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span)
         }
     };
     section.finish(reader);
-    Source { sign_key, sign, publish_msg_verify, allow_replay, client_posts }
+    Source { sign_key, sign, publish_msg_verify, allow_replay, client_posts, sender, texts }
+}
+
+/// Reads `texts` of a source.
+fn texts<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>) -> Texts {
+    let mut texts = Texts::default();
+    let mut table = section.section(reader, "texts");
+    for (key, text) in [("user_quit", &mut texts.user_quit), ("not_logged_in", &mut texts.not_logged_in)] {
+        let span = table.span(key);
+        table.string(reader, key, text);
+        if let Some(span) = span.filter(|_| text.len() > MAX_TEXT) {
+            reader.problem(span, format!("{} is longer than {MAX_TEXT} bytes", table.key(key)));
+        }
+    }
+    table.finish(reader);
+    texts
+}
+
+/// Bytes of a text that pages show.
+const MAX_TEXT: usize = 512;
+
+/// Reads `sender` of a source: `true` or `false`, or a list of fields.
+fn sender<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>) -> SenderFields {
+    if section.value("sender").is_some_and(|value| value.as_bool().is_some()) {
+        let mut all = false;
+        section.boolean(reader, "sender", &mut all);
+        return if all { SenderFields::ALL } else { SenderFields::default() };
+    }
+    let field = |name: &str| match name {
+        "userid" => Ok(SenderFields { userid: true, ..SenderFields::default() }),
+        "username" => Ok(SenderFields { username: true, ..SenderFields::default() }),
+        "socket_id" => Ok(SenderFields { socket_id: true, ..SenderFields::default() }),
+        _ => Err(ValueError::SenderField(name.into())),
+    };
+    let fields = section.list(reader, "sender", "fields", field).unwrap_or_default();
+    fields.into_iter().fold(SenderFields::default(), |all, field| SenderFields {
+        userid: all.userid || field.userid,
+        username: all.username || field.username,
+        socket_id: all.socket_id || field.socket_id,
+    })
 }
 
 /// Reads `sign` of a source: a list of schemes, or a table of such lists for logins, notifications and emitted events.

@@ -42,6 +42,6 @@ pub use self::{
     secret::Secret,
     settings::{
         ClientPosts, Config, DEMO_KEYS, DEMO_TOKEN, Hooks, MAX_CERTIFICATES, MAX_LIST, MAX_NAMESPACES, MAX_SOURCES,
-        MessageLog, SocketIo, Source, WebSocket,
+        MessageLog, SenderFields, SocketIo, Source, Texts, WebSocket,
     },
 };

@@ -137,13 +137,15 @@ impl<'t, 'r> Reader<'t, 'r> {
 }
 
 /// Keys of sections that have a name of their own, and may be missing, with how these sections begin.
-pub const REPEATED: [(&str, &str); 10] = [
+pub const REPEATED: [(&str, &str); 12] = [
     ("sign_key", "[sources.NAME]"),
     ("sign_key_file", "[sources.NAME]"),
     ("sign", "[sources.NAME]"),
     ("publish_msg_verify", "[sources.NAME]"),
     ("replay", "[sources.NAME]"),
     ("client_posts", "[sources.NAME]"),
+    ("sender", "[sources.NAME]"),
+    ("texts", "[sources.NAME]"),
     ("auth", "[namespaces.\"/NAME\"]"),
     ("rules", "[namespaces.\"/NAME\"]"),
     ("pairing", "[namespaces.\"/NAME\"]"),

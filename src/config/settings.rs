@@ -74,6 +74,41 @@ pub struct Source {
     pub allow_replay: bool,
     /// The rooms that clients may post to.
     pub client_posts: ClientPosts,
+    /// What the messages of clients say about who sent them.
+    pub sender: SenderFields,
+    /// Texts that pages show.
+    pub texts: Texts,
+}
+
+/// The texts of a source that pages show to users. The defaults are those of node-socket-im.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Texts {
+    /// Of the `user_quit` message: `{username}` stands for the name of who has left.
+    pub user_quit: String,
+    /// The user that an event was meant for is not connected.
+    pub not_logged_in: String,
+}
+
+impl Default for Texts {
+    fn default() -> Texts {
+        Texts { user_quit: "{username}退出群聊".into(), not_logged_in: "未登录".into() }
+    }
+}
+
+/// What the messages of a source's clients say about who sent them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SenderFields {
+    /// The user's id.
+    pub userid: bool,
+    /// The user's name.
+    pub username: bool,
+    /// The id of the session.
+    pub socket_id: bool,
+}
+
+impl SenderFields {
+    /// Everything.
+    pub const ALL: SenderFields = SenderFields { userid: true, username: true, socket_id: true };
 }
 
 impl Source {
@@ -225,6 +260,8 @@ impl Config {
                 publish_msg_verify: true,
                 allow_replay: false,
                 client_posts: ClientPosts::Any,
+                sender: SenderFields::ALL,
+                texts: Texts::default(),
             };
             (name.to_owned(), source)
         };

@@ -1,6 +1,7 @@
 //! Answers to clients' events: acknowledgements and refusals. `data` of an answer is JSON.
 
 use core::fmt::Write;
+use std::borrow::Cow;
 
 use crate::{
     acks::Requester,
@@ -16,25 +17,31 @@ use crate::{
 /// Answers an event of a plain WebSocket client: with an acknowledgement if the client asked for one, otherwise with
 /// `sys_error` if the event was refused.
 pub fn answer_plain(hub: &mut Hub, key: ClientKey, ack: Option<&str>, answer: Result<String, Refusal>) {
+    let session = hub.state.clients.get(key).and_then(|client| client.session);
     let mut text = String::new();
     let written = match (ack, &answer) {
         (None, Ok(_)) => return,
         (Some(ack), Ok(data)) => write!(text, r#"{{"event":"ack","ack":{ack},"code":1,"msg":"","data":{data}}}"#),
         (Some(ack), Err(refusal)) => {
-            let (why, details) = (quote(&refusal.text()), refusal.details(None));
+            let (why, details) = (quote(&text_of(hub, session, *refusal)), refusal.details(None));
             write!(text, r#"{{"event":"ack","ack":{ack},"code":0,"msg":{why},"data":""{details}}}"#)
         }
         (None, Err(refusal)) => {
-            let (why, details) = (quote(&refusal.text()), refusal.details(None));
+            let (why, details) = (quote(&text_of(hub, session, *refusal)), refusal.details(None));
             write!(text, r#"{{"event":"sys_error","msg":{why}{details}}}"#)
         }
     };
     written.expect("writing to memory succeeds");
     if let Err(refusal) = answer {
-        let session = hub.state.clients.get(key).and_then(|client| client.session);
         record_refusal(hub, session, refusal);
     }
     hub.state.send(key, Opcode::Text, text.as_bytes());
+}
+
+/// The text of a refusal for a client. That of a user who is not connected is up to the source.
+fn text_of(hub: &Hub, session: Option<SessionKey>, refusal: Refusal) -> Cow<'static, str> {
+    let session = session.and_then(|key| hub.state.sessions.get(key)).filter(|_| refusal == Refusal::NotLoggedIn);
+    session.map_or_else(|| refusal.text(), |session| hub.state.texts(session.tenant).not_logged_in.into())
 }
 
 /// Counts a refused message of a session, and writes it to `error.log`.
@@ -67,7 +74,7 @@ pub fn answer_socketio(hub: &mut Hub, session: SessionKey, id: Option<&str>, ans
         }),
         (Err(refusal), id) => {
             record_refusal(hub, Some(session), refusal);
-            let why = quote(&refusal.text());
+            let why = quote(&text_of(hub, Some(session), refusal));
             match id {
                 Some(id) => hub.state.send_packet(key, Kind::Ack, &namespace, Some(id), &[], |out| {
                     let details = refusal.details(None);

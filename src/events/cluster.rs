@@ -7,8 +7,8 @@ use crate::{
     clock::Now,
     cluster::{Channel, Command, IncomingEvent, IncomingMessage, Input, Recipients},
     config::Redis,
-    hub::{Hub, publish::Origin},
-    message::{Event, Target},
+    hub::Hub,
+    message::{Author, Event, Target},
     redis::Role,
     websocket::Close,
 };
@@ -72,8 +72,9 @@ fn publish(hub: &mut Hub, message: &IncomingMessage<'_>) {
     }
     // It takes numbers of this relay even if it has an id, so that its place in the order of all messages is known.
     let own = hub.state.next_id(rooms.len());
-    let (origin, id) = (Origin::Cluster { from_client: message.from_client }, message.id.unwrap_or(own));
-    hub.publish_here(origin, message.tenant, &rooms, message.data(), &message.filename, (id, own.stamp()));
+    let author = if message.from_client { Author::Client(&message.from) } else { Author::Backend };
+    let id = message.id.unwrap_or(own);
+    hub.publish_here((author, None), message.tenant, &rooms, message.data(), &message.filename, (id, own.stamp()));
 }
 
 /// Emits an event to sessions of this relay, and reports their number if the other relay wants a report.

@@ -7,6 +7,7 @@ use crate::{
     cluster::{Reach, UserQuery},
     config::Ack,
     hub::Hub,
+    json::quote,
     key::SessionKey,
     message::{ClientEvent, Event, Target},
     state::{NamespaceId, Refusal},
@@ -64,7 +65,9 @@ pub fn send_to_user(
 
 /// Answers an event whose user has no session.
 pub fn send_not_connected(hub: &mut Hub, key: SessionKey, ack: Option<&str>) {
-    hub.state.send_to_session(key, "error_message", "{\"message\":\"未登录\"}");
+    let Some(tenant) = hub.state.sessions.get(key).map(|session| session.tenant) else { return };
+    let text = hub.state.texts(tenant).not_logged_in;
+    hub.state.send_to_session(key, "error_message", &format!("{{\"message\":{}}}", quote(&text)));
     if ack.is_some() {
         answer_event(hub, key, ack, Err(Refusal::NotLoggedIn));
     }

@@ -1,7 +1,7 @@
 //! A kept message.
 
 use super::bounds::Bounds;
-use crate::message::{Data, MessageId};
+use crate::message::{Author, Data, MessageId};
 
 /// A message that was published to one room.
 #[derive(Clone, Copy, Debug)]
@@ -15,8 +15,8 @@ pub struct Published<'a> {
     pub data: Data<'a>,
     /// The message log file that the backend named, or an empty string.
     pub filename: &'a str,
-    /// Whether a client posted it.
-    pub from_client: bool,
+    /// Who sent it.
+    pub author: Author<'a>,
 }
 
 /// A kept message: 32 bytes, and one allocation with the rest.
@@ -71,7 +71,7 @@ impl Content<'_> {
 impl Entry {
     /// Packs a message that was published in this second. `own` is an id of this relay.
     pub fn new(message: &Published<'_>, second: u32, own: MessageId) -> Entry {
-        let Published { stamp, id, data, filename, from_client } = *message;
+        let Published { stamp, id, data, filename, author } = *message;
         let mut packed = Vec::with_capacity(packed_len(message, own));
         let (mut mark, mut flags) = (id.part_index() as u16, 0);
         if needs_id(message, own) {
@@ -85,8 +85,12 @@ impl Entry {
             flags |= FILENAME;
             put(&mut packed, filename.as_bytes());
         }
-        if from_client {
+        if let Author::Client(from) = author {
             flags |= FROM_CLIENT;
+            if !from.is_empty() {
+                flags |= FROM;
+                put(&mut packed, from.as_bytes());
+            }
         }
         let kind = match data {
             Data::Text(text) => {
@@ -143,9 +147,12 @@ impl Entry {
         self.flags & PACKED_ID != 0 && self.mark == id.number() as u16 && self.packed_id() == Some(id)
     }
 
-    /// Whether a client posted it.
-    pub fn from_client(&self) -> bool {
-        self.flags & FROM_CLIENT != 0
+    /// Who sent it.
+    pub fn author(&self) -> Author<'_> {
+        match self.flags & FROM_CLIENT {
+            0 => Author::Backend,
+            _ => Author::Client(text(self.parts().1)),
+        }
     }
 
     /// The message log file that the backend named, or an empty string.
@@ -155,7 +162,7 @@ impl Entry {
 
     /// Its data.
     pub fn content(&self) -> Content<'_> {
-        let data = self.parts().1;
+        let data = self.parts().2;
         match self.kind {
             Kind::Text => Content::Simple(Data::Text(text(data))),
             Kind::Json => Content::Simple(Data::Json(text(data))),
@@ -180,10 +187,13 @@ impl Entry {
         Some(MessageId::first(u64::from_le_bytes(*number), u32::from_le_bytes(*node)).part(part as usize))
     }
 
-    /// The file name, and the data.
-    fn parts(&self) -> (&[u8], &[u8]) {
+    /// The file name, which client sent it, and the data.
+    fn parts(&self) -> (&[u8], &[u8], &[u8]) {
         let rest = &self.packed[if self.flags & PACKED_ID == 0 { 0 } else { PACKED_ID_LEN }..];
-        if self.flags & FILENAME == 0 { (&[], rest) } else { take(rest) }
+        let part = |flag, rest| if self.flags & flag == 0 { (&[][..], rest) } else { take(rest) };
+        let (filename, rest) = part(FILENAME, rest);
+        let (from, data) = part(FROM, rest);
+        (filename, from, data)
     }
 }
 
@@ -196,11 +206,15 @@ fn needs_id(message: &Published<'_>, own: MessageId) -> bool {
 fn packed_len(message: &Published<'_>, own: MessageId) -> usize {
     let id = if needs_id(message, own) { PACKED_ID_LEN } else { 0 };
     let filename = if message.filename.is_empty() { 0 } else { LENGTH_LEN + message.filename.len() };
+    let from = match message.author {
+        Author::Client(from) if !from.is_empty() => LENGTH_LEN + from.len(),
+        _ => 0,
+    };
     let lengths = match message.data {
         Data::Mixed { attachments, .. } => LENGTH_LEN * (1 + attachments.len()),
         _ => 0,
     };
-    id + filename + lengths + message.data.size()
+    id + filename + from + lengths + message.data.size()
 }
 
 /// Appends bytes with their length.
@@ -219,10 +233,11 @@ fn text(bytes: &[u8]) -> &str {
     core::str::from_utf8(bytes).expect("it was packed as text")
 }
 
-/// Flags: the id is packed, a file name is packed, a client posted the message.
+/// Flags: the id is packed, a file name is packed, a client sent the message, it is packed which one.
 const PACKED_ID: u8 = 1;
 const FILENAME: u8 = 2;
 const FROM_CLIENT: u8 = 4;
+const FROM: u8 = 8;
 
 const PACKED_ID_LEN: usize = 16;
 const LENGTH_LEN: usize = 4;
@@ -242,7 +257,7 @@ mod tests {
     fn packed(message: &Published<'_>) -> Entry {
         let entry = Entry::new(message, 5, own());
         assert_eq!((entry.stamp(), entry.id(own())), (message.stamp, message.id));
-        assert_eq!((entry.filename(), entry.from_client()), (message.filename, message.from_client));
+        assert_eq!((entry.filename(), entry.author()), (message.filename, message.author));
         assert_eq!(entry.content().data(), message.data);
         assert_eq!(entry.cost(), Entry::cost_of(message, own()));
         entry
@@ -261,7 +276,12 @@ mod tests {
             Data::Mixed { json, attachments: &attachments },
             Data::Mixed { json: "1", attachments: &[] },
         ] {
-            for (filename, from_client) in [("", false), ("a.log", false), ("", true), (&*"x".repeat(300), true)] {
+            for (filename, author) in [
+                ("", Author::Backend),
+                ("a.log", Author::Backend),
+                ("", Author::Client("")),
+                (&*"x".repeat(300), Author::Client("{\"userid\":\"7\"}")),
+            ] {
                 for (id, stamp) in [
                     (own().with_number(2000), 2000),
                     (own().with_number(2000).part(3), 2003),
@@ -271,7 +291,7 @@ mod tests {
                     // An id that another relay claims to be of this one.
                     (own().with_number(2000), 2001),
                 ] {
-                    packed(&Published { stamp, id, data, filename, from_client });
+                    packed(&Published { stamp, id, data, filename, author });
                 }
             }
         }
@@ -279,7 +299,8 @@ mod tests {
 
     #[test]
     fn only_foreign_ids_are_found() {
-        let published = |id, stamp| Published { stamp, id, data: Data::Text("x"), filename: "", from_client: false };
+        let published =
+            |id, stamp| Published { stamp, id, data: Data::Text("x"), filename: "", author: Author::Backend };
         let other = MessageId::first(0x12_0005, 8);
         let entry = packed(&published(other.part(2), 9000));
         assert!(entry.has_foreign_id(other.part(2)));

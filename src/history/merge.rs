@@ -20,8 +20,8 @@ pub struct Found<'a> {
 impl Found<'_> {
     /// The message, for clients. `data` is that of the entry.
     pub fn message<'m>(&'m self, data: Data<'m>, source: &'m str, room: &'m str, namespace: &'m str) -> Message<'m> {
-        let (filename, from_client) = (self.entry.filename(), self.entry.from_client());
-        Message { source, room, data, id: self.id, filename, from_client, namespace }
+        let (filename, author) = (self.entry.filename(), self.entry.author());
+        Message { source, room, data, id: self.id, filename, author, namespace }
     }
 }
 

@@ -177,11 +177,15 @@ const RING: usize = size_of::<Ring>() * 3 / 2 + 2 * ALLOCATION + 16 + 38;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{history::entry::Published, message::Data, state::testing};
+    use crate::{
+        history::entry::Published,
+        message::{Author, Data},
+        state::testing,
+    };
 
     fn entry(stamp: u64, second: u32, data: &str) -> Entry {
         let id = MessageId::first(stamp, 7);
-        let message = Published { stamp, id, data: Data::Text(data), filename: "", from_client: false };
+        let message = Published { stamp, id, data: Data::Text(data), filename: "", author: Author::Backend };
         Entry::new(&message, second, id)
     }
 

@@ -79,8 +79,9 @@ impl Hub {
         self.cluster.session_ending(&mut self.state, session);
         let Some(ending) = self.state.sessions.get(session) else { return };
         let (tenant, rooms) = (ending.tenant, self.state.room_names(ending));
+        let says_quit = ending.watch_quit && announce && !rooms.is_empty();
         let quit_message =
-            (ending.watch_quit && announce && !rooms.is_empty()).then(|| quit_message(ending.identity.username()));
+            says_quit.then(|| quit_message(ending.identity.username(), &self.state.texts(tenant).user_quit));
         let seconds = now.unix.saturating_sub(ending.identity.since());
         self.record_visit("disconnect", session, Some(seconds));
         self.state.remove_session(session);
@@ -116,8 +117,8 @@ impl Hub {
 }
 
 /// The data of the `user_quit` message. Pages of node-socket-im show its text.
-fn quit_message(username: &str) -> String {
-    let text = quote(&format!("{username}退出群聊"));
+fn quit_message(username: &str, text: &str) -> String {
+    let text = quote(&text.replace("{username}", username));
     format!("{{\"username\":{},\"key\":\"user_quit\",\"msg\":{text}}}", quote(username))
 }
 
@@ -148,7 +149,7 @@ mod tests {
     fn the_end_of_a_session_is_logged_and_announced() {
         let (mut hub, leaving, other) = hub();
         hub.remove(client(&hub, leaving), true);
-        assert_eq!(received(&mut hub.state, other), [quit_message("")]);
+        assert_eq!(received(&mut hub.state, other), [quit_message("", "退出群聊")]);
         assert_eq!((hub.state.session_count(), hub.state.client_count()), (1, 1));
         let files = hub.log.take();
         let lines: Vec<String> = files.values().map(|lines| String::from_utf8(lines.clone()).unwrap()).collect();

@@ -7,7 +7,7 @@ use crate::{
     cluster::{Reach, RefreshTarget},
     history::Published,
     key::SessionKey,
-    message::{Data, Event, MessageId, Target, bytes::unpack_arguments},
+    message::{Author, Data, Event, MessageId, Target, bytes::unpack_arguments},
     message_log::lines::write_data,
     names::{RoomId, Rooms},
     state::{TenantId, delivery::Receiver},
@@ -22,19 +22,6 @@ pub enum Origin {
     Session(SessionKey),
     /// This relay: a session with `watch_quit` has ended.
     Relay,
-    /// Redis: another relay, a node-socket-im server, or a backend that publishes to Redis.
-    Cluster {
-        /// Whether a client posted it there.
-        from_client: bool,
-    },
-}
-
-impl Origin {
-    /// Whether a client chose the message, or at least a part of it, as with `user_quit`. Receivers are told so; only what
-    /// backends send is without that mark.
-    fn is_client(self) -> bool {
-        !matches!(self, Origin::Backend | Origin::Cluster { from_client: false })
-    }
 }
 
 impl Hub {
@@ -56,13 +43,18 @@ impl Hub {
         filename: &str,
     ) -> MessageId {
         let id = self.state.next_id(rooms.len());
-        self.publish_here(origin, tenant, rooms, data, filename, (id, id.stamp()));
+        let sender = if let Origin::Session(key) = origin { Some(key) } else { None };
+        let from = sender.map_or_else(String::new, |key| self.state.sender(key));
+        let author = match origin {
+            Origin::Backend => Author::Backend,
+            // A client chose the message, or at least a part of it, as with `user_quit`.
+            Origin::Session(_) | Origin::Relay => Author::Client(&from),
+        };
+        self.publish_here((author, sender), tenant, rooms, data, filename, (id, id.stamp()));
         if matches!(origin, Origin::Backend | Origin::Session(_)) {
             self.cluster.count_message();
         }
-        // Other relays recognize a client's message by the missing file name.
-        let filename = (!origin.is_client()).then_some(filename);
-        self.cluster.publish_message(&mut self.state, (tenant, rooms), data, filename, id);
+        self.cluster.publish_message(&mut self.state, (tenant, rooms), data, (filename, author), id);
         id
     }
 
@@ -71,27 +63,26 @@ impl Hub {
     /// that are for the message.
     pub(crate) fn publish_here(
         &mut self,
-        origin: Origin,
+        (author, sender): (Author<'_>, Option<SessionKey>),
         tenant: TenantId,
         rooms: &[&str],
         data: Data<'_>,
         filename: &str,
         (id, stamp): (MessageId, u64),
     ) {
-        let (keep, from_client) = (self.history.is_on(), origin.is_client());
+        let keep = self.history.is_on();
         for (part, room) in rooms.iter().enumerate() {
             let kept = keep.then(|| stamp + part as u64).filter(|stamp| {
-                let message = Published { stamp: *stamp, id: id.part(part), data, filename, from_client };
+                let message = Published { stamp: *stamp, id: id.part(part), data, filename, author };
                 self.history.keep(&self.state, tenant, room, &message)
                     // Too large: a client that is behind would get it before older ones. It is told about the gap.
                     || (self.has_replays() && self.history.has_rule(&self.state, tenant, room))
             });
-            self.state.deliver(tenant, room, data, (filename, from_client), id.part(part), kept);
+            self.state.deliver(tenant, room, data, (filename, author), id.part(part), kept);
         }
         if !self.log.is_on() {
             return;
         }
-        let sender = if let Origin::Session(key) = origin { Some(key) } else { None };
         let socket_id = sender.map(|key| self.state.socket_id(key));
         let session = sender.and_then(|key| self.state.sessions.get(key));
         self.log.message(&self.state.tenants[tenant.index()].name, filename, id, |line| {
@@ -235,7 +226,7 @@ url = "redis://127.0.0.1:6379"
         let id = publish(&mut hub);
         let kept: Vec<_> = hub.history.entries_after(&hub.state, tenant, &["a", "b"], 0).collect();
         assert_eq!(kept.iter().map(|found| found.id).collect::<Vec<_>>(), [id]);
-        assert_eq!((kept[0].entry.filename(), kept[0].entry.from_client()), ("f", false));
+        assert_eq!((kept[0].entry.filename(), kept[0].entry.author()), ("f", Author::Backend));
         assert!(hub.deadline() < Time::NEVER);
         hub.reload(config("[sources.other]\nsign_key = \"key\"\n[history]\ncount = 1\n"), hub.state.now);
         assert_eq!((hub.history.messages(), hub.deadline()), (0, Time::NEVER), "the source is gone");

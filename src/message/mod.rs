@@ -1,5 +1,6 @@
 //! Messages and events: data, ids, and their encoding in each form in which clients receive them.
 
+pub mod author;
 pub mod bytes;
 pub mod client_event;
 pub mod data;
@@ -13,6 +14,6 @@ pub mod stream;
 pub mod target;
 
 pub use self::{
-    client_event::ClientEvent, data::Data, event::Event, form::Form, id::MessageId, id_clock::IdClock,
+    author::Author, client_event::ClientEvent, data::Data, event::Event, form::Form, id::MessageId, id_clock::IdClock,
     new_msg::Message, target::Target,
 };

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
+    author::Author,
     data::Data,
     form::Form,
     id::MessageId,
@@ -38,8 +39,8 @@ pub struct Message<'a> {
     pub id: MessageId,
     /// The message log file that the backend named, or an empty string.
     pub filename: &'a str,
-    /// Whether a client posted it.
-    pub from_client: bool,
+    /// Who sent it.
+    pub author: Author<'a>,
     /// The name of the namespace.
     pub namespace: &'a str,
 }
@@ -119,8 +120,9 @@ impl Message<'_> {
                 }
                 out.extend_from_slice(b",\"id\":\"");
                 id.write(out);
-                out.extend_from_slice(self.end());
-                out.push(b']');
+                out.push(b'"');
+                self.author.write(out);
+                out.extend_from_slice(b"}]");
             }
         }
     }
@@ -135,21 +137,13 @@ impl Message<'_> {
         write_string(out, self.room);
         out.extend_from_slice(b",\"id\":\"");
         self.id.write(out);
-        match time {
-            true => {
-                let end = self.end();
-                out.extend_from_slice(&end[..end.len() - 1]);
-                out.extend_from_slice(b",\"ts\":");
-                out.extend_from_slice(itoa::Buffer::new().format(self.id.unix_millis()).as_bytes());
-                out.push(b'}');
-            }
-            false => out.extend_from_slice(self.end()),
+        out.push(b'"');
+        self.author.write(out);
+        if time {
+            out.extend_from_slice(b",\"ts\":");
+            out.extend_from_slice(itoa::Buffer::new().format(self.id.unix_millis()).as_bytes());
         }
-    }
-
-    /// The end of the object: the quotation mark of the id, and whether the message comes from a client.
-    fn end(&self) -> &'static [u8] {
-        if self.from_client { b"\",\"from_client\":true}" } else { b"\"}" }
+        out.push(b'}');
     }
 }
 
@@ -170,13 +164,13 @@ mod tests {
 
     fn message(data: Data<'_>) -> Message<'_> {
         let id = MessageId::first(0, 0);
-        Message { source: "de\"mo", room: "r\n", data, id, filename: "", from_client: false, namespace: "/" }
+        Message { source: "de\"mo", room: "r\n", data, id, filename: "", author: Author::Backend, namespace: "/" }
     }
 
     #[test]
     fn a_client_s_message_says_so() {
         // The data cannot say otherwise: it is a field of its own.
-        let posted = Message { from_client: true, ..message(Data::Json("{\"from_client\":false}")) };
+        let posted = Message { author: Author::Client(""), ..message(Data::Json("{\"from_client\":false}")) };
         for (form, end) in [
             (Form::Json, ",\"id\":\"00000000000000000\",\"from_client\":true}"),
             (Form::SocketIo3, ",\"id\":\"00000000000000000\",\"from_client\":true}]"),
@@ -185,6 +179,17 @@ mod tests {
         ] {
             let mut out = Vec::new();
             posted.encode(form, &mut out);
+            assert!(out.ends_with(end.as_bytes()), "{form:?}: {}", String::from_utf8_lossy(&out));
+        }
+        let named = Message { author: Author::Client("{\"userid\":\"7\"}"), ..posted };
+        for (form, end) in [
+            (Form::Json, "\"from_client\":true,\"from\":{\"userid\":\"7\"}}"),
+            (Form::Lines, "\"from\":{\"userid\":\"7\"},\"ts\":0}\n"),
+            (Form::SocketIo4, "\"from_client\":true,\"from\":{\"userid\":\"7\"}}]"),
+            (Form::Text, "{\"from_client\":false}"),
+        ] {
+            let mut out = Vec::new();
+            named.encode(form, &mut out);
             assert!(out.ends_with(end.as_bytes()), "{form:?}: {}", String::from_utf8_lossy(&out));
         }
     }

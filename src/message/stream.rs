@@ -44,7 +44,7 @@ pub fn retry(least: u64, most: u64, seed: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Data, Message};
+    use crate::message::{Author, Data, Message};
 
     /// What an EventSource makes of a body (WHATWG HTML, Interpreting an event stream): the last event id, the name and the
     /// data of each event.
@@ -77,7 +77,7 @@ mod tests {
 
     fn message(data: Data<'_>) -> Message<'_> {
         let id = MessageId::first(0, 0);
-        Message { source: "de\"mo", room: "r\n", data, id, filename: "", from_client: false, namespace: "/" }
+        Message { source: "de\"mo", room: "r\n", data, id, filename: "", author: Author::Backend, namespace: "/" }
     }
 
     fn encoded(data: Data<'_>, form: Form) -> Vec<u8> {

@@ -16,7 +16,7 @@ use crate::{
     config::SlowConsumers,
     frame::{Opcode, Run, Turn},
     key::{ClientKey, ConnKey, SessionKey},
-    message::{Data, Event, Form, Message, MessageId, Target},
+    message::{Author, Data, Event, Form, Message, MessageId, Target},
     outbox::{Overflow, Queued},
     websocket::Close,
 };
@@ -34,7 +34,7 @@ impl State {
         tenant: TenantId,
         room: &str,
         data: Data<'_>,
-        (filename, from_client): (&str, bool),
+        (filename, author): (&str, Author<'_>),
         id: MessageId,
         kept: Option<u64>,
     ) {
@@ -44,7 +44,7 @@ impl State {
         let Tenant { name, rooms, .. } = &mut self.tenants[tenant.index()];
         for (table, namespace) in rooms.iter_mut().zip(&self.namespaces) {
             let Some(index) = table.find(room) else { continue };
-            let message = Message { source: name, room, data, id, filename, from_client, namespace: &namespace.name };
+            let message = Message { source: name, room, data, id, filename, author, namespace: &namespace.name };
             let Room { members, batches, .. } = table.room_mut(index);
             let limit = self.config.limits.unsent as usize;
             // The frame of each form; empty until the first member with that form. The form and frame of the previous
@@ -287,7 +287,7 @@ mod tests {
 
     fn deliver(state: &mut State, data: &str) {
         let (tenant, id) = (state.tenant("one").unwrap(), state.next_id(1));
-        state.deliver(tenant, "room", Data::Json(data), ("", false), id, None);
+        state.deliver(tenant, "room", Data::Json(data), ("", Author::Backend), id, None);
     }
 
     /// Ends a turn without a flush.

@@ -9,7 +9,7 @@ use super::{
     tenant::{Tenant, TenantId},
 };
 use crate::{
-    config::{Auth, Source},
+    config::{Auth, Source, Texts},
     engineio::Revision,
     key::{ClientKey, SessionKey},
 };
@@ -23,6 +23,12 @@ impl State {
         let tenant = *self.by_name.get(name).ok_or(Refusal::SourceUnknown)?;
         self.tenants[tenant.index()].source.as_ref().ok_or(Refusal::SourceUnknown)?;
         Ok(tenant)
+    }
+
+    /// The texts of a tenant that pages show.
+    pub fn texts(&self, tenant: TenantId) -> Texts {
+        let source = self.tenants[tenant.index()].source.as_ref();
+        source.map(|source| source.texts.clone()).unwrap_or_default()
     }
 
     /// The tenant with this name, even if it is not configured.
@@ -213,7 +219,7 @@ mod tests {
             Engine,
             engine::{Timing, Transport},
         },
-        message::{Data, Event, Form, Target},
+        message::{Author, Data, Event, Form, Target},
         state::socket::Socket,
     };
 
@@ -262,7 +268,7 @@ mod tests {
             ["one", "two"].map(|source| session(&mut state, Login { source, rooms: "room", ..Login::default() }));
         let [first, second] = ["one", "two"].map(|source| state.tenant(source).unwrap());
         let id = state.next_id(1);
-        state.deliver(first, "room", Data::Json("1"), ("", false), id, None);
+        state.deliver(first, "room", Data::Json("1"), ("", Author::Backend), id, None);
         let event = Event::new("e", "");
         let socket_id = state.sids.socket(two);
         assert_eq!(state.emit(first, 0, &Target::Session(&socket_id), &event), 0);

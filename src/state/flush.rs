@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::{
         key::SessionKey,
-        message::{Data, Form},
+        message::{Author, Data, Form},
         state::testing::{CONFIG, Login, received, session, state},
     };
 
@@ -108,7 +108,7 @@ mod tests {
 
     fn deliver(state: &mut State, room: &str, data: &str) {
         let (tenant, id) = (state.tenant("one").unwrap(), state.next_id(1));
-        state.deliver(tenant, room, Data::Json(data), ("", false), id, None);
+        state.deliver(tenant, room, Data::Json(data), ("", Author::Backend), id, None);
     }
 
     #[test]

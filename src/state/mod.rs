@@ -31,6 +31,7 @@ pub mod repeat;
 pub mod replay;
 pub mod replies;
 pub mod room;
+pub mod sender;
 pub mod session;
 pub mod sid;
 pub mod signature;

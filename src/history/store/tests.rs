@@ -5,7 +5,7 @@ mod model;
 use super::*;
 use crate::{
     history::Evicted,
-    message::Data,
+    message::{Author, Data},
     state::testing::{Login, config, session},
 };
 
@@ -50,7 +50,7 @@ impl World {
     }
 
     fn keep(&mut self, room: &str, data: &str, id: MessageId, stamp: u64) -> bool {
-        let message = Published { stamp, id, data: Data::Text(data), filename: "", from_client: false };
+        let message = Published { stamp, id, data: Data::Text(data), filename: "", author: Author::Backend };
         self.history.keep(&self.state, self.tenant, room, &message)
     }
 
