@@ -100,6 +100,30 @@ fn times_and_all() {
     assert!(refused.json()["msg"].as_str().unwrap().contains("since must be the id of a message"), "{refused:?}");
 }
 
+/// A client that is cut off before it has had a message goes on from the id of `recovery`.
+#[test]
+fn after_since_all_a_client_can_go_on_without_a_message() {
+    let relay = Relay::start(HISTORY);
+    relay.notify("other", "x");
+    let whole = |missed: u32| json!({ "recovered": true, "missed": missed });
+    let mut begin = String::from("all");
+    for _ in 0..3 {
+        let (event, id) = recovery(&mut since(&relay, "a,b", &begin));
+        assert_eq!(event, whole(0), "nothing was published since {begin}");
+        begin = id;
+    }
+    relay.notify("a", "0");
+    relay.notify("b", "1");
+    let (event, before) = recovery(&mut since(&relay, "a,b", "all"));
+    assert_eq!(event, whole(2));
+    relay.notify("b", "2");
+    for position in [begin, before] {
+        let mut again = since(&relay, "a,b", &position);
+        assert_eq!(recovery(&mut again).0, whole(3));
+        assert_eq!(data(&mut again, 3), numbers(0..3));
+    }
+}
+
 #[test]
 fn a_gap_is_said() {
     let mut relay = Relay::start("[history]\ncount = 3\nrooms = [{ room = \"none\", count = 0 }]\n");

@@ -201,7 +201,11 @@ impl History {
         let stamp = match *since {
             Since::New => return whole(newest),
             Since::Unknown => return Position { stamp: newest, gaps: (0..rooms.len()).collect() },
-            Since::All => return whole(0),
+            // Right before the oldest, so that a client that comes back with this position has missed nothing.
+            Since::All => {
+                let oldest = self.entries_after(state, tenant, rooms, 0).next();
+                return whole(oldest.map_or(newest, |found| found.entry.stamp() - 1));
+            }
             Since::Age(age) => {
                 let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
                 state.ids.number_at(state.now.time).saturating_sub(age)

@@ -177,7 +177,9 @@ fn positions() {
     let at = |stamp, gaps: &[usize]| Position { stamp, gaps: gaps.to_vec() };
     let rooms = ["a", "b"];
     assert_eq!(world.position(&rooms, Since::New), at(last, &[]));
-    assert_eq!(world.position(&rooms, Since::All), at(0, &[]));
+    assert_eq!(world.position(&rooms, Since::All), at(first - 1, &[]));
+    assert_eq!(world.position(&["b"], Since::All), at(stamp - 1, &[]));
+    assert_eq!(world.position(&["c", "unkept"], Since::All), at(last, &[]), "they keep nothing");
     assert_eq!(world.position(&rooms, Since::Age(Duration::from_secs(100))), at(start, &[]));
     assert_eq!(world.position(&rooms, Since::Age(Duration::from_secs(101))), at(start - 1_000_000, &[0, 1]));
     assert_eq!(world.position(&rooms, Since::Id(own.with_number(first))), at(first, &[]));
