@@ -345,7 +345,8 @@ impl World {
             }
             ("html", Run::Here) => {
                 let file = self.store(block, "example.html", &text);
-                let errors = self.browse(&file, &arrived);
+                let printed = block.text.lines().filter_map(|line| Some(line.split_once("// prints: ")?.1)).collect();
+                let errors = self.browse(&file, printed, &arrived);
                 assert!(errors.is_empty(), "{place}: {errors}");
                 return;
             }
@@ -423,8 +424,8 @@ impl World {
         }
     }
 
-    /// Opens a page in a browser, waits for its messages, and returns the errors on its console.
-    fn browse(&self, file: &Path, arrived: &impl Fn()) -> String {
+    /// Opens a page in a browser, waits for its messages and for what it prints to its console, and returns the errors there.
+    fn browse(&self, file: &Path, printed: Vec<&str>, arrived: &impl Fn()) -> String {
         let profile = format!("--user-data-dir={}", self.path("profile"));
         let address = format!("file://{}", file.display());
         let flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"];
@@ -433,6 +434,12 @@ impl World {
         let mut running = self.spawn(&program, &flags);
         let console = collect(running.0.stderr.take().unwrap());
         arrived();
+        for text in printed {
+            let line = format!("\"{text}\"");
+            wait_long(&format!("{text:?} on the console of {}", file.display()), || {
+                console.lock().unwrap().contains(&line).then_some(())
+            });
+        }
         // A browser that is asked to end ends its own processes too.
         let _ = Command::new("kill").arg(running.0.id().to_string()).status();
         wait_long("the browser's end", || running.0.try_wait().unwrap());

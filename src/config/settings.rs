@@ -7,11 +7,12 @@ use log::LevelFilter;
 
 use super::{
     address::{Address, Backend, Network},
-    history::History,
+    history::{History, HistoryBounds, HistoryRule},
     listen_address::ListenAddress,
     namespace::{Auth, Namespace},
     origins::Origins,
     redis::Redis,
+    room_pattern::RoomPattern,
     secret::Secret,
 };
 use crate::{
@@ -250,7 +251,7 @@ impl Default for Config {
 
 impl Config {
     /// The built-in demo configuration: two sources with public keys, two paired namespaces that admit without a signature, and
-    /// 100 messages of history in each room.
+    /// the history of docs/presence-and-history.md: a day's last 50 messages of each room, the last value of each price room.
     pub fn demo() -> Config {
         let source = |(name, key): (&str, &str)| {
             let sign_key = Secret(key.into());
@@ -271,7 +272,11 @@ impl Config {
             (name.to_owned(), Namespace { auth: Auth::Open, source, pairing, ..Namespace::default() })
         };
         let mut config = Config { sources: DEMO_KEYS.map(source).into(), ..Config::default() };
-        config.history.bounds.count = 100;
+        let history = &mut config.history;
+        (history.bounds.count, history.bounds.age) = (50, Duration::from_secs(86_400));
+        let bounds = HistoryBounds { count: 1, last: true, ..history.bounds };
+        let prices = RoomPattern::parse("price-*").map(|room| HistoryRule { source: None, room, bounds });
+        history.rooms.extend(prices);
         config.namespaces.extend([("/web", "/app"), ("/app", "/web")].map(pair));
         config
     }
@@ -320,6 +325,19 @@ pub const DEMO_TOKEN: &str = "demo";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_demo_is_its_example_and_its_page() {
+        let page = include_str!("../../docs/configuration.md");
+        let (_, block) = page.split_once("\n## The demo configuration\n").unwrap();
+        let block = block.split("```").nth(1).unwrap().strip_prefix("toml").unwrap();
+        for text in [include_str!("../../examples/demo.toml"), block] {
+            let mut parsed = crate::config::parse(text, &mut |_| unreachable!()).unwrap();
+            assert_eq!(parsed.listen.len(), 1, "relay serve chooses the same address by default");
+            parsed.listen.clone_from(&Config::demo().listen);
+            assert_eq!(parsed, Config::demo());
+        }
+    }
 
     #[test]
     fn debug_hides_secrets() {

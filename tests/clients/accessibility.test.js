@@ -8,7 +8,8 @@ const { chromium } = require('playwright-core')
 const { configuration, login, start, until } = require('./relay')
 
 const TOKEN = 'a token for these tests'
-const PUBLIC = '[sources.remote_debug]\nsign_key = "5iwdf$%sdfss!#$2334ds(%B)"\n'
+const PUBLIC = '[sources.remote_debug]\nsign_key = "5iwdf$%sdfss!#$2334ds(%B)"\n[history]\ncount = 4\n' +
+  'rooms = [{ room = "price-*", count = 1, last = true }, { room = "six_room", count = 20 }]\n'
 const VIEWS = [{ width: 1280, height: 900 }, { width: 360, height: 740 }]
 // Another name for this machine, as a phone in the network has one.
 const PHONE = 'relay.example'
@@ -96,6 +97,48 @@ const STATES = {
     await page.locator('#text').fill('hello')
     await page.locator('#text').press('Enter')
     await until('the tick', async () => /✓/.test(await page.locator('.me small').last().textContent()))
+  },
+  'demo/history.html': async page => {
+    // Kept messages of people and of a backend, a gap, an own message, and one that waits for a connection.
+    await on(page)
+    await page.evaluate(() => { for (let i = 0; i < 3; i++) XIN_NODE.send_msg({ name: 'somebody', text: 'said before' }, 'history_room') })
+    await until('all of it', async () => (await page.locator('.they').count()) === 3)
+    await page.reload()
+    await on(page)
+    await until('what is kept', async () => (await page.locator('.they').count()) === 3)
+    await page.locator('#cut').click()
+    for (let i = 0; i < 6; i++) await relay.notify('history_room', 'from the backend')
+    await page.locator('#cut').click()
+    await page.locator('.gap').waitFor()
+    await page.locator('#text').fill('hello')
+    await page.locator('#text').press('Enter')
+    await until('the tick', async () => /✓/.test(await page.locator('.me small').last().textContent()))
+    await page.locator('#term').evaluate(e => { e.open = true })
+  },
+  'demo/prices.html': async page => {
+    await on(page)
+    for (const price of [1980, 1990]) await relay.notify('price-gold', String(price))
+    for (const price of [80, 77]) await relay.notify('price-oil', String(price))
+    await page.locator('.up').waitFor()
+    await page.locator('.down').waitFor()
+    await relay.notify('price-tea', '12')
+    await page.reload()
+    await on(page)
+    await relay.notify('price-gold', '2000')
+    await page.locator('.up').waitFor()
+  },
+  'demo/six.html': async page => {
+    await on(page)
+    await until('all six', async () => (await page.locator('#kinds .up').count()) === 6)
+    await page.locator('#burst').click()
+    await page.locator('#verdict.ok').waitFor()
+    // More than is kept while they are away: a gap for all.
+    await page.locator('#cut').click()
+    for (let i = 0; i < 21; i++) await relay.notify('six_room', 'more')
+    await page.locator('#cut').click()
+    await until('the gap', async () => (await page.locator('.gap td', { hasText: '!' }).count()) === 6)
+    // What is wrong looks like this.
+    await page.evaluate(() => { const cell = document.querySelectorAll('#rows td')[2]; cell.textContent = '✗'; cell.className = 'x' })
   },
   'demo/message.html': async page => {
     await on(page)

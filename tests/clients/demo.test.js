@@ -11,7 +11,7 @@ const { configuration, start, until } = require('./relay')
 
 const EVIL = '<img src=x onerror="document.title=\'evil\'"><b>bold</b>'
 const REMOTE_KEY = '5iwdf$%sdfss!#$2334ds(%B)'
-const PAGES = ['', 'demo/', 'demo/two.html', 'demo/chat.html', 'demo/message.html', 'demo/monitor.html', 'demo/remote_debug.html', 'demo/remote_debug_show.html']
+const PAGES = ['', 'demo/', 'demo/two.html', 'demo/chat.html', 'demo/history.html', 'demo/prices.html', 'demo/six.html', 'demo/message.html', 'demo/monitor.html', 'demo/remote_debug.html', 'demo/remote_debug_show.html']
 
 let relay, browser
 before(async () => {
@@ -24,7 +24,7 @@ after(async () => {
 })
 
 /** A page on a fresh profile, with its console and what went wrong in it. */
-async function open(path, options = {}) {
+async function open(path, { base = relay.url, ...options } = {}) {
   const context = await browser.newContext({ locale: 'en-US', ...options })
   const page = await context.newPage()
   page.setDefaultTimeout(10000)
@@ -39,9 +39,9 @@ async function open(path, options = {}) {
   })
   page.on('request', request => {
     const url = request.url().replace(/^ws/, 'http')
-    if (!url.startsWith(relay.url) && !/^(data|blob):/.test(url)) page.wrong.push(url)
+    if (!url.startsWith(base) && !/^(data|blob):/.test(url)) page.wrong.push(url)
   })
-  await page.goto(relay.url + '/' + path)
+  await page.goto(base + '/' + path)
   return page
 }
 const on = page => page.locator('.state.on').waitFor()
@@ -67,7 +67,7 @@ test('the index pages explain the others, and what they say works', async () => 
   for (const path of ['', 'demo/']) {
     const page = await open(path)
     const links = await page.locator('a[href]').evaluateAll(all => all.map(a => a.href))
-    assert.ok(links.length >= (path ? 7 : 5), String(links))
+    assert.ok(links.length >= (path ? 10 : 5), String(links))
     for (const link of new Set(links)) assert.equal((await fetch(link)).status, 200, link)
     await close(page)
   }
@@ -151,7 +151,7 @@ test('at a relay that cannot serve the demo, every page says so at once', async 
   // An origin that is not listed: the pages of the relay itself are of one, behind a proxy with another name.
   const strict = await start(0, configuration('[sources.remote_debug]\nsign_key = "' + REMOTE_KEY + '"\n', 'origins = ["https://shop.example.org"]'))
   try {
-    for (const path of ['demo/', 'demo/two.html', 'demo/chat.html', 'demo/message.html', 'demo/remote_debug_show.html']) {
+    for (const path of ['demo/', 'demo/two.html', 'demo/chat.html', 'demo/history.html', 'demo/prices.html', 'demo/six.html', 'demo/message.html', 'demo/remote_debug_show.html']) {
       const page = await browser.newPage({ locale: 'en-US' })
       await page.goto(`${strict.url}/${path}`)
       await page.locator('.banner').waitFor()

@@ -4,48 +4,16 @@ const assert = require('node:assert/strict')
 const { spawn } = require('node:child_process')
 const fs = require('node:fs')
 const http = require('node:http')
-const net = require('node:net')
 const os = require('node:os')
 const path = require('node:path')
 const { after, afterEach, before, describe, test } = require('node:test')
 const vm = require('node:vm')
 const { chromium } = require('playwright-core')
 const { WebSocket } = require('ws')
+const { cutter } = require('./cutter')
 const { configuration, login, start, until } = require('./relay')
 
 const HISTORY = '[history]\ncount = 1000\n[limits]\nper_address = 10000\n'
-
-/** A proxy in front of a port, which can be changed. It can cut all connections and refuse others. */
-async function cutter(port) {
-  const pairs = new Set()
-  const proxy = { port, refusing: false, refused: 0 }
-  const server = net.createServer(client => {
-    client.on('error', () => {})
-    if (proxy.refusing) {
-      proxy.refused++
-      return client.resetAndDestroy()
-    }
-    const relay = net.connect(proxy.port, '127.0.0.1')
-    const pair = [client, relay]
-    pairs.add(pair)
-    relay.on('error', () => {})
-    for (const [from, to] of [[client, relay], [relay, client]]) {
-      from.pipe(to)
-      from.on('close', () => {
-        to.destroy()
-        pairs.delete(pair)
-      })
-    }
-  })
-  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
-  proxy.url = `http://127.0.0.1:${server.address().port}`
-  proxy.cut = () => pairs.forEach(pair => pair.forEach(socket => socket.destroy()))
-  proxy.stop = () => {
-    proxy.cut()
-    return new Promise(resolve => server.close(resolve))
-  }
-  return proxy
-}
 
 /** Publishes numbers, to rooms a and b in turns, one every `pause` ms. `at(number)` is called before each. */
 async function publish(relay, count, pause, at = () => {}) {

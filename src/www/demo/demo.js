@@ -4,8 +4,8 @@ var Demo = (function () {
   'use strict';
   // The public keys of the built-in demo setting. A real page gets its signature from its backend and never sees a key.
   var KEYS = { demo: 'try4dfs%#fs!#$2334ds(%B)', remote_debug: '5iwdf$%sdfss!#$2334ds(%B)' };
-  var PAGES = [['two', 'Two people', '双人聊天'], ['chat', 'Chat', '群聊'], ['message', 'Rooms', '房间'], ['monitor', 'Windows', '窗口'],
-    ['remote_debug', 'Debugged page', '被调试页'], ['remote_debug_show', 'Viewer', '调试台']];
+  var PAGES = [['two', 'Two people', '双人聊天'], ['chat', 'Chat', '群聊'], ['history', 'History', '历史'], ['prices', 'Prices', '价格'],
+    ['six', 'Six clients', '六种客户端'], ['message', 'Rooms', '房间'], ['monitor', 'Windows', '窗口'], ['remote_debug', 'Debugged page', '被调试页'], ['remote_debug_show', 'Viewer', '调试台']];
   var root = document.documentElement, query = new URLSearchParams(location.search), chip, banner, bar;
 
   // Replaces lone surrogates, which UTF-8 and JSON cannot carry.
@@ -136,8 +136,8 @@ var Demo = (function () {
     var rooms = param('room_ids', 5000);
     return query.get('source') && query.get('sign') && rooms ? { rooms: rooms, query: location.search } : null;
   }
-  /** Connects with XIN_NODE. `login` has source, rooms, userid, username, more (query), url, sign, and callbacks; or the whole
-      query, see own(). */
+  /** Connects with XIN_NODE. `login` has source, rooms, userid, username, more (query), url, sign, and the callbacks message,
+      recovery, connected, lost and error; or the whole query, see own(). */
   function connect(login) {
     var source = login.source || 'demo', rooms = clean(login.rooms), been = false, id = Math.random().toString(36).slice(2, 8), url, more = '', k;
     for (k in login.more) more += '&' + k + '=' + enc(login.more[k]);
@@ -155,7 +155,9 @@ var Demo = (function () {
       disconnected_callback: function (why) {
         if (why === 'io server disconnect') ended('The relay ended this session.', 'relay 结束了此会话。');
         else state('', 'reconnecting…', '重连中…');
+        if (login.lost) login.lost(why);
       },
+      recovery_callback: login.recovery,
       sys_error_callback: function (why) {
         if (XIN_NODE.connected()) warn('The relay says:', 'relay 说：', String(why)); else refused(login.query ? '' : source, why);
         if (login.error) login.error(why);
@@ -170,6 +172,40 @@ var Demo = (function () {
       again.onclick = function () { XIN_NODE.close(); connect(login); };
     }
     return login;
+  }
+  /** The query of a login of the source `demo`. */
+  function loginQuery(rooms) { return 'source=demo&room_ids=' + enc(rooms) + '&sign=' + md5('demo' + rooms + KEYS.demo); }
+  /** Posts as a backend does: with a token instead of a signature. This one is public, and works only for the demo's source.
+      Shows why relay refuses, if it does, and calls done(whether it accepted), if given. */
+  function post(path, type, body, done) {
+    fetch('../api/' + path, { method: 'POST', headers: { Authorization: 'Bearer demo', 'Content-Type': type }, body: body })
+      .then(function (answer) { return answer.json(); })
+      .then(function (answer) {
+        if (+answer.code !== 1) warn('The relay says:', 'relay 说：', answer.msg);
+        if (done) done(+answer.code === 1);
+      }).then(null, function () {
+        warn('The relay cannot be reached: nothing was sent.', '无法访问 relay：没有发送。');
+        if (done) done(false);
+      });
+  }
+  /** A word of a shell command: quoted if it must be. */
+  function word(text) { return /^[\w.=:\/-]+$/.test(text) ? text : "'" + text.replace(/'/g, "'\\''") + "'"; }
+  function field(name, value) { return (/^[\w.-]*$/.test(value) ? ' -d ' : ' --data-urlencode ') + word(name + '=' + clean(value)); }
+  /** The address of a path below relay's own. */
+  function address(path) { return location.origin + location.pathname.replace(/demo\/[^\/]*$/, '') + path; }
+  /** The command that posts a message to a room. */
+  function curl(room, data) {
+    return "curl -H 'Authorization: Bearer demo' -d source=demo" + field('room_id', room) + field('data', data) + ' ' + word(address('api/notify'));
+  }
+  /** Makes a button that copies what an element shows. */
+  function copier(button, from) {
+    both(button, 'Copy', '复制');
+    button.onclick = function () {
+      copy(from.textContent, function (ok) {
+        if (ok) both(button, 'Copied', '已复制'); else both(button, 'Select it', '请手动复制');
+        setTimeout(both, 1800, button, 'Copy', '复制');
+      });
+    };
   }
   /** The md5 signature of a notification. */
   function sign(source, room, data) { return md5(source + room + data + KEYS[source]); }
@@ -211,6 +247,7 @@ var Demo = (function () {
 
   header(); // the script is the first element of the body
   document.addEventListener('DOMContentLoaded', function () { setLang(lang()); });
-  return { el: el, both: both, clean: clean, enc: enc, param: param, lang: lang, state: state, warn: warn, why: why, check: check, own: own, connect: connect, sign: sign, text: text,
+  return { el: el, both: both, clean: clean, enc: enc, param: param, lang: lang, state: state, warn: warn, why: why, check: check, own: own, connect: connect, query: loginQuery, post: post,
+    address: address, word: word, curl: curl, copier: copier, sign: sign, text: text,
     clock: clock, near: near, append: append, hue: hue, id: byId, composing: composing, copy: copy };
 }());
