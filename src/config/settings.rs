@@ -251,7 +251,7 @@ impl Default for Config {
 
 impl Config {
     /// The built-in demo configuration: two sources with public keys, two paired namespaces that admit without a signature, and
-    /// the history of docs/presence-and-history.md: a day's last 50 messages of each room, the last value of each price room.
+    /// 100 messages of history in each room, and what the demo pages need.
     pub fn demo() -> Config {
         let source = |(name, key): (&str, &str)| {
             let sign_key = Secret(key.into());
@@ -273,10 +273,16 @@ impl Config {
         };
         let mut config = Config { sources: DEMO_KEYS.map(source).into(), ..Config::default() };
         let history = &mut config.history;
-        (history.bounds.count, history.bounds.age) = (50, Duration::from_secs(86_400));
-        let bounds = HistoryBounds { count: 1, last: true, ..history.bounds };
-        let prices = RoomPattern::parse("price-*").map(|room| HistoryRule { source: None, room, bounds });
-        history.rooms.extend(prices);
+        history.bounds.count = 100;
+        let day = Duration::from_secs(86_400);
+        let rooms = [
+            ("history_room", HistoryBounds { count: 50, age: day, ..history.bounds }),
+            ("price-*", HistoryBounds { count: 1, last: true, ..history.bounds }),
+        ];
+        for (room, bounds) in rooms {
+            let room = RoomPattern::parse(room);
+            history.rooms.extend(room.map(|room| HistoryRule { source: None, room, bounds }));
+        }
         config.namespaces.extend([("/web", "/app"), ("/app", "/web")].map(pair));
         config
     }
