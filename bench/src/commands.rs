@@ -12,7 +12,7 @@ const CLIENT: Opt = Opt::one_of(
     "KIND",
     &member::Kind::NAMES,
     "the protocol of the clients: ws (plain WebSocket, the default), sio4 or sio3 (Socket.IO 3.x/4.x or 1.x/2.x over a \
-     WebSocket), polling4 or polling3 (the same over HTTP long polling)",
+     WebSocket), polling4 or polling3 (the same over HTTP long polling), sse (Server-Sent Events; such a client only receives)",
 );
 const MEMBERS: Opt =
     Opt::value("members", "N", "number of clients (default 1000); with connect, number of logins (default: no limit)");

@@ -192,9 +192,12 @@ impl Driver {
         self.publishers.iter_mut().flatten().try_for_each(Publisher::flush).map_err(publisher_failed)
     }
 
-    /// Every member from number `first` on sends a message. Returns how many they are.
+    /// Every member from number `first` on sends a message, if it can. Returns how many they are.
     pub fn send_messages(&mut self, first: usize) -> Result<usize, Error> {
         let mut sent = 0;
+        if !self.kind.can_send() {
+            return Ok(sent);
+        }
         for number in first..self.members.len() {
             let Some(member) = &mut self.members[number] else { continue };
             let packet = member.send_message(&self.workload);
@@ -374,7 +377,7 @@ fn publisher_failed(error: ConnectionError) -> Error {
 /// Waits for an event, for durations up to 20 ms with ppoll(2): epoll waits in whole milliseconds, too coarse to send messages
 /// at their scheduled time. Returns the rest of a longer wait, for the poll.
 #[allow(unsafe_code)]
-fn wait_precisely(poll: &Poll, wait: Duration) -> io::Result<Duration> {
+pub fn wait_precisely(poll: &Poll, wait: Duration) -> io::Result<Duration> {
     if wait.is_zero() || wait > Duration::from_millis(20) {
         return Ok(wait);
     }

@@ -2,7 +2,7 @@
 //!
 //! One thread and one poll ([`driver`]) serve all clients ([`member`]) and backends ([`publisher`]). [`workload`] builds the
 //! messages and recognizes them when they arrive; [`ledger`] keeps account of which delivery is still due. The parsers for
-//! what a server sends ([`frames`], [`engineio`], [`responses`]) are separate from relay's own code, so that a mistake in
+//! what a server sends ([`frames`], [`engineio`], [`event_stream`], [`responses`]) are separate from relay's own code, so that a mistake in
 //! relay's encoders does not go unnoticed.
 //!
 //! [`floor`] is a server that does as little as possible: the lower bound that `cargo bench` and `tests/bench/` compare with.
@@ -14,6 +14,7 @@ pub mod document;
 pub mod driver;
 pub mod engineio;
 pub mod error;
+pub mod event_stream;
 pub mod floor;
 pub mod frames;
 pub mod histogram;

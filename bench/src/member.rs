@@ -6,6 +6,7 @@ use crate::{
     connection::{Connection, Stream},
     engineio::{self, Revision},
     error::ConnectionError,
+    event_stream::{self, Block},
     frames::{self, Opcode},
     responses,
     workload::{Form, Workload},
@@ -20,21 +21,24 @@ pub enum Kind {
     SocketIo(Revision),
     /// Socket.IO over HTTP long polling.
     Polling(Revision),
+    /// A stream of Server-Sent Events, at `/sse`. It only receives.
+    Sse,
 }
 
 impl Kind {
     /// Every kind, with its name on the command line.
-    pub const ALL: [(&str, Kind); 5] = [
+    pub const ALL: [(&str, Kind); 6] = [
         ("ws", Kind::Ws),
         ("sio4", Kind::SocketIo(Revision::V4)),
         ("sio3", Kind::SocketIo(Revision::V3)),
         ("polling4", Kind::Polling(Revision::V4)),
         ("polling3", Kind::Polling(Revision::V3)),
+        ("sse", Kind::Sse),
     ];
 
     /// All names.
-    pub const NAMES: [&str; 5] = {
-        let mut names = [""; 5];
+    pub const NAMES: [&str; 6] = {
+        let mut names = [""; 6];
         let mut at = 0;
         while at < names.len() {
             names[at] = Kind::ALL[at].0;
@@ -50,7 +54,16 @@ impl Kind {
 
     /// The form of the messages that it receives.
     pub fn form(self) -> Form {
-        if self == Kind::Ws { Form::Json } else { Form::Packet }
+        match self {
+            Kind::Ws => Form::Json,
+            Kind::SocketIo(_) | Kind::Polling(_) => Form::Packet,
+            Kind::Sse => Form::Block,
+        }
+    }
+
+    /// Whether the client can send messages.
+    pub fn can_send(self) -> bool {
+        self != Kind::Sse
     }
 
     /// Whether the client sends the pings, as in revision 3.
@@ -95,9 +108,9 @@ struct Session {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// It has sent the WebSocket upgrade.
+    /// It has sent the WebSocket upgrade, or the request for a stream.
     Upgrading,
-    /// It waits for the Engine.IO or Socket.IO handshake.
+    /// It waits for the Engine.IO or Socket.IO handshake, or for the first block of the stream.
     Opening,
     /// It is in its room.
     Joined,
@@ -119,6 +132,7 @@ impl Member {
             Kind::Ws => (Stage::Upgrading, format!("/ws?{login}"), UPGRADE),
             Kind::SocketIo(revision) => (Stage::Upgrading, engineio::path(revision, "websocket", login), UPGRADE),
             Kind::Polling(revision) => (Stage::Opening, engineio::path(revision, "polling", login), ""),
+            Kind::Sse => (Stage::Upgrading, format!("/sse?{login}"), "Accept: text/event-stream\r\n"),
         };
         let session = Session { kind, stage, sid: String::new(), ping_interval: u64::MAX, once };
         let mut member = Member { connection, session, started, pinged: started };
@@ -156,7 +170,7 @@ impl Member {
         Ok(more)
     }
 
-    /// Sends a message to an empty room. For a polling client it returns the packet, which the caller must POST.
+    /// Sends a message to an empty room, if its kind [can](Kind::can_send). For a polling client it returns the packet, which the caller must POST.
     pub fn send_message(&mut self, workload: &Workload) -> Result<Option<String>, ConnectionError> {
         self.send(&workload.client_message(self.session.kind.form()))
     }
@@ -221,22 +235,18 @@ impl Session {
         }
         let mut used = 0;
         if self.stage == Stage::Upgrading {
-            let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-                let too_long = bytes.len() > responses::MAX_HEAD;
-                return if too_long { Err(ConnectionError::TooLong(bytes.len())) } else { Ok(0) };
+            used = match self.receive_head(bytes)? {
+                Some(length) => length,
+                None => return Ok(0),
             };
-            used = head + 4;
-            if !bytes.starts_with(b"HTTP/1.1 101 ") {
-                let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-                return Err(ConnectionError::Refused(format!("{}: {}", printable(line), printable(&bytes[used..]))));
-            }
-            if !contains(&bytes[..used], ACCEPT.as_bytes()) {
-                return Err(ConnectionError::malformed("the upgrade response has a wrong Sec-WebSocket-Accept"));
-            }
             self.stage = Stage::Opening;
             if self.kind == Kind::Ws {
                 self.join(handle);
             }
+        }
+        if self.kind == Kind::Sse {
+            let more = event_stream::parse(&bytes[used..], &mut |block| self.handle_block(block, handle))?;
+            return Ok(used + more);
         }
         let more = frames::parse(&bytes[used..], &mut |opcode, payload| match (opcode, self.kind) {
             (Opcode::Text, Kind::SocketIo(revision)) => self.handle_packet(payload, revision, workload, out, handle),
@@ -254,6 +264,47 @@ impl Session {
             }
         })?;
         Ok(used + more)
+    }
+
+    /// Checks the head of the response to an upgrade or to the request for a stream. Returns its length once it is complete.
+    fn receive_head(&self, bytes: &[u8]) -> Result<Option<usize>, ConnectionError> {
+        let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+            let too_long = bytes.len() > responses::MAX_HEAD;
+            return if too_long { Err(ConnectionError::TooLong(bytes.len())) } else { Ok(None) };
+        };
+        let length = head + 4;
+        let (status, field, why): (&[u8], _, _) = match self.kind {
+            Kind::Sse => (b"HTTP/1.1 200 ", "Content-Type: text/event-stream\r\n", "the response is no event stream"),
+            _ => (b"HTTP/1.1 101 ", ACCEPT, "the upgrade response has a wrong Sec-WebSocket-Accept"),
+        };
+        if !bytes.starts_with(status) {
+            let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+            return Err(ConnectionError::Refused(format!("{}: {}", printable(line), printable(&bytes[length..]))));
+        }
+        match contains(&bytes[..length], field.as_bytes()) {
+            true => Ok(Some(length)),
+            false => Err(ConnectionError::malformed(why)),
+        }
+    }
+
+    /// Handles a block of a stream. The first one has only an id: the position of the client.
+    fn handle_block(&mut self, block: Block<'_>, handle: &mut dyn FnMut(Event<'_>)) -> Result<(), ConnectionError> {
+        match block {
+            Block { event: b"", id: b"", data: None } => {}
+            Block { event: b"", id: b"", data: Some(_) } => {
+                return Err(ConnectionError::malformed("a message of a stream has no id"));
+            }
+            Block { event: b"", data: None, .. } => self.join(handle),
+            Block { event: b"", id, data: Some(data) } if contains(data, id) => handle(Event::Message(data)),
+            Block { event: b"", .. } => {
+                return Err(ConnectionError::malformed("a message of a stream differs from its block in the id"));
+            }
+            Block { event, data, .. } => {
+                let data = printable(data.unwrap_or_default());
+                return Err(ConnectionError::Refused(format!("event {}: {data}", printable(event))));
+            }
+        }
+        Ok(())
     }
 
     /// Handles an Engine.IO packet.
@@ -346,102 +397,4 @@ pub const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebS
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn session_of(kind: Kind, stage: Stage) -> Session {
-        Session { kind, stage, sid: String::new(), ping_interval: u64::MAX, once: false }
-    }
-
-    /// Feeds the bytes to a session in two pieces, cut at every place.
-    fn every_cut(kind: Kind, stage: Stage, bytes: &[u8], expected: &[&str], sent: &[&str]) {
-        let workload = Workload::new("0123abcd", "demo", "k", "h", 1, 32);
-        for cut in 0..=bytes.len() {
-            let (mut session, mut out, mut events) = (session_of(kind, stage), Vec::new(), Vec::new());
-            let mut handle = |event: Event<'_>| {
-                events.push(match event {
-                    Event::Message(text) => String::from_utf8_lossy(text).into_owned(),
-                    other => format!("{other:?}"),
-                });
-            };
-            let used = session.receive(&bytes[..cut], &workload, &mut out, &mut handle).unwrap();
-            let rest = session.receive(&bytes[used..], &workload, &mut out, &mut handle).unwrap();
-            assert_eq!((used + rest, events.as_slice()), (bytes.len(), strings(expected).as_slice()), "cut at {cut}");
-            let text = String::from_utf8_lossy(&out).into_owned();
-            let places: Vec<_> = sent.iter().map(|part| text.find(part)).collect();
-            assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{sent:?} in {text:?}");
-        }
-    }
-
-    fn strings(texts: &[&str]) -> Vec<String> {
-        texts.iter().map(|text| (*text).to_owned()).collect()
-    }
-
-    fn upgraded(texts: &[&str]) -> Vec<u8> {
-        let head = format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n");
-        let mut bytes = head.into_bytes();
-        for text in texts {
-            bytes.extend_from_slice(&[0x81, text.len() as u8]);
-            bytes.extend_from_slice(text.as_bytes());
-        }
-        bytes
-    }
-
-    fn responses(bodies: &[&str]) -> Vec<u8> {
-        let response = |body: &&str| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        bodies.iter().map(response).collect::<String>().into_bytes()
-    }
-
-    #[test]
-    fn plain_websocket() {
-        let mut bytes = upgraded(&["{\"event\":\"newMsg\"}", "{\"event\":\"ack\",\"ack\":1,\"code\":1}"]);
-        bytes.extend_from_slice(b"\x89\x02hi");
-        every_cut(Kind::Ws, Stage::Upgrading, &bytes, &["Joined", "{\"event\":\"newMsg\"}", "Acknowledged"], &["hi"]);
-    }
-
-    #[test]
-    fn socket_io() {
-        let (v3, v4) = (Kind::SocketIo(Revision::V3), Kind::SocketIo(Revision::V4));
-        let texts = ["0{\"sid\":\"s\"}", "40", "42[\"newMsg\",{}]", "6", "431[{\"code\":1}]"];
-        let events = ["Joined", "42[\"newMsg\",{}]", "Acknowledged"];
-        every_cut(v3, Stage::Upgrading, &upgraded(&[&texts[..], &["3"]].concat()), &events, &[]);
-        every_cut(v4, Stage::Upgrading, &upgraded(&[&texts[..], &["2x"]].concat()), &events, &["40", "3x"]);
-    }
-
-    #[test]
-    fn polling() {
-        let (v3, v4) = (Kind::Polling(Revision::V3), Kind::Polling(Revision::V4));
-        let v3_bodies = ["12:0{\"sid\":\"s\"}2:40", "15:42[\"newMsg\",{}]", "1:3"];
-        let poll = "GET /socket.io/?EIO=3&transport=polling&b64=1&sid=s ";
-        every_cut(v3, Stage::Opening, &responses(&v3_bodies), &["Joined", "42[\"newMsg\",{}]"], &[poll]);
-        let v4_bodies = ["0{\"sid\":\"s\"}", "ok", "40{}\x1e42[1]\x1e2\x1e42[2]"];
-        let sent = ["POST /socket.io/?EIO=4&transport=polling&sid=s ", "\r\n\r\n40GET ", "\r\n\r\n3GET "];
-        every_cut(v4, Stage::Opening, &responses(&v4_bodies), &["Joined", "42[1]", "42[2]"], &sent);
-    }
-
-    #[test]
-    fn refusals_name_the_reason() {
-        let workload = Workload::new("0123abcd", "demo", "k", "h", 1, 32);
-        let refused = |kind, stage, bytes: &[u8]| {
-            session_of(kind, stage).receive(bytes, &workload, &mut Vec::new(), &mut |_| {}).unwrap_err().to_string()
-        };
-        let unauthorized = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 3\r\n\r\nwhy";
-        assert_eq!(refused(Kind::Ws, Stage::Upgrading, unauthorized), "refused: HTTP/1.1 401 Unauthorized: why");
-        assert_eq!(refused(Kind::Polling(Revision::V4), Stage::Opening, unauthorized), "refused: 401: why");
-        let other = b"HTTP/1.1 101 x\r\nSec-WebSocket-Accept: x\r\n\r\n";
-        assert!(refused(Kind::Ws, Stage::Upgrading, other).contains("Accept"));
-        for text in ["44{\"message\":\"no\"}", "42[\"sys_error\",\"no\"]", "41", "431[{\"code\":0}]", "x"] {
-            let error = refused(Kind::SocketIo(Revision::V4), Stage::Upgrading, &upgraded(&[text]));
-            assert!(error.contains(text), "{error}");
-        }
-        assert!(refused(Kind::Ws, Stage::Joined, b"\x88\x05\x03\xf1slo").contains("1009 slo"));
-        assert!(refused(Kind::Ws, Stage::Joined, b"\x81\x15{\"event\":\"sys_error\"}").contains("sys_error"));
-    }
-
-    #[test]
-    fn names() {
-        for (name, kind) in Kind::ALL {
-            assert_eq!(kind.name(), name);
-        }
-    }
-}
+mod tests;

@@ -375,7 +375,7 @@ mod tests {
             ("fan-out --members", "missing"),
             ("fan-out --members 0", "1 to 1000000"),
             ("fan-out --members many", "many"),
-            ("fan-out --client tcp", "ws, sio4, sio3, polling4, polling3"),
+            ("fan-out --client tcp", "ws, sio4, sio3, polling4, polling3, sse"),
             ("fan-out --rate 0", "--rate"),
             ("fan-out --rate nan", "--rate"),
             ("fan-out --window 1 --rate 1", "cannot be combined"),

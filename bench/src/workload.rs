@@ -16,6 +16,8 @@ pub enum Form {
     Json,
     /// A Socket.IO packet.
     Packet,
+    /// A JSON object without the name of the event: the data of a block in a stream.
+    Block,
 }
 
 /// The minimum size of a message's data, in bytes.
@@ -33,7 +35,7 @@ pub struct Workload {
     filler: Vec<u8>,
     rooms: Vec<Room>,
     /// The bytes before the data of a message, by form.
-    prefixes: [Vec<u8>; 2],
+    prefixes: [Vec<u8>; 3],
 }
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Workload {
         };
         let json = Value::from(source);
         let prefixes =
-            ["{\"event\":\"newMsg\",", "42[\"newMsg\",{"].map(|head| format!("{head}\"source\":{json},\"data\":\""));
+            ["{\"event\":\"newMsg\",", "42[\"newMsg\",{", "{"].map(|head| format!("{head}\"source\":{json},\"data\":\""));
         Workload {
             run: run.into(),
             source: source.into(),
@@ -112,7 +114,7 @@ impl Workload {
     pub fn client_message(&self, form: Form) -> String {
         let (data, run) = (self.data(0), &self.run);
         match form {
-            Form::Json => {
+            Form::Json | Form::Block => {
                 format!("{{\"event\":\"postMsg\",\"data\":\"{data}\",\"room_ids\":\"bench-{run}-x\",\"ack\":1}}")
             }
             Form::Packet => format!("421[\"postMsg\",\"{data}\",\"bench-{run}-x\"]"),
@@ -141,10 +143,12 @@ impl Workload {
         let json = if form == Form::Packet { text.strip_prefix(b"42").unwrap_or(text) } else { text };
         let value: Value = serde_json::from_slice(json).map_err(|error| Damage(format!("invalid JSON: {error}")))?;
         let (event, message) = match form {
-            Form::Json => (&value["event"], &value),
-            Form::Packet => (&value[0], &value[1]),
+            Form::Json => (Some(&value["event"]), &value),
+            Form::Packet => (Some(&value[0]), &value[1]),
+            // The name of an event is not in the data, and messages have none.
+            Form::Block => (None, &value),
         };
-        if event != "newMsg" {
+        if let Some(event) = event.filter(|event| **event != "newMsg") {
             return Err(Damage(format!("an event {event}")));
         }
         if message["source"] != *self.source || message["room_id"] != *self.rooms[room].name {
@@ -193,7 +197,7 @@ impl fmt::Display for Damage {
 impl Error for Damage {}
 
 /// The end of a message, by form.
-const END: [&[u8]; 2] = [b"}", b"}]"];
+const END: [&[u8]; 3] = [b"}", b"}]", b"}"];
 /// The length of a run's id.
 const RUN: usize = 8;
 /// The number of digits of a message number.
@@ -219,6 +223,8 @@ mod tests {
                 (Form::Json, format!("{{\"event\":\"newMsg\",{fields}}}")),
                 (Form::Json, format!("{{{fields}, \"event\":\"newMsg\"}}")),
                 (Form::Packet, format!("42[\"newMsg\",{{{fields}}}]")),
+                (Form::Block, format!("{{{fields}}}")),
+                (Form::Block, format!("{{\"x\":1,{fields}}}")),
                 (Form::Packet, format!("42[ \"newMsg\",{{\"x\":1,{fields}}}]")),
             ] {
                 assert_eq!(workload.recognize(text.as_bytes(), form, 1), Ok(7), "{text}");

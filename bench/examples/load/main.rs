@@ -3,25 +3,29 @@
 //! ```text
 //! load fanout --addr HOST:PORT --pids PID,…    publish messages to members in rooms (0 members: only publish)
 //! load idle   --addr HOST:PORT --pids PID,…    connect clients in 100 rooms that do nothing
+//! load replay --addr HOST:PORT --pids PID,…    let clients miss messages that the room keeps, and come back together
 //! load floor | floor-each                      run the lower bound: one write per client for all messages of a read, or one
 //!                                              write per message
 //! ```
 //!
 //! Options: `--members`, `--rooms` (1), `--messages` (300), `--window` (1; in flight), `--size` (128; bytes of data), `--warm`
-//! (200; clients that `idle` does not count), `--speaks plain|socketio4|socketio3`. For servers other than relay: `--connect` and
+//! (200; clients that `idle` does not count), `--speaks plain|socketio4|socketio3|sse`. `idle`: `--rooms-each` (rooms of each client
+//! that no other has, instead of the 100) and `--watch` (0; seconds whose CPU time is measured). `replay`: `--times` (1; how often
+//! they come back), `--others` (0; clients of another room whose latency is measured) and `--measured logins|replays` (replays; what
+//! `--steps` is about). For servers other than relay: `--connect` and
 //! `--notify` (targets; `{room}`, `{number}` and `{sign}` are filled in) and `--body raw` (the body of a notification is the data
 //! instead of a signed form). With `--ca FILE` the clients use TLS, and `--publish HOST:PORT` is where notifications go: without TLS.
 //! With `--bursts` the messages in flight are sent at once, and the next ones when all of them have arrived.
 //! With `--steps` it prints `ready` before and `done` after the measured part, and waits for a line on
 //! standard input each time. The server must be on this machine.
 
-use std::{collections::HashMap, env, io, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{collections::HashMap, env, io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use relay_bench::{
     engineio::Revision,
     error::Error,
     floor,
-    load::{Dialect, FanOut, Idle},
+    load::{Dialect, FanOut, Idle, Measured, Replay},
     process::Process,
 };
 use serde_json::{Value, json};
@@ -51,9 +55,10 @@ fn run() -> Result<Value, Error> {
     match job.as_str() {
         "fanout" => fan_out(&options),
         "idle" => idle(&options),
+        "replay" => replay(&options),
         "floor" => serve(true),
         "floor-each" => serve(false),
-        _ => Err(Error::Usage(format!("unknown job {job:?}: expected fanout, idle, floor or floor-each"))),
+        _ => Err(Error::Usage(format!("unknown job {job:?}: expected fanout, idle, replay, floor or floor-each"))),
     }
 }
 
@@ -87,17 +92,20 @@ impl Options {
     }
 
     fn dialect(&self) -> Result<Dialect, Error> {
-        let socketio = match self.text("speaks", "plain") {
-            "plain" => None,
+        let speaks = self.text("speaks", "plain");
+        let socketio = match speaks {
+            "plain" | "sse" => None,
             "socketio4" => Some(Revision::V4),
             "socketio3" => Some(Revision::V3),
             other => {
-                return Err(Error::Usage(format!("--speaks: expected plain, socketio4 or socketio3, not {other:?}")));
+                let expected = "plain, socketio4, socketio3 or sse";
+                return Err(Error::Usage(format!("--speaks: expected {expected}, not {other:?}")));
             }
         };
         let (connect, notify) = (self.0.get("connect").cloned(), self.0.get("notify").cloned());
         let authorities = self.0.get("ca").map(PathBuf::from);
-        Ok(Dialect { socketio, connect, notify, raw_body: self.text("body", "form") == "raw", authorities })
+        let stream = speaks == "sse";
+        Ok(Dialect { socketio, stream, connect, notify, raw_body: self.text("body", "form") == "raw", authorities })
     }
 
     fn processes(&self) -> Result<Vec<Process>, Error> {
@@ -144,11 +152,47 @@ fn idle(options: &Options) -> Result<Value, Error> {
         dialect: &dialect,
         processes: &processes,
         members: options.number("members", 10_000)?,
+        rooms_each: options.number("rooms-each", 0)?,
+        watch: Duration::from_secs(options.number("watch", 0)? as u64),
         warm_up: options.number("warm", 200)?,
     };
     let cost = load.run(&mut |word| options.step(word))?;
     Ok(json!({
         "job": "idle", "members": load.members, "seconds": cost.seconds, "resident_at_start": cost.resident_at_start,
         "resident": cost.resident, "cpu_ns_per_connect": cost.cpu_per_connect, "bytes_per_client": cost.bytes_per_client,
+        "cpu_ns_idle": cost.cpu_idle,
+    }))
+}
+
+fn replay(options: &Options) -> Result<Value, Error> {
+    let (addr, dialect, processes) = (options.addr()?, options.dialect()?, options.processes()?);
+    let measured = match options.text("measured", "replays") {
+        "logins" => Measured::Logins,
+        "replays" => Measured::Replays,
+        other => return Err(Error::Usage(format!("--measured: expected logins or replays, not {other:?}"))),
+    };
+    let load = Replay {
+        addr,
+        dialect: &dialect,
+        processes: &processes,
+        members: options.number("members", 1000)?,
+        messages: options.number("messages", 100)?,
+        size: options.number("size", 128)?,
+        times: options.number("times", 1)?,
+        others: options.number("others", 0)?,
+        measured,
+    };
+    let mut cost = load.run(&mut |word| options.step(word))?;
+    let counts = cost.latencies.each_ref().map(Vec::len);
+    let p99 = cost.latencies.each_mut().map(|latencies| {
+        latencies.sort_unstable();
+        let place = (latencies.len() * 99).div_ceil(100).checked_sub(1)?;
+        latencies.get(place).map(|latency| latency.as_secs_f64() * 1e6)
+    });
+    Ok(json!({
+        "job": "replay", "members": load.members, "messages": load.messages, "size": load.size, "times": load.times,
+        "cpu_ns_logins": cost.cpu[0], "cpu_ns_replays": cost.cpu[1], "cpu_ns_per_message": cost.cpu_per_message(&load),
+        "seconds_logins": cost.seconds[0], "seconds_replays": cost.seconds[1], "others": load.others,
+        "others_p99_us": p99, "others_deliveries": counts,
     }))
 }

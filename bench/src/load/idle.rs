@@ -1,4 +1,4 @@
-//! The cost of idle clients.
+//! The cost of idle clients, and of rooms in which nothing is published.
 
 use std::{
     io::Read,
@@ -10,7 +10,7 @@ use std::{
 use super::{ACCOUNTING, Dialect, Member, SETTLE, Usage};
 use crate::{error::Error, process::Process};
 
-/// Clients in 100 rooms that do nothing.
+/// Clients that do nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Idle<'a> {
     /// Where the clients connect.
@@ -21,6 +21,10 @@ pub struct Idle<'a> {
     pub processes: &'a [Process],
     /// The number of clients.
     pub members: usize,
+    /// The number of rooms of each client, which no other client has. 0: each client is in one of 100 rooms.
+    pub rooms_each: usize,
+    /// How long their CPU time is measured.
+    pub watch: Duration,
     /// The number of clients before them that are not counted: they make tables and allocators grow.
     pub warm_up: usize,
 }
@@ -38,13 +42,15 @@ pub struct IdleCost {
     pub cpu_per_connect: f64,
     /// Resident memory of a client in bytes.
     pub bytes_per_client: f64,
+    /// CPU time while nothing happened, in nanoseconds.
+    pub cpu_idle: u64,
 }
 
 impl Idle<'_> {
     /// Connects the clients. Calls `step` with `ready` before and `done` after the measured connects.
     pub fn run(&self, step: &mut dyn FnMut(&str)) -> Result<IdleCost, Error> {
         let start = Usage::of(self.processes)?;
-        let connect = |number| Member::connect(self.addr, self.dialect, &idle_room(number), number);
+        let connect = |number| Member::connect(self.addr, self.dialect, &self.rooms(number), number);
         let _warm_up = (0..self.warm_up).map(connect).collect::<Result<Vec<_>, Error>>()?;
         thread::sleep(SETTLE);
         step("ready");
@@ -56,6 +62,8 @@ impl Idle<'_> {
         step("done");
         // Time for a garbage collector to run and for buffers to be freed.
         thread::sleep(Duration::from_secs(1));
+        let settled = Usage::of(self.processes)?;
+        thread::sleep(self.watch);
         let after = Usage::of(self.processes)?;
         for (number, member) in members.iter().enumerate() {
             if let Ok(0) = member.stream.socket().read(&mut [0; 1024]) {
@@ -69,7 +77,15 @@ impl Idle<'_> {
             resident: after.resident,
             cpu_per_connect: (connected.cpu - before.cpu) as f64 / count,
             bytes_per_client: (after.resident as f64 - before.resident as f64) / count,
+            cpu_idle: after.cpu - settled.cpu,
         })
+    }
+
+    fn rooms(&self, number: usize) -> String {
+        if self.rooms_each == 0 {
+            return idle_room(number);
+        }
+        (0..self.rooms_each).map(|room| format!("room-{number}-{room}")).collect::<Vec<_>>().join(",")
     }
 }
 

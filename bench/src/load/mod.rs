@@ -1,6 +1,6 @@
 //! The plain load of `cargo bench` and the scripts in `tests/bench/`: WebSocket clients, and one backend that publishes to them.
 //!
-//! [`crate::driver`] makes loads for relay alone. This module also drives other servers that do the same job, and it sends
+//! Streams of Server-Sent Events can take the place of the WebSockets. [`crate::driver`] makes loads for relay alone. This module also drives other servers that do the same job, and it sends
 //! exactly the same bytes in every run, which callgrind needs to count instructions that can be compared. Every delivery is
 //! checked for loss, order and content.
 
@@ -8,6 +8,8 @@ mod channel;
 mod fan_out;
 mod idle;
 mod member;
+mod others;
+mod replay;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -18,6 +20,7 @@ pub use self::{
     fan_out::{FanOut, FanOutCost},
     idle::{Idle, IdleCost, idle_room},
     member::Member,
+    replay::{Measured, Replay, ReplayCost},
 };
 use crate::{
     engineio::{self, Revision},
@@ -39,6 +42,8 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Dialect {
     /// The revision of Engine.IO if the clients speak Socket.IO.
     pub socketio: Option<Revision>,
+    /// Whether the clients have streams of Server-Sent Events in place of WebSockets.
+    pub stream: bool,
     /// The target of a client's WebSocket handshake, if it is not relay's.
     pub connect: Option<String>,
     /// The target of a notification, if it is not relay's.
@@ -58,7 +63,9 @@ impl Dialect {
                 target.replace("{number}", &number.to_string())
             }
             (None, Some(revision)) => engineio::path(revision, "websocket", &login("demo", KEY, room, number)),
-            (None, None) => format!("/ws?{}", login("demo", KEY, room, number)),
+            (None, None) => {
+                format!("/{}?{}", if self.stream { "sse" } else { "ws" }, login("demo", KEY, room, number))
+            }
         }
     }
 

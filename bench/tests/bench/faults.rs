@@ -32,11 +32,11 @@ enum Fault {
     RespondTwice,
 }
 
-/// A server for plain WebSocket members and publishers that makes its mistake with the fifth message, for the first member.
+/// A server for publishers, and for members that have plain WebSockets or streams. It makes its mistake with the fifth message, for the first member.
 fn faulty(fault: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let members: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+    let members: Arc<Mutex<Vec<Member>>> = Arc::default();
     thread::spawn(move || {
         for stream in listener.incoming() {
             let members = members.clone();
@@ -46,14 +46,24 @@ fn faulty(fault: Fault) -> SocketAddr {
     addr
 }
 
-fn serve(mut stream: TcpStream, members: &Mutex<Vec<TcpStream>>, fault: Fault) {
+/// A member, with what it gets for a message.
+type Member = (TcpStream, fn(&str) -> Vec<u8>);
+
+fn serve(mut stream: TcpStream, members: &Mutex<Vec<Member>>, fault: Fault) {
     let (mut bytes, mut part, mut count, mut held) = (Vec::new(), [0; 4096], 0, None);
     loop {
         while let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             let text = String::from_utf8(bytes[..head].to_vec()).unwrap();
             if text.starts_with("GET ") {
-                write!(stream, "HTTP/1.1 101 x\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n").unwrap();
-                members.lock().unwrap().push(stream.try_clone().unwrap());
+                let form: fn(&str) -> Vec<u8> = if text.starts_with("GET /sse") {
+                    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+                    write!(stream, "{head}retry: 2000\nid: 0\n\n").unwrap();
+                    block
+                } else {
+                    write!(stream, "HTTP/1.1 101 x\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n").unwrap();
+                    text_frame
+                };
+                members.lock().unwrap().push((stream.try_clone().unwrap(), form));
                 // This thread ends; the list keeps the socket open.
                 return;
             }
@@ -64,7 +74,8 @@ fn serve(mut stream: TcpStream, members: &Mutex<Vec<TcpStream>>, fault: Fault) {
             count += 1;
             let wrong = count == 5;
             let code = if fault == Fault::Refuse && wrong { 0 } else { 1 };
-            for (index, member) in members.lock().unwrap().iter_mut().enumerate() {
+            for (index, (member, form)) in members.lock().unwrap().iter_mut().enumerate() {
+                let frame = |room: &str, data: &str| form(&message_text(room, data));
                 let message = frame(&fields[1], &fields[2]);
                 let bytes = match fault {
                     _ if !wrong || index > 0 => {
@@ -82,9 +93,13 @@ fn serve(mut stream: TcpStream, members: &Mutex<Vec<TcpStream>>, fault: Fault) {
                     Fault::Misroute => frame("elsewhere", &fields[2]),
                     Fault::CutOff => {
                         let whole = message_text(&fields[1], &fields[2]);
-                        text_frame(&whole[..whole.len() - 4])
+                        form(&whole[..whole.len() - 4])
                     }
-                    Fault::Close => [&message[..], b"\x88\x02\x03\xf5"].concat(),
+                    Fault::Close => {
+                        let stream = b"event: disconnect\ndata: {\"code\":1013}\n\n";
+                        let is_stream = message.starts_with(b"id");
+                        [&message[..], if is_stream { &stream[..] } else { b"\x88\x02\x03\xf5" }].concat()
+                    }
                     Fault::None | Fault::Refuse | Fault::HangUp | Fault::Silent | Fault::RespondTwice => message,
                 };
                 let _ = member.write_all(&bytes);
@@ -108,12 +123,13 @@ fn serve(mut stream: TcpStream, members: &Mutex<Vec<TcpStream>>, fault: Fault) {
     }
 }
 
-fn frame(room: &str, data: &str) -> Vec<u8> {
-    text_frame(&message_text(room, data))
+fn message_text(room: &str, data: &str) -> String {
+    format!("{{\"event\":\"newMsg\",\"source\":\"demo\",\"data\":\"{data}\",\"room_id\":\"{room}\",\"id\":\"x\"}}")
 }
 
-fn message_text(room: &str, data: &str) -> String {
-    format!("{{\"event\":\"newMsg\",\"source\":\"demo\",\"data\":\"{data}\",\"room_id\":\"{room}\",\"id\":\"1\"}}")
+/// A message of a stream as a server sends it.
+fn block(text: &str) -> Vec<u8> {
+    format!("id: x\ndata: {}\n\n", text.replacen("\"event\":\"newMsg\",", "", 1)).into_bytes()
 }
 
 /// A text message as a server sends it.
@@ -139,9 +155,13 @@ fn every_kind_of_fault_is_found() {
         (Fault::HangUp, "closed by the server", [0, 0, 0, 0, 1, 0, 0]),
         (Fault::Silent, "got no response", [0, 0, 0, 0, 0, 0, 1]),
     ];
-    for (fault, text, counts) in faults {
+    for ((fault, text, counts), kind) in faults.iter().flat_map(|row| ["ws", "sse"].map(|kind| (*row, kind))) {
+        let text = match (fault, kind) {
+            (Fault::Close, "sse") => "event disconnect: {\\\"code\\\":1013}",
+            _ => text,
+        };
         let line = "fan-out --members 3 --messages 20 --window 4 --stall 0.5 --timeout 20 --json";
-        let ran = bench(&format!("{line} --addr {}", faulty(fault)));
+        let ran = bench(&format!("{line} --client {kind} --addr {}", faulty(fault)));
         let json = ran.json();
         let mut found = FAULTS.map(|key| json[key].as_u64().unwrap_or_else(|| panic!("{key} in {json}")));
         assert_eq!(json["deliveries"], json["owed"].as_u64().unwrap() - found[0], "{fault:?}: {json}");

@@ -66,4 +66,4 @@ fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
 }
 
 const FAULTS: [&str; 7] = ["lost", "doubled", "disordered", "damaged", "closed", "refused", "unanswered"];
-const KINDS: [&str; 5] = ["ws", "sio4", "sio3", "polling4", "polling3"];
+const KINDS: [&str; 6] = ["ws", "sio4", "sio3", "polling4", "polling3", "sse"];
