@@ -62,7 +62,8 @@ mod tests {
     #[test]
     fn every_cut() {
         let bytes = b"retry: 2734\nid: 1\n\nid: 2\ndata: {\"a\":\"b: c\"}\n\n:\n\nevent: e\ndata:  x\n\ndata\n\nid";
-        let expected = [" 1 None", " 2 Some(\"{\\\"a\\\":\\\"b: c\\\"}\")", "  None", "e  Some(\" x\")", "  Some(\"\")"];
+        let expected =
+            [" 1 None", " 2 Some(\"{\\\"a\\\":\\\"b: c\\\"}\")", "  None", "e  Some(\" x\")", "  Some(\"\")"];
         assert_eq!(parsed(bytes).unwrap(), (bytes.len() - 2, expected.map(str::to_owned).to_vec()));
         for cut in 0..=bytes.len() {
             let (used, mut blocks) = parsed(&bytes[..cut]).unwrap();

@@ -34,6 +34,18 @@ impl Process {
         exact.filter(|nanos| *nanos > 0).or_else(|| ticks(&fs::read_to_string(self.0.join("stat")).ok()?))
     }
 
+    /// CPU time so far, like [`Process::cpu`], up to this moment even if the process is running. `None` for [`Process::own`].
+    #[allow(unsafe_code)]
+    pub fn cpu_now(&self) -> Option<u64> {
+        let pid: libc::pid_t = self.0.file_name()?.to_str()?.parse().ok()?;
+        let (mut clock, mut time) = (0, libc::timespec::default());
+        // SAFETY: the clock and the time outlive the calls.
+        let failed = unsafe {
+            libc::clock_getcpuclockid(pid, &raw mut clock) != 0 || libc::clock_gettime(clock, &raw mut time) != 0
+        };
+        (!failed).then_some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+    }
+
     /// Resident memory in bytes: the exact sum (`smaps_rollup`) if it is readable, otherwise the kernel's estimate (`VmRSS`).
     pub fn memory(&self) -> Option<u64> {
         let field = |file: &str, name: &str| {

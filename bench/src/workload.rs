@@ -55,8 +55,8 @@ impl Workload {
             Room { suffix: format!("\",\"room_id\":\"{name}\"").into_bytes(), name }
         };
         let json = Value::from(source);
-        let prefixes =
-            ["{\"event\":\"newMsg\",", "42[\"newMsg\",{", "{"].map(|head| format!("{head}\"source\":{json},\"data\":\""));
+        let prefixes = ["{\"event\":\"newMsg\",", "42[\"newMsg\",{", "{"]
+            .map(|head| format!("{head}\"source\":{json},\"data\":\""));
         Workload {
             run: run.into(),
             source: source.into(),

@@ -11,7 +11,7 @@
 //! Options: `--members`, `--rooms` (1), `--messages` (300), `--window` (1; in flight), `--size` (128; bytes of data), `--warm`
 //! (200; clients that `idle` does not count), `--speaks plain|socketio4|socketio3|sse`. `idle`: `--rooms-each` (rooms of each client
 //! that no other has, instead of the 100) and `--watch` (0; seconds whose CPU time is measured). `replay`: `--times` (1; how often
-//! they come back), `--others` (0; clients of another room whose latency is measured) and `--measured logins|replays` (replays; what
+//! they come back), `--others` and `--rate` (0 and 500; clients of another room whose latency is measured, and their messages a second), and `--measured logins|replays` (replays; what
 //! `--steps` is about). For servers other than relay: `--connect` and
 //! `--notify` (targets; `{room}`, `{number}` and `{sign}` are filled in) and `--body raw` (the body of a notification is the data
 //! instead of a signed form). With `--ca FILE` the clients use TLS, and `--publish HOST:PORT` is where notifications go: without TLS.
@@ -25,7 +25,7 @@ use relay_bench::{
     engineio::Revision,
     error::Error,
     floor,
-    load::{Dialect, FanOut, Idle, Measured, Replay},
+    load::{Crowd, Delivery, Dialect, FanOut, Idle, Measured, Replay},
     process::Process,
 };
 use serde_json::{Value, json};
@@ -179,20 +179,24 @@ fn replay(options: &Options) -> Result<Value, Error> {
         messages: options.number("messages", 100)?,
         size: options.number("size", 128)?,
         times: options.number("times", 1)?,
-        others: options.number("others", 0)?,
+        others: Some(Crowd { count: options.number("others", 0)?, rate: options.number("rate", 500)? })
+            .filter(|crowd| crowd.count > 0),
         measured,
     };
-    let mut cost = load.run(&mut |word| options.step(word))?;
-    let counts = cost.latencies.each_ref().map(Vec::len);
-    let p99 = cost.latencies.each_mut().map(|latencies| {
-        latencies.sort_unstable();
-        let place = (latencies.len() * 99).div_ceil(100).checked_sub(1)?;
-        latencies.get(place).map(|latency| latency.as_secs_f64() * 1e6)
-    });
+    let cost = load.run(&mut |word| options.step(word))?;
+    let p99 = |figure: fn(&Delivery) -> f64| {
+        cost.others.each_ref().map(|others| {
+            let mut figures: Vec<f64> = others.iter().map(figure).collect();
+            figures.sort_unstable_by(f64::total_cmp);
+            (figures.len() * 99).div_ceil(100).checked_sub(1).map(|place| figures[place])
+        })
+    };
     Ok(json!({
         "job": "replay", "members": load.members, "messages": load.messages, "size": load.size, "times": load.times,
         "cpu_ns_logins": cost.cpu[0], "cpu_ns_replays": cost.cpu[1], "cpu_ns_per_message": cost.cpu_per_message(&load),
-        "seconds_logins": cost.seconds[0], "seconds_replays": cost.seconds[1], "others": load.others,
-        "others_p99_us": p99, "others_deliveries": counts,
+        "seconds_logins": cost.seconds[0], "seconds_replays": cost.seconds[1],
+        "others_p99_us": p99(|delivery| delivery.latency.as_secs_f64() * 1e6),
+        "others_p99_cpu_us": p99(|delivery| delivery.cpu as f64 / 1000.0),
+        "others_deliveries": cost.others.each_ref().map(Vec::len),
     }))
 }

@@ -175,7 +175,9 @@ impl Member {
         };
         let mut recovery = |text: &[u8]| {
             *missed = whole(text);
-            missed.map(|_| ()).ok_or_else(|| ConnectionError::malformed(format!("messages are lost: {}", printable(text))))
+            missed
+                .map(|_| ())
+                .ok_or_else(|| ConnectionError::malformed(format!("messages are lost: {}", printable(text))))
         };
         let used = if *is_stream {
             event_stream::parse(bytes, &mut |block| match block {

@@ -20,6 +20,7 @@ pub use self::{
     fan_out::{FanOut, FanOutCost},
     idle::{Idle, IdleCost, idle_room},
     member::Member,
+    others::{Crowd, Delivery},
     replay::{Measured, Replay, ReplayCost},
 };
 use crate::{

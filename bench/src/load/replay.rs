@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 use super::{
     ACCOUNTING, Dialect, Member, SETTLE, TIMEOUT, Usage,
     member::Publisher,
-    others::{Delivery, Others},
+    others::{Crowd, Delivery, Others, set_niceness},
 };
 use crate::{error::Error, process::Process};
 
@@ -34,8 +34,8 @@ pub struct Replay<'a> {
     pub size: usize,
     /// How often they come back, with the same position each time.
     pub times: usize,
-    /// The number of clients in another room that get a live message every two milliseconds meanwhile.
-    pub others: usize,
+    /// The clients in another room that get live messages meanwhile.
+    pub others: Option<Crowd>,
     /// What `step` is called for.
     pub measured: Measured,
 }
@@ -56,8 +56,8 @@ pub struct ReplayCost {
     pub cpu: [u64; 2],
     /// How long these took, in seconds.
     pub seconds: [f64; 2],
-    /// The latencies of other clients, in order: before, during the logins alone, and during the logins with replays.
-    pub latencies: [Vec<Duration>; 3],
+    /// The deliveries to other clients, in order: before, during the logins alone, and during the logins with replays.
+    pub others: [Vec<Delivery>; 3],
 }
 
 impl ReplayCost {
@@ -85,22 +85,27 @@ impl Replay<'_> {
         let ids: Vec<String> = members.into_iter().map(|member| member.id).collect();
         thread::sleep(SETTLE);
         self.publish(&all[1..])?;
-        let others = match self.others {
-            0 => None,
-            count => Some(Others::start(self.addr, self.dialect, count)?),
+        let others = match (self.others, self.processes.first()) {
+            (Some(crowd), Some(server)) => Some(Others::start(self.addr, self.dialect, server, crowd)?),
+            _ => None,
         };
         let mut cost = ReplayCost::default();
         let mut spans: [Vec<[Instant; 2]>; 3] = Default::default();
         let begin = Instant::now();
         if others.is_some() {
-            lower_priority();
+            // A burst must not take the processor from the clients whose latency counts.
+            set_niceness(19);
             thread::sleep(BEFORE);
             spans[0].push([begin, Instant::now()]);
         }
         for number in 0..self.times {
             for (index, kind) in [Measured::Logins, Measured::Replays].into_iter().enumerate() {
                 let is_measured = number == 0 && kind == self.measured;
-                let (cpu, span) = self.burst(kind, &ids, &all, &mut |word| if is_measured { step(word) })?;
+                let (cpu, span) = self.burst(kind, &ids, &all, &mut |word| {
+                    if is_measured {
+                        step(word)
+                    }
+                })?;
                 cost.cpu[index] += cpu;
                 cost.seconds[index] += (span[1] - span[0]).as_secs_f64();
                 spans[index + 1].push(span);
@@ -109,9 +114,8 @@ impl Replay<'_> {
         if let Some(others) = others {
             let deliveries = others.stop()?;
             let during = |delivery: &Delivery, [begin, end]: &[Instant; 2]| (begin..=end).contains(&&delivery.due);
-            for (latencies, spans) in cost.latencies.iter_mut().zip(&spans) {
-                let those = deliveries.iter().filter(|delivery| spans.iter().any(|span| during(delivery, span)));
-                latencies.extend(those.map(|delivery| delivery.latency));
+            for (others, spans) in cost.others.iter_mut().zip(&spans) {
+                others.extend(deliveries.iter().filter(|delivery| spans.iter().any(|span| during(delivery, span))));
             }
         }
         Ok(cost)
@@ -199,13 +203,6 @@ impl Replay<'_> {
             readable = events.iter().map(|event| event.token().0).collect();
         }
     }
-}
-
-/// Lowers the priority of this thread: a burst must not take the processor from the clients whose latency counts.
-#[allow(unsafe_code)]
-fn lower_priority() {
-    // SAFETY: the call has no pointers. On Linux, 0 is the calling thread.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
 }
 
 const ROOM: &str = "bench-0";

@@ -4,6 +4,7 @@
 mod command_line;
 mod faults;
 mod hostile;
+mod load;
 mod manual;
 mod modes;
 mod program;
