@@ -34,9 +34,10 @@ impl Process {
         exact.filter(|nanos| *nanos > 0).or_else(|| ticks(&fs::read_to_string(self.0.join("stat")).ok()?))
     }
 
-    /// CPU time so far, like [`Process::cpu`], up to this moment even if the process is running. `None` for [`Process::own`].
+    /// CPU time so far, like [`Process::cpu`] but with one system call. While the process is running, the time since it began to
+    /// is counted with the scheduler's ticks. `None` for [`Process::own`].
     #[allow(unsafe_code)]
-    pub fn cpu_now(&self) -> Option<u64> {
+    pub fn cpu_clock(&self) -> Option<u64> {
         let pid: libc::pid_t = self.0.file_name()?.to_str()?.parse().ok()?;
         let (mut clock, mut time) = (0, libc::timespec::default());
         // SAFETY: the clock and the time outlive the calls.

@@ -51,7 +51,7 @@ impl Idle<'_> {
     pub fn run(&self, step: &mut dyn FnMut(&str)) -> Result<IdleCost, Error> {
         let start = Usage::of(self.processes)?;
         let connect = |number| Member::connect(self.addr, self.dialect, &self.rooms(number), number);
-        let _warm_up = (0..self.warm_up).map(connect).collect::<Result<Vec<_>, Error>>()?;
+        let _warm_up = (self.members..self.members + self.warm_up).map(connect).collect::<Result<Vec<_>, Error>>()?;
         thread::sleep(SETTLE);
         step("ready");
         let (before, begin) = (Usage::of(self.processes)?, Instant::now());

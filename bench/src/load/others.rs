@@ -88,7 +88,7 @@ fn run(
     // The server's CPU time when each message was sent.
     let mut sent = Vec::new();
     let due = |number: usize| begin + period * number as u32;
-    let cpu = || server.cpu_now().ok_or_else(|| Error::Failed("the CPU time of the server cannot be read".into()));
+    let cpu = || server.cpu_clock().ok_or_else(|| Error::Failed("the CPU time of the server cannot be read".into()));
     loop {
         let is_over = stop.load(Ordering::Relaxed);
         if is_over && publisher.responses == all.len() && deliveries.len() == all.len() * members.len() {
