@@ -74,6 +74,7 @@ pub mod names;
 pub mod outbox;
 pub mod presence;
 pub mod redis;
+pub mod room_hash;
 pub mod server;
 pub mod sign;
 pub mod socketio;

@@ -1,9 +1,12 @@
 //! All rings: by room, with their floors and the memory that they take.
 
-use std::{collections::HashMap, rc::Rc};
+use hashbrown::HashTable;
 
 use super::{bounds::Bounds, ring::Ring};
-use crate::state::TenantId;
+use crate::{
+    room_hash::{HashedRoom, room_hash},
+    state::TenantId,
+};
 
 /// The rings of all rooms that keep a message.
 #[derive(Default)]
@@ -22,7 +25,8 @@ pub struct Rings {
 
 /// The rings of a tenant.
 struct Rooms {
-    by_name: HashMap<Rc<str>, u32>,
+    /// Indexes into the list of all rings.
+    by_name: HashTable<u32>,
     /// The highest floor of the rings that were removed, and of rooms that have none.
     floor: u64,
     /// The newest stamp of a message to any of its rooms, kept or not.
@@ -52,8 +56,13 @@ impl Rings {
 
     /// The index of a room's ring.
     pub fn find(&self, tenant: TenantId, room: &str) -> Option<usize> {
-        let index = self.tenants.get(tenant.index())?.by_name.get(room)?;
-        Some(*index as usize)
+        self.find_hashed(tenant, HashedRoom::new(room))
+    }
+
+    /// The index of a room's ring. The name was hashed before.
+    pub fn find_hashed(&self, tenant: TenantId, room: HashedRoom<'_>) -> Option<usize> {
+        let by_name = &self.tenants.get(tenant.index())?.by_name;
+        by_name.find(room.hash, |index| &*self.all[*index as usize].name == room.name).map(|index| *index as usize)
     }
 
     /// The ring of a room.
@@ -76,7 +85,7 @@ impl Rings {
         let index = tenant.index();
         if index >= self.tenants.len() {
             let floor = self.floor;
-            self.tenants.resize_with(index + 1, || Rooms { by_name: HashMap::new(), floor, newest: floor });
+            self.tenants.resize_with(index + 1, || Rooms { by_name: HashTable::new(), floor, newest: floor });
         }
         let newest = &mut self.tenants[index].newest;
         *newest = stamp.max(*newest);
@@ -105,10 +114,10 @@ impl Rings {
     /// Adds an empty ring for a room that has none. Returns its index.
     pub fn add(&mut self, tenant: TenantId, room: &str, bounds: Bounds) -> usize {
         self.note(tenant, 0);
-        let (name, index): (Rc<str>, usize) = (room.into(), self.all.len());
-        let rooms = &mut self.tenants[tenant.index()];
-        let ring = Ring::new(tenant, name.clone(), bounds, rooms.floor);
-        rooms.by_name.insert(name, index as u32);
+        let (rooms, index) = (&mut self.tenants[tenant.index()], self.all.len());
+        let ring = Ring::new(tenant, room.into(), bounds, rooms.floor);
+        let hash = |index: &u32| room_hash(&self.all[*index as usize].name);
+        rooms.by_name.insert_unique(room_hash(room), index as u32, hash);
         self.bytes += ring.footprint();
         self.lasting += usize::from(bounds.last);
         self.all.push(ring);
@@ -135,15 +144,20 @@ impl Rings {
         self.messages -= ring.len();
         self.lasting -= usize::from(ring.bounds().last);
         let rooms = &mut self.tenants[ring.tenant.index()];
-        rooms.by_name.remove(&ring.name);
+        if let Ok(entry) = rooms.by_name.find_entry(room_hash(&ring.name), |known| *known as usize == index) {
+            entry.remove();
+        }
         let newest = ring.newest().map_or(0, |entry| entry.stamp());
         rooms.floor = rooms.floor.max(ring.floor()).max(newest);
-        if rooms.by_name.capacity() > 64 && rooms.by_name.len() * 8 < rooms.by_name.capacity() {
-            rooms.by_name.shrink_to(rooms.by_name.len() * 2);
-        }
+        let is_sparse = rooms.by_name.capacity() > 64 && rooms.by_name.len() * 8 < rooms.by_name.capacity();
         if let Some(moved) = self.all.get(index) {
-            let place = self.tenants[moved.tenant.index()].by_name.get_mut(&moved.name);
+            let (last, by_name) = (self.all.len(), &mut self.tenants[moved.tenant.index()].by_name);
+            let place = by_name.find_mut(room_hash(&moved.name), |known| *known as usize == last);
             *place.expect("every ring has a name") = index as u32;
+        }
+        if is_sparse {
+            let by_name = &mut self.tenants[ring.tenant.index()].by_name;
+            by_name.shrink_to(by_name.len() * 2, |index| room_hash(&self.all[*index as usize].name));
         }
         if self.all.capacity() > 64 && self.all.len() * 4 < self.all.capacity() {
             self.all.shrink_to(self.all.len() * 2);

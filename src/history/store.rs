@@ -17,6 +17,7 @@ use crate::{
     clock::Time,
     config,
     message::MessageId,
+    room_hash::HashedRoom,
     state::{State, TenantId},
 };
 
@@ -113,9 +114,9 @@ impl History {
 
     /// Keeps a message to a room, if a rule says so and there is room for it; returns whether it was kept. Must be called for
     /// each message to each room while the history [is on](History::is_on), with growing stamps, before it is delivered.
-    pub fn keep(&mut self, state: &State, tenant: TenantId, room: &str, message: &Published<'_>) -> bool {
+    pub fn keep(&mut self, state: &State, tenant: TenantId, hashed: HashedRoom<'_>, message: &Published<'_>) -> bool {
         self.rings.note(tenant, message.stamp);
-        let known = self.rings.find(tenant, room);
+        let (room, known) = (hashed.name, self.rings.find_hashed(tenant, hashed));
         let bounds = match known {
             Some(index) => Some(*self.rings.all()[index].bounds()),
             None => self.rules.find(&state.tenants[tenant.index()].name, room),
@@ -256,7 +257,12 @@ impl History {
 
     /// The number of kept messages of these rooms after a stamp.
     pub fn count_after(&self, state: &State, tenant: TenantId, rooms: &[&str], stamp: u64) -> usize {
-        self.entries_after(state, tenant, rooms, stamp).count()
+        let second = second_of(state);
+        let mut rings: Vec<usize> = rooms.iter().filter_map(|room| self.rings.find(tenant, room)).collect();
+        // A room that is named twice counts once.
+        rings.sort_unstable();
+        rings.dedup();
+        rings.iter().map(|index| self.rings.all()[*index].after(stamp, second).len()).sum()
     }
 
     /// The position after the message with this stamp, as clients give it back.

@@ -10,6 +10,7 @@ use crate::{
     message::{Author, Data, Event, MessageId, Target, bytes::unpack_arguments},
     message_log::lines::write_data,
     names::{RoomId, Rooms},
+    room_hash::HashedRoom,
     state::{TenantId, delivery::Receiver},
 };
 
@@ -72,13 +73,14 @@ impl Hub {
     ) {
         let keep = self.history.is_on();
         for (part, room) in rooms.iter().enumerate() {
+            let hashed = HashedRoom::new(room);
             let kept = keep.then(|| stamp + part as u64).filter(|stamp| {
                 let message = Published { stamp: *stamp, id: id.part(part), data, filename, author };
-                self.history.keep(&self.state, tenant, room, &message)
+                self.history.keep(&self.state, tenant, hashed, &message)
                     // Too large: a client that is behind would get it before older ones. It is told about the gap.
                     || (self.has_replays() && self.history.has_rule(&self.state, tenant, room))
             });
-            self.state.deliver(tenant, room, data, (filename, author), id.part(part), kept);
+            self.state.deliver(tenant, hashed, data, (filename, author), id.part(part), kept);
         }
         if !self.log.is_on() {
             return;

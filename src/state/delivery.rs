@@ -18,6 +18,7 @@ use crate::{
     key::{ClientKey, ConnKey, SessionKey},
     message::{Author, Data, Event, Form, Message, MessageId, Target},
     outbox::{Overflow, Queued},
+    room_hash::HashedRoom,
     websocket::Close,
 };
 
@@ -32,7 +33,7 @@ impl State {
     pub fn deliver(
         &mut self,
         tenant: TenantId,
-        room: &str,
+        hashed: HashedRoom<'_>,
         data: Data<'_>,
         (filename, author): (&str, Author<'_>),
         id: MessageId,
@@ -41,9 +42,10 @@ impl State {
         self.stats.published += 1;
         let behind = kept.filter(|_| self.config.history.slow == SlowConsumers::Behind);
         let mode_of_slow = if behind.is_some() { Mode::Behind } else { Mode::Ending };
+        let room = hashed.name;
         let Tenant { name, rooms, .. } = &mut self.tenants[tenant.index()];
         for (table, namespace) in rooms.iter_mut().zip(&self.namespaces) {
-            let Some(index) = table.find(room) else { continue };
+            let Some(index) = table.find_hashed(hashed) else { continue };
             let message = Message { source: name, room, data, id, filename, author, namespace: &namespace.name };
             let Room { members, batches, .. } = table.room_mut(index);
             let limit = self.config.limits.unsent as usize;
@@ -287,7 +289,7 @@ mod tests {
 
     fn deliver(state: &mut State, data: &str) {
         let (tenant, id) = (state.tenant("one").unwrap(), state.next_id(1));
-        state.deliver(tenant, "room", Data::Json(data), ("", Author::Backend), id, None);
+        state.deliver(tenant, HashedRoom::new("room"), Data::Json(data), ("", Author::Backend), id, None);
     }
 
     /// Ends a turn without a flush.

@@ -220,6 +220,7 @@ mod tests {
             engine::{Timing, Transport},
         },
         message::{Author, Data, Event, Form, Target},
+        room_hash::HashedRoom,
         state::socket::Socket,
     };
 
@@ -268,7 +269,7 @@ mod tests {
             ["one", "two"].map(|source| session(&mut state, Login { source, rooms: "room", ..Login::default() }));
         let [first, second] = ["one", "two"].map(|source| state.tenant(source).unwrap());
         let id = state.next_id(1);
-        state.deliver(first, "room", Data::Json("1"), ("", Author::Backend), id, None);
+        state.deliver(first, HashedRoom::new("room"), Data::Json("1"), ("", Author::Backend), id, None);
         let event = Event::new("e", "");
         let socket_id = state.sids.socket(two);
         assert_eq!(state.emit(first, 0, &Target::Session(&socket_id), &event), 0);

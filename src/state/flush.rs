@@ -99,6 +99,7 @@ mod tests {
     use crate::{
         key::SessionKey,
         message::{Author, Data, Form},
+        room_hash::HashedRoom,
         state::testing::{CONFIG, Login, received, session, state},
     };
 
@@ -108,7 +109,7 @@ mod tests {
 
     fn deliver(state: &mut State, room: &str, data: &str) {
         let (tenant, id) = (state.tenant("one").unwrap(), state.next_id(1));
-        state.deliver(tenant, room, Data::Json(data), ("", Author::Backend), id, None);
+        state.deliver(tenant, HashedRoom::new(room), Data::Json(data), ("", Author::Backend), id, None);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl World {
 
     fn keep(&mut self, room: &str, data: &str, id: MessageId, stamp: u64) -> bool {
         let message = Published { stamp, id, data: Data::Text(data), filename: "", author: Author::Backend };
-        self.history.keep(&self.state, self.tenant, room, &message)
+        self.history.keep(&self.state, self.tenant, HashedRoom::new(room), &message)
     }
 
     fn after(&self, rooms: &[&str], stamp: u64) -> Vec<(usize, u64)> {
