@@ -159,18 +159,10 @@ describe('in a browser', () => {
   })
 })
 
-/** As in browsers, where an error that nobody handles ends nothing: the script only waits for the close that follows. */
-class QuietWebSocket extends WebSocket {
-  constructor(...args) {
-    super(...args)
-    this.on('error', () => {})
-  }
-}
-
 describe('in Node', () => {
   /** A client whose delays are a hundredth of the usual ones, and what it says. */
   async function open(t, url) {
-    const context = vm.createContext({ WebSocket: QuietWebSocket, setTimeout, clearTimeout, setInterval, clearInterval, URL, Date, console, Math: Object.create(Math) })
+    const context = vm.createContext({ WebSocket, setTimeout, clearTimeout, setInterval, clearInterval, URL, Date, console, Math: Object.create(Math) })
     context.Math.random = () => -0.1
     vm.runInContext(fs.readFileSync(path.join(__dirname, '../../src/www/js/node_im.min.js'), 'utf8'), context)
     const heard = { data: [], recovered: [] }
@@ -195,6 +187,21 @@ describe('in Node', () => {
     await until('the last message', () => data.includes('599'))
     assert.deepEqual(data, numbers(600))
     assert.ok(recovered.length > 5 && recovered.every(Boolean), String(recovered))
+  })
+
+  test('reset during the handshakes of several attempts', async t => {
+    const relay = await start(0, configuration(HISTORY))
+    t.after(() => relay.stop())
+    const proxy = await cutter(relay.port)
+    t.after(() => proxy.stop())
+    proxy.refusing = true
+    const opened = open(t, `${proxy.url}?${login('a')}&since=all`)
+    await until('three attempts', () => proxy.refused >= 3)
+    await relay.notify('a', 'meanwhile')
+    proxy.refusing = false
+    const { data } = await opened
+    await until('the message', () => data.length === 1)
+    assert.deepEqual(data, ['meanwhile'])
   })
 
   test('from one relay of a cluster to another', async t => {

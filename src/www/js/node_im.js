@@ -87,6 +87,8 @@ var NODE_IM = NODE_IM || (function () {
     socket.binaryType = 'arraybuffer';
     socket.onmessage = function (event) { onpacket(event.data); };
     socket.onclose = function (event) { onclose({ code: event.code, body: event.reason }); };
+    // The close that follows says it. In Node, an error without a handler would end the process.
+    socket.onerror = function () {};
     return {
       send: function (packet) { socket.send(packet); },
       dead: function () { return socket.readyState > 1; },
