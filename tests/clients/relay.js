@@ -21,18 +21,19 @@ function configuration(more, first = '') {
   return ['--config', file]
 }
 
-/** Starts relay with the demo setting, or with `args`, and waits until it listens. */
-async function start(port = 0, args = []) {
+/** Starts relay with the demo setting, or with `args`, and waits until it listens. `prefix` is what its command begins with. */
+async function start(port = 0, args = [], { prefix = [], host = '127.0.0.1' } = {}) {
   const env = { ...process.env }
   delete env.RELAY_CONFIG
-  const child = spawn(BINARY, ['--listen', `127.0.0.1:${port}`, ...args], { stdio: ['ignore', 'inherit', 'pipe'], env })
+  const [program, ...words] = [...prefix, BINARY, '--listen', `${host}:${port}`, ...args]
+  const child = spawn(program, words, { stdio: ['ignore', 'inherit', 'pipe'], env })
   const log = []
   const relay = { child, log }
   const ended = once(child, 'exit')
   await new Promise((resolve, reject) => {
     readline.createInterface({ input: child.stderr }).on('line', line => {
       log.push(line)
-      const found = /listening on 127\.0\.0\.1:(\d+)/.exec(line)
+      const found = /listening on [\d.]+:(\d+)/.exec(line)
       if (found) {
         relay.port = Number(found[1])
         resolve()
@@ -75,4 +76,12 @@ async function until(what, ask, patience = 30000) {
   }
 }
 
-module.exports = { start, configuration, login, until, md5, KEY }
+/** What a page of the documentation shows: the first block of a language after a heading. */
+function shown(page, heading, language) {
+  const text = fs.readFileSync(path.join(__dirname, '../..', page), 'utf8')
+  const found = text.split(`\n${heading}\n`)[1].split(`\n\`\`\`${language}\n`)[1].split('\n```\n')[0]
+  // The script of a page alone.
+  return found.replace(/^(<script[^>]*>\n?)+|<\/script>$/g, '')
+}
+
+module.exports = { BINARY, KEY, configuration, login, md5, shown, start, until }
