@@ -134,6 +134,8 @@ impl Ring {
 
     /// Applies new bounds.
     pub fn set_bounds(&mut self, bounds: Bounds, second: u32, evicted: &mut Evicted) {
+        // Those that were too old must not come back, even if the new bounds would allow them.
+        self.expire(second, evicted);
         self.bounds = bounds;
         self.expire(second, evicted);
         self.make_room(0, 0, evicted);
@@ -237,6 +239,16 @@ mod tests {
         assert_eq!((stamps(&ring, 0, 100), ring.floor(), evicted.age), (vec![12], 11, 2));
         ring.set_bounds(BOUNDS, 200, &mut evicted);
         assert_eq!((ring.len(), ring.floor()), (0, 12));
+    }
+
+    #[test]
+    fn a_longer_age_does_not_bring_old_messages_back() {
+        let (mut ring, mut evicted) = (ring(BOUNDS), Evicted::default());
+        ring.push(entry(10, 0, "x"), 0, &mut evicted);
+        ring.push(entry(11, 5, "x"), 5, &mut evicted);
+        assert_eq!((stamps(&ring, 0, 12), ring.floor_at(12)), (vec![11], 10));
+        ring.set_bounds(Bounds { seconds: 100, ..BOUNDS }, 12, &mut evicted);
+        assert_eq!((stamps(&ring, 0, 12), ring.floor_at(12), evicted.age), (vec![11], 10, 1));
     }
 
     #[test]
