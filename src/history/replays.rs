@@ -19,7 +19,7 @@ use crate::{
     frame::Run,
     key::{ClientKey, SessionKey},
     message::Form,
-    state::{NamespaceId, State, TenantId, client::Mode, room::RoomIndex},
+    state::{NamespaceId, Session, State, TenantId, client::Mode, room::RoomIndex},
 };
 
 /// The clients that are behind.
@@ -205,6 +205,18 @@ impl Replays {
         }
     }
 
+    /// Tells clients which messages were dropped before they got them. Call it before a new configuration is applied: what a room
+    /// has dropped is not known any more once it keeps nothing.
+    pub fn tell_dropped(&mut self, history: &History, state: &mut State) {
+        self.add_fallen(state);
+        self.take_joins(state);
+        for cursor in self.replays.values_mut().flat_map(|replay| &mut replay.sessions) {
+            if let Some((place, names)) = place(state, cursor) {
+                tell_gap(history, state, cursor, &place, &names);
+            }
+        }
+    }
+
     /// Tells clients which messages they will not get, because a new configuration keeps nothing in their rooms.
     pub fn tell_cleared(&mut self, history: &History, state: &mut State, cleared: &[Cleared]) {
         self.add_fallen(state);
@@ -268,11 +280,7 @@ fn next_chunk(
     chunks: &mut HashMap<Place, Chunk>,
     cursor: &mut Cursor,
 ) -> Option<(Chunk, usize)> {
-    let session = state.sessions.get(cursor.session)?;
-    let rooms = session.rooms.iter().map(|membership| membership.room).collect();
-    let place =
-        Place { tenant: session.tenant, namespace: session.namespace, form: session.form, stamp: cursor.stamp, rooms };
-    let names = state.room_names(session);
+    let (place, names) = place(state, cursor)?;
     tell_gap(history, state, cursor, &place, &names);
     let is_shared = cursor.joined.is_empty();
     let known = chunks.get(&place).filter(|_| is_shared).copied();
@@ -281,6 +289,14 @@ fn next_chunk(
         chunks.insert(place, chunk);
     }
     Some((chunk, chunk.run.len() + COST + names.len() * ROOM_COST))
+}
+
+/// Where a session is, and the names of its rooms. `None` if it is gone.
+fn place(state: &State, cursor: &Cursor) -> Option<(Place, Vec<Rc<str>>)> {
+    let session = state.sessions.get(cursor.session)?;
+    let rooms = session.rooms.iter().map(|membership| membership.room).collect();
+    let &Session { tenant, namespace, form, .. } = session;
+    Some((Place { tenant, namespace, form, stamp: cursor.stamp, rooms }, state.room_names(session)))
 }
 
 fn encode(history: &History, state: &mut State, cursor: &Cursor, place: &Place, names: &[Rc<str>]) -> Chunk {

@@ -72,6 +72,7 @@ impl Hub {
     /// Returns how many sessions end.
     pub fn reload(&mut self, config: Rc<Config>, now: Now) -> usize {
         self.hooks.configure(&config.hooks);
+        self.replays.tell_dropped(&self.history, &mut self.state);
         let Reloaded { ended, reused } = self.state.reload(config);
         for tenant in reused {
             self.presence.forget(tenant);

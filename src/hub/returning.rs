@@ -108,3 +108,45 @@ impl Hub {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::{
+        clock::Now,
+        message::{Data, MessageId},
+        names::Rooms,
+        state::testing::{Login, config, received, session},
+    };
+
+    /// It is too late to find out after the reload, because then the room keeps nothing.
+    #[test]
+    fn a_client_that_is_behind_is_told_before_a_reload_what_was_dropped() {
+        let text = |rooms: &str| {
+            config(&format!("[sources.one]\nsign_key = \"k\"\n[history]\ncount = 9\nage = 1\nrooms = [{rooms}]\n"))
+        };
+        let mut hub = Hub::new(text(""), MessageId::first(1000, 7), [0; 32]);
+        let key = session(&mut hub.state, Login { rooms: "b", ..Login::default() });
+        let tenant = hub.state.tenant("one").unwrap();
+        hub.publish(tenant, &Rooms::parse("b", 128, 0).unwrap(), Data::Json("1"), "");
+        received(&mut hub.state, key);
+        hub.begin_history(key, Some(Since::All));
+        let later = Now { time: hub.state.now.time.after(Duration::from_secs(5)), ..Now::default() };
+        hub.begin_turn(later);
+        hub.history.expire(later.time);
+        assert_eq!(hub.history.rooms(), 0);
+        hub.reload(text("{ room = \"b\", count = 0 }"), later);
+        hub.feed();
+        let got = received(&mut hub.state, key);
+        let id = hub.history.id_at(0);
+        assert_eq!(
+            got,
+            [
+                format!(r#"{{"event":"recovery","recovered":true,"missed":1,"id":"{id}"}}"#),
+                format!(r#"{{"event":"recovery","recovered":false,"rooms":["b"],"missed":0,"id":"{id}"}}"#),
+            ]
+        );
+    }
+}
