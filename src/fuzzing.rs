@@ -1,10 +1,12 @@
 //! Entry points for fuzzers: one function for each parser of untrusted input. Each asserts properties that hold for all
-//! input. [`http`] has the targets of HTTP, `tls` those of TLS, and [`memory`] those about memory.
+//! input. [`http`] has the targets of HTTP, `tls` those of TLS, and [`memory`] those about memory. [`invariants`] is for
+//! the simulation.
 //!
 //! Only with the feature `fuzzing`. `tests/fuzz.rs` runs the functions on seeded mutations of valid input, and `fuzz/` has a
 //! cargo-fuzz target for each.
 
 pub mod http;
+pub mod invariants;
 pub mod memory;
 #[cfg(feature = "tls")]
 pub mod tls;

@@ -171,6 +171,16 @@ impl Outbox {
         self.bytes as usize
     }
 
+    /// The number of unsent bytes, counted from the queue.
+    #[cfg(feature = "fuzzing")]
+    pub fn recount(&self) -> usize {
+        let length = |segment: &Segment| match segment {
+            Segment::Run(run) => run.len(),
+            Segment::Kept { begin, end, .. } => (end - begin) as usize,
+        };
+        self.rest.iter().flat_map(|rest| &rest.segments).map(length).sum::<usize>() + self.run.len()
+    }
+
     /// Whether nothing is queued.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0

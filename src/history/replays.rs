@@ -90,6 +90,24 @@ impl Replays {
         self.replays.is_empty()
     }
 
+    /// Asserts that exactly the clients that are behind are here, once each, that those that can be fed are ready, and that held
+    /// bytes are counted right.
+    #[cfg(feature = "fuzzing")]
+    pub fn check(&self, state: &State) {
+        let is_behind = |key: &ClientKey| state.clients.get(*key).is_some_and(|client| client.mode == Mode::Behind);
+        let fallen = state.fallen.iter().map(|(client, _)| *client);
+        let mut here: Vec<_> = self.replays.keys().copied().chain(fallen).filter(is_behind).collect();
+        here.sort_unstable();
+        let mut behind: Vec<_> = state.clients.keys().into_iter().filter(is_behind).collect();
+        behind.sort_unstable();
+        assert_eq!(here, behind, "clients that are behind");
+        for (client, replay) in &self.replays {
+            let ready = self.ready.iter().filter(|key| *key == client).count();
+            assert_eq!(ready, usize::from(replay.ready), "clients that are ready");
+            assert_eq!(replay.held_bytes, replay.held.iter().map(|frames| frames.len()).sum::<usize>(), "held bytes");
+        }
+    }
+
     /// Whether a client may have read most of what was queued for it, so that [`Replays::feed`] must be called in the next turn,
     /// even if nothing happens.
     pub fn is_hungry(&self, state: &State) -> bool {

@@ -67,6 +67,14 @@ impl Ring {
         RING + self.name.len() + self.bytes + unused * size_of::<Entry>()
     }
 
+    /// Asserts that the counters and bounds hold.
+    #[cfg(feature = "fuzzing")]
+    pub fn check(&self) {
+        assert_eq!(self.bytes, self.entries.iter().map(Entry::cost).sum::<usize>(), "bytes of {}", self.name);
+        assert!(self.entries.len() <= self.bounds.count as usize && self.bytes <= self.bounds.bytes as usize);
+        assert!(self.entries.iter().is_sorted_by(|one, other| one.stamp() < other.stamp()), "order of {}", self.name);
+    }
+
     /// The oldest message.
     pub fn oldest(&self) -> Option<&Entry> {
         self.entries.front()

@@ -49,6 +49,19 @@ impl Rings {
         self.messages
     }
 
+    /// Asserts that the counters are those of a recount, and that each ring is found by its name.
+    #[cfg(feature = "fuzzing")]
+    pub fn check(&self) {
+        self.all.iter().for_each(Ring::check);
+        assert_eq!(self.bytes, self.all.iter().map(Ring::footprint).sum::<usize>(), "bytes");
+        assert_eq!(self.messages, self.all.iter().map(Ring::len).sum::<usize>(), "messages");
+        assert_eq!(self.lasting, self.all.iter().filter(|ring| ring.bounds().last).count(), "rings that last");
+        assert_eq!(self.tenants.iter().map(|rooms| rooms.by_name.len()).sum::<usize>(), self.all.len(), "names");
+        for (index, ring) in self.all.iter().enumerate() {
+            assert!(!ring.is_empty() && self.find(ring.tenant, &ring.name) == Some(index), "{}", ring.name);
+        }
+    }
+
     /// Whether a message can become too old.
     pub fn can_expire(&self) -> bool {
         self.messages > self.lasting
