@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::{
     recovery::Recovery,
+    ring::Floors,
     store::{Cleared, History},
 };
 use crate::{
@@ -40,6 +41,8 @@ struct Replay {
     /// What it gets after the kept messages, and its bytes.
     held: Vec<Rc<[u8]>>,
     held_bytes: usize,
+    /// Whose messages these are.
+    held_of: SmallVec<[TenantId; 1]>,
 }
 
 /// Where a session of such a client stands.
@@ -47,8 +50,8 @@ struct Cursor {
     session: SessionKey,
     /// It has all messages up to this stamp.
     stamp: u64,
-    /// Rooms in which messages are missing, as the client was told, with the newest stamp that is missing.
-    told: HashMap<RoomIndex, u64>,
+    /// Rooms in which messages are missing, as the client was told, and which.
+    told: HashMap<RoomIndex, Floors>,
     /// Rooms that it has joined since it is behind. Of these it gets the messages after the stamp.
     joined: HashMap<RoomIndex, u64>,
 }
@@ -115,7 +118,7 @@ impl Replays {
     }
 
     /// Gives a session the messages after a stamp. The client was told that `told` are missing.
-    pub fn begin(&mut self, state: &mut State, session: SessionKey, stamp: u64, told: HashMap<RoomIndex, u64>) {
+    pub fn begin(&mut self, state: &mut State, session: SessionKey, stamp: u64, told: HashMap<RoomIndex, Floors>) {
         self.add_fallen(state);
         let Some(client) = state.sessions.get(session).map(|session| session.client) else { return };
         self.add(state, client);
@@ -163,8 +166,10 @@ impl Replays {
     }
 
     /// Removes a client that is being closed, or is gone.
-    pub fn remove(&mut self, client: ClientKey) {
-        self.replays.remove(&client);
+    pub fn remove(&mut self, history: &mut History, state: &State, client: ClientKey) {
+        if let Some(replay) = self.replays.remove(&client) {
+            replay.held_of.iter().for_each(|tenant| history.release(state, *tenant));
+        }
     }
 
     /// Reports that the server has tried to write what was queued for these clients.
@@ -182,9 +187,9 @@ impl Replays {
 
     /// Queues the next messages for clients that have read most of what was queued before. Those that have all messages get
     /// the following ones live. Call it once in a turn, before clients are written to.
-    pub fn feed(&mut self, history: &History, state: &mut State) {
+    pub fn feed(&mut self, history: &mut History, state: &mut State) {
         self.add_fallen(state);
-        self.take_held(state);
+        self.take_held(history, state);
         self.take_joins(state);
         let (mut left, mut chunks) = (TURN_BYTES, HashMap::new());
         for _ in 0..self.ready.len() {
@@ -207,7 +212,7 @@ impl Replays {
                 true
             });
             if complete {
-                self.complete(state, key);
+                self.complete(history, state, key);
             } else {
                 self.ready.push_back(key);
             }
@@ -215,8 +220,9 @@ impl Replays {
     }
 
     /// Makes a client that has all kept messages live again, after the messages that were held back for it.
-    fn complete(&mut self, state: &mut State, client: ClientKey) {
+    fn complete(&mut self, history: &mut History, state: &mut State, client: ClientKey) {
         let Some(replay) = self.replays.remove(&client) else { return };
+        replay.held_of.iter().for_each(|tenant| history.release(state, *tenant));
         replay.held.iter().for_each(|frames| state.queue_held(client, frames));
         if let Some(found) = state.clients.get_mut(client).filter(|client| client.mode == Mode::Behind) {
             found.mode = Mode::Live;
@@ -271,9 +277,13 @@ impl Replays {
     }
 
     /// Takes over messages that no room keeps. A client with too many of them is a slow consumer.
-    fn take_held(&mut self, state: &mut State) {
-        for (client, frames) in core::mem::take(&mut state.held) {
+    fn take_held(&mut self, history: &mut History, state: &mut State) {
+        for (client, tenant, frames) in core::mem::take(&mut state.held) {
             let Some(replay) = self.replays.get_mut(&client) else { continue };
+            if !replay.held_of.contains(&tenant) {
+                replay.held_of.push(tenant);
+                history.hold(tenant);
+            }
             replay.held_bytes += frames.len();
             replay.held.push(frames);
             if replay.held_bytes > state.config().limits.unsent as usize {
@@ -343,16 +353,17 @@ fn encode(history: &History, state: &mut State, cursor: &Cursor, place: &Place, 
 fn tell_gap(history: &History, state: &mut State, cursor: &mut Cursor, place: &Place, names: &[Rc<str>]) {
     let mut missing = Vec::new();
     for (room, name) in place.rooms.iter().zip(names) {
-        let floor = history.floor(state, place.tenant, name);
+        let floors = history.floors(state, place.tenant, name);
+        let told = cursor.told.get(room).copied().unwrap_or_default();
+        let is_news = |floor, told| floor > told && floor > cursor.stamp && !cursor.is_before_join(*room, floor);
+        if !is_news(floors.dropped, told.dropped) && !is_news(floors.unkept, told.unkept) {
+            continue;
+        }
         // Messages of rooms that keep nothing are held back for the client, and not dropped.
-        let is_held = || history.is_on() && !history.has_rule(state, place.tenant, name);
-        if floor <= cursor.stamp || cursor.is_before_join(*room, floor) || is_held() {
+        if history.is_on() && !history.has_rule(state, place.tenant, name) {
             continue;
         }
-        if cursor.told.get(room).is_some_and(|told| *told >= floor) {
-            continue;
-        }
-        cursor.told.insert(*room, floor);
+        cursor.told.insert(*room, floors);
         missing.push(&**name);
     }
     if !missing.is_empty() {

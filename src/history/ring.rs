@@ -24,14 +24,31 @@ pub struct Ring {
     entries: VecDeque<Entry>,
     /// Bytes of the entries.
     bytes: usize,
-    /// The newest stamp of a message that is not here any more, or that was never kept.
-    floor: u64,
+    /// What is missing.
+    floors: Floors,
+}
+
+/// Which messages of a room may be missing. Two numbers, because a message that was too large to be kept says nothing about
+/// older ones, which may still be here, and be dropped later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Floors {
+    /// The newest stamp of a message that was dropped. Older ones are not here either.
+    pub dropped: u64,
+    /// The newest stamp of a message that was never kept.
+    pub unkept: u64,
+}
+
+impl Floors {
+    /// The newest stamp of a message that may be missing.
+    pub fn newest(self) -> u64 {
+        self.dropped.max(self.unkept)
+    }
 }
 
 impl Ring {
     /// An empty ring. Messages up to the stamp `floor` may be missing.
     pub fn new(tenant: TenantId, name: Rc<str>, bounds: Bounds, floor: u64) -> Ring {
-        Ring { tenant, name, bounds, entries: VecDeque::new(), bytes: 0, floor }
+        Ring { tenant, name, bounds, entries: VecDeque::new(), bytes: 0, floors: Floors { dropped: floor, unkept: 0 } }
     }
 
     /// The number of messages.
@@ -49,16 +66,16 @@ impl Ring {
         &self.bounds
     }
 
-    /// The newest stamp of a message that is missing here; see [`Ring::floor_at`].
+    /// The newest stamp of a message that is missing here; see [`Ring::floors_at`].
     pub fn floor(&self) -> u64 {
-        self.floor
+        self.floors.newest()
     }
 
-    /// The newest stamp of a message that is missing here, or too old at `second`.
-    pub fn floor_at(&self, second: u32) -> u64 {
+    /// Which messages are missing here, or too old at `second`.
+    pub fn floors_at(&self, second: u32) -> Floors {
         let expired = self.expired(second);
         let newest = expired.checked_sub(1).map_or(0, |last| self.entries[last].stamp());
-        self.floor.max(newest)
+        Floors { dropped: self.floors.dropped.max(newest), ..self.floors }
     }
 
     /// The bytes that the ring takes, with its place in the tables.
@@ -154,7 +171,7 @@ impl Ring {
     pub fn drop_oldest(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
             self.bytes -= entry.cost();
-            self.raise_floor(entry.stamp());
+            self.floors.dropped = self.floors.dropped.max(entry.stamp());
         }
     }
 
@@ -162,14 +179,14 @@ impl Ring {
     pub fn drop_newest(&mut self) {
         if let Some(entry) = self.entries.pop_back() {
             self.bytes -= entry.cost();
-            self.raise_floor(entry.stamp());
+            self.note_unkept(entry.stamp());
             self.entries.shrink_to_fit();
         }
     }
 
-    /// Notes that the message with this stamp is missing.
-    pub fn raise_floor(&mut self, stamp: u64) {
-        self.floor = self.floor.max(stamp);
+    /// Notes that the message with this stamp is not kept.
+    pub fn note_unkept(&mut self, stamp: u64) {
+        self.floors.unkept = self.floors.unkept.max(stamp);
     }
 
     /// Gives back room that many messages needed.
@@ -227,8 +244,8 @@ mod tests {
         assert_eq!((stamps(&ring, 0, 9), ring.floor()), (vec![16, 18], 14));
         assert_eq!((evicted.count, evicted.bytes), (2, 1));
         // Eleven seconds after second 8.
-        assert_eq!((stamps(&ring, 0, 18), ring.floor_at(18)), (vec![16, 18], 14));
-        assert_eq!((stamps(&ring, 0, 19), ring.floor_at(19), ring.floor()), (vec![18], 16, 14));
+        assert_eq!((stamps(&ring, 0, 18), ring.floors_at(18).dropped), (vec![16, 18], 14));
+        assert_eq!((stamps(&ring, 0, 19), ring.floors_at(19).dropped, ring.floor()), (vec![18], 16, 14));
         ring.expire(19, &mut evicted);
         assert_eq!((ring.len(), ring.floor(), evicted.age), (1, 16, 1));
         ring.expire(20, &mut evicted);
@@ -240,7 +257,7 @@ mod tests {
         let (mut ring, mut evicted) = (ring(Bounds { last: true, ..BOUNDS }), Evicted::default());
         ring.push(entry(10, 0, "x"), 0, &mut evicted);
         ring.push(entry(11, 0, "x"), 0, &mut evicted);
-        assert_eq!((stamps(&ring, 0, 100), ring.floor_at(100)), (vec![11], 10));
+        assert_eq!((stamps(&ring, 0, 100), ring.floors_at(100).dropped), (vec![11], 10));
         ring.expire(100, &mut evicted);
         assert_eq!((ring.len(), evicted.age), (1, 1));
         ring.push(entry(12, 100, "x"), 100, &mut evicted);
@@ -254,9 +271,9 @@ mod tests {
         let (mut ring, mut evicted) = (ring(BOUNDS), Evicted::default());
         ring.push(entry(10, 0, "x"), 0, &mut evicted);
         ring.push(entry(11, 5, "x"), 5, &mut evicted);
-        assert_eq!((stamps(&ring, 0, 12), ring.floor_at(12)), (vec![11], 10));
+        assert_eq!((stamps(&ring, 0, 12), ring.floors_at(12).dropped), (vec![11], 10));
         ring.set_bounds(Bounds { seconds: 100, ..BOUNDS }, 12, &mut evicted);
-        assert_eq!((stamps(&ring, 0, 12), ring.floor_at(12), evicted.age), (vec![11], 10, 1));
+        assert_eq!((stamps(&ring, 0, 12), ring.floors_at(12).dropped, evicted.age), (vec![11], 10, 1));
     }
 
     #[test]

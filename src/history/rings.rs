@@ -107,7 +107,7 @@ impl Rings {
     /// Notes that the message with this stamp is missing in a room of the tenant that may have no ring.
     pub fn raise_floor(&mut self, tenant: TenantId, room: &str, stamp: u64) {
         match self.find(tenant, room) {
-            Some(index) => self.all[index].raise_floor(stamp),
+            Some(index) => self.all[index].note_unkept(stamp),
             None => {
                 self.note(tenant, stamp);
                 let floor = &mut self.tenants[tenant.index()].floor;

@@ -1,14 +1,14 @@
 //! The history of all rooms.
 
 use core::time::Duration;
-use std::rc::Rc;
+use std::{collections::HashMap, rc::Rc};
 
 use super::{
     counts::Counts,
     entry::{Entry, Published},
     eviction::{Victim, find_victim},
     merge::{Entries, Found},
-    ring::Ring,
+    ring::{Floors, Ring},
     rings::Rings,
     rules::Rules,
     since::{Position, Since},
@@ -36,6 +36,17 @@ pub struct History {
     look_at: Time,
     /// The ring that was last looked at for a message to drop.
     eviction_hand: usize,
+    /// See [`History::hold`].
+    held: HashMap<TenantId, Held>,
+}
+
+/// Messages of a tenant's rooms without history that wait for clients.
+#[derive(Default)]
+struct Held {
+    /// How many clients they wait for.
+    clients: usize,
+    /// The newest stamp of all when the last of such clients was done.
+    newest: u64,
 }
 
 /// A room whose messages were removed because it keeps nothing any more.
@@ -62,6 +73,7 @@ impl History {
             hand: 0,
             look_at: Time::START,
             eviction_hand: 0,
+            held: HashMap::new(),
         }
     }
 
@@ -237,16 +249,41 @@ impl History {
     /// Whether no message to the room after a stamp is missing. It can be `false` though none is missing, if the room has kept
     /// nothing for a while.
     pub fn is_whole(&self, state: &State, tenant: TenantId, room: &str, stamp: u64) -> bool {
-        self.is_on && stamp >= self.floor(state, tenant, room)
+        self.is_on && stamp >= self.floors(state, tenant, room).newest()
     }
 
-    /// The newest stamp of a message to the room that may be missing.
-    pub fn floor(&self, state: &State, tenant: TenantId, room: &str) -> u64 {
-        match self.rings.get(tenant, room) {
-            Some(ring) => ring.floor_at(second_of(state)),
+    /// Which messages to the room may be missing.
+    pub fn floors(&self, state: &State, tenant: TenantId, room: &str) -> Floors {
+        let dropped = match self.rings.get(tenant, room) {
+            Some(ring) => return ring.floors_at(second_of(state)),
             None if self.has_rule(state, tenant, room) => self.rings.floor(tenant),
             // It keeps nothing, so any message may have been one to it.
-            None => self.rings.newest(tenant),
+            None => self.rings.newest(tenant).max(self.unordered(state, tenant)),
+        };
+        Floors { dropped, ..Floors::default() }
+    }
+
+    /// Notes that messages of rooms without history wait for a client that is behind: it may get them after newer messages of
+    /// other rooms. So whoever says that it has a newer message may lack them.
+    pub fn hold(&mut self, tenant: TenantId) {
+        self.held.entry(tenant).or_default().clients += 1;
+    }
+
+    /// Notes that such a client has got them, or is gone.
+    pub fn release(&mut self, state: &State, tenant: TenantId) {
+        if let Some(held) = self.held.get_mut(&tenant) {
+            held.clients -= 1;
+            held.newest = state.ids.last();
+        }
+    }
+
+    /// The first stamp from which on a client has all messages of rooms without history that came before the one that it names.
+    fn unordered(&self, state: &State, tenant: TenantId) -> u64 {
+        match self.held.get(&tenant) {
+            None => 0,
+            // Also from that message itself: it may have been the last one that the client got.
+            Some(Held { clients: 0, newest }) => newest + 1,
+            Some(_) => state.ids.last() + 1,
         }
     }
 

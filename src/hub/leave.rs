@@ -55,7 +55,7 @@ impl Hub {
     }
 
     fn leave_all(&mut self, key: ClientKey, announce: bool) {
-        self.replays.remove(key);
+        self.replays.remove(&mut self.history, &self.state, key);
         let Some(client) = self.state.clients.get_mut(key) else { return };
         let session = client.session.take();
         let sessions = client.socket.as_mut().map(|socket| core::mem::take(&mut socket.sessions)).unwrap_or_default();

@@ -43,8 +43,8 @@ impl Hub {
             // What is missing was said above, or nobody asked for it.
             let memberships = self.state.sessions.get(key).into_iter().flat_map(|session| &session.rooms).zip(&rooms);
             let told =
-                memberships.map(|(membership, room)| (membership.room, self.history.floor(&self.state, tenant, room)));
-            let told = told.filter(|(_, floor)| *floor > position.stamp).collect();
+                memberships.map(|(membership, room)| (membership.room, self.history.floors(&self.state, tenant, room)));
+            let told = told.filter(|(_, floors)| floors.newest() > position.stamp).collect();
             self.replays.begin(&mut self.state, key, position.stamp, told);
         }
         missing.is_empty()
@@ -53,7 +53,7 @@ impl Hub {
     /// Gives clients that are behind the next kept messages. Call it once in a turn, before clients are written to.
     pub fn feed(&mut self) {
         if self.has_replays() {
-            self.replays.feed(&self.history, &mut self.state);
+            self.replays.feed(&mut self.history, &mut self.state);
         }
     }
 
@@ -118,8 +118,72 @@ mod tests {
         clock::Now,
         message::{Data, MessageId},
         names::Rooms,
-        state::testing::{Login, config, received, session},
+        state::{
+            client::Mode,
+            testing::{Login, config, received, session},
+        },
     };
+
+    fn hub(history: &str) -> Hub {
+        let text = format!("[sources.one]\nsign_key = \"k\"\n[history]\n{history}\n");
+        Hub::new(config(&text), MessageId::first(1000, 7), [0; 32])
+    }
+
+    fn publish(hub: &mut Hub, room: &str, data: &str) -> MessageId {
+        let tenant = hub.state.tenant("one").unwrap();
+        hub.publish(tenant, &Rooms::parse(room, 128, 0).unwrap(), Data::Json(data), "")
+    }
+
+    fn gaps(hub: &mut Hub, rooms: &[&str], since: MessageId) -> Vec<usize> {
+        let tenant = hub.state.tenant("one").unwrap();
+        hub.history.position(&hub.state, tenant, rooms, &Since::Id(since)).gaps
+    }
+
+    /// Messages of rooms without history come after newer kept ones, so a client that is cut then may lack them.
+    #[test]
+    fn a_newer_message_does_not_prove_that_held_ones_were_received() {
+        for completes in [false, true] {
+            let mut hub = hub("count = 9\nbytes = 1000000\nrooms = [{ room = \"b\", count = 0 }]");
+            let large = format!("\"{}\"", "x".repeat(50_000));
+            (0..4).for_each(|_| _ = publish(&mut hub, "a", &large));
+            let key = session(&mut hub.state, Login { rooms: "a,b", ..Login::default() });
+            hub.begin_history(key, Some(Since::All));
+            publish(&mut hub, "b", "2");
+            let kept = publish(&mut hub, "a", "3");
+            hub.feed();
+            let client = hub.state.sessions.get(key).unwrap().client;
+            assert_eq!(hub.state.clients.get(client).unwrap().mode, Mode::Behind);
+            assert_eq!(gaps(&mut hub, &["a", "b"], kept), [1], "while it waits");
+            while completes && hub.has_replays() {
+                received(&mut hub.state, key);
+                hub.flushed(&[client]);
+                hub.feed();
+            }
+            if !completes {
+                hub.remove(client, false);
+            }
+            assert_eq!(gaps(&mut hub, &["a", "b"], kept), [1], "{completes}");
+            let later = publish(&mut hub, "a", "4");
+            assert_eq!(gaps(&mut hub, &["a", "b"], later), [0; 0]);
+        }
+    }
+
+    /// A message that was too large to be kept says nothing about older ones, which may be dropped during a replay.
+    #[test]
+    fn a_client_is_told_of_dropped_messages_though_a_newer_one_was_never_kept() {
+        let mut hub = hub("count = 2\nbytes = 1024");
+        publish(&mut hub, "a", "1");
+        publish(&mut hub, "a", &format!("\"{}\"", "x".repeat(2000)));
+        let key = session(&mut hub.state, Login { rooms: "a", ..Login::default() });
+        hub.begin_history(key, Some(Since::All));
+        let told = received(&mut hub.state, key);
+        assert!(told.len() == 1 && told[0].contains(r#""recovered":true,"missed":1"#), "{told:?}");
+        (2..5).for_each(|number| _ = publish(&mut hub, "a", &number.to_string()));
+        hub.feed();
+        let got = received(&mut hub.state, key);
+        assert!(got[0].contains(r#""recovered":false,"rooms":["a"],"missed":2"#), "{got:?}");
+        assert_eq!(got.len(), 3, "{got:?}");
+    }
 
     /// It is too late to find out after the reload, because then the room keeps nothing.
     #[test]
@@ -130,7 +194,7 @@ mod tests {
         let mut hub = Hub::new(text(""), MessageId::first(1000, 7), [0; 32]);
         let key = session(&mut hub.state, Login { rooms: "b", ..Login::default() });
         let tenant = hub.state.tenant("one").unwrap();
-        hub.publish(tenant, &Rooms::parse("b", 128, 0).unwrap(), Data::Json("1"), "");
+        let first = hub.publish(tenant, &Rooms::parse("b", 128, 0).unwrap(), Data::Json("1"), "");
         received(&mut hub.state, key);
         hub.begin_history(key, Some(Since::All));
         let later = Now { time: hub.state.now.time.after(Duration::from_secs(5)), ..Now::default() };
@@ -140,7 +204,7 @@ mod tests {
         hub.reload(text("{ room = \"b\", count = 0 }"), later);
         hub.feed();
         let got = received(&mut hub.state, key);
-        let id = hub.history.id_at(0);
+        let id = hub.history.id_at(first.stamp() - 1);
         assert_eq!(
             got,
             [

@@ -95,7 +95,8 @@ impl State {
             if kept.is_none() {
                 for (client, form) in others {
                     if self.clients.get(client).is_some_and(|client| client.mode == Mode::Behind) {
-                        hold(&mut self.held, &mut self.turn, client, &message, form);
+                        let frames = hold(&mut self.turn, &message, form);
+                        self.held.push((client, tenant, frames));
                     }
                 }
             }
@@ -265,10 +266,10 @@ impl State {
 /// Keeps a message that no room keeps for a client that is behind: its id is newer than those of the messages that the client
 /// gets first.
 #[cold]
-fn hold(held: &mut Vec<(ClientKey, Rc<[u8]>)>, turn: &mut Turn, client: ClientKey, message: &Message<'_>, form: Form) {
+fn hold(turn: &mut Turn, message: &Message<'_>, form: Form) -> Rc<[u8]> {
     let batch = turn.open();
     let run = message.frames(form, turn, batch);
-    held.push((client, turn.slice(run).into()));
+    turn.slice(run).into()
 }
 
 /// Encodes a message for the first member with a form. Marked cold to keep it out of the loop over members.

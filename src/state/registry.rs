@@ -62,7 +62,7 @@ pub struct State {
     /// Rooms that sessions of clients that are behind have joined, with the newest stamp at that time.
     pub(crate) joins: Vec<(SessionKey, RoomIndex, u64)>,
     /// Frames of messages that no room keeps, for clients that are behind: they get them after those that are kept.
-    pub(crate) held: Vec<(ClientKey, Rc<[u8]>)>,
+    pub(crate) held: Vec<(ClientKey, TenantId, Rc<[u8]>)>,
     /// Whether [`State::mark_changed`] queues sessions. Only a cluster needs that.
     pub(super) track_changes: bool,
     /// The queue of sessions whose presence records must be written. A session is in it at most once.

@@ -9,7 +9,7 @@ use relay::{key::ClientKey, message::Form};
 
 use crate::{
     dice::ROOMS,
-    model::{Message, Model},
+    model::{Message, Model, Told},
     wire::{Got, Socket},
 };
 
@@ -61,9 +61,8 @@ pub struct Client {
     /// In the order in which they were published.
     pub owed: VecDeque<Owed>,
     pub events: VecDeque<Event>,
-    /// Rooms that are incomplete, as the client was told, and up to which message at most. relay does not tell it again if it
-    /// then drops an older one.
-    pub told: BTreeMap<&'static str, u64>,
+    /// Rooms that are incomplete, as the client was told.
+    pub told: BTreeMap<&'static str, Told>,
     /// Texts without ids that were dropped, or of which the second was taken for the first.
     pub doubtful: Vec<String>,
     /// The newest position that it has got, and its id.
@@ -87,14 +86,19 @@ pub struct Away {
 }
 
 impl Owed {
+    /// Whether it may wait until the client has all kept messages.
+    pub fn is_held(&self) -> bool {
+        self.behind && !self.message.has_rule
+    }
+
     /// Whether the client gets `other` first, although that is newer: it is kept, and this one is not.
     fn waits_for(&self, other: &Message) -> bool {
-        self.behind && !self.message.has_rule && other.has_rule
+        self.is_held() && other.has_rule
     }
 
     /// Whether the client may not get it. Text clients have no frame for the event that would tell them.
-    fn may_be_lost(&self, form: Form, told: &BTreeMap<&'static str, u64>, model: &Model) -> bool {
-        let is_told = || told.get(self.message.room).is_some_and(|told| self.message.stamp <= *told);
+    fn may_be_lost(&self, form: Form, told: &BTreeMap<&'static str, Told>, model: &Model) -> bool {
+        let is_told = || told.get(self.message.room).is_some_and(|told| model.is_told(*told, &self.message));
         let may_be_dropped = self.behind && self.message.has_rule && !model.has(&self.message);
         self.excused || (may_be_dropped && (form == Form::Text || is_told()))
     }
@@ -222,7 +226,7 @@ impl Client {
         for room in &rooms {
             assert!(model.may_be_incomplete(self.source, room, from), "complete: {event}");
         }
-        let told = rooms.iter().map(|room| (*room, model.missing(self.source, room)));
+        let told = rooms.iter().map(|room| (*room, model.told(self.source, room)));
         self.told.extend(told);
         let of_rooms = self.owed.iter_mut().filter(|owed| rooms.contains(owed.message.room));
         for owed in of_rooms.filter(|owed| owed.message.has_rule && !model.has(&owed.message)) {

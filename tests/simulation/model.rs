@@ -54,6 +54,9 @@ struct Room {
     bytes: usize,
     /// The newest message that is not kept, or not any more.
     missing: u64,
+    /// The newest message that was kept before it was dropped, and those that were never kept.
+    evicted: u64,
+    unkept: BTreeSet<u64>,
     /// The newest message that its rule did not allow to keep, or not any more.
     dropped: u64,
     /// Up to where messages count as missing since it began to keep some: the source does not remember of which room those
@@ -69,6 +72,17 @@ struct Source {
     newest: u64,
     /// The newest message that was dropped from a room that keeps none now, or that a change of the rules may have lost.
     forgotten: u64,
+    /// See [`Model::note_unordered`].
+    unordered: u64,
+}
+
+/// What a client knows that was told that a room is incomplete: a message that is kept when it is told may be dropped later.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    /// The newest message that had been dropped.
+    evicted: u64,
+    /// The newest that was not there.
+    missing: u64,
 }
 
 /// The history as it must be.
@@ -129,6 +143,7 @@ impl Model {
         };
         if message.cost > bounds.bytes as usize {
             (room.missing, room.dropped) = (stamp, stamp);
+            room.unkept.insert(stamp);
             return;
         }
         // As it is not the newest any more, `last` does not keep one that is too old.
@@ -216,17 +231,35 @@ impl Model {
         self.rooms[&(source, room)].missing
     }
 
+    /// What a client knows that is told now that a room is incomplete.
+    pub fn told(&self, source: &'static str, room: &'static str) -> Told {
+        let room = &self.rooms[&(source, room)];
+        Told { evicted: room.evicted, missing: room.missing }
+    }
+
+    /// Whether a client that was told this knows that a message is missing.
+    pub fn is_told(&self, told: Told, message: &Message) -> bool {
+        let was_kept = !self.rooms[&(message.source, message.room)].unkept.contains(&message.stamp);
+        message.stamp <= if was_kept { told.evicted } else { told.missing }
+    }
+
+    /// Notes that a client of a source may lack messages of rooms without history, though it has newer ones.
+    pub fn note_unordered(&mut self, source: &str, newest: u64) {
+        self.sources.get_mut(source).unwrap().unordered = newest + 1;
+    }
+
     /// Whether relay may say so. These are the reasons for which it may although none is missing:
     ///
     /// - history is off;
-    /// - the room keeps none, and one was published to another room of the source since then;
+    /// - the room keeps none, and one was published to another room of the source since then, or messages of such rooms waited
+    ///   for a client that was behind;
     /// - the room has no kept message, or had none before the oldest that it has, and since then one was dropped from another
     ///   such room of the source, or the rules were changed.
     pub fn may_be_incomplete(&self, source: &'static str, room: &'static str, stamp: u64) -> bool {
         let (of_source, known) = (&self.sources[source], &self.rooms[&(source, room)]);
         let floor = match self.rule(source, room) {
             _ if !self.settings.is_on() => return true,
-            None => of_source.newest.max(self.changed),
+            None => of_source.newest.max(self.changed).max(of_source.unordered),
             Some(_) if known.kept.is_empty() => of_source.forgotten,
             Some(_) => known.begun,
         };
@@ -241,7 +274,11 @@ impl Model {
         let (stamp, is_known) = match since {
             _ if begun => (newest, true),
             Since::New => (newest, true),
-            Since::All => (0, true),
+            // Right before the oldest.
+            Since::All => {
+                let oldest = self.kept_after(source, rooms, 0).first().map(|oldest| oldest.stamp - 1);
+                (oldest.unwrap_or(newest), true)
+            }
             Since::Age(age) => {
                 (((own().number() + hub.state.now.time.micros()).saturating_sub(age.as_micros() as u64)), true)
             }
@@ -285,11 +322,13 @@ impl Model {
 impl Room {
     fn drop_oldest(&mut self) {
         let oldest = self.kept.pop_front().unwrap();
+        self.evicted = self.evicted.max(oldest.stamp);
         self.note_dropped(&oldest);
     }
 
     fn drop_newest(&mut self) {
         let newest = self.kept.pop_back().unwrap();
+        self.unkept.insert(newest.stamp);
         self.note_dropped(&newest);
     }
 

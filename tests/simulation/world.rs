@@ -24,7 +24,7 @@ use relay::{
 };
 
 use crate::{
-    client::{Away, Carriage, Client, Event, Greeting},
+    client::{Away, Carriage, Client, Event, Greeting, Owed},
     dice::{Dice, KEY, SOURCES},
     model::{Message, Model, own, second},
 };
@@ -40,6 +40,8 @@ pub struct World {
     published: u64,
     /// Whether some messages are so large that a replay takes several turns.
     is_large: bool,
+    /// Sources of which messages of rooms without history wait for a client that is behind.
+    waiting: BTreeSet<&'static str>,
     /// How often a client came back with its position.
     pub returned: u64,
 }
@@ -59,6 +61,7 @@ impl World {
             now: Now::default(),
             count: 0,
             published: 0,
+            waiting: BTreeSet::new(),
             returned: 0,
         }
     }
@@ -273,7 +276,7 @@ impl World {
         }
         assert_eq!(client.behind, !expected.messages.is_empty(), "it is behind if it has missed a message");
         if since.is_some() {
-            client.told = rooms.iter().map(|room| (*room, self.model.missing(source, room))).collect();
+            client.told = rooms.iter().map(|room| (*room, self.model.told(source, room))).collect();
         }
         expected.messages.iter().for_each(|message| client.owe(message));
     }
@@ -296,6 +299,18 @@ impl World {
         // Of one that is being closed it is remembered.
         for client in self.clients.values_mut().filter(|client| !self.hub.state.is_ending(client.key)) {
             client.behind = invariants::is_behind(&self.hub, client.key);
+        }
+        for source in SOURCES {
+            let waits =
+                |client: &Client| client.source == source && client.behind && client.owed.iter().any(Owed::is_held);
+            let waited = self.waiting.contains(source);
+            match self.clients.values().any(waits) {
+                true => self.waiting.insert(source),
+                false => self.waiting.remove(source),
+            };
+            if waited || self.waiting.contains(source) {
+                self.model.note_unordered(source, self.hub.state.ids.last());
+            }
         }
     }
 
