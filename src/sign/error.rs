@@ -28,6 +28,15 @@ pub enum SignError {
     Digits(Scheme),
     /// The fields or the key are not those that were signed.
     Mismatch,
+    /// `exp` is not a decimal number of seconds.
+    ExpFormat,
+    /// `ro` is not `1`.
+    RoFormat,
+    /// `exp` was this many seconds ago.
+    Expired {
+        /// The difference in seconds.
+        seconds: u64,
+    },
 }
 
 impl fmt::Display for SignError {
@@ -50,6 +59,9 @@ impl fmt::Display for SignError {
                 write!(f, "sign must have {} hexadecimal digits with {}", 2 * scheme.size(), scheme.name())
             }
             SignError::Mismatch => f.write_str("sign was not made from these fields with the key of the source"),
+            SignError::ExpFormat => f.write_str("exp must be decimal Unix seconds, such as 1700000000"),
+            SignError::RoFormat => f.write_str("ro must be 1 or empty"),
+            SignError::Expired { seconds } => write!(f, "the login has expired: exp was {seconds} s ago"),
         }
     }
 }

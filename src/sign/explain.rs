@@ -59,7 +59,8 @@ pub fn explain<'k>(
     others: impl Iterator<Item = (&'k str, &'k [u8])>,
 ) -> Explanation {
     let scheme = signature.scheme.unwrap_or(Scheme::HmacSha256);
-    let layouts = layouts(subject, scheme, signature.ts);
+    let ts = signature.terms.tail(signature.ts);
+    let layouts = layouts(subject, scheme, &ts);
     let mut explanation =
         Explanation { scheme, hashed: shown_input(&layouts[0], scheme), found: Vec::new(), is_hash: false };
     let found = &mut explanation.found;

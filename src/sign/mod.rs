@@ -6,6 +6,8 @@ pub mod explain;
 mod layouts;
 pub mod scheme;
 pub mod subject;
+pub mod terms;
+pub mod token;
 mod variants;
 
 pub use self::{
@@ -13,4 +15,6 @@ pub use self::{
     explain::{Explanation, explain},
     scheme::Scheme,
     subject::{Mark, Policy, Schemes, Signature, Subject, hmac_hex, same_secret, to_hex},
+    terms::{CheckedTerms, LEEWAY, Terms},
+    token::{Claims, TokenError, TokenKey, TokenPolicy},
 };

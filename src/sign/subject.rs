@@ -11,7 +11,11 @@ use md5::{Digest, Md5};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::{error::SignError, scheme::Scheme};
+use super::{
+    error::SignError,
+    scheme::Scheme,
+    terms::{CheckedTerms, Terms},
+};
 use crate::names::has_control;
 
 /// The schemes that a source accepts, by what is signed.
@@ -56,6 +60,8 @@ pub struct Signature<'a> {
     pub hex: &'a str,
     /// Unix time in seconds, with a fraction or without; empty for md5.
     pub ts: &'a str,
+    /// What else the signature of a login covers.
+    pub terms: Terms<'a>,
 }
 
 /// A signature that must be used only once: its time, and as many of its bytes as tell it from all others.
@@ -71,7 +77,20 @@ impl<'a> Signature<'a> {
     /// A signature from the fields `sign`, `sign_type` and `ts`. An empty `sign_type` means md5.
     pub fn new(hex: &'a str, sign_type: &str, ts: &'a str) -> Signature<'a> {
         let scheme = if sign_type.is_empty() { Some(Scheme::Md5) } else { Scheme::from_name(sign_type) };
-        Signature { scheme, hex, ts }
+        Signature { scheme, hex, ts, terms: Terms::default() }
+    }
+
+    /// The signature of a login, which can have terms.
+    pub fn of_login(hex: &'a str, sign_type: &str, ts: &'a str, terms: Terms<'a>) -> Signature<'a> {
+        Signature { terms, ..Signature::new(hex, sign_type, ts) }
+    }
+
+    /// The terms of a valid signature of a login, at a Unix time. Those that md5 does not cover have no effect.
+    pub fn check_terms(&self, unix: u64) -> Result<CheckedTerms, SignError> {
+        match self.scheme {
+            Some(Scheme::HmacSha256) => self.terms.check(unix),
+            _ => Ok(CheckedTerms::default()),
+        }
     }
 
     /// What tells a valid signature from all others. `None` for md5, which has no time: it could never be forgotten.
@@ -179,7 +198,8 @@ impl Subject<'_> {
         hash.finalize().into()
     }
 
-    /// The signature of scheme [`Scheme::HmacSha256`], with `ts` as sent.
+    /// The signature of scheme [`Scheme::HmacSha256`], with `ts` as sent; that of a login with the [tail](Terms::tail) of its
+    /// terms.
     pub fn hmac(&self, key: &[u8], ts: &str) -> [u8; 32] {
         let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length (RFC 2104)");
         let mut field = |bytes: &[u8], end: &[u8]| {
@@ -241,7 +261,8 @@ impl Subject<'_> {
             Scheme::Md5 => matches(signature.hex, &self.md5(policy.key)),
             Scheme::HmacSha256 => {
                 check_ts(signature.ts, policy)?;
-                matches(signature.hex, &self.hmac(policy.key, signature.ts))
+                signature.terms.check(policy.unix)?;
+                matches(signature.hex, &self.hmac(policy.key, &signature.terms.tail(signature.ts)))
             }
         };
         let is_hex =

@@ -22,6 +22,10 @@ pub enum CertificateError {
     Order,
     /// The private key has an algorithm that is not supported, or is damaged.
     UnknownKey,
+    /// There is no public key.
+    NoPublicKey,
+    /// The public key has an algorithm or a size that is not supported.
+    UnknownPublicKey,
     /// No certificate authority of this system is known.
     NoSystemAuthorities,
     /// An authority may not sign for this name.
@@ -51,6 +55,10 @@ impl fmt::Display for CertificateError {
             CertificateError::UnknownKey => {
                 "the private key is damaged or of an unknown kind: use ECDSA (P-256, P-384), RSA of 2048 to 8192 bits, or \
                  Ed25519"
+            }
+            CertificateError::NoPublicKey => "no public key found: expected -----BEGIN PUBLIC KEY-----",
+            CertificateError::UnknownPublicKey => {
+                "the public key is damaged or of an unknown kind: use Ed25519, or RSA of 2048 to 8192 bits"
             }
             CertificateError::NoSystemAuthorities => {
                 "this system has no certificate authorities: install the package ca-certificates, or name a file of \

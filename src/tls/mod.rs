@@ -16,8 +16,8 @@ pub use self::provided::testing;
 pub use self::{
     error::{CertificateError, HandshakeError, HandshakeFailure, RecordError},
     provided::{
-        Acceptor, Authority, ClientConnection, ClientTls, Identity, SUPPORTED, Sealed, Session, Stream, Tickets,
-        authorities, certificates, is_server_name, new_key, private_key,
+        Acceptor, Authority, ClientConnection, ClientTls, Identity, PublicKey, SUPPORTED, Sealed, Session, Stream,
+        Tickets, authorities, certificates, is_server_name, new_key, private_key,
     },
     server::ServerTls,
     version::Oldest,

@@ -8,6 +8,7 @@ mod handshake;
 mod identity;
 mod pinned;
 mod problem;
+mod public;
 mod records;
 mod session;
 mod stream;
@@ -22,6 +23,7 @@ pub use self::{
     certificates::{authorities, certificates, private_key},
     client::{ClientTls, is_server_name},
     identity::Identity,
+    public::PublicKey,
     session::{Sealed, Session},
     stream::Stream,
 };
