@@ -175,7 +175,10 @@ fn secrets(config: &Config) -> impl Iterator<Item = (String, &str)> {
     ];
     let others = others.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret.as_ref()?.expose())));
     let source = |name: &str| format!("sources.{name}.sign_key");
-    others.chain(config.sources.iter().map(move |(name, known)| (source(name), known.sign_key.expose())))
+    let tokens = config.sources.iter().flat_map(|(name, known)| {
+        known.token_secrets().map(move |secret| (format!("sources.{name}.jwt.secret"), secret))
+    });
+    others.chain(config.sources.iter().map(move |(name, known)| (source(name), known.sign_key.expose()))).chain(tokens)
 }
 
 /// The first names of a list, and the number of the others.

@@ -58,6 +58,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
         config.trusted_proxies = list;
     }
     root.seconds(reader, "sign_window", &mut config.sign_window, 1.0..=86_400.0);
+    root.seconds(reader, "expiry_warning", &mut config.expiry_warning, 1.0..=3600.0);
     root.seconds(reader, "shutdown_timeout", &mut config.shutdown_timeout, 0.0..=3600.0);
 
     let mut names = file_sources::read(reader, &mut root, &mut config);

@@ -6,6 +6,7 @@ use toml_span::{Span, Value, value::ValueInner};
 
 use super::{
     error::ValueError,
+    file_tokens,
     reader::Reader,
     secret::Secret,
     section::Section,
@@ -55,7 +56,8 @@ pub fn check_keys(reader: &mut Reader<'_, '_>, names: &[(String, Span)], config:
 /// Reads a source from its table; `span` is the place of its name.
 fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span) -> Source {
     let sign_key = section.secret(reader, "sign_key", "sign_key_file");
-    let sign = schemes(reader, &mut section, span);
+    let jwt = file_tokens::read(reader, &mut section);
+    let sign = schemes(reader, &mut section, (span, jwt.is_some()));
     let mut publish_msg_verify = true;
     section.boolean(reader, "publish_msg_verify", &mut publish_msg_verify);
     let allow_replay = section.choice(reader, "replay", &[("refuse", false), ("allow", true)]).unwrap_or(false);
@@ -77,7 +79,7 @@ fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span)
         }
     };
     section.finish(reader);
-    Source { sign_key, sign, publish_msg_verify, allow_replay, client_posts, sender, texts }
+    Source { sign_key, sign, publish_msg_verify, allow_replay, client_posts, sender, texts, jwt }
 }
 
 /// Reads `texts` of a source.
@@ -119,8 +121,9 @@ fn sender<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>) -> SenderF
     })
 }
 
-/// Reads `sign` of a source: a list of schemes, or a table of such lists for logins, notifications and emitted events.
-fn schemes<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, span: Span) -> Schemes {
+/// Reads `sign` of a source: a list of schemes, or a table of such lists for logins, notifications and emitted events. A source
+/// with tokens needs no scheme for logins.
+fn schemes<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, (span, has_tokens): (Span, bool)) -> Schemes {
     fn list<'t>(
         reader: &mut Reader<'t, '_>,
         section: &mut Section<'t>,
@@ -153,12 +156,22 @@ fn schemes<'t>(reader: &mut Reader<'t, '_>, section: &mut Section<'t>, span: Spa
     }
     let (mut table, apart) = (section.section(reader, "sign"), Schemes::apart());
     let schemes = Schemes {
-        connect: list(reader, &mut table, ("connect", span, "no client could connect"), &apart.connect),
+        connect: match has_tokens && table.value("connect").is_some_and(is_empty_list) {
+            true => {
+                table.take("connect");
+                Vec::new()
+            }
+            false => list(reader, &mut table, ("connect", span, "no client could connect"), &apart.connect),
+        },
         notify: list(reader, &mut table, ("notify", span, "no backend could notify"), &apart.notify),
         emit: list(reader, &mut table, ("emit", span, "no backend could emit"), &apart.emit),
     };
     table.finish(reader);
     schemes
+}
+
+fn is_empty_list(value: &Value<'_>) -> bool {
+    value.as_array().is_some_and(Vec::is_empty)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod file_namespaces;
 mod file_redis;
 mod file_sources;
 mod file_tls;
+mod file_tokens;
 pub mod history;
 pub mod listen_address;
 pub mod namespace;

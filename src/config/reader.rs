@@ -137,7 +137,7 @@ impl<'t, 'r> Reader<'t, 'r> {
 }
 
 /// Keys of sections that have a name of their own, and may be missing, with how these sections begin.
-pub const REPEATED: [(&str, &str); 12] = [
+pub const REPEATED: [(&str, &str); 13] = [
     ("sign_key", "[sources.NAME]"),
     ("sign_key_file", "[sources.NAME]"),
     ("sign", "[sources.NAME]"),
@@ -146,6 +146,7 @@ pub const REPEATED: [(&str, &str); 12] = [
     ("client_posts", "[sources.NAME]"),
     ("sender", "[sources.NAME]"),
     ("texts", "[sources.NAME]"),
+    ("jwt", "[sources.NAME]"),
     ("auth", "[namespaces.\"/NAME\"]"),
     ("rules", "[namespaces.\"/NAME\"]"),
     ("pairing", "[namespaces.\"/NAME\"]"),

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     limits::Limits,
-    sign::{Scheme, Schemes},
+    sign::{Scheme, Schemes, TokenKey, TokenPolicy},
     tls::{ClientTls, ServerTls},
 };
 
@@ -32,6 +32,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// The largest accepted difference between the `ts` of a signature and the current time.
     pub sign_window: Duration,
+    /// How long before its end a login that expires is announced to its client.
+    pub expiry_warning: Duration,
     /// How long a shutdown waits for clients, open requests and calls to the backend.
     pub shutdown_timeout: Duration,
     /// The sources (tenants), by name.
@@ -79,6 +81,8 @@ pub struct Source {
     pub sender: SenderFields,
     /// Texts that pages show.
     pub texts: Texts,
+    /// The keys of its tokens. `None`: logins with a token are refused.
+    pub jwt: Option<TokenPolicy>,
 }
 
 /// The texts of a source that pages show to users. The defaults are those of node-socket-im.
@@ -113,10 +117,24 @@ impl SenderFields {
 }
 
 impl Source {
-    /// Whether its key is one of the public [`DEMO_KEYS`].
+    /// Whether the key of its signatures is one of the public [`DEMO_KEYS`].
     pub fn has_demo_key(&self) -> bool {
-        DEMO_KEYS.iter().any(|(_, key)| self.sign_key.expose() == *key)
+        is_demo_key(self.sign_key.expose())
     }
+
+    /// Whether anyone can log in, because one of its keys is one of the public [`DEMO_KEYS`].
+    pub fn is_public(&self) -> bool {
+        self.has_demo_key() || self.token_secrets().any(is_demo_key)
+    }
+
+    /// The shared secrets of its tokens.
+    pub fn token_secrets(&self) -> impl Iterator<Item = &str> {
+        self.jwt.iter().flat_map(|policy| &policy.keys).filter_map(TokenKey::expose)
+    }
+}
+
+fn is_demo_key(key: &str) -> bool {
+    DEMO_KEYS.iter().any(|(_, known)| key == *known)
 }
 
 /// The rooms that clients of a source may post to.
@@ -206,6 +224,7 @@ impl Default for Config {
             origins: Origins::any(),
             trusted_proxies: Vec::new(),
             sign_window: Duration::from_secs(300),
+            expiry_warning: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(5),
             sources: BTreeMap::new(),
             websocket: WebSocket {
@@ -263,6 +282,8 @@ impl Config {
                 client_posts: ClientPosts::Any,
                 sender: SenderFields::ALL,
                 texts: Texts::default(),
+                jwt: (name == DEMO_KEYS[0].0)
+                    .then(|| TokenPolicy { keys: vec![TokenKey::secret(None, key.into())], ..TokenPolicy::default() }),
             };
             (name.to_owned(), source)
         };
@@ -302,7 +323,7 @@ impl Config {
 
     /// Whether a source has a public key of [`DEMO_KEYS`].
     pub fn has_demo_keys(&self) -> bool {
-        self.sources.values().any(Source::has_demo_key)
+        self.sources.values().any(Source::is_public)
     }
 
     /// Whether a namespace calls the backend.

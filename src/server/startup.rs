@@ -67,7 +67,7 @@ pub fn wrong_count(sockets: usize) -> Option<String> {
 
 /// Why relay does not start with a demo key at this address.
 pub fn exposed(config: &Config, address: &dyn Display) -> String {
-    let name = config.sources.iter().find(|(_, source)| source.has_demo_key()).map_or("", |(name, _)| name);
+    let name = config.sources.iter().find(|(_, source)| source.is_public()).map_or("", |(name, _)| name);
     format!(
         "source {name:?} uses a public demo key, and {address} can be reached from other machines: use keys of your own, or \
          pass --allow-demo-keys"
