@@ -85,6 +85,7 @@ fn hub(members: usize) -> Hub {
             source: "demo",
             room_ids: "bench",
             signature: Signature::new(&sign, "", ""),
+            jwt: "",
             userid: &number.to_string(),
             username: "",
             ext_info: "",

@@ -10,6 +10,7 @@ pub mod invariants;
 pub mod memory;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod tokens;
 
 use core::ops::ControlFlow;
 use std::io::ErrorKind;
@@ -61,6 +62,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("socketio", socketio_client),
     ("resp", redis_reply),
     ("published", redis_message),
+    ("token", tokens::login_token),
     #[cfg(feature = "tls")]
     ("tls_handshake", tls::tls_handshake),
     #[cfg(feature = "tls")]
@@ -114,6 +116,7 @@ pub fn client_event(bytes: &[u8]) {
         source: "demo",
         room_ids: "a,b",
         signature: Signature::new(&sign, "", ""),
+        jwt: "",
         userid: "",
         username: "",
         ext_info: "",

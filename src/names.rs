@@ -3,6 +3,7 @@
 //! A [`RoomId`] is neither empty nor too long, and a [`Rooms`] list is not empty: code that receives one does not check again.
 
 use core::fmt;
+use std::rc::Rc;
 
 use serde_json::value::RawValue;
 use smallvec::{SmallVec, smallvec};
@@ -84,6 +85,14 @@ impl<'a> Rooms<'a> {
     /// Parses the `room_ids` of a login like [`Rooms::parse`], except that the list `*` counts as empty.
     pub fn parse_login(list: &'a str, max_len: usize, max_rooms: usize) -> Result<Rooms<'a>, NameError> {
         if list == "*" { Err(NameError::Missing) } else { Rooms::parse(list, max_len, max_rooms) }
+    }
+
+    /// The names, each once, sorted.
+    pub fn names(&self) -> Vec<Rc<str>> {
+        let mut names: Vec<Rc<str>> = self.list.iter().map(|room| room.0.into()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// The rooms in the order of the list.

@@ -31,6 +31,12 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         ];
     }
     let texts: &[&[u8]] = match target {
+        "token" => &[
+            b"{\"exp\":1700000060,\"rooms\":[\"a\",\"b-*\"],\"sub\":\"7\",\"name\":\"x\",\"post\":false,\"nbf\":1.5,\"aud\":[]}",
+            b"{\"alg\":\"HS256\",\"kid\":\"1\"}\n{\"exp\":1700000060,\"rooms\":[]}",
+            b"eyJhbGciOiJub25lIn0.eyJleHAiOjE3MDAwMDAwNjAsInJvb21zIjpbXX0.",
+            b"{\"jwt\":\"a\",\"source\":\"b\"}",
+        ],
         "config" => &[include_bytes!("../etc/relay.toml"), b"[limits]\nbody = 5\n[sources.a]\nsign_key = \"k\"\n"],
         "http" => &[
             b"\x10GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\nPOST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET",

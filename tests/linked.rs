@@ -256,6 +256,7 @@ impl Node {
             source: "demo",
             room_ids: rooms,
             signature: Signature::new(&sign, "", ""),
+            jwt: "",
             userid: "",
             username: "name",
             ext_info: "",

@@ -18,7 +18,7 @@ use crate::{
     hub::login::{Admitted, Login, is_one},
     json::quote,
     message::Form,
-    sign::Signature,
+    sign::{Signature, Terms},
     state::Refusal,
     websocket::handshake,
 };
@@ -162,10 +162,12 @@ pub(super) fn login<'a>(
         "" => "/",
         namespace => namespace,
     };
+    let terms = Terms { exp: fields.get("exp"), ro: fields.get("ro") };
     let login = Login {
         source: fields.get("source"),
         room_ids: fields.get("room_ids"),
-        signature: Signature::new(fields.get("sign"), fields.get("sign_type"), fields.get("ts")),
+        signature: Signature::of_login(fields.get("sign"), fields.get("sign_type"), fields.get("ts"), terms),
+        jwt: gate::login_token(head, fields),
         userid: fields.get("userid"),
         username: fields.get("username"),
         ext_info: fields.get("ext_info"),

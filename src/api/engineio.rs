@@ -1,10 +1,13 @@
 //! Engine.IO requests under `socketio.path`: handshakes, polls, posts and WebSocket upgrades (docs/protocol.md, Socket.IO and
 //! Engine.IO).
 
+use std::borrow::Cow;
+
 use super::{
     access::{client_ip, origin_allowed, origin_reason, refuses_origin},
     context::Context,
     cors::{preflight, with_credentials as cors},
+    gate::login_token,
     outcome::Outcome,
 };
 use crate::{
@@ -20,6 +23,7 @@ use crate::{
     http::{self, Fields, Head, Reply, Request},
     json::quote,
     key::ClientKey,
+    sign::token,
     websocket::{Close, handshake},
 };
 
@@ -143,6 +147,12 @@ fn open(
         return None;
     }
     let config = cx.hub.config().clone();
+    let query = match login_token(head, fields) {
+        jwt if fields.get(token::FIELD).is_empty() && !jwt.is_empty() => {
+            format!("{}&{}={jwt}", head.query, token::FIELD).into()
+        }
+        _ => Cow::Borrowed(head.query),
+    };
     let opening = Opening {
         revision,
         base64: websocket && wants_base64(fields),
@@ -151,7 +161,7 @@ fn open(
             false if is_timestamp_of_1_3(fields.get("t")) => Bodies::Bytes,
             false => Bodies::Any,
         },
-        query: head.query,
+        query: &query,
         ip: client_ip(cx.peer, head, &config.trusted_proxies),
         referer: &head.referer,
         user_agent: &head.user_agent,

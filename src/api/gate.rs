@@ -9,8 +9,11 @@ use super::{
 };
 use crate::{
     config::DEMO_TOKEN,
-    http::{Head, Reply},
-    sign::same_secret,
+    http::{Fields, Head, Reply},
+    sign::{
+        same_secret,
+        token::{self, is_like_token},
+    },
     state::Reader,
 };
 
@@ -75,7 +78,7 @@ fn given<'a>(head: &Head<'a>, query: &'a str, body: &'a str) -> &'a str {
 /// The reader of the answer: an operator, if the request has the admin token in its header. A wrong token is counted.
 pub fn reader(head: &Head<'_>, cx: &mut Context<'_>) -> Reader {
     // The public token is no guess.
-    let token = bearer(head).filter(|token| *token != DEMO_TOKEN);
+    let token = bearer(head).filter(|token| *token != DEMO_TOKEN && !is_like_token(token));
     match token.is_some() && gate(head, "", cx).is_ok() {
         true => Reader::Operator,
         false => Reader::Stranger,
@@ -85,6 +88,14 @@ pub fn reader(head: &Head<'_>, cx: &mut Context<'_>) -> Reader {
 /// Whether a request has an admin token, right or wrong, in its header or its query.
 pub fn has_token(head: &Head<'_>) -> bool {
     bearer(head).is_some() || !head.fields().get("token").is_empty()
+}
+
+/// The token of a login: the field `jwt`, or else a bearer token that looks like one and not like the admin token.
+pub fn login_token<'a>(head: &Head<'a>, fields: &'a Fields<'_>) -> &'a str {
+    match fields.get(token::FIELD) {
+        "" => bearer(head).filter(|bearer| is_like_token(bearer)).unwrap_or_default(),
+        jwt => jwt,
+    }
 }
 
 fn bearer<'a>(head: &Head<'a>) -> Option<&'a str> {

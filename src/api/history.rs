@@ -6,7 +6,7 @@ use super::{
     access::client_ip,
     connect::{Peer, login, refuse},
     context::Context,
-    gate::{self, has_token},
+    gate::{self, has_token, login_token},
     refused::refused,
 };
 use crate::{
@@ -16,8 +16,7 @@ use crate::{
     hub::login::Login,
     json::write_strings,
     message::Form,
-    names::Rooms,
-    state::{NamespaceId, Refusal, TenantId},
+    state::{Refusal, TenantId},
 };
 
 /// The rooms that a request may read.
@@ -101,12 +100,12 @@ pub fn lines(head: &Head<'_>, namespace: &str, login: &Login<'_>, cx: &mut Conte
 /// Checks the login of a request, or its admin token.
 fn readable(head: &Head<'_>, fields: &Fields<'_>, cx: &mut Context<'_>) -> Result<Readable, Reply> {
     let ip = client_ip(cx.peer, head, &cx.hub.config().trusted_proxies);
-    if has_token(head) && fields.get("sign").is_empty() {
+    if has_token(head) && fields.get("sign").is_empty() && login_token(head, fields).is_empty() {
         gate::gate_backend(head, "", [fields.get("source")], cx)?;
         let refused = |refusal| refused(200, refusal, None);
         let tenant = cx.hub.state.tenant(fields.get("source")).map_err(refused)?;
         let rooms = cx.hub.login_rooms(fields.get("room_ids")).map_err(refused)?;
-        return Ok(Readable { tenant, rooms: names(&rooms) });
+        return Ok(Readable { tenant, rooms: rooms.names() });
     }
     let (namespace, login) = login(head, fields, ip, Form::JsonTime);
     by_login(head, namespace, &login, cx)
@@ -115,7 +114,7 @@ fn readable(head: &Head<'_>, fields: &Fields<'_>, cx: &mut Context<'_>) -> Resul
 /// Checks a login as for a session. What the backend would decide is not decided here: then it is refused.
 fn by_login(head: &Head<'_>, namespace: &str, login: &Login<'_>, cx: &mut Context<'_>) -> Result<Readable, Reply> {
     let checked = cx.hub.check_login(namespace, login, cx.now);
-    let (found, tenant, rooms): (NamespaceId, TenantId, Option<Rooms<'_>>) = match checked {
+    let (found, tenant, rooms) = match checked {
         Ok(admitted) => admitted,
         Err(refusal) => {
             log::debug!("{} may not read the history: {}", Peer(login), refusal.text());
@@ -126,15 +125,7 @@ fn by_login(head: &Head<'_>, namespace: &str, login: &Login<'_>, cx: &mut Contex
         return Err(Reply::refusal(403, BACKEND_DECIDES));
     }
     let Some(rooms) = rooms else { return Err(refused(401, Refusal::RoomsMissing, None)) };
-    Ok(Readable { tenant, rooms: names(&rooms) })
-}
-
-/// The names of rooms, each once.
-fn names(rooms: &Rooms<'_>) -> Vec<Rc<str>> {
-    let mut names: Vec<Rc<str>> = rooms.iter().map(|room| room.as_str().into()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+    Ok(Readable { tenant, rooms })
 }
 
 /// Messages of an answer, unless the request says otherwise.

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod incoming;
 pub mod pairing;
 pub mod plain;
+mod renewal;
 pub mod requests;
 pub mod rules;
 pub mod socketio;

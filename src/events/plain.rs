@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use super::{
     acknowledge::{answer_plain, handle_ack},
     incoming::Incoming,
+    renewal,
     requests::{change_rooms, check_copies, is_built_in, post_data},
     rules::apply_rule,
 };
@@ -17,7 +18,7 @@ use crate::{
     key::{ClientKey, SessionKey},
     message::{ClientEvent, Data, Form},
     names::{is_reserved, nested_room_list, room_list},
-    sign::Signature,
+    sign::{Signature, Terms},
     state::Refusal,
     websocket::Close,
 };
@@ -56,6 +57,10 @@ fn post_text(hub: &mut Hub, client: ClientKey, key: SessionKey, data: Data<'_>, 
     let Some(session) = hub.state.sessions.get(key) else { return };
     let (tenant, rooms) = (session.tenant, hub.state.room_names(session));
     let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
+    if hub.state.check_may_post(key).is_err() {
+        hub.state.stats.client_messages_refused += 1;
+        return hub.state.close(client, Close::READ_ONLY);
+    }
     if hub.state.check_post(session, &rooms).is_err() {
         hub.state.stats.client_messages_refused += 1;
         return hub.state.close(client, Close::POSTS_OFF);
@@ -83,12 +88,13 @@ fn handle_event(hub: &mut Hub, key: ClientKey, session: SessionKey, fields: &Obj
             post_data(hub, session, Data::Json(data), &list, now)
         }
         "join" | "leave" if is_built_in(&hub.state, namespace, &event) => {
-            let (sign, sign_type, ts) = (field("sign"), field("sign_type"), field("ts"));
-            let signature = Signature::new(&sign, &sign_type, &ts);
+            let [sign, sign_type, ts, exp, ro] = ["sign", "sign_type", "ts", "exp", "ro"].map(field);
+            let signature = Signature::of_login(&sign, &sign_type, &ts, Terms { exp: &exp, ro: &ro });
             let list = list.map_or(Ok(String::new()), |raw| room_list(raw));
             let list = list.map_err(|error| Refusal::from_name(error, Refusal::RoomsMissing));
             list.and_then(|list| change_rooms(hub, session, &list, &signature, now, event == "join"))
         }
+        "renew" if renewal::is_for(hub, session) => renewal::renew(hub, session, fields, now),
         "ping" if ack.is_none() => return hub.state.send(key, Opcode::Text, b"{\"event\":\"pong\"}"),
         "ping" => Ok(String::from("\"\"")),
         "ack" => {

@@ -42,6 +42,7 @@ pub fn post_data(hub: &mut Hub, key: SessionKey, data: Data<'_>, list: &str, now
         .map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?;
     let session = hub.state.sessions.get(key).ok_or(Refusal::SourceUnknown)?;
     let (client, tenant) = (session.client, session.tenant);
+    hub.state.check_may_post(key)?;
     let names: Vec<&str> = rooms.iter().map(RoomId::as_str).collect();
     hub.state.check_post(session, &names)?;
     check_copies(hub, client, data, names.len(), now)?;
@@ -66,8 +67,8 @@ pub fn check_copies(hub: &mut Hub, client: ClientKey, data: Data<'_>, rooms: usi
     Ok(())
 }
 
-/// Handles `join` and `leave`. They need the signature of a login, unless the namespace has `join = true`
-/// (docs/protocol.md, Changing rooms). Returns the `data` of the acknowledgement.
+/// Handles `join` and `leave`. They need the signature of a login, unless the namespace has `join = true` or the login had a
+/// token, which then says what the session may join (docs/protocol.md, Changing rooms). Returns the `data` of the acknowledgement.
 pub fn change_rooms(
     hub: &mut Hub,
     key: SessionKey,
@@ -77,11 +78,18 @@ pub fn change_rooms(
     join: bool,
 ) -> Result<String, Refusal> {
     let session = hub.state.sessions.get(key).ok_or(Refusal::SourceUnknown)?;
-    let unsigned = hub.state.namespaces[session.namespace as usize].config.join;
+    let grant = hub.state.grants.get(key);
+    let has_token = grant.is_some_and(|grant| grant.rooms.is_some());
+    let unsigned = has_token || hub.state.namespaces[session.namespace as usize].config.join;
     if signature.hex.is_empty() && !unsigned {
         return Err(Refusal::ConnectSignMissing);
     }
     let rooms = hub.login_rooms(list)?;
+    if let Some(grant) = grant.filter(|_| has_token && join)
+        && !rooms.iter().all(|room| grant.allows(room.as_str()))
+    {
+        return Err(Refusal::RoomNotAllowed);
+    }
     let tenant = session.tenant;
     let source = hub.state.tenants[tenant.index()].name.clone();
     let subject = Subject::Connect { source: &source, userid: session.identity.userid(), room_ids: list };

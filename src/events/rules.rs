@@ -31,6 +31,9 @@ pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>
                 if client_event.is_too_deep() {
                     return answer_event(hub, key, client_event.ack, Err(Refusal::TooDeep("args")));
                 }
+                if let Err(refusal) = hub.state.check_may_post(key) {
+                    return answer_event(hub, key, client_event.ack, Err(refusal));
+                }
                 return send_to_user(hub, key, other, &client_event.forward(name), Some(&Ack::Peer), client_event, now);
             }
             _ => {}
@@ -45,6 +48,10 @@ pub fn apply_rule(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>
     };
     if client_event.is_too_deep() {
         return answer_event(hub, key, client_event.ack, Err(Refusal::TooDeep("args")));
+    }
+    let is_to_others = matches!(rule.send, Send::User | Send::Others | Send::Rooms | Send::Namespace);
+    if is_to_others && let Err(refusal) = hub.state.check_may_post(key) {
+        return answer_event(hub, key, client_event.ack, Err(refusal));
     }
     hub.state.stats.events += 1;
     let name = rule.rename.as_deref().unwrap_or(client_event.name);

@@ -11,6 +11,7 @@ use super::{
     acknowledge::{answer_socketio, handle_ack},
     charge::charged,
     incoming::Incoming,
+    renewal,
     requests::{change_rooms, is_built_in, post_data},
     rules::apply_rule,
     socketio_login::connect,
@@ -25,13 +26,13 @@ use crate::{
     },
     frame::Opcode,
     hub::Hub,
-    json::scalar,
+    json::{Object, scalar},
     key::{ClientKey, ConnKey, SessionKey},
     limits::{Limits, MAX_BEFORE_LOGIN},
     memory,
     message::{ClientEvent, Data, bytes::MAX_ATTACHMENTS},
     names::{nested_room_list, room_list},
-    sign::Signature,
+    sign::{Signature, Terms, token},
     socketio::{self, Kind, packet::Event, placeholder},
     state::{
         Client, NamespaceId, Refusal,
@@ -300,11 +301,20 @@ fn handle_event(
             }
             "join" | "leave" if is_built_in(&hub.state, namespace, &event.name) => {
                 let text = |index: usize| event.args.get(index).map_or(Cow::Borrowed(""), |raw| scalar(raw));
-                let (sign, sign_type, ts) = (text(1), text(2), text(3));
-                let signature = Signature::new(&sign, &sign_type, &ts);
+                let [sign, sign_type, ts, exp, ro] = [1, 2, 3, 4, 5].map(text);
+                let signature = Signature::of_login(&sign, &sign_type, &ts, Terms { exp: &exp, ro: &ro });
                 let list = event.args.first().map_or(Ok(String::new()), |raw| room_list(raw));
                 let list = list.map_err(|error| Refusal::from_name(error, Refusal::RoomsMissing));
                 list.and_then(|list| change_rooms(hub, session, &list, &signature, now, &*event.name == "join"))
+            }
+            "renew" if renewal::is_for(hub, session) => {
+                let raw = event.args.first().map_or("", |raw| raw.get());
+                let object = match raw.as_bytes().first() {
+                    Some(b'"') => format!("{{\"{}\":{raw}}}", token::FIELD),
+                    _ => raw.to_owned(),
+                };
+                let fields: Object<'_> = serde_json::from_str(&object).unwrap_or_default();
+                renewal::renew(hub, session, &fields, now)
             }
             _ => {
                 let list = event.list();

@@ -14,7 +14,7 @@ use crate::{
     key::ClientKey,
     message::Form,
     names::room_list,
-    sign::Signature,
+    sign::{Signature, Terms, token},
     state::{Reader, Refusal, Refused, identity::Agent},
 };
 
@@ -40,8 +40,9 @@ pub(super) fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &st
         (None, "") => handshake_fields.get(name).to_owned(),
         (None, value) => value.to_owned(),
     };
-    let names = ["source", "sign", "sign_type", "ts", "userid", "username", "ext_info", "watch_quit"];
-    let [source, sign, sign_type, ts, userid, username, ext_info, watch_quit] = names.map(field);
+    let names = ["source", "userid", "username", "ext_info", "watch_quit"];
+    let [source, userid, username, ext_info, watch_quit] = names.map(field);
+    let [sign, sign_type, ts, exp, ro, jwt] = ["sign", "sign_type", "ts", "exp", "ro", token::FIELD].map(field);
     let rooms = auth_fields.get("room_ids").map_or_else(|| Ok(field("room_ids")), |raw| room_list(raw));
     let (room_ids, wrong) = rooms.map_or_else(|error| (String::new(), Some(error)), |list| (list, None));
     // A login is not refused because of a wrong one.
@@ -55,7 +56,8 @@ pub(super) fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &st
     let login = Login {
         source: &source,
         room_ids: &room_ids,
-        signature: Signature::new(&sign, &sign_type, &ts),
+        signature: Signature::of_login(&sign, &sign_type, &ts, Terms { exp: &exp, ro: &ro }),
+        jwt: &jwt,
         userid: &userid,
         username: &username,
         ext_info: &ext_info,

@@ -1,10 +1,11 @@
 //! Time-outs of acknowledgements and user look-ups, and reports of refusals.
 
-use super::{acknowledge::answer_event, users::finish_query};
+use super::{acknowledge::answer_event, renewal, users::finish_query};
 use crate::{acks::Requester, clock::Now, hub::Hub, state::Refusal};
 
 /// Answers the senders of events that no receiver has acknowledged in time, and the sessions whose user look-up has
-/// timed out. Then reports how much was refused, once a minute, and drops kept messages that are too old.
+/// timed out. Then ends logins that have expired, reports how much was refused, once a minute, and drops kept messages that
+/// are too old.
 pub fn handle_timeout(hub: &mut Hub, now: Now) {
     for pending in hub.acks.expired(now.time) {
         if let Requester::Session(session, id) = pending.requester {
@@ -14,6 +15,7 @@ pub fn handle_timeout(hub: &mut Hub, now: Now) {
     for query in hub.cluster.expired_queries(now.time) {
         finish_query(hub, query, false);
     }
+    renewal::handle_timeout(hub, now);
     hub.state.refusals.report(now.time);
     hub.history.expire(now.time);
 }

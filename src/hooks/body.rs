@@ -6,6 +6,7 @@ use crate::{
     json::{ObjectWriter, write_string, write_strings},
     key::SessionKey,
     message::{ClientEvent, bytes::write_base64},
+    sign::token,
     socketio::placeholder,
     state::State,
 };
@@ -29,8 +30,8 @@ pub fn begin(state: &State, key: SessionKey, kind: Kind, rooms: &[&str]) -> Vec<
 }
 
 /// Adds the login of a client: the fields of its query without the signature, and its auth payload, which is JSON or
-/// empty.
-pub fn add_login(body: &mut Vec<u8>, query: &str, auth: &str) {
+/// empty. If relay has checked the login (`is_checked`), both are without the token.
+pub fn add_login(body: &mut Vec<u8>, query: &str, auth: &str, is_checked: bool) {
     let fields = Fields::parse(query.as_bytes());
     let mut object = ObjectWriter::within(body);
     object.raw("query", |out| {
@@ -38,7 +39,8 @@ pub fn add_login(body: &mut Vec<u8>, query: &str, auth: &str) {
         out.push(b'{');
         for (name, value) in fields.iter() {
             // A signature works like a password: anyone who has it can log in with it.
-            if name == "sign" || known.contains(&name) || known.len() >= MOST_QUERY {
+            let is_secret = name == "sign" || (name == token::FIELD && is_checked);
+            if is_secret || known.contains(&name) || known.len() >= MOST_QUERY {
                 continue;
             }
             if !known.is_empty() {
@@ -51,7 +53,11 @@ pub fn add_login(body: &mut Vec<u8>, query: &str, auth: &str) {
         }
         out.push(b'}');
     });
-    let auth = if auth.is_empty() { "null" } else { auth };
+    let auth = match auth {
+        "" => "null".into(),
+        auth if is_checked => token::without_token(auth),
+        auth => auth.into(),
+    };
     object.raw("auth", |out| out.extend_from_slice(auth.as_bytes()));
 }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::Time,
-    config::{self, Backend},
+    config::{self, Auth, Backend},
     health::Health,
     http::response::Response,
     key::SessionKey,
@@ -130,7 +130,8 @@ impl Hooks {
         let lane = (known.client, known.namespace);
         let rooms: Vec<&str> = rooms.iter().flat_map(|rooms| rooms.iter()).map(|room| room.as_str()).collect();
         let mut body = body::begin(state, session, Kind::Connect, &rooms);
-        body::add_login(&mut body, query, auth);
+        let is_checked = state.namespaces[lane.1 as usize].config.auth == Auth::Sign;
+        body::add_login(&mut body, query, auth, is_checked);
         let connecting = Connecting {
             session,
             lane,

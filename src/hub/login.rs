@@ -1,6 +1,7 @@
 //! Logins (docs/protocol.md, Logins): the checks, and the steps after an admission.
 
 use core::net::IpAddr;
+use std::rc::Rc;
 
 use super::Hub;
 use crate::{
@@ -11,9 +12,9 @@ use crate::{
     key::{ClientKey, ConnKey, SessionKey},
     message::Form,
     names::Rooms,
-    sign::{Signature, Subject},
+    sign::{Claims, Signature, Subject},
     state::{
-        Client, NamespaceId, Refusal, Refused, Session, TenantId, identity::Identity, info::protocol,
+        Client, Grant, NamespaceId, Refusal, Refused, Session, TenantId, identity::Identity, info::protocol,
         record::RecordState,
     },
 };
@@ -27,6 +28,8 @@ pub struct Login<'a> {
     pub room_ids: &'a str,
     /// The signature. Empty if the namespace needs none.
     pub signature: Signature<'a>,
+    /// A token, in place of a signature. Empty if there is none.
+    pub jwt: &'a str,
     /// The user's id, at most [`MAX_NAME_LEN`] bytes.
     pub userid: &'a str,
     /// The user's display name, at most [`MAX_NAME_LEN`] bytes.
@@ -57,6 +60,23 @@ pub struct Admitted {
     pub pending: bool,
     /// Whether no message is missing since the position that the client has named.
     pub recovered: bool,
+}
+
+/// A valid login.
+struct Checked<'a> {
+    tenant: TenantId,
+    rooms: Option<Rooms<'a>>,
+    userid: &'a str,
+    username: &'a str,
+    grant: Option<Grant>,
+}
+
+/// The valid token of a login.
+struct Token {
+    tenant: TenantId,
+    claims: Claims,
+    /// The rooms that the login names, or else those that the token names.
+    room_ids: String,
 }
 
 impl Login<'_> {
@@ -96,17 +116,18 @@ impl Hub {
     }
 
     /// Checks a login as [`Hub::admit`] does, except that the backend is not asked, and records a refusal. Creates nothing.
-    /// Returns the namespace, and what the session would have.
-    pub fn check_login<'a>(
+    /// Returns the namespace, and what the session would have: its tenant, and its rooms, each once.
+    pub fn check_login(
         &mut self,
         namespace: &str,
-        login: &Login<'a>,
+        login: &Login<'_>,
         now: Now,
-    ) -> Result<(NamespaceId, TenantId, Option<Rooms<'a>>), Refusal> {
+    ) -> Result<(NamespaceId, TenantId, Option<Vec<Rc<str>>>), Refusal> {
         let found = self.state.find_namespace(namespace).ok_or(Refusal::NamespaceUnknown);
         let checked = found.and_then(|found| {
-            let (tenant, rooms) = self.check(found, login, now)?;
-            Ok((found, tenant, rooms))
+            let token = self.read_token(found, login, now)?;
+            let Checked { tenant, rooms, .. } = self.check(found, login, token.as_ref(), now)?;
+            Ok((found, tenant, rooms.as_ref().map(Rooms::names)))
         });
         if let Err(refusal) = &checked {
             self.record_refused_login(None, namespace, login, *refusal);
@@ -126,8 +147,13 @@ impl Hub {
         auth: &str,
         now: Now,
     ) -> Result<SessionKey, Refusal> {
-        let (tenant, rooms) = match self.check(namespace, login, now) {
-            Ok(admitted) => admitted,
+        let token = self.read_token(namespace, login, now);
+        let checked = match &token {
+            Ok(token) => self.check(namespace, login, token.as_ref(), now),
+            Err(refusal) => Err(*refusal),
+        };
+        let Checked { tenant, rooms, userid, username, grant } = match checked {
+            Ok(checked) => checked,
             Err(refusal) => {
                 let name = self.state.namespaces[namespace as usize].name.clone();
                 self.record_refused_login(Some(client), &name, login, refusal);
@@ -137,15 +163,19 @@ impl Hub {
         let agent = self.state.agents.intern(login.referer, login.user_agent);
         let session = self.state.sessions.insert(Session {
             client,
-            identity: Identity::new(login.userid, login.username, login.ext_info, agent, login.ip, now.unix),
+            identity: Identity::new(userid, username, login.ext_info, agent, login.ip, now.unix),
             rooms: Default::default(),
             tenant,
             namespace,
             form: login.form,
-            watch_quit: login.watch_quit,
+            // Its message has a name that the client may have chosen.
+            watch_quit: login.watch_quit && grant.as_ref().is_none_or(|grant| grant.may_post),
             pending: false,
             record: RecordState::Absent,
         });
+        if let Some(grant) = grant {
+            self.state.set_grant(session, grant, now);
+        }
         if self.hooks.has_hook(&self.state, namespace, Kind::Connect) {
             self.hooks.connect(&mut self.state, session, rooms.as_ref(), query, auth);
             if let Some(since) = login.since {
@@ -156,7 +186,7 @@ impl Hub {
         if let Some(rooms) = &rooms {
             self.state.join_all(session, rooms, usize::MAX);
         }
-        self.complete_login(session, login.userid, now);
+        self.complete_login(session, userid, now);
         Ok(session)
     }
 
@@ -172,22 +202,49 @@ impl Hub {
         self.record_visit("connect", key, None);
     }
 
+    /// Checks the token of a login, if it has one and the namespace admits with a signature.
+    fn read_token(&self, namespace: NamespaceId, login: &Login<'_>, now: Now) -> Result<Option<Token>, Refusal> {
+        if login.jwt.is_empty() || self.state.namespaces[namespace as usize].config.auth != Auth::Sign {
+            return Ok(None);
+        }
+        check_lengths(login)?;
+        if login.source.is_empty() {
+            return Err(Refusal::SourceMissing);
+        }
+        let tenant = self.state.tenant(login.source)?;
+        let claims = self.state.verify_token(tenant, login.jwt, now)?;
+        let room_ids = match login.room_ids {
+            "" => {
+                let names: Vec<&str> =
+                    claims.rooms.iter().map(String::as_str).filter(|room| !room.contains('*')).collect();
+                names.join(",")
+            }
+            list => list.to_owned(),
+        };
+        Ok(Some(Token { tenant, claims, room_ids }))
+    }
+
     /// Checks a login. The order is fixed, because clients compare the texts of refusals (docs/protocol.md, Order of
     /// checks).
     fn check<'a>(
         &self,
         namespace: NamespaceId,
         login: &Login<'a>,
+        token: Option<&'a Token>,
         now: Now,
-    ) -> Result<(TenantId, Option<Rooms<'a>>), Refusal> {
-        let fields = [
-            ("userid", login.userid, MAX_NAME_LEN),
-            ("username", login.username, MAX_NAME_LEN),
-            ("ext_info", login.ext_info, MAX_EXT_INFO_LEN),
-        ];
-        if let Some((name, _, max)) = fields.iter().find(|(_, value, max)| value.len() > *max) {
-            return Err(Refusal::FieldTooLong(name, *max));
+    ) -> Result<Checked<'a>, Refusal> {
+        let (userid, username) = (login.userid, login.username);
+        if let Some(Token { tenant, claims, room_ids }) = token {
+            let rooms = self.login_rooms(room_ids)?;
+            let grant = Grant::of_token(claims);
+            if !rooms.iter().all(|room| grant.allows(room.as_str())) {
+                return Err(Refusal::RoomNotAllowed);
+            }
+            let username = claims.username.as_deref().unwrap_or(username);
+            let (tenant, userid) = (*tenant, claims.userid.as_str());
+            return Ok(Checked { tenant, rooms: Some(rooms), userid, username, grant: Some(grant) });
         }
+        check_lengths(login)?;
         let namespace = &self.state.namespaces[namespace as usize];
         if namespace.config.auth != Auth::Sign {
             let tenant = self.state.any_tenant(namespace.open_source()).ok_or(Refusal::SourceUnknown)?;
@@ -198,7 +255,7 @@ impl Hub {
                 true => Some(self.login_rooms(login.room_ids)?),
                 false => None,
             };
-            return Ok((tenant, rooms));
+            return Ok(Checked { tenant, rooms, userid, username, grant: None });
         }
         if login.source.is_empty() {
             return Err(Refusal::SourceMissing);
@@ -208,8 +265,8 @@ impl Hub {
         }
         let rooms = self.login_rooms(login.room_ids)?;
         let tenant = self.state.tenant(login.source)?;
-        self.state.verify(tenant, &login.subject(), &login.signature, now)?;
-        Ok((tenant, Some(rooms)))
+        let grant = self.state.verify_login(tenant, &login.subject(), &login.signature, now)?;
+        Ok(Checked { tenant, rooms: Some(rooms), userid, username, grant })
     }
 
     /// Parses the list of rooms of a login, join or leave.
@@ -277,6 +334,19 @@ impl Hub {
                 line.display("seconds", seconds);
             }
         });
+    }
+}
+
+/// Checks the fields of a login that may have any characters.
+fn check_lengths(login: &Login<'_>) -> Result<(), Refusal> {
+    let fields = [
+        ("userid", login.userid, MAX_NAME_LEN),
+        ("username", login.username, MAX_NAME_LEN),
+        ("ext_info", login.ext_info, MAX_EXT_INFO_LEN),
+    ];
+    match fields.iter().find(|(_, value, max)| value.len() > *max) {
+        Some((name, _, max)) => Err(Refusal::FieldTooLong(name, *max)),
+        None => Ok(()),
     }
 }
 

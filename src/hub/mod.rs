@@ -110,6 +110,6 @@ impl Hub {
     /// The time at which [`events::handle_timeout`](crate::events::handle_timeout) must be called.
     pub fn deadline(&self) -> Time {
         let requests = self.acks.deadline().min(self.cluster.query_deadline());
-        requests.min(self.state.refusals.deadline()).min(self.history.deadline())
+        requests.min(self.state.refusals.deadline()).min(self.history.deadline()).min(self.state.grants.deadline())
     }
 }

@@ -160,6 +160,7 @@ impl State {
             self.take_from_room(key, last);
         }
         let Some(session) = self.sessions.remove(key) else { return };
+        self.grants.remove(key);
         if let Some(users) = &mut self.namespaces[session.namespace as usize].users {
             users.remove(key);
         }

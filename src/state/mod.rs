@@ -14,9 +14,11 @@ pub mod effect;
 pub mod engine;
 pub mod flush;
 pub mod flush_queue;
+pub mod grant;
 pub mod idempotency;
 pub mod identity;
 pub mod info;
+pub mod logins;
 pub mod membership;
 pub mod namespace;
 pub mod origins;
@@ -47,6 +49,7 @@ pub mod user_index;
 pub use self::{
     client::Client,
     effect::Effect,
+    grant::{Due, Grant},
     idempotency::Keyed,
     info::SessionInfo,
     namespace::{MAIN, NamespaceId},

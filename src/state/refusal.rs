@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use crate::{
     json::{MAX_DEPTH, quote},
     names::NameError,
-    sign::{Explanation, SignError},
+    sign::{Explanation, SignError, TokenError},
 };
 
 /// The reason why a login, a notification or a client's event is refused (docs/protocol.md, Logins, Notifications, and
@@ -47,6 +47,8 @@ pub enum Refusal {
     NoAnswer,
     /// The user has no session.
     NotLoggedIn,
+    /// A login is renewed for another user.
+    OtherUser,
     /// The text of a frame is not a JSON object.
     NotJson,
     /// A notification without a signature.
@@ -59,10 +61,14 @@ pub enum Refusal {
     PostsOff,
     /// The client exceeds `limits.message_rate` or `limits.delivery_rate`.
     RateExceeded,
+    /// A client posts, and its login only allows it to read.
+    ReadOnly,
     /// A notification or an emitted event whose signature has been used before.
     Replayed,
     /// A message without a room.
     RoomMissing,
+    /// The token of a login does not allow a room.
+    RoomNotAllowed,
     /// A room id in an array has a comma, which separates room ids.
     RoomComma,
     /// A room id in an array is neither a string nor a number.
@@ -77,6 +83,8 @@ pub enum Refusal {
     SourceMissing,
     /// The source is not configured.
     SourceUnknown,
+    /// The token of a login is not valid.
+    TokenWrong(TokenError),
     /// A field has JSON that is nested too deeply.
     TooDeep(&'static str),
     /// No rule handles the event, or the backend is not called for events.
@@ -107,17 +115,21 @@ impl Refusal {
             Refusal::NotJson => "message must be a JSON object!",
             Refusal::NotifySignMissing => "sign can not be null!",
             Refusal::NotifySignWrong(_) => "api notify sign verify failed!",
+            Refusal::OtherUser => "renew needs a login of the same user!",
             Refusal::PostsOff => "clients of this source can not post!",
             Refusal::RateExceeded => "message rate limit exceeded!",
+            Refusal::ReadOnly => "this login can not post!",
             Refusal::Replayed => "sign was used before!",
             Refusal::RoomComma => "room_id can not have commas!",
             Refusal::RoomMissing => "room_id can not be null!",
+            Refusal::RoomNotAllowed => "the token does not allow this room!",
             Refusal::RoomNotText => "room_id must be a string or a number!",
             Refusal::RoomTooLong(max) => return format!("room_id can not be longer than {max} bytes!").into(),
             Refusal::RoomsMissing => "room_ids can not be null!",
             Refusal::RoomsTooMany(max) => return format!("more than {max} rooms!").into(),
             Refusal::SourceMissing => "source can not be null!",
             Refusal::SourceUnknown => "this source can not be configured!",
+            Refusal::TokenWrong(_) => "jwt verify failed!",
             Refusal::TooDeep(name) => {
                 return format!("{name} can not be nested more than {MAX_DEPTH} levels deep!").into();
             }
@@ -132,6 +144,7 @@ impl Refusal {
     pub fn reason(self) -> Option<String> {
         match self {
             Refusal::ConnectSignWrong(error) | Refusal::NotifySignWrong(error) => Some(error.to_string()),
+            Refusal::TokenWrong(error) => Some(error.to_string()),
             Refusal::Replayed => {
                 Some("a request with this sign was accepted before: sign again, with another ts".into())
             }
@@ -186,6 +199,10 @@ mod tests {
             (Refusal::NotifySignWrong(SignError::Mismatch), "api notify sign verify failed!"),
             (Refusal::ControlCharacter("userid"), "userid can not have control characters!"),
             (Refusal::NotMember, "only members of a room can post to it!"),
+            (Refusal::OtherUser, "renew needs a login of the same user!"),
+            (Refusal::ReadOnly, "this login can not post!"),
+            (Refusal::RoomNotAllowed, "the token does not allow this room!"),
+            (Refusal::TokenWrong(TokenError::Parts), "jwt verify failed!"),
             (Refusal::PostsOff, "clients of this source can not post!"),
             (Refusal::Replayed, "sign was used before!"),
             (Refusal::TooDeep("data"), "data can not be nested more than 100 levels deep!"),

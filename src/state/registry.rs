@@ -9,6 +9,7 @@ use super::{
     client::Client,
     effect::Effect,
     flush_queue::FlushQueue,
+    grant::Grants,
     idempotency::AcceptedKeys,
     identity::Agents,
     namespace::Namespace,
@@ -44,6 +45,8 @@ pub struct State {
     pub(crate) clients: Slots<ClientKey, Client>,
     pub(crate) sessions: Slots<SessionKey, Session>,
     pub(crate) agents: Agents,
+    /// What the logins of sessions allow.
+    pub grants: Grants,
     pub(crate) sids: Sids,
     pub(super) turn: Turn,
     /// A buffer for writes of several segments.
@@ -97,6 +100,7 @@ impl State {
             clients: Slots::new(),
             sessions: Slots::new(),
             agents: Agents::default(),
+            grants: Grants::default(),
             sids: Sids::new(secret),
             turn: Turn::new(),
             scratch: Vec::new(),

@@ -48,6 +48,10 @@ counters! {
     logins
     /// Logins refused.
     logins_refused
+    /// Sessions that ended because their login had expired.
+    logins_expired
+    /// Logins that were renewed by their clients.
+    logins_renewed
     /// Requests of pages whose origin is not allowed.
     origins_refused
     /// Wrong admin tokens.

@@ -27,6 +27,11 @@ impl Close {
     pub const RATE: Close = Close { code: 1008, reason: "message rate limit exceeded!" };
     /// A client with `format=text` sent a message, which `client_posts` of its source does not allow.
     pub const POSTS_OFF: Close = Close { code: 1008, reason: "clients of this source can not post!" };
+    /// A client with `format=text` sent a message, and its login only allows it to read.
+    pub const READ_ONLY: Close = Close { code: 1008, reason: "this login can not post!" };
+    /// The login was valid for a limited time, which has passed. The code is one for private use (RFC 6455 section 7.4.2), like
+    /// HTTP's 401, so that a client can tell it from other ends without looking at the text.
+    pub const EXPIRED: Close = Close { code: 4401, reason: "the login has expired, log in again" };
     /// An operator or the backend disconnected the client.
     pub const OPERATOR: Close = Close { code: 1008, reason: "disconnected by the operator" };
     /// The source or the namespace was removed from the configuration.
