@@ -73,7 +73,7 @@ fn a_bad_command_line() {
         (&["--listen", "127.0.0.1:65536"], "expected host:port"),
         (&["--listen", "unix:"], "unix"),
         (&["--allow-demo-keys=yes"], "--allow-demo-keys"),
-        (&["sign"], "connect, notify or emit"),
+        (&["sign"], "connect, jwt, notify or emit"),
         (&["sign", "connect"], "missing argument: ROOMS"),
         (&["sign", "notify", "room"], "missing argument: DATA"),
         (&["notify", "room", "data", "more"], "more"),

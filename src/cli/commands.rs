@@ -221,6 +221,11 @@ pub static LISTEN: Command = Command {
                 ),
                 Opt { text: "print each frame as it was received, but not the event recovery", ..JSON },
                 Opt::flag("once", "exit after the first message"),
+                Opt::value("jwt", "TOKEN", "log in with a token (JWT) instead of a signature"),
+                Opt::file(
+                    "jwt-file",
+                    "a file with the token; it is read again for each login, and when the login is about to expire",
+                ),
             ],
         },
         &ENDPOINT,
@@ -239,9 +244,10 @@ pub static LISTEN: Command = Command {
 pub static SIGN: Command = Command {
     name: "sign",
     row: "sign connect ROOMS",
-    summary: "make a signature; also: sign notify ROOMS DATA, sign emit EVENT ARG…",
+    summary: "make a signature or a token; also: sign jwt ROOMS, sign notify ROOMS DATA, sign emit EVENT ARG…",
     usage: &[
-        "sign connect ROOMS [--userid ID]",
+        "sign connect ROOMS [--userid ID] [--expires TIME] [--read-only]",
+        "sign jwt ROOMS [--userid ID] [--username NAME] [--expires TIME] [--read-only]",
         "sign notify ROOMS DATA",
         "sign emit EVENT [ARG…] --room ROOM | --userid ID | --socket-id ID | --all",
         "sign … --explain SIGN",
@@ -250,6 +256,8 @@ pub static SIGN: Command = Command {
         "Makes the signature of a login, a notification or an event and prints it as fields of a query or a form. ROOMS is \
          one room or several, separated by commas. If DATA or an ARG is '-', it is read from standard input. The signature \
          of an event covers its arguments as a JSON list, which goes into the field args.",
+        "With jwt it prints a token (JWT, HS256) for the field jwt of a login. ROOMS may then have patterns such as 'news-*'. --key is \
+         the secret of the tokens (default: the one in the configuration).",
     ],
     groups: &[
         &Group {
@@ -271,6 +279,14 @@ pub static SIGN: Command = Command {
                 Opt { text: "a room, in place of the argument ROOMS; or the room that receives the event", ..ROOM },
                 Opt { text: "the data or an argument, in place of the argument DATA or ARG", ..DATA },
                 Opt::value("userid", "ID", "the user who logs in, or the user who receives the event"),
+                Opt::value("username", "NAME", "with jwt: the name of the user"),
+                Opt::value(
+                    "expires",
+                    "TIME",
+                    "how long the login is valid, such as 90s, 30m, 12h or 7d (default: 1h for a token; a signature without it \
+                     does not expire); signs with hmac-sha256",
+                ),
+                Opt::flag("read-only", "the session may not send messages; signs with hmac-sha256"),
                 Opt::value("socket-id", "ID", "the session that receives the event"),
                 Opt::flag("all", "the event is for all sessions in the namespace"),
                 Opt::value("nsp", "NAME", "the namespace of the event (default: /)"),
@@ -280,7 +296,7 @@ pub static SIGN: Command = Command {
         &SETTING,
         &SOURCE,
     ],
-    words: &[Kind::OneOf(&["connect", "notify", "emit"]), Kind::Text, Kind::Text],
+    words: &[Kind::OneOf(&["connect", "jwt", "notify", "emit"]), Kind::Text, Kind::Text],
     codes: &[DONE, ExitCode(1, "the key is not known, or SIGN is wrong"), BAD_COMMAND_LINE, BAD_CONFIGURATION],
 };
 

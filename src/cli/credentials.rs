@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::Secret,
     server::clock::unix_micros,
-    sign::{Scheme, Schemes, Subject, to_hex},
+    sign::{Scheme, Schemes, Subject, Terms, TokenPolicy, to_hex},
     text::text_without_bom,
 };
 
@@ -31,6 +31,7 @@ pub struct Account {
     source: Option<String>,
     key: Option<Given>,
     token: Option<Given>,
+    jwt: Option<Given>,
     hmac: bool,
     ts: Option<String>,
 }
@@ -45,10 +46,10 @@ enum Given {
 }
 
 impl Given {
-    fn read(self) -> Result<String, Error> {
+    fn read(&self) -> Result<String, Error> {
         match self {
-            Given::Value(value) => Ok(value),
-            Given::File(file) => read_secret(&file),
+            Given::Value(value) => Ok(value.clone()),
+            Given::File(file) => read_secret(file),
         }
     }
 }
@@ -60,6 +61,8 @@ pub enum Purpose {
     Print,
     /// It logs in.
     Login,
+    /// It makes a token.
+    Token,
     /// It sends a message or an event. A token can take the place of the signature.
     Send,
 }
@@ -80,6 +83,8 @@ pub struct Credentials {
 enum Proof {
     Key(String),
     Token(String),
+    /// The token of a login. Its file is read again for each login.
+    Jwt(Given),
 }
 
 impl Account {
@@ -91,6 +96,10 @@ impl Account {
             (None, file) => Ok(file.map(Given::File)),
         };
         let (key, token) = (given("key", "key-file")?, given("token", "token-file")?);
+        let jwt = given("jwt", "jwt-file")?;
+        if key.is_some() && jwt.is_some() {
+            return Err(UsageError::Both("key", "jwt").into());
+        }
         if key.is_some() && token.is_some() {
             return Err(UsageError::Both("key", "token").into());
         }
@@ -101,6 +110,7 @@ impl Account {
             source: options.take("source"),
             key,
             token,
+            jwt,
             hmac: options.has("hmac"),
             ts: options.take("ts"),
         })
@@ -120,6 +130,15 @@ impl Account {
         }
     }
 
+    /// What the tokens of the source must say, and the name of their key, if both come from the configuration.
+    pub fn token_policy(&mut self) -> (TokenPolicy, Option<String>) {
+        if self.key.is_some() {
+            return Default::default();
+        }
+        let source = self.source.clone().or_else(|| self.setting.only_source().ok());
+        source.map(|source| self.setting.token_policy(&source)).unwrap_or_default()
+    }
+
     /// The keys of the sources of the configuration, if the key comes from there.
     pub fn other_keys(&mut self) -> Vec<(String, Secret)> {
         if self.key.is_some() { Vec::new() } else { self.setting.keys() }
@@ -127,10 +146,12 @@ impl Account {
 
     /// Looks up what the command line does not say. The configuration is read only if something is missing.
     pub fn credentials(mut self, purpose: Purpose) -> Result<Credentials, Error> {
-        let has_proof = self.key.is_some() || self.token.is_some();
+        let has_proof = self.key.is_some() || self.token.is_some() || self.jwt.is_some();
         let source = match self.source.take() {
             Some(source) => source,
-            None if has_proof && (self.url.is_some() || purpose == Purpose::Print) => "demo".into(),
+            None if has_proof && (self.url.is_some() || matches!(purpose, Purpose::Print | Purpose::Token)) => {
+                "demo".into()
+            }
             None => self.setting.only_source()?,
         };
         // The schemes that the source accepts are known if the key is that of the configuration.
@@ -142,6 +163,8 @@ impl Account {
         // The token opens everything: it does not go to an address that the configuration does not have.
         let may_use_token = self.url.is_none() && purpose == Purpose::Send;
         let proof = match (self.key, self.token) {
+            _ if self.jwt.is_some() => Proof::Jwt(self.jwt.expect("it was asked for")),
+            (None, None) if purpose == Purpose::Token => Proof::Key(self.setting.token_secret(&source)?),
             (Some(key), _) => Proof::Key(key.read()?),
             (None, Some(token)) => Proof::Token(token.read()?),
             (None, None) => match self.setting.key(&source) {
@@ -163,8 +186,13 @@ impl Account {
 impl Credentials {
     /// The fields of a signature; none with a token. `sign` comes last, after the two fields that hmac-sha256 needs.
     pub fn sign(&self, subject: &Subject<'_>) -> Fields {
+        self.sign_with(subject, Terms::default())
+    }
+
+    /// The fields of a signature with terms, which needs hmac-sha256.
+    pub fn sign_with(&self, subject: &Subject<'_>, terms: Terms<'_>) -> Fields {
         let Proof::Key(key) = &self.proof else { return Vec::new() };
-        if self.scheme(subject).0 == Scheme::Md5 {
+        if self.scheme(subject).0 == Scheme::Md5 && terms.is_empty() {
             return vec![("sign", to_hex(&subject.md5(key.as_bytes())))];
         }
         let micros = unix_micros();
@@ -176,15 +204,19 @@ impl Credentials {
             }
         };
         let ts = self.ts.clone().unwrap_or(now);
-        let sign = to_hex(&subject.hmac(key.as_bytes(), &ts));
-        vec![("sign_type", "hmac-sha256".into()), ("ts", ts), ("sign", sign)]
+        let sign = to_hex(&subject.hmac(key.as_bytes(), &terms.tail(&ts)));
+        let mut fields = vec![("sign_type", "hmac-sha256".into()), ("ts", ts)];
+        let given = [("exp", terms.exp), ("ro", terms.ro)].into_iter().filter(|(_, value)| !value.is_empty());
+        fields.extend(given.map(|(name, value)| (name, value.to_owned())));
+        fields.push(("sign", sign));
+        fields
     }
 
     /// The key; empty with a token.
     pub fn key(&self) -> &[u8] {
         match &self.proof {
             Proof::Key(key) => key.as_bytes(),
-            Proof::Token(_) => b"",
+            Proof::Token(_) | Proof::Jwt(_) => b"",
         }
     }
 
@@ -204,8 +236,16 @@ impl Credentials {
     /// The token that takes the place of a signature.
     pub fn token(&self) -> Option<&str> {
         match &self.proof {
-            Proof::Key(_) => None,
+            Proof::Key(_) | Proof::Jwt(_) => None,
             Proof::Token(token) => Some(token),
+        }
+    }
+
+    /// The token of the login, if it has one, as it is now.
+    pub fn jwt(&self) -> Result<Option<String>, Error> {
+        match &self.proof {
+            Proof::Jwt(given) => given.read().map(Some),
+            Proof::Key(_) | Proof::Token(_) => Ok(None),
         }
     }
 }

@@ -25,7 +25,9 @@ pub enum UsageError {
     Address(ValueError),
     /// The first word is not a command.
     UnknownCommand(String),
-    /// `relay sign` without `connect`, `notify` or `emit`.
+    /// The value of `--expires` is not a time.
+    Expires(String),
+    /// `relay sign` without `connect`, `jwt`, `notify` or `emit`.
     MissingSubject,
     /// ROOMS is missing.
     MissingRooms,
@@ -71,7 +73,10 @@ impl fmt::Display for UsageError {
             UsageError::Days(given) => write!(f, "--days {given:?}: expected a number from 1 to 824"),
             UsageError::Since(given, error) => write!(f, "--since {given:?}: {error}"),
             UsageError::Both(one, other) => write!(f, "--{one} and --{other} cannot be used together"),
-            UsageError::MissingSubject => f.write_str("missing argument: connect, notify or emit"),
+            UsageError::Expires(given) => {
+                write!(f, "--expires {given:?}: expected a number of seconds, or a time like 30m, 12h or 7d")
+            }
+            UsageError::MissingSubject => f.write_str("missing argument: connect, jwt, notify or emit"),
             UsageError::MissingShell => f.write_str("missing argument: bash, zsh or fish"),
             UsageError::NotOneOf(what, given, expected) => write!(f, "unknown {what} {given:?}: expected {expected}"),
             UsageError::MissingEvent => f.write_str("missing argument: EVENT"),
@@ -112,6 +117,8 @@ pub enum Error {
     NoSource(String),
     /// The configuration has several sources, and none is called `demo`.
     WhichSource(String, Vec<String>),
+    /// The source of the configuration has no shared secret for tokens.
+    NoTokenSecret(String, String),
     /// The file with the key of this source cannot be read.
     UnreadKey(String, Unread),
     /// The configuration has no address that a client could connect to.
@@ -172,6 +179,13 @@ impl fmt::Display for Error {
                     f,
                     "the configuration has several sources ({config} has {}): choose one with --source",
                     some_of(known)
+                )
+            }
+            Error::NoTokenSecret(config, source) => {
+                write!(
+                    f,
+                    "{config}: source {source:?} has no shared secret for tokens: set secret in [sources.{source}.jwt], or give one \
+                     with --key or --key-file"
                 )
             }
             Error::UnreadKey(source, unread) => {

@@ -27,9 +27,9 @@ use super::{
 use crate::{
     history::Since,
     http::response::{Reader, Response},
-    json::{Object, scalar, string, to_text},
+    json::{Object, quote, scalar, string, to_text},
     server::process::random,
-    sign::Subject,
+    sign::{Subject, token::FIELD},
     websocket::handshake::accept_key,
 };
 
@@ -119,6 +119,8 @@ impl Login {
             ("since", position.begin()),
         ];
         let (source, userid) = (&credentials.source, &self.userid);
+        let mut jwt = credentials.jwt()?;
+        fields.extend(jwt.clone().map(|jwt| (FIELD, jwt)));
         fields.extend(credentials.sign(&Subject::Connect { source, userid, room_ids: &self.rooms }));
         let lost = |why: &dyn Display| Error::Connection(endpoint.to_string(), why.to_string());
         let mut stream = endpoint.connect()?;
@@ -142,6 +144,13 @@ impl Login {
             match socket.read() {
                 Ok(Message::Text(text)) => {
                     pinged = false;
+                    if is_warning(&text)
+                        && let Some(new) = credentials.jwt()?.filter(|new| jwt.as_ref() != Some(new))
+                    {
+                        let frame = format!("{{\"event\":\"renew\",\"{FIELD}\":{}}}", quote(&new));
+                        socket.send(Message::text(frame)).map_err(|error| lost(&error))?;
+                        jwt = Some(new);
+                    }
                     if self.handle(&text, position) && self.once {
                         let _ = socket.close(None);
                         return Ok(());
@@ -196,6 +205,12 @@ impl Login {
         }
         event == "newMsg"
     }
+}
+
+/// Whether a frame says that the login expires.
+fn is_warning(text: &str) -> bool {
+    let frame: Object<'_> = serde_json::from_str(text).unwrap_or_default();
+    frame.get("event").is_some_and(|event| scalar(event) == "expiring")
 }
 
 /// The answer to an upgrade request.

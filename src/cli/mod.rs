@@ -275,7 +275,7 @@ mod tests {
             ("emit e x", "missing receivers"),
             ("emit e x --all --room r", "give one of"),
             ("emit e --room r --room s", "give one of"),
-            ("sign", "connect, notify or emit"),
+            ("sign", "connect, jwt, notify or emit"),
             ("sign connect r d", "unexpected argument \"d\""),
         ] {
             let error = command(line).expect_err(line);

@@ -13,6 +13,7 @@ use crate::{
         config_file::{self, Origin, Unread},
         process::TOKEN_FILE,
     },
+    sign::TokenPolicy,
 };
 
 /// The configuration, which is read when something of it is needed.
@@ -75,6 +76,28 @@ impl Setting {
             Some(unread) => Err(Error::UnreadKey(source.into(), unread.clone())),
             None => Ok(key.into()),
         }
+    }
+
+    /// The shared secret of a source's tokens. Fails if it has none, or if its file cannot be read.
+    pub fn token_secret(&mut self, source: &str) -> Result<String, Error> {
+        let name = self.name();
+        let (config, unread) = self.read()?;
+        let Some(found) = config.sources.get(source) else {
+            return Err(Error::UnknownSource(name, source.into(), config.sources.keys().cloned().collect()));
+        };
+        // A key that is named last is the newest.
+        let secret = found.token_secrets().last().ok_or_else(|| Error::NoTokenSecret(name, source.into()))?;
+        match unread.iter().find(|unread| unread.content == secret) {
+            Some(unread) => Err(Error::UnreadKey(source.into(), unread.clone())),
+            None => Ok(secret.into()),
+        }
+    }
+
+    /// What the tokens of a source must say, and the name of the key of [`Setting::token_secret`].
+    pub fn token_policy(&mut self, source: &str) -> (TokenPolicy, Option<String>) {
+        let found = self.config().ok().and_then(|config| config.sources.get(source)?.jwt.clone()).unwrap_or_default();
+        let kid = found.keys.iter().rev().find(|key| key.expose().is_some()).and_then(|key| key.kid.clone());
+        (found, kid)
     }
 
     /// The admin token: that of the configuration, or else the one that relay wrote to its runtime directory.
