@@ -136,6 +136,7 @@ impl World {
             source,
             room_ids: &room_ids,
             signature: Signature::new(&sign, "", ""),
+            jwt: "",
             userid: &userid,
             username: &userid,
             ext_info: "",

@@ -43,6 +43,12 @@ declare namespace NodeIm {
   }
 
   interface Config {
+    /**
+     * The token of the login (a JWT), in place of `sign` in the address; or a function that returns one or a promise of one. The
+     * function is called for each login, and when the relay announces that the login expires: then the client renews it without
+     * an interruption.
+     */
+    jwt?: string | (() => string | PromiseLike<string>);
     /** Called for each message. */
     receive_message_callback?: (message: Message) => void;
     /** Called after each connect, the first and every reconnect, before the messages that were missed. */
@@ -106,7 +112,8 @@ declare namespace NodeIm {
      * - `timeout`: no answer in time.
      * - `http`: relay, a proxy or another server answers with an error.
      * - `closed`: the connection was closed before the login was complete.
-     * - `address`: the address is not valid, or the function of `init` returned none. The cause is its exception.
+     * - `address`: the address is not valid, or the function of `init` or `jwt` returned nothing usable. The cause is its
+     *   exception.
      */
     readonly reason: 'refused' | 'origin' | 'unreachable' | 'timeout' | 'http' | 'closed' | 'address';
     readonly cause?: unknown;
@@ -135,6 +142,8 @@ declare namespace NodeIm {
     on(event: 'disconnect' | 'sys_error', fn: (why: string) => void): this;
     on(event: 'connect_error', fn: (error: ConnectError) => void): this;
     on(event: 'newMsg', fn: (message: Message) => void): this;
+    /** The login expires in so many seconds. The client renews it if `jwt` is a function. */
+    on(event: 'expiring', fn: (its: { seconds: number; exp: number }) => void): this;
     on(event: 'recovery', fn: (recovery: Recovery) => void): this;
     /** Any other event. If the relay asks for an acknowledgement, the last argument is a function that sends it. */
     on(event: string, fn: (...args: any[]) => void): this;

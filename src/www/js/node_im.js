@@ -446,8 +446,42 @@ var NODE_IM = NODE_IM || (function () {
       link.max = its.maxPayload;
       silence = its.pingInterval + its.pingTimeout;
       arm(LOGIN_PATIENCE, function () { lost('timeout'); });
+      if (config.jwt) fresh(join, function (why, cause) { failed('address', 'the jwt function ' + why, cause); });
+      else join();
+    }
+    function join(jwt) {
+      var auth = {};
       // The page may say in its address since when it wants messages at first.
-      link.send('40' + prefix + (recovers && (position || !/[?&]since=/.test(address(''))) ? JSON.stringify({ since: position }) : ''));
+      if (recovers && (position || !/[?&]since=/.test(address('')))) auth.since = position;
+      if (jwt) auth.jwt = jwt;
+      link.send('40' + prefix + (Object.keys(auth).length ? JSON.stringify(auth) : ''));
+    }
+    /** Asks the page for a token. Only one of the functions is called, from outside of the page's function, and only while the
+        connection lasts. */
+    function fresh(ok, bad) {
+      var via = link, settled = false, jwt;
+      function first(fn) {
+        if (settled) return;
+        settled = true;
+        setTimeout(function () { if (link === via && via) fn(); }, 0);
+      }
+      function got(jwt) {
+        first(function () {
+          if (typeof jwt === 'string' && jwt) ok(jwt);
+          else bad('returned ' + (jwt === null ? 'null' : typeof jwt) + ', not a token');
+        });
+      }
+      function threw(e) { first(function () { bad('failed: ' + (e && e.message || e), e); }); }
+      try {
+        jwt = typeof config.jwt === 'function' ? config.jwt() : config.jwt;
+        if (jwt && typeof jwt.then === 'function') jwt.then(got, threw); else got(jwt);
+      } catch (e) { threw(e); }
+    }
+    /** Renews the login before it expires. Without that the relay ends the session, and the next login has a new token. */
+    function renew() {
+      fresh(function (jwt) {
+        if (socket.connected) emit('renew', jwt, function (its) { if (its.code !== 1) complain(its.reason || its.msg); });
+      }, function (why) { complain('the jwt function ' + why); });
     }
     /** A Socket.IO packet: type, number of attachments with a dash, namespace with a comma, acknowledgement id, JSON. */
     function parse(text) {
@@ -485,7 +519,7 @@ var NODE_IM = NODE_IM || (function () {
     function refused(why) {
       var error = new Error(why), told;
       error.reason = 'refused';
-      if (typeof given === 'function' || TEMPORARY.test(why)) {
+      if (typeof given === 'function' || typeof config.jwt === 'function' || TEMPORARY.test(why)) {
         drop(true);
         told = fire('sys_error', [why]);
         told = fire('connect_error', [error]) || told;
@@ -513,6 +547,7 @@ var NODE_IM = NODE_IM || (function () {
     }
     function event(name, args) {
       if (recovers && !isNew(name, args[0])) return;
+      if (name === 'expiring' && typeof config.jwt === 'function') renew();
       // While this is set, node_im_remote_debug.js does not send what the page logs: it would loop.
       api.debugging = name === 'newMsg' && !!args[0] && args[0].source === 'remote_debug';
       if (!fire(name, args) && name === 'sys_error') say('error', args[0]);
