@@ -17,15 +17,24 @@ use std::{
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use relay::sign::{Claims, TokenPolicy};
 use serde_json::{Deserializer, Value, json};
 use support::{
     Client, KEY, Relay, TOKEN, login,
     redis::{Redis, wait_linked, wait_siblings, wait_until},
     temp_file,
 };
+
+/// A token for the room of the pages, for as long as their examples run.
+fn token() -> String {
+    let expires = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 3600;
+    let rooms = vec!["chat_room".into()];
+    let claims = Claims { userid: "7".into(), username: None, rooms, may_post: true, expires };
+    claims.to_token(KEY, None, &TokenPolicy::default(), expires - 3600)
+}
 
 /// Addresses and files in the pages that [`World::adapt`] replaces.
 const RELAY: &str = "127.0.0.1:4000";
@@ -184,7 +193,7 @@ impl World {
         let backend = free_port();
         let config = format!(
             "listen = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n\
-             [sources.demo]\nsign_key = \"{KEY}\"\n[sources.remote_debug]\nsign_key = \"5iwdf$%sdfss!#$2334ds(%B)\"\n\
+             [sources.demo]\nsign_key = \"{KEY}\"\njwt = {{ secret = \"{KEY}\" }}\n[sources.remote_debug]\nsign_key = \"5iwdf$%sdfss!#$2334ds(%B)\"\n\
              [admin]\ntoken = \"{TOKEN}\"\n[message_log]\ndir = \"{}\"\n{}\n\
              [history]\ncount = 50\nrooms = [{{ room = \"price-*\", count = 1, last = true }}]\n\
              [hooks]\nurl = \"http://127.0.0.1:{backend}/relay\"\nsecret = \"another one\"\n\
@@ -227,6 +236,7 @@ impl World {
     /// Replaces addresses, files and dates of the page by those of this test.
     fn adapt(&self, text: &str) -> String {
         text.replace(RELAY, &self.relay.addr.to_string())
+            .replace("'JWT'", &format!("'{}'", token()))
             .replace("127.0.0.1:8080", &format!("127.0.0.1:{}", self.backend))
             .replace("('127.0.0.1', 8080)", &format!("('127.0.0.1', {})", self.backend))
             .replace(TOKEN_FILE, &self.path("admin.token"))

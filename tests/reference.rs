@@ -437,10 +437,49 @@ fn reasons() {
         TsOff { seconds: -900, window: 300 },
         Digits(Kind::Md5),
         Mismatch,
+        ExpFormat,
+        RoFormat,
+        Expired { seconds: 60 },
     ];
     let texts = errors.iter().map(ToString::to_string).chain(relay::state::Refusal::Replayed.reason());
     let texts: Vec<_> = texts.collect();
     assert_eq!(table.iter().map(|row| codes(row[0])[0]).collect::<Vec<_>>(), texts);
+}
+
+/// Every reason for the refusal of a token is in the reference, and so is the signature of a login that expires.
+#[test]
+fn tokens() {
+    use relay::sign::{Terms, TokenError::*};
+    let page = read("docs/protocol.md");
+    let table = rows(section(&page, "### 20.5 Why a token is refused"));
+    let errors = [
+        NotAccepted,
+        TooLong,
+        Parts,
+        Header,
+        Algorithm("HS256"),
+        Critical,
+        KidMissing,
+        KidUnknown,
+        Signature,
+        Claims,
+        Missing("exp"),
+        Time("exp"),
+        Text("sub"),
+        Name("sub"),
+        Post,
+        Rooms,
+        Expired { seconds: 60 },
+        NotYet { seconds: 60 },
+        Audience,
+        Issuer,
+    ];
+    let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(table.iter().map(|row| codes(row[0])[0]).collect::<Vec<_>>(), texts);
+    let subject = Subject::Connect { source: "demo", userid: "7", room_ids: "chat_room" };
+    let tail = Terms { exp: "1700003600", ro: "1" }.tail("1700000000").into_owned();
+    let sign = to_hex(&subject.hmac(KEY.as_bytes(), &tail));
+    assert!(section(&page, "### 20.3 exp and ro of a signature").contains(&format!("`{sign}`")));
 }
 
 /// The code and the reason in each row of a table of close codes. A reason is in backticks, or `empty`.
