@@ -1,6 +1,6 @@
 //! Warnings about a valid configuration: settings that are probably mistakes, and keys that are easy to guess.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     address::{Address, Network},
@@ -39,6 +39,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
             if short.len() == 1 { "has" } else { "have" }
         ));
     }
+    warnings.extend(tokens(config));
     let mut by_key: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (name, source) in &config.sources {
         by_key.entry(source.sign_key.expose()).or_default().push(name.clone());
@@ -61,6 +62,33 @@ pub fn warnings(config: &Config) -> Vec<String> {
     }
     warnings.extend(contradictions(config));
     warnings
+}
+
+/// Secrets of tokens that are weaker than HS256, or that are a key for something else. Those of the demo are public anyway.
+fn tokens(config: &Config) -> Vec<String> {
+    let (mut found, mut short, mut shared) = (Vec::new(), Vec::new(), Vec::new());
+    let keys: BTreeSet<&str> = config.sources.values().map(|source| source.sign_key.expose()).collect();
+    for (name, source) in config.sources.iter().filter(|(_, source)| !source.has_demo_key()) {
+        let name = format!("sources.{name}.jwt.secret");
+        if source.token_secrets().any(|secret| (SHORT..SHORTEST_HS256).contains(&secret.len())) {
+            short.push(name.clone());
+        }
+        if source.token_secrets().any(|secret| keys.contains(secret)) {
+            shared.push(name);
+        }
+    }
+    if !short.is_empty() {
+        found.push(format!(
+            "{} {} fewer than {SHORTEST_HS256} bytes, as HS256 needs (RFC 7518 section 3.2): use a random one, for example of \
+             'openssl rand -hex 32'",
+            some_of(&short),
+            if short.len() == 1 { "has" } else { "have" }
+        ));
+    }
+    if !shared.is_empty() {
+        found.push(format!("{} is also a sign_key: use another secret for tokens", some_of(&shared)));
+    }
+    found
 }
 
 /// Settings that work against each other, or have no effect because of another one.
@@ -190,6 +218,8 @@ pub fn some_of(names: &[String]) -> String {
 
 /// Keys of fewer bytes are warned about: 16 random hexadecimal digits have 64 bits.
 const SHORT: usize = 16;
+/// A secret for HS256 has at least as many bytes as its hash (RFC 7518 section 3.2).
+const SHORTEST_HS256: usize = 32;
 /// How many names a warning lists.
 const LISTED: usize = 5;
 
@@ -222,6 +252,22 @@ mod tests {
         let one = |name: &str| format!("[sources.{name}]\nsign_key = \"0123456789abcdef\"\n");
         let text = warnings_of(&["a", "c", "b"].map(one).concat());
         assert!(text.starts_with("these sources share a key") && text.contains(": a, b, c;"), "{text}");
+    }
+
+    #[test]
+    fn secrets_of_tokens() {
+        let of = |secret: &str| {
+            warnings_of(&format!("[sources.a]\nsign_key = \"0123456789abcdef\"\njwt = {{ secret = \"{secret}\" }}"))
+        };
+        assert_eq!(of("0123456789abcdef0123456789abcdeg"), "");
+        assert!(of("0123456789abcde").starts_with("sources.a.jwt.secret has fewer than 16 bytes"));
+        let text = of("0123456789abcdeg");
+        assert!(
+            text.starts_with("sources.a.jwt.secret has fewer than 32 bytes, as HS256 needs") && !text.contains('\n')
+        );
+        assert!(
+            of("0123456789abcdef").ends_with("sources.a.jwt.secret is also a sign_key: use another secret for tokens")
+        );
     }
 
     #[test]
