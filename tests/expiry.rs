@@ -239,7 +239,7 @@ fn terms_of_a_signature() {
     };
     let exp = (unix() + 2 - LEEWAY).to_string();
     let mut client = open(&format!("{ts}\n{exp}\n1"), &[("exp", &exp), ("ro", "1")]).unwrap();
-    let refused = |answer: Result<Client, Answer>| answer.err().expect("it is refused").json();
+    let refused = |answer: Result<Client, Answer>| answer.expect_err("it is refused").json();
     assert_eq!(refused(open(&ts, &[("exp", &exp)]))["msg"], "sign verify failed!");
     assert_eq!(refused(open(&format!("{ts}\n{exp}\n1"), &[("exp", &exp)]))["msg"], "sign verify failed!");
     assert_eq!(refused(open(&ts, &[("ro", "yes")]))["reason"], "ro must be 1 or empty");
@@ -315,6 +315,8 @@ fn what_check_says() {
     assert_eq!(check("jwt = { secret = \"0123456789abcdef0123456789abcdef\" }").0, Some(0));
     let (code, said) = check("jwt = { secret = \"short\" }");
     assert!(code == Some(0) && said.contains("sources.a.jwt.secret has fewer than 16 bytes"), "{said}");
+    let (code, said) = check("jwt = { secret = \"0123456789abcdef\" }");
+    assert!(code == Some(0) && said.contains("sources.a.jwt.secret is also a sign_key"), "{said}");
     let (code, said) = check("sign = { connect = [] }");
     assert!(code == Some(78) && said.contains("sources.a.sign.connect is empty"), "{said}");
     assert_eq!(check("sign = { connect = [] }\njwt = { secret = \"0123456789abcdef0123456789abcdef\" }").0, Some(0));

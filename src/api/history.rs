@@ -13,7 +13,7 @@ use crate::{
     history::{Position, Recovery, Since},
     hooks::Kind,
     http::{Fields, Head, Reply},
-    hub::login::Login,
+    hub::login::{Allowed, Login},
     json::write_strings,
     message::Form,
     state::{Refusal, TenantId},
@@ -114,7 +114,7 @@ fn readable(head: &Head<'_>, fields: &Fields<'_>, cx: &mut Context<'_>) -> Resul
 /// Checks a login as for a session. What the backend would decide is not decided here: then it is refused.
 fn by_login(head: &Head<'_>, namespace: &str, login: &Login<'_>, cx: &mut Context<'_>) -> Result<Readable, Reply> {
     let checked = cx.hub.check_login(namespace, login, cx.now);
-    let (found, tenant, rooms) = match checked {
+    let Allowed { namespace: found, tenant, rooms } = match checked {
         Ok(admitted) => admitted,
         Err(refusal) => {
             log::debug!("{} may not read the history: {}", Peer(login), refusal.text());

@@ -82,3 +82,23 @@ pub fn finish(mut body: Vec<u8>, id: &str) -> Box<str> {
 
 /// Fields of a query that are sent to the backend.
 const MOST_QUERY: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_proves_a_login_is_not_passed_on() {
+        let body = |is_checked| {
+            let mut body = b"{".to_vec();
+            let query = "source=a&sign=s&jwt=secret&%6Awt=secret&x=1";
+            add_login(&mut body, query, r#"{"jwt":"secret","\u006awt":"secret","y":[ 2 ]}"#, is_checked);
+            String::from_utf8(body).unwrap()
+        };
+        assert_eq!(body(true), r#"{"query":{"source":"a","x":"1"},"auth":{"y":[ 2 ]}"#);
+        // The backend decides, so it needs the token.
+        let whole =
+            r#"{"query":{"source":"a","jwt":"secret","x":"1"},"auth":{"jwt":"secret","\u006awt":"secret","y":[ 2 ]}"#;
+        assert_eq!(body(false), whole);
+    }
+}

@@ -62,6 +62,17 @@ pub struct Admitted {
     pub recovered: bool,
 }
 
+/// What a session with a login would have.
+#[derive(Clone, Debug)]
+pub struct Allowed {
+    /// Its namespace.
+    pub namespace: NamespaceId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its rooms, each once. `None` if it has none of its own choice.
+    pub rooms: Option<Vec<Rc<str>>>,
+}
+
 /// A valid login.
 struct Checked<'a> {
     tenant: TenantId,
@@ -116,18 +127,13 @@ impl Hub {
     }
 
     /// Checks a login as [`Hub::admit`] does, except that the backend is not asked, and records a refusal. Creates nothing.
-    /// Returns the namespace, and what the session would have: its tenant, and its rooms, each once.
-    pub fn check_login(
-        &mut self,
-        namespace: &str,
-        login: &Login<'_>,
-        now: Now,
-    ) -> Result<(NamespaceId, TenantId, Option<Vec<Rc<str>>>), Refusal> {
+    /// Returns what the session would have.
+    pub fn check_login(&mut self, namespace: &str, login: &Login<'_>, now: Now) -> Result<Allowed, Refusal> {
         let found = self.state.find_namespace(namespace).ok_or(Refusal::NamespaceUnknown);
         let checked = found.and_then(|found| {
             let token = self.read_token(found, login, now)?;
             let Checked { tenant, rooms, .. } = self.check(found, login, token.as_ref(), now)?;
-            Ok((found, tenant, rooms.as_ref().map(Rooms::names)))
+            Ok(Allowed { namespace: found, tenant, rooms: rooms.as_ref().map(Rooms::names) })
         });
         if let Err(refusal) = &checked {
             self.record_refused_login(None, namespace, login, *refusal);
