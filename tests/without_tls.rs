@@ -32,6 +32,12 @@ fn a_configuration_that_asks_for_tls() {
         let (code, said) = check(lines);
         assert!(code == Some(78) && said.contains(&format!("{place}{SAYS}")), "{lines}: {code:?} {said}");
     }
+    // The keys of tokens are checked by the same crate. A shared secret needs none.
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let (code, said) = check(&format!("jwt = {{ public_key_file = {file:?} }}\n"));
+    let place = format!("toml:3:28: sources.demo.jwt.public_key_file: {file}: ");
+    assert!(code == Some(78) && said.contains(&format!("{place}{SAYS}")), "{code:?} {said}");
+    assert_eq!(check("jwt = { secret = \"a secret of thirty-two characters\" }\n").0, Some(0));
     assert_eq!(check("[redis]\nurl = \"redis://redis.lan\"\n").0, Some(0));
 }
 

@@ -21,7 +21,7 @@ const TOKEN = 'a token for these tests'
 describe('the files', () => {
   test('what is committed is what is built, and small', async () => {
     for (const [name, text] of await build()) assert.ok(read(name) === text, `${name}: node scripts.js build`)
-    assert.ok(Buffer.byteLength(read('node_im.min.js')) < 12500)
+    assert.ok(Buffer.byteLength(read('node_im.min.js')) < 12000)
   })
 
   test('any browser of the last years can read them', () => {

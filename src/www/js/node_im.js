@@ -238,31 +238,36 @@ var NODE_IM = NODE_IM || (function () {
     }
     /** Begins an attempt: first of all, its address. */
     function connect() {
-      var mine = ++turn, settled = false, url;
-      function first() {
-        var is = mine === turn && !settled;
-        settled = true;
-        return is;
-      }
-      function got(url) {
-        if (!first()) return;
-        if (typeof url !== 'string') return bad('returned ' + (url === null ? 'null' : typeof url) + ', not a string');
-        arm(0, function () { go(url); }); // from outside of the page's function
-      }
-      function threw(e) {
-        if (first()) bad('failed: ' + (e && e.message || e), e);
-      }
-      function bad(why, cause) {
-        arm(0, function () { failed('address', 'the address function ' + why, cause); });
-      }
+      var mine = ++turn;
       clearTimeout(waiting);
       waiting = null;
       tried = Date.now();
       if (typeof given !== 'function') return go(given);
       arm(LOGIN_PATIENCE, function () { failed('address', 'the address function gave no address within ' + LOGIN_PATIENCE / 1000 + ' s'); });
+      ask(given, 'address', function () { return mine === turn; }, go);
+    }
+    /** Asks a function of the page for a text. `ok` gets it, or else `bad` what is wrong; from outside of the page's function, once,
+        and only while `wanted()`. */
+    function ask(fn, what, wanted, ok, bad) {
+      var settled = false, text;
+      function settle(fn) {
+        if (!settled) setTimeout(function () { if (wanted()) fn(); }, 0);
+        settled = true;
+      }
+      function wrong(why, cause) {
+        settle(function () {
+          why = 'the ' + what + ' function ' + why;
+          if (bad) bad(why); else failed('address', why, cause);
+        });
+      }
+      function got(text) {
+        if (typeof text !== 'string') return wrong('returned ' + (text === null ? 'null' : typeof text) + ', not a string');
+        settle(function () { ok(text); });
+      }
+      function threw(e) { wrong('failed: ' + (e && e.message || e), e); }
       try {
-        url = given();
-        if (url && typeof url.then === 'function') url.then(got, threw); else got(url);
+        text = fn();
+        if (text && typeof text.then === 'function') text.then(got, threw); else got(text);
       } catch (e) { threw(e); }
     }
     function go(url) {
@@ -446,8 +451,7 @@ var NODE_IM = NODE_IM || (function () {
       link.max = its.maxPayload;
       silence = its.pingInterval + its.pingTimeout;
       arm(LOGIN_PATIENCE, function () { lost('timeout'); });
-      if (config.jwt) fresh(join, function (why, cause) { failed('address', 'the jwt function ' + why, cause); });
-      else join();
+      if (typeof config.jwt === 'function') fresh(join); else join(config.jwt);
     }
     function join(jwt) {
       var auth = {};
@@ -456,32 +460,16 @@ var NODE_IM = NODE_IM || (function () {
       if (jwt) auth.jwt = jwt;
       link.send('40' + prefix + (Object.keys(auth).length ? JSON.stringify(auth) : ''));
     }
-    /** Asks the page for a token. Only one of the functions is called, from outside of the page's function, and only while the
-        connection lasts. */
+    /** Asks the page for a token, for this connection. */
     function fresh(ok, bad) {
-      var via = link, settled = false, jwt;
-      function first(fn) {
-        if (settled) return;
-        settled = true;
-        setTimeout(function () { if (link === via && via) fn(); }, 0);
-      }
-      function got(jwt) {
-        first(function () {
-          if (typeof jwt === 'string' && jwt) ok(jwt);
-          else bad('returned ' + (jwt === null ? 'null' : typeof jwt) + ', not a token');
-        });
-      }
-      function threw(e) { first(function () { bad('failed: ' + (e && e.message || e), e); }); }
-      try {
-        jwt = typeof config.jwt === 'function' ? config.jwt() : config.jwt;
-        if (jwt && typeof jwt.then === 'function') jwt.then(got, threw); else got(jwt);
-      } catch (e) { threw(e); }
+      var via = link;
+      ask(config.jwt, 'jwt', function () { return via && link === via; }, ok, bad);
     }
     /** Renews the login before it expires. Without that the relay ends the session, and the next login has a new token. */
     function renew() {
       fresh(function (jwt) {
-        if (socket.connected) emit('renew', jwt, function (its) { if (its.code !== 1) complain(its.reason || its.msg); });
-      }, function (why) { complain('the jwt function ' + why); });
+        emit('renew', jwt, function (its) { if (its.code !== 1) complain(its.reason || its.msg); });
+      }, complain);
     }
     /** A Socket.IO packet: type, number of attachments with a dash, namespace with a comma, acknowledgement id, JSON. */
     function parse(text) {
