@@ -47,7 +47,15 @@ fn encode(bencher: Bencher, form: Form) {
     let text = text();
     let id = MessageId::first(1_795_000_000_000_000, 7);
     let data = Data::Text(&text);
-    let message = Message { source: "demo", room: "bench", data, id, filename: "", from_client: false, namespace: "/" };
+    let message = Message {
+        source: "demo",
+        room: "bench",
+        data,
+        id,
+        filename: "",
+        author: relay::message::Author::Backend,
+        namespace: "/",
+    };
     let mut out = Vec::new();
     bencher.bench_local(|| {
         out.clear();

@@ -595,7 +595,7 @@ fn room_id() {
 #[test]
 fn slow_reader_is_closed_with_1013() {
     const UNSENT: usize = 65536;
-    let relay = Relay::start(&format!("[limits]\nunsent = {UNSENT}"));
+    let relay = Relay::start(&format!("[history]\nslow = \"close\"\n[limits]\nunsent = {UNSENT}"));
     let mut good = relay.connect("room");
     let query = login(&[("username", "snail"), ("watch_quit", "1")]);
     let mut slow = Client::open(small_tcp(&relay), &format!("/ws?{query}")).unwrap();

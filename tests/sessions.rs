@@ -134,7 +134,7 @@ fn watch_quit_in_auth() {
 #[test]
 fn a_slow_client_that_polls() {
     const UNSENT: usize = 65536;
-    let relay = Relay::start(&format!("[limits]\nunsent = {UNSENT}"));
+    let relay = Relay::start(&format!("[history]\nslow = \"close\"\n[limits]\nunsent = {UNSENT}"));
     for (round, revision) in [3, 4].into_iter().enumerate() {
         let mut good = members(&relay, "room");
         let slow = Member::join(&relay, (revision, false), &[("username", "mary"), ("watch_quit", "1")]);
@@ -163,7 +163,7 @@ fn a_slow_client_that_polls() {
 /// Also one whose own acknowledgements pile up.
 #[test]
 fn a_client_that_posts_and_never_polls() {
-    let relay = Relay::start("[limits]\nunsent = 4096\nmessage_rate = 0");
+    let relay = Relay::start("[history]\nslow = \"close\"\n[limits]\nunsent = 4096\nmessage_rate = 0");
     let mut member = Member::room(&relay, (4, false), "room");
     let data = event("postMsg", &["x".repeat(1000).into(), "room".into()]);
     member.send(&[&data, &data, &data]);
