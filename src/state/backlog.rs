@@ -39,3 +39,34 @@ impl State {
         self.mark(key, Dirty::Urgent);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use crate::{
+        message::{Author, Data, Form},
+        room_hash::HashedRoom,
+        state::{
+            client::Mode,
+            testing::{CONFIG, Login, session, state},
+        },
+    };
+
+    /// Otherwise one large message would need its size for each of thousands of clients.
+    #[test]
+    fn clients_that_are_behind_share_what_is_held_back() {
+        let mut state = state(CONFIG);
+        let forms = [Form::Text, Form::Json, Form::Text, Form::Json];
+        for form in forms {
+            let key = session(&mut state, Login { rooms: "room", form, ..Login::default() });
+            let client = state.sessions.get(key).unwrap().client;
+            state.clients.get_mut(client).unwrap().mode = Mode::Behind;
+        }
+        let (tenant, id) = (state.tenant("one").unwrap(), state.next_id(1));
+        state.deliver(tenant, HashedRoom::new("room"), Data::Json("1"), ("", Author::Backend), id, None);
+        let held: Vec<_> = state.held.iter().map(|(.., frames)| frames).collect();
+        assert!(Rc::ptr_eq(held[0], held[2]) && Rc::ptr_eq(held[1], held[3]));
+        assert!(&**held[0] == b"\x81\x011" && held[1].len() > held[0].len());
+    }
+}

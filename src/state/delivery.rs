@@ -93,10 +93,12 @@ impl State {
             self.stats.delivered += (members.len() - skipped) as u64;
             self.needs_flush |= needs_flush;
             if kept.is_none() {
+                // Once for each form: thousands of clients can be behind.
+                let mut held = [const { None::<Rc<[u8]>> }; Form::COUNT];
                 for (client, form) in others {
                     if self.clients.get(client).is_some_and(|client| client.mode == Mode::Behind) {
-                        let frames = hold(&mut self.turn, &message, form);
-                        self.held.push((client, tenant, frames));
+                        let frames = held[form as usize].get_or_insert_with(|| hold(&mut self.turn, &message, form));
+                        self.held.push((client, tenant, frames.clone()));
                     }
                 }
             }
