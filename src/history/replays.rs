@@ -212,6 +212,7 @@ impl Replays {
                 true
             });
             if complete {
+                left = left.saturating_sub(replay.held_bytes);
                 self.complete(history, state, key);
             } else {
                 self.ready.push_back(key);
@@ -400,6 +401,6 @@ const FULL: usize = 64 * 1024;
 const CHUNK: usize = 64 * 1024;
 /// Bytes of kept messages that all clients get in a turn. Writing them delays other messages, by less than a millisecond.
 const TURN_BYTES: usize = 1024 * 1024;
-/// As many bytes as which a client counts that gets no message, and each room of a client.
+/// As many bytes as which a client counts that gets no message, and each of its rooms, which are looked up several times.
 const COST: usize = 256;
-const ROOM_COST: usize = 16;
+const ROOM_COST: usize = 128;

@@ -168,6 +168,24 @@ mod tests {
         }
     }
 
+    /// They are copied for each client, so they count as much as kept messages.
+    #[test]
+    fn messages_that_were_held_back_are_queued_for_a_few_clients_in_a_turn() {
+        let mut hub = hub("count = 9\nrooms = [{ room = \"b\", count = 0 }]");
+        publish(&mut hub, "a", "1");
+        for _ in 0..4 {
+            let key = session(&mut hub.state, Login { rooms: "a,b", ..Login::default() });
+            hub.begin_history(key, Some(Since::All));
+        }
+        let large = format!("\"{}\"", "x".repeat(60_000));
+        (0..10).for_each(|_| _ = publish(&mut hub, "b", &large));
+        for left in [2, 0] {
+            hub.feed();
+            let clients = hub.state.clients.keys().into_iter().filter_map(|client| hub.state.clients.get(client));
+            assert_eq!(clients.filter(|client| client.mode == Mode::Behind).count(), left);
+        }
+    }
+
     /// A message that was too large to be kept says nothing about older ones, which may be dropped during a replay.
     #[test]
     fn a_client_is_told_of_dropped_messages_though_a_newer_one_was_never_kept() {
