@@ -18,7 +18,7 @@ use relay::{
     hub::{Hub, login::Login},
     key::{ClientKey, ConnKey, Handle, Key},
     limits::Limits,
-    message::{Data, Form, Message, MessageId},
+    message::{Author, Data, Form, Message, MessageId},
     names::Rooms,
     outbox::Outbox,
     sign::{Policy, Scheme, Signature, Subject, to_hex},
@@ -47,15 +47,8 @@ fn encode(bencher: Bencher, form: Form) {
     let text = text();
     let id = MessageId::first(1_795_000_000_000_000, 7);
     let data = Data::Text(&text);
-    let message = Message {
-        source: "demo",
-        room: "bench",
-        data,
-        id,
-        filename: "",
-        author: relay::message::Author::Backend,
-        namespace: "/",
-    };
+    let message =
+        Message { source: "demo", room: "bench", data, id, filename: "", author: Author::Backend, namespace: "/" };
     let mut out = Vec::new();
     bencher.bench_local(|| {
         out.clear();
@@ -98,6 +91,7 @@ fn hub(members: usize) -> Hub {
             username: "",
             ext_info: "",
             watch_quit: false,
+            presence: false,
             form: Form::Json,
             since: None,
             ip: None,

@@ -87,7 +87,7 @@ pub fn websocket_peer(bytes: &[u8]) {
         for piece in bytes.chunks(step) {
             let mut reading = peer.handle_input(piece, 200);
             while let Some(event) = reading.poll_event() {
-                let over = event.is_err() || event == Ok(crate::websocket::peer::Event::Closed);
+                let over = event.is_err() || matches!(event, Ok(crate::websocket::peer::Event::Closed(_)));
                 sent.extend(reading.poll_transmit().unwrap_or_default());
                 events.push((core::mem::take(&mut sent), Some(event)));
                 if over {
@@ -121,6 +121,7 @@ pub fn client_event(bytes: &[u8]) {
         username: "",
         ext_info: "",
         watch_quit: true,
+        presence: true,
         form: Form::Json,
         since: None,
         ip: None,

@@ -195,7 +195,7 @@ impl World {
             "listen = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\n\
              [sources.demo]\nsign_key = \"{KEY}\"\njwt = {{ secret = \"{KEY}\" }}\n[sources.remote_debug]\nsign_key = \"5iwdf$%sdfss!#$2334ds(%B)\"\n\
              [admin]\ntoken = \"{TOKEN}\"\n[message_log]\ndir = \"{}\"\n{}\n\
-             [history]\ncount = 50\nrooms = [{{ room = \"price-*\", count = 1, last = true }}]\n\
+             [presence]\nevents = true\n[history]\ncount = 50\nrooms = [{{ room = \"price-*\", count = 1, last = true }}]\n\
              [hooks]\nurl = \"http://127.0.0.1:{backend}/relay\"\nsecret = \"another one\"\n\
              [namespaces.\"/desk\"]\nauth = \"hook\"\nsource = \"demo\"\n\
              [[namespaces.\"/desk\".rules]]\nevent = \"*\"\nsend = \"hook\"\n",

@@ -738,6 +738,45 @@ fn shutdown_sends_disconnect_for_every_session() {
     assert_eq!(backend.calls("disconnect").len(), 20);
 }
 
+/// While presence is on, the call of a session that was lost waits for the grace, and says whether the user is back.
+#[test]
+fn disconnect_waits_for_the_grace() {
+    let backend = Backend::start(|call| json!({"userid": call.body["query"]["user"], "join": ["room"]}));
+    let mut relay = backend.relay("[presence]\nevents = true\ngrace = 1\n");
+    let knock = |relay: &Relay, user: &str| {
+        let (mut socket, _) = websocket(relay, &format!("EIO=4&user={user}"));
+        socket.send("40/hook");
+        assert!(socket.text().starts_with("40/hook,{\"sid\":\""));
+        socket
+    };
+    // A goodbye is reported as ever.
+    knock(&relay, "1").send("41/hook");
+    let call = backend.wait("disconnect", 1).remove(0).body;
+    assert_eq!((&call["userid"], &call["reason"]), (&json!("1"), &Value::Null));
+    drop(knock(&relay, "2"));
+    let lost = backend.wait("disconnect", 2).remove(1).body;
+    assert_eq!((&lost["userid"], &lost["reason"], &lost["returned"]), (&json!("2"), &json!("lost"), &json!(false)));
+    assert_eq!(lost["rooms"], json!(["room"]));
+    drop(knock(&relay, "3"));
+    let _back = knock(&relay, "3");
+    let lost = backend.wait("disconnect", 3).remove(2).body;
+    assert_eq!((&lost["userid"], &lost["returned"]), (&json!("3"), &json!(true)));
+    // When relay stops, nothing waits.
+    std::fs::write(&relay.config, std::fs::read_to_string(&relay.config).unwrap().replace("grace = 1", "grace = 600"))
+        .unwrap();
+    relay.signal(1);
+    relay.wait_log("configuration re-read");
+    drop(knock(&relay, "4"));
+    wait_for("the loss", || (relay.stat("/sessions") == 1).then_some(()));
+    assert_eq!(backend.calls("disconnect").len(), 3);
+    relay.signal(15);
+    assert_eq!(relay.wait(), 0);
+    let mut users: Vec<Value> =
+        backend.calls("disconnect")[3..].iter().map(|call| call.body["userid"].clone()).collect();
+    users.sort_by_key(Value::to_string);
+    assert_eq!(users, ["3", "4"]);
+}
+
 /// An open namespace whose events go to the backend: connect is called there, too, and may refuse.
 #[test]
 fn an_open_namespace_with_a_hook() {

@@ -1,7 +1,8 @@
 //! A seeded simulation of relays and a Redis in one process, at virtual time: connections break anywhere, bytes arrive
 //! in pieces of any size, Redis stalls, is emptied, or cannot be reached. At the end all faults stop, and the test
 //! checks that each relay got each message of the others at most once and in order, and all of them if its subscription
-//! lasted; that what is missing was counted; and that Redis has the records of exactly the sessions there are.
+//! lasted; that what is missing was counted; that Redis has the records of exactly the sessions there are; and that each
+//! relay knows the users of all.
 #![allow(missing_docs)]
 
 use std::{
@@ -21,6 +22,7 @@ use relay::{
     names::Rooms,
     redis::{Reader, Reply, Role, resp},
     sign::{Signature, Subject, to_hex},
+    state::End,
 };
 
 const KEY: &str = "key";
@@ -216,7 +218,7 @@ struct Node {
     /// The server and the connection there, by role.
     pipes: [Option<(usize, u64)>; 2],
     member: ClientKey,
-    clients: Vec<ClientKey>,
+    clients: Vec<(ClientKey, &'static str)>,
     conns: u32,
     /// The numbers of the messages that the member got, by publisher.
     heard: BTreeMap<usize, Vec<usize>>,
@@ -231,6 +233,8 @@ impl Node {
         config.redis.url = Some(RedisUrl::parse("redis://h").unwrap());
         config.redis.heartbeat = std::time::Duration::from_secs(1);
         config.limits.unsent = 1 << 30;
+        config.presence.events = true;
+        config.presence.grace = std::time::Duration::from_secs(2);
         let redis = config.redis.clone();
         let first = MessageId::first(1000, number as u32 + 1);
         let mut hub = Hub::new(Rc::new(config), first, [number as u8; 32]);
@@ -245,22 +249,23 @@ impl Node {
             heard: BTreeMap::new(),
             said: 0,
         };
-        node.member = node.login("room", Now::default());
+        node.member = node.login("room", "", Now::default());
         node
     }
 
-    fn login(&mut self, rooms: &str, now: Now) -> ClientKey {
-        let subject = Subject::Connect { source: "demo", userid: "", room_ids: rooms };
+    fn login(&mut self, rooms: &str, userid: &str, now: Now) -> ClientKey {
+        let subject = Subject::Connect { source: "demo", userid, room_ids: rooms };
         let sign = to_hex(&subject.md5(KEY.as_bytes()));
         let login = Login {
             source: "demo",
             room_ids: rooms,
             signature: Signature::new(&sign, "", ""),
             jwt: "",
-            userid: "",
+            userid,
             username: "name",
             ext_info: "",
             watch_quit: false,
+            presence: false,
             form: Form::Text,
             since: None,
             ip: None,
@@ -403,6 +408,8 @@ impl World {
                 }
             }
         }
+        node.hub.feed();
+        events::handle_timeout(&mut node.hub, now);
         node.flush();
         node.hub.cluster.pump(&mut node.hub.state, &mut node.hub.log);
         for role in ROLES {
@@ -422,14 +429,18 @@ impl World {
         match self.dice.roll(100) {
             0..50 => self.speak(),
             50..70 => {
-                let client = self.nodes[index].login("elsewhere", self.now);
-                self.nodes[index].clients.push(client);
+                let userid = ["", "1", "2", "3", "4", "5"][self.dice.roll(6)];
+                let client = self.nodes[index].login("elsewhere", userid, self.now);
+                self.nodes[index].clients.push((client, userid));
             }
             70..85 => {
                 let node = &mut self.nodes[index];
                 if !node.clients.is_empty() {
-                    let client = node.clients.swap_remove(self.dice.roll(node.clients.len()));
-                    node.hub.remove(client, true);
+                    let (client, _) = node.clients.swap_remove(self.dice.roll(node.clients.len()));
+                    match self.dice.roll(2) {
+                        0 => node.hub.end(client, End::Left, true),
+                        _ => node.hub.remove(client, true),
+                    }
                 }
             }
             85..90 => {
@@ -487,7 +498,26 @@ impl World {
         }
     }
 
+    /// Every relay knows the sessions of every user and the guests of all relays, whatever was lost on the way.
+    fn check_presence(&self, seed: u64) {
+        let (mut users, mut guests) = (BTreeMap::<&str, u32>::new(), 0);
+        for (_, userid) in self.nodes.iter().flat_map(|node| &node.clients) {
+            match *userid {
+                "" => guests += 1,
+                userid => *users.entry(userid).or_default() += 1,
+            }
+        }
+        for (index, node) in self.nodes.iter().enumerate() {
+            let tenant = node.hub.state.tenant("demo").unwrap();
+            let room = node.hub.presence.tracker.room(tenant, "elsewhere");
+            let known = room.iter().flat_map(|room| room.users().map(|(userid, user)| (userid, user.all_sessions())));
+            assert_eq!(known.collect::<BTreeMap<_, _>>(), users, "seed {seed}: users at {index}");
+            assert_eq!(room.map_or(0, |room| room.guests()), guests, "seed {seed}: guests at {index}");
+        }
+    }
+
     fn check(&mut self, seed: u64) {
+        self.check_presence(seed);
         for (index, node) in self.nodes.iter().enumerate() {
             let stats = &node.hub.state.stats;
             assert_eq!(stats.redis_refused, 0, "seed {seed}");

@@ -172,6 +172,7 @@ pub(super) fn login<'a>(
         username: fields.get("username"),
         ext_info: fields.get("ext_info"),
         watch_quit: is_one(fields.get("watch_quit")),
+        presence: is_one(fields.get("presence")),
         form,
         since: None,
         ip,

@@ -20,9 +20,11 @@ use crate::{
 };
 
 /// The rooms that a request may read.
-struct Readable {
-    tenant: TenantId,
-    rooms: Vec<Rc<str>>,
+pub(super) struct Readable {
+    /// Their tenant.
+    pub tenant: TenantId,
+    /// Their names, each once.
+    pub rooms: Vec<Rc<str>>,
 }
 
 /// `GET /api/history`: the kept messages of rooms.
@@ -41,7 +43,7 @@ fn answer(head: &Head<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
         "" => None,
         text => Some(Since::parse(text).map_err(|error| wrong(&error.to_string()))?),
     };
-    let readable = readable(head, &fields, cx)?;
+    let readable = readable(head, &fields, fields.get("room_ids"), cx)?;
     let (hub, tenant) = (&*cx.hub, readable.tenant);
     let rooms: Vec<&str> = readable.rooms.iter().map(|room| &**room).collect();
     let Position { stamp, gaps } =
@@ -97,18 +99,23 @@ pub fn lines(head: &Head<'_>, namespace: &str, login: &Login<'_>, cx: &mut Conte
     Reply::new(200, "application/x-ndjson", out).with("Cache-Control", "no-store")
 }
 
-/// Checks the login of a request, or its admin token.
-fn readable(head: &Head<'_>, fields: &Fields<'_>, cx: &mut Context<'_>) -> Result<Readable, Reply> {
+/// Checks the login of a request, or its admin token. `room_ids` are the rooms that it asks for.
+pub(super) fn readable(
+    head: &Head<'_>,
+    fields: &Fields<'_>,
+    room_ids: &str,
+    cx: &mut Context<'_>,
+) -> Result<Readable, Reply> {
     let ip = client_ip(cx.peer, head, &cx.hub.config().trusted_proxies);
     if has_token(head) && fields.get("sign").is_empty() && login_token(head, fields).is_empty() {
         gate::gate_backend(head, "", [fields.get("source")], cx)?;
         let refused = |refusal| refused(200, refusal, None);
         let tenant = cx.hub.state.tenant(fields.get("source")).map_err(refused)?;
-        let rooms = cx.hub.login_rooms(fields.get("room_ids")).map_err(refused)?;
+        let rooms = cx.hub.login_rooms(room_ids).map_err(refused)?;
         return Ok(Readable { tenant, rooms: rooms.names() });
     }
     let (namespace, login) = login(head, fields, ip, Form::JsonTime);
-    by_login(head, namespace, &login, cx)
+    by_login(head, namespace, &Login { room_ids, ..login }, cx)
 }
 
 /// Checks a login as for a session. What the backend would decide is not decided here: then it is refused.
@@ -117,7 +124,7 @@ fn by_login(head: &Head<'_>, namespace: &str, login: &Login<'_>, cx: &mut Contex
     let Allowed { namespace: found, tenant, rooms } = match checked {
         Ok(admitted) => admitted,
         Err(refusal) => {
-            log::debug!("{} may not read the history: {}", Peer(login), refusal.text());
+            log::debug!("{} may not read about its rooms: {}", Peer(login), refusal.text());
             return Err(refuse(head, cx, login, refusal));
         }
     };
@@ -132,5 +139,4 @@ fn by_login(head: &Head<'_>, namespace: &str, login: &Login<'_>, cx: &mut Contex
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 const WRONG_LIMIT: &str = "limit must be a whole number from 1 to 1000";
-const BACKEND_DECIDES: &str =
-    "the backend decides about logins to this namespace: read its history with the admin token";
+const BACKEND_DECIDES: &str = "the backend decides about logins to this namespace: read this with the admin token";

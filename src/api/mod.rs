@@ -23,6 +23,7 @@ pub mod online;
 pub mod outcome;
 pub mod page;
 mod path;
+pub mod presence;
 pub mod refused;
 pub mod router;
 pub mod snapshot;

@@ -11,6 +11,7 @@ use super::{
     notify, online,
     outcome::Outcome,
     path::normal,
+    presence,
     snapshot::Snapshot,
     status, stream,
     view::{Kind, View},
@@ -63,6 +64,7 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
             cors(post(head, || emit::emit(request, cx).unwrap_or_else(|refusal| refusal)), head, &config)
         }
         () if is("/api/history") => cors(get(head, || history::history(head, cx)), head, &config),
+        () if is("/api/presence") => cors(get(head, || presence::presence(head, cx)), head, &config),
         () if is("/api/refresh") => post(head, || control::refresh(request, cx).unwrap_or_else(|refusal| refusal)),
         () if is("/api/disconnect") => {
             post(head, || control::disconnect(request, cx).unwrap_or_else(|refusal| refusal))

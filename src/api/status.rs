@@ -131,6 +131,11 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
     gauge("redis_siblings", "Other relays in the cluster that are alive.", &cx.hub.cluster.nodes().len());
     gauge("history_bytes", "Bytes of the messages that rooms keep.", &cx.hub.history.bytes());
     gauge("history_messages", "Messages that rooms keep.", &cx.hub.history.messages());
+    gauge(
+        "presence_users",
+        "Users in rooms, at all relays: in two rooms, a user counts twice.",
+        &cx.hub.presence.tracker.users(),
+    );
     let help = "When the first of the certificates of [tls] expires, as a Unix time; 0 without one.";
     gauge("tls_certificate_expiry_timestamp_seconds", help, &cx.hub.config().tls.not_after().unwrap_or(0));
     for (name, kind) in

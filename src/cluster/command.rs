@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::user_lookups::UserQuery;
+use super::{
+    presence::{Present, Roll},
+    user_lookups::UserQuery,
+};
 use crate::{
     key::SessionKey,
     message::{Data, Event, MessageId, Target},
@@ -29,6 +32,17 @@ pub enum Command<'a> {
         /// Whether another relay has the user.
         found: bool,
     },
+    /// Users of another relay have joined or left a room.
+    Present(Present),
+    /// Another relay asks who is in the rooms of a tenant.
+    RollCall {
+        /// The relay.
+        node: Box<str>,
+        /// The tenant.
+        tenant: TenantId,
+    },
+    /// A piece of the answer of another relay.
+    Roll(Roll),
     /// A client of another relay acknowledged an event of this relay.
     Ack {
         /// The number of the pending acknowledgement.

@@ -7,6 +7,7 @@ use super::{
     context::Context,
     fields::{flag, number, text, unpack},
     nodes::{LONGEST_NAME, is_name},
+    presence::{decode_present, decode_roll},
     refused::Refused,
 };
 use crate::{
@@ -72,6 +73,16 @@ pub fn decode_command<'a>(
             return Ok(answer.map(|(query, found)| Command::UserLookup { query, found }));
         }
         "ack" => return decode_ack(fields),
+        "present" | "roll" | "rollcall" => {
+            // A relay that does not keep track has no use for it.
+            let Some(tenant) = tenant.filter(|_| cx.state.config().presence.events) else { return Ok(None) };
+            let found = match &*command {
+                "present" => decode_present(cx.state, &node, tenant, fields).map(Command::Present),
+                "roll" => decode_roll(cx.state, &node, tenant, fields).map(Command::Roll),
+                _ => Some(Command::RollCall { node: (*node).into(), tenant }),
+            };
+            return found.map(Some).ok_or(Refused::Presence);
+        }
         // Commands of later versions are ignored.
         _ => {}
     }

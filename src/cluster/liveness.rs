@@ -92,6 +92,7 @@ impl Liveness {
         nodes.alive = self.alive.clone();
         // A relay that sent `hello` after the list was read may not be in the list.
         nodes.alive.extend(nodes.greeted.iter().cloned());
+        nodes.checks += 1;
         let silent = self.listed.iter().filter(|relay| !is_alive(relay)).map(|relay| relay.node.clone()).collect();
         let before = mem::replace(&mut self.silent, silent);
         for node in self.silent.intersection(&before) {

@@ -8,6 +8,7 @@ use super::{
     context::{Context, Shared},
     incoming,
     nodes::{NodeInfo, Nodes},
+    presence::{OwnRoom, PresentUser},
     publisher::Publication,
     records, upkeep,
     user_lookups::UserQuery,
@@ -240,6 +241,42 @@ impl Cluster {
     /// Reports to another relay how many sessions its event reached here.
     pub fn send_found(&mut self, state: &mut State, node: &str, number: u64, sessions: usize) {
         self.shared.publisher.found(state, node, number, sessions);
+    }
+}
+
+/// Who is in which room.
+impl Cluster {
+    /// Publishes what has changed in a room on this relay: users that are present with their names and numbers of sessions,
+    /// users that are not, and the sessions without a user.
+    pub fn publish_present(
+        &mut self,
+        state: &mut State,
+        room: (TenantId, &str),
+        came: &[PresentUser<&str>],
+        left: &[&str],
+        guests: Option<u32>,
+    ) {
+        self.shared.publisher.present(state, room, came, left, guests);
+    }
+
+    /// Asks another relay who is in the rooms of a tenant.
+    pub fn ask_roll(&mut self, state: &mut State, node: &str, tenant: TenantId) {
+        self.shared.publisher.rollcall(state, node, tenant);
+    }
+
+    /// Answers another relay that has asked for it.
+    pub fn send_roll(&mut self, state: &mut State, node: &str, tenant: TenantId, rooms: &[OwnRoom<'_>]) {
+        self.shared.publisher.roll(state, node, tenant, rooms);
+    }
+
+    /// How often it was found out which other relays are alive.
+    pub fn checks(&self) -> u64 {
+        self.shared.nodes.checks
+    }
+
+    /// Whether another relay is alive.
+    pub fn is_alive(&self, node: &str) -> bool {
+        self.shared.nodes.alive.contains(node)
     }
 }
 

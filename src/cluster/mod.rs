@@ -18,7 +18,7 @@
 //! resets the counts of the day's logins. `keys` has the names.
 //!
 //! Look-ups: `user_lookups` asks other relays for a user; `scans` reads data for operators' pages, which
-//! `cached_lookups` keeps for two seconds.
+//! `cached_lookups` keeps for two seconds. `presence` has the commands about who is in which room.
 //!
 //! `membership` has the methods of [`Cluster`]; `context` has the state that they share with `connections`.
 
@@ -40,6 +40,7 @@ mod membership;
 mod nodes;
 mod outgoing_command;
 mod placement;
+mod presence;
 mod publisher;
 mod record_writer;
 mod records;
@@ -63,6 +64,7 @@ pub use self::{
     connections::Input,
     membership::{Cluster, Reconfigured},
     nodes::NodeInfo,
+    presence::{OwnRoom, PIECE, Present, PresentUser, Roll, RollRoom, numbers},
     publisher::Publication,
     remote_sessions::RemoteSessions,
     user_lookups::UserQuery,

@@ -13,6 +13,8 @@ pub struct Nodes {
     pub listed: Vec<NodeInfo>,
     /// The number of the last publication of each.
     last_numbers: BTreeMap<Box<str>, u64>,
+    /// How often it was found out which relays are alive.
+    pub checks: u64,
 }
 
 /// Another relay, as it describes itself.

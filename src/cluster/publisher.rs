@@ -1,7 +1,7 @@
 //! Numbers and signs the publications of this relay, and keeps them until
 //! [`Connections`](super::connections::Connections) takes them.
 
-use std::{io::Write, mem};
+use std::{collections::BTreeMap, io::Write, mem};
 
 use super::{
     channel::Channel,
@@ -21,6 +21,9 @@ pub struct Publisher {
     ip: Box<str>,
     last_number: u64,
     waiting: Vec<Publication>,
+    /// The numbers of the last changes of who is in which room, by source. Not by
+    /// [`TenantId`](crate::state::TenantId): a reload may give that to another source.
+    pub(super) changes: BTreeMap<Box<str>, u64>,
 }
 
 /// A message or command to be published.

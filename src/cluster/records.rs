@@ -185,7 +185,7 @@ fn record(state: &State, (node, ip): (&str, &str), key: SessionKey, now: Now) ->
         line.text("room_ids", &info.rooms);
         line.nonempty("referer", &identity.agent().referer);
         line.text("ext_info", identity.ext_info());
-        line.text("watch_quit", if session.watch_quit { "1" } else { "" });
+        line.text("watch_quit", if session.wants.quit() { "1" } else { "" });
         line.text("server_ip", ip);
         line.text("time", &now.local_at(identity.since()).unpadded());
         line.text("nsp", info.namespace);
@@ -235,6 +235,7 @@ const MOST_REMOVED: usize = 100_000;
 #[cfg(test)]
 mod tests {
     use super::{super::testing, *};
+    use crate::state::Departure;
 
     const SELF: (&str, &str) = ("abc123", "192.0.2.7");
 
@@ -312,7 +313,7 @@ mod tests {
                 state.sessions.get_mut(key).unwrap().record = RecordState::Written;
             }
             records.session_ending(&mut state, key);
-            state.remove_session(key);
+            state.remove_session(key, Departure::Goodbye);
             most = most.max(state.changed.len());
             if round % 1000 == 0 {
                 let batch = records.take_batch(&mut state, SELF, 20, Now::default());

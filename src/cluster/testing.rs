@@ -8,7 +8,7 @@ use crate::{
     key::{ClientKey, SessionKey},
     message::{Form, MessageId},
     names::Rooms,
-    state::{Client, Session, State, identity::Identity, record::RecordState},
+    state::{Client, Session, State, Wants, identity::Identity, record::RecordState},
 };
 
 /// The key of the source `demo`.
@@ -38,7 +38,7 @@ pub fn session(state: &mut State, source: &str, userid: &str, rooms: &str) -> Se
         tenant: state.known_tenant(source).expect("a known source"),
         namespace: 0,
         form: Form::SocketIo4,
-        watch_quit: true,
+        wants: Wants::new(true, false),
         pending: false,
         record: RecordState::Absent,
     });

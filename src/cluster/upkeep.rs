@@ -231,6 +231,13 @@ pub fn describe(shared: &Shared, state: &State) -> String {
     line.display("uptime", state.now.time.micros() / 1_000_000);
     line.display("sessions", state.session_count());
     line.display("rooms", state.room_count());
+    if state.config().presence.events {
+        line.raw("presence", |out| {
+            let changes = shared.publisher.changes.iter().filter(|(source, _)| state.known_tenant(source).is_some());
+            let changes: Vec<_> = changes.map(|(source, number)| format!("\"{source}\":{number}")).collect();
+            out.extend_from_slice(format!("{{{}}}", changes.join(",")).as_bytes());
+        });
+    }
     line.raw("sources", |out| {
         out.push(b'{');
         for (index, (name, sessions, _)) in state.tenants().enumerate() {

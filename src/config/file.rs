@@ -110,6 +110,12 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
 
     file_history::read(reader, &mut root, &mut config);
 
+    let mut section = root.section(reader, "presence");
+    section.boolean(reader, "events", &mut config.presence.events);
+    section.seconds(reader, "grace", &mut config.presence.grace, 0.0..=600.0);
+    section.whole(reader, "most", &mut config.presence.most, 1..=10_000, "users");
+    section.finish(reader);
+
     let mut section = root.section(reader, "admin");
     config.admin_token = section.secret(reader, "token", "token_file").map(|(secret, _)| secret);
     section.finish(reader);
@@ -329,6 +335,7 @@ mod tests {
             "log",
             "message_log",
             "history",
+            "presence",
             "admin",
             "namespaces",
             "hooks",

@@ -19,6 +19,7 @@ pub mod history;
 pub mod listen_address;
 pub mod namespace;
 pub mod origins;
+pub mod presence;
 pub mod problem;
 mod reader;
 pub mod redis;
@@ -37,6 +38,7 @@ pub use self::{
     listen_address::{Access, ListenAddress},
     namespace::{Ack, Auth, Namespace, Rule, Send, Welcome},
     origins::{MAX_ORIGIN, OriginError, Origins},
+    presence::Presence,
     problem::Problem,
     redis::{Redis, RedisUrl, Sentinels, Servers},
     room_pattern::RoomPattern,

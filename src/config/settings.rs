@@ -11,6 +11,7 @@ use super::{
     listen_address::ListenAddress,
     namespace::{Auth, Namespace},
     origins::Origins,
+    presence::Presence,
     redis::Redis,
     room_pattern::RoomPattern,
     secret::Secret,
@@ -50,6 +51,8 @@ pub struct Config {
     pub message_log: MessageLog,
     /// Section `[history]`.
     pub history: History,
+    /// Section `[presence]`.
+    pub presence: Presence,
     /// The token of the operators' API; `None`: a token is generated at start.
     pub admin_token: Option<Secret>,
     /// The namespaces, by name, with their rules. `/` always exists.
@@ -250,6 +253,7 @@ impl Default for Config {
                 total: 10_737_418_240,
             },
             history: History::default(),
+            presence: Presence::default(),
             admin_token: None,
             namespaces: BTreeMap::from([("/".into(), Namespace::default())]),
             hooks: Hooks {
@@ -269,8 +273,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The built-in demo configuration: two sources with public keys, two paired namespaces that admit without a signature, and
-    /// 100 messages of history in each room, and what the demo pages need.
+    /// The built-in demo configuration: two sources with public keys, two paired namespaces that admit without a signature,
+    /// 100 messages of history in each room, what the demo pages need, and presence events.
     pub fn demo() -> Config {
         let source = |(name, key): (&str, &str)| {
             let sign_key = Secret(key.into());
@@ -304,6 +308,7 @@ impl Config {
             let room = RoomPattern::parse(room);
             history.rooms.extend(room.map(|room| HistoryRule { source: None, room, bounds }));
         }
+        config.presence.events = true;
         config.namespaces.extend([("/web", "/app"), ("/app", "/web")].map(pair));
         config
     }

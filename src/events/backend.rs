@@ -10,7 +10,7 @@ use crate::{
     key::{ClientKey, SessionKey},
     message::{Event, Target, bytes::unpack_arguments},
     names::Rooms,
-    state::{Effect, Refusal, Refused, Session, identity::Identity, info::protocol},
+    state::{Departure, Effect, Refusal, Refused, Session, identity::Identity, info::protocol},
     text::truncate,
     websocket::Close,
 };
@@ -130,7 +130,7 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, undecide
     };
     hub.state.refusals.add(&refused, now.time);
     hub.asked.remove(&key);
-    hub.state.remove_session(key);
+    hub.state.remove_session(key, Departure::Goodbye);
     if !hub.state.is_socketio(client) {
         hub.state.effects.push_back(Effect::Refuse { client, why: why.into(), undecided });
         return;

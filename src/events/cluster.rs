@@ -57,6 +57,12 @@ fn execute(hub: &mut Hub, command: Command<'_>, now: Now) {
             sessions.into_iter().for_each(|session| hub.expel(session, Close::OPERATOR, now))
         }
         Command::UserLookup { query, found } => finish_query(hub, query, found),
+        Command::Present(present) => hub.handle_present(&present),
+        Command::Roll(roll) => hub.handle_roll(roll),
+        Command::RollCall { node, tenant } => {
+            hub.update_presence();
+            hub.answer_rollcall(&node, tenant);
+        }
         Command::Ack { number, list, attachments } => {
             if let Some(pending) = hub.acks.resolve_remote(number) {
                 forward_ack(hub, pending.requester, &list, &attachments);

@@ -1,5 +1,5 @@
 //! Messages of plain WebSocket clients (docs/protocol.md, Plain WebSocket). With `format=json` they are `postMsg`,
-//! `join`, `leave`, `ping`, `ack`, and events for the namespace's rules; with `format=text` they are the data itself.
+//! `join`, `leave`, `who`, `ping`, `ack`, and events for the namespace's rules; with `format=text` they are the data itself.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use super::{
     acknowledge::{answer_plain, handle_ack},
     incoming::Incoming,
     renewal,
-    requests::{change_rooms, check_copies, is_built_in, post_data},
+    requests::{change_rooms, check_copies, is_built_in, post_data, who},
     rules::apply_rule,
 };
 use crate::{
@@ -95,6 +95,10 @@ fn handle_event(hub: &mut Hub, key: ClientKey, session: SessionKey, fields: &Obj
             list.and_then(|list| change_rooms(hub, session, &list, &signature, now, event == "join"))
         }
         "renew" if renewal::is_for(hub, session) => renewal::renew(hub, session, fields, now),
+        "who" if is_built_in(&hub.state, namespace, &event) => {
+            let list = list.map_or_else(String::new, |raw| nested_room_list(raw));
+            who(hub, session, &list, now)
+        }
         "ping" if ack.is_none() => return hub.state.send(key, Opcode::Text, b"{\"event\":\"pong\"}"),
         "ping" => Ok(String::from("\"\"")),
         "ack" => {

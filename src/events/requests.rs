@@ -1,4 +1,4 @@
-//! The built-in events of plain WebSocket and Socket.IO clients: `postMsg`, `join`, `leave`.
+//! The built-in events of plain WebSocket and Socket.IO clients: `postMsg`, `join`, `leave`, `who`.
 
 use crate::{
     clock::Now,
@@ -13,10 +13,15 @@ use crate::{
 };
 
 /// Whether relay itself handles the event `name` in a namespace: always in `/`; in a namespace with `auth = "sign"` if no rule
-/// and no `forward` is for it; and `join` and `leave` where the namespace lets clients choose their rooms.
+/// and no `forward` is for it; `join` and `leave` where the namespace lets clients choose their rooms;
+/// and `who` while `presence.events` is on, if no rule and no `forward` is for it.
 pub fn is_built_in(state: &State, namespace: NamespaceId, name: &str) -> bool {
     let config = &state.namespaces[namespace as usize].config;
     match name {
+        "who" => {
+            let forwarded = config.pairing.is_some() && config.forward.iter().any(|forward| forward == name);
+            state.config().presence.events && !forwarded && config.rule(name).is_none()
+        }
         "join" | "leave" if config.join => true,
         "postMsg" | "join" | "leave" if namespace == MAIN => true,
         "postMsg" | "join" | "leave" => {
@@ -49,6 +54,21 @@ pub fn post_data(hub: &mut Hub, key: SessionKey, data: Data<'_>, list: &str, now
     let id = hub.publish_from(Origin::Session(key), tenant, &names, data, "");
     hub.state.stats.posted += 1;
     Ok(format!("{{\"id\":\"{id}\"}}"))
+}
+
+/// Handles `who`: who is in a room of the session. A large answer counts as several deliveries. Returns the `data` of the
+/// acknowledgement.
+pub fn who(hub: &mut Hub, key: SessionKey, list: &str, now: Now) -> Result<String, Refusal> {
+    let limits = &hub.config().limits;
+    let rooms = Rooms::parse(list, limits.room_id as usize, 0)
+        .map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?;
+    let mut rooms = rooms.iter();
+    let room = rooms.next().filter(|_| rooms.next().is_none()).ok_or(Refusal::RoomComma)?;
+    let answer = hub.who(key, room.as_str())?;
+    if let Some(client) = hub.state.sessions.get(key).map(|session| session.client) {
+        hub.state.charge(client, 1, answer.len(), now);
+    }
+    Ok(answer)
 }
 
 /// Checks whether a client may send data to `rooms` rooms. Each room after the first counts as one more message of its

@@ -12,7 +12,7 @@ use super::{
     charge::charged,
     incoming::Incoming,
     renewal,
-    requests::{change_rooms, is_built_in, post_data},
+    requests::{change_rooms, is_built_in, post_data, who},
     rules::apply_rule,
     socketio_login::connect,
     violation::Violation,
@@ -35,7 +35,7 @@ use crate::{
     sign::{Signature, Terms, token},
     socketio::{self, Kind, packet::Event, placeholder},
     state::{
-        Client, NamespaceId, Refusal,
+        Client, End, NamespaceId, Refusal,
         socket::{Assembly, Socket},
     },
     websocket::Close,
@@ -262,7 +262,7 @@ fn handle_complete(
         (Kind::Connect, None) => connect(hub, key, packet.namespace, packet.query, packet.data, now),
         (Kind::Connect, Some(_)) => return Err(Violation::Connected),
         (Kind::Disconnect, Some((_, session))) => {
-            hub.leave_session(session, true);
+            hub.leave_session(session, End::Left.departure(), true);
             hub.state.drop_session(key, session, now);
         }
         // Packets of a pending session are ignored.
@@ -315,6 +315,10 @@ fn handle_event(
                 };
                 let fields: Object<'_> = serde_json::from_str(&object).unwrap_or_default();
                 renewal::renew(hub, session, &fields, now)
+            }
+            "who" if is_built_in(&hub.state, namespace, &event.name) => {
+                let list = event.args.first().map_or_else(String::new, |raw| nested_room_list(raw));
+                who(hub, session, &list, now)
             }
             _ => {
                 let list = event.list();

@@ -40,8 +40,8 @@ pub(super) fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &st
         (None, "") => handshake_fields.get(name).to_owned(),
         (None, value) => value.to_owned(),
     };
-    let names = ["source", "userid", "username", "ext_info", "watch_quit"];
-    let [source, userid, username, ext_info, watch_quit] = names.map(field);
+    let names = ["source", "userid", "username", "ext_info", "watch_quit", "presence"];
+    let [source, userid, username, ext_info, watch_quit, presence] = names.map(field);
     let [sign, sign_type, ts, exp, ro, jwt] = ["sign", "sign_type", "ts", "exp", "ro", token::FIELD].map(field);
     let rooms = auth_fields.get("room_ids").map_or_else(|| Ok(field("room_ids")), |raw| room_list(raw));
     let (room_ids, wrong) = rooms.map_or_else(|error| (String::new(), Some(error)), |list| (list, None));
@@ -62,6 +62,7 @@ pub(super) fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &st
         username: &username,
         ext_info: &ext_info,
         watch_quit: is_one(&watch_quit),
+        presence: is_one(&presence),
         form: Form::socketio(revision, base64),
         since,
         ip,

@@ -4,8 +4,8 @@ use super::{acknowledge::answer_event, renewal, users::finish_query};
 use crate::{acks::Requester, clock::Now, hub::Hub, state::Refusal};
 
 /// Answers the senders of events that no receiver has acknowledged in time, and the sessions whose user look-up has
-/// timed out. Then ends logins that have expired, reports how much was refused, once a minute, and drops kept messages that
-/// are too old.
+/// timed out. Then ends logins that have expired, reports how much was refused, once a minute, drops kept messages that are too
+/// old, and sends what has changed of who is in which room.
 pub fn handle_timeout(hub: &mut Hub, now: Now) {
     for pending in hub.acks.expired(now.time) {
         if let Requester::Session(session, id) = pending.requester {
@@ -18,4 +18,5 @@ pub fn handle_timeout(hub: &mut Hub, now: Now) {
     renewal::handle_timeout(hub, now);
     hub.state.refusals.report(now.time);
     hub.history.expire(now.time);
+    hub.expire_presence();
 }

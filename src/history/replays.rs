@@ -160,7 +160,7 @@ impl Replays {
 
     /// Adds a client whose sessions have all messages up to a stamp.
     fn insert(&mut self, state: &State, client: ClientKey, stamp: u64) {
-        let sessions = sessions(state, client).into_iter().map(|session| Cursor::new(session, stamp)).collect();
+        let sessions = state.sessions_of(client).into_iter().map(|session| Cursor::new(session, stamp)).collect();
         self.replays.insert(client, Replay { sessions, ready: true, ..Replay::default() });
         self.ready.push_back(client);
     }
@@ -227,6 +227,7 @@ impl Replays {
         replay.held.iter().for_each(|frames| state.queue_held(client, frames));
         if let Some(found) = state.clients.get_mut(client).filter(|client| client.mode == Mode::Behind) {
             found.mode = Mode::Live;
+            state.note_caught_up(client);
         }
     }
 
@@ -292,13 +293,6 @@ impl Replays {
             }
         }
     }
-}
-
-/// The sessions of a client that have logged in.
-fn sessions(state: &State, client: ClientKey) -> Vec<SessionKey> {
-    let Some(found) = state.clients.get(client) else { return Vec::new() };
-    let several = found.socket.iter().flat_map(|socket| socket.sessions.iter().map(|(_, session)| *session));
-    found.session.into_iter().chain(several).filter(|session| !state.is_pending(*session)).collect()
 }
 
 /// The next messages for a session, encoded once for all that are at the same place, and what they cost. `None` if the session

@@ -73,6 +73,13 @@ pub fn add_event(body: &mut Vec<u8>, event: &ClientEvent<'_>) {
     });
 }
 
+/// Adds that the session was lost, and whether its user is back.
+pub fn add_loss(body: &mut Vec<u8>, returned: bool) {
+    let mut object = ObjectWriter::within(body);
+    object.text("reason", "lost");
+    object.raw("returned", |out| out.extend_from_slice(if returned { b"true" } else { b"false" }));
+}
+
 /// Ends a body with the id of the call.
 pub fn finish(mut body: Vec<u8>, id: &str) -> Box<str> {
     ObjectWriter::within(&mut body).text("id", id);

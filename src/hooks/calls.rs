@@ -168,6 +168,18 @@ impl Hooks {
         }
     }
 
+    /// The disconnect call for a session that was lost, for [`Hooks::disconnect_lost`]. `None` if the backend wants none.
+    pub fn begin_disconnect(&self, state: &State, session: SessionKey) -> Option<(Lane, Vec<u8>)> {
+        let namespace = state.sessions.get(session)?.namespace;
+        self.has_hook(state, namespace, Kind::Disconnect).then(|| describe(state, session, Kind::Disconnect))?
+    }
+
+    /// Queues the disconnect call for a session that was lost some time ago. `returned` says whether its user is back.
+    pub fn disconnect_lost(&mut self, state: &mut State, lane: Lane, mut body: Vec<u8>, returned: bool) {
+        body::add_loss(&mut body, returned);
+        self.disconnect_late(state, lane, body);
+    }
+
     /// Queues the disconnect call for a session that had already ended when the backend admitted it. `body` is
     /// [`Connecting::disconnect`].
     pub fn disconnect_late(&mut self, state: &mut State, lane: Lane, body: Vec<u8>) {

@@ -2,11 +2,13 @@
 
 use super::{Hub, publish::Origin};
 use crate::{
-    clock::Now,
+    clock::{Now, Time},
     json::quote,
     key::{ClientKey, ConnKey, SessionKey},
     message::Data,
+    presence::farewells::Farewell,
     socketio::Kind,
+    state::{Departure, End},
     websocket::Close,
 };
 
@@ -21,7 +23,7 @@ impl Hub {
         };
         let namespace = self.state.namespaces[namespace as usize].name.clone();
         if pending {
-            self.leave_session(key, false);
+            self.leave_session(key, Departure::Goodbye, false);
             self.state.drop_session(client, key, now);
             return self.state.refuse(client, revision, &namespace, close.reason);
         }
@@ -39,55 +41,91 @@ impl Hub {
         }
     }
 
-    /// Ends a client's sessions, and queues the close frame `last`, if any, after its other frames. If `announce` is
+    /// Ends a client's sessions, and queues the close frame, if `how` has one, after its other frames. If `announce` is
     /// set, sessions with `watch_quit` publish the `user_quit` message to their rooms (docs/protocol.md, user_quit).
     /// The client stays until [`Hub::remove`].
-    pub fn end(&mut self, key: ClientKey, last: Option<Close>, announce: bool) {
+    pub fn end(&mut self, key: ClientKey, how: End, announce: bool) {
         let stream = self.state.stream_form(key);
-        self.leave_all(key, announce);
+        let last = if let End::Closed(close) = how { Some(close) } else { None };
+        self.leave_all(key, how.departure(), announce);
         self.state.queue_last(key, last, stream);
     }
 
     /// Removes a client whose connection is gone. For `announce` see [`Hub::end`].
     pub fn remove(&mut self, key: ClientKey, announce: bool) {
-        self.leave_all(key, announce);
+        self.leave_all(key, End::Lost.departure(), announce);
         self.state.remove_client(key);
     }
 
-    fn leave_all(&mut self, key: ClientKey, announce: bool) {
+    fn leave_all(&mut self, key: ClientKey, departure: Departure, announce: bool) {
         self.replays.remove(&mut self.history, &self.state, key);
+        // What was decided first counts: a client that has said goodbye may cut its connection in the same turn.
+        let decided = self.state.pending_close(key);
+        let departure = decided.map_or(departure, |close| End::Closed(close).departure());
         let Some(client) = self.state.clients.get_mut(key) else { return };
         let session = client.session.take();
         let sessions = client.socket.as_mut().map(|socket| core::mem::take(&mut socket.sessions)).unwrap_or_default();
         for session in session.into_iter().chain(sessions.into_iter().map(|(_, session)| session)) {
-            self.leave_session(session, announce);
+            self.leave_session(session, departure, announce);
         }
     }
 
     /// Ends a session: queues the disconnect call to the backend and the removal of the presence record, writes the
     /// line to `client.log`, removes the session, and publishes the `user_quit` message to its rooms if it has
-    /// `watch_quit` and `announce` is set. The caller removes it from its client.
-    pub(crate) fn leave_session(&mut self, session: SessionKey, announce: bool) {
+    /// `watch_quit` and `announce` is set. Call and message wait for `presence.grace` if the session was lost. The caller removes
+    /// it from its client.
+    pub(crate) fn leave_session(&mut self, session: SessionKey, departure: Departure, announce: bool) {
         let Some(pending) = self.state.sessions.get(session).map(|session| session.pending) else { return };
         if pending {
             self.asked.remove(&session);
             // It was never admitted: it has no room, no presence record and no line in the log.
-            return self.state.remove_session(session);
+            return self.state.remove_session(session, departure);
         }
         let now = self.state.now;
-        self.hooks.disconnect(&mut self.state, session);
+        // Nobody waits for anybody when relay stops, and one without a user cannot come back.
+        let has_user = self.state.sessions.get(session).is_some_and(|session| !session.identity.userid().is_empty());
+        let waits = departure == Departure::Loss && has_user && announce && self.presence.tracker.waits();
+        let call = match waits {
+            true => self.hooks.begin_disconnect(&self.state, session),
+            false => {
+                self.hooks.disconnect(&mut self.state, session);
+                None
+            }
+        };
         self.cluster.session_ending(&mut self.state, session);
         let Some(ending) = self.state.sessions.get(session) else { return };
         let (tenant, rooms) = (ending.tenant, self.state.room_names(ending));
-        let says_quit = ending.watch_quit && announce && !rooms.is_empty();
-        let quit_message =
-            says_quit.then(|| quit_message(ending.identity.username(), &self.state.texts(tenant).user_quit));
+        let says_quit = ending.wants.quit() && announce && !rooms.is_empty();
+        if waits && (says_quit || call.is_some()) {
+            let (userid, username) = (ending.identity.userid().into(), ending.identity.username().into());
+            let farewell = Farewell { tenant, rooms: rooms.clone(), userid, username, quits: says_quit, call };
+            self.presence.farewells.add(now.time.after(self.presence.tracker.grace()), farewell);
+        }
+        let quit_message = (says_quit && !waits)
+            .then(|| quit_message(ending.identity.username(), &self.state.texts(tenant).user_quit));
         let seconds = now.unix.saturating_sub(ending.identity.since());
         self.record_visit("disconnect", session, Some(seconds));
-        self.state.remove_session(session);
+        self.state.remove_session(session, departure);
         if let Some(message) = quit_message {
             let rooms: Vec<&str> = rooms.iter().map(|room| &**room).collect();
             self.publish_from(Origin::Relay, tenant, &rooms, Data::Json(&message), "");
+        }
+    }
+
+    /// Says what waited for the grace about sessions that were lost. With `all`, calls to the backend that are not due are sent
+    /// as well, because relay stops.
+    pub fn say_farewells(&mut self, all: bool) {
+        let until = if all { Time::NEVER } else { self.state.now.time };
+        while let Some(mut farewell) = self.presence.farewells.poll(until) {
+            let returned = farewell.is_back(&self.presence.tracker);
+            if let Some((lane, body)) = farewell.call.take() {
+                self.hooks.disconnect_lost(&mut self.state, lane, body, returned);
+            }
+            let rooms = farewell.left_rooms(&self.presence.tracker);
+            if farewell.quits && !all && !rooms.is_empty() {
+                let message = quit_message(&farewell.username, &self.state.texts(farewell.tenant).user_quit);
+                self.publish_from(Origin::Relay, farewell.tenant, &rooms, Data::Json(&message), "");
+            }
         }
     }
 
@@ -98,7 +136,7 @@ impl Hub {
         else {
             return;
         };
-        self.leave_session(session, true);
+        self.leave_session(session, End::Left.departure(), true);
         let name = self.state.namespaces[namespace as usize].name.clone();
         self.state.send_packet(key, Kind::Disconnect, &name, None, &[], |_| {});
         self.state.drop_session(key, session, now);
@@ -127,7 +165,10 @@ mod tests {
     use super::*;
     use crate::{
         message::{Form, MessageId},
-        state::testing::{Login, config, received, session},
+        state::{
+            Wants,
+            testing::{Login, config, received, session},
+        },
     };
 
     /// A hub, a session with `watch_quit`, and another member of its room.
@@ -137,7 +178,7 @@ mod tests {
         hub.begin_turn(Now { unix: 1_795_219_200, ..Now::default() });
         let [leaving, other] =
             [(); 2].map(|()| session(&mut hub.state, Login { rooms: "room", form: Form::Text, ..Login::default() }));
-        hub.state.sessions.get_mut(leaving).unwrap().watch_quit = true;
+        hub.state.sessions.get_mut(leaving).unwrap().wants = Wants::new(true, false);
         (hub, leaving, other)
     }
 
@@ -161,7 +202,7 @@ mod tests {
     fn nothing_is_announced_when_relay_stops() {
         let (mut hub, leaving, other) = hub();
         let key = client(&hub, leaving);
-        hub.end(key, Some(Close::GOING_AWAY), false);
+        hub.end(key, End::Closed(Close::GOING_AWAY), false);
         assert!(received(&mut hub.state, other).is_empty());
         assert_eq!((hub.state.session_count(), hub.state.client_count()), (1, 2), "the client gets its close frame");
         assert!(hub.state.has_waiting(key) && hub.state.is_ending(key));

@@ -14,7 +14,7 @@ use crate::{
     names::Rooms,
     sign::{Claims, Signature, Subject},
     state::{
-        Client, Grant, NamespaceId, Refusal, Refused, Session, TenantId, identity::Identity, info::protocol,
+        Client, Grant, NamespaceId, Refusal, Refused, Session, TenantId, Wants, identity::Identity, info::protocol,
         record::RecordState,
     },
 };
@@ -38,6 +38,8 @@ pub struct Login<'a> {
     pub ext_info: &'a str,
     /// Whether its rooms get a message when the session ends (docs/protocol.md, user_quit).
     pub watch_quit: bool,
+    /// Whether it gets the event `presence` (docs/protocol.md, Presence).
+    pub presence: bool,
     /// The form in which the client receives messages.
     pub form: Form,
     /// Since when it wants messages. `None` if it does not say so.
@@ -175,7 +177,7 @@ impl Hub {
             namespace,
             form: login.form,
             // Its message has a name that the client may have chosen.
-            watch_quit: login.watch_quit && grant.as_ref().is_none_or(|grant| grant.may_post),
+            wants: Wants::new(login.watch_quit && grant.as_ref().is_none_or(|grant| grant.may_post), login.presence),
             pending: false,
             record: RecordState::Absent,
         });

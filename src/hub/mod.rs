@@ -7,6 +7,7 @@
 
 pub mod leave;
 pub mod login;
+pub mod presence;
 pub mod publish;
 mod returning;
 
@@ -40,7 +41,7 @@ pub struct Hub {
     pub history: History,
     /// The clients that get kept messages.
     pub replays: Replays,
-    /// Today's logins.
+    /// Who is in which room, and today's logins.
     pub presence: Presence,
     /// Acknowledgements that senders wait for.
     pub(crate) acks: PendingAcks,
@@ -75,9 +76,11 @@ impl Hub {
         self.replays.tell_dropped(&self.history, &mut self.state);
         let Reloaded { ended, reused } = self.state.reload(config);
         for tenant in reused {
-            self.presence.forget(tenant);
+            self.presence.forget(tenant, &mut self.state);
             self.history.forget(tenant);
         }
+        let presence = self.state.config().presence.clone();
+        self.presence.configure(&presence, &mut self.state);
         let cleared = self.history.configure(&self.state.config().history, &self.state);
         self.replays.tell_cleared(&self.history, &mut self.state, &cleared);
         for (session, close) in &ended {
@@ -110,6 +113,7 @@ impl Hub {
     /// The time at which [`events::handle_timeout`](crate::events::handle_timeout) must be called.
     pub fn deadline(&self) -> Time {
         let requests = self.acks.deadline().min(self.cluster.query_deadline());
-        requests.min(self.state.refusals.deadline()).min(self.history.deadline()).min(self.state.grants.deadline())
+        let history = self.history.deadline().min(self.presence_deadline());
+        requests.min(self.state.refusals.deadline()).min(history).min(self.state.grants.deadline())
     }
 }

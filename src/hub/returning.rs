@@ -50,11 +50,12 @@ impl Hub {
         missing.is_empty()
     }
 
-    /// Gives clients that are behind the next kept messages. Call it once in a turn, before clients are written to.
+    /// Gives clients that are behind the next kept messages, and brings up to date who is in which room. Call it once in a turn, before clients are written to.
     pub fn feed(&mut self) {
         if self.has_replays() {
             self.replays.feed(&mut self.history, &mut self.state);
         }
+        self.update_presence();
     }
 
     /// Reports that the server has tried to write what was queued for these clients.

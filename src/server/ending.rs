@@ -12,6 +12,7 @@ use super::{
 use crate::{
     frame::{Batch, Opcode},
     key::ConnKey,
+    state::End,
     websocket::{Close, peer::Peer},
 };
 
@@ -67,7 +68,7 @@ impl Server {
                 websocket.deadline = self.now.time.after(CLOSE_TIMEOUT);
                 self.timers.arm(key, conn);
                 if is_open {
-                    self.hub.end(client, None, self.stopping.is_none());
+                    self.hub.end(client, End::Lost, self.stopping.is_none());
                 }
                 self.hub.state.mark_dirty(client);
             }

@@ -12,7 +12,7 @@ use crate::{
     http::Reply,
     key::{ClientKey, ConnKey},
     outbox::{Flushed, Outbox},
-    state::{Effect, client::Carrier},
+    state::{Effect, End, client::Carrier},
     websocket::Close,
 };
 
@@ -81,7 +81,7 @@ impl Server {
         if self.is_login_pending(client) {
             return self.refuse_login(client, Reply::refusal(503, close.reason), true);
         }
-        self.hub.end(client, Some(close), announce);
+        self.hub.end(client, End::Closed(close), announce);
         if let Some(Transport::Probing(probing)) = self.hub.state.engine_mut(client).map(|engine| &engine.transport) {
             let probe = probing.probe;
             self.end_probe(probe, Some(close));

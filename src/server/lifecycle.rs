@@ -36,6 +36,7 @@ impl Server {
                 self.close(client, Close::GOING_AWAY, false);
             }
         }
+        self.hub.say_farewells(true);
         // A request may have arrived that was not read yet, or be on its way: a client whose connection was accepted expects
         // an answer. Input that has arrived is read at the end of this turn's events.
         for key in self.conns.keys() {

@@ -17,6 +17,7 @@ use crate::{
     key::{ClientKey, ConnKey, Handle},
     limits::MAX_BEFORE_LOGIN,
     memory,
+    state::End,
     websocket::{
         Close,
         peer::{Event as Message, Peer, Reading},
@@ -85,7 +86,7 @@ impl Server {
                 if pinged {
                     self.timers.arm(key, conn);
                 }
-                self.handle_frames(key, client, reading);
+                self.handle_frames(key, client, reading, pinged);
             }
             Phase::Closing => {
                 let mut reading = websocket.peer.handle_input(bytes, max_message);
@@ -105,9 +106,10 @@ impl Server {
     }
 
     /// Handles the frames that were read from an open WebSocket. What is sent has the order of what was received: the answer
-    /// to a ping goes before what the messages after it cause, and behind what those before it cause.
-    fn handle_frames(&mut self, key: ConnKey, client: ClientKey, mut reading: Reading<'_>) {
-        let mut end = None;
+    /// to a ping goes before what the messages after it cause, and behind what those before it cause. `pinged` says whether the
+    /// client had not answered a ping.
+    fn handle_frames(&mut self, key: ConnKey, client: ClientKey, mut reading: Reading<'_>, pinged: bool) {
+        let (mut end, mut close_code) = (None, None);
         while let Some(event) = reading.poll_event() {
             if let Some(answer) = reading.poll_transmit() {
                 self.hub.state.send_raw(client, &answer);
@@ -119,7 +121,9 @@ impl Server {
                 Ok(Message::Binary(data)) => {
                     events::handle_message(&mut self.hub, client, Incoming::Binary(&data), self.now)
                 }
-                Ok(Message::Closed) => end = Some(None),
+                Ok(Message::Closed(code)) => {
+                    (end, close_code) = (Some(None), code);
+                }
                 Err(error) => {
                     self.hub.state.stats.protocol_errors += 1;
                     debug!("client {client:?} broke the protocol: {error:?}");
@@ -144,7 +148,8 @@ impl Server {
                 websocket.phase = Phase::Closed;
                 websocket.deadline = self.now.time.after(CLOSE_TIMEOUT);
                 self.timers.arm(key, conn);
-                self.hub.end(client, None, true);
+                let socketio = self.hub.state.is_socketio(client);
+                self.hub.end(client, End::ClosedByPeer { code: close_code, socketio, pinged }, true);
                 self.hub.state.mark_dirty(client);
             }
             Some(Some(close)) => {
@@ -203,7 +208,7 @@ impl Server {
                     }
                     Err(_) => end = Some(Some(Close::PROTOCOL)),
                 },
-                Ok(Message::Closed) => end = Some(None),
+                Ok(Message::Closed(_)) => end = Some(None),
                 Ok(Message::Text(_) | Message::Binary(_)) => end = Some(Some(Close::PROTOCOL)),
                 Err(error) => end = Some(Some(error.close())),
             }
@@ -214,7 +219,7 @@ impl Server {
                 self.hub.state.origins.leave(origin);
             }
             conn.state = State::WebSocket(WebSocket::new(client, Time::NEVER));
-            self.handle_frames(key, client, reading);
+            self.handle_frames(key, client, reading, false);
         } else {
             probe.output.extend(reading.poll_transmit().unwrap_or_default());
             reading.finish(&mut probe.peer);

@@ -26,6 +26,15 @@ impl State {
         self.effects.push_back(Effect::Close { client: key, close });
     }
 
+    /// How a client that the server has not closed yet is to be closed.
+    pub fn pending_close(&self, key: ClientKey) -> Option<Close> {
+        self.clients.get(key).filter(|client| client.is_ending())?;
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::Close { client, close } if *client == key => Some(*close),
+            _ => None,
+        })
+    }
+
     /// Queues the last frame of a client after its other frames, unless `close` is `None`. The unsent frames of a slow
     /// consumer are dropped first. Nothing more is queued for the client. `stream` is the form of a client that is a stream.
     pub fn queue_last(&mut self, key: ClientKey, close: Option<Close>, stream: Option<Form>) {

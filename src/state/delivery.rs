@@ -239,6 +239,12 @@ impl State {
         self.queue_run(key, frame, Dirty::Urgent);
     }
 
+    /// Queues a run for one of `count` clients that get it.
+    pub(super) fn queue_shared(&mut self, key: ClientKey, run: Run, count: usize) {
+        self.large_frames |= run.len() > LARGE_FRAME;
+        self.queue_run(key, run, Dirty::of_fan_out(count));
+    }
+
     fn queue_run(&mut self, key: ClientKey, frame: Run, dirty: Dirty) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending()) else { return };
         let limit = self.config.limits.unsent as usize;

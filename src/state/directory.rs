@@ -118,6 +118,13 @@ impl State {
         self.admitted().filter(|(key, session)| matches(*key, session)).map(|(key, _)| key).collect()
     }
 
+    /// The admitted sessions of a client.
+    pub fn sessions_of(&self, client: ClientKey) -> Vec<SessionKey> {
+        let Some(found) = self.clients.get(client) else { return Vec::new() };
+        let several = found.socket.iter().flat_map(|socket| socket.sessions.iter().map(|(_, session)| *session));
+        found.session.into_iter().chain(several).filter(|session| !self.is_pending(*session)).collect()
+    }
+
     /// The names of all [known](Tenant::is_known) tenants.
     pub fn source_names(&self) -> Vec<Box<str>> {
         self.tenants.iter().filter(|tenant| tenant.is_known()).map(|tenant| (*tenant.name).into()).collect()

@@ -34,7 +34,7 @@ impl SessionInfo<'_> {
         line.nonempty("referer", &identity.agent().referer);
         line.nonempty("user_agent", &identity.agent().user_agent);
         line.nonempty("ext_info", identity.ext_info());
-        if self.session.watch_quit {
+        if self.session.wants.quit() {
             line.display("watch_quit", 1);
         }
     }

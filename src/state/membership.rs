@@ -4,6 +4,7 @@ use std::{collections::HashSet, rc::Rc};
 
 use super::{
     client::Mode,
+    departure::Departure,
     record::RecordState,
     refusal::Refusal,
     registry::State,
@@ -113,8 +114,12 @@ impl State {
         let (room, place) =
             table.join(room.as_str(), Member { client: session.client, session: key, slot, form: session.form });
         session.rooms.push(Membership { room, place });
+        let joined = self.moves.is_some().then(|| table.room(room).id.clone());
         if self.clients.get(session.client).is_some_and(|client| client.mode == Mode::Behind) {
             self.joins.push((key, room, self.ids.last()));
+        }
+        if let Some(name) = joined {
+            self.note_joined(key, name);
         }
         self.mark_changed(key);
         Some(room)
@@ -134,14 +139,15 @@ impl State {
     /// Removes a session from the room at `slot` of its list. The last room of the list moves to `slot`, and the last
     /// member of the room moves to the freed place; the references to both are updated. `slot` must be in the list.
     pub fn leave_slot(&mut self, key: SessionKey, slot: usize) {
-        self.take_from_room(key, slot);
+        self.take_from_room(key, slot, Departure::Goodbye);
         self.mark_changed(key);
     }
 
-    fn take_from_room(&mut self, key: SessionKey, slot: usize) {
+    fn take_from_room(&mut self, key: SessionKey, slot: usize, departure: Departure) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Membership { room, place } = session.rooms.swap_remove(slot);
         let table = self.tenants[session.tenant.index()].table_mut(session.namespace);
+        let left = self.moves.is_some().then(|| table.room(room).id.clone());
         if let Some(moved) = session.rooms.get(slot) {
             table.set_slot(moved.room, moved.place, slot as u16);
         }
@@ -150,14 +156,17 @@ impl State {
         {
             other.rooms[moved.slot as usize].place = place;
         }
+        if let Some(name) = left {
+            self.note_left(key, name, departure);
+        }
     }
 
-    /// Removes a session from its rooms, from the user index, and from the table of sessions. The caller must remove it
-    /// from its client's list.
-    pub fn remove_session(&mut self, key: SessionKey) {
+    /// Removes a session from its rooms, from the user index, and from the table of sessions. `departure` says whether its
+    /// user is expected back. The caller must remove it from its client's list.
+    pub fn remove_session(&mut self, key: SessionKey, departure: Departure) {
         while let Some(last) = self.sessions.get(key).and_then(|session| session.rooms.len().checked_sub(1)) {
             // Its record is removed, not changed.
-            self.take_from_room(key, last);
+            self.take_from_room(key, last, departure);
         }
         let Some(session) = self.sessions.remove(key) else { return };
         self.grants.remove(key);
@@ -294,14 +303,14 @@ mod tests {
         let gone = session(&mut state, Login { rooms: "a,b", ..Login::default() });
         let stays = session(&mut state, Login { rooms: "b,a", ..Login::default() });
         let user = session(&mut state, Login { namespace: "/users", ..Login::default() });
-        state.remove_session(gone);
+        state.remove_session(gone, Departure::Goodbye);
         check(&state);
         assert_eq!(state.room_names(state.sessions.get(stays).unwrap()).join(","), "b,a");
         let (tenant, namespace) = (state.tenant("one").unwrap(), state.find_namespace("/users").unwrap());
         assert_eq!(state.user_sessions(tenant, namespace, "7"), [user]);
-        state.remove_session(user);
+        state.remove_session(user, Departure::Goodbye);
         assert_eq!(state.user_sessions(tenant, namespace, "7"), []);
-        state.remove_session(stays);
+        state.remove_session(stays, Departure::Goodbye);
         assert_eq!((state.session_count(), state.room_count(), state.agents.len()), (0, 0, 0));
     }
 }

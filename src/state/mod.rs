@@ -9,6 +9,7 @@ pub mod backlog;
 pub mod client;
 pub mod closing;
 pub mod delivery;
+pub mod departure;
 pub mod directory;
 pub mod effect;
 pub mod engine;
@@ -20,7 +21,10 @@ pub mod identity;
 pub mod info;
 pub mod logins;
 pub mod membership;
+pub mod move_queue;
+pub mod moves;
 pub mod namespace;
+pub mod object;
 pub mod origins;
 pub mod places;
 pub mod rate;
@@ -45,9 +49,11 @@ pub mod tenant;
 pub mod testing;
 pub mod transport;
 pub mod user_index;
+pub mod wants;
 
 pub use self::{
     client::Client,
+    departure::{Departure, End},
     effect::Effect,
     grant::{Due, Grant},
     idempotency::Keyed,
@@ -61,4 +67,5 @@ pub use self::{
     signature::{Reader, Verified},
     stats::Stats,
     tenant::TenantId,
+    wants::Wants,
 };

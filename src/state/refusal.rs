@@ -43,6 +43,8 @@ pub enum Refusal {
     NamespaceUnknown,
     /// A client posts to a room that it is not in, which `client_posts` of its source does not allow.
     NotMember,
+    /// A client asks who is in a room that it is not in.
+    NotInRoom,
     /// No receiver acknowledged the event in time.
     NoAnswer,
     /// The user has no session.
@@ -112,6 +114,7 @@ impl Refusal {
             Refusal::NotAllowed => "not allowed!",
             Refusal::NotLoggedIn => "未登录",
             Refusal::NotMember => "only members of a room can post to it!",
+            Refusal::NotInRoom => "only members of a room can ask who is in it!",
             Refusal::NotJson => "message must be a JSON object!",
             Refusal::NotifySignMissing => "sign can not be null!",
             Refusal::NotifySignWrong(_) => "api notify sign verify failed!",

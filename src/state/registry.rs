@@ -12,6 +12,7 @@ use super::{
     grant::Grants,
     idempotency::AcceptedKeys,
     identity::Agents,
+    moves::Move,
     namespace::Namespace,
     origins::Origins,
     refusal_log::RefusalLog,
@@ -66,6 +67,8 @@ pub struct State {
     pub(crate) joins: Vec<(SessionKey, RoomIndex, u64)>,
     /// Frames of messages that no room keeps, for clients that are behind: they get them after those that are kept.
     pub(crate) held: Vec<(ClientKey, TenantId, Rc<[u8]>)>,
+    /// Sessions that have joined and left rooms. `None` if nobody asks for them.
+    pub(super) moves: Option<Vec<Move>>,
     /// Whether [`State::mark_changed`] queues sessions. Only a cluster needs that.
     pub(super) track_changes: bool,
     /// The queue of sessions whose presence records must be written. A session is in it at most once.
@@ -112,6 +115,7 @@ impl State {
             fallen: Vec::new(),
             joins: Vec::new(),
             held: Vec::new(),
+            moves: None,
             track_changes: false,
             changed: VecDeque::new(),
             memory_limit: usize::MAX,

@@ -229,6 +229,7 @@ const _: () = assert!(crate::config::MAX_NAMESPACES < NamespaceId::MAX as usize 
 mod tests {
     use super::*;
     use crate::state::{
+        departure::Departure,
         refusal::Refusal,
         testing::{CONFIG, Login, config, session, state},
     };
@@ -320,7 +321,7 @@ mod tests {
             assert!(state.tenant_ids().all(|tenant| state.tenants[tenant.index()].name.len() > 1));
         }
         assert_eq!(state.by_name.len(), 21);
-        state.remove_session(stays);
+        state.remove_session(stays, Departure::Goodbye);
         state.reload(config(&sources("d", 21)));
         assert_eq!((state.tenants.len(), state.room_count()), (21, 0));
     }
@@ -362,7 +363,7 @@ mod tests {
         assert!(error.to_string().contains("at most 65536"), "{error}");
         assert_eq!(state.fits(&add("b", MAX_SOURCES - 1)), Ok(()));
         assert_eq!(state.reload(other).reused.len(), MAX_SOURCES - 1);
-        state.remove_session(key);
+        state.remove_session(key, Departure::Goodbye);
         let last = add("c", MAX_SOURCES);
         assert_eq!(state.fits(&last), Ok(()));
         state.reload(last);

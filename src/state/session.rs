@@ -2,7 +2,9 @@
 
 use smallvec::SmallVec;
 
-use super::{identity::Identity, namespace::NamespaceId, record::RecordState, room::RoomIndex, tenant::TenantId};
+use super::{
+    identity::Identity, namespace::NamespaceId, record::RecordState, room::RoomIndex, tenant::TenantId, wants::Wants,
+};
 use crate::{key::ClientKey, message::Form};
 
 /// A client in one namespace, with its user and its rooms.
@@ -19,8 +21,8 @@ pub struct Session {
     pub namespace: NamespaceId,
     /// The form in which it receives messages.
     pub form: Form,
-    /// Whether its rooms get a message when it ends (docs/protocol.md, user_quit).
-    pub watch_quit: bool,
+    /// What its login asked for.
+    pub wants: Wants,
     /// Whether it still waits for the backend's decision. Until then it gets no messages and is in no list.
     pub pending: bool,
     /// The state of its presence record in Redis.

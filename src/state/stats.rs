@@ -94,6 +94,12 @@ counters! {
     emitted
     /// Volatile events dropped for clients that still had unsent data.
     volatile_dropped
+    /// Events about who is in a room, counted once for each room and change.
+    presence_events
+    /// Lists of users that were asked for because changes at another relay were missed.
+    presence_missed
+    /// Users at other relays that were left out because there were too many.
+    presence_dropped
     /// Calls sent to the backend, including retries.
     hook_calls
     /// Retries of calls to the backend.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{client::Client, identity::Identity, record::RecordState, registry::State, session::Session};
+use super::{client::Client, identity::Identity, record::RecordState, registry::State, session::Session, wants::Wants};
 use crate::{
     config::{Config, parse},
     key::SessionKey,
@@ -47,11 +47,13 @@ pub struct Login<'a> {
     pub rooms: &'a str,
     /// The form in which it receives messages.
     pub form: Form,
+    /// What it asks for.
+    pub wants: Wants,
 }
 
 impl Default for Login<'_> {
     fn default() -> Self {
-        Login { source: "one", namespace: "/", userid: "7", rooms: "", form: Form::Json }
+        Login { source: "one", namespace: "/", userid: "7", rooms: "", form: Form::Json, wants: Wants::default() }
     }
 }
 
@@ -66,7 +68,7 @@ pub fn session(state: &mut State, login: Login<'_>) -> SessionKey {
         tenant: state.known_tenant(login.source).expect("a known source"),
         namespace: state.find_namespace(login.namespace).expect("a configured namespace"),
         form: login.form,
-        watch_quit: false,
+        wants: login.wants,
         pending: false,
         record: RecordState::Absent,
     });
@@ -83,12 +85,18 @@ pub fn join(state: &mut State, session: SessionKey, rooms: &str) {
     }
 }
 
-/// Takes the payloads of the frames that are queued for the client of a session.
-pub fn received(state: &mut State, session: SessionKey) -> Vec<String> {
+/// Takes the bytes that are queued for the client of a session.
+pub fn queued(state: &mut State, session: SessionKey) -> Vec<u8> {
     let client = state.sessions.get(session).expect("the session exists").client;
     let mut bytes = Vec::new();
     let outbox = &mut state.clients.get_mut(client).expect("the client exists").outbox;
     outbox.write_to(&mut bytes, &state.turn, &mut state.scratch).expect("memory accepts all bytes");
+    bytes
+}
+
+/// Takes the payloads of the frames that are queued for the client of a session.
+pub fn received(state: &mut State, session: SessionKey) -> Vec<String> {
+    let bytes = queued(state, session);
     let (mut frames, mut rest) = (Vec::new(), &bytes[..]);
     while let [_, length, after @ ..] = rest {
         let (length, after) = match length {

@@ -47,8 +47,9 @@ pub enum Event {
     Text(Utf8Bytes),
     /// A binary message.
     Binary(Bytes),
-    /// A close, or the answer to ours. If it must be answered, [`Reading::poll_transmit`] has the answer.
-    Closed,
+    /// A close with its status code, if it has one, or the answer to ours. If it must be answered, [`Reading::poll_transmit`]
+    /// has the answer.
+    Closed(Option<u16>),
 }
 
 /// How a client violates the protocol.
@@ -137,10 +138,10 @@ impl Reading<'_> {
                 Ok(Message::Text(text)) => Ok(Event::Text(text)),
                 Ok(Message::Binary(bytes)) => Ok(Event::Binary(bytes)),
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
-                Ok(Message::Close(_)) => {
+                Ok(Message::Close(frame)) => {
                     // The context has queued the answer; this writes it to the adapter.
                     let _ = context.flush(&mut self.adapter);
-                    Ok(Event::Closed)
+                    Ok(Event::Closed(frame.map(|frame| frame.code.into())))
                 }
                 Err(tungstenite::Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => return None,
                 Err(tungstenite::Error::Capacity(_)) => Err(Error::TooBig),

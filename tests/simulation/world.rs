@@ -20,7 +20,7 @@ use relay::{
     names::Rooms,
     outbox::Flushed,
     sign::{Signature, Subject, to_hex},
-    state::{Effect, client::Carrier},
+    state::{Effect, End, client::Carrier},
 };
 
 use crate::{
@@ -141,6 +141,7 @@ impl World {
             username: &userid,
             ext_info: "",
             watch_quit: self.dice.once_in(4),
+            presence: false,
             form,
             since: since.as_ref().map(|text| Since::parse(text).unwrap_or(Since::Unknown)),
             ip: None,
@@ -511,7 +512,7 @@ impl World {
         while let Some(effect) = self.hub.poll_effect() {
             let Effect::Close { client, close } = effect else { continue };
             let ids = self.hub.state.ids;
-            self.hub.end(client, Some(close), true);
+            self.hub.end(client, End::Closed(close), true);
             let Some(shadow) = self.clients.values_mut().find(|shadow| shadow.key == client) else { continue };
             // After a failed probe it has not polled again yet.
             let pauses = shadow.carriage == Carriage::Polling && shadow.blocked;

@@ -47,6 +47,7 @@ fn login<'a>(source: &'a str, room_ids: &'a str, jwt: &'a str) -> Login<'a> {
         username: "Somebody",
         ext_info: "",
         watch_quit: true,
+        presence: false,
         form: Form::Json,
         since: None,
         ip: None,
@@ -157,7 +158,7 @@ fn a_session_that_only_reads() {
         assert_eq!(answer, [r#"{"event":"sys_error","msg":"this login can not post!"}"#], "{frame}");
     }
     assert_eq!(send(&mut hub, key, r#"{"event":"echo","data":1}"#, at(0)), [r#"{"event":"echo","data":1}"#]);
-    assert!(!hub.state.sessions.get(key).unwrap().watch_quit, "its end is not announced");
+    assert!(!hub.state.sessions.get(key).unwrap().wants.quit(), "its end is not announced");
     let jwt = of_user("7", &["a"], 1300, false);
     let text = Login { form: Form::Text, ..login("one", "", &jwt) };
     let key = admit(&mut hub, &text, at(0)).unwrap();

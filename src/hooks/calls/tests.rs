@@ -11,7 +11,7 @@ use crate::{
     config::{Auth, Config, Namespace},
     hooks::failure::Failure,
     message::{Form, MessageId},
-    state::{Client, MAIN, Session, identity::Identity, record::RecordState},
+    state::{Client, MAIN, Session, Wants, identity::Identity, record::RecordState},
 };
 
 const URL: &str = "http://127.0.0.1:9/hook";
@@ -47,7 +47,7 @@ fn enter(state: &mut State, userid: &str) -> SessionKey {
         tenant: state.any_tenant("demo").unwrap(),
         namespace: state.find_namespace("/ask").unwrap(),
         form: Form::SocketIo4,
-        watch_quit: false,
+        wants: Wants::default(),
         pending: false,
         record: RecordState::default(),
     })

@@ -106,7 +106,7 @@ fn an_incomplete_message_is_counted() {
 fn a_close_is_answered() {
     let close = [&[0x03, 0xe8][..], b"bye"].concat();
     let (events, sent, _) = receive(&[&frame(0x88, &close), &frame(0x81, b"late")]);
-    assert_eq!(events, [Ok(Event::Closed)]);
+    assert_eq!(events, [Ok(Event::Closed(Some(1000)))]);
     assert_eq!(sent, [&[0x88, 5][..], &close].concat());
     assert_eq!(receive(&[&frame(0x88, b"")]).1, [0x88, 0]);
 }
@@ -145,7 +145,7 @@ fn answers_have_the_order_of_the_input() {
                 }
                 match event {
                     Some(Ok(Event::Text(text))) => order.push(text.to_string()),
-                    Some(Ok(Event::Closed)) => {}
+                    Some(Ok(Event::Closed(_))) => {}
                     None => break,
                     other => panic!("{other:?}"),
                 }

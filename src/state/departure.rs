@@ -1,0 +1,102 @@
+//! How sessions end, and whether their users are expected back.
+
+use crate::websocket::Close;
+
+/// How a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The client leaves: a DISCONNECT of Socket.IO, or an operator or the backend sends it away.
+    Left,
+    /// relay closes the client.
+    Closed(Close),
+    /// The client has sent a close frame.
+    ClosedByPeer {
+        /// The status code of the frame, if it has one.
+        code: Option<u16>,
+        /// Whether the client uses Socket.IO.
+        socketio: bool,
+        /// Whether the client had not answered a ping.
+        pinged: bool,
+    },
+    /// The connection has ended without a word: the network, a waiting poll, or a heartbeat without an answer.
+    Lost,
+}
+
+/// Whether the user of a session that ends is expected back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It has left on purpose, or must not come back.
+    Goodbye,
+    /// It may come back, and counts as present for `presence.grace`.
+    Loss,
+}
+
+impl End {
+    /// Whether the user is expected back (docs/protocol.md, Presence, Loss and goodbye).
+    pub fn departure(self) -> Departure {
+        match self {
+            End::Left => Departure::Goodbye,
+            End::Lost => Departure::Loss,
+            // A restart, a lack of resources, or a client without a sign of life, which may be in a tunnel.
+            End::Closed(close) if matches!(close.code, GOING_AWAY | TRY_AGAIN) => Departure::Loss,
+            // With an expired login it may come back with a new one.
+            End::Closed(Close::UNRESPONSIVE | Close::EXPIRED) => Departure::Loss,
+            End::Closed(_) => Departure::Goodbye,
+            // A browser sends this for a page that is closed, and also for one that is reloaded.
+            End::ClosedByPeer { code: Some(GOING_AWAY), .. } => Departure::Loss,
+            // A page that closes its Socket.IO client leaves its namespaces first, so this is a heartbeat without an answer.
+            End::ClosedByPeer { code: None, socketio: true, .. } => Departure::Loss,
+            End::ClosedByPeer { code: None, pinged: true, .. } => Departure::Loss,
+            End::ClosedByPeer { .. } => Departure::Goodbye,
+        }
+    }
+}
+
+/// The status codes of a peer that goes away, and of a server that has no resources at the moment (RFC 6455 section 7.4.1).
+const GOING_AWAY: u16 = 1001;
+const TRY_AGAIN: u16 = 1013;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_is_a_loss_or_a_goodbye() {
+        let by_peer = |code, socketio, pinged| End::ClosedByPeer { code, socketio, pinged };
+        let losses = [
+            End::Lost,
+            End::Closed(Close::GOING_AWAY),
+            End::Closed(Close::UNRESPONSIVE),
+            End::Closed(Close::SLOW),
+            End::Closed(Close::SHORT),
+            End::Closed(Close::UNFINISHED),
+            End::Closed(Close::EXPIRED),
+            by_peer(Some(1001), false, false),
+            by_peer(Some(1001), true, false),
+            by_peer(None, true, false),
+            by_peer(None, false, true),
+        ];
+        let goodbyes = [
+            End::Left,
+            End::Closed(Close::NORMAL),
+            End::Closed(Close::PROTOCOL),
+            End::Closed(Close::NOT_UTF8),
+            End::Closed(Close::RATE),
+            End::Closed(Close::POSTS_OFF),
+            End::Closed(Close::OPERATOR),
+            End::Closed(Close::SOURCE_GONE),
+            End::Closed(Close::NOT_ADMITTED),
+            End::Closed(Close::TOO_BIG),
+            by_peer(Some(1000), false, false),
+            by_peer(Some(1000), true, true),
+            by_peer(Some(4000), false, true),
+            by_peer(None, false, false),
+        ];
+        for end in losses {
+            assert_eq!(end.departure(), Departure::Loss, "{end:?}");
+        }
+        for end in goodbyes {
+            assert_eq!(end.departure(), Departure::Goodbye, "{end:?}");
+        }
+    }
+}
