@@ -52,7 +52,7 @@ impl Farewells {
         self.waiting.first_key_value().map_or(Time::NEVER, |((at, _), _)| *at)
     }
 
-    /// Adds a session of which something is said at that time. Sessions beyond [`MOST_WAITING`] are due early.
+    /// Adds a session of which something is said at that time. Sessions beyond `MOST_WAITING` are due early.
     pub fn add(&mut self, at: Time, farewell: Farewell) {
         self.last += 1;
         let at = if self.waiting.len() < MOST_WAITING { at } else { Time::START };
