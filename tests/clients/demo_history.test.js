@@ -166,9 +166,9 @@ test('history: after a restart of relay the page says that messages are missing,
   assert.equal(await late.locator('.gap').count(), 0)
   // A client that was away for longer than the room keeps is told too.
   await two.locator('#cut').click()
-  await notify(room, texts(55, 3))
+  await notify(room, texts(105, 3))
   await two.locator('#cut').click()
-  await same(two, [...order, ...texts(50, 8)])
+  await same(two, [...order, ...texts(100, 8)])
   assert.equal(await two.locator('.gap').count(), 2)
   await close(one, two, late)
 })
@@ -306,12 +306,12 @@ const lists = page => page.evaluate(() => six.map(client => client.ids))
 
 test('six kinds of client get the same ids in the same order, as the real ones do', async () => {
   const room = 'six_room'
-  await notify(room, texts(60))
+  await notify(room, texts(110))
   const page = await open('six.html')
-  await verdict(page, 50)
+  await verdict(page, 100)
   const real = members(room)
   try {
-    await until('what is kept', () => ['ws', 'text', 'sio2', 'sio4', 'lines', 'listen'].every(name => real[name].length === 50))
+    await until('what is kept', () => ['ws', 'text', 'sio2', 'sio4', 'lines', 'listen'].every(name => real[name].length === 100))
     // A page, a backend and a client send at once, and another page comes meanwhile. Within the second in which the sixth
     // client asks for nothing, this is less than the room keeps.
     const socket = new WebSocket(relay.url.replace('http', 'ws') + '/ws?' + login(room))
@@ -320,13 +320,13 @@ test('six kinds of client get the same ids in the same order, as the real ones d
     const late = (await Promise.all([
       open('six.html'),
       page.locator('#burst').click(),
-      notify(room, texts(10, 60)),
-      ...texts(10, 70).map(data => socket.send(JSON.stringify({ event: 'postMsg', data, room_ids: room })))
+      notify(room, texts(10, 110)),
+      ...texts(10, 120).map(data => socket.send(JSON.stringify({ event: 'postMsg', data, room_ids: room })))
     ]))[0]
-    await verdict(page, 90)
+    await verdict(page, 140)
     socket.close()
     const [expected] = await lists(page)
-    assert.equal(new Set(expected).size, 90)
+    assert.equal(new Set(expected).size, 140)
     for (const list of await lists(page)) assert.deepEqual(list, expected)
     for (const name of ['ws', 'sio2', 'sio4', 'lines', 'listen']) {
       await until(name, () => real[name].length >= 90)
