@@ -1,4 +1,4 @@
-//! Who is in rooms, by request: `GET /api/presence` (docs/protocol.md, Presence).
+//! `GET /api/presence`: lists the users in rooms (docs/protocol.md, Presence).
 
 use super::{
     context::Context,

@@ -244,7 +244,7 @@ impl Cluster {
     }
 }
 
-/// Who is in which room.
+/// Presence: what this relay and others say about the users in rooms.
 impl Cluster {
     /// Publishes what has changed in a room on this relay: users that are present with their names and numbers of sessions,
     /// users that are not, and the sessions without a user.

@@ -1,4 +1,4 @@
-//! What must hold in a hub between two events. The simulation checks it after each step.
+//! Invariants of a hub, which hold between two events. The simulation checks them after each step.
 
 use crate::{
     hub::Hub,

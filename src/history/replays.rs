@@ -175,7 +175,9 @@ impl Replays {
     /// Reports that the server has tried to write what was queued for these clients.
     pub fn flushed(&mut self, state: &State, clients: &[ClientKey]) {
         for client in clients {
-            if is_full(state, *client) {
+            // Most have nothing to do with this, and looking at the mode is cheaper than looking for them here.
+            let is_behind = state.clients.get(*client).is_some_and(|client| client.mode == Mode::Behind);
+            if !is_behind || is_full(state, *client) {
                 continue;
             }
             if let Some(replay) = self.replays.get_mut(client).filter(|replay| !replay.ready) {

@@ -24,7 +24,7 @@ pub struct Ring {
     entries: VecDeque<Entry>,
     /// Bytes of the entries.
     bytes: usize,
-    /// What is missing.
+    /// The newest stamps of messages that are missing.
     floors: Floors,
 }
 

@@ -41,7 +41,7 @@ pub struct Hub {
     pub history: History,
     /// The clients that get kept messages.
     pub replays: Replays,
-    /// Who is in which room, and today's logins.
+    /// The users in each room, and today's logins.
     pub presence: Presence,
     /// Acknowledgements that senders wait for.
     pub(crate) acks: PendingAcks,

@@ -1,4 +1,4 @@
-//! Who is in which room: joins and leaves of this relay and of others, and the events about them.
+//! Presence: handles joins and leaves on this relay and on others, and sends the events about them.
 
 use std::rc::Rc;
 

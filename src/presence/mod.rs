@@ -16,10 +16,10 @@ use crate::{
     state::{State, TenantId},
 };
 
-/// Who is in which room, and today's logins.
+/// The users in each room, and today's logins.
 #[derive(Default)]
 pub struct Presence {
-    /// Who is in which room.
+    /// The users in each room.
     pub tracker: Tracker,
     /// The users at other relays.
     pub nodes: Nodes,
