@@ -134,7 +134,7 @@ fn calls_share_connections() {
         (0..20).for_each(|_| succeeds(&mut client));
         let calls = backend.wait("called", 20);
         assert_eq!((calls.len(), &calls[0]["host"]), (20, &json!(format!("{host}:{}", backend.port))));
-        assert_eq!(backend.said("connected"), [json!({"connected": version, "resumed": false})]);
+        assert_eq!(backend.wait("connected", 1), [json!({"connected": version, "resumed": false})]);
         assert_eq!((relay.counter("hook_failures"), relay.counter("hook_retries")), (0, 0));
         relay.assert_idle("https");
     }
@@ -233,7 +233,8 @@ fn mutual_tls() {
                 false => fails(&relay, &mut client, "cert_file"),
             }
         }
-        assert_eq!(backend.said("called").len(), 1, "{most}");
+        // The other two never got so far.
+        assert_eq!(backend.wait("called", 1).len(), 1, "{most}");
     }
 }
 
@@ -334,7 +335,7 @@ fn files_are_read_at_a_reload() {
     fs::write(&file, "no certificate").unwrap();
     reload("hooks.ca_file");
     succeeds(&mut client);
-    assert_eq!(backend.said("connected").len(), 1);
+    assert_eq!(backend.wait("connected", 1).len(), 1);
 }
 
 /// `relay check` reads the files, and says what is wrong with them.
