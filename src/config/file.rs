@@ -7,7 +7,7 @@ use log::LevelFilter;
 use super::{
     address::{Backend, Network},
     error::ValueError,
-    file_certificates, file_history, file_namespaces, file_redis, file_sources, file_tls,
+    file_certificates, file_history, file_namespaces, file_recovery, file_redis, file_sources, file_tls,
     listen_address::ListenAddress,
     namespace::Auth,
     origins::Origins,
@@ -109,6 +109,7 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
     section.finish(reader);
 
     file_history::read(reader, &mut root, &mut config);
+    file_recovery::read(reader, &mut root, &mut config);
 
     let mut section = root.section(reader, "presence");
     section.boolean(reader, "events", &mut config.presence.events);
@@ -335,6 +336,7 @@ mod tests {
             "log",
             "message_log",
             "history",
+            "recovery",
             "presence",
             "admin",
             "namespaces",

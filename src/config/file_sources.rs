@@ -6,7 +6,7 @@ use toml_span::{Span, Value, value::ValueInner};
 
 use super::{
     error::ValueError,
-    file_tokens,
+    file_recovery, file_tokens,
     reader::Reader,
     secret::Secret,
     section::Section,
@@ -64,6 +64,7 @@ fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span)
     let client_posts = section.choice(reader, "client_posts", &ClientPosts::NAMES).unwrap_or_default();
     let sender = sender(reader, &mut section);
     let texts = texts(reader, &mut section);
+    let (unknowing, proof) = file_recovery::of_source(reader, &mut section);
     let sign_key = match sign_key {
         Some((secret, span)) => {
             if secret.expose().is_empty() {
@@ -79,7 +80,7 @@ fn source<'t>(reader: &mut Reader<'t, '_>, mut section: Section<'t>, span: Span)
         }
     };
     section.finish(reader);
-    Source { sign_key, sign, publish_msg_verify, allow_replay, client_posts, sender, texts, jwt }
+    Source { sign_key, sign, publish_msg_verify, allow_replay, client_posts, sender, texts, unknowing, proof, jwt }
 }
 
 /// Reads `texts` of a source.

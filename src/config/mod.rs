@@ -11,6 +11,7 @@ pub mod file;
 mod file_certificates;
 mod file_history;
 mod file_namespaces;
+mod file_recovery;
 mod file_redis;
 mod file_sources;
 mod file_tls;
@@ -22,6 +23,7 @@ pub mod origins;
 pub mod presence;
 pub mod problem;
 mod reader;
+pub mod recovery;
 pub mod redis;
 pub mod room_pattern;
 pub mod secret;
@@ -40,6 +42,7 @@ pub use self::{
     origins::{MAX_ORIGIN, OriginError, Origins},
     presence::Presence,
     problem::Problem,
+    recovery::{Offsets, ProofMode, Recovery, Unknowing},
     redis::{Redis, RedisUrl, Sentinels, Servers},
     room_pattern::RoomPattern,
     secret::Secret,

@@ -12,6 +12,7 @@ use super::{
     namespace::{Auth, Namespace},
     origins::Origins,
     presence::Presence,
+    recovery::{ProofMode, Recovery, Unknowing},
     redis::Redis,
     room_pattern::RoomPattern,
     secret::Secret,
@@ -51,6 +52,8 @@ pub struct Config {
     pub message_log: MessageLog,
     /// Section `[history]`.
     pub history: History,
+    /// Section `[recovery]`.
+    pub recovery: Recovery,
     /// Section `[presence]`.
     pub presence: Presence,
     /// The token of the operators' API; `None`: a token is generated at start.
@@ -84,6 +87,10 @@ pub struct Source {
     pub sender: SenderFields,
     /// Texts that pages show.
     pub texts: Texts,
+    /// `recovery.unknowing` for its clients, if it is another one.
+    pub unknowing: Option<Unknowing>,
+    /// `recovery.proof` for its clients, if it is another one.
+    pub proof: Option<ProofMode>,
     /// The keys of its tokens. `None`: logins with a token are refused.
     pub jwt: Option<TokenPolicy>,
 }
@@ -253,6 +260,7 @@ impl Default for Config {
                 total: 10_737_418_240,
             },
             history: History::default(),
+            recovery: Recovery::default(),
             presence: Presence::default(),
             admin_token: None,
             namespaces: BTreeMap::from([("/".into(), Namespace::default())]),
@@ -286,6 +294,8 @@ impl Config {
                 client_posts: ClientPosts::Any,
                 sender: SenderFields::ALL,
                 texts: Texts::default(),
+                unknowing: None,
+                proof: None,
                 jwt: (name == DEMO_KEYS[0].0)
                     .then(|| TokenPolicy { keys: vec![TokenKey::secret(None, key.into())], ..TokenPolicy::default() }),
             };

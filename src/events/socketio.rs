@@ -153,9 +153,17 @@ pub fn handle_packet(hub: &mut Hub, key: ClientKey, packet: &Packet<'_>, now: No
     let timing = hub.state.timing();
     let Some(engine) = hub.state.engine_mut(key) else { return Ok(()) };
     match engine.handle_packet(packet, &timing, now.time)? {
-        Meaning::Nothing => hub.state.rearm(key),
+        Meaning::Nothing => {
+            if matches!(packet, Packet::Pong(_)) {
+                hub.state.end_heartbeat(key);
+            }
+            hub.state.rearm(key);
+        }
         Meaning::Pong => {
             let Packet::Ping(data) = packet else { return Ok(()) };
+            // The client has sent it a while after it got the pong before.
+            hub.state.end_heartbeat(key);
+            hub.state.begin_heartbeat(key);
             hub.state.send(key, Opcode::Text, [b"3", data.as_bytes()].concat().as_slice());
         }
         Meaning::Close => hub.state.close(key, Close::NORMAL),

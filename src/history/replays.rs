@@ -159,7 +159,10 @@ impl Replays {
     }
 
     /// Adds a client whose sessions have all messages up to a stamp.
-    fn insert(&mut self, state: &State, client: ClientKey, stamp: u64) {
+    fn insert(&mut self, state: &mut State, client: ClientKey, stamp: u64) {
+        if let Some(track) = state.tracks.get_mut(client) {
+            track.set_cursor(Some(stamp));
+        }
         let sessions = state.sessions_of(client).into_iter().map(|session| Cursor::new(session, stamp)).collect();
         self.replays.insert(client, Replay { sessions, ready: true, ..Replay::default() });
         self.ready.push_back(client);
@@ -213,6 +216,10 @@ impl Replays {
                 left = left.saturating_sub(cost);
                 true
             });
+            let reached = replay.sessions.iter().map(|cursor| cursor.stamp).min();
+            if let Some(track) = state.tracks.get_mut(key) {
+                track.set_cursor(reached);
+            }
             if complete {
                 left = left.saturating_sub(replay.held_bytes);
                 self.complete(history, state, key);
@@ -229,6 +236,13 @@ impl Replays {
         replay.held.iter().for_each(|frames| state.queue_held(client, frames));
         if let Some(found) = state.clients.get_mut(client).filter(|client| client.mode == Mode::Behind) {
             found.mode = Mode::Live;
+            let newest = state.ids.last();
+            if let Some(track) = state.tracks.get_mut(client) {
+                track.set_cursor(None);
+                if replay.sessions.len() > 1 {
+                    track.set_fence(newest);
+                }
+            }
             state.note_caught_up(client);
         }
     }

@@ -102,7 +102,7 @@ impl Hub {
             self.state.append(&mut run, &found.message(content.data(), &source, room, &namespace), form);
             count += 1;
         }
-        self.state.queue_replay(client, run, count);
+        self.state.queue_last_values(client, run, count);
         // An EventSource takes the id of the last block for its position.
         if count > 0 && matches!(form, Form::Sse | Form::SseText) {
             self.state.send_raw(client, format!("id: {id}\n\n").as_bytes());

@@ -6,7 +6,7 @@ use super::{
     conn::{Phase, State},
     event_loop::Server,
 };
-use crate::{frame::Opcode, http::timeout::Timeout, message::stream};
+use crate::{http::timeout::Timeout, message::stream};
 
 impl Server {
     /// Handles the deadlines of connections: request timeouts, pings, and closing handshakes.
@@ -31,7 +31,7 @@ impl Server {
                     Phase::Open => {
                         websocket.phase = Phase::Pinged;
                         websocket.deadline = self.now.time.after(self.hub.config().websocket.ping_timeout);
-                        self.hub.state.send(websocket.client, Opcode::Ping, b"");
+                        self.hub.state.ping(websocket.client);
                     }
                     Phase::Stream => {
                         let client = websocket.client;

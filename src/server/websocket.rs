@@ -91,7 +91,7 @@ impl Server {
             Phase::Closing => {
                 let mut reading = websocket.peer.handle_input(bytes, max_message);
                 let end = core::iter::from_fn(|| reading.poll_event())
-                    .find(|event| !matches!(event, Ok(Message::Text(_) | Message::Binary(_))));
+                    .find(|event| !matches!(event, Ok(Message::Text(_) | Message::Binary(_) | Message::Pong(_))));
                 reading.finish(&mut websocket.peer);
                 if let Some(end) = end {
                     // The answer to our close frame; or its frames cannot be read, so the answer will not be found.
@@ -110,6 +110,7 @@ impl Server {
     /// client had not answered a ping.
     fn handle_frames(&mut self, key: ConnKey, client: ClientKey, mut reading: Reading<'_>, pinged: bool) {
         let (mut end, mut close_code) = (None, None);
+        self.hub.state.note_life(client);
         while let Some(event) = reading.poll_event() {
             if let Some(answer) = reading.poll_transmit() {
                 self.hub.state.send_raw(client, &answer);
@@ -121,6 +122,7 @@ impl Server {
                 Ok(Message::Binary(data)) => {
                     events::handle_message(&mut self.hub, client, Incoming::Binary(&data), self.now)
                 }
+                Ok(Message::Pong(payload)) => self.hub.state.handle_pong(client, &payload),
                 Ok(Message::Closed(code)) => {
                     (end, close_code) = (Some(None), code);
                 }
@@ -208,6 +210,7 @@ impl Server {
                     }
                     Err(_) => end = Some(Some(Close::PROTOCOL)),
                 },
+                Ok(Message::Pong(_)) => {}
                 Ok(Message::Closed(_)) => end = Some(None),
                 Ok(Message::Text(_) | Message::Binary(_)) => end = Some(Some(Close::PROTOCOL)),
                 Err(error) => end = Some(Some(error.close())),

@@ -20,6 +20,13 @@ impl State {
         run.end = frames.end;
     }
 
+    /// Queues last values for a client that has just come.
+    pub fn queue_last_values(&mut self, key: ClientKey, run: Run, count: u64) {
+        // In the order of all messages they are older than others that it has.
+        self.note_other(key, run.len());
+        self.queue_replay(key, run, count);
+    }
+
     /// Queues `count` kept messages for a client. Whoever calls it asks before whether the client has read what was queued.
     pub fn queue_replay(&mut self, key: ClientKey, run: Run, count: u64) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending() && !run.is_empty()) else {
@@ -35,6 +42,7 @@ impl State {
     pub fn queue_held(&mut self, key: ClientKey, frames: &[u8]) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending()) else { return };
         client.outbox.push_over_limit(self.turn.single_raw(frames));
+        self.note_other(key, frames.len());
         self.stats.delivered += 1;
         self.mark(key, Dirty::Urgent);
     }

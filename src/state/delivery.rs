@@ -92,6 +92,14 @@ impl State {
             }
             self.stats.delivered += (members.len() - skipped) as u64;
             self.needs_flush |= needs_flush;
+            if kept.is_none() && !self.tracks.is_empty() {
+                for member in &*members {
+                    let live = self.clients.get(member.client).is_some_and(|client| client.mode == Mode::Live);
+                    if let Some(track) = self.tracks.get_mut(member.client).filter(|_| live) {
+                        track.add_other(self.ids.last(), frames[member.form as usize].len());
+                    }
+                }
+            }
             if kept.is_none() {
                 // Once for each form: thousands of clients can be behind.
                 let mut held = [const { None::<Rc<[u8]>> }; Form::COUNT];
@@ -248,12 +256,14 @@ impl State {
     fn queue_run(&mut self, key: ClientKey, frame: Run, dirty: Dirty) {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending()) else { return };
         let limit = self.config.limits.unsent as usize;
+        let bytes = frame.len();
         // A client that is behind has as much as others may have unsent. Its pings and answers come on top of that.
         if client.mode == Mode::Behind && client.outbox.bytes() < 4 * limit {
             client.outbox.push_over_limit(frame);
         } else if client.outbox.push(frame, limit).is_err() {
             self.close_slow(key);
         }
+        self.note_other(key, bytes);
         self.mark(key, dirty);
     }
 

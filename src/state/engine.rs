@@ -27,7 +27,10 @@ impl State {
         let Some(engine) = self.engine_mut(key) else { return Expired::Nothing };
         let expired = engine.handle_timeout(&timing, now.time);
         match expired {
-            Expired::Ping => self.send(key, Opcode::Text, b"2"),
+            Expired::Ping => {
+                self.begin_heartbeat(key);
+                self.send(key, Opcode::Text, b"2");
+            }
             Expired::Dead => {
                 self.stats.ping_timeouts += 1;
                 self.close(key, Close::UNRESPONSIVE);

@@ -118,6 +118,10 @@ impl State {
         if self.clients.get(session.client).is_some_and(|client| client.mode == Mode::Behind) {
             self.joins.push((key, room, self.ids.last()));
         }
+        if !self.tracks.is_empty() {
+            let client = session.client;
+            self.note_late_join(client, key, room);
+        }
         if let Some(name) = joined {
             self.note_joined(key, name);
         }

@@ -47,6 +47,7 @@ pub mod strangers;
 pub mod tenant;
 #[cfg(test)]
 pub mod testing;
+pub mod track;
 pub mod transport;
 pub mod user_index;
 pub mod wants;

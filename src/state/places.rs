@@ -19,6 +19,7 @@ impl State {
     /// Removes a client. Its sessions have ended.
     pub(crate) fn remove_client(&mut self, key: ClientKey) {
         let Some(client) = self.clients.remove(key) else { return };
+        self.tracks.end(key);
         self.strangers.remove(&client);
         if let Some(origin) = client.origin {
             self.origins.leave(origin);

@@ -23,6 +23,7 @@ use super::{
     stats::Stats,
     strangers::Strangers,
     tenant::{Tenant, TenantId},
+    track::Tracks,
 };
 use crate::{
     clock::{Now, Throttle},
@@ -48,6 +49,8 @@ pub struct State {
     pub(crate) agents: Agents,
     /// What the logins of sessions allow.
     pub grants: Grants,
+    /// What clients are known to have received.
+    pub tracks: Tracks,
     pub(crate) sids: Sids,
     pub(super) turn: Turn,
     /// A buffer for writes of several segments.
@@ -104,6 +107,7 @@ impl State {
             sessions: Slots::new(),
             agents: Agents::default(),
             grants: Grants::default(),
+            tracks: Tracks::default(),
             sids: Sids::new(secret),
             turn: Turn::new(),
             scratch: Vec::new(),

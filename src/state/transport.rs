@@ -77,6 +77,8 @@ impl State {
         let poll = client.socket.as_mut().ok_or(Error::UnknownSid)?.engine.upgrade()?;
         client.conn = Some(conn);
         self.set_forms(key);
+        // The client upgrades once it has handled the answer to its last poll.
+        self.end_flight(key);
         self.handle_writable(key);
         Ok(poll)
     }
@@ -108,8 +110,12 @@ impl State {
         let engine = self.engine_mut(key).ok_or(Error::UnknownSid)?;
         let polled = engine.handle_poll(conn);
         match polled {
-            Ok(Polled::Waits) => self.handle_writable(key),
-            Ok(Polled::Noop) => {}
+            Ok(polled) => {
+                self.end_flight(key);
+                if polled == Polled::Waits {
+                    self.handle_writable(key);
+                }
+            }
             Err(_) if self.is_polling(key) => self.close(key, Close::PROTOCOL),
             Err(_) => {}
         }
@@ -130,6 +136,7 @@ impl State {
         if client.outbox.is_empty() {
             return None;
         }
+        let queued = client.outbox.bytes();
         let mut composer = Composer::new(engine.revision, engine.bodies, engine.max_packets());
         // The composer fails only when the body is full. The other packets stay queued.
         let _ = client.outbox.write_to(&mut composer, &self.turn, &mut self.scratch);
@@ -137,6 +144,8 @@ impl State {
             return None;
         }
         engine.take_poll();
+        let taken = queued - client.outbox.bytes();
+        self.begin_flight(key, taken);
         Some(composer.finish())
     }
 

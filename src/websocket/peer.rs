@@ -47,6 +47,8 @@ pub enum Event {
     Text(Utf8Bytes),
     /// A binary message.
     Binary(Bytes),
+    /// A pong with its payload.
+    Pong(Bytes),
     /// A close with its status code, if it has one, or the answer to ours. If it must be answered, [`Reading::poll_transmit`]
     /// has the answer.
     Closed(Option<u16>),
@@ -137,7 +139,8 @@ impl Reading<'_> {
             let event = match context.read(&mut self.adapter) {
                 Ok(Message::Text(text)) => Ok(Event::Text(text)),
                 Ok(Message::Binary(bytes)) => Ok(Event::Binary(bytes)),
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
+                Ok(Message::Pong(payload)) => Ok(Event::Pong(payload)),
+                Ok(Message::Ping(_) | Message::Frame(_)) => continue,
                 Ok(Message::Close(frame)) => {
                     // The context has queued the answer; this writes it to the adapter.
                     let _ = context.flush(&mut self.adapter);
@@ -148,7 +151,7 @@ impl Reading<'_> {
                 Err(tungstenite::Error::Utf8(_)) => Err(Error::Utf8),
                 Err(_) => Err(Error::Protocol),
             };
-            self.over = !matches!(event, Ok(Event::Text(_) | Event::Binary(_)));
+            self.over = !matches!(event, Ok(Event::Text(_) | Event::Binary(_) | Event::Pong(_)));
             return Some(event);
         }
     }

@@ -23,7 +23,7 @@ fn receive(pieces: &[&[u8]]) -> (Vec<Result<Event, Error>>, Vec<u8>, bool) {
     for piece in pieces {
         let mut reading = peer.handle_input(piece, 1000);
         while let Some(event) = reading.poll_event() {
-            let over = !matches!(event, Ok(Event::Text(_) | Event::Binary(_)));
+            let over = !matches!(event, Ok(Event::Text(_) | Event::Binary(_) | Event::Pong(_)));
             events.push(event);
             if over {
                 sent.extend(reading.poll_transmit().unwrap_or_default());
@@ -56,7 +56,8 @@ fn a_cut_changes_nothing() {
         frame(0x81, b""),
     ]
     .concat();
-    let expected = vec![text("one"), Ok(Event::Binary(vec![0, 255].into())), text("fragment"), text(&long), text("")];
+    let (bytes, answer) = (Event::Binary(vec![0, 255].into()), Event::Pong(b"pong".to_vec().into()));
+    let expected = vec![text("one"), Ok(bytes), Ok(answer), text("fragment"), text(&long), text("")];
     let pong = [&[0x8a, 4][..], b"ping"].concat();
     assert_eq!(receive(&[&input]), (expected.clone(), pong.clone(), false));
     for cut in 0..=input.len() {

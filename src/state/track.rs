@@ -1,0 +1,414 @@
+//! What clients are known to have received, so that those that cannot say where they were get what they have missed
+//! (docs/protocol.md, Return).
+//!
+//! A delivery costs nothing here: nothing is noted for kept messages. Noted are the frames that the history does not have
+//! (answers, pings, events), because they are between the messages in what is sent. When a client is lost, the bytes that
+//! its peer has not confirmed are laid over both, from the newest back (`history::walk`).
+
+use std::collections::VecDeque;
+
+use smallvec::SmallVec;
+
+use super::registry::State;
+use crate::{
+    clock::Time,
+    frame::Opcode,
+    key::{ClientKey, Handle, Key, SessionKey},
+    state::room::RoomIndex,
+};
+
+/// The tracks of clients, by the slots of their keys.
+#[derive(Default)]
+pub struct Tracks {
+    slots: Vec<Option<Box<Track>>>,
+    count: usize,
+    /// The clients that wait for the time of their next question, the oldest first.
+    due: VecDeque<(Time, ClientKey)>,
+    /// Clients with a new proof, if somebody waits for it.
+    proved: Vec<ClientKey>,
+}
+
+/// What a client is known to have received.
+#[derive(Debug)]
+pub struct Track {
+    key: Key,
+    /// It has all messages up to this stamp, or they are not for it.
+    proven: u64,
+    /// What the answer to the heartbeat will prove.
+    heartbeat: u64,
+    /// What the next poll will prove.
+    poll: u64,
+    /// The newest stamp that a WebSocket ping has named, which its pong will prove.
+    asked: u64,
+    asked_at: Time,
+    /// How far kept messages are queued while it is behind.
+    cursor: Option<u64>,
+    /// Bytes of frames that the history does not have, by the stamp of the message before them, the oldest first.
+    others: Vec<(u64, u32)>,
+    /// Bytes of the last answer to a poll, until the next poll.
+    flight: u32,
+    /// Bytes that the kernel has sent and the peer has not confirmed, as read at the loss.
+    unconfirmed: Option<u32>,
+    /// The order of what was sent before this stamp is not that of the stamps.
+    fence: u64,
+    /// What the history has of these rooms up to the stamp was never sent to the session.
+    joined: SmallVec<[(SessionKey, RoomIndex, u64); 1]>,
+    /// How it is found out what it has received.
+    pub proof: Proof,
+    /// Whether it has shown that it is alive since its login.
+    pub alive: bool,
+    /// Whether it is in `Tracks::due`.
+    waits: bool,
+    /// How many wait for its proofs.
+    watchers: u32,
+}
+
+/// How it is found out what a client has received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// By what its kernel has confirmed.
+    Tcp,
+    /// By pongs of its WebSocket: between relay and the client is a proxy, which confirms what the client never gets.
+    Pong,
+}
+
+impl Tracks {
+    /// The track of a client.
+    pub fn get(&self, client: ClientKey) -> Option<&Track> {
+        self.slots.get(client.key().index())?.as_deref().filter(|track| track.key == client.key())
+    }
+
+    /// The track of a client, for writing.
+    pub fn get_mut(&mut self, client: ClientKey) -> Option<&mut Track> {
+        self.slots.get_mut(client.key().index())?.as_deref_mut().filter(|track| track.key == client.key())
+    }
+
+    /// The number of tracks.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Begins the track of a client, which has all messages up to `stamp`. One that has a track keeps it.
+    pub fn begin(&mut self, client: ClientKey, stamp: u64, proof: Proof) {
+        if self.get(client).is_some() {
+            return;
+        }
+        let index = client.key().index();
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        let track = Track {
+            key: client.key(),
+            proven: stamp,
+            heartbeat: 0,
+            poll: 0,
+            asked: 0,
+            asked_at: Time::START,
+            cursor: None,
+            others: Vec::new(),
+            flight: 0,
+            unconfirmed: None,
+            fence: 0,
+            joined: SmallVec::new(),
+            proof,
+            alive: false,
+            waits: false,
+            watchers: 0,
+        };
+        // One that is left of an earlier client in this slot is replaced.
+        if self.slots[index].replace(Box::new(track)).is_none() {
+            self.count += 1;
+        }
+    }
+
+    /// Ends the track of a client that is gone.
+    pub fn end(&mut self, client: ClientKey) {
+        if self.get(client).is_some() {
+            self.slots[client.key().index()] = None;
+            self.count -= 1;
+        }
+        if self.count == 0 {
+            self.slots = Vec::new();
+            self.due.clear();
+        }
+    }
+
+    /// Takes the clients with a new proof for which somebody waits ([`Track::watch`]). One may be there twice.
+    pub fn take_proved(&mut self) -> Vec<ClientKey> {
+        core::mem::take(&mut self.proved)
+    }
+
+    /// Whether [`Tracks::take_proved`] has something.
+    pub fn has_proved(&self) -> bool {
+        !self.proved.is_empty()
+    }
+
+    /// Notes a proof: the client has all messages up to a stamp.
+    fn prove(&mut self, client: ClientKey, stamp: u64) {
+        let Some(track) = self.get_mut(client) else { return };
+        track.alive = true;
+        track.prove(stamp);
+        if track.watchers > 0 {
+            self.proved.push(client);
+        }
+    }
+
+    /// When [`State::ask_due`] has something to do.
+    pub fn deadline(&self) -> Time {
+        if self.proved.is_empty() { self.due.front().map_or(Time::NEVER, |(at, _)| *at) } else { Time::START }
+    }
+}
+
+impl Track {
+    /// It has all messages up to this stamp, or they are not for it.
+    pub fn proven(&self) -> u64 {
+        self.proven
+    }
+
+    /// Goes on from an earlier stamp: the messages after it are replayed.
+    pub fn go_back(&mut self, stamp: u64) {
+        self.proven = stamp;
+        self.cursor = Some(stamp);
+        self.joined.clear();
+    }
+
+    /// Asks for the client in [`Tracks::take_proved`] at each proof, until [`Track::unwatch`] was called as often.
+    pub fn watch(&mut self) {
+        self.watchers += 1;
+    }
+
+    /// See [`Track::watch`].
+    pub fn unwatch(&mut self) {
+        self.watchers = self.watchers.saturating_sub(1);
+    }
+
+    /// How far kept messages are queued while it is behind. `None`: as far as they are published.
+    pub fn cursor(&self) -> Option<u64> {
+        self.cursor
+    }
+
+    /// Notes how far kept messages are queued.
+    pub fn set_cursor(&mut self, cursor: Option<u64>) {
+        self.cursor = cursor;
+    }
+
+    /// The frames that the history does not have: the stamp of the message before them, and their bytes. The oldest first.
+    pub fn others(&self) -> &[(u64, u32)] {
+        &self.others
+    }
+
+    /// Whether a kept message of a room was published before the session had joined it, so that it was never sent.
+    pub fn is_before_join(&self, session: SessionKey, room: RoomIndex, stamp: u64) -> bool {
+        self.joined.iter().any(|(joined, index, until)| (*joined, *index) == (session, room) && stamp <= *until)
+    }
+
+    /// Notes that what was sent until now is not in the order of the stamps, because two sessions of the client got messages
+    /// from the history.
+    pub fn set_fence(&mut self, stamp: u64) {
+        self.fence = stamp;
+    }
+
+    /// Before this stamp, what was sent is not in the order of the stamps.
+    pub fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// Bytes of the last answer to a poll that the client has not confirmed by the next poll.
+    pub fn flight(&self) -> u32 {
+        self.flight
+    }
+
+    /// The bytes that the peer's kernel has not confirmed. `None` if that is not known.
+    pub fn unconfirmed(&self) -> Option<u32> {
+        self.unconfirmed
+    }
+
+    fn prove(&mut self, stamp: u64) {
+        if stamp <= self.proven {
+            return;
+        }
+        self.proven = stamp;
+        self.others.retain(|(before, _)| *before > stamp);
+        self.joined.retain(|(.., until)| *until > stamp);
+    }
+
+    /// Notes a frame that the history does not have, after the message with the stamp `before`.
+    pub(super) fn add_other(&mut self, before: u64, bytes: usize) {
+        if before <= self.proven {
+            return;
+        }
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        match self.others.last_mut() {
+            Some((last, sum)) if *last == before => *sum = sum.saturating_add(bytes),
+            _ => self.others.push((before, bytes)),
+        }
+        if self.others.len() > MAX_OTHERS {
+            // At the older place: then at most more messages are repeated, and none is lost.
+            let (_, bytes) = self.others.remove(1);
+            self.others[0].1 = self.others[0].1.saturating_add(bytes);
+        }
+    }
+}
+
+impl State {
+    /// How far messages are queued for a client: all kept ones up to this stamp.
+    fn queued_up_to(&self, track: &Track) -> u64 {
+        track.cursor.unwrap_or(self.ids.last())
+    }
+
+    /// Notes a frame for a client that the history does not have. Call it when the frame is queued.
+    pub(super) fn note_other(&mut self, client: ClientKey, bytes: usize) {
+        if self.tracks.is_empty() {
+            return;
+        }
+        let newest = self.ids.last();
+        if let Some(track) = self.tracks.get_mut(client) {
+            track.add_other(track.cursor.unwrap_or(newest), bytes);
+        }
+    }
+
+    /// Notes that a session has joined a room after its login.
+    pub(super) fn note_late_join(&mut self, client: ClientKey, session: SessionKey, room: RoomIndex) {
+        let newest = self.ids.last();
+        if let Some(track) = self.tracks.get_mut(client)
+            && newest > track.proven
+        {
+            track.joined.push((session, room, newest));
+        }
+    }
+
+    /// Notes a sign of life of a client.
+    pub fn note_life(&mut self, client: ClientKey) {
+        if self.tracks.is_empty() {
+            return;
+        }
+        if let Some(track) = self.tracks.get_mut(client).filter(|track| !track.alive || track.watchers > 0) {
+            track.alive = true;
+            if track.watchers > 0 {
+                self.tracks.proved.push(client);
+            }
+        }
+    }
+
+    /// Notes how many bytes the kernel has sent to a client that its peer has not confirmed. `None` if that is not known.
+    pub fn note_unconfirmed(&mut self, client: ClientKey, bytes: Option<u32>) {
+        if let Some(track) = self.tracks.get_mut(client) {
+            track.unconfirmed = bytes;
+        }
+    }
+
+    /// Asks a client with a WebSocket what it has received, by a ping with the stamp of the newest message that is queued for
+    /// it. A client that polls answers with its next poll.
+    pub fn ask(&mut self, client: ClientKey) {
+        let now = self.now.time;
+        let Some(track) = self.tracks.get(client) else { return };
+        let stamp = self.queued_up_to(track);
+        if self.is_polling(client) || self.stream_form(client).is_some() || self.conn(client).is_none() {
+            return;
+        }
+        if let Some(track) = self.tracks.get_mut(client) {
+            (track.asked, track.asked_at) = (track.asked.max(stamp), now);
+        }
+        self.send(client, Opcode::Ping, &stamp.to_be_bytes());
+    }
+
+    /// Pings a plain WebSocket. If it has a track, the pong will say what it has received.
+    pub fn ping(&mut self, client: ClientKey) {
+        match self.tracks.get(client) {
+            Some(_) => self.ask(client),
+            None => self.send(client, Opcode::Ping, b""),
+        }
+    }
+
+    /// Handles the pong of a client. Only the answer to a question proves something.
+    pub fn handle_pong(&mut self, client: ClientKey, payload: &[u8]) {
+        let Ok(payload) = <[u8; 8]>::try_from(payload) else { return };
+        let stamp = u64::from_be_bytes(payload);
+        if self.tracks.get(client).is_some_and(|track| stamp <= track.asked) {
+            self.tracks.prove(client, stamp);
+        }
+    }
+
+    /// Notes that a heartbeat is queued which the client will answer.
+    pub fn begin_heartbeat(&mut self, client: ClientKey) {
+        let Some(stamp) = self.tracks.get(client).map(|track| self.queued_up_to(track)) else { return };
+        if let Some(track) = self.tracks.get_mut(client) {
+            track.heartbeat = stamp;
+        }
+    }
+
+    /// Notes the answer to the last heartbeat.
+    pub fn end_heartbeat(&mut self, client: ClientKey) {
+        if let Some(stamp) = self.tracks.get(client).map(|track| track.heartbeat) {
+            self.tracks.prove(client, stamp);
+        }
+    }
+
+    /// Notes that a poll is answered with `bytes` of the queue. The client has handled them when it polls again.
+    pub(super) fn begin_flight(&mut self, client: ClientKey, bytes: usize) {
+        let Some(stamp) = self.tracks.get(client).map(|track| self.queued_up_to(track)) else { return };
+        let all = self.clients.get(client).is_some_and(|client| client.outbox.is_empty());
+        if let Some(track) = self.tracks.get_mut(client) {
+            track.flight = u32::try_from(bytes).unwrap_or(u32::MAX);
+            if all {
+                track.poll = stamp;
+            }
+        }
+    }
+
+    /// Notes that a client has handled the last answer to a poll.
+    pub(super) fn end_flight(&mut self, client: ClientKey) {
+        if self.tracks.is_empty() {
+            return;
+        }
+        let Some(track) = self.tracks.get_mut(client).filter(|track| track.flight > 0) else { return };
+        track.flight = 0;
+        let stamp = track.poll;
+        self.tracks.prove(client, stamp);
+    }
+
+    /// Asks the clients behind proxies among those that are about to be written to, each at most once in `pong_interval`.
+    /// Call it before they are written to, so that the question goes with the messages.
+    pub fn ask_written(&mut self, clients: &[ClientKey]) {
+        if self.tracks.is_empty() {
+            return;
+        }
+        let interval = self.config.recovery.pong_interval;
+        for client in clients {
+            let now = self.now.time;
+            let Some(track) = self.tracks.get(*client).filter(|track| track.proof == Proof::Pong && !track.waits)
+            else {
+                continue;
+            };
+            if self.queued_up_to(track) <= track.asked.max(track.proven) {
+                continue;
+            }
+            if track.asked_at.after(interval) <= now {
+                self.ask(*client);
+            } else if let Some(track) = self.tracks.get_mut(*client) {
+                track.waits = true;
+                self.tracks.due.push_back((now.after(interval), *client));
+            }
+        }
+    }
+
+    /// Asks the clients whose time has come.
+    pub fn ask_due(&mut self) {
+        let now = self.now.time;
+        while let Some((_, client)) = self.tracks.due.front().copied().filter(|(at, _)| *at <= now) {
+            self.tracks.due.pop_front();
+            if let Some(track) = self.tracks.get_mut(client) {
+                track.waits = false;
+                self.ask(client);
+            }
+        }
+    }
+}
+
+/// Places of frames that the history does not have. More are merged, so that an idle client takes little memory.
+const MAX_OTHERS: usize = 16;
