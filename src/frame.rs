@@ -34,6 +34,15 @@ pub struct Batch {
     torn: bool,
 }
 
+/// The bytes of a frame with a payload of this length (RFC 6455 section 5.2).
+pub fn frame_len(payload: usize) -> usize {
+    match payload {
+        0..126 => 2 + payload,
+        126..65536 => 4 + payload,
+        _ => 10 + payload,
+    }
+}
+
 impl Batch {
     /// Appends a frame whose payload is what `fill` appends. Returns its begin and end.
     ///

@@ -124,6 +124,9 @@ pub fn client_event(bytes: &[u8]) {
         presence: true,
         form: Form::Json,
         since: None,
+        pid: "",
+        offset: "",
+        proxied: false,
         ip: None,
         referer: "",
         user_agent: "",
@@ -271,6 +274,7 @@ pub fn redis_message(bytes: &[u8]) {
         base64: false,
         bodies: Bodies::Any,
         query,
+        proxied: false,
         ip: None,
         referer: "",
         user_agent: "",
@@ -305,8 +309,16 @@ pub fn socketio_client(bytes: &[u8]) {
         to_hex(&Subject::Connect { source: "demo", userid: "", room_ids: "a" }.md5(config::DEMO_KEYS[0].1.as_bytes()));
     let query = format!("source=demo&room_ids=a&watch_quit=1&sign={sign}");
     let bodies = [Bodies::Text, Bodies::Any, Bodies::Bytes][usize::from(choice >> 2) % 3];
-    let opening =
-        Opening { revision, base64: choice & 4 == 0, bodies, query: &query, ip: None, referer: "", user_agent: "" };
+    let opening = Opening {
+        revision,
+        base64: choice & 4 == 0,
+        bodies,
+        query: &query,
+        proxied: false,
+        ip: None,
+        referer: "",
+        user_agent: "",
+    };
     let conn = ConnKey::wrap(Key::from_bits(1 << 32).expect("the generation is one"));
     let now = Now::default();
     let client = open(&mut hub, &opening, websocket.then_some(conn), now);

@@ -73,6 +73,7 @@ pub mod message_log;
 pub mod names;
 pub mod outbox;
 pub mod presence;
+pub mod recovery;
 pub mod redis;
 pub mod room_hash;
 pub mod server;

@@ -53,6 +53,13 @@ pub fn client_ip(peer: Option<IpAddr>, head: &Head<'_>, trusted: &[Network]) -> 
     }
 }
 
+/// Whether something is between relay and the client that confirms bytes which the client may never get: a proxy, as far as
+/// relay knows of it, or TLS, with which relay cannot tell which bytes of a connection are which.
+pub fn is_proxied(head: &Head<'_>, cx: &Context<'_>) -> bool {
+    let named = head.has_forwarded_for || !head.forwarded.is_empty() || head.has_via;
+    named || cx.proxied || is_trusted(cx.peer, &cx.hub.config().trusted_proxies)
+}
+
 /// Goes back from `peer` over the `hops` before it, to the first that is not trusted.
 fn last_untrusted(
     peer: Option<IpAddr>,

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use log::debug;
 
 use super::{
-    access::{client_ip, origin_reason, refuses_origin},
+    access::{client_ip, is_proxied, origin_reason, refuses_origin},
     context::Context,
     gate,
     outcome::Outcome,
@@ -52,10 +52,11 @@ pub fn websocket(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
     }
     let fields = head.fields();
     let ip = client_ip(cx.peer, head, &config.trusted_proxies);
-    let (namespace, login) = match websocket_login(head, &fields, ip) {
+    let (namespace, mut login) = match websocket_login(head, &fields, ip) {
         Ok(parsed) => parsed,
         Err(why) => return Reply::refusal(400, &why).into(),
     };
+    login.proxied = is_proxied(head, cx);
     if cx.refuses_address(login.ip, true) {
         debug!("{} was refused: limits.per_address", Peer(&login));
         return Reply::from(http::Error::TooManyFromAddress).into();
@@ -175,6 +176,9 @@ pub(super) fn login<'a>(
         presence: is_one(fields.get("presence")),
         form,
         since: None,
+        pid: "",
+        offset: "",
+        proxied: false,
         ip,
         referer: &head.referer,
         user_agent: &head.user_agent,

@@ -17,6 +17,8 @@ pub struct Context<'a> {
     pub conn: ConnKey,
     /// The address of its peer; `None` for a Unix socket.
     pub peer: Option<IpAddr>,
+    /// Whether a proxy or TLS is known to be at the other end of the connection.
+    pub proxied: bool,
     /// The time of this turn.
     pub now: Now,
     /// The number of open connections.

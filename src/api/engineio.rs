@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::{
-    access::{client_ip, origin_allowed, origin_reason, refuses_origin},
+    access::{client_ip, is_proxied, origin_allowed, origin_reason, refuses_origin},
     context::Context,
     cors::{preflight, with_credentials as cors},
     gate::login_token,
@@ -162,6 +162,7 @@ fn open(
             false => Bodies::Any,
         },
         query: &query,
+        proxied: is_proxied(head, cx),
         ip: client_ip(cx.peer, head, &config.trusted_proxies),
         referer: &head.referer,
         user_agent: &head.user_agent,

@@ -58,6 +58,8 @@ pub struct Engine {
     pub bodies: Bodies,
     /// Whether binary data goes over the WebSocket as base64 in text frames: it was opened with `b64`.
     pub base64: bool,
+    /// Whether a proxy or TLS is between relay and the client.
+    pub proxied: bool,
     /// Whether the client has posted text that was encoded once: it is not a client before Socket.IO 2.0.
     encodes_once: bool,
     /// The transport.
@@ -120,6 +122,7 @@ impl Engine {
             revision,
             bodies: Bodies::Any,
             base64: false,
+            proxied: false,
             encodes_once: false,
             transport,
             armed: Time::NEVER,

@@ -87,8 +87,7 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
         Some(_) => hub.state.effects.push_back(Effect::Admit { client }),
         None => {}
     }
-    let since = hub.asked.remove(&key);
-    hub.begin_history(key, since);
+    hub.begin_session(key);
     if let Ok(answer) = &answer {
         send_events(hub, key, answer);
     }
@@ -129,7 +128,7 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, undecide
         ],
     };
     hub.state.refusals.add(&refused, now.time);
-    hub.asked.remove(&key);
+    hub.forget_return(key);
     hub.state.remove_session(key, Departure::Goodbye);
     if !hub.state.is_socketio(client) {
         hub.state.effects.push_back(Effect::Refuse { client, why: why.into(), undecided });

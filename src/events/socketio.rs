@@ -35,7 +35,7 @@ use crate::{
     sign::{Signature, Terms, token},
     socketio::{self, Kind, packet::Event, placeholder},
     state::{
-        Client, End, NamespaceId, Refusal,
+        Client, NamespaceId, Refusal,
         socket::{Assembly, Socket},
     },
     websocket::Close,
@@ -52,6 +52,8 @@ pub struct Opening<'a> {
     pub bodies: Bodies,
     /// The whole query.
     pub query: &'a str,
+    /// Whether a proxy or TLS is between relay and the client.
+    pub proxied: bool,
     /// The client's address. `None` for a peer of a Unix socket.
     pub ip: Option<IpAddr>,
     /// The `Referer` header.
@@ -67,7 +69,7 @@ pub fn open(hub: &mut Hub, opening: &Opening<'_>, websocket: Option<ConnKey>, no
     let timing = hub.state.timing();
     let transport = websocket.map_or(Transport::Polling(None), Transport::WebSocket);
     let mut engine = Engine::new(opening.revision, transport, &timing, now.time);
-    (engine.base64, engine.bodies) = (opening.base64, opening.bodies);
+    (engine.base64, engine.bodies, engine.proxied) = (opening.base64, opening.bodies, opening.proxied);
     let socket = Socket {
         engine,
         handshake: [&opening.ip.map(|ip| ip.to_string()).unwrap_or_default(), " ", &login_query(opening.query)]
@@ -270,7 +272,7 @@ fn handle_complete(
         (Kind::Connect, None) => connect(hub, key, packet.namespace, packet.query, packet.data, now),
         (Kind::Connect, Some(_)) => return Err(Violation::Connected),
         (Kind::Disconnect, Some((_, session))) => {
-            hub.leave_session(session, End::Left.departure(), true);
+            hub.leave(session);
             hub.state.drop_session(key, session, now);
         }
         // Packets of a pending session are ignored.

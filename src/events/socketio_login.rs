@@ -22,7 +22,7 @@ use crate::{
 /// decides.
 pub(super) fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &str, auth: &str, now: Now) {
     let Some(socket) = hub.state.socket_mut(key) else { return };
-    let (revision, base64) = (socket.engine.revision, socket.engine.base64);
+    let (revision, base64, proxied) = (socket.engine.revision, socket.engine.base64, socket.engine.proxied);
     let (handshake, agent) = (socket.handshake.clone(), socket.agent.clone());
     let (ip, handshake_query) = handshake.split_once(' ').expect("the handshake was built with a space");
     let ip = ip.parse().ok();
@@ -53,6 +53,8 @@ pub(super) fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &st
         Some((raw, text)) if text.is_empty() && raw != "\"\"" => Some(Since::Unknown),
         Some((_, text)) => Some(parse(&text)),
     };
+    let own = |name: &str| auth_fields.get(name).map(|raw| scalar(raw).into_owned()).unwrap_or_default();
+    let (pid, offset) = (own("pid"), own("offset"));
     let login = Login {
         source: &source,
         room_ids: &room_ids,
@@ -65,6 +67,9 @@ pub(super) fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &st
         presence: is_one(&presence),
         form: Form::socketio(revision, base64),
         since,
+        pid: &pid,
+        offset: &offset,
+        proxied,
         ip,
         referer: &agent.referer,
         user_agent: &agent.user_agent,
@@ -91,7 +96,7 @@ pub(super) fn connect(hub: &mut Hub, key: ClientKey, namespace: &str, query: &st
     }
     if !hub.state.is_pending(session) {
         hub.state.confirm_connect(key, session, auth, now);
-        hub.begin_history(session, since);
+        hub.begin_session(session);
     }
 }
 

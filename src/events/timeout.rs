@@ -18,5 +18,6 @@ pub fn handle_timeout(hub: &mut Hub, now: Now) {
     renewal::handle_timeout(hub, now);
     hub.state.refusals.report(now.time);
     hub.history.expire(now.time);
+    hub.expire_returns();
     hub.expire_presence();
 }

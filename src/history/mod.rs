@@ -24,6 +24,7 @@ mod rings;
 mod rules;
 pub mod since;
 pub mod store;
+pub mod walk;
 
 pub use self::{
     counts::{Counts, Evicted},

@@ -66,6 +66,7 @@ impl Recovery<'_> {
             | Form::SseText
             | Form::SocketIo3
             | Form::SocketIo4
+            | Form::SocketIo4Offset
             | Form::SocketIo3Base64
             | Form::SocketIo4Base64 => state.send_to_session(session, "recovery", &format!("{{{}}}", self.members())),
         }

@@ -37,6 +37,8 @@ pub struct Replays {
 struct Replay {
     /// Whether it is in [`Replays::ready`].
     ready: bool,
+    /// How many of its sessions wait for the word of others. Meanwhile it is not fed.
+    holds: u32,
     sessions: SmallVec<[Cursor; 1]>,
     /// What it gets after the kept messages, and its bytes.
     held: Vec<Rc<[u8]>>,
@@ -139,6 +141,32 @@ impl Replays {
         }
     }
 
+    /// Holds a client back, which is not fed until it is [released](Replays::release) as often.
+    pub fn hold(&mut self, state: &mut State, client: ClientKey) {
+        self.add_fallen(state);
+        self.add(state, client);
+        if let Some(replay) = self.replays.get_mut(&client) {
+            replay.holds += 1;
+        }
+    }
+
+    /// See [`Replays::hold`]. Does nothing if the client is not held.
+    pub fn release(&mut self, client: ClientKey) {
+        let Some(replay) = self.replays.get_mut(&client) else { return };
+        replay.holds = replay.holds.saturating_sub(1);
+        if replay.holds == 0 && !core::mem::replace(&mut replay.ready, true) {
+            self.ready.push_back(client);
+        }
+    }
+
+    /// Gives a session no messages of these rooms up to these stamps, because it was not in them.
+    pub fn set_joined(&mut self, client: ClientKey, session: SessionKey, joined: Vec<(RoomIndex, u64)>) {
+        let cursors = self.replays.get_mut(&client).into_iter().flat_map(|replay| &mut replay.sessions);
+        for cursor in cursors.filter(|cursor| cursor.session == session) {
+            cursor.joined.extend(joined.iter().copied());
+        }
+    }
+
     /// Adds a client with all its sessions, which have all messages so far, unless it is here.
     fn add(&mut self, state: &mut State, client: ClientKey) {
         let newest = state.ids.last();
@@ -183,7 +211,7 @@ impl Replays {
             if !is_behind || is_full(state, *client) {
                 continue;
             }
-            if let Some(replay) = self.replays.get_mut(client).filter(|replay| !replay.ready) {
+            if let Some(replay) = self.replays.get_mut(client).filter(|replay| !replay.ready && replay.holds == 0) {
                 replay.ready = true;
                 self.ready.push_back(*client);
             }
@@ -203,7 +231,7 @@ impl Replays {
             }
             let Some(key) = self.ready.pop_front() else { return };
             let Some(replay) = self.replays.get_mut(&key) else { continue };
-            if is_full(state, key) {
+            if replay.holds > 0 || is_full(state, key) {
                 replay.ready = false;
                 continue;
             }

@@ -1,7 +1,10 @@
 //! The history of all rooms.
 
 use core::time::Duration;
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::{HashMap, vec_deque::Iter},
+    rc::Rc,
+};
 
 use super::{
     counts::Counts,
@@ -29,6 +32,8 @@ pub struct History {
     is_on: bool,
     /// `history.memory`.
     memory: usize,
+    /// See [`History::reserve`].
+    reserved: usize,
     rings: Rings,
     counts: Counts,
     /// The next ring that [`History::expire`] looks at, and when.
@@ -68,6 +73,7 @@ impl History {
             rules: Rules::default(),
             is_on: false,
             memory: 0,
+            reserved: 0,
             rings: Rings::default(),
             counts: Counts::default(),
             hand: 0,
@@ -172,7 +178,7 @@ impl History {
 
     /// The most bytes that all messages may take: `history.memory`, but no more than a share of `limits.memory`.
     fn budget(&self, state: &State) -> usize {
-        self.memory.min(state.memory_limit / SHARE)
+        self.whole_budget(state).saturating_sub(self.reserved)
     }
 
     /// Drops messages until all fit into the budget. Returns whether they do. Call it after `limits.memory` has changed.
@@ -239,6 +245,14 @@ impl History {
         // Two relays may have delivered messages of the same moment in different orders: rather repeat some than lose one.
         let is_foreign = matches!(since, Since::Id(id) if !id.is_same_node(self.own));
         Position { stamp: if is_foreign { stamp.saturating_sub(MOMENT) } else { stamp }, gaps }
+    }
+
+    /// The stamp of the message with this id, if it is of this relay or kept in one of these rooms.
+    pub fn stamp_of(&self, tenant: TenantId, rooms: &[&str], id: MessageId) -> Option<u64> {
+        match id.is_same_node(self.own) {
+            true => Some(id.stamp()),
+            false => self.find_foreign(tenant, rooms, id).map(Entry::stamp),
+        }
     }
 
     fn find_foreign(&self, tenant: TenantId, rooms: &[&str], id: MessageId) -> Option<&Entry> {
@@ -317,11 +331,31 @@ impl History {
         Entries::new(self.own, found)
     }
 
+    /// The kept messages of one room after a stamp, in order. `None` if it keeps none.
+    pub fn room_after(&self, state: &State, tenant: TenantId, room: &str, stamp: u64) -> Option<Iter<'_, Entry>> {
+        Some(self.rings.get(tenant, room)?.after(stamp, second_of(state)))
+    }
+
+    /// A kept message with its id.
+    pub fn found<'a>(&self, entry: &'a Entry) -> Found<'a> {
+        Found { room: 0, id: entry.id(self.own), entry }
+    }
+
+    /// Sets how many bytes of `history.memory` are taken by other things than messages.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.reserved = bytes;
+    }
+
+    /// The most bytes that messages and what is reserved may take together.
+    pub fn whole_budget(&self, state: &State) -> usize {
+        self.memory.min(state.memory_limit / SHARE)
+    }
+
     /// The newest message of a room whose rule has `last`, for a session that joins it.
     pub fn last_value(&self, tenant: TenantId, room: &str) -> Option<Found<'_>> {
         let ring = self.rings.get(tenant, room).filter(|ring| ring.bounds().last)?;
         let entry = ring.newest()?;
-        Some(Found { room: 0, id: entry.id(self.own), entry })
+        Some(self.found(entry))
     }
 
     /// Drops messages that are too old in some rings, once a second. Those that it has not come to yet are kept, but not given

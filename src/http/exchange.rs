@@ -36,6 +36,8 @@ pub struct Exchange {
     pub origin: Option<OriginKey>,
     /// Whether the connection must begin with a header of the PROXY protocol, which has not arrived.
     pub awaits_proxy: bool,
+    /// Whether a proxy has sent the header of the PROXY protocol.
+    pub is_proxied: bool,
     /// The error that answers the first request, if the connection is over a limit.
     refusal: Option<Error>,
     /// Buffered input, from `start` on: an incomplete request, or requests that wait.
@@ -80,6 +82,7 @@ impl Exchange {
             peer: None,
             origin: None,
             awaits_proxy: false,
+            is_proxied: false,
             refusal: None,
             input: Vec::new(),
             start: 0,
@@ -113,6 +116,7 @@ impl Exchange {
         self.input = Vec::new();
         self.charge.set(0);
         self.awaits_proxy = false;
+        self.is_proxied = true;
         self.begin(limits, now);
         Ok(Some(header))
     }

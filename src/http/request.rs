@@ -81,6 +81,8 @@ pub struct Head<'a> {
     pub has_forwarded_for: bool,
     /// The values of all `Forwarded` headers, joined by commas.
     pub forwarded: Cow<'a, str>,
+    /// Whether there is a `Via`.
+    pub has_via: bool,
 }
 
 /// How the end of a body is found (RFC 9112 section 6.3).
@@ -160,6 +162,7 @@ impl<'a> Head<'a> {
                     }
                     self.expect_continue = self.http11;
                 }
+                3 if is("via") => self.has_via = true,
                 7 if is("upgrade") => upgrade_websocket |= has_token(text(), "websocket"),
                 7 if is("referer") => self.referer = lossy(header.value),
                 10 if is("connection") => {

@@ -47,27 +47,32 @@ impl Hub {
     pub fn end(&mut self, key: ClientKey, how: End, announce: bool) {
         let stream = self.state.stream_form(key);
         let last = if let End::Closed(close) = how { Some(close) } else { None };
-        self.leave_all(key, how.departure(), announce);
+        self.leave_all(key, how, announce);
         self.state.queue_last(key, last, stream);
     }
 
     /// Removes a client whose connection is gone. For `announce` see [`Hub::end`].
     pub fn remove(&mut self, key: ClientKey, announce: bool) {
-        self.leave_all(key, End::Lost.departure(), announce);
+        self.leave_all(key, End::Lost, announce);
         self.state.remove_client(key);
     }
 
-    fn leave_all(&mut self, key: ClientKey, departure: Departure, announce: bool) {
-        self.replays.remove(&mut self.history, &self.state, key);
+    fn leave_all(&mut self, key: ClientKey, how: End, announce: bool) {
         // What was decided first counts: a client that has said goodbye may cut its connection in the same turn.
-        let decided = self.state.pending_close(key);
-        let departure = decided.map_or(departure, |close| End::Closed(close).departure());
+        let how = self.state.pending_close(key).map_or(how, End::Closed);
+        // Nobody comes back to this process when relay stops.
+        let position = if announce { self.position_at_loss(key) } else { None };
+        self.replays.remove(&mut self.history, &self.state, key);
         let Some(client) = self.state.clients.get_mut(key) else { return };
         let session = client.session.take();
         let sessions = client.socket.as_mut().map(|socket| core::mem::take(&mut socket.sessions)).unwrap_or_default();
         for session in session.into_iter().chain(sessions.into_iter().map(|(_, session)| session)) {
-            self.leave_session(session, departure, announce);
+            if let Some(position) = position {
+                self.keep_away(session, how, position);
+            }
+            self.leave_session(session, how.departure(), announce);
         }
+        self.note_answer(key);
     }
 
     /// Ends a session: queues the disconnect call to the backend and the removal of the presence record, writes the
@@ -76,8 +81,8 @@ impl Hub {
     /// it from its client.
     pub(crate) fn leave_session(&mut self, session: SessionKey, departure: Departure, announce: bool) {
         let Some(pending) = self.state.sessions.get(session).map(|session| session.pending) else { return };
+        self.forget_return(session);
         if pending {
-            self.asked.remove(&session);
             // It was never admitted: it has no room, no presence record and no line in the log.
             return self.state.remove_session(session, departure);
         }
@@ -129,6 +134,15 @@ impl Hub {
         }
     }
 
+    /// Ends a Socket.IO session whose client has sent a DISCONNECT packet. The caller removes it from its client.
+    pub(crate) fn leave(&mut self, session: SessionKey) {
+        let client = self.state.sessions.get(session).map(|session| session.client);
+        if let Some(position) = client.and_then(|client| self.position_at_loss(client)) {
+            self.keep_away(session, End::Left, position);
+        }
+        self.leave_session(session, End::Left.departure(), true);
+    }
+
     /// Ends a Socket.IO session with a DISCONNECT packet. Official clients do not reconnect by themselves after it.
     pub fn disconnect(&mut self, session: SessionKey, now: Now) {
         let Some((key, namespace)) =
@@ -136,7 +150,7 @@ impl Hub {
         else {
             return;
         };
-        self.leave_session(session, End::Left.departure(), true);
+        self.leave_session(session, End::Expelled.departure(), true);
         let name = self.state.namespaces[namespace as usize].name.clone();
         self.state.send_packet(key, Kind::Disconnect, &name, None, &[], |_| {});
         self.state.drop_session(key, session, now);

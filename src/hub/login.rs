@@ -44,6 +44,12 @@ pub struct Login<'a> {
     pub form: Form,
     /// Since when it wants messages. `None` if it does not say so.
     pub since: Option<Since>,
+    /// The `pid` of the session that it goes on with (Socket.IO). Empty if it has none.
+    pub pid: &'a str,
+    /// The last message that the client has, as it says (Socket.IO). Empty if it says nothing.
+    pub offset: &'a str,
+    /// Whether a proxy or TLS is between relay and the client.
+    pub proxied: bool,
     /// The client's address. `None` for a peer of a Unix socket.
     pub ip: Option<IpAddr>,
     /// The `Referer` header.
@@ -118,7 +124,7 @@ impl Hub {
             Ok(session) => {
                 let pending = self.state.sessions.get(session).is_some_and(|session| session.pending);
                 self.state.clients.get_mut(client).expect("the client was inserted above").session = Some(session);
-                let recovered = !pending && self.begin_history(session, login.since);
+                let recovered = !pending && self.begin_session(session);
                 Ok(Admitted { client, pending, recovered })
             }
             Err(refusal) => {
@@ -184,11 +190,11 @@ impl Hub {
         if let Some(grant) = grant {
             self.state.set_grant(session, grant, now);
         }
+        // Before the backend hears of the session, because a pid changes its name.
+        let claim = self.claim(session, login);
+        self.claims.insert(session, claim);
         if self.hooks.has_hook(&self.state, namespace, Kind::Connect) {
             self.hooks.connect(&mut self.state, session, rooms.as_ref(), query, auth);
-            if let Some(since) = login.since {
-                self.asked.insert(session, since);
-            }
             return Ok(session);
         }
         if let Some(rooms) = &rooms {

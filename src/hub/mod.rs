@@ -7,9 +7,11 @@
 
 pub mod leave;
 pub mod login;
+mod loss;
 pub mod presence;
 pub mod publish;
 mod returning;
+mod returns;
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -18,12 +20,13 @@ use crate::{
     clock::{Now, Time},
     cluster::Cluster,
     config::Config,
-    history::{History, Replays, Since},
+    history::{History, Replays},
     hooks::Hooks,
     key::SessionKey,
     message::MessageId,
     message_log::MessageLog,
     presence::Presence,
+    recovery::{Claim, Returns},
     state::{Effect, Reloaded, State},
 };
 
@@ -45,8 +48,10 @@ pub struct Hub {
     pub presence: Presence,
     /// Acknowledgements that senders wait for.
     pub(crate) acks: PendingAcks,
-    /// What the logins that wait for the backend have asked for.
-    pub(crate) asked: HashMap<SessionKey, Since>,
+    /// The sessions that are away, and the logins that wait for one.
+    pub returns: Returns,
+    /// What logins say about where their clients were, until their sessions begin.
+    pub(crate) claims: HashMap<SessionKey, Claim>,
 }
 
 impl Hub {
@@ -62,7 +67,8 @@ impl Hub {
             replays: Replays::default(),
             presence: Presence::default(),
             acks: PendingAcks::default(),
-            asked: HashMap::new(),
+            returns: Returns::default(),
+            claims: HashMap::new(),
         };
         hub.reload(config, Now::default());
         hub
@@ -74,7 +80,9 @@ impl Hub {
     pub fn reload(&mut self, config: Rc<Config>, now: Now) -> usize {
         self.hooks.configure(&config.hooks);
         self.replays.tell_dropped(&self.history, &mut self.state);
+        let namespaces: Vec<_> = self.state.namespaces.iter().map(|namespace| namespace.name.clone()).collect();
         let Reloaded { ended, reused } = self.state.reload(config);
+        self.configure_returns(&namespaces);
         for tenant in reused {
             self.presence.forget(tenant, &mut self.state);
             self.history.forget(tenant);
@@ -114,6 +122,7 @@ impl Hub {
     pub fn deadline(&self) -> Time {
         let requests = self.acks.deadline().min(self.cluster.query_deadline());
         let history = self.history.deadline().min(self.presence_deadline());
-        requests.min(self.state.refusals.deadline()).min(history).min(self.state.grants.deadline())
+        let returns = self.returns.deadline().min(self.state.tracks.deadline());
+        requests.min(self.state.refusals.deadline()).min(history).min(self.state.grants.deadline()).min(returns)
     }
 }

@@ -11,7 +11,10 @@ use crate::{
     message_log::lines::write_data,
     names::{RoomId, Rooms},
     room_hash::HashedRoom,
-    state::{TenantId, delivery::Receiver},
+    state::{
+        TenantId,
+        delivery::{Receiver, Stamp},
+    },
 };
 
 /// The origin of a message.
@@ -71,16 +74,18 @@ impl Hub {
         filename: &str,
         (id, stamp): (MessageId, u64),
     ) {
-        let keep = self.history.is_on();
+        let is_on = self.history.is_on();
         for (part, room) in rooms.iter().enumerate() {
             let hashed = HashedRoom::new(room);
-            let kept = keep.then(|| stamp + part as u64).filter(|stamp| {
-                let message = Published { stamp: *stamp, id: id.part(part), data, filename, author };
+            let number = stamp + part as u64;
+            let mut keep = |id| {
+                let message = Published { stamp: number, id, data, filename, author };
                 self.history.keep(&self.state, tenant, hashed, &message)
                     // Too large: a client that is behind would get it before older ones. It is told about the gap.
                     || (self.has_replays() && self.history.has_rule(&self.state, tenant, room))
-            });
-            self.state.deliver(tenant, hashed, data, (filename, author), id.part(part), kept);
+            };
+            let kept = is_on && keep(id.part(part));
+            self.state.deliver(tenant, hashed, data, (filename, author), id.part(part), Stamp { number, kept });
         }
         if !self.log.is_on() {
             return;

@@ -50,8 +50,20 @@ impl Hub {
         missing.is_empty()
     }
 
+    /// Sends the last values of its rooms to a session that has missed nothing.
+    pub(super) fn send_newest_values(&mut self, key: SessionKey) {
+        let Some(session) = self.state.sessions.get(key) else { return };
+        let names = self.state.room_names(session);
+        let rooms: Vec<&str> = names.iter().map(|name| &**name).collect();
+        // A session that has waited gets newer ones from the history.
+        let cursor = self.state.tracks.get(session.client).and_then(|track| track.cursor());
+        let stamp = cursor.unwrap_or(u64::MAX);
+        self.send_last_values(key, &rooms, stamp, self.history.id_at(cursor.unwrap_or(self.state.ids.last())));
+    }
+
     /// Gives clients that are behind the next kept messages, and brings up to date who is in which room. Call it once in a turn, before clients are written to.
     pub fn feed(&mut self) {
+        self.hear_answers();
         if self.has_replays() {
             self.replays.feed(&mut self.history, &mut self.state);
         }

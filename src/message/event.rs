@@ -42,7 +42,11 @@ impl<'a> Event<'a> {
             Form::Text => false,
             Form::Json | Form::JsonTime | Form::Lines => !["ack", "pong"].contains(&self.name),
             Form::Sse | Form::SseText => !self.name.is_empty() && !self.name.contains(['\r', '\n']),
-            Form::SocketIo3 | Form::SocketIo4 | Form::SocketIo3Base64 | Form::SocketIo4Base64 => true,
+            Form::SocketIo3
+            | Form::SocketIo4
+            | Form::SocketIo4Offset
+            | Form::SocketIo3Base64
+            | Form::SocketIo4Base64 => true,
         }
     }
 
@@ -90,7 +94,11 @@ impl<'a> Event<'a> {
                 });
                 out.push(b'\n');
             }
-            Form::SocketIo3 | Form::SocketIo4 | Form::SocketIo3Base64 | Form::SocketIo4Base64 => {
+            Form::SocketIo3
+            | Form::SocketIo4
+            | Form::SocketIo4Offset
+            | Form::SocketIo3Base64
+            | Form::SocketIo4Base64 => {
                 out.push(b'4');
                 head(out, Kind::Event, self.attachments.len(), namespace, ack.as_deref());
                 out.push(b'[');

@@ -20,6 +20,8 @@ pub enum Form {
     SocketIo3,
     /// A Socket.IO event over Engine.IO 4.
     SocketIo4,
+    /// [`Form::SocketIo4`] with the id as a further argument of messages, for clients that keep their own position.
+    SocketIo4Offset,
     /// [`Form::SocketIo3`] over a WebSocket with `b64`: attachments are base64 in text frames.
     SocketIo3Base64,
     /// [`Form::SocketIo4`] over a WebSocket with `b64`: attachments are base64 in text frames.
@@ -34,7 +36,7 @@ pub enum Form {
 
 impl Form {
     /// The number of forms.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 11;
 
     /// The form of a Socket.IO client. `base64` says whether its WebSocket was opened with `b64`.
     pub fn socketio(revision: Revision, base64: bool) -> Form {
@@ -51,7 +53,7 @@ impl Form {
         match self {
             Form::Json | Form::JsonTime | Form::Text | Form::Sse | Form::SseText | Form::Lines => None,
             Form::SocketIo3 => Some(Attachments { revision: Revision::V3, base64: false }),
-            Form::SocketIo4 => Some(Attachments { revision: Revision::V4, base64: false }),
+            Form::SocketIo4 | Form::SocketIo4Offset => Some(Attachments { revision: Revision::V4, base64: false }),
             Form::SocketIo3Base64 => Some(Attachments { revision: Revision::V3, base64: true }),
             Form::SocketIo4Base64 => Some(Attachments { revision: Revision::V4, base64: true }),
         }

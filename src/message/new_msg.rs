@@ -10,7 +10,7 @@ use super::{
     lines::{flatten, write_line, write_text},
 };
 use crate::{
-    frame::{Opcode, Run, Turn},
+    frame::{Opcode, Run, Turn, frame_len},
     json::{string, write_string},
     socketio::{Kind, packet::head},
 };
@@ -65,6 +65,23 @@ impl Message<'_> {
         run
     }
 
+    /// The bytes of the frames that [`Message::frames`] appends. `scratch` is for the payloads.
+    pub fn frames_len(&self, form: Form, scratch: &mut Vec<u8>) -> usize {
+        scratch.clear();
+        self.encode(form, scratch);
+        if form.is_stream() {
+            return scratch.len();
+        }
+        let mut length = frame_len(scratch.len());
+        let Some(attachments) = form.attachments() else { return length };
+        for index in 0..self.data.attachment_count() {
+            scratch.clear();
+            attachments.write(scratch, self.data.attachment(index));
+            length += frame_len(scratch.len());
+        }
+        length
+    }
+
     /// Appends the payload of the first of these frames.
     pub fn encode(&self, form: Form, out: &mut Vec<u8>) {
         let Message { source, room, data, id, .. } = self;
@@ -100,7 +117,11 @@ impl Message<'_> {
                 (None, Data::Json(json)) => out.extend_from_slice(plain_text(json).as_bytes()),
                 (None, _) => data.write_json(out),
             },
-            Form::SocketIo3 | Form::SocketIo4 | Form::SocketIo3Base64 | Form::SocketIo4Base64 => {
+            Form::SocketIo3
+            | Form::SocketIo4
+            | Form::SocketIo4Offset
+            | Form::SocketIo3Base64
+            | Form::SocketIo4Base64 => {
                 out.push(b'4');
                 head(out, Kind::Event, data.attachment_count(), self.namespace, None);
                 out.extend_from_slice(b"[\"newMsg\",{\"source\":");
@@ -122,7 +143,13 @@ impl Message<'_> {
                 id.write(out);
                 out.push(b'"');
                 self.author.write(out);
-                out.extend_from_slice(b"}]");
+                out.push(b'}');
+                if form == Form::SocketIo4Offset {
+                    out.extend_from_slice(b",\"");
+                    id.write(out);
+                    out.push(b'"');
+                }
+                out.push(b']');
             }
         }
     }

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::{
     io::{self, Read, Write},
     net::Shutdown,
+    os::fd::AsRawFd,
 };
 
 use mio::{
@@ -283,6 +284,24 @@ impl Socket {
     pub fn set_user_timeout(&self, timeout: Duration) {
         if let Socket::Tcp(stream) = self {
             let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout));
+        }
+    }
+
+    /// Bytes that were written and that the peer has not confirmed. `None` if that cannot be known.
+    pub fn unconfirmed(&self) -> Option<u32> {
+        let Socket::Tcp(stream) = self else { return None };
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: the descriptor is open as long as the stream, and the kernel writes one int to the pointer.
+        #[allow(unsafe_code)]
+        let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+        if result == 0 { u32::try_from(bytes).ok() } else { None }
+    }
+
+    /// Makes the end of the connection a reset: what the peer has not confirmed is not sent again.
+    pub fn reset_at_end(&self) {
+        if let Socket::Tcp(stream) = self {
+            // A failure leaves the end as it was: then some messages may arrive twice.
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 

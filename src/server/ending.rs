@@ -60,7 +60,9 @@ impl Server {
                     debug!("client {client:?} left without a closing handshake");
                 }
                 let is_closing = self.hub.state.is_ending(client) && websocket.phase != Phase::Lingering;
-                if !is_closing && !self.hub.state.has_waiting(client) {
+                // It gets what waits when it comes back, so it must not get it now.
+                let comes_back = is_open && self.hub.state.tracks.get(client).is_some();
+                if comes_back || (!is_closing && !self.hub.state.has_waiting(client)) {
                     return self.drop_conn(key);
                 }
                 websocket.peer = Peer::default();

@@ -66,6 +66,7 @@ impl Server {
     fn carry_out_effect(&mut self, effect: Effect) {
         match effect {
             Effect::Close { client, close } => self.close(client, close, true),
+            Effect::Lose { client } => self.lose(client),
             Effect::Admit { client } => self.complete_login(client),
             Effect::Refuse { client, why, undecided } => {
                 self.refuse_login(client, Reply::refusal(401, &why), undecided);
@@ -103,6 +104,15 @@ impl Server {
         }
     }
 
+    /// Ends a client as lost.
+    fn lose(&mut self, client: ClientKey) {
+        let carrier = self.hub.state.carrier(client);
+        match carrier {
+            Carrier::Socket(key) | Carrier::Poll(key) => self.drop_conn(key),
+            Carrier::Nothing => self.hub.remove(client, true),
+        }
+    }
+
     /// Writes to clients: to their WebSockets, or as the reply to their polls. The rest is left for the next turn once
     /// [`WRITES_PER_TURN`] is reached, so that a large fan-out does not delay other connections. A large message counts as
     /// [`LARGE_WRITE`] writes.
@@ -111,6 +121,7 @@ impl Server {
         let mut flushing = core::mem::take(&mut self.flushing);
         self.hub.state.poll_dirty(self.writes_left.div_ceil(cost), &mut flushing);
         self.writes_left = self.writes_left.saturating_sub(flushing.len() * cost);
+        self.hub.state.ask_written(&flushing);
         for client in &flushing {
             let (conns, dropped, tls) = (&mut self.conns, &mut self.dropped, &mut self.tls);
             let carrier = self.hub.state.flush(*client, |key, outbox, turn, scratch| {
@@ -241,6 +252,10 @@ impl Server {
                 self.end_probe(probe, Some(Close::NORMAL));
             }
             self.refused -= usize::from(conn.refused);
+            if let Some(client) = conn.client().filter(|client| self.hub.state.tracks.get(*client).is_some()) {
+                self.hub.state.note_unconfirmed(client, conn.socket.unconfirmed());
+                conn.socket.reset_at_end();
+            }
             if let Some(client) = conn.owner() {
                 self.hub.handle_end(client, key, self.stopping.is_none());
             }

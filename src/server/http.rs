@@ -2,7 +2,10 @@
 
 use log::debug;
 
-use super::{conn::State, event_loop::Server};
+use super::{
+    conn::{Socket, State},
+    event_loop::Server,
+};
 use crate::{
     api::{self, Context, Outcome, cors},
     clock::Now,
@@ -30,6 +33,7 @@ impl Server {
             return self.refuse_first(key, bytes);
         }
         let (mut fresh, mut lookup, peer) = (bytes, None, exchange.peer);
+        let proxied = exchange.is_proxied || conn.tls || matches!(conn.socket, Socket::Unix(_));
         let first_delivery = self.hub.state.deliveries();
         let mut later = false;
         loop {
@@ -80,6 +84,7 @@ impl Server {
                 guesses: &mut self.guesses,
                 conn: key,
                 peer,
+                proxied,
                 now: self.now,
                 connections,
                 max_connections,

@@ -151,6 +151,9 @@ impl Server {
                 websocket.deadline = self.now.time.after(CLOSE_TIMEOUT);
                 self.timers.arm(key, conn);
                 let socketio = self.hub.state.is_socketio(client);
+                if self.hub.state.tracks.get(client).is_some() {
+                    self.hub.state.note_unconfirmed(client, conn.socket.unconfirmed());
+                }
                 self.hub.end(client, End::ClosedByPeer { code: close_code, socketio, pinged }, true);
                 self.hub.state.mark_dirty(client);
             }

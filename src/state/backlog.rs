@@ -72,7 +72,14 @@ mod tests {
             state.clients.get_mut(client).unwrap().mode = Mode::Behind;
         }
         let (tenant, id) = (state.tenant("one").unwrap(), state.next_id(1));
-        state.deliver(tenant, HashedRoom::new("room"), Data::Json("1"), ("", Author::Backend), id, None);
+        state.deliver(
+            tenant,
+            HashedRoom::new("room"),
+            Data::Json("1"),
+            ("", Author::Backend),
+            id,
+            crate::state::delivery::Stamp { number: id.stamp(), kept: false },
+        );
         let held: Vec<_> = state.held.iter().map(|(.., frames)| frames).collect();
         assert!(Rc::ptr_eq(held[0], held[2]) && Rc::ptr_eq(held[1], held[3]));
         assert!(&**held[0] == b"\x81\x011" && held[1].len() > held[0].len());

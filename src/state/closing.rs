@@ -14,6 +14,7 @@ impl State {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending()) else { return };
         self.strangers.remove(client);
         client.mode = Mode::Ending;
+        self.tracks.freeze(key, self.ids.last());
         self.stats.slow_consumers += 1;
         self.effects.push_back(Effect::Close { client: key, close: Close::SLOW });
     }
@@ -23,7 +24,17 @@ impl State {
         let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending()) else { return };
         self.strangers.remove(client);
         client.mode = Mode::Ending;
+        self.tracks.freeze(key, self.ids.last());
         self.effects.push_back(Effect::Close { client: key, close });
+    }
+
+    /// Asks the server to end a client as lost. Nothing more is queued for it from now on.
+    pub fn lose(&mut self, key: ClientKey) {
+        let Some(client) = self.clients.get_mut(key).filter(|client| !client.is_ending()) else { return };
+        self.strangers.remove(client);
+        client.mode = Mode::Ending;
+        self.tracks.freeze(key, self.ids.last());
+        self.effects.push_back(Effect::Lose { client: key });
     }
 
     /// How a client that the server has not closed yet is to be closed.

@@ -25,11 +25,20 @@ use crate::{
 /// A receiver of an event: a client, and the namespace and form of its session.
 pub type Receiver = (ClientKey, NamespaceId, Form);
 
+/// The place of a message to one room in the order of all messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The number.
+    pub number: u64,
+    /// Whether the history of the room keeps it, or tells those who get it from there that it is missing.
+    pub kept: bool,
+}
+
 impl State {
     /// Queues a message for the members of a room in all namespaces. A member whose unsent bytes have grown
-    /// by more than `limits.unsent` since it fell behind is a slow consumer; the others are not affected. `kept` is the
-    /// message's stamp if the history of the room keeps it: then a slow consumer gets it from there, once it reads again
-    /// (`State::fallen`). Otherwise it is closed.
+    /// by more than `limits.unsent` since it fell behind is a slow consumer; the others are not affected. If the history of the
+    /// room keeps the message, a slow consumer gets it from there, once it reads again (`State::fallen`). Otherwise it is
+    /// closed.
     pub fn deliver(
         &mut self,
         tenant: TenantId,
@@ -37,11 +46,11 @@ impl State {
         data: Data<'_>,
         (filename, author): (&str, Author<'_>),
         id: MessageId,
-        kept: Option<u64>,
+        stamp: Stamp,
     ) {
         self.stats.published += 1;
-        let behind = kept.filter(|_| self.config.history.slow == SlowConsumers::Behind);
-        let mode_of_slow = if behind.is_some() { Mode::Behind } else { Mode::Ending };
+        let behind = stamp.kept && self.config.history.slow == SlowConsumers::Behind;
+        let mode_of_slow = if behind { Mode::Behind } else { Mode::Ending };
         let room = hashed.name;
         let Tenant { name, rooms, .. } = &mut self.tenants[tenant.index()];
         for (table, namespace) in rooms.iter_mut().zip(&self.namespaces) {
@@ -59,7 +68,7 @@ impl State {
             for member in &*members {
                 let Some(client) = self.clients.get_mut_if(member.client, |client| client.mode == Mode::Live) else {
                     skipped += 1;
-                    if kept.is_none() {
+                    if !stamp.kept {
                         others.push((member.client, member.form));
                     }
                     continue;
@@ -92,15 +101,15 @@ impl State {
             }
             self.stats.delivered += (members.len() - skipped) as u64;
             self.needs_flush |= needs_flush;
-            if kept.is_none() && !self.tracks.is_empty() {
+            if !stamp.kept && !self.tracks.is_empty() {
                 for member in &*members {
                     let live = self.clients.get(member.client).is_some_and(|client| client.mode == Mode::Live);
                     if let Some(track) = self.tracks.get_mut(member.client).filter(|_| live) {
-                        track.add_other(self.ids.last(), frames[member.form as usize].len());
+                        track.add_other(stamp.number, frames[member.form as usize].len());
                     }
                 }
             }
-            if kept.is_none() {
+            if !stamp.kept {
                 // Once for each form: thousands of clients can be behind.
                 let mut held = [const { None::<Rc<[u8]>> }; Form::COUNT];
                 for (client, form) in others {
@@ -112,8 +121,9 @@ impl State {
             }
             for client in slow {
                 match behind {
-                    Some(stamp) => self.fallen.push((client, stamp - 1)),
-                    None => {
+                    true => self.fallen.push((client, stamp.number - 1)),
+                    false => {
+                        self.tracks.freeze(client, stamp.number.saturating_sub(1));
                         self.stats.slow_consumers += 1;
                         self.effects.push_back(Effect::Close { client, close: Close::SLOW });
                     }
@@ -308,7 +318,14 @@ mod tests {
 
     fn deliver(state: &mut State, data: &str) {
         let (tenant, id) = (state.tenant("one").unwrap(), state.next_id(1));
-        state.deliver(tenant, HashedRoom::new("room"), Data::Json(data), ("", Author::Backend), id, None);
+        state.deliver(
+            tenant,
+            HashedRoom::new("room"),
+            Data::Json(data),
+            ("", Author::Backend),
+            id,
+            Stamp { number: id.stamp(), kept: false },
+        );
     }
 
     /// Ends a turn without a flush.

@@ -1,12 +1,14 @@
 //! How sessions end, and whether their users are expected back.
 
-use crate::websocket::Close;
+use crate::{config::Unknowing, websocket::Close};
 
 /// How a session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The client leaves: a DISCONNECT of Socket.IO, or an operator or the backend sends it away.
+    /// The client leaves with a DISCONNECT of Socket.IO.
     Left,
+    /// An operator or the backend sends the client away.
+    Expelled,
     /// relay closes the client.
     Closed(Close),
     /// The client has sent a close frame.
@@ -35,7 +37,7 @@ impl End {
     /// Whether the user is expected back (docs/protocol.md, Presence, Loss and goodbye).
     pub fn departure(self) -> Departure {
         match self {
-            End::Left => Departure::Goodbye,
+            End::Left | End::Expelled => Departure::Goodbye,
             End::Lost => Departure::Loss,
             // A restart, a lack of resources, or a client without a sign of life, which may be in a tunnel.
             End::Closed(close) if matches!(close.code, GOING_AWAY | TRY_AGAIN) => Departure::Loss,
@@ -48,6 +50,21 @@ impl End {
             End::ClosedByPeer { code: None, socketio: true, .. } => Departure::Loss,
             End::ClosedByPeer { code: None, pinged: true, .. } => Departure::Loss,
             End::ClosedByPeer { .. } => Departure::Goodbye,
+        }
+    }
+}
+
+impl End {
+    /// Whether the session is kept for its return (docs/protocol.md, Return).
+    pub fn keeps(self, unknowing: Unknowing) -> bool {
+        match self {
+            End::Expelled => false,
+            // Also the answer to the close packet of a Socket.IO client.
+            End::Left | End::Closed(Close::NORMAL) => unknowing == Unknowing::User,
+            // A page that is loaded again gets its state from its backend.
+            End::ClosedByPeer { code: Some(_), .. } => unknowing == Unknowing::User,
+            End::ClosedByPeer { code: None, .. } if unknowing == Unknowing::User => true,
+            End::Lost | End::Closed(_) | End::ClosedByPeer { .. } => self.departure() == Departure::Loss,
         }
     }
 }
@@ -78,6 +95,7 @@ mod tests {
         ];
         let goodbyes = [
             End::Left,
+            End::Expelled,
             End::Closed(Close::NORMAL),
             End::Closed(Close::PROTOCOL),
             End::Closed(Close::NOT_UTF8),
@@ -92,6 +110,13 @@ mod tests {
             by_peer(Some(4000), false, true),
             by_peer(None, false, false),
         ];
+        for end in losses.into_iter().filter(|end| !matches!(end, End::ClosedByPeer { code: Some(_), .. })) {
+            assert!(end.keeps(Unknowing::Return) && end.keeps(Unknowing::User), "{end:?}");
+        }
+        for end in goodbyes {
+            let by_client = matches!(end, End::Left | End::Closed(Close::NORMAL) | End::ClosedByPeer { .. });
+            assert_eq!((end.keeps(Unknowing::Return), end.keeps(Unknowing::User)), (false, by_client), "{end:?}");
+        }
         for end in losses {
             assert_eq!(end.departure(), Departure::Loss, "{end:?}");
         }

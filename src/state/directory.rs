@@ -74,11 +74,28 @@ impl State {
         longer_names.all(|name| self.known_tenant(name).is_none())
     }
 
+    /// The key from which the `socket_id` and the `pid` of a session follow: its own, or that of the session that it has taken
+    /// over.
+    pub fn name_of(&self, key: SessionKey) -> SessionKey {
+        self.names.get(&key).copied().unwrap_or(key)
+    }
+
+    /// The session with a name ([`State::name_of`]). It may be gone.
+    pub fn session_named(&self, name: SessionKey) -> SessionKey {
+        self.named.get(&name).copied().unwrap_or(name)
+    }
+
+    /// Gives a session the name of one that it has taken over.
+    pub fn take_name(&mut self, key: SessionKey, name: SessionKey) {
+        self.names.insert(key, name);
+        self.named.insert(name, key);
+    }
+
     /// The `socket_id` of a session: the id that its client knows as its own. Clients of Socket.IO 2.x compose theirs from
     /// the id of the Engine.IO session, which is their id in `/`; in another namespace it is `/nsp#ID`.
     pub fn socket_id(&self, key: SessionKey) -> String {
         let session = self.sessions.get(key).filter(|session| session.form.revision() == Some(Revision::V3));
-        let Some(session) = session else { return self.sids.socket(key) };
+        let Some(session) = session else { return self.sids.socket(self.name_of(key)) };
         let sid = self.sids.engine(session.client);
         match session.namespace {
             MAIN => sid,
@@ -90,7 +107,7 @@ impl State {
     /// `/nsp#ID` the one in another namespace, in both revisions.
     pub fn find_session(&self, socket_id: &str) -> Option<SessionKey> {
         let key = match self.sids.find_socket(socket_id) {
-            Some(key) => Some(key),
+            Some(name) => Some(self.session_named(name)),
             None => {
                 let (namespace, sid) = socket_id.rsplit_once('#').unwrap_or(("/", socket_id));
                 let namespace = self.find_namespace(namespace)?;
@@ -276,7 +293,14 @@ mod tests {
             ["one", "two"].map(|source| session(&mut state, Login { source, rooms: "room", ..Login::default() }));
         let [first, second] = ["one", "two"].map(|source| state.tenant(source).unwrap());
         let id = state.next_id(1);
-        state.deliver(first, HashedRoom::new("room"), Data::Json("1"), ("", Author::Backend), id, None);
+        state.deliver(
+            first,
+            HashedRoom::new("room"),
+            Data::Json("1"),
+            ("", Author::Backend),
+            id,
+            crate::state::delivery::Stamp { number: id.stamp(), kept: false },
+        );
         let event = Event::new("e", "");
         let socket_id = state.sids.socket(two);
         assert_eq!(state.emit(first, 0, &Target::Session(&socket_id), &event), 0);

@@ -13,6 +13,11 @@ pub enum Effect {
         /// The close code and reason.
         close: Close,
     },
+    /// End a client as lost: reset its connection, so that nothing of what was sent arrives any more.
+    Lose {
+        /// The client.
+        client: ClientKey,
+    },
     /// Complete the WebSocket handshake of a client that the backend has admitted, or begin its stream.
     Admit {
         /// The client.

@@ -33,7 +33,11 @@ impl State {
             }
             Expired::Dead => {
                 self.stats.ping_timeouts += 1;
-                self.close(key, Close::UNRESPONSIVE);
+                match self.tracks.get(key) {
+                    // It gets the rest when it comes back, so it must not arrive any more.
+                    Some(_) => self.lose(key),
+                    None => self.close(key, Close::UNRESPONSIVE),
+                }
             }
             Expired::Probe(_) => self.mark_dirty(key),
             Expired::Nothing => {}

@@ -109,7 +109,14 @@ mod tests {
 
     fn deliver(state: &mut State, room: &str, data: &str) {
         let (tenant, id) = (state.tenant("one").unwrap(), state.next_id(1));
-        state.deliver(tenant, HashedRoom::new(room), Data::Json(data), ("", Author::Backend), id, None);
+        state.deliver(
+            tenant,
+            HashedRoom::new(room),
+            Data::Json(data),
+            ("", Author::Backend),
+            id,
+            crate::state::delivery::Stamp { number: id.stamp(), kept: false },
+        );
     }
 
     #[test]

@@ -62,6 +62,6 @@ pub fn protocol(form: Form) -> &'static str {
         Form::SseText => "sse text",
         Form::Lines => "lines",
         Form::SocketIo3 | Form::SocketIo3Base64 => "engine.io 3",
-        Form::SocketIo4 | Form::SocketIo4Base64 => "engine.io 4",
+        Form::SocketIo4 | Form::SocketIo4Offset | Form::SocketIo4Base64 => "engine.io 4",
     }
 }

@@ -85,7 +85,7 @@ impl State {
     }
 
     /// Changes the form in which a session receives messages.
-    pub(super) fn set_form(&mut self, key: SessionKey, form: Form) {
+    pub fn set_form(&mut self, key: SessionKey, form: Form) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.form = form;
         let Some(table) = self.tenants[session.tenant.index()].rooms.get_mut(session.namespace as usize) else {
@@ -173,6 +173,11 @@ impl State {
             self.take_from_room(key, last, departure);
         }
         let Some(session) = self.sessions.remove(key) else { return };
+        if let Some(name) = self.names.remove(&key)
+            && self.named.get(&name) == Some(&key)
+        {
+            self.named.remove(&name);
+        }
         self.grants.remove(key);
         if let Some(users) = &mut self.namespaces[session.namespace as usize].users {
             users.remove(key);

@@ -52,6 +52,9 @@ pub struct State {
     /// What clients are known to have received.
     pub tracks: Tracks,
     pub(crate) sids: Sids,
+    /// The names of sessions that have taken over others, and the sessions with these names.
+    pub(super) names: HashMap<SessionKey, SessionKey>,
+    pub(super) named: HashMap<SessionKey, SessionKey>,
     pub(super) turn: Turn,
     /// A buffer for writes of several segments.
     pub(super) scratch: Vec<u8>,
@@ -109,6 +112,8 @@ impl State {
             grants: Grants::default(),
             tracks: Tracks::default(),
             sids: Sids::new(secret),
+            names: HashMap::new(),
+            named: HashMap::new(),
             turn: Turn::new(),
             scratch: Vec::new(),
             ids: IdClock::new(first),

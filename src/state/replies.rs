@@ -24,10 +24,16 @@ impl State {
         let Some(socket) = self.socket_mut(key) else { return };
         socket.engine.set_state(true, false, &timing, now.time);
         let revision = socket.engine.revision;
-        let sid = self.sids.socket(session);
+        let name = self.name_of(session);
+        let (sid, pid) = (self.sids.socket(name), self.sids.private(name));
+        let has_pid = self.config.history.is_on() && !self.config.recovery.window.is_zero();
         self.send_packet(key, Kind::Connect, &namespace, None, &[], |out| {
             if revision == Revision::V4 {
-                out.extend_from_slice(format!("{{\"sid\":\"{sid}\"}}").as_bytes());
+                out.extend_from_slice(format!("{{\"sid\":\"{sid}\"").as_bytes());
+                if has_pid {
+                    out.extend_from_slice(format!(",\"pid\":\"{pid}\"").as_bytes());
+                }
+                out.push(b'}');
             }
         });
         self.send_welcome(session, if auth.is_empty() { "{}" } else { auth });
@@ -135,7 +141,11 @@ impl State {
         let Some(session) = self.sessions.get(key) else { return };
         let (client, namespace) = (session.client, self.namespaces[session.namespace as usize].name.clone());
         match session.form {
-            Form::SocketIo3 | Form::SocketIo4 | Form::SocketIo3Base64 | Form::SocketIo4Base64 => {
+            Form::SocketIo3
+            | Form::SocketIo4
+            | Form::SocketIo4Offset
+            | Form::SocketIo3Base64
+            | Form::SocketIo4Base64 => {
                 self.send_packet(client, Kind::Ack, &namespace, Some(id), attachments, |out| {
                     out.extend_from_slice(list.as_bytes());
                 });

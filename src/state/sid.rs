@@ -42,6 +42,16 @@ impl Sids {
         self.key(b"socket", name).map(SessionKey::wrap)
     }
 
+    /// The `pid` of a session, with which its client can come back. It is a secret.
+    pub fn private(&self, session: SessionKey) -> String {
+        self.name(b"private", session.key())
+    }
+
+    /// The session with this `pid`. It may be gone.
+    pub fn find_private(&self, name: &str) -> Option<SessionKey> {
+        self.key(b"private", name).map(SessionKey::wrap)
+    }
+
     fn name(&self, kind: &[u8], key: Key) -> String {
         let bits = key.to_bits().to_be_bytes();
         let mut name = [0; BITS + TAG];

@@ -88,6 +88,18 @@ counters! {
     replayed
     /// Slow consumers that were not closed, because they get the messages from the history.
     fell_behind
+    /// Sessions that were lost and are kept for their return.
+    sessions_lost
+    /// Sessions that came back and got all that they had missed.
+    returned
+    /// Sessions that came back when a part of what they had missed was not kept any more.
+    returned_with_gaps
+    /// Messages that sessions which came back had missed.
+    repeated
+    /// Lost sessions that were given up after `recovery.window`.
+    away_expired
+    /// Lost sessions that were given up because there was no memory for them.
+    away_dropped
     /// Events from clients that a rule handled.
     events
     /// Events queued for clients, counted once for each client.

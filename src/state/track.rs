@@ -57,6 +57,8 @@ pub struct Track {
     pub proof: Proof,
     /// Whether it has shown that it is alive since its login.
     pub alive: bool,
+    /// Whether it goes on from an earlier position, see [`Track::go_back`].
+    pub resumed: bool,
     /// Whether it is in `Tracks::due`.
     waits: bool,
     /// How many wait for its proofs.
@@ -117,6 +119,7 @@ impl Tracks {
             joined: SmallVec::new(),
             proof,
             alive: false,
+            resumed: false,
             waits: false,
             watchers: 0,
         };
@@ -135,6 +138,13 @@ impl Tracks {
         if self.count == 0 {
             self.slots = Vec::new();
             self.due.clear();
+        }
+    }
+
+    /// Notes that a client gets no messages after this stamp.
+    pub fn freeze(&mut self, client: ClientKey, stamp: u64) {
+        if let Some(track) = self.get_mut(client) {
+            track.cursor = Some(track.cursor.unwrap_or(stamp).min(stamp));
         }
     }
 
@@ -172,8 +182,10 @@ impl Track {
 
     /// Goes on from an earlier stamp: the messages after it are replayed.
     pub fn go_back(&mut self, stamp: u64) {
-        self.proven = stamp;
-        self.cursor = Some(stamp);
+        (self.proven, self.cursor, self.resumed) = (stamp, Some(stamp), true);
+        // Older questions would prove more than it has.
+        (self.heartbeat, self.poll, self.asked) = (0, 0, 0);
+        self.others.clear();
         self.joined.clear();
     }
 

@@ -171,6 +171,7 @@ impl World {
                 base64: false,
                 bodies: Bodies::Any,
                 query: &query,
+                proxied: false,
                 ip: None,
                 referer: "",
                 user_agent: "",

@@ -1,0 +1,70 @@
+//! Sessions that are lost: up to which message they have received, and that they are kept for their return.
+
+use super::Hub;
+use crate::{
+    config::Unknowing,
+    history::walk,
+    key::{ClientKey, SessionKey},
+    recovery::AwaySession,
+    state::{End, TenantId, track::Proof},
+};
+
+impl Hub {
+    /// The stamp up to which a client has all messages. `None` if its sessions are not kept.
+    pub(super) fn position_at_loss(&self, key: ClientKey) -> Option<u64> {
+        let (track, client) = (self.state.tracks.get(key)?, self.state.clients.get(key)?);
+        if !track.alive {
+            // Nobody may be there: a login that was given up before relay got it. It takes nothing from the next one.
+            return track.resumed.then(|| track.proven());
+        }
+        let queued = client.outbox.bytes();
+        let tail = match (self.state.is_polling(key), track.proof, track.unconfirmed()) {
+            (true, ..) => queued + track.flight() as usize,
+            (false, Proof::Tcp, Some(unconfirmed)) => queued + unconfirmed as usize,
+            (false, ..) => return Some(track.proven()),
+        };
+        Some(walk::position(&self.history, &self.state, key, track, tail))
+    }
+
+    /// Keeps a session that is about to end, unless it has left for good.
+    pub(super) fn keep_away(&mut self, key: SessionKey, how: End, position: u64) {
+        let Some(known) = self.returns.live.get(key) else { return };
+        let Some(session) = self.state.sessions.get(key).filter(|session| !session.pending) else { return };
+        // One that still waits for another has nothing of its own to come back to.
+        if !how.keeps(self.unknowing(session.tenant)) || self.returns.asking.waits(key) {
+            return;
+        }
+        let away = AwaySession {
+            name: self.state.name_of(key),
+            identity: known.identity,
+            tenant: session.tenant,
+            namespace: session.namespace,
+            rooms: self.state.room_names(session),
+            list: known.list,
+            userid: session.identity.userid().into(),
+            ip: session.identity.ip(),
+            position,
+        };
+        self.returns.away.add(away, self.state.now.time);
+        self.state.stats.sessions_lost += 1;
+        self.keep_away_budget();
+    }
+
+    /// Gives up the sessions that were lost first, until all take no more than their share of `history.memory`.
+    pub(crate) fn keep_away_budget(&mut self) {
+        let most = self.history.whole_budget(&self.state) / SHARE;
+        while self.returns.away.bytes() > most && self.returns.away.drop_oldest() {
+            self.state.stats.away_dropped += 1;
+        }
+        self.history.reserve(self.returns.away.bytes());
+    }
+
+    /// Which clients of a tenant get what they have missed although they cannot say where they were.
+    pub(super) fn unknowing(&self, tenant: TenantId) -> Unknowing {
+        let source = self.state.tenants[tenant.index()].source.as_ref();
+        source.and_then(|source| source.unknowing).unwrap_or(self.config().recovery.unknowing)
+    }
+}
+
+/// What part of `history.memory` sessions that are away may take: the other parts are for messages.
+const SHARE: usize = 4;

@@ -1,0 +1,374 @@
+//! Sessions that come back (docs/protocol.md, Return): who is the same as a session that was lost, and what it gets.
+
+use std::{collections::HashSet, rc::Rc};
+
+use super::{Hub, login::Login};
+use crate::{
+    config::{Offsets, ProofMode, Unknowing},
+    frame::Opcode,
+    key::{ClientKey, SessionKey},
+    message::{Form, MessageId},
+    names::Rooms,
+    recovery::{AwaySession, Claim, Known, Recalled, Resolved},
+    state::{TenantId, track::Proof},
+};
+
+impl Hub {
+    /// Whether lost sessions are kept.
+    pub fn keeps_sessions(&self) -> bool {
+        self.history.is_on() && !self.config().recovery.window.is_zero()
+    }
+
+    /// What a login says about where its client was. If it names a session that is there, the new one takes over its name.
+    pub(super) fn claim(&mut self, key: SessionKey, login: &Login<'_>) -> Claim {
+        let mut claim = Claim { since: login.since, proxied: login.proxied, ..Claim::default() };
+        if !self.keeps_sessions() || claim.since.is_some() {
+            return claim;
+        }
+        claim.agent = self.returns.hash(&(login.referer, login.user_agent));
+        claim.list = self.returns.hash(login.room_ids);
+        let offset = MessageId::parse(login.offset);
+        claim.recalled = self.recall(key, login.pid, offset);
+        let offsets = self.config().recovery.offsets;
+        let knows = offsets == Offsets::All || (offsets == Offsets::Known && claim.recalled.is_some());
+        if knows && login.form == Form::SocketIo4 {
+            self.state.set_form(key, Form::SocketIo4Offset);
+        }
+        claim
+    }
+
+    /// Finds the session with a `pid`, and gives its name to a new one. `None` if it is not there, or if messages are missing:
+    /// then the client gets another `pid`, from which it knows that.
+    fn recall(&mut self, key: SessionKey, pid: &str, offset: Option<MessageId>) -> Option<Recalled> {
+        let name = self.state.sids.find_private(pid)?;
+        let (tenant, namespace) = {
+            let session = self.state.sessions.get(key)?;
+            (session.tenant, session.namespace)
+        };
+        if let Some(away) = self.returns.away.get(name) {
+            if (away.tenant, away.namespace) != (tenant, namespace) {
+                return None;
+            }
+            let position = self.moved(away, offset);
+            if !self.is_whole(tenant, &away.rooms, position) {
+                return None;
+            }
+            let away = self.returns.away.remove(name)?;
+            self.history.reserve(self.returns.away.bytes());
+            self.state.take_name(key, name);
+            return Some(Recalled::Away(Box::new(AwaySession { position, ..away })));
+        }
+        let old = self.state.session_named(name);
+        let session = self.state.sessions.get(old).filter(|session| !session.pending)?;
+        let track = self.state.tracks.get(session.client).filter(|_| self.returns.live.get(old).is_some())?;
+        let rooms = self.state.room_names(session);
+        let is_same = (session.tenant, session.namespace) == (tenant, namespace);
+        // It has at least what is proven.
+        if !is_same || !self.is_whole(tenant, &rooms, track.proven()) {
+            return None;
+        }
+        self.state.take_name(key, name);
+        Some(Recalled::Live { session: old, offset })
+    }
+
+    /// The position of a session that is away, moved forward to the last message that its client says it has.
+    fn moved(&self, away: &AwaySession, offset: Option<MessageId>) -> u64 {
+        let rooms: Vec<&str> = away.rooms.iter().map(|room| &**room).collect();
+        let known = offset.and_then(|id| self.history.stamp_of(away.tenant, &rooms, id));
+        known.map_or(away.position, |stamp| stamp.min(self.state.ids.last()).max(away.position))
+    }
+
+    fn is_whole(&self, tenant: TenantId, rooms: &[Rc<str>], position: u64) -> bool {
+        let kept = |room: &&Rc<str>| self.history.has_rule(&self.state, tenant, room);
+        rooms.iter().filter(kept).all(|room| self.history.is_whole(&self.state, tenant, room, position))
+    }
+
+    /// Begins an admitted session: welcomes it, and gives it what it has missed. Returns whether no message since the position
+    /// that it has named is missing.
+    pub(crate) fn begin_session(&mut self, key: SessionKey) -> bool {
+        let claim = self.claims.remove(&key).unwrap_or_default();
+        if claim.since.is_some() || !self.keeps_sessions() {
+            return self.begin_history(key, claim.since);
+        }
+        let Some(session) = self.state.sessions.get(key) else { return true };
+        if !session.form.is_socketio() {
+            self.state.greet(key, self.history.id_at(self.state.ids.last()));
+        }
+        self.replays.follow(&mut self.state, key);
+        match self.start(key, claim) {
+            Start::New => self.send_newest_values(key),
+            Start::Resumed(away) => self.resume(key, *away),
+            Start::Waits => {}
+        }
+        true
+    }
+
+    /// Finds out whether a session goes on with one that was lost.
+    fn start(&mut self, key: SessionKey, claim: Claim) -> Start {
+        let Some(session) = self.state.sessions.get(key) else { return Start::New };
+        let (client, tenant, form) = (session.client, session.tenant, session.form);
+        let names = self.state.room_names(session);
+        if claim.recalled.is_none() && !names.iter().any(|room| self.history.has_rule(&self.state, tenant, room)) {
+            return Start::New;
+        }
+        let userid = session.identity.userid();
+        let unknowing = self.unknowing(tenant) != Unknowing::No && !userid.is_empty();
+        let who = (tenant, session.namespace, userid, claim.agent, claim.list);
+        let identity = unknowing.then(|| self.returns.hash(&who));
+        let has_pid = form.revision() == Some(crate::engineio::Revision::V4);
+        if identity.is_none() && !has_pid {
+            return Start::New;
+        }
+        let ip = session.identity.ip();
+        self.state.tracks.begin(client, self.state.ids.last(), self.proof(tenant, claim.proxied));
+        if form.is_stream()
+            && let Some(track) = self.state.tracks.get_mut(client)
+        {
+            // It cannot show a sign of life.
+            track.alive = true;
+        }
+        self.state.ask(client);
+        let others = identity.map(|identity| self.others(identity, client)).unwrap_or_default();
+        self.returns.live.add(key, Known { identity, list: claim.list });
+        match claim.recalled {
+            Some(Recalled::Away(away)) => return Start::Resumed(away),
+            Some(Recalled::Live { session, offset }) => return self.replace(key, session, offset),
+            None => {}
+        }
+        let Some(identity) = identity else { return Start::New };
+        let is_alive = self.state.tracks.get(client).is_some_and(|track| track.alive);
+        if others.is_empty() && is_alive {
+            return self.returns.away.take(identity, ip).map_or(Start::New, |away| Start::Resumed(Box::new(away)));
+        }
+        if others.is_empty() && !self.returns.away.has(identity) {
+            return Start::New;
+        }
+        self.returns.asking.begin(key, None);
+        others.into_iter().for_each(|other| self.ask(other, key));
+        if !is_alive {
+            self.ask(client, key);
+        }
+        self.replays.hold(&mut self.state, client);
+        Start::Waits
+    }
+
+    /// The clients of live sessions of an identity, some of them if there are many.
+    fn others(&self, identity: u64, own: ClientKey) -> Vec<ClientKey> {
+        let sessions = self.returns.live.find(identity).filter_map(|key| self.state.sessions.get(key));
+        let askable = sessions.filter(|session| session.client != own && !session.form.is_stream());
+        let mut clients: Vec<ClientKey> = askable.map(|session| session.client).take(MOST_ASKED).collect();
+        clients.sort_unstable();
+        clients.dedup();
+        clients
+    }
+
+    /// Asks a client for a sign of life on behalf of a login that waits.
+    fn ask(&mut self, client: ClientKey, waiter: SessionKey) {
+        let until = self.state.now.time.after(self.config().recovery.hold);
+        if !self.returns.asking.ask(client, waiter, until) {
+            return;
+        }
+        if let Some(track) = self.state.tracks.get_mut(client) {
+            track.watch();
+        }
+        if self.state.sessions.get(waiter).is_some_and(|session| session.client == client) {
+            // It was asked at its login.
+            return;
+        }
+        match self.state.is_polling(client) {
+            // A packet that says nothing. Its answer is the next poll.
+            true => self.state.send(client, Opcode::Text, b"6"),
+            false => self.state.ask(client),
+        }
+    }
+
+    /// Ends the live session that a new one goes on with: only its own page knows its `pid`.
+    fn replace(&mut self, key: SessionKey, old: SessionKey, offset: Option<MessageId>) -> Start {
+        let name = self.state.name_of(key);
+        let Some(client) = self.state.sessions.get(old).map(|session| session.client) else {
+            // It was lost meanwhile.
+            return match self.returns.away.remove(name) {
+                Some(away) => {
+                    let position = self.moved(&away, offset);
+                    Start::Resumed(Box::new(AwaySession { position, ..away }))
+                }
+                None => Start::New,
+            };
+        };
+        let Some(own) = self.state.sessions.get(key).map(|session| session.client) else { return Start::New };
+        if own == client {
+            return Start::New;
+        }
+        self.returns.asking.begin(key, Some((name, offset)));
+        self.returns.asking.ask(client, key, self.state.now.time.after(self.config().recovery.hold));
+        self.state.lose(client);
+        self.replays.hold(&mut self.state, own);
+        Start::Waits
+    }
+
+    fn proof(&self, tenant: TenantId, proxied: bool) -> Proof {
+        let source = self.state.tenants[tenant.index()].source.as_ref();
+        match source.and_then(|source| source.proof).unwrap_or(self.config().recovery.proof) {
+            ProofMode::Auto if proxied => Proof::Pong,
+            ProofMode::Auto | ProofMode::Tcp => Proof::Tcp,
+            ProofMode::Pong => Proof::Pong,
+        }
+    }
+
+    /// Gives a session the place of one that was lost, and what was published since then.
+    fn resume(&mut self, key: SessionKey, away: AwaySession) {
+        self.history.reserve(self.returns.away.bytes());
+        self.join_rooms_of(key, &away);
+        let Some(session) = self.state.sessions.get(key) else { return };
+        let (client, tenant, names) = (session.client, session.tenant, self.state.room_names(session));
+        let newest = self.state.ids.last();
+        let (mut told, mut joined) = (Vec::new(), Vec::new());
+        let before: HashSet<&str> = away.rooms.iter().map(|room| &**room).collect();
+        for (membership, name) in session.rooms.iter().zip(&names) {
+            if !before.contains(&**name) {
+                joined.push((membership.room, newest));
+            }
+            told.push((membership.room, self.history.floors(&self.state, tenant, name)));
+        }
+        let common: Vec<Rc<str>> = names.iter().filter(|name| before.contains(&***name)).cloned().collect();
+        match self.is_whole(tenant, &common, away.position) {
+            true => self.state.stats.returned += 1,
+            // Pages that do not know of it are not told.
+            false => self.state.stats.returned_with_gaps += 1,
+        }
+        let rooms: Vec<&str> = common.iter().map(|name| &**name).collect();
+        let missed = self.history.count_after(&self.state, tenant, &rooms, away.position);
+        self.state.stats.repeated += missed as u64;
+        if let Some(track) = self.state.tracks.get_mut(client) {
+            track.go_back(away.position);
+        }
+        self.replays.begin(&mut self.state, key, away.position, told.into_iter().collect());
+        self.replays.set_joined(client, key, joined);
+        self.replays.release(client);
+        self.state.ask(client);
+        self.record_return(key, missed);
+    }
+
+    /// Joins the rooms that a lost session had joined after its login, if the new login names the same rooms.
+    fn join_rooms_of(&mut self, key: SessionKey, away: &AwaySession) {
+        if self.returns.live.get(key).is_none_or(|known| known.list != away.list) {
+            return;
+        }
+        let grant = self.state.grants.get(key);
+        let allowed = |room: &&str| grant.is_none_or(|grant| grant.allows(room));
+        let rooms: Vec<&str> = away.rooms.iter().map(|room| &**room).filter(allowed).collect();
+        let most = self.config().limits.rooms_per_session as usize;
+        if let Ok(rooms) = Rooms::parse(&rooms.join(","), usize::MAX, 0) {
+            self.state.join_all(key, &rooms, most);
+        }
+    }
+
+    /// Notes that a client has answered, or is gone: logins that wait for its word may go on.
+    pub(super) fn note_answer(&mut self, client: ClientKey) {
+        if !self.returns.asking.is_asked(client) {
+            return;
+        }
+        if let Some(track) = self.state.tracks.get_mut(client) {
+            track.unwatch();
+        }
+        for resolved in self.returns.asking.answered(client) {
+            self.go_on(resolved);
+        }
+    }
+
+    /// Lets a login go on that has waited.
+    fn go_on(&mut self, resolved: Resolved) {
+        let Resolved { session: key, name } = resolved;
+        let Some(session) = self.state.sessions.get(key) else { return };
+        let (client, ip) = (session.client, session.identity.ip());
+        let identity = self.returns.live.get(key).and_then(|known| known.identity);
+        let away = match name {
+            Some((name, offset)) => self.returns.away.remove(name).map(|away| {
+                let position = self.moved(&away, offset);
+                AwaySession { position, ..away }
+            }),
+            None => identity.and_then(|identity| self.returns.away.take(identity, ip)),
+        };
+        match away {
+            Some(away) => self.resume(key, away),
+            None => {
+                self.send_newest_values(key);
+                self.replays.release(client);
+            }
+        }
+    }
+
+    /// Hears clients that have shown a sign of life.
+    pub(super) fn hear_answers(&mut self) {
+        for client in self.state.tracks.take_proved() {
+            self.note_answer(client);
+        }
+    }
+
+    /// Gives up sessions that are away for too long, and those that have not answered in time.
+    pub(crate) fn expire_returns(&mut self) {
+        let now = self.state.now.time;
+        self.state.ask_due();
+        if self.returns.away.deadline() <= now {
+            self.state.stats.away_expired += self.returns.away.expire(now);
+            self.history.reserve(self.returns.away.bytes());
+        }
+        while let Some(client) = self.returns.asking.poll_silent(now) {
+            let own = |session: &SessionKey| {
+                self.state.sessions.get(*session).is_some_and(|session| session.client == client)
+            };
+            match self.returns.asking.waiters(client).iter().all(own) {
+                // Nobody else asks: it may be slow.
+                true => self.note_answer(client),
+                false => self.state.lose(client),
+            }
+        }
+    }
+
+    /// Forgets that a session might be kept, because it ends.
+    pub(crate) fn forget_return(&mut self, key: SessionKey) {
+        self.returns.live.remove(key);
+        self.returns.asking.cancel(key);
+        // Its login was not admitted in the end: what it was to go on with stays away.
+        if let Some(Claim { recalled: Some(Recalled::Away(away)), .. }) = self.claims.remove(&key) {
+            self.returns.away.add(*away, self.state.now.time);
+        }
+    }
+
+    /// Applies a new configuration. `before` has the names of the namespaces before it.
+    pub(super) fn configure_returns(&mut self, before: &[Rc<str>]) {
+        let namespaces = &self.state.namespaces;
+        let is_same = before.iter().zip(namespaces).all(|(name, now)| *name == now.name && !now.gone);
+        let (tenants, on) = (&self.state.tenants, self.keeps_sessions_by_configuration());
+        self.returns.away.forget(|away| !on || !is_same || !tenants[away.tenant.index()].is_known());
+        self.returns.away.configure(self.config().recovery.window);
+        self.keep_away_budget();
+    }
+
+    fn keeps_sessions_by_configuration(&self) -> bool {
+        self.config().history.is_on() && !self.config().recovery.window.is_zero()
+    }
+
+    /// Writes the line of a session that has come back to `client.log`.
+    fn record_return(&mut self, key: SessionKey, missed: usize) {
+        let Some(session) = self.state.sessions.get(key).filter(|_| self.log.is_on()) else { return };
+        self.log.client("returned", |line| {
+            line.text("source", &self.state.tenants[session.tenant.index()].name);
+            self.state.info(key, session).write(line);
+            line.display("missed", missed);
+        });
+    }
+}
+
+/// How a session begins.
+enum Start {
+    /// It has missed nothing.
+    New,
+    /// It goes on with a session that was lost.
+    Resumed(Box<AwaySession>),
+    /// It waits for the word of others.
+    Waits,
+}
+
+/// How many live sessions of one identity are asked on behalf of one login.
+const MOST_ASKED: usize = 64;

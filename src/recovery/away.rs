@@ -1,0 +1,274 @@
+//! The sessions that are away.
+
+use core::{net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    rc::Rc,
+};
+
+use crate::{
+    clock::Time,
+    key::{Handle, Key, SessionKey},
+    state::{NamespaceId, TenantId},
+};
+
+/// A session without a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwaySession {
+    /// The key from which its `socket_id` and its `pid` follow.
+    pub name: SessionKey,
+    /// Who it is ([`Claim::identity`](super::Claim::identity)); `None` if only its `pid` can bring it back.
+    pub identity: Option<u64>,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its namespace.
+    pub namespace: NamespaceId,
+    /// Its rooms.
+    pub rooms: Vec<Rc<str>>,
+    /// A hash of the rooms that its login named.
+    pub list: u64,
+    /// Its user. Empty if it had none.
+    pub userid: Box<str>,
+    /// The address that it came from.
+    pub ip: Option<IpAddr>,
+    /// It has all messages up to this stamp.
+    pub position: u64,
+}
+
+/// The sessions that are away, each for at most the window.
+#[derive(Default)]
+pub struct Away {
+    window: Duration,
+    /// With the time of the loss.
+    sessions: HashMap<SessionKey, (Time, AwaySession)>,
+    /// By the time of the loss. Those that have come back stay in it until it is looked through.
+    queue: VecDeque<(Time, SessionKey)>,
+    /// By identity and position, and the same at each address.
+    by_identity: BTreeSet<(u64, u64, SessionKey)>,
+    by_address: BTreeSet<(u64, Option<IpAddr>, u64, SessionKey)>,
+    by_room: BTreeSet<(TenantId, Rc<str>, SessionKey)>,
+    bytes: usize,
+}
+
+impl Away {
+    /// Applies a new window. A shorter one takes effect at once.
+    pub fn configure(&mut self, window: Duration) {
+        self.window = window;
+    }
+
+    /// The number of sessions.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether no session is away.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Bytes that all of them take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds a session that was lost at `now`. One of the same name is replaced.
+    pub fn add(&mut self, session: AwaySession, now: Time) {
+        self.remove(session.name);
+        self.bytes += cost(&session);
+        let name = session.name;
+        if let Some(identity) = session.identity {
+            self.by_identity.insert((identity, session.position, name));
+            self.by_address.insert((identity, session.ip, session.position, name));
+        }
+        for room in &session.rooms {
+            self.by_room.insert((session.tenant, room.clone(), name));
+        }
+        if self.queue.len() > 2 * self.sessions.len() + MIN_QUEUE {
+            let sessions = &self.sessions;
+            self.queue.retain(|(lost, name)| sessions.get(name).is_some_and(|(of, _)| of == lost));
+        }
+        self.queue.push_back((now, name));
+        self.sessions.insert(name, (now, session));
+    }
+
+    /// Takes the session with this name.
+    pub fn remove(&mut self, name: SessionKey) -> Option<AwaySession> {
+        let (_, session) = self.sessions.remove(&name)?;
+        self.bytes -= cost(&session);
+        if let Some(identity) = session.identity {
+            self.by_identity.remove(&(identity, session.position, name));
+            self.by_address.remove(&(identity, session.ip, session.position, name));
+        }
+        for room in &session.rooms {
+            self.by_room.remove(&(session.tenant, room.clone(), name));
+        }
+        Some(session)
+    }
+
+    /// The session with this name.
+    pub fn get(&self, name: SessionKey) -> Option<&AwaySession> {
+        self.sessions.get(&name).map(|(_, session)| session)
+    }
+
+    /// Whether a session of this identity is away.
+    pub fn has(&self, identity: u64) -> bool {
+        self.find(identity).is_some()
+    }
+
+    fn find(&self, identity: u64) -> Option<SessionKey> {
+        let first = self.by_identity.range((identity, 0, first_key())..).next();
+        first.filter(|(of, ..)| *of == identity).map(|(.., name)| *name)
+    }
+
+    /// Takes the session of this identity that was lost at this address, else the one that has missed most: of several with
+    /// one login, it is better that one gets a message twice than that another gets it never.
+    pub fn take(&mut self, identity: u64, ip: Option<IpAddr>) -> Option<AwaySession> {
+        let near = self.by_address.range((identity, ip, 0, first_key())..).next();
+        let near = near.filter(|(of, at, ..)| (*of, *at) == (identity, ip)).map(|(.., name)| *name);
+        let name = near.or_else(|| self.find(identity))?;
+        self.remove(name)
+    }
+
+    /// The sessions that were in a room.
+    pub fn in_room<'a>(&'a self, tenant: TenantId, room: &str) -> impl Iterator<Item = &'a AwaySession> + use<'a> {
+        let room: Rc<str> = room.into();
+        let found = self.by_room.range((tenant, room.clone(), first_key())..);
+        let found = found.take_while(move |(of, name, _)| *of == tenant && *name == room);
+        found.filter_map(|(.., name)| self.get(*name))
+    }
+
+    /// When [`Away::expire`] has something to do.
+    pub fn deadline(&self) -> Time {
+        self.queue.front().map_or(Time::NEVER, |(lost, _)| lost.after(self.window))
+    }
+
+    /// Gives up the sessions that were lost too long ago. Returns how many.
+    pub fn expire(&mut self, now: Time) -> u64 {
+        let mut expired = 0;
+        while self.deadline() <= now {
+            expired += u64::from(self.drop_first());
+        }
+        expired
+    }
+
+    /// Gives up the session that was lost first. Returns whether there was one.
+    pub fn drop_oldest(&mut self) -> bool {
+        while !self.queue.is_empty() {
+            if self.drop_first() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes the first of the queue, and gives it up if it has not come back.
+    fn drop_first(&mut self) -> bool {
+        let Some((lost, name)) = self.queue.pop_front() else { return false };
+        let is_away = self.sessions.get(&name).is_some_and(|(of, _)| *of == lost);
+        is_away && self.remove(name).is_some()
+    }
+
+    /// Gives up the sessions for which this is so.
+    pub fn forget(&mut self, is_gone: impl Fn(&AwaySession) -> bool) {
+        let names: Vec<SessionKey> =
+            self.sessions.values().filter(|(_, session)| is_gone(session)).map(|(_, session)| session.name).collect();
+        for name in names {
+            self.remove(name);
+        }
+    }
+}
+
+/// The bytes that a session takes, with its places in the tables.
+fn cost(session: &AwaySession) -> usize {
+    let rooms: usize = session.rooms.iter().map(|room| ROOM + room.len()).sum();
+    SESSION + session.userid.len() + rooms
+}
+
+/// A key that is not after any other.
+pub(super) fn first_key() -> SessionKey {
+    SessionKey::wrap(Key::from_bits(1 << 32).expect("the generation is not zero"))
+}
+
+/// Bytes of a session in the tables, and of each of its rooms.
+const SESSION: usize = 400;
+const ROOM: usize = 96;
+
+/// Entries of the queue below which those of sessions that have come back are kept.
+const MIN_QUEUE: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(index: u64) -> SessionKey {
+        SessionKey::wrap(Key::from_bits((7 << 32) | index).unwrap())
+    }
+
+    fn session(index: u64, identity: u64, ip: u8, position: u64) -> AwaySession {
+        AwaySession {
+            name: key(index),
+            identity: Some(identity),
+            tenant: TenantId(0),
+            namespace: 0,
+            rooms: vec!["a".into(), "b".into()],
+            list: 0,
+            userid: "7".into(),
+            ip: Some([10, 0, 0, ip].into()),
+            position,
+        }
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn the_nearest_comes_back_first_then_the_one_that_has_missed_most() {
+        let mut away = Away::default();
+        for (index, ip, position) in [(0, 1, 50), (1, 2, 30), (2, 2, 40), (3, 3, 20)] {
+            away.add(session(index, 5, ip, position), at(0));
+        }
+        away.add(session(9, 6, 2, 1), at(0));
+        let mut take = |ip: u8| away.take(5, Some([10, 0, 0, ip].into())).map(|session| session.position);
+        assert_eq!([take(2), take(9), take(2), take(2), take(2)], [Some(30), Some(20), Some(40), Some(50), None]);
+        assert!(away.has(6) && !away.has(5) && away.len() == 1);
+    }
+
+    #[test]
+    fn they_are_kept_for_the_window() {
+        let mut away = Away::default();
+        away.configure(Duration::from_secs(120));
+        away.add(session(0, 5, 1, 1), at(0));
+        away.add(session(1, 5, 1, 2), at(10));
+        // It came back and was lost again.
+        away.remove(key(0));
+        away.add(session(0, 5, 1, 3), at(20));
+        assert_eq!((away.deadline(), away.expire(at(119))), (at(120), 0));
+        assert_eq!((away.expire(at(125)), away.len()), (0, 2));
+        assert_eq!((away.expire(at(130)), away.expire(at(140)), away.len()), (1, 1, 0));
+        assert_eq!((away.deadline(), away.bytes()), (Time::NEVER, 0));
+    }
+
+    #[test]
+    fn rooms_know_who_is_away() {
+        let mut away = Away::default();
+        away.add(session(0, 5, 1, 1), at(0));
+        away.add(session(1, 5, 1, 1), at(1));
+        let count = |away: &Away, room: &str| away.in_room(TenantId(0), room).count();
+        assert_eq!([count(&away, "a"), count(&away, "b"), count(&away, "aa"), count(&away, "")], [2, 2, 0, 0]);
+        assert!(away.drop_oldest() && away.get(key(0)).is_none() && away.get(key(1)).is_some());
+        away.forget(|session| session.tenant == TenantId(0));
+        assert_eq!((count(&away, "a"), away.drop_oldest(), away.bytes()), (0, false, 0));
+    }
+
+    /// Thousands of sessions with one login take no longer than as many with different ones.
+    #[test]
+    fn entries_of_sessions_that_came_back_do_not_pile_up() {
+        let mut away = Away::default();
+        for round in 0..10_000 {
+            away.add(session(0, 5, 1, round), at(round));
+            away.take(5, None);
+        }
+        assert!(away.queue.len() <= MIN_QUEUE + 1, "{}", away.queue.len());
+    }
+}
