@@ -35,12 +35,18 @@ pub struct AwaySession {
     pub position: u64,
 }
 
+/// Sessions that may be taken for one another: of an identity, or of an identity at an address.
+type Group = (u64, Option<Option<IpAddr>>);
+
 /// The sessions that are away, each for at most the window.
 #[derive(Default)]
 pub struct Away {
     window: Duration,
-    /// With the time of the loss.
-    sessions: HashMap<SessionKey, (Time, AwaySession)>,
+    /// With the number and the time of the loss.
+    sessions: HashMap<SessionKey, (u64, Time, AwaySession)>,
+    losses: u64,
+    /// Positions to which the sessions of a group are put back, see [`Away::take`], and the last loss of which this holds.
+    floors: HashMap<Group, (u64, u64)>,
     /// By the time of the loss. Those that have come back stay in it until it is looked through.
     queue: VecDeque<(Time, SessionKey)>,
     /// By identity and position, and the same at each address.
@@ -85,19 +91,23 @@ impl Away {
         }
         if self.queue.len() > 2 * self.sessions.len() + MIN_QUEUE {
             let sessions = &self.sessions;
-            self.queue.retain(|(lost, name)| sessions.get(name).is_some_and(|(of, _)| of == lost));
+            self.queue.retain(|(lost, name)| sessions.get(name).is_some_and(|(_, of, _)| of == lost));
         }
         self.queue.push_back((now, name));
-        self.sessions.insert(name, (now, session));
+        self.losses += 1;
+        self.sessions.insert(name, (self.losses, now, session));
     }
 
     /// Takes the session with this name.
     pub fn remove(&mut self, name: SessionKey) -> Option<AwaySession> {
-        let (_, session) = self.sessions.remove(&name)?;
+        let (.., session) = self.sessions.remove(&name)?;
         self.bytes -= cost(&session);
         if let Some(identity) = session.identity {
             self.by_identity.remove(&(identity, session.position, name));
             self.by_address.remove(&(identity, session.ip, session.position, name));
+        }
+        if self.sessions.is_empty() {
+            self.floors.clear();
         }
         for room in &session.rooms {
             self.by_room.remove(&(session.tenant, room.clone(), name));
@@ -107,7 +117,7 @@ impl Away {
 
     /// The session with this name.
     pub fn get(&self, name: SessionKey) -> Option<&AwaySession> {
-        self.sessions.get(&name).map(|(_, session)| session)
+        self.sessions.get(&name).map(|(.., session)| session)
     }
 
     /// Whether a session of this identity is away.
@@ -120,13 +130,34 @@ impl Away {
         first.filter(|(of, ..)| *of == identity).map(|(.., name)| *name)
     }
 
-    /// Takes the session of this identity that was lost at this address, else the one that has missed most: of several with
-    /// one login, it is better that one gets a message twice than that another gets it never.
+    /// Takes the session of this identity that was lost at this address, else one that was lost elsewhere.
+    ///
+    /// If there are several, nobody knows which one has come back. It is better that one gets a message twice than that another
+    /// gets it never: so it is the one that has missed most, and the others are put back to its position.
     pub fn take(&mut self, identity: u64, ip: Option<IpAddr>) -> Option<AwaySession> {
-        let near = self.by_address.range((identity, ip, 0, first_key())..).next();
-        let near = near.filter(|(of, at, ..)| (*of, *at) == (identity, ip)).map(|(.., name)| *name);
+        let near = self.find_near(identity, ip);
         let name = near.or_else(|| self.find(identity))?;
-        self.remove(name)
+        let (loss, ..) = self.sessions.get(&name)?;
+        let groups: [Group; 2] = [(identity, Some(ip)), (identity, None)];
+        let floors = groups.iter().filter_map(|group| self.floors.get(group)).filter(|(_, last)| loss <= last);
+        let floor = floors.map(|(floor, _)| *floor).min().unwrap_or(u64::MAX);
+        let mut session = self.remove(name)?;
+        session.position = session.position.min(floor);
+        let group = if near.is_some() { groups[0] } else { groups[1] };
+        let (lowest, _) = self.floors.get(&group).copied().unwrap_or((u64::MAX, 0));
+        self.floors.insert(group, (lowest.min(session.position), self.losses));
+        if self.find_near(identity, ip).is_none() {
+            self.floors.remove(&groups[0]);
+        }
+        if self.find(identity).is_none() {
+            self.floors.remove(&groups[1]);
+        }
+        Some(session)
+    }
+
+    fn find_near(&self, identity: u64, ip: Option<IpAddr>) -> Option<SessionKey> {
+        let first = self.by_address.range((identity, ip, 0, first_key())..).next();
+        first.filter(|(of, at, ..)| (*of, *at) == (identity, ip)).map(|(.., name)| *name)
     }
 
     /// The sessions that were in a room.
@@ -164,14 +195,14 @@ impl Away {
     /// Takes the first of the queue, and gives it up if it has not come back.
     fn drop_first(&mut self) -> bool {
         let Some((lost, name)) = self.queue.pop_front() else { return false };
-        let is_away = self.sessions.get(&name).is_some_and(|(of, _)| *of == lost);
+        let is_away = self.sessions.get(&name).is_some_and(|(_, of, _)| *of == lost);
         is_away && self.remove(name).is_some()
     }
 
     /// Gives up the sessions for which this is so.
     pub fn forget(&mut self, is_gone: impl Fn(&AwaySession) -> bool) {
         let names: Vec<SessionKey> =
-            self.sessions.values().filter(|(_, session)| is_gone(session)).map(|(_, session)| session.name).collect();
+            self.sessions.values().filter(|(.., session)| is_gone(session)).map(|(.., session)| session.name).collect();
         for name in names {
             self.remove(name);
         }
@@ -223,15 +254,33 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_comes_back_first_then_the_one_that_has_missed_most() {
+    fn the_nearest_comes_back_first() {
         let mut away = Away::default();
-        for (index, ip, position) in [(0, 1, 50), (1, 2, 30), (2, 2, 40), (3, 3, 20)] {
+        for (index, ip, position) in [(0, 1, 50), (1, 2, 30), (3, 3, 20)] {
             away.add(session(index, 5, ip, position), at(0));
         }
         away.add(session(9, 6, 2, 1), at(0));
         let mut take = |ip: u8| away.take(5, Some([10, 0, 0, ip].into())).map(|session| session.position);
-        assert_eq!([take(2), take(9), take(2), take(2), take(2)], [Some(30), Some(20), Some(40), Some(50), None]);
+        assert_eq!([take(2), take(1), take(3), take(3)], [Some(30), Some(50), Some(20), None]);
         assert!(away.has(6) && !away.has(5) && away.len() == 1);
+    }
+
+    /// Two tabs were cut, and the one that had received more comes back first.
+    #[test]
+    fn of_several_none_loses_a_message() {
+        for ip in [1, 9] {
+            let mut away = Away::default();
+            for (index, position) in [(0, 50), (1, 30), (2, 40)] {
+                away.add(session(index, 5, 1, position), at(0));
+            }
+            away.add(session(3, 6, 1, 60), at(0));
+            let take = |away: &mut Away| away.take(5, Some([10, 0, 0, ip].into())).map(|session| session.position);
+            assert_eq!([0; 3].map(|_| take(&mut away)), [Some(30), Some(30), Some(30)]);
+            assert!(away.floors.is_empty() && away.has(6));
+            // It was lost when nobody else was.
+            away.add(session(4, 5, 1, 70), at(1));
+            assert_eq!([0; 2].map(|_| take(&mut away)), [Some(70), None]);
+        }
     }
 
     #[test]
