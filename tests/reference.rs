@@ -115,6 +115,7 @@ fn every_key_has_a_row() {
         ("message_log.", "[message_log]", "message_log.".to_owned() + unknown),
         ("history.", "[history]", "history.".to_owned() + unknown),
         ("rooms.", "[[history.rooms]]", "history.rooms.".to_owned() + unknown),
+        ("recovery.", "[recovery]", "recovery.".to_owned() + unknown),
         ("presence.", "[presence]", "presence.".to_owned() + unknown),
         ("admin.", "[admin]", "admin.".to_owned() + unknown),
         ("namespaces.NAME.", "[namespaces.\"/a\"]", "namespaces./a.".to_owned() + unknown),

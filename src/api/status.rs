@@ -131,6 +131,8 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
     gauge("redis_siblings", "Other relays in the cluster that are alive.", &cx.hub.cluster.nodes().len());
     gauge("history_bytes", "Bytes of the messages that rooms keep.", &cx.hub.history.bytes());
     gauge("history_messages", "Messages that rooms keep.", &cx.hub.history.messages());
+    gauge("away_sessions", "Sessions that were lost and may come back.", &cx.hub.returns.away.len());
+    gauge("away_bytes", "Bytes of the sessions that were lost and may come back.", &cx.hub.returns.away.bytes());
     gauge(
         "presence_users",
         "Users in rooms, at all relays: in two rooms, a user counts twice.",

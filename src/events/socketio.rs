@@ -168,7 +168,12 @@ pub fn handle_packet(hub: &mut Hub, key: ClientKey, packet: &Packet<'_>, now: No
             hub.state.begin_heartbeat(key);
             hub.state.send(key, Opcode::Text, [b"3", data.as_bytes()].concat().as_slice());
         }
-        Meaning::Close => hub.state.close(key, Close::NORMAL),
+        Meaning::Close => {
+            // A client that leaves has left its namespaces before. One that closes its polling transport, because it takes its
+            // connection for lost, has not.
+            hub.lose(key);
+            hub.state.close(key, Close::NORMAL);
+        }
         Meaning::Message => match packet {
             Packet::Text(text) => handle_text(hub, key, text, now)?,
             Packet::Binary(bytes) => handle_attachment(hub, key, bytes, now)?,

@@ -271,6 +271,8 @@ impl Replays {
                     track.set_fence(newest);
                 }
             }
+            // What was replayed would be repeated at the next loss otherwise.
+            state.ask_if_proxied(client);
             state.note_caught_up(client);
         }
     }

@@ -51,6 +51,11 @@ impl Hub {
         self.state.queue_last(key, last, stream);
     }
 
+    /// Ends a client's sessions as lost. The client stays until [`Hub::remove`].
+    pub(crate) fn lose(&mut self, key: ClientKey) {
+        self.leave_all(key, End::Lost, true);
+    }
+
     /// Removes a client whose connection is gone. For `announce` see [`Hub::end`].
     pub fn remove(&mut self, key: ClientKey, announce: bool) {
         self.leave_all(key, End::Lost, announce);

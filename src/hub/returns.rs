@@ -245,7 +245,6 @@ impl Hub {
         self.replays.begin(&mut self.state, key, away.position, told.into_iter().collect());
         self.replays.set_joined(client, key, joined);
         self.replays.release(client);
-        self.state.ask(client);
         self.record_return(key, missed);
     }
 

@@ -11,7 +11,7 @@ use crate::{
     engineio::engine::Transport,
     http::Reply,
     key::{ClientKey, ConnKey},
-    outbox::{Flushed, Outbox},
+    outbox::Flushed,
     state::{Effect, End, client::Carrier},
     websocket::Close,
 };
@@ -126,8 +126,9 @@ impl Server {
             let (conns, dropped, tls) = (&mut self.conns, &mut self.dropped, &mut self.tls);
             let carrier = self.hub.state.flush(*client, |key, outbox, turn, scratch| {
                 let Some(conn) = conns.get_mut(key).filter(|conn| !conn.dropped) else {
-                    // The connection is gone. The outbox refers to frames of this turn, so it must not survive it.
-                    *outbox = Outbox::default();
+                    // The connection is gone. How much was queued matters until its client is freed, but the outbox must not
+                    // refer to frames of this turn.
+                    outbox.keep(turn);
                     return;
                 };
                 let written = match conn.tls {

@@ -41,6 +41,9 @@ pub struct Track {
     /// The newest stamp that a WebSocket ping has named, which its pong will prove.
     asked: u64,
     asked_at: Time,
+    /// The number of such pings, and the first of them whose pong counts.
+    asks: u32,
+    first_ask: u32,
     /// How far kept messages are queued while it is behind.
     cursor: Option<u64>,
     /// Bytes of frames that the history does not have, by the stamp of the message before them, the oldest first.
@@ -111,6 +114,8 @@ impl Tracks {
             poll: 0,
             asked: 0,
             asked_at: Time::START,
+            asks: 0,
+            first_ask: 0,
             cursor: None,
             others: Vec::new(),
             flight: 0,
@@ -184,7 +189,7 @@ impl Track {
     pub fn go_back(&mut self, stamp: u64) {
         (self.proven, self.cursor, self.resumed) = (stamp, Some(stamp), true);
         // Older questions would prove more than it has.
-        (self.heartbeat, self.poll, self.asked) = (0, 0, 0);
+        (self.heartbeat, self.poll, self.asked, self.first_ask) = (0, 0, 0, self.asks);
         self.others.clear();
         self.joined.clear();
     }
@@ -323,10 +328,20 @@ impl State {
         if self.is_polling(client) || self.stream_form(client).is_some() || self.conn(client).is_none() {
             return;
         }
-        if let Some(track) = self.tracks.get_mut(client) {
-            (track.asked, track.asked_at) = (track.asked.max(stamp), now);
+        let Some(track) = self.tracks.get_mut(client) else { return };
+        let number = track.asks;
+        (track.asked, track.asked_at, track.asks) = (track.asked.max(stamp), now, number.wrapping_add(1));
+        let mut payload = [0; PING];
+        payload[..8].copy_from_slice(&stamp.to_be_bytes());
+        payload[8..].copy_from_slice(&number.to_be_bytes());
+        self.send(client, Opcode::Ping, &payload);
+    }
+
+    /// Asks a client of which only pongs say what it has received.
+    pub fn ask_if_proxied(&mut self, client: ClientKey) {
+        if self.tracks.get(client).is_some_and(|track| track.proof == Proof::Pong) {
+            self.ask(client);
         }
-        self.send(client, Opcode::Ping, &stamp.to_be_bytes());
     }
 
     /// Pings a plain WebSocket. If it has a track, the pong will say what it has received.
@@ -339,9 +354,11 @@ impl State {
 
     /// Handles the pong of a client. Only the answer to a question proves something.
     pub fn handle_pong(&mut self, client: ClientKey, payload: &[u8]) {
-        let Ok(payload) = <[u8; 8]>::try_from(payload) else { return };
-        let stamp = u64::from_be_bytes(payload);
-        if self.tracks.get(client).is_some_and(|track| stamp <= track.asked) {
+        let Some((stamp, number)) = payload.split_first_chunk() else { return };
+        let Ok(number) = number.try_into().map(u32::from_be_bytes) else { return };
+        let stamp = u64::from_be_bytes(*stamp);
+        let is_answer = |track: &Track| stamp <= track.asked && (track.first_ask..track.asks).contains(&number);
+        if self.tracks.get(client).is_some_and(is_answer) {
             self.tracks.prove(client, stamp);
         }
     }
@@ -422,5 +439,7 @@ impl State {
     }
 }
 
+/// Bytes of the payload of a ping: a stamp, and the number of the ping.
+const PING: usize = 12;
 /// Places of frames that the history does not have. More are merged, so that an idle client takes little memory.
 const MAX_OTHERS: usize = 16;
