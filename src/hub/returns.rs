@@ -5,6 +5,7 @@ use std::{collections::HashSet, rc::Rc};
 use super::{Hub, login::Login};
 use crate::{
     config::{Offsets, ProofMode, Unknowing},
+    engineio::Revision,
     frame::Opcode,
     key::{ClientKey, SessionKey},
     message::{Form, MessageId},
@@ -113,9 +114,10 @@ impl Hub {
         }
         let userid = session.identity.userid();
         let unknowing = self.unknowing(tenant) != Unknowing::No && !userid.is_empty();
-        let who = (tenant, session.namespace, userid, claim.agent, claim.list);
+        let version = form.revision().map(|revision| revision == Revision::V4);
+        let who = (tenant, session.namespace, userid, claim.agent, claim.list, version);
         let identity = unknowing.then(|| self.returns.hash(&who));
-        let has_pid = form.revision() == Some(crate::engineio::Revision::V4);
+        let has_pid = form.revision() == Some(Revision::V4);
         if identity.is_none() && !has_pid {
             return Start::New;
         }
@@ -340,7 +342,10 @@ impl Hub {
         let is_same = before.iter().zip(namespaces).all(|(name, now)| *name == now.name && !now.gone);
         let (tenants, on) = (&self.state.tenants, self.keeps_sessions_by_configuration());
         self.returns.away.forget(|away| !on || !is_same || !tenants[away.tenant.index()].is_known());
-        self.returns.away.configure(self.config().recovery.window);
+        let config = self.config().clone();
+        let of_sources = config.sources.values().any(|source| source.unknowing == Some(Unknowing::User));
+        self.state.keeps_leavers = of_sources || config.recovery.unknowing == Unknowing::User;
+        self.returns.away.configure(config.recovery.window);
         self.keep_away_budget();
     }
 

@@ -111,6 +111,12 @@ impl Server {
     fn handle_frames(&mut self, key: ConnKey, client: ClientKey, mut reading: Reading<'_>, pinged: bool) {
         let (mut end, mut close_code) = (None, None);
         self.hub.state.note_life(client);
+        if self.hub.state.keeps_leavers
+            && let Some(conn) = self.conns.get(key)
+        {
+            // It may leave with one of these frames.
+            self.hub.state.note_unconfirmed(client, conn.socket.unconfirmed());
+        }
         while let Some(event) = reading.poll_event() {
             if let Some(answer) = reading.poll_transmit() {
                 self.hub.state.send_raw(client, &answer);

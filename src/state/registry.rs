@@ -51,6 +51,8 @@ pub struct State {
     pub grants: Grants,
     /// What clients are known to have received.
     pub tracks: Tracks,
+    /// Whether sessions are kept that have left on purpose.
+    pub keeps_leavers: bool,
     pub(crate) sids: Sids,
     /// The names of sessions that have taken over others, and the sessions with these names.
     pub(super) names: HashMap<SessionKey, SessionKey>,
@@ -111,6 +113,7 @@ impl State {
             agents: Agents::default(),
             grants: Grants::default(),
             tracks: Tracks::default(),
+            keeps_leavers: false,
             sids: Sids::new(secret),
             names: HashMap::new(),
             named: HashMap::new(),
