@@ -30,12 +30,24 @@ impl Hub {
     pub(super) fn keep_away(&mut self, key: SessionKey, how: End, position: u64) {
         let Some(known) = self.returns.live.get(key) else { return };
         let Some(session) = self.state.sessions.get(key).filter(|session| !session.pending) else { return };
+        let name = self.state.name_of(key);
         // One that still waits for another has nothing of its own to come back to.
-        if !how.keeps(self.unknowing(session.tenant)) || self.returns.asking.waits(key) {
+        if self.returns.asking.waits(key) {
+            return;
+        }
+        let is_aside = self.state.tracks.get(session.client).is_some_and(|track| track.is_aside);
+        if !how.keeps(self.unknowing(session.tenant)) {
+            if is_aside {
+                self.returns.away.remove(name);
+            }
+            return;
+        }
+        if is_aside && self.returns.away.get(name).is_none() {
+            // Another goes on in its place already.
             return;
         }
         let away = AwaySession {
-            name: self.state.name_of(key),
+            name,
             identity: known.identity,
             tenant: session.tenant,
             namespace: session.namespace,
@@ -44,8 +56,11 @@ impl Hub {
             userid: session.identity.userid().into(),
             ip: session.identity.ip(),
             position,
+            lost: self.state.now.time,
+            user: known.user,
+            had_token: self.state.grants.get(key).is_some_and(|grant| grant.rooms.is_some()),
         };
-        self.returns.away.add(away, self.state.now.time);
+        self.returns.away.add(away);
         self.state.stats.sessions_lost += 1;
         self.keep_away_budget();
     }

@@ -4,14 +4,14 @@ use std::{collections::HashSet, rc::Rc};
 
 use super::{Hub, login::Login};
 use crate::{
-    config::{Offsets, ProofMode, Unknowing},
+    config::{Auth, Offsets, ProofMode, Unknowing},
     engineio::Revision,
     frame::Opcode,
     key::{ClientKey, SessionKey},
     message::{Form, MessageId},
     names::Rooms,
     recovery::{AwaySession, Claim, Known, Recalled, Resolved},
-    state::{TenantId, track::Proof},
+    state::{Effect, End, Session, TenantId, track::Proof},
 };
 
 impl Hub {
@@ -28,8 +28,13 @@ impl Hub {
         }
         claim.agent = self.returns.hash(&(login.referer, login.user_agent));
         claim.list = self.returns.hash(login.room_ids);
+        claim.user = self.returns.hash(login.userid);
+        let auth =
+            self.state.sessions.get(key).map(|session| self.state.namespaces[session.namespace as usize].config.auth);
+        // In other namespaces nobody has checked them.
+        claim.is_proven = auth == Some(Auth::Sign) && (!login.jwt.is_empty() || login.signature.binds_user());
         let offset = MessageId::parse(login.offset);
-        claim.recalled = self.recall(key, login.pid, offset);
+        claim.recalled = self.recall(key, login.pid, claim.user, offset);
         let offsets = self.config().recovery.offsets;
         let knows = offsets == Offsets::All || (offsets == Offsets::Known && claim.recalled.is_some());
         if knows && login.form == Form::SocketIo4 {
@@ -40,36 +45,35 @@ impl Hub {
 
     /// Finds the session with a `pid`, and gives its name to a new one. `None` if it is not there, or if messages are missing:
     /// then the client gets another `pid`, from which it knows that.
-    fn recall(&mut self, key: SessionKey, pid: &str, offset: Option<MessageId>) -> Option<Recalled> {
+    fn recall(&mut self, key: SessionKey, pid: &str, user: u64, offset: Option<MessageId>) -> Option<Recalled> {
         let name = self.state.sids.find_private(pid)?;
         let (tenant, namespace) = {
             let session = self.state.sessions.get(key)?;
             (session.tenant, session.namespace)
         };
-        if let Some(away) = self.returns.away.get(name) {
-            if (away.tenant, away.namespace) != (tenant, namespace) {
-                return None;
-            }
-            let position = self.moved(away, offset);
-            if !self.is_whole(tenant, &away.rooms, position) {
-                return None;
-            }
-            let away = self.returns.away.remove(name)?;
-            self.history.reserve(self.returns.away.bytes());
-            self.state.take_name(key, name);
-            return Some(Recalled::Away(Box::new(AwaySession { position, ..away })));
-        }
         let old = self.state.session_named(name);
-        let session = self.state.sessions.get(old).filter(|session| !session.pending)?;
-        let track = self.state.tracks.get(session.client).filter(|_| self.returns.live.get(old).is_some())?;
-        let rooms = self.state.room_names(session);
-        let is_same = (session.tenant, session.namespace) == (tenant, namespace);
-        // It has at least what is proven.
-        if !is_same || !self.is_whole(tenant, &rooms, track.proven()) {
+        if let Some(session) = self.state.sessions.get(old).filter(|session| !session.pending) {
+            let track = self.state.tracks.get(session.client)?;
+            let is_same = (session.tenant, session.namespace) == (tenant, namespace);
+            let is_user = self.returns.live.get(old).is_some_and(|known| known.user == user);
+            // It has at least what is proven.
+            let rooms = self.state.room_names(session);
+            if !is_same || !is_user || !self.is_whole(tenant, &rooms, track.proven()) {
+                return None;
+            }
+            self.state.take_name(key, name);
+            return Some(Recalled::Live { session: old, offset });
+        }
+        let away = self.returns.away.get(name)?;
+        let position = self.moved(away, offset);
+        let is_same = (away.tenant, away.namespace, away.user) == (tenant, namespace, user);
+        if !is_same || !self.is_whole(tenant, &away.rooms, position) {
             return None;
         }
+        let away = self.returns.away.remove(name)?;
+        self.history.reserve(self.returns.away.bytes());
         self.state.take_name(key, name);
-        Some(Recalled::Live { session: old, offset })
+        Some(Recalled::Away(Box::new(AwaySession { position, ..away })))
     }
 
     /// The position of a session that is away, moved forward to the last message that its client says it has.
@@ -91,6 +95,7 @@ impl Hub {
         if claim.since.is_some() || !self.keeps_sessions() {
             return self.begin_history(key, claim.since);
         }
+        self.state.settle_name(key);
         let Some(session) = self.state.sessions.get(key) else { return true };
         if !session.form.is_socketio() {
             self.state.greet(key, self.history.id_at(self.state.ids.last()));
@@ -98,7 +103,7 @@ impl Hub {
         self.replays.follow(&mut self.state, key);
         match self.start(key, claim) {
             Start::New => self.send_newest_values(key),
-            Start::Resumed(away) => self.resume(key, *away),
+            Start::Resumed(away, has_pid) => self.resume(key, *away, has_pid),
             Start::Waits => {}
         }
         true
@@ -131,16 +136,20 @@ impl Hub {
         }
         self.state.ask(client);
         let others = identity.map(|identity| self.others(identity, client)).unwrap_or_default();
-        self.returns.live.add(key, Known { identity, list: claim.list });
+        self.returns.live.add(key, Known { identity, list: claim.list, user: claim.user, is_proven: claim.is_proven });
         match claim.recalled {
-            Some(Recalled::Away(away)) => return Start::Resumed(away),
+            Some(Recalled::Away(away)) => return Start::Resumed(away, true),
             Some(Recalled::Live { session, offset }) => return self.replace(key, session, offset),
             None => {}
         }
         let Some(identity) = identity else { return Start::New };
         let is_alive = self.state.tracks.get(client).is_some_and(|track| track.alive);
         if others.is_empty() && is_alive {
-            return self.returns.away.take(identity, ip).map_or(Start::New, |away| Start::Resumed(Box::new(away)));
+            return self
+                .returns
+                .away
+                .take(identity, ip)
+                .map_or(Start::New, |away| Start::Resumed(Box::new(away), false));
         }
         if others.is_empty() && !self.returns.away.has(identity) {
             return Start::New;
@@ -157,7 +166,11 @@ impl Hub {
     /// The clients of live sessions of an identity, some of them if there are many.
     fn others(&self, identity: u64, own: ClientKey) -> Vec<ClientKey> {
         let sessions = self.returns.live.find(identity).filter_map(|key| self.state.sessions.get(key));
-        let askable = sessions.filter(|session| session.client != own && !session.form.is_stream());
+        let is_askable = |session: &&Session| {
+            let is_aside = self.state.tracks.get(session.client).is_some_and(|track| track.is_aside);
+            session.client != own && !session.form.is_stream() && !is_aside
+        };
+        let askable = sessions.filter(is_askable);
         let mut clients: Vec<ClientKey> = askable.map(|session| session.client).take(MOST_ASKED).collect();
         clients.sort_unstable();
         clients.dedup();
@@ -192,7 +205,7 @@ impl Hub {
             return match self.returns.away.remove(name) {
                 Some(away) => {
                     let position = self.moved(&away, offset);
-                    Start::Resumed(Box::new(AwaySession { position, ..away }))
+                    Start::Resumed(Box::new(AwaySession { position, ..away }), true)
                 }
                 None => Start::New,
             };
@@ -218,9 +231,9 @@ impl Hub {
     }
 
     /// Gives a session the place of one that was lost, and what was published since then.
-    fn resume(&mut self, key: SessionKey, away: AwaySession) {
+    fn resume(&mut self, key: SessionKey, away: AwaySession, has_pid: bool) {
         self.history.reserve(self.returns.away.bytes());
-        self.join_rooms_of(key, &away);
+        self.join_rooms_of(key, &away, has_pid);
         let Some(session) = self.state.sessions.get(key) else { return };
         let (client, tenant, names) = (session.client, session.tenant, self.state.room_names(session));
         let newest = self.state.ids.last();
@@ -250,13 +263,16 @@ impl Hub {
         self.record_return(key, missed);
     }
 
-    /// Joins the rooms that a lost session had joined after its login, if the new login names the same rooms.
-    fn join_rooms_of(&mut self, key: SessionKey, away: &AwaySession) {
-        if self.returns.live.get(key).is_none_or(|known| known.list != away.list) {
-            return;
-        }
-        let grant = self.state.grants.get(key);
-        let allowed = |room: &&str| grant.is_none_or(|grant| grant.allows(room));
+    /// Joins the rooms that a lost session had joined after its login, if the new login names the same rooms and has a right to
+    /// them. `has_pid` says whether it is the same client for sure.
+    fn join_rooms_of(&mut self, key: SessionKey, away: &AwaySession, has_pid: bool) {
+        let Some(session) = self.state.sessions.get(key) else { return };
+        let Some(known) = self.returns.live.get(key).filter(|known| known.list == away.list) else { return };
+        let grant = self.state.grants.get(key).filter(|grant| grant.rooms.is_some());
+        let joins_freely = self.state.namespaces[session.namespace as usize].config.join;
+        // A signature for a room was for this user or this client. What a token allowed needs a token.
+        let is_signed = !away.had_token && known.user == away.user && (has_pid || known.is_proven);
+        let allowed = |room: &&str| joins_freely || grant.map_or(is_signed, |grant| grant.allows(room));
         let rooms: Vec<&str> = away.rooms.iter().map(|room| &**room).filter(allowed).collect();
         let most = self.config().limits.rooms_per_session as usize;
         if let Ok(rooms) = Rooms::parse(&rooms.join(","), usize::MAX, 0) {
@@ -277,6 +293,34 @@ impl Hub {
         }
     }
 
+    /// Lets others go on from the position of a client that was silent when it was asked. It may be slow, so it is not ended: its
+    /// heartbeat will do that.
+    pub fn set_aside(&mut self, client: ClientKey) {
+        let position = self.position_at_loss(client);
+        for session in self.state.sessions_of(client) {
+            if let Some(position) = position {
+                self.keep_away(session, End::Lost, position);
+            }
+        }
+        if let Some(track) = self.state.tracks.get_mut(client) {
+            track.is_aside = true;
+            // Its answer is awaited still.
+            track.watch();
+        }
+        self.note_answer(client);
+    }
+
+    /// Takes back that others may go on from the position of a client, because it has answered.
+    fn take_back(&mut self, client: ClientKey) {
+        let Some(track) = self.state.tracks.get_mut(client).filter(|track| track.is_aside) else { return };
+        track.is_aside = false;
+        track.unwatch();
+        for session in self.state.sessions_of(client) {
+            self.returns.away.remove(self.state.name_of(session));
+        }
+        self.history.reserve(self.returns.away.bytes());
+    }
+
     /// Lets a login go on that has waited.
     fn go_on(&mut self, resolved: Resolved) {
         let Resolved { session: key, name } = resolved;
@@ -291,7 +335,7 @@ impl Hub {
             None => identity.and_then(|identity| self.returns.away.take(identity, ip)),
         };
         match away {
-            Some(away) => self.resume(key, away),
+            Some(away) => self.resume(key, away, name.is_some()),
             None => {
                 self.send_newest_values(key);
                 self.replays.release(client);
@@ -302,6 +346,7 @@ impl Hub {
     /// Hears clients that have shown a sign of life.
     pub(super) fn hear_answers(&mut self) {
         for client in self.state.tracks.take_proved() {
+            self.take_back(client);
             self.note_answer(client);
         }
     }
@@ -321,7 +366,7 @@ impl Hub {
             match self.returns.asking.waiters(client).iter().all(own) {
                 // Nobody else asks: it may be slow.
                 true => self.note_answer(client),
-                false => self.state.lose(client),
+                false => self.state.effects.push_back(Effect::SetAside { client }),
             }
         }
     }
@@ -329,10 +374,16 @@ impl Hub {
     /// Forgets that a session might be kept, because it ends.
     pub(crate) fn forget_return(&mut self, key: SessionKey) {
         self.returns.live.remove(key);
-        self.returns.asking.cancel(key);
+        let client = self.state.sessions.get(key).map(|session| session.client);
+        if self.returns.asking.cancel(key)
+            && let Some(client) = client
+        {
+            self.replays.release(client);
+        }
         // Its login was not admitted in the end: what it was to go on with stays away.
         if let Some(Claim { recalled: Some(Recalled::Away(away)), .. }) = self.claims.remove(&key) {
-            self.returns.away.add(*away, self.state.now.time);
+            self.returns.away.add(*away);
+            self.keep_away_budget();
         }
     }
 
@@ -368,8 +419,8 @@ impl Hub {
 enum Start {
     /// It has missed nothing.
     New,
-    /// It goes on with a session that was lost.
-    Resumed(Box<AwaySession>),
+    /// It goes on with a session that was lost, and that it has named by its `pid` or not.
+    Resumed(Box<AwaySession>, bool),
     /// It waits for the word of others.
     Waits,
 }

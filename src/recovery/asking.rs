@@ -99,9 +99,9 @@ impl Asking {
         resolved
     }
 
-    /// Forgets a login that waits, because its session has ended.
-    pub fn cancel(&mut self, session: SessionKey) {
-        self.waits.remove(&session);
+    /// Forgets a login, because its session has ended. Returns whether it waited.
+    pub fn cancel(&mut self, session: SessionKey) -> bool {
+        self.waits.remove(&session).is_some()
     }
 
     /// When [`Asking::poll_silent`] has something.
@@ -170,7 +170,7 @@ mod tests {
         let mut asking = Asking::default();
         asking.begin(session(0), None);
         asking.ask(client(1), session(0), at(2));
-        asking.cancel(session(0));
+        assert!(asking.cancel(session(0)) && !asking.cancel(session(0)));
         assert_eq!(asking.answered(client(1)), []);
     }
 }

@@ -2,7 +2,7 @@
 
 use core::{net::IpAddr, time::Duration};
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     rc::Rc,
 };
 
@@ -33,6 +33,12 @@ pub struct AwaySession {
     pub ip: Option<IpAddr>,
     /// It has all messages up to this stamp.
     pub position: u64,
+    /// When it was lost.
+    pub lost: Time,
+    /// A hash of the user that its login named.
+    pub user: u64,
+    /// Whether a token said what it may do.
+    pub had_token: bool,
 }
 
 /// Sessions that may be taken for one another: of an identity, or of an identity at an address.
@@ -42,13 +48,12 @@ type Group = (u64, Option<Option<IpAddr>>);
 #[derive(Default)]
 pub struct Away {
     window: Duration,
-    /// With the number and the time of the loss.
-    sessions: HashMap<SessionKey, (u64, Time, AwaySession)>,
+    /// With the number of the loss.
+    sessions: HashMap<SessionKey, (u64, AwaySession)>,
     losses: u64,
     /// Positions to which the sessions of a group are put back, see [`Away::take`], and the last loss of which this holds.
     floors: HashMap<Group, (u64, u64)>,
-    /// By the time of the loss. Those that have come back stay in it until it is looked through.
-    queue: VecDeque<(Time, SessionKey)>,
+    by_time: BTreeSet<(Time, SessionKey)>,
     /// By identity and position, and the same at each address.
     by_identity: BTreeSet<(u64, u64, SessionKey)>,
     by_address: BTreeSet<(u64, Option<IpAddr>, u64, SessionKey)>,
@@ -77,8 +82,8 @@ impl Away {
         self.bytes
     }
 
-    /// Adds a session that was lost at `now`. One of the same name is replaced.
-    pub fn add(&mut self, session: AwaySession, now: Time) {
+    /// Adds a session that was lost. One of the same name is replaced.
+    pub fn add(&mut self, session: AwaySession) {
         self.remove(session.name);
         self.bytes += cost(&session);
         let name = session.name;
@@ -89,19 +94,16 @@ impl Away {
         for room in &session.rooms {
             self.by_room.insert((session.tenant, room.clone(), name));
         }
-        if self.queue.len() > 2 * self.sessions.len() + MIN_QUEUE {
-            let sessions = &self.sessions;
-            self.queue.retain(|(lost, name)| sessions.get(name).is_some_and(|(_, of, _)| of == lost));
-        }
-        self.queue.push_back((now, name));
+        self.by_time.insert((session.lost, name));
         self.losses += 1;
-        self.sessions.insert(name, (self.losses, now, session));
+        self.sessions.insert(name, (self.losses, session));
     }
 
     /// Takes the session with this name.
     pub fn remove(&mut self, name: SessionKey) -> Option<AwaySession> {
         let (.., session) = self.sessions.remove(&name)?;
         self.bytes -= cost(&session);
+        self.by_time.remove(&(session.lost, name));
         if let Some(identity) = session.identity {
             self.by_identity.remove(&(identity, session.position, name));
             self.by_address.remove(&(identity, session.ip, session.position, name));
@@ -170,33 +172,22 @@ impl Away {
 
     /// When [`Away::expire`] has something to do.
     pub fn deadline(&self) -> Time {
-        self.queue.front().map_or(Time::NEVER, |(lost, _)| lost.after(self.window))
+        self.by_time.first().map_or(Time::NEVER, |(lost, _)| lost.after(self.window))
     }
 
     /// Gives up the sessions that were lost too long ago. Returns how many.
     pub fn expire(&mut self, now: Time) -> u64 {
         let mut expired = 0;
         while self.deadline() <= now {
-            expired += u64::from(self.drop_first());
+            expired += u64::from(self.drop_oldest());
         }
         expired
     }
 
     /// Gives up the session that was lost first. Returns whether there was one.
     pub fn drop_oldest(&mut self) -> bool {
-        while !self.queue.is_empty() {
-            if self.drop_first() {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Takes the first of the queue, and gives it up if it has not come back.
-    fn drop_first(&mut self) -> bool {
-        let Some((lost, name)) = self.queue.pop_front() else { return false };
-        let is_away = self.sessions.get(&name).is_some_and(|(_, of, _)| *of == lost);
-        is_away && self.remove(name).is_some()
+        let first = self.by_time.first().map(|(_, name)| *name);
+        first.and_then(|name| self.remove(name)).is_some()
     }
 
     /// Gives up the sessions for which this is so.
@@ -224,9 +215,6 @@ pub(super) fn first_key() -> SessionKey {
 const SESSION: usize = 400;
 const ROOM: usize = 96;
 
-/// Entries of the queue below which those of sessions that have come back are kept.
-const MIN_QUEUE: usize = 1000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +234,9 @@ mod tests {
             userid: "7".into(),
             ip: Some([10, 0, 0, ip].into()),
             position,
+            lost: Time::START,
+            user: 0,
+            had_token: false,
         }
     }
 
@@ -257,9 +248,9 @@ mod tests {
     fn the_nearest_comes_back_first() {
         let mut away = Away::default();
         for (index, ip, position) in [(0, 1, 50), (1, 2, 30), (3, 3, 20)] {
-            away.add(session(index, 5, ip, position), at(0));
+            away.add(AwaySession { lost: at(0), ..session(index, 5, ip, position) });
         }
-        away.add(session(9, 6, 2, 1), at(0));
+        away.add(AwaySession { lost: at(0), ..session(9, 6, 2, 1) });
         let mut take = |ip: u8| away.take(5, Some([10, 0, 0, ip].into())).map(|session| session.position);
         assert_eq!([take(2), take(1), take(3), take(3)], [Some(30), Some(50), Some(20), None]);
         assert!(away.has(6) && !away.has(5) && away.len() == 1);
@@ -271,14 +262,14 @@ mod tests {
         for ip in [1, 9] {
             let mut away = Away::default();
             for (index, position) in [(0, 50), (1, 30), (2, 40)] {
-                away.add(session(index, 5, 1, position), at(0));
+                away.add(AwaySession { lost: at(0), ..session(index, 5, 1, position) });
             }
-            away.add(session(3, 6, 1, 60), at(0));
+            away.add(AwaySession { lost: at(0), ..session(3, 6, 1, 60) });
             let take = |away: &mut Away| away.take(5, Some([10, 0, 0, ip].into())).map(|session| session.position);
             assert_eq!([0; 3].map(|_| take(&mut away)), [Some(30), Some(30), Some(30)]);
             assert!(away.floors.is_empty() && away.has(6));
             // It was lost when nobody else was.
-            away.add(session(4, 5, 1, 70), at(1));
+            away.add(AwaySession { lost: at(1), ..session(4, 5, 1, 70) });
             assert_eq!([0; 2].map(|_| take(&mut away)), [Some(70), None]);
         }
     }
@@ -287,11 +278,11 @@ mod tests {
     fn they_are_kept_for_the_window() {
         let mut away = Away::default();
         away.configure(Duration::from_secs(120));
-        away.add(session(0, 5, 1, 1), at(0));
-        away.add(session(1, 5, 1, 2), at(10));
+        away.add(AwaySession { lost: at(0), ..session(0, 5, 1, 1) });
+        away.add(AwaySession { lost: at(10), ..session(1, 5, 1, 2) });
         // It came back and was lost again.
         away.remove(key(0));
-        away.add(session(0, 5, 1, 3), at(20));
+        away.add(AwaySession { lost: at(20), ..session(0, 5, 1, 3) });
         assert_eq!((away.deadline(), away.expire(at(119))), (at(120), 0));
         assert_eq!((away.expire(at(125)), away.len()), (0, 2));
         assert_eq!((away.expire(at(130)), away.expire(at(140)), away.len()), (1, 1, 0));
@@ -301,23 +292,12 @@ mod tests {
     #[test]
     fn rooms_know_who_is_away() {
         let mut away = Away::default();
-        away.add(session(0, 5, 1, 1), at(0));
-        away.add(session(1, 5, 1, 1), at(1));
+        away.add(AwaySession { lost: at(0), ..session(0, 5, 1, 1) });
+        away.add(AwaySession { lost: at(1), ..session(1, 5, 1, 1) });
         let count = |away: &Away, room: &str| away.in_room(TenantId(0), room).count();
         assert_eq!([count(&away, "a"), count(&away, "b"), count(&away, "aa"), count(&away, "")], [2, 2, 0, 0]);
         assert!(away.drop_oldest() && away.get(key(0)).is_none() && away.get(key(1)).is_some());
         away.forget(|session| session.tenant == TenantId(0));
         assert_eq!((count(&away, "a"), away.drop_oldest(), away.bytes()), (0, false, 0));
-    }
-
-    /// Thousands of sessions with one login take no longer than as many with different ones.
-    #[test]
-    fn entries_of_sessions_that_came_back_do_not_pile_up() {
-        let mut away = Away::default();
-        for round in 0..10_000 {
-            away.add(session(0, 5, 1, round), at(round));
-            away.take(5, None);
-        }
-        assert!(away.queue.len() <= MIN_QUEUE + 1, "{}", away.queue.len());
     }
 }

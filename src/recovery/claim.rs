@@ -12,6 +12,10 @@ pub struct Claim {
     pub agent: u64,
     /// A hash of the rooms that it names.
     pub list: u64,
+    /// A hash of the user that it names.
+    pub user: u64,
+    /// Whether its signature or its token is for this user only.
+    pub is_proven: bool,
     /// Whether a proxy or TLS is between relay and the client.
     pub proxied: bool,
     /// What has become of the session with that `pid`.

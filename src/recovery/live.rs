@@ -11,6 +11,10 @@ pub struct Known {
     pub identity: Option<u64>,
     /// A hash of the rooms that its login named.
     pub list: u64,
+    /// A hash of the user that its login named.
+    pub user: u64,
+    /// Whether its login proves that it is this user.
+    pub is_proven: bool,
 }
 
 /// The sessions that will be away when they are lost.

@@ -67,6 +67,12 @@ impl Server {
         match effect {
             Effect::Close { client, close } => self.close(client, close, true),
             Effect::Lose { client } => self.lose(client),
+            Effect::SetAside { client } => {
+                if let Some(conn) = self.hub.state.conn(client).and_then(|key| self.conns.get(key)) {
+                    self.hub.state.note_unconfirmed(client, conn.socket.unconfirmed());
+                }
+                self.hub.set_aside(client);
+            }
             Effect::Admit { client } => self.complete_login(client),
             Effect::Refuse { client, why, undecided } => {
                 self.refuse_login(client, Reply::refusal(401, &why), undecided);

@@ -85,6 +85,11 @@ impl<'a> Signature<'a> {
         Signature { terms, ..Signature::new(hex, sign_type, ts) }
     }
 
+    /// Whether a valid signature of a login is for one user only.
+    pub fn binds_user(&self) -> bool {
+        self.scheme == Some(Scheme::HmacSha256)
+    }
+
     /// The terms of a valid signature of a login, at a Unix time. Those that md5 does not cover have no effect.
     pub fn check_terms(&self, unix: u64) -> Result<CheckedTerms, SignError> {
         match self.scheme {

@@ -85,10 +85,17 @@ impl State {
         self.named.get(&name).copied().unwrap_or(name)
     }
 
-    /// Gives a session the name of one that it has taken over.
+    /// Gives a session the name of one that it takes over. Who asks for that name finds the other one, until
+    /// [`State::settle_name`].
     pub fn take_name(&mut self, key: SessionKey, name: SessionKey) {
         self.names.insert(key, name);
-        self.named.insert(name, key);
+    }
+
+    /// Lets a session be found by its name.
+    pub fn settle_name(&mut self, key: SessionKey) {
+        if let Some(name) = self.names.get(&key) {
+            self.named.insert(*name, key);
+        }
     }
 
     /// The `socket_id` of a session: the id that its client knows as its own. Clients of Socket.IO 2.x compose theirs from

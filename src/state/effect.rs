@@ -18,6 +18,12 @@ pub enum Effect {
         /// The client.
         client: ClientKey,
     },
+    /// Find out what a client that was silent has received, and call
+    /// [`Hub::set_aside`](crate::hub::Hub::set_aside).
+    SetAside {
+        /// The client.
+        client: ClientKey,
+    },
     /// Complete the WebSocket handshake of a client that the backend has admitted, or begin its stream.
     Admit {
         /// The client.

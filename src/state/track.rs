@@ -62,6 +62,8 @@ pub struct Track {
     pub alive: bool,
     /// Whether it goes on from an earlier position, see [`Track::go_back`].
     pub resumed: bool,
+    /// Whether it was silent when it was asked, so that another may go on from its position. It is alive if it answers after all.
+    pub is_aside: bool,
     /// Whether it is in `Tracks::due`.
     waits: bool,
     /// How many wait for its proofs.
@@ -125,6 +127,7 @@ impl Tracks {
             proof,
             alive: false,
             resumed: false,
+            is_aside: false,
             waits: false,
             watchers: 0,
         };
@@ -295,6 +298,12 @@ impl State {
         if let Some(track) = self.tracks.get_mut(client)
             && newest > track.proven
         {
+            track.joined.retain(|(joined, index, _)| (*joined, *index) != (session, room));
+            if track.joined.len() >= MAX_JOINED {
+                // Then more is repeated.
+                track.fence = newest;
+                track.joined.clear();
+            }
             track.joined.push((session, room, newest));
         }
     }
@@ -439,6 +448,8 @@ impl State {
     }
 }
 
+/// Rooms that were joined since the last proof.
+const MAX_JOINED: usize = 64;
 /// Bytes of the payload of a ping: a stamp, and the number of the ping.
 const PING: usize = 12;
 /// Places of frames that the history does not have. More are merged, so that an idle client takes little memory.
