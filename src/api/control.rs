@@ -54,6 +54,7 @@ pub fn disconnect(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, 
     for session in &sessions {
         cx.hub.expel(*session, Close::OPERATOR, cx.now);
     }
+    cx.hub.expel_away(source, params.get("userid"), params.get("socket_id"));
     Ok(done(sessions.len()))
 }
 

@@ -23,8 +23,17 @@ pub enum Command<'a> {
     Event(IncomingEvent<'a>),
     /// Emit `refreshPage` here.
     Refresh(RefreshTarget<'a>),
-    /// End these sessions.
-    Disconnect(Vec<SessionKey>),
+    /// End these sessions, and give up those that are away.
+    Disconnect {
+        /// The sessions.
+        sessions: Vec<SessionKey>,
+        /// The tenant; `None`: all.
+        tenant: Option<TenantId>,
+        /// Whose sessions they are. Empty if it is one session.
+        userid: Box<str>,
+        /// Which session it is. Empty if it is all of a user.
+        socket_id: Box<str>,
+    },
     /// A user look-up has ended.
     UserLookup {
         /// The query.

@@ -92,14 +92,15 @@ pub fn decode_command<'a>(
 fn decode_disconnect<'a>(cx: &Context<'_>, tenant: Option<TenantId>, fields: &Object<'_>) -> Command<'a> {
     let (userid, socket_id) = (text(fields, "userid"), text(fields, "socket_id"));
     let state = &cx.state;
-    Command::Disconnect(match (userid.is_empty(), socket_id.is_empty()) {
+    let sessions = match (userid.is_empty(), socket_id.is_empty()) {
         (false, _) => state.sessions_of_user(tenant, &userid),
         (true, false) => {
             let found = state.find_session(&socket_id);
             found.filter(|key| tenant.is_none() || state.tenant_of(*key) == tenant).into_iter().collect()
         }
         (true, true) => Vec::new(),
-    })
+    };
+    Command::Disconnect { sessions, tenant, userid: (*userid).into(), socket_id: (*socket_id).into() }
 }
 
 fn decode_event<'a>(

@@ -21,6 +21,24 @@ pub struct Timing {
     pub connect_timeout: Duration,
 }
 
+/// How far the heartbeat of a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    /// The client has shown that it is alive.
+    Alive,
+    /// It was sent a ping.
+    Asked,
+    /// Its answer, or in revision 3 its ping, is late.
+    Overdue,
+}
+
+impl Timing {
+    /// How late a sign of life may be before it is [overdue](Expired::Overdue): less than it takes either side to give up.
+    fn slack(&self) -> Duration {
+        (self.ping_timeout / 2).min(SLACK)
+    }
+}
+
 /// The transport of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
@@ -70,8 +88,8 @@ pub struct Engine {
     heartbeat: Time,
     /// Whether no poll was answered yet.
     first_poll: bool,
-    /// Whether a ping is unanswered.
-    pinged: bool,
+    /// How far the heartbeat is.
+    sign: Sign,
     /// Whether the session is in a namespace.
     connected: bool,
     /// When the session must be in a namespace, or the attachments of a packet must be complete.
@@ -100,6 +118,8 @@ pub enum Expired {
     Nothing,
     /// Send a ping.
     Ping,
+    /// The client has not answered a ping, or has not sent one, though it was due a while ago.
+    Overdue,
     /// End the session: it timed out.
     Dead,
     /// Close this WebSocket: it probed, but did not complete the upgrade.
@@ -128,7 +148,7 @@ impl Engine {
             armed: Time::NEVER,
             heartbeat: now,
             first_poll: true,
-            pinged: false,
+            sign: Sign::Alive,
             connected: false,
             deadline: now.after(timing.connect_timeout),
         };
@@ -170,9 +190,9 @@ impl Engine {
 
     /// Restarts the heartbeat, because the client is alive.
     fn reset_heartbeat(&mut self, timing: &Timing, now: Time) {
-        self.pinged = false;
+        self.sign = Sign::Alive;
         self.heartbeat = match self.revision {
-            Revision::V3 => now.after(timing.ping_interval + timing.ping_timeout),
+            Revision::V3 => now.after(timing.ping_interval + timing.slack()),
             Revision::V4 => now.ping_after(timing.ping_interval),
         };
     }
@@ -208,14 +228,21 @@ impl Engine {
             return Expired::Dead;
         }
         if self.heartbeat <= now {
-            if self.revision == Revision::V3 || self.pinged {
-                return Expired::Dead;
+            let slack = timing.slack();
+            match (self.sign, self.revision) {
+                (Sign::Alive, Revision::V4) => {
+                    self.sign = Sign::Asked;
+                    // Counted from the time at which the ping was due: the client expects it within `ping_interval +
+                    // ping_timeout`.
+                    self.heartbeat = self.heartbeat.after(slack);
+                    return Expired::Ping;
+                }
+                (Sign::Overdue, _) => return Expired::Dead,
+                (Sign::Alive | Sign::Asked, _) => {}
             }
-            self.pinged = true;
-            // Counted from the time at which the ping was due: the client expects it within `ping_interval +
-            // ping_timeout`.
-            self.heartbeat = self.heartbeat.after(timing.ping_timeout);
-            return Expired::Ping;
+            self.sign = Sign::Overdue;
+            self.heartbeat = self.heartbeat.after(timing.ping_timeout - slack);
+            return Expired::Overdue;
         }
         match &self.transport {
             Transport::Probing(probing) if probing.until <= now => {
@@ -319,6 +346,8 @@ impl Engine {
     }
 }
 
+/// See [`Timing::slack`].
+const SLACK: Duration = Duration::from_secs(1);
 /// Packets in one body: clients of python-engineio refuse more.
 const MAX_PACKETS: usize = 16;
 /// The time for an upgrade (`upgradeTimeout` of engine.io).
@@ -355,12 +384,13 @@ mod tests {
         engine.set_state(true, false, &TIMING, at(0));
         assert_eq!((engine.poll_timeout(), engine.handle_timeout(&TIMING, at(299))), (at(300), Expired::Nothing));
         assert_eq!(engine.handle_timeout(&TIMING, at(310)), Expired::Ping);
-        assert_eq!(engine.poll_timeout(), at(500), "counted from when the ping was due");
+        assert_eq!(engine.poll_timeout(), at(400), "counted from when the ping was due");
         assert_eq!(engine.handle_packet(&Packet::Pong(""), &TIMING, at(400)), Ok(Meaning::Nothing));
         assert_eq!(engine.poll_timeout(), at(700));
         assert_eq!(engine.handle_timeout(&TIMING, at(700)), Expired::Ping);
         // A message does not answer a ping.
         assert_eq!(engine.handle_packet(&Packet::Text("x"), &TIMING, at(800)), Ok(Meaning::Message));
+        assert_eq!((engine.handle_timeout(&TIMING, at(800)), engine.poll_timeout()), (Expired::Overdue, at(900)));
         assert_eq!(engine.handle_timeout(&TIMING, at(899)), Expired::Nothing);
         assert_eq!(engine.handle_timeout(&TIMING, at(900)), Expired::Dead);
         assert_eq!(engine.handle_packet(&Packet::Ping(""), &TIMING, at(900)), Err(Error::HeartbeatDirection));
@@ -370,9 +400,10 @@ mod tests {
     fn revision_3_must_send_packets() {
         let mut engine = engine(Revision::V3);
         engine.set_state(true, false, &TIMING, at(0));
-        assert_eq!(engine.poll_timeout(), at(500));
+        assert_eq!((engine.poll_timeout(), engine.handle_timeout(&TIMING, at(399))), (at(400), Expired::Nothing));
         assert_eq!(engine.handle_packet(&Packet::Ping(""), &TIMING, at(300)), Ok(Meaning::Pong));
         assert_eq!(engine.handle_packet(&Packet::Text(""), &TIMING, at(700)), Ok(Meaning::Message));
+        assert_eq!(engine.handle_timeout(&TIMING, at(1100)), Expired::Overdue);
         assert_eq!(engine.handle_timeout(&TIMING, at(1199)), Expired::Nothing);
         assert_eq!(engine.handle_timeout(&TIMING, at(1200)), Expired::Dead);
         assert_eq!(engine.handle_packet(&Packet::Pong(""), &TIMING, at(0)), Err(Error::HeartbeatDirection));

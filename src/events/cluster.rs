@@ -53,8 +53,10 @@ fn execute(hub: &mut Hub, command: Command<'_>, now: Now) {
         Command::Message(message) => publish(hub, &message),
         Command::Event(event) => emit(hub, &event, now),
         Command::Refresh(target) => drop(hub.refresh_here(&target)),
-        Command::Disconnect(sessions) => {
-            sessions.into_iter().for_each(|session| hub.expel(session, Close::OPERATOR, now))
+        Command::Disconnect { sessions, tenant, userid, socket_id } => {
+            sessions.into_iter().for_each(|session| hub.expel(session, Close::OPERATOR, now));
+            let given = |text: &Box<str>| (!text.is_empty()).then(|| text.to_string());
+            hub.expel_away(tenant, given(&userid).as_deref(), given(&socket_id).as_deref());
         }
         Command::UserLookup { query, found } => finish_query(hub, query, found),
         Command::Present(present) => hub.handle_present(&present),

@@ -108,6 +108,13 @@ impl Ring {
         self.entries.range(after.max(self.expired(second))..)
     }
 
+    /// As [`Ring::after`], up to another stamp.
+    pub fn between(&self, stamp: u64, until: u64, second: u32) -> Iter<'_, Entry> {
+        let before = |stamp: u64| self.entries.partition_point(|entry| entry.stamp() <= stamp);
+        let end = before(until);
+        self.entries.range(before(stamp).max(self.expired(second)).min(end)..end)
+    }
+
     /// The message that another relay published with this id.
     pub fn find_foreign(&self, id: MessageId) -> Option<&Entry> {
         self.entries.iter().rev().find(|entry| entry.has_foreign_id(id))

@@ -331,9 +331,16 @@ impl History {
         Entries::new(self.own, found)
     }
 
-    /// The kept messages of one room after a stamp, in order. `None` if it keeps none.
-    pub fn room_after(&self, state: &State, tenant: TenantId, room: &str, stamp: u64) -> Option<Iter<'_, Entry>> {
-        Some(self.rings.get(tenant, room)?.after(stamp, second_of(state)))
+    /// The kept messages of one room after a stamp and up to another, in order. `None` if it keeps none.
+    pub fn room_after(
+        &self,
+        state: &State,
+        tenant: TenantId,
+        room: &str,
+        stamp: u64,
+        until: u64,
+    ) -> Option<Iter<'_, Entry>> {
+        Some(self.rings.get(tenant, room)?.between(stamp, until, second_of(state)))
     }
 
     /// A kept message with its id.

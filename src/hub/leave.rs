@@ -51,7 +51,7 @@ impl Hub {
         self.state.queue_last(key, last, stream);
     }
 
-    /// Ends a client's sessions as lost. The client stays until [`Hub::remove`].
+    /// Ends the sessions of a client that takes its connection for lost. The client stays until [`Hub::remove`].
     pub(crate) fn lose(&mut self, key: ClientKey) {
         self.leave_all(key, End::Lost, true);
     }

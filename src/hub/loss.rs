@@ -3,7 +3,7 @@
 use super::Hub;
 use crate::{
     config::Unknowing,
-    history::walk,
+    history::walk::Tail,
     key::{ClientKey, SessionKey},
     recovery::AwaySession,
     state::{End, TenantId, track::Proof},
@@ -11,19 +11,25 @@ use crate::{
 
 impl Hub {
     /// The stamp up to which a client has all messages. `None` if its sessions are not kept.
-    pub(super) fn position_at_loss(&self, key: ClientKey) -> Option<u64> {
+    pub(super) fn position_at_loss(&mut self, key: ClientKey) -> Option<u64> {
         let (track, client) = (self.state.tracks.get(key)?, self.state.clients.get(key)?);
         if !track.alive {
             // Nobody may be there: a login that was given up before relay got it. It takes nothing from the next one.
             return track.resumed.then(|| track.proven());
         }
-        let queued = client.outbox.bytes();
-        let tail = match (self.state.is_polling(key), track.proof, track.unconfirmed()) {
-            (true, ..) => queued + track.flight() as usize,
-            (false, Proof::Tcp, Some(unconfirmed)) => queued + unconfirmed as usize,
-            (false, ..) => return Some(track.proven()),
+        let (queued, newest) = (client.outbox.bytes(), track.cursor().unwrap_or(self.state.ids.last()));
+        let now = |bytes: u32| Tail { newest, bytes: queued + bytes as usize };
+        let tail = match (self.state.is_polling(key), track.proof) {
+            (true, _) => now(track.flight()),
+            (false, Proof::Pong) => return Some(track.proven()),
+            (false, Proof::Tcp) => match (track.stall(), track.unconfirmed()) {
+                // Its kernel may have confirmed the rest when it had given up already.
+                (Some((newest, bytes)), _) => Tail { newest, bytes },
+                (None, Some(unconfirmed)) => now(unconfirmed),
+                (None, None) => return Some(track.proven()),
+            },
         };
-        Some(walk::position(&self.history, &self.state, key, track, tail))
+        Some(self.walks.position(&self.history, &self.state, key, track, tail))
     }
 
     /// Keeps a session that is about to end, unless it has left for good.

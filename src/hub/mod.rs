@@ -20,7 +20,7 @@ use crate::{
     clock::{Now, Time},
     cluster::Cluster,
     config::Config,
-    history::{History, Replays},
+    history::{History, Replays, walk::Walks},
     hooks::Hooks,
     key::SessionKey,
     message::MessageId,
@@ -48,6 +48,8 @@ pub struct Hub {
     pub presence: Presence,
     /// Acknowledgements that senders wait for.
     pub(crate) acks: PendingAcks,
+    /// What is known of the lengths of messages in this turn.
+    walks: Walks,
     /// The sessions that are away, and the logins that wait for one.
     pub returns: Returns,
     /// What logins say about where their clients were, until their sessions begin.
@@ -67,6 +69,7 @@ impl Hub {
             replays: Replays::default(),
             presence: Presence::default(),
             acks: PendingAcks::default(),
+            walks: Walks::default(),
             returns: Returns::default(),
             claims: HashMap::new(),
         };
@@ -80,9 +83,10 @@ impl Hub {
     pub fn reload(&mut self, config: Rc<Config>, now: Now) -> usize {
         self.hooks.configure(&config.hooks);
         self.replays.tell_dropped(&self.history, &mut self.state);
-        let namespaces: Vec<_> = self.state.namespaces.iter().map(|namespace| namespace.name.clone()).collect();
+        let namespaces = self.state.namespaces.iter();
+        let namespaces: Vec<_> = namespaces.map(|found| (found.name.clone(), found.config.clone())).collect();
         let Reloaded { ended, reused } = self.state.reload(config);
-        self.configure_returns(&namespaces);
+        self.configure_returns(&namespaces, &reused);
         for tenant in reused {
             self.presence.forget(tenant, &mut self.state);
             self.history.forget(tenant);
@@ -106,6 +110,7 @@ impl Hub {
     pub fn begin_turn(&mut self, now: Now) {
         self.state.now = now;
         self.log.begin_turn(now);
+        self.walks.begin_turn();
     }
 
     /// The next effect for the server to carry out. Carrying it out can cause further effects.

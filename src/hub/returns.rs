@@ -1,17 +1,17 @@
 //! Sessions that come back (docs/protocol.md, Return): who is the same as a session that was lost, and what it gets.
 
+use core::net::IpAddr;
 use std::{collections::HashSet, rc::Rc};
 
 use super::{Hub, login::Login};
 use crate::{
-    config::{Auth, Offsets, ProofMode, Unknowing},
+    config::{Auth, Namespace, Offsets, ProofMode, Unknowing},
     engineio::Revision,
-    frame::Opcode,
     key::{ClientKey, SessionKey},
     message::{Form, MessageId},
     names::Rooms,
     recovery::{AwaySession, Claim, Known, Recalled, Resolved},
-    state::{Effect, End, Session, TenantId, track::Proof},
+    state::{Effect, End, NamespaceId, Session, TenantId, track::Proof},
 };
 
 impl Hub {
@@ -120,7 +120,8 @@ impl Hub {
         let userid = session.identity.userid();
         let unknowing = self.unknowing(tenant) != Unknowing::No && !userid.is_empty();
         let version = form.revision().map(|revision| revision == Revision::V4);
-        let who = (tenant, session.namespace, userid, claim.agent, claim.list, version);
+        // Who does not prove that it is a user is nobody who did.
+        let who = (tenant, session.namespace, userid, claim.is_proven, claim.agent, claim.list, version);
         let identity = unknowing.then(|| self.returns.hash(&who));
         let has_pid = form.revision() == Some(Revision::V4);
         if identity.is_none() && !has_pid {
@@ -135,8 +136,12 @@ impl Hub {
             track.alive = true;
         }
         self.state.ask(client);
-        let others = identity.map(|identity| self.others(identity, client)).unwrap_or_default();
-        self.returns.live.add(key, Known { identity, list: claim.list, user: claim.user, is_proven: claim.is_proven });
+        let others = identity.map(|identity| self.others(identity, ip, client)).unwrap_or_default();
+        self.returns.live.add(
+            key,
+            Known { identity, list: claim.list, user: claim.user, is_proven: claim.is_proven },
+            ip,
+        );
         match claim.recalled {
             Some(Recalled::Away(away)) => return Start::Resumed(away, true),
             Some(Recalled::Live { session, offset }) => return self.replace(key, session, offset),
@@ -151,7 +156,7 @@ impl Hub {
                 .take(identity, ip)
                 .map_or(Start::New, |away| Start::Resumed(Box::new(away), false));
         }
-        if others.is_empty() && !self.returns.away.has(identity) {
+        if others.is_empty() && !self.returns.away.has(identity, ip) {
             return Start::New;
         }
         self.returns.asking.begin(key, None);
@@ -164,14 +169,15 @@ impl Hub {
     }
 
     /// The clients of live sessions of an identity, some of them if there are many.
-    fn others(&self, identity: u64, own: ClientKey) -> Vec<ClientKey> {
-        let sessions = self.returns.live.find(identity).filter_map(|key| self.state.sessions.get(key));
+    fn others(&self, identity: u64, ip: Option<IpAddr>, own: ClientKey) -> Vec<ClientKey> {
+        let sessions =
+            self.returns.live.find(identity, ip).take(MOST_ASKED).filter_map(|key| self.state.sessions.get(key));
         let is_askable = |session: &&Session| {
             let is_aside = self.state.tracks.get(session.client).is_some_and(|track| track.is_aside);
             session.client != own && !session.form.is_stream() && !is_aside
         };
         let askable = sessions.filter(is_askable);
-        let mut clients: Vec<ClientKey> = askable.map(|session| session.client).take(MOST_ASKED).collect();
+        let mut clients: Vec<ClientKey> = askable.map(|session| session.client).collect();
         clients.sort_unstable();
         clients.dedup();
         clients
@@ -183,17 +189,9 @@ impl Hub {
         if !self.returns.asking.ask(client, waiter, until) {
             return;
         }
-        if let Some(track) = self.state.tracks.get_mut(client) {
-            track.watch();
-        }
-        if self.state.sessions.get(waiter).is_some_and(|session| session.client == client) {
-            // It was asked at its login.
-            return;
-        }
-        match self.state.is_polling(client) {
-            // A packet that says nothing. Its answer is the next poll.
-            true => self.state.send(client, Opcode::Text, b"6"),
-            false => self.state.ask(client),
+        match self.state.sessions.get(waiter).is_some_and(|session| session.client == client) {
+            true => self.state.expect_life(client),
+            false => self.state.ask_life(client),
         }
     }
 
@@ -285,9 +283,6 @@ impl Hub {
         if !self.returns.asking.is_asked(client) {
             return;
         }
-        if let Some(track) = self.state.tracks.get_mut(client) {
-            track.unwatch();
-        }
         for resolved in self.returns.asking.answered(client) {
             self.go_on(resolved);
         }
@@ -303,9 +298,8 @@ impl Hub {
             }
         }
         if let Some(track) = self.state.tracks.get_mut(client) {
-            track.is_aside = true;
             // Its answer is awaited still.
-            track.watch();
+            track.is_aside = true;
         }
         self.note_answer(client);
     }
@@ -314,7 +308,6 @@ impl Hub {
     fn take_back(&mut self, client: ClientKey) {
         let Some(track) = self.state.tracks.get_mut(client).filter(|track| track.is_aside) else { return };
         track.is_aside = false;
-        track.unwatch();
         for session in self.state.sessions_of(client) {
             self.returns.away.remove(self.state.name_of(session));
         }
@@ -345,7 +338,7 @@ impl Hub {
 
     /// Hears clients that have shown a sign of life.
     pub(super) fn hear_answers(&mut self) {
-        for client in self.state.tracks.take_proved() {
+        for client in self.state.tracks.take_answered() {
             self.take_back(client);
             self.note_answer(client);
         }
@@ -387,12 +380,39 @@ impl Hub {
         }
     }
 
-    /// Applies a new configuration. `before` has the names of the namespaces before it.
-    pub(super) fn configure_returns(&mut self, before: &[Rc<str>]) {
-        let namespaces = &self.state.namespaces;
-        let is_same = before.iter().zip(namespaces).all(|(name, now)| *name == now.name && !now.gone);
-        let (tenants, on) = (&self.state.tenants, self.keeps_sessions_by_configuration());
-        self.returns.away.forget(|away| !on || !is_same || !tenants[away.tenant.index()].is_known());
+    /// Gives up the lost sessions of a user or of that name, in one source or in all, because an operator sends it away.
+    pub(crate) fn expel_away(&mut self, source: Option<TenantId>, userid: Option<&str>, socket_id: Option<&str>) {
+        let name = socket_id.and_then(|id| self.state.sids.find_socket(id));
+        self.returns.away.forget(|away| {
+            let is_meant = userid.is_some_and(|userid| *away.userid == *userid) || name == Some(away.name);
+            is_meant && source.is_none_or(|source| source == away.tenant)
+        });
+        self.history.reserve(self.returns.away.bytes());
+    }
+
+    /// Applies a new configuration. `before` has the namespaces before it, `reused` the tenants that
+    /// belong to other sources now.
+    pub(super) fn configure_returns(&mut self, before: &[(Rc<str>, Rc<Namespace>)], reused: &[TenantId]) {
+        let (namespaces, tenants) = (&self.state.namespaces, &self.state.tenants);
+        // A stricter namespace would not let them in any more, or not into these rooms.
+        let changed: HashSet<NamespaceId> = (0..namespaces.len())
+            .filter(|index| {
+                let now = &namespaces[*index];
+                now.gone || before.get(*index).is_none_or(|(name, config)| *name != now.name || *config != now.config)
+            })
+            .map(|index| index as NamespaceId)
+            .collect();
+        let on = self.keeps_sessions_by_configuration();
+        let is_gone = |away: &AwaySession| {
+            let is_reused = reused.contains(&away.tenant) || !tenants[away.tenant.index()].is_known();
+            !on || is_reused || changed.contains(&away.namespace)
+        };
+        self.returns.away.forget(is_gone);
+        for claim in self.claims.values_mut() {
+            if matches!(&claim.recalled, Some(Recalled::Away(away)) if is_gone(away)) {
+                claim.recalled = None;
+            }
+        }
         let config = self.config().clone();
         let of_sources = config.sources.values().any(|source| source.unknowing == Some(Unknowing::User));
         self.state.keeps_leavers = of_sources || config.recovery.unknowing == Unknowing::User;

@@ -1,6 +1,9 @@
 //! The sessions that are away.
 
-use core::{net::IpAddr, time::Duration};
+use core::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
 use std::{
     collections::{BTreeSet, HashMap},
     rc::Rc,
@@ -44,6 +47,9 @@ pub struct AwaySession {
 /// Sessions that may be taken for one another: of an identity, or of an identity at an address.
 type Group = (u64, Option<Option<IpAddr>>);
 
+/// What counts as one sender of logins: an IPv4 address, or the network part of an IPv6 address.
+type Network = Option<IpAddr>;
+
 /// The sessions that are away, each for at most the window.
 #[derive(Default)]
 pub struct Away {
@@ -54,6 +60,10 @@ pub struct Away {
     /// Positions to which the sessions of a group are put back, see [`Away::take`], and the last loss of which this holds.
     floors: HashMap<Group, (u64, u64)>,
     by_time: BTreeSet<(Time, SessionKey)>,
+    /// The bytes of each network, the networks by that, and the sessions of each.
+    networks: HashMap<Network, usize>,
+    by_weight: BTreeSet<(usize, Network)>,
+    by_network: BTreeSet<(Network, Time, SessionKey)>,
     /// By identity and position, and the same at each address.
     by_identity: BTreeSet<(u64, u64, SessionKey)>,
     by_address: BTreeSet<(u64, Option<IpAddr>, u64, SessionKey)>,
@@ -95,6 +105,8 @@ impl Away {
             self.by_room.insert((session.tenant, room.clone(), name));
         }
         self.by_time.insert((session.lost, name));
+        self.by_network.insert((network(session.ip), session.lost, name));
+        self.weigh(network(session.ip), |bytes| bytes + cost(&session));
         self.losses += 1;
         self.sessions.insert(name, (self.losses, session));
     }
@@ -104,12 +116,21 @@ impl Away {
         let (.., session) = self.sessions.remove(&name)?;
         self.bytes -= cost(&session);
         self.by_time.remove(&(session.lost, name));
+        self.by_network.remove(&(network(session.ip), session.lost, name));
+        self.weigh(network(session.ip), |bytes| bytes - cost(&session));
         if let Some(identity) = session.identity {
             self.by_identity.remove(&(identity, session.position, name));
             self.by_address.remove(&(identity, session.ip, session.position, name));
         }
-        if self.sessions.is_empty() {
-            self.floors.clear();
+        if let Some(identity) = session.identity {
+            for (group, is_left) in [
+                ((identity, Some(session.ip)), self.find_near(identity, session.ip).is_some()),
+                ((identity, None), self.find(identity).is_some()),
+            ] {
+                if !is_left {
+                    self.floors.remove(&group);
+                }
+            }
         }
         for room in &session.rooms {
             self.by_room.remove(&(session.tenant, room.clone(), name));
@@ -122,9 +143,9 @@ impl Away {
         self.sessions.get(&name).map(|(.., session)| session)
     }
 
-    /// Whether a session of this identity is away.
-    pub fn has(&self, identity: u64) -> bool {
-        self.find(identity).is_some()
+    /// Whether a session of this identity is away for a login at this address.
+    pub fn has(&self, identity: u64, ip: Option<IpAddr>) -> bool {
+        self.find_near(identity, ip).or_else(|| self.find(identity)).is_some()
     }
 
     fn find(&self, identity: u64) -> Option<SessionKey> {
@@ -145,16 +166,26 @@ impl Away {
         let floor = floors.map(|(floor, _)| *floor).min().unwrap_or(u64::MAX);
         let mut session = self.remove(name)?;
         session.position = session.position.min(floor);
+        if near.is_none() {
+            // It may be somebody else, like a new device with the same login: who comes from the old address gets it too.
+            self.lend(session.clone());
+        }
         let group = if near.is_some() { groups[0] } else { groups[1] };
         let (lowest, _) = self.floors.get(&group).copied().unwrap_or((u64::MAX, 0));
-        self.floors.insert(group, (lowest.min(session.position), self.losses));
-        if self.find_near(identity, ip).is_none() {
-            self.floors.remove(&groups[0]);
-        }
-        if self.find(identity).is_none() {
-            self.floors.remove(&groups[1]);
+        let is_left = if near.is_some() { self.find_near(identity, ip) } else { self.find(identity) }.is_some();
+        if is_left {
+            self.floors.insert(group, (lowest.min(session.position), self.losses));
         }
         Some(session)
+    }
+
+    /// Keeps a session for logins at its address only.
+    fn lend(&mut self, session: AwaySession) {
+        let (identity, name, position) = (session.identity, session.name, session.position);
+        self.add(session);
+        if let Some(identity) = identity {
+            self.by_identity.remove(&(identity, position, name));
+        }
     }
 
     fn find_near(&self, identity: u64, ip: Option<IpAddr>) -> Option<SessionKey> {
@@ -178,16 +209,27 @@ impl Away {
     /// Gives up the sessions that were lost too long ago. Returns how many.
     pub fn expire(&mut self, now: Time) -> u64 {
         let mut expired = 0;
-        while self.deadline() <= now {
-            expired += u64::from(self.drop_oldest());
+        while let Some((_, name)) = self.by_time.first().copied().filter(|(lost, _)| lost.after(self.window) <= now) {
+            expired += u64::from(self.remove(name).is_some());
         }
         expired
     }
 
-    /// Gives up the session that was lost first. Returns whether there was one.
+    /// Gives up the session that was lost first, of those of the network that takes most. Returns whether there was one.
     pub fn drop_oldest(&mut self) -> bool {
-        let first = self.by_time.first().map(|(_, name)| *name);
+        let Some((_, network)) = self.by_weight.last().copied() else { return false };
+        let first = self.by_network.range((network, Time::START, first_key())..).next().map(|(.., name)| *name);
         first.and_then(|name| self.remove(name)).is_some()
+    }
+
+    fn weigh(&mut self, network: Network, change: impl FnOnce(usize) -> usize) {
+        let before = self.networks.remove(&network).unwrap_or_default();
+        self.by_weight.remove(&(before, network));
+        let bytes = change(before);
+        if bytes > 0 {
+            self.networks.insert(network, bytes);
+            self.by_weight.insert((bytes, network));
+        }
     }
 
     /// Gives up the sessions for which this is so.
@@ -198,6 +240,14 @@ impl Away {
             self.remove(name);
         }
     }
+}
+
+fn network(ip: Option<IpAddr>) -> Network {
+    let ip = ip?.to_canonical();
+    Some(match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+    })
 }
 
 /// The bytes that a session takes, with its places in the tables.
@@ -212,7 +262,7 @@ pub(super) fn first_key() -> SessionKey {
 }
 
 /// Bytes of a session in the tables, and of each of its rooms.
-const SESSION: usize = 400;
+const SESSION: usize = 500;
 const ROOM: usize = 96;
 
 #[cfg(test)]
@@ -253,7 +303,18 @@ mod tests {
         away.add(AwaySession { lost: at(0), ..session(9, 6, 2, 1) });
         let mut take = |ip: u8| away.take(5, Some([10, 0, 0, ip].into())).map(|session| session.position);
         assert_eq!([take(2), take(1), take(3), take(3)], [Some(30), Some(50), Some(20), None]);
-        assert!(away.has(6) && !away.has(5) && away.len() == 1);
+        assert!(away.has(6, None) && !away.has(5, None) && away.len() == 1);
+    }
+
+    /// A new device with the same login takes nothing from the one that was lost.
+    #[test]
+    fn what_another_address_has_taken_comes_back() {
+        let mut away = Away::default();
+        away.add(AwaySession { lost: at(0), ..session(0, 5, 1, 50) });
+        let take = |away: &mut Away, ip: u8| away.take(5, Some([10, 0, 0, ip].into())).map(|session| session.position);
+        assert_eq!([take(&mut away, 2), take(&mut away, 3)], [Some(50), None]);
+        assert_eq!([take(&mut away, 1), take(&mut away, 1)], [Some(50), None]);
+        assert_eq!((away.len(), away.bytes()), (0, 0));
     }
 
     /// Two tabs were cut, and the one that had received more comes back first.
@@ -267,7 +328,8 @@ mod tests {
             away.add(AwaySession { lost: at(0), ..session(3, 6, 1, 60) });
             let take = |away: &mut Away| away.take(5, Some([10, 0, 0, ip].into())).map(|session| session.position);
             assert_eq!([0; 3].map(|_| take(&mut away)), [Some(30), Some(30), Some(30)]);
-            assert!(away.floors.is_empty() && away.has(6));
+            away.forget(|session| session.identity == Some(5));
+            assert!(away.floors.is_empty() && away.has(6, None));
             // It was lost when nobody else was.
             away.add(AwaySession { lost: at(1), ..session(4, 5, 1, 70) });
             assert_eq!([0; 2].map(|_| take(&mut away)), [Some(70), None]);
@@ -283,8 +345,7 @@ mod tests {
         // It came back and was lost again.
         away.remove(key(0));
         away.add(AwaySession { lost: at(20), ..session(0, 5, 1, 3) });
-        assert_eq!((away.deadline(), away.expire(at(119))), (at(120), 0));
-        assert_eq!((away.expire(at(125)), away.len()), (0, 2));
+        assert_eq!((away.deadline(), away.expire(at(129))), (at(130), 0));
         assert_eq!((away.expire(at(130)), away.expire(at(140)), away.len()), (1, 1, 0));
         assert_eq!((away.deadline(), away.bytes()), (Time::NEVER, 0));
     }
@@ -296,7 +357,10 @@ mod tests {
         away.add(AwaySession { lost: at(1), ..session(1, 5, 1, 1) });
         let count = |away: &Away, room: &str| away.in_room(TenantId(0), room).count();
         assert_eq!([count(&away, "a"), count(&away, "b"), count(&away, "aa"), count(&away, "")], [2, 2, 0, 0]);
+        // The first one of the network that takes most.
+        away.add(AwaySession { lost: at(0), ..session(2, 5, 2, 1) });
         assert!(away.drop_oldest() && away.get(key(0)).is_none() && away.get(key(1)).is_some());
+        assert!(away.remove(key(2)).is_some());
         away.forget(|session| session.tenant == TenantId(0));
         assert_eq!((count(&away, "a"), away.drop_oldest(), away.bytes()), (0, false, 0));
     }

@@ -67,10 +67,12 @@ impl Server {
         match effect {
             Effect::Close { client, close } => self.close(client, close, true),
             Effect::Lose { client } => self.lose(client),
+            Effect::NoteStall { client } => {
+                self.note_unconfirmed(client);
+                self.hub.state.note_stall(client);
+            }
             Effect::SetAside { client } => {
-                if let Some(conn) = self.hub.state.conn(client).and_then(|key| self.conns.get(key)) {
-                    self.hub.state.note_unconfirmed(client, conn.socket.unconfirmed());
-                }
+                self.note_unconfirmed(client);
                 self.hub.set_aside(client);
             }
             Effect::Admit { client } => self.complete_login(client),
@@ -107,6 +109,16 @@ impl Server {
             }
             websocket.deadline = self.now.time.after(CLOSE_TIMEOUT);
             self.timers.arm(key, conn);
+        }
+    }
+
+    /// Looks how much of what was sent to a client its peer has not confirmed.
+    fn note_unconfirmed(&mut self, client: ClientKey) {
+        if self.hub.state.tracks.get(client).is_none() {
+            return;
+        }
+        if let Some(conn) = self.hub.state.conn(client).and_then(|key| self.conns.get(key)) {
+            self.hub.state.note_unconfirmed(client, conn.socket.unconfirmed());
         }
     }
 

@@ -110,7 +110,6 @@ impl Server {
     /// client had not answered a ping.
     fn handle_frames(&mut self, key: ConnKey, client: ClientKey, mut reading: Reading<'_>, pinged: bool) {
         let (mut end, mut close_code) = (None, None);
-        self.hub.state.note_life(client);
         if self.hub.state.keeps_leavers
             && let Some(conn) = self.conns.get(key)
         {

@@ -18,6 +18,12 @@ pub enum Effect {
         /// The client.
         client: ClientKey,
     },
+    /// Find out what a client whose sign of life is late has received, and call
+    /// [`State::note_stall`](super::State::note_stall).
+    NoteStall {
+        /// The client.
+        client: ClientKey,
+    },
     /// Find out what a client that was silent has received, and call
     /// [`Hub::set_aside`](crate::hub::Hub::set_aside).
     SetAside {

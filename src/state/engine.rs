@@ -39,6 +39,7 @@ impl State {
                     None => self.close(key, Close::UNRESPONSIVE),
                 }
             }
+            Expired::Overdue => self.effects.push_back(Effect::NoteStall { client: key }),
             Expired::Probe(_) => self.mark_dirty(key),
             Expired::Nothing => {}
         }

@@ -5,7 +5,8 @@
 //! (answers, pings, events), because they are between the messages in what is sent. When a client is lost, the bytes that
 //! its peer has not confirmed are laid over both, from the newest back (`history::walk`).
 
-use std::collections::VecDeque;
+use core::{cmp::Reverse, time::Duration};
+use std::collections::BinaryHeap;
 
 use smallvec::SmallVec;
 
@@ -22,10 +23,12 @@ use crate::{
 pub struct Tracks {
     slots: Vec<Option<Box<Track>>>,
     count: usize,
-    /// The clients that wait for the time of their next question, the oldest first.
-    due: VecDeque<(Time, ClientKey)>,
+    /// The clients that wait for the time of their next question.
+    due: BinaryHeap<Reverse<(Time, ClientKey)>>,
     /// Clients with a new proof, if somebody waits for it.
     proved: Vec<ClientKey>,
+    /// Clients that have answered the question whether they are alive.
+    answered: Vec<ClientKey>,
 }
 
 /// What a client is known to have received.
@@ -52,6 +55,8 @@ pub struct Track {
     flight: u32,
     /// Bytes that the kernel has sent and the peer has not confirmed, as read at the loss.
     unconfirmed: Option<u32>,
+    /// How far messages were queued when a sign of life was late, and how many bytes were not confirmed then.
+    stall: Option<(u64, usize)>,
     /// The order of what was sent before this stamp is not that of the stamps.
     fence: u64,
     /// What the history has of these rooms up to the stamp was never sent to the session.
@@ -64,6 +69,11 @@ pub struct Track {
     pub resumed: bool,
     /// Whether it was silent when it was asked, so that another may go on from its position. It is alive if it answers after all.
     pub is_aside: bool,
+    /// Since when it is asked for a sign of life: the first ping whose pong counts. What it has sent before may have been on its way
+    /// for a long time.
+    question: Option<u32>,
+    /// Whether the last answer to a poll was given since then, so that the next poll counts.
+    answers: bool,
     /// Whether it is in `Tracks::due`.
     waits: bool,
     /// How many wait for its proofs.
@@ -122,12 +132,15 @@ impl Tracks {
             others: Vec::new(),
             flight: 0,
             unconfirmed: None,
+            stall: None,
             fence: 0,
             joined: SmallVec::new(),
             proof,
             alive: false,
             resumed: false,
             is_aside: false,
+            question: None,
+            answers: false,
             waits: false,
             watchers: 0,
         };
@@ -161,9 +174,9 @@ impl Tracks {
         core::mem::take(&mut self.proved)
     }
 
-    /// Whether [`Tracks::take_proved`] has something.
-    pub fn has_proved(&self) -> bool {
-        !self.proved.is_empty()
+    /// Takes the clients that have answered the question whether they are alive ([`State::ask_life`]).
+    pub fn take_answered(&mut self) -> Vec<ClientKey> {
+        core::mem::take(&mut self.answered)
     }
 
     /// Notes a proof: the client has all messages up to a stamp.
@@ -178,7 +191,8 @@ impl Tracks {
 
     /// When [`State::ask_due`] has something to do.
     pub fn deadline(&self) -> Time {
-        if self.proved.is_empty() { self.due.front().map_or(Time::NEVER, |(at, _)| *at) } else { Time::START }
+        let due = self.due.peek().map_or(Time::NEVER, |Reverse((at, _))| *at);
+        if self.proved.is_empty() && self.answered.is_empty() { due } else { Time::START }
     }
 }
 
@@ -193,6 +207,7 @@ impl Track {
         (self.proven, self.cursor, self.resumed) = (stamp, Some(stamp), true);
         // Older questions would prove more than it has.
         (self.heartbeat, self.poll, self.asked, self.first_ask) = (0, 0, 0, self.asks);
+        self.stall = None;
         self.others.clear();
         self.joined.clear();
     }
@@ -222,9 +237,10 @@ impl Track {
         &self.others
     }
 
-    /// Whether a kept message of a room was published before the session had joined it, so that it was never sent.
-    pub fn is_before_join(&self, session: SessionKey, room: RoomIndex, stamp: u64) -> bool {
-        self.joined.iter().any(|(joined, index, until)| (*joined, *index) == (session, room) && stamp <= *until)
+    /// The newest stamp of all when a session joined a room after its login: older messages of the room were not sent to it.
+    pub fn joined_at(&self, session: SessionKey, room: RoomIndex) -> u64 {
+        let found = self.joined.iter().find(|(joined, index, _)| (*joined, *index) == (session, room));
+        found.map_or(0, |(.., stamp)| *stamp)
     }
 
     /// Notes that what was sent until now is not in the order of the stamps, because two sessions of the client got messages
@@ -248,11 +264,18 @@ impl Track {
         self.unconfirmed
     }
 
+    /// What is known from the time at which a sign of life was late: how far messages were queued, and how many bytes were not
+    /// confirmed. What was confirmed since then may have been thrown away by a client that had given up.
+    pub fn stall(&self) -> Option<(u64, usize)> {
+        self.stall
+    }
+
     fn prove(&mut self, stamp: u64) {
         if stamp <= self.proven {
             return;
         }
         self.proven = stamp;
+        self.stall = self.stall.filter(|(queued, _)| *queued > stamp);
         self.others.retain(|(before, _)| *before > stamp);
         self.joined.retain(|(.., until)| *until > stamp);
     }
@@ -308,23 +331,21 @@ impl State {
         }
     }
 
-    /// Notes a sign of life of a client.
-    pub fn note_life(&mut self, client: ClientKey) {
-        if self.tracks.is_empty() {
-            return;
-        }
-        if let Some(track) = self.tracks.get_mut(client).filter(|track| !track.alive || track.watchers > 0) {
-            track.alive = true;
-            if track.watchers > 0 {
-                self.tracks.proved.push(client);
-            }
-        }
-    }
-
     /// Notes how many bytes the kernel has sent to a client that its peer has not confirmed. `None` if that is not known.
     pub fn note_unconfirmed(&mut self, client: ClientKey, bytes: Option<u32>) {
         if let Some(track) = self.tracks.get_mut(client) {
             track.unconfirmed = bytes;
+        }
+    }
+
+    /// Notes what a client on a WebSocket whose sign of life is late has received until now.
+    pub fn note_stall(&mut self, client: ClientKey) {
+        let queued = self.clients.get(client).map_or(0, |client| client.outbox.bytes());
+        let Some(track) = self.tracks.get(client) else { return };
+        let stamp = self.queued_up_to(track);
+        let stall = track.unconfirmed.map(|bytes| (stamp, queued + bytes as usize));
+        if let Some(track) = self.tracks.get_mut(client) {
+            track.stall = stall;
         }
     }
 
@@ -367,8 +388,51 @@ impl State {
         let Ok(number) = number.try_into().map(u32::from_be_bytes) else { return };
         let stamp = u64::from_be_bytes(*stamp);
         let is_answer = |track: &Track| stamp <= track.asked && (track.first_ask..track.asks).contains(&number);
-        if self.tracks.get(client).is_some_and(is_answer) {
-            self.tracks.prove(client, stamp);
+        let Some(track) = self.tracks.get(client).filter(|track| is_answer(track)) else { return };
+        if track.question.is_some_and(|first| number >= first) {
+            self.note_life(client);
+        }
+        self.tracks.prove(client, stamp);
+    }
+
+    /// Asks a client for a sign of life: the pong to a ping that it gets now, or the poll after an answer that it gets now. See
+    /// [`Tracks::take_answered`].
+    pub fn ask_life(&mut self, client: ClientKey) {
+        let now = self.now.time;
+        let Some(track) = self.tracks.get_mut(client) else { return };
+        (track.question, track.answers) = (Some(track.asks), false);
+        let at = track.asked_at.after(LEAST_INTERVAL);
+        if at <= now {
+            self.ask_now(client);
+        } else if !core::mem::replace(&mut track.waits, true) {
+            // Each login of its user may ask.
+            self.tracks.due.push(Reverse((at, client)));
+        }
+    }
+
+    /// As [`State::ask_life`] for a client that has just logged in and was asked at that moment.
+    pub fn expect_life(&mut self, client: ClientKey) {
+        if let Some(track) = self.tracks.get_mut(client) {
+            (track.question, track.answers) = (Some(track.first_ask), false);
+        }
+    }
+
+    fn ask_now(&mut self, client: ClientKey) {
+        if !self.is_polling(client) {
+            return self.ask(client);
+        }
+        let now = self.now.time;
+        if let Some(track) = self.tracks.get_mut(client).filter(|track| track.question.is_some()) {
+            track.asked_at = now;
+            // A packet that says nothing, so that the client polls again.
+            self.send(client, Opcode::Text, b"6");
+        }
+    }
+
+    fn note_life(&mut self, client: ClientKey) {
+        if let Some(track) = self.tracks.get_mut(client) {
+            (track.question, track.answers) = (None, false);
+            self.tracks.answered.push(client);
         }
     }
 
@@ -380,11 +444,15 @@ impl State {
         }
     }
 
-    /// Notes the answer to the last heartbeat.
-    pub fn end_heartbeat(&mut self, client: ClientKey) {
-        if let Some(stamp) = self.tracks.get(client).map(|track| track.heartbeat) {
-            self.tracks.prove(client, stamp);
+    /// Notes the answer to the last heartbeat. `late` says that the client can only have sent it lately, and not before it gave
+    /// up.
+    pub fn end_heartbeat(&mut self, client: ClientKey, late: bool) {
+        let Some(track) = self.tracks.get_mut(client) else { return };
+        if late {
+            track.stall = None;
         }
+        let stamp = track.heartbeat;
+        self.tracks.prove(client, stamp);
     }
 
     /// Notes that a poll is answered with `bytes` of the queue. The client has handled them when it polls again.
@@ -393,6 +461,7 @@ impl State {
         let all = self.clients.get(client).is_some_and(|client| client.outbox.is_empty());
         if let Some(track) = self.tracks.get_mut(client) {
             track.flight = u32::try_from(bytes).unwrap_or(u32::MAX);
+            track.answers = track.question.is_some();
             if all {
                 track.poll = stamp;
             }
@@ -406,7 +475,10 @@ impl State {
         }
         let Some(track) = self.tracks.get_mut(client).filter(|track| track.flight > 0) else { return };
         track.flight = 0;
-        let stamp = track.poll;
+        let (stamp, answers) = (track.poll, track.answers);
+        if answers {
+            self.note_life(client);
+        }
         self.tracks.prove(client, stamp);
     }
 
@@ -430,7 +502,8 @@ impl State {
                 self.ask(*client);
             } else if let Some(track) = self.tracks.get_mut(*client) {
                 track.waits = true;
-                self.tracks.due.push_back((now.after(interval), *client));
+                let at = track.asked_at.after(interval);
+                self.tracks.due.push(Reverse((at, *client)));
             }
         }
     }
@@ -438,16 +511,18 @@ impl State {
     /// Asks the clients whose time has come.
     pub fn ask_due(&mut self) {
         let now = self.now.time;
-        while let Some((_, client)) = self.tracks.due.front().copied().filter(|(at, _)| *at <= now) {
-            self.tracks.due.pop_front();
+        while self.tracks.due.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            let Some(Reverse((_, client))) = self.tracks.due.pop() else { return };
             if let Some(track) = self.tracks.get_mut(client) {
                 track.waits = false;
-                self.ask(client);
+                self.ask_now(client);
             }
         }
     }
 }
 
+/// Between two questions to one client.
+const LEAST_INTERVAL: Duration = Duration::from_millis(250);
 /// Rooms that were joined since the last proof.
 const MAX_JOINED: usize = 64;
 /// Bytes of the payload of a ping: a stamp, and the number of the ping.

@@ -153,7 +153,7 @@ fn disconnect() {
     let command = |relay: &mut Relay, fields: &str| match relay
         .command(&format!("{{\"do\":\"disconnect\",{fields},\"node\":\"b\"}}"))
     {
-        Some(Command::Disconnect(sessions)) => sessions,
+        Some(Command::Disconnect { sessions, .. }) => sessions,
         other => panic!("{other:?}"),
     };
     assert_eq!(command(&mut relay, r#""userid":"7""#), [seven]);
@@ -277,6 +277,7 @@ fn there_and_back() {
     let Command::Event(event) = &commands[2] else { panic!() };
     assert_eq!((&*event.node, event.number, event.ack, &*event.args), ("aaaaaa", Some(1), true, "1.0,{}"));
     assert_eq!(event.recipients, Recipients::Rooms(vec!["a".into(), "b,c".into()]));
-    assert_eq!(commands[3], Command::Disconnect(vec![receiver.sessions[1]]));
+    let Command::Disconnect { sessions, userid, .. } = &commands[3] else { panic!() };
+    assert_eq!((sessions, &**userid), (&vec![receiver.sessions[1]], "8"));
     assert_eq!(receiver.state.stats.redis_missed, 0);
 }
