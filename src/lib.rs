@@ -17,7 +17,7 @@
 //! | 6 | [`server`] | the event loop, sockets, files, signals, threads, the clock |
 //! | 5 | [`events`], [`api`] | handlers of input: functions of `&mut Hub` for clients, hooks, other relays, and HTTP endpoints |
 //! | 4 | [`hub`] | [`Hub`](hub::Hub): the state and the features side by side; publish, emit, log in, leave |
-//! | 3 | [`message_log`], [`acks`], [`history`], [`hooks`], [`cluster`], [`presence`], [`recovery`] | the features: a struct each, which works on a `State` |
+//! | 3 | [`message_log`], [`acks`], [`history`], [`hooks`], [`cluster`], [`presence`], [`recovery`], [`receipts`] | the features: a struct each, which works on a `State` |
 //! | 2 | [`message`], [`state`] | messages and their encodings; [`State`](state::State): clients, sessions, rooms, delivery |
 //! | 1 | [`http`], [`websocket`], [`engineio`], [`socketio`], [`redis`] | protocols: one state machine for each connection |
 //! | 0 | [`clock`], [`config`], [`frame`], [`health`], [`json`], [`key`], [`limits`], [`manual`], [`memory`], [`names`], [`outbox`], [`sign`], [`spelling`], [`text`], [`tls`], [`version`] | vocabulary |
@@ -73,6 +73,7 @@ pub mod message_log;
 pub mod names;
 pub mod outbox;
 pub mod presence;
+pub mod receipts;
 pub mod recovery;
 pub mod redis;
 pub mod room_hash;

@@ -9,17 +9,23 @@ use crate::{
 
 /// Lets pages of the configured origins read the answer to a POST without credentials.
 pub fn without_credentials(reply: Reply, head: &Head<'_>, config: &Config) -> Reply {
-    let any = config.origins.allow_all();
-    let allowed = any || (!head.origin.is_empty() && origin_allowed(head.origin, config));
-    let reply = match (any, allowed) {
-        (true, _) => reply.with(ALLOW_ORIGIN, "*"),
-        (false, true) => reply.with(ALLOW_ORIGIN, head.origin.to_owned()).vary("Origin"),
-        (false, false) => reply.vary("Origin"),
-    };
+    let (reply, allowed) = readable(reply, head.origin, config);
     match head.method {
         "OPTIONS" => preflight(reply, head, "POST", allowed),
         _ => reply,
     }
+}
+
+/// Lets a page of `origin`, which may be empty, read an answer if its origin is configured. Returns whether it is.
+pub fn readable(reply: Reply, origin: &str, config: &Config) -> (Reply, bool) {
+    let any = config.origins.allow_all();
+    let allowed = any || (!origin.is_empty() && origin_allowed(origin, config));
+    let reply = match (any, allowed) {
+        (true, _) => reply.with(ALLOW_ORIGIN, "*"),
+        (false, true) => reply.with(ALLOW_ORIGIN, origin.to_owned()).vary("Origin"),
+        (false, false) => reply.vary("Origin"),
+    };
+    (reply, allowed)
 }
 
 /// Lets a page of `origin`, which may be empty, read the answer to a request with credentials: clients of Socket.IO

@@ -89,7 +89,7 @@ pub fn emit(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply>
     let repeated = Keyed::new(&source, &key, &fields)
         .and_then(|keyed| Ok((keyed, cx.hub.state.find_repeated(tenant, verified, keyed.as_ref(), cx.now)?)));
     let keyed = match repeated {
-        Ok((_, Some(sessions))) => return Ok(accepted(sessions)),
+        Ok((_, Some(first))) => return Ok(accepted(first.sessions)),
         Ok((keyed, None)) => keyed,
         Err(refusal) => return Err(refuse(request, cx, &subject, &Signature::new(&sign, "", ""), refusal)),
     };

@@ -19,35 +19,38 @@ use crate::{
         new_msg::{MAX_COPIES_SIZE, copies_size},
     },
     names::{Rooms, is_file_safe},
+    receipts::{Answer, ReceiptRequest, check_rooms},
     sign::{Signature, Subject},
     state::{Keyed, Reader, Refusal, Refused, Verified},
 };
 
 /// `POST /api/notify`: one notification, as a form or as JSON.
-pub fn single(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
+pub fn single(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Notified, Reply> {
+    let mut answer = cx.hub.receipts.answers.begin();
     let accepted = match body(request)? {
         Body::Form(form) => {
             let fields = form.fields();
             let notification = Notification::from_form(&fields)?;
             let proof = notification.proof(&request.head, cx)?;
-            notification.publish(proof, &request.head, cx, true)
+            notification.publish(proof, &request.head, cx, true, &mut answer)
         }
         Body::Json(text) => {
             let fields = serde_json::from_str::<Object<'_>>(text).map_err(|_| FieldError::NotObject)?;
             let notification = Notification::from_json(&fields)?;
             let proof = notification.proof(&request.head, cx)?;
-            notification.publish(proof, &request.head, cx, true)
+            notification.publish(proof, &request.head, cx, true, &mut answer)
         }
     };
     match accepted {
-        Ok(()) => Ok(Reply::json(200, SUCCESS.as_bytes())),
+        Ok(Written::Nothing) => Ok(Notified::Now(Reply::json(200, SUCCESS.as_bytes()))),
+        Ok(Written::Result) => Ok(Notified::new(answer, cx)),
         Err(rejection) => Err(Reply::json(200, rejection.json.into_bytes())),
     }
 }
 
 /// `POST /api/notify/batch`: up to 10,000 notifications as JSON, each signed unless the request has a token. They are
 /// published in order, and each has its own result in the answer. With a wrong token none is published.
-pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
+pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Notified, Reply> {
     let Body::Json(text) = body(request)? else {
         return Err(Reply::refusal(415, "a batch is application/json"));
     };
@@ -71,25 +74,26 @@ pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply
     if by_token && let Some(first) = unsigned.next() {
         gate_backend(&request.head, &token, [first].into_iter().chain(unsigned), cx)?;
     }
-    let (mut refused, mut explained, mut results) = (0, false, String::new());
-    for notification in &parsed {
+    let (mut refused, mut explained, mut answer) = (0, false, cx.hub.receipts.answers.begin());
+    for (index, notification) in parsed.iter().enumerate() {
+        if index > 0 {
+            answer.push(",");
+        }
         let outcome = match notification {
             Ok(notification) => {
                 let proof = if by_token && notification.sign.is_empty() { Proof::Token } else { Proof::Signature };
                 // An explanation takes time: a batch has one.
-                notification.publish(proof, &request.head, cx, !explained)
+                notification.publish(proof, &request.head, cx, !explained, &mut answer)
             }
             Err(error) => Err(Rejection { json: error.json(), is_explained: false }),
         };
-        if !results.is_empty() {
-            results.push(',');
-        }
         match outcome {
-            Ok(()) => results.push_str(SUCCESS),
+            Ok(Written::Nothing) => answer.push(SUCCESS),
+            Ok(Written::Result) => {}
             Err(rejection) => {
                 refused += 1;
                 explained |= rejection.is_explained;
-                results.push_str(&rejection.json);
+                answer.push(&rejection.json);
             }
         }
     }
@@ -97,7 +101,37 @@ pub fn batch(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply
         0 => (1, String::new()),
         _ => (0, format!("{refused} of {} messages refused", messages.len())),
     };
-    Ok(Reply::json(200, format!("{{\"code\":{code},\"msg\":{},\"data\":[{results}]}}", quote(&msg)).into_bytes()))
+    answer.push_front(&format!("{{\"code\":{code},\"msg\":{},\"data\":[", quote(&msg)));
+    answer.push("]}");
+    Ok(Notified::new(answer, cx))
+}
+
+/// The answer to a request with notifications.
+pub enum Notified {
+    /// This reply.
+    Now(Reply),
+    /// The answer with this number, when its receipts are done.
+    Later(u64),
+}
+
+impl Notified {
+    fn new(answer: Answer, cx: &mut Context<'_>) -> Notified {
+        if !answer.is_open() {
+            return Notified::Now(Reply::json(200, answer.into_text()));
+        }
+        let number = answer.number;
+        cx.hub.receipts.answers.wait(cx.conn, answer);
+        Notified::Later(number)
+    }
+}
+
+/// What a notification that was accepted has appended to the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// Nothing: its result is [`SUCCESS`].
+    Nothing,
+    /// Its result, which has a receipt.
+    Result,
 }
 
 /// What allows a backend to send.
@@ -127,6 +161,9 @@ struct Notification<'a> {
     filename: Cow<'a, str>,
     token: Cow<'a, str>,
     idempotency_key: Cow<'a, str>,
+    receipt: Cow<'a, str>,
+    wait: Cow<'a, str>,
+    ms: Cow<'a, str>,
 }
 
 enum Payload<'a> {
@@ -142,6 +179,7 @@ enum Payload<'a> {
 impl<'a> Notification<'a> {
     fn from_form(fields: &'a Fields<'_>) -> Result<Notification<'a>, FieldError> {
         let [mut source, mut data, mut sign, mut sign_type, mut ts, mut filename, mut token, mut key] = [None; 8];
+        let [mut receipt, mut wait, mut ms] = [None; 3];
         let mut room_id: Option<Cow<'_, str>> = None;
         for (name, value) in fields.iter() {
             let field = match name {
@@ -153,6 +191,9 @@ impl<'a> Notification<'a> {
                 "filename" => &mut filename,
                 "token" => &mut token,
                 "idempotency_key" => &mut key,
+                "receipt" => &mut receipt,
+                "wait" => &mut wait,
+                "ms" => &mut ms,
                 "room_id" => {
                     match &mut room_id {
                         None => room_id = Some(value.into()),
@@ -177,6 +218,9 @@ impl<'a> Notification<'a> {
             filename: text(filename),
             token: text(token),
             idempotency_key: text(key),
+            receipt: text(receipt),
+            wait: text(wait),
+            ms: text(ms),
         })
     }
 
@@ -210,6 +254,9 @@ impl<'a> Notification<'a> {
             filename: field("filename")?,
             token: field("token")?,
             idempotency_key: field("idempotency_key")?,
+            receipt: field("receipt")?,
+            wait: field("wait")?,
+            ms: field("ms")?,
         })
     }
 
@@ -225,8 +272,15 @@ impl<'a> Notification<'a> {
 
     /// Publishes it, or returns the answer to a refusal. With `explains`, that has an explanation of a wrong signature if the
     /// sender may read one.
-    fn publish(&self, proof: Proof, head: &Head<'_>, cx: &mut Context<'_>, explains: bool) -> Result<(), Rejection> {
-        self.try_publish(proof, cx).map_err(|refusal| self.refuse(head, cx, refusal, explains))
+    fn publish(
+        &self,
+        proof: Proof,
+        head: &Head<'_>,
+        cx: &mut Context<'_>,
+        explains: bool,
+        answer: &mut Answer,
+    ) -> Result<Written, Rejection> {
+        self.try_publish(proof, cx, answer).map_err(|refusal| self.refuse(head, cx, refusal, explains))
     }
 
     /// Counts and logs a refusal. Returns the answer.
@@ -267,7 +321,7 @@ impl<'a> Notification<'a> {
         Subject::Notify { source: &self.source, room_id: &self.room_id, data: data.as_bytes() }
     }
 
-    fn try_publish(&self, proof: Proof, cx: &mut Context<'_>) -> Result<(), Refusal> {
+    fn try_publish(&self, proof: Proof, cx: &mut Context<'_>, answer: &mut Answer) -> Result<Written, Refusal> {
         if self.source.is_empty() {
             return Err(Refusal::SourceMissing);
         }
@@ -284,6 +338,7 @@ impl<'a> Notification<'a> {
         let longest = cx.hub.config().limits.room_id as usize;
         let rooms =
             Rooms::parse(&self.room_id, longest, 0).map_err(|error| Refusal::from_name(error, Refusal::RoomMissing))?;
+        let receipt = ReceiptRequest::parse(&self.receipt, &self.wait, &self.ms)?;
         let (tenant, verified) = match proof {
             Proof::Signature => {
                 let tenant = cx.hub.state.tenant(&self.source)?;
@@ -297,8 +352,10 @@ impl<'a> Notification<'a> {
         };
         let filename = if self.filename.trim().is_empty() { "" } else { &self.filename };
         let keyed = self.keyed(filename)?;
-        if cx.hub.state.find_repeated(tenant, verified, keyed.as_ref(), cx.now)?.is_some() {
-            return Ok(());
+        if let Some(first) = cx.hub.state.find_repeated(tenant, verified, keyed.as_ref(), cx.now)? {
+            let Some(receipt) = first.receipt else { return Ok(Written::Nothing) };
+            answer.push(&format!("{BEFORE_RECEIPT}{receipt}}}"));
+            return Ok(Written::Result);
         }
         if !filename.is_empty() && !is_file_safe(filename) {
             return Err(Refusal::FilenameUnsafe);
@@ -313,13 +370,20 @@ impl<'a> Notification<'a> {
         if !cx.hub.state.has_memory_for(copies) {
             return Err(Refusal::NoMemory);
         }
+        if receipt.is_some() {
+            check_rooms(rooms.iter().len())?;
+        }
         cx.hub.state.accept(tenant, verified, cx.now)?;
-        cx.hub.publish(tenant, &rooms, data, filename);
+        let id = cx.hub.publish(tenant, &rooms, data, filename);
         cx.hub.state.stats.notifies += 1;
         if let Some(keyed) = &keyed {
             cx.hub.state.remember(tenant, keyed, 0, cx.now);
         }
-        Ok(())
+        let Some(receipt) = receipt else { return Ok(Written::Nothing) };
+        answer.push(BEFORE_RECEIPT);
+        cx.hub.give_receipt((tenant, &rooms), id, receipt, keyed, answer);
+        answer.push("}");
+        Ok(Written::Result)
     }
 
     /// Its key, with all that is published: the signature does not cover the type of the data, nor the file name.
@@ -338,4 +402,6 @@ impl<'a> Notification<'a> {
 /// The most messages in a batch. A body of the default size holds fewer valid ones, but many more tiny invalid ones:
 /// without this limit, the answer to those would be thirty times as large as the request.
 const MAX_BATCH: usize = 10_000;
+/// The result of a notification with a receipt, up to that.
+const BEFORE_RECEIPT: &str = "{\"code\":1,\"msg\":\"message notify successed!\",\"data\":";
 const SUCCESS: &str = "{\"code\":1,\"msg\":\"message notify successed!\",\"data\":\"\"}";

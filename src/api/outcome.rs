@@ -28,6 +28,13 @@ pub enum Outcome {
     },
     /// Wait until Redis has answered the look-up for this view.
     AwaitLookup(View),
+    /// Wait until the receipts of notifications are done.
+    AwaitReceipts {
+        /// The number of the answer.
+        answer: u64,
+        /// The `Origin` of the page that may read the answer; empty if the request has none.
+        origin: Box<str>,
+    },
     /// Wait until the message log's thread has read this page.
     AwaitDisk(Page),
     /// Wait until there are packets for an Engine.IO poll.

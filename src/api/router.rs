@@ -8,7 +8,8 @@ use super::{
     cors::without_credentials as cors,
     emit, engineio, front, gate, history,
     message_log::{self, File},
-    notify, online,
+    notify::{self, Notified},
+    online,
     outcome::Outcome,
     path::normal,
     presence,
@@ -17,6 +18,7 @@ use super::{
     view::{Kind, View},
 };
 use crate::{
+    config::Config,
     http::{Head, Reply, Request},
     hub::Hub,
     limits::MAX_BEFORE_LOGIN,
@@ -34,8 +36,7 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         refuses_origin(head, cx);
     }
     if is("/api/notify") {
-        let answer = || notify::single(request, cx).unwrap_or_else(|refusal| refusal);
-        return cors(post(head, answer), head, &config).into();
+        return notified(head, &config, || notify::single(request, cx));
     }
     if stream::is_stream(head, &config) {
         return stream::stream(head, cx);
@@ -50,10 +51,10 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     if config.socketio.paths.iter().any(|known| is(normal(known))) {
         return engineio::request(request, cx);
     }
+    if is("/api/notify/batch") {
+        return notified(head, &config, || notify::batch(request, cx));
+    }
     let reply = match () {
-        () if is("/api/notify/batch") => {
-            cors(post(head, || notify::batch(request, cx).unwrap_or_else(|refusal| refusal)), head, &config)
-        }
         () if path == "/" => get(head, || front::front(head, cx)),
         () if is("/healthz") => get(head, || status::healthz(head, cx)),
         () if is("/demo") && !head.path().ends_with('/') => get(head, || {
@@ -83,6 +84,18 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         },
     };
     reply.into()
+}
+
+/// Answers a request with notifications, at once or when their receipts are done.
+fn notified(head: &Head<'_>, config: &Config, answer: impl FnOnce() -> Result<Notified, Reply>) -> Outcome {
+    let reply = match head.method {
+        "POST" => match answer() {
+            Ok(Notified::Later(answer)) => return Outcome::AwaitReceipts { answer, origin: head.origin.into() },
+            Ok(Notified::Now(reply)) | Err(reply) => reply,
+        },
+        _ => post(head, not_found),
+    };
+    cors(reply, head, config).into()
 }
 
 /// Bytes that the body of a request may have while it is incomplete. Only requests that bring a signature, and clients that

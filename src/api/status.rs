@@ -138,6 +138,7 @@ pub fn metrics(cx: &Context<'_>) -> Reply {
         "Users in rooms, at all relays: in two rooms, a user counts twice.",
         &cx.hub.presence.tracker.users(),
     );
+    gauge("receipts_open", "Receipts that wait for other relays or for clients.", &cx.hub.receipts.len());
     let help = "When the first of the certificates of [tls] expires, as a Unix time; 0 without one.";
     gauge("tls_certificate_expiry_timestamp_seconds", help, &cx.hub.config().tls.not_after().unwrap_or(0));
     for (name, kind) in

@@ -161,6 +161,13 @@ pub static NOTIFY: Command = Command {
                 ROOM,
                 DATA,
                 KEY,
+                Opt::flag("receipt", "print who gets the message in place of the answer"),
+                Opt::value(
+                    "wait",
+                    "MS",
+                    "wait up to MS milliseconds (at most 10000) until the clients have the message, then print who gets it and \
+                     who has it",
+                ),
             ],
         },
         &ENDPOINT,

@@ -26,6 +26,8 @@ pub struct Notify {
     is_json: bool,
     filename: String,
     idempotency_key: String,
+    receipt: bool,
+    wait: String,
 }
 
 impl Notify {
@@ -35,7 +37,9 @@ impl Notify {
         let account = Account::new(&mut options)?;
         let (is_json, filename) = (options.has("json"), options.text("filename"));
         let idempotency_key = options.text("idempotency-key");
-        Ok(Notify { account, rooms: options.rooms()?, data: options.data()?, is_json, filename, idempotency_key })
+        let (receipt, wait) = (options.has("receipt"), options.text("wait"));
+        let (rooms, data) = (options.rooms()?, options.data()?);
+        Ok(Notify { account, rooms, data, is_json, filename, idempotency_key, receipt, wait })
     }
 
     /// Posts it and prints the answer.
@@ -59,14 +63,74 @@ impl Notify {
         if !self.idempotency_key.is_empty() {
             fields.push(("idempotency_key", self.idempotency_key));
         }
+        let print = if self.receipt || !self.wait.is_empty() { print_receipt } else { print_answer };
+        if self.receipt {
+            fields.push(("receipt", "1".into()));
+        }
+        if !self.wait.is_empty() {
+            fields.extend([("wait", "acked".into()), ("ms", self.wait)]);
+        }
         if value.is_none() {
             fields.push(("data", data));
-            return post(&endpoint, "/api/notify", &credentials, FORM, &encode(&fields));
+            return post_and(&endpoint, "/api/notify", &credentials, (FORM, &encode(&fields)), print);
         }
         let fields: Vec<_> = fields.iter().map(|(name, value)| format!("\"{name}\":{}", quote(value))).collect();
         let body = format!("{{{},\"data\":{}}}", fields.join(","), data.trim_matches(JSON_SPACE));
-        post(&endpoint, "/api/notify", &credentials, "application/json", &body)
+        post_and(&endpoint, "/api/notify", &credentials, ("application/json", &body), print)
     }
+}
+
+/// Prints an answer as it is.
+fn print_answer(answer: &str) {
+    say(&format!("{}\n", answer.trim_end()));
+}
+
+/// Prints the receipt of an answer for people. An answer without one is printed as it is.
+fn print_receipt(answer: &str) {
+    match serde_json::from_str::<Json>(answer).ok().as_ref().and_then(|answer| describe(&answer["data"])) {
+        Some(text) => say(&text),
+        None => print_answer(answer),
+    }
+}
+
+/// A receipt as lines, or `None` if this is none.
+fn describe(receipt: &Json) -> Option<String> {
+    let mut lines = String::new();
+    for room in receipt["rooms"].as_array()? {
+        let (sessions, guests) = (room["sessions"].as_u64()?, room["guests"].as_u64()?);
+        let mut parts = match sessions {
+            0 => vec!["nobody".to_owned()],
+            1 => vec!["1 session".to_owned()],
+            _ => vec![format!("{sessions} sessions")],
+        };
+        parts.extend(names(room, "users", "users", "more"));
+        parts.extend((guests > 0).then(|| format!("without a user: {guests}")));
+        parts.extend(names(room, "away", "away", "more_away"));
+        parts.extend((room["kept"] == true).then(|| "kept".to_owned()));
+        lines += &format!("room {}: {}\n", room["room_id"].as_str()?, parts.join("; "));
+    }
+    if let Some(acked) = receipt["acked"].as_u64() {
+        let mut parts = vec![format!("acknowledged: {acked}")];
+        parts.extend(names(receipt, "users", "acked_users", "more_acked"));
+        lines += &format!("{}\n", parts.join("; "));
+    }
+    if receipt["complete"] != true {
+        lines += "incomplete: another relay has not answered, or too many receipts are open\n";
+    }
+    Some(lines)
+}
+
+/// A list of names with its label. Nothing if it is empty.
+fn names(object: &Json, label: &str, field: &str, more: &str) -> Option<String> {
+    let list = object[field].as_array().filter(|list| !list.is_empty())?;
+    let mut names: Vec<String> = list.iter().filter_map(Json::as_str).map(visible).collect();
+    names.extend(object[more].as_u64().map(|more| format!("{more} more")));
+    Some(format!("{label} {}", names.join(", ")))
+}
+
+/// A name without characters that would change the terminal.
+fn visible(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Posts a message or an event and prints the answer. Fails unless the relay accepts it.
@@ -76,6 +140,17 @@ pub fn post(
     credentials: &Credentials,
     media_type: &str,
     body: &str,
+) -> Result<(), Error> {
+    post_and(endpoint, target, credentials, (media_type, body), print_answer)
+}
+
+/// As [`post`], but prints the answer with `print`.
+fn post_and(
+    endpoint: &Endpoint,
+    target: &str,
+    credentials: &Credentials,
+    (media_type, body): (&str, &str),
+    print: fn(&str),
 ) -> Result<(), Error> {
     let authorization = match credentials.token() {
         Some(token) => format!("Authorization: Bearer {token}\r\n"),
@@ -98,7 +173,7 @@ pub fn post(
     };
     let (status, answer) = exchange(&mut stream, &request).map_err(failed)?;
     let answer = String::from_utf8_lossy(&answer);
-    say(&format!("{}\n", answer.trim_end()));
+    print(&answer);
     let answer: Json = serde_json::from_str(&answer).unwrap_or_default();
     if answer["code"] == 1 {
         return Ok(());
@@ -110,3 +185,22 @@ pub fn post(
 const FORM: &str = "application/x-www-form-urlencoded";
 /// White space around a JSON text (RFC 8259 section 2).
 const JSON_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receipts_for_people() {
+        let text = |json: &str| describe(&serde_json::from_str(json).unwrap());
+        let receipt = r#"{"id":"1","complete":false,"rooms":[
+            {"room_id":"a","sessions":3,"users":["7","9\u001b"],"more":4,"guests":1,"away":["1305"],"kept":true},
+            {"room_id":"b","sessions":1,"users":["7"],"guests":0,"away":[],"kept":false},
+            {"room_id":"rome","sessions":0,"guests":0,"kept":false}],"acked":2,"acked_users":["7"]}"#;
+        let expected = "room a: 3 sessions; users 7, 9\u{fffd}, 4 more; without a user: 1; away 1305; kept\n\
+                        room b: 1 session; users 7\nroom rome: nobody\nacknowledged: 2; users 7\n\
+                        incomplete: another relay has not answered, or too many receipts are open\n";
+        assert_eq!(text(receipt).as_deref(), Some(expected));
+        assert_eq!((text("\"\""), text("{}"), text("null")), (None, None, None));
+    }
+}

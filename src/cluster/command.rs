@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     presence::{Present, Roll},
+    receipts::{CountQuery, Counted, RemoteAcked},
     user_lookups::UserQuery,
 };
 use crate::{
@@ -52,6 +53,12 @@ pub enum Command<'a> {
     },
     /// A piece of the answer of another relay.
     Roll(Roll),
+    /// Another relay asks who gets its last message.
+    Count(CountQuery),
+    /// Another relay has counted who gets a message of this relay.
+    Counted(Counted),
+    /// Another relay tells who has got a message of this relay.
+    Acked(RemoteAcked),
     /// A client of another relay acknowledged an event of this relay.
     Ack {
         /// The number of the pending acknowledgement.

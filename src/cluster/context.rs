@@ -60,12 +60,18 @@ impl Context<'_> {
     /// Whether another relay's publication is new. Publications that are missing before it are counted in
     /// `redis_missed`.
     pub fn is_new(&mut self, fields: &Object<'_>) -> bool {
+        self.missing_before(fields).is_some()
+    }
+
+    /// How many publications are missing before another relay's publication, which are counted in `redis_missed`. `None` if it
+    /// was received before.
+    pub fn missing_before(&mut self, fields: &Object<'_>) -> Option<u64> {
         let (node, number) = (text(fields, "node"), number(fields, "seq").unwrap_or(0));
         if !is_name(&node) {
-            return true;
+            return Some(0);
         }
         let missed = self.shared.nodes.receive(&node, number);
         self.state.stats.redis_missed = self.state.stats.redis_missed.saturating_add(missed.unwrap_or(0));
-        missed.is_some()
+        missed
     }
 }

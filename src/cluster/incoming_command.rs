@@ -8,6 +8,7 @@ use super::{
     fields::{flag, number, text, unpack},
     nodes::{LONGEST_NAME, is_name},
     presence::{decode_present, decode_roll},
+    receipts::{decode_acked, decode_count, decode_counted},
     refused::Refused,
 };
 use crate::{
@@ -31,15 +32,13 @@ pub fn decode_command<'a>(
     if !is_name(&node) {
         return Err(Refused::Node(LONGEST_NAME));
     }
-    if !cx.is_new(fields) {
-        return Ok(None);
-    }
+    let Some(missing) = cx.missing_before(fields) else { return Ok(None) };
     cx.state.stats.redis_received += 1;
     let (command, source, name) = (text(fields, "do"), text(fields, "source"), text(fields, "name"));
     let tenant = cx.state.known_tenant(&source);
-    // Other relays may have sources that this one does not have. `emit` and `find` must be answered nevertheless,
+    // Other relays may have sources that this one does not have. `emit`, `find` and `count` must be answered nevertheless,
     // because the other relay waits for the report.
-    if !source.is_empty() && tenant.is_none() && !["emit", "find"].contains(&&*command) {
+    if !source.is_empty() && tenant.is_none() && !["emit", "find", "count"].contains(&&*command) {
         return Ok(None);
     }
     match &*command {
@@ -82,6 +81,19 @@ pub fn decode_command<'a>(
                 _ => Some(Command::RollCall { node: (*node).into(), tenant }),
             };
             return found.map(Some).ok_or(Refused::Presence);
+        }
+        // The message came right before it. If that is missing, nobody here has got it.
+        "count" if missing > 0 => {}
+        "count" => {
+            return decode_count(tenant, &node, fields)
+                .map(|query| Some(Command::Count(query)))
+                .ok_or(Refused::Receipt);
+        }
+        "counted" => {
+            return decode_counted(&node, fields).map(|found| Some(Command::Counted(found))).ok_or(Refused::Receipt);
+        }
+        "acked" => {
+            return decode_acked(&node, fields).map(|found| Some(Command::Acked(found))).ok_or(Refused::Receipt);
         }
         // Commands of later versions are ignored.
         _ => {}

@@ -1,5 +1,8 @@
 //! This relay's membership in the cluster: the interface of this module.
 
+use core::time::Duration;
+use std::collections::BTreeSet;
+
 use super::{
     cached_lookups::{Lookup, Topic},
     channel::Channel,
@@ -10,6 +13,7 @@ use super::{
     nodes::{NodeInfo, Nodes},
     presence::{OwnRoom, PresentUser},
     publisher::Publication,
+    receipts::CountedRoom,
     records, upkeep,
     user_lookups::UserQuery,
 };
@@ -277,6 +281,47 @@ impl Cluster {
     /// Whether another relay is alive.
     pub fn is_alive(&self, node: &str) -> bool {
         self.shared.nodes.alive.contains(node)
+    }
+}
+
+/// Receipts.
+impl Cluster {
+    /// Asks other relays who gets the last message. Returns those that are alive, which should answer under `number`.
+    pub fn ask_count(
+        &mut self,
+        state: &mut State,
+        message: (TenantId, &[&str]),
+        names: bool,
+        wait: Option<Duration>,
+        number: u64,
+    ) -> BTreeSet<Box<str>> {
+        if !self.shared.nodes.alive.is_empty() {
+            self.shared.publisher.count(state, message, names, wait, number);
+        }
+        self.shared.nodes.alive.clone()
+    }
+
+    /// Answers another relay that has asked who gets its message. `waits` says whether [`Cluster::send_acked`] will follow.
+    pub fn send_counted(
+        &mut self,
+        state: &mut State,
+        node: &str,
+        number: u64,
+        rooms: &[CountedRoom<&str>],
+        waits: bool,
+    ) {
+        self.shared.publisher.counted(state, node, number, rooms, waits);
+    }
+
+    /// Tells another relay how many sessions have got its message, who their users are, and how many of those are left out.
+    pub fn send_acked(
+        &mut self,
+        state: &mut State,
+        (node, number): (&str, u64),
+        sessions: u64,
+        (users, more): (&[&str], u64),
+    ) {
+        self.shared.publisher.acked(state, node, number, sessions, users, more);
     }
 }
 

@@ -18,7 +18,8 @@
 //! resets the counts of the day's logins. `keys` has the names.
 //!
 //! Look-ups: `user_lookups` asks other relays for a user; `scans` reads data for operators' pages, which
-//! `cached_lookups` keeps for two seconds. `presence` has the commands about who is in which room.
+//! `cached_lookups` keeps for two seconds. `presence` has the commands about who is in which room, and
+//! `receipts` those about who gets a message.
 //!
 //! `membership` has the methods of [`Cluster`]; `context` has the state that they share with `connections`.
 
@@ -42,6 +43,7 @@ mod outgoing_command;
 mod placement;
 mod presence;
 mod publisher;
+mod receipts;
 mod record_writer;
 mod records;
 mod refused;
@@ -66,6 +68,7 @@ pub use self::{
     nodes::NodeInfo,
     presence::{OwnRoom, PIECE, Present, PresentUser, Roll, RollRoom, numbers},
     publisher::Publication,
+    receipts::{CountQuery, Counted, CountedRoom, RemoteAcked},
     remote_sessions::RemoteSessions,
     user_lookups::UserQuery,
 };

@@ -36,6 +36,8 @@ pub enum Refused {
     Attachment,
     /// A command about who is in which room is malformed.
     Presence,
+    /// A command about who gets a message is malformed.
+    Receipt,
     /// A message with `from_sys` in place of a signature, which `redis.trust_from_sys` does not allow.
     FromSys,
     /// A message that is refused for the same reason as a notification.
@@ -65,6 +67,7 @@ impl fmt::Display for Refused {
             Refused::Recipients(to) => return write!(f, "unknown recipients of an event: {to:?}"),
             Refused::Attachment => "a placeholder without its attachment",
             Refused::Presence => "the command about who is in a room is malformed",
+            Refused::Receipt => "the command about who gets a message is malformed",
             Refused::FromSys => "from_sys does not replace a signature, because redis.trust_from_sys is false",
             Refused::Message(refusal) => {
                 refusal.fmt(f)?;

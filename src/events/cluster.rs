@@ -5,10 +5,11 @@ use super::{acknowledge::forward_ack, users::finish_query};
 use crate::{
     acks::Requester,
     clock::Now,
-    cluster::{Channel, Command, IncomingEvent, IncomingMessage, Input, Recipients},
+    cluster::{Channel, Command, CountedRoom, IncomingEvent, IncomingMessage, Input, Recipients},
     config::Redis,
     hub::Hub,
     message::{Author, Event, Target},
+    receipts::{Count, Names},
     redis::Role,
     websocket::Close,
 };
@@ -65,12 +66,27 @@ fn execute(hub: &mut Hub, command: Command<'_>, now: Now) {
             hub.update_presence();
             hub.answer_rollcall(&node, tenant);
         }
+        Command::Count(query) => hub.answer_count(&query),
+        Command::Counted(found) => {
+            let counts = found.rooms.into_iter().map(count).collect();
+            hub.receipts.handle_counts(found.number, &found.node, counts, found.waits);
+        }
+        Command::Acked(found) => {
+            let users = Names { list: found.users, more: found.more };
+            hub.receipts.handle_acked(found.number, &found.node, found.sessions, users);
+        }
         Command::Ack { number, list, attachments } => {
             if let Some(pending) = hub.acks.resolve_remote(number) {
                 forward_ack(hub, pending.requester, &list, &attachments);
             }
         }
     }
+}
+
+/// What another relay has counted in a room.
+fn count((sessions, guests, users, more, away, more_away): CountedRoom<Box<str>>) -> Count {
+    let (users, away) = (Names { list: users, more }, Names { list: away, more: more_away });
+    Count { sessions, guests, users, away }
 }
 
 fn publish(hub: &mut Hub, message: &IncomingMessage<'_>) {

@@ -205,8 +205,8 @@ impl Exchange {
     /// Postpones the reply to the current request. Until [`Exchange::unpark`], no other request is served.
     pub fn park(&mut self, parked: Parked, limits: &Limits, now: Now) {
         self.deadline = match parked {
-            Parked::Poll { .. } | Parked::Login { .. } => Time::NEVER,
             Parked::Page(_) => now.time.after(limits.request_timeout()),
+            Parked::Poll { .. } | Parked::Login { .. } | Parked::Receipts { .. } => Time::NEVER,
         };
         self.parked = Some(parked);
     }
@@ -223,9 +223,9 @@ impl Exchange {
         Some(parked)
     }
 
-    /// Whether a poll or a login is parked. Those are dropped when the client closes its sending side.
+    /// Whether a poll, a login or a notification is parked. Those are dropped when the client closes its sending side.
     pub fn ends_with_peer(&self) -> bool {
-        matches!(self.parked, Some(Parked::Poll { .. } | Parked::Login { .. }))
+        !matches!(self.parked, None | Some(Parked::Page(_)))
     }
 
     /// Whether input is buffered.

@@ -12,6 +12,13 @@ pub enum Parked {
         /// The `Origin` of the page that may read the answer; empty if the request has none.
         origin: Box<str>,
     },
+    /// Notifications that wait for receipts. The hub bounds the time.
+    Receipts {
+        /// The number of the answer.
+        answer: u64,
+        /// The `Origin` of the page that may read the answer; empty if the request has none.
+        origin: Box<str>,
+    },
     /// A page that waits up to `limits.request_timeout`.
     Page(Awaited),
     /// The upgrade to a WebSocket, or a stream, which waits until the backend admits the client.

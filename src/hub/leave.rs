@@ -63,6 +63,8 @@ impl Hub {
     }
 
     fn leave_all(&mut self, key: ClientKey, how: End, announce: bool) {
+        // First: a track that was only begun for a receipt says nothing about a return.
+        self.receipts.forget(key, &mut self.state);
         // What was decided first counts: a client that has said goodbye may cut its connection in the same turn.
         let how = self.state.pending_close(key).map_or(how, End::Closed);
         // Nobody comes back to this process when relay stops.

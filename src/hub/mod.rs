@@ -10,6 +10,7 @@ pub mod login;
 mod loss;
 pub mod presence;
 pub mod publish;
+pub mod receipts;
 mod returning;
 mod returns;
 
@@ -26,6 +27,7 @@ use crate::{
     message::MessageId,
     message_log::MessageLog,
     presence::Presence,
+    receipts::Receipts,
     recovery::{Claim, Returns},
     state::{Effect, Reloaded, State},
 };
@@ -46,6 +48,8 @@ pub struct Hub {
     pub replays: Replays,
     /// The users in each room, and today's logins.
     pub presence: Presence,
+    /// Receipts that backends and other relays wait for.
+    pub receipts: Receipts,
     /// Acknowledgements that senders wait for.
     pub(crate) acks: PendingAcks,
     /// What is known of the lengths of messages in this turn.
@@ -68,6 +72,7 @@ impl Hub {
             history: History::new(first),
             replays: Replays::default(),
             presence: Presence::default(),
+            receipts: Receipts::default(),
             acks: PendingAcks::default(),
             walks: Walks::default(),
             returns: Returns::default(),
@@ -125,7 +130,7 @@ impl Hub {
 
     /// The time at which [`events::handle_timeout`](crate::events::handle_timeout) must be called.
     pub fn deadline(&self) -> Time {
-        let requests = self.acks.deadline().min(self.cluster.query_deadline());
+        let requests = self.acks.deadline().min(self.cluster.query_deadline()).min(self.receipts.deadline());
         let history = self.history.deadline().min(self.presence_deadline());
         let returns = self.returns.deadline().min(self.state.tracks.deadline());
         requests.min(self.state.refusals.deadline()).min(history).min(self.state.grants.deadline()).min(returns)

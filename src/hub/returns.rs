@@ -338,6 +338,9 @@ impl Hub {
 
     /// Hears clients that have shown a sign of life.
     pub(super) fn hear_answers(&mut self) {
+        for client in self.state.tracks.take_proved() {
+            self.receipts.handle_proof(client, &mut self.state);
+        }
         for client in self.state.tracks.take_answered() {
             self.take_back(client);
             self.note_answer(client);

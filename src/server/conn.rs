@@ -190,11 +190,22 @@ impl Conn {
         match &self.state {
             State::Http(exchange) => match exchange.parked() {
                 Some(Parked::Poll { client, .. } | Parked::Login { client, .. }) => Some(*client),
-                Some(Parked::Page(_)) | None => None,
+                Some(Parked::Page(_) | Parked::Receipts { .. }) | None => None,
             },
             State::Probe(probe) => Some(probe.client),
             State::WebSocket(websocket) => Some(websocket.client),
             State::Ending(_) => None,
+        }
+    }
+
+    /// The number of the answer with receipts that its request waits for.
+    pub fn receipts(&self) -> Option<u64> {
+        match &self.state {
+            State::Http(exchange) => match exchange.parked() {
+                Some(Parked::Receipts { answer, .. }) => Some(*answer),
+                _ => None,
+            },
+            _ => None,
         }
     }
 

@@ -411,6 +411,7 @@ impl Server {
             }
             self.arm_engine(client);
         }
+        self.look_at_streams();
         events::handle_timeout(&mut self.hub, self.now);
         self.expire_hooks();
         self.expire_cluster();

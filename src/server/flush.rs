@@ -80,6 +80,7 @@ impl Server {
                 self.refuse_login(client, Reply::refusal(401, &why), undecided);
             }
             Effect::Rearm { client } => self.arm_engine(client),
+            Effect::Answer { conn, body } => self.answer(conn, Reply::json(200, body)),
         }
     }
 
@@ -271,6 +272,12 @@ impl Server {
                 self.end_probe(probe, Some(Close::NORMAL));
             }
             self.refused -= usize::from(conn.refused);
+            if let Some(answer) = conn.receipts() {
+                self.hub.receipts.cancel(answer, &mut self.hub.state);
+            }
+            if let Some(client) = conn.client() {
+                self.hub.receipts.forget(client, &mut self.hub.state);
+            }
             if let Some(client) = conn.client().filter(|client| self.hub.state.tracks.get(*client).is_some()) {
                 self.hub.state.note_unconfirmed(client, conn.socket.unconfirmed());
                 conn.socket.reset_at_end();

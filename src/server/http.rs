@@ -107,6 +107,9 @@ impl Server {
                     exchange.park(Parked::Page(Awaited::Redis), &config.limits, self.now);
                     lookup = Some(view);
                 }
+                Outcome::AwaitReceipts { answer, origin } => {
+                    exchange.park(Parked::Receipts { answer, origin }, &config.limits, self.now);
+                }
                 Outcome::AwaitBackend { client, response, origin, event_source } => {
                     let login = Parked::Login { client, response, origin, event_source };
                     exchange.park(login, &config.limits, self.now);
@@ -189,6 +192,7 @@ impl Server {
         let reply = match parked {
             Parked::Poll { origin, .. } => cors::with_credentials(reply, &origin),
             Parked::Login { origin, .. } => cors::with_credentials(reply, &origin),
+            Parked::Receipts { origin, .. } => cors::readable(reply, &origin, self.hub.config()).0,
             Parked::Page(_) => reply,
         };
         exchange.reply(&reply, self.now);

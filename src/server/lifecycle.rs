@@ -29,6 +29,7 @@ impl Server {
         self.notify_manager(&[NotifyState::Stopping]);
         self.stopping = Some(self.now.time.after(self.hub.config().shutdown_timeout));
         self.listeners.clear();
+        self.hub.update_receipts(true);
         self.leave_cluster();
         for client in self.hub.state.client_keys() {
             // Those that are being closed have their close frame already, or get it at the end of the turn.

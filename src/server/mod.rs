@@ -30,6 +30,7 @@ pub mod peer;
 pub mod pressure;
 pub mod process;
 pub mod proxied;
+mod receipts;
 pub mod reload;
 pub mod resolver;
 pub mod startup;

@@ -5,6 +5,7 @@ use super::{
     namespace::{MAIN, NamespaceId},
     refusal::Refusal,
     registry::State,
+    room::Member,
     session::Session,
     tenant::{Tenant, TenantId},
 };
@@ -192,6 +193,18 @@ impl State {
                 room.members.iter().map(move |member| (member.client, namespace, member.form))
             })
             .collect()
+    }
+
+    /// The members of a room in all namespaces.
+    pub fn members<'a>(&'a self, tenant: TenantId, room: &'a str) -> impl Iterator<Item = &'a Member> {
+        let rooms = self.tenants[tenant.index()].rooms.iter().filter_map(|table| Some(table.room(table.find(room)?)));
+        rooms.flat_map(|room| &room.members)
+    }
+
+    /// The number of members of a room in all namespaces.
+    pub fn member_count(&self, tenant: TenantId, room: &str) -> usize {
+        let tables = self.tenants[tenant.index()].rooms.iter();
+        tables.filter_map(|table| Some(table.room(table.find(room)?).members.len())).sum()
     }
 
     /// Whether a room has members in any namespace.

@@ -1,6 +1,9 @@
 //! Requests of the pure modules to the server.
 
-use crate::{key::ClientKey, websocket::Close};
+use crate::{
+    key::{ClientKey, ConnKey},
+    websocket::Close,
+};
 
 /// An action for [`Server`](crate::server::Server). Effects are carried out in the order in which they were pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,5 +52,12 @@ pub enum Effect {
     Rearm {
         /// The client.
         client: ClientKey,
+    },
+    /// Answer the request of a backend that waits for receipts, if its connection is still there.
+    Answer {
+        /// The connection.
+        conn: ConnKey,
+        /// The JSON.
+        body: Vec<u8>,
     },
 }

@@ -8,7 +8,10 @@ use core::{
     ops::Bound::{Excluded, Unbounded},
     time::Duration,
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    rc::Rc,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -37,9 +40,20 @@ impl Keyed {
     }
 }
 
+/// What was in the answer to the first request under a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FirstAnswer {
+    /// The number of sessions.
+    pub sessions: usize,
+    /// The receipt, a JSON object.
+    pub receipt: Option<Rc<str>>,
+}
+
 /// The keys of the requests that were accepted less than [`LIFETIME`] ago.
 pub struct AcceptedKeys {
     accepted: HashMap<Fingerprint, Accepted>,
+    /// Bytes of all receipts.
+    receipt_bytes: usize,
     /// The keys of each tenant that has any.
     queues: BTreeMap<TenantId, Queue>,
     /// The tenants by the length of their queue.
@@ -61,14 +75,14 @@ type Queue = VecDeque<(Time, Fingerprint)>;
 struct Accepted {
     at: Time,
     request: Fingerprint,
-    /// The number in its answer.
-    sessions: usize,
+    answer: FirstAnswer,
 }
 
 impl Default for AcceptedKeys {
     fn default() -> AcceptedKeys {
         AcceptedKeys {
             accepted: HashMap::new(),
+            receipt_bytes: 0,
             queues: BTreeMap::new(),
             by_length: BTreeSet::new(),
             len: 0,
@@ -80,12 +94,11 @@ impl Default for AcceptedKeys {
 }
 
 impl AcceptedKeys {
-    /// The number in the answer to the first request under this key; `None` if there was none. Refused if that was another
-    /// request.
-    pub fn find(&self, keyed: &Keyed, now: Time) -> Result<Option<usize>, Refusal> {
+    /// The answer to the first request under this key; `None` if there was none. Refused if that was another request.
+    pub fn find(&self, keyed: &Keyed, now: Time) -> Result<Option<FirstAnswer>, Refusal> {
         match self.accepted.get(&keyed.key).filter(|accepted| !is_over(accepted.at, now)) {
             None => Ok(None),
-            Some(accepted) if accepted.request == keyed.request => Ok(Some(accepted.sessions)),
+            Some(accepted) if accepted.request == keyed.request => Ok(Some(accepted.answer.clone())),
             Some(_) => Err(Refusal::KeyReused),
         }
     }
@@ -107,31 +120,50 @@ impl AcceptedKeys {
             self.change(fullest, drop_oldest);
             self.forgotten += 1;
         }
-        self.accepted.insert(keyed.key, Accepted { at: now, request: keyed.request, sessions });
-        self.change(tenant, |queue, _| queue.push_back((now, keyed.key)));
+        let answer = FirstAnswer { sessions, receipt: None };
+        let before = self.accepted.insert(keyed.key, Accepted { at: now, request: keyed.request, answer });
+        self.receipt_bytes -= before.map_or(0, |before| before.receipt_bytes());
+        self.change(tenant, |queue, _, _| queue.push_back((now, keyed.key)));
         // Moving what is left costs as much as dropping the others did.
         if self.accepted.capacity() > 4 * self.accepted.len() + SLACK {
             self.accepted.shrink_to(2 * self.accepted.len());
         }
     }
 
+    /// Sets the receipt in the answer to a request that was [inserted](AcceptedKeys::insert). `short` takes its place if all
+    /// receipts together would take too much memory.
+    pub fn set_receipt(&mut self, keyed: &Keyed, receipt: &str, short: &str) {
+        let Some(accepted) = self.accepted.get_mut(&keyed.key).filter(|accepted| accepted.request == keyed.request)
+        else {
+            return;
+        };
+        self.receipt_bytes -= accepted.receipt_bytes();
+        let fits = receipt.len() <= short.len() || self.receipt_bytes + receipt.len() <= MAX_RECEIPT_BYTES;
+        accepted.answer.receipt = Some(if fits { receipt } else { short }.into());
+        self.receipt_bytes += accepted.receipt_bytes();
+    }
+
     /// Drops keys of a tenant that are over. A few at a time: after a pause, all of them may be over.
     fn expire(&mut self, tenant: TenantId, now: Time) {
-        self.change(tenant, |queue, accepted| {
+        self.change(tenant, |queue, accepted, bytes| {
             for _ in 0..MAX_EXPIRED {
                 if queue.front().is_none_or(|(at, _)| !is_over(*at, now)) {
                     break;
                 }
-                drop_oldest(queue, accepted);
+                drop_oldest(queue, accepted, bytes);
             }
         });
     }
 
     /// Changes the queue of a tenant.
-    fn change(&mut self, tenant: TenantId, change: impl FnOnce(&mut Queue, &mut HashMap<Fingerprint, Accepted>)) {
+    fn change(
+        &mut self,
+        tenant: TenantId,
+        change: impl FnOnce(&mut Queue, &mut HashMap<Fingerprint, Accepted>, &mut usize),
+    ) {
         let queue = self.queues.entry(tenant).or_default();
         let before = queue.len();
-        change(queue, &mut self.accepted);
+        change(queue, &mut self.accepted, &mut self.receipt_bytes);
         if queue.capacity() > 4 * queue.len() + SLACK {
             queue.shrink_to(2 * queue.len());
         }
@@ -147,11 +179,19 @@ impl AcceptedKeys {
     }
 }
 
-/// Drops the oldest entry of a queue.
-fn drop_oldest(queue: &mut Queue, accepted: &mut HashMap<Fingerprint, Accepted>) {
+impl Accepted {
+    fn receipt_bytes(&self) -> usize {
+        self.answer.receipt.as_ref().map_or(0, |receipt| receipt.len())
+    }
+}
+
+/// Drops the oldest entry of a queue. `bytes` are those of all receipts.
+fn drop_oldest(queue: &mut Queue, accepted: &mut HashMap<Fingerprint, Accepted>, bytes: &mut usize) {
     let Some((at, key)) = queue.pop_front() else { return };
-    if accepted.get(&key).is_some_and(|accepted| accepted.at == at) {
-        accepted.remove(&key);
+    if accepted.get(&key).is_some_and(|accepted| accepted.at == at)
+        && let Some(dropped) = accepted.remove(&key)
+    {
+        *bytes -= dropped.receipt_bytes();
     }
 }
 
@@ -180,6 +220,8 @@ fn fingerprint(fields: &[&[u8]]) -> Fingerprint {
 pub const LIFETIME: Duration = Duration::from_secs(300);
 /// The most keys that are remembered, of all sources together: at most 2 MB.
 pub const MAX_KEYS: usize = 10_000;
+/// Bytes of the receipts that are remembered, but for short ones.
+const MAX_RECEIPT_BYTES: usize = 4 << 20;
 /// Bytes of a key.
 pub const MAX_LENGTH: usize = 128;
 /// The most expired keys that one request drops.
@@ -201,6 +243,41 @@ mod tests {
         Keyed::new(source, key, &[b"notify", b"room", data.as_bytes()]).unwrap().unwrap()
     }
 
+    fn sessions(sessions: usize) -> Option<FirstAnswer> {
+        Some(FirstAnswer { sessions, receipt: None })
+    }
+
+    #[test]
+    fn receipts_take_a_bounded_memory() {
+        let mut keys = AcceptedKeys { max: 8, ..AcceptedKeys::default() };
+        let numbered: Vec<_> = (0..12).map(|n| keyed("demo", &n.to_string(), "x")).collect();
+        let (large, short) = ("x".repeat(MAX_RECEIPT_BYTES / 5 - 100), "short");
+        let receipt = |keys: &AcceptedKeys, n: usize| {
+            keys.find(&numbered[n], at(1)).unwrap().and_then(|answer| answer.receipt).map(|receipt| receipt.len())
+        };
+        for (n, request) in numbered.iter().enumerate().take(8) {
+            keys.insert(ONE, request, 0, at(0));
+            assert_eq!(receipt(&keys, n), None);
+            keys.set_receipt(request, "{}", short);
+            keys.set_receipt(request, &large, short);
+        }
+        assert_eq!([4, 5, 7].map(|n| receipt(&keys, n)), [Some(large.len()), Some(5), Some(5)]);
+        // Another request under the key has no part in it.
+        keys.set_receipt(&keyed("demo", "0", "y"), "other", short);
+        assert_eq!(receipt(&keys, 0), Some(large.len()));
+        for request in &numbered[8..] {
+            keys.insert(ONE, request, 0, at(1));
+            keys.set_receipt(request, &large, short);
+        }
+        assert_eq!(
+            [3, 4, 8, 11].map(|n| receipt(&keys, n)),
+            [None, Some(large.len()), Some(large.len()), Some(large.len())]
+        );
+        assert_eq!(keys.receipt_bytes, 5 * large.len() + 3 * short.len());
+        keys.insert(ONE, &numbered[4], 0, at(301));
+        assert_eq!(keys.receipt_bytes, 0, "all others are over, and this one has no receipt yet");
+    }
+
     #[test]
     fn a_key_lives_for_300_seconds() {
         let mut keys = AcceptedKeys::default();
@@ -209,7 +286,7 @@ mod tests {
         keys.insert(ONE, &request, 5, at(7));
         let last = Time::from_micros(at(307).micros() - 1);
         for now in [at(7), at(100), last] {
-            assert_eq!(keys.find(&request, now), Ok(Some(5)));
+            assert_eq!(keys.find(&request, now), Ok(sessions(5)));
             assert_eq!(keys.find(&keyed("demo", "k", "y"), now), Err(Refusal::KeyReused));
         }
         for other in [keyed("other", "k", "x"), keyed("demo", "K", "x")] {
@@ -220,7 +297,7 @@ mod tests {
         let other = keyed("demo", "k", "y");
         assert_eq!(keys.find(&other, at(307)), Ok(None));
         keys.insert(ONE, &other, 6, at(307));
-        assert_eq!(keys.find(&other, at(606)), Ok(Some(6)));
+        assert_eq!(keys.find(&other, at(606)), Ok(sessions(6)));
         assert_eq!((keys.accepted.len(), keys.len, keys.forgotten), (1, 1, 0));
     }
 
@@ -249,7 +326,7 @@ mod tests {
             keys.insert(ONE, request, n, at(n as u64));
         }
         let found: Vec<_> = numbered.iter().map(|request| keys.find(request, at(5)).unwrap()).collect();
-        assert_eq!(found, [None, None, Some(2), Some(3), Some(4), None]);
+        assert_eq!(found, [None, None, sessions(2), sessions(3), sessions(4), None]);
         assert_eq!((keys.accepted.len(), keys.len, keys.forgotten), (3, 3, 2));
         // One that is over is not forgotten early.
         keys.insert(ONE, &numbered[5], 5, at(302));
@@ -268,8 +345,8 @@ mod tests {
         keys.insert(quiet, &rare[1], 1, at(0));
         numbered.iter().for_each(|request| keys.insert(busy, request, 1, at(1)));
         keys.insert(late, &rare[2], 1, at(2));
-        assert!(rare.iter().all(|request| keys.find(request, at(2)) == Ok(Some(1))));
-        let kept = numbered.iter().filter(|request| keys.find(request, at(2)) == Ok(Some(1))).count();
+        assert!(rare.iter().all(|request| keys.find(request, at(2)) == Ok(sessions(1))));
+        let kept = numbered.iter().filter(|request| keys.find(request, at(2)) == Ok(sessions(1))).count();
         assert_eq!((kept, keys.len, keys.accepted.len(), keys.forgotten), (3, 6, 6, 97));
         // Those of the quiet source are over now, and make place.
         for n in 0..3 {
@@ -299,7 +376,7 @@ mod tests {
         }
         let left = 1 + MAX_KEYS / MAX_EXPIRED;
         assert_eq!((keys.len, keys.accepted.len(), keys.forgotten), (left, left, 0));
-        assert_eq!(keys.find(again, at(301)), Ok(Some(2)));
+        assert_eq!(keys.find(again, at(301)), Ok(sessions(2)));
         assert!(keys.queues[&ONE].capacity() < full / 4 && keys.accepted.capacity() < full / 4);
     }
 }

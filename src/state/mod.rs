@@ -8,6 +8,7 @@
 pub mod backlog;
 pub mod client;
 pub mod closing;
+pub mod confirm;
 pub mod delivery;
 pub mod departure;
 pub mod directory;
@@ -57,7 +58,7 @@ pub use self::{
     departure::{Departure, End},
     effect::Effect,
     grant::{Due, Grant},
-    idempotency::Keyed,
+    idempotency::{FirstAnswer, Keyed},
     info::SessionInfo,
     namespace::{MAIN, NamespaceId},
     refusal::Refusal,

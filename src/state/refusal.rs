@@ -45,6 +45,8 @@ pub enum Refusal {
     NotMember,
     /// A client asks who is in a room that it is not in.
     NotInRoom,
+    /// `ms` of a notification is out of range.
+    MsRange(u64),
     /// No receiver acknowledged the event in time.
     NoAnswer,
     /// The user has no session.
@@ -77,6 +79,10 @@ pub enum Refusal {
     RoomNotText,
     /// A room id is longer than this many bytes.
     RoomTooLong(usize),
+    /// `receipt` of a notification is not one of its values.
+    ReceiptUnknown,
+    /// A notification with a receipt has more rooms than this number.
+    ReceiptRooms(usize),
     /// A login, join or leave without a room.
     RoomsMissing,
     /// More rooms than this number.
@@ -91,6 +97,8 @@ pub enum Refusal {
     TooDeep(&'static str),
     /// No rule handles the event, or the backend is not called for events.
     UnknownEvent,
+    /// `wait` of a notification is not one of its values, or is missing beside `ms`.
+    WaitUnknown,
 }
 
 impl Refusal {
@@ -108,6 +116,7 @@ impl Refusal {
             Refusal::FilenameTaken => "filename belongs to another source!",
             Refusal::FilenameUnsafe => "filename can only have 1 to 64 of A-Z a-z 0-9 . _ -!",
             Refusal::KeyReused => "idempotency_key was used for another request!",
+            Refusal::MsRange(max) => return format!("ms must be a whole number from 1 to {max}!").into(),
             Refusal::NamespaceUnknown => "Invalid namespace",
             Refusal::NoAnswer => "nobody answered!",
             Refusal::NoMemory => "relay is short of memory!",
@@ -122,6 +131,8 @@ impl Refusal {
             Refusal::PostsOff => "clients of this source can not post!",
             Refusal::RateExceeded => "message rate limit exceeded!",
             Refusal::ReadOnly => "this login can not post!",
+            Refusal::ReceiptUnknown => "receipt must be 1 or count!",
+            Refusal::ReceiptRooms(max) => return format!("a receipt can not have more than {max} rooms!").into(),
             Refusal::Replayed => "sign was used before!",
             Refusal::RoomComma => "room_id can not have commas!",
             Refusal::RoomMissing => "room_id can not be null!",
@@ -138,6 +149,7 @@ impl Refusal {
             }
             Refusal::TooLargeForRooms => "message is too large for so many rooms!",
             Refusal::UnknownEvent => "unknown event!",
+            Refusal::WaitUnknown => "wait must be acked!",
         };
         text.into()
     }
@@ -201,6 +213,10 @@ mod tests {
             (Refusal::NotifySignMissing, "sign can not be null!"),
             (Refusal::NotifySignWrong(SignError::Mismatch), "api notify sign verify failed!"),
             (Refusal::ControlCharacter("userid"), "userid can not have control characters!"),
+            (Refusal::MsRange(10_000), "ms must be a whole number from 1 to 10000!"),
+            (Refusal::ReceiptUnknown, "receipt must be 1 or count!"),
+            (Refusal::ReceiptRooms(100), "a receipt can not have more than 100 rooms!"),
+            (Refusal::WaitUnknown, "wait must be acked!"),
             (Refusal::NotMember, "only members of a room can post to it!"),
             (Refusal::OtherUser, "renew needs a login of the same user!"),
             (Refusal::ReadOnly, "this login can not post!"),

@@ -2,12 +2,17 @@
 
 use core::mem;
 
-use super::{idempotency::Keyed, refusal::Refusal, registry::State, signature::Verified, tenant::TenantId};
+use super::{
+    idempotency::{FirstAnswer, Keyed},
+    refusal::Refusal,
+    registry::State,
+    signature::Verified,
+    tenant::TenantId,
+};
 use crate::clock::Now;
 
 impl State {
-    /// The number in the answer to an accepted request that this one repeats; `None` if it is the first under its key, or has none.
-    /// Call it only for a request whose signature or token is right, and before [`State::accept`], which refuses the
+    /// The answer to an accepted request that this one repeats; `None` if it is the first under its key, or has none. Call it only for a request whose signature or token is right, and before [`State::accept`], which refuses the
     /// signature of a repeated request.
     pub fn find_repeated(
         &mut self,
@@ -15,7 +20,7 @@ impl State {
         verified: Verified,
         keyed: Option<&Keyed>,
         now: Now,
-    ) -> Result<Option<usize>, Refusal> {
+    ) -> Result<Option<FirstAnswer>, Refusal> {
         let Some(keyed) = keyed else { return Ok(None) };
         let found = self.accepted_keys.find(keyed, now.time)?;
         if found.is_some() {
@@ -30,6 +35,12 @@ impl State {
     pub fn remember(&mut self, tenant: TenantId, keyed: &Keyed, sessions: usize, now: Now) {
         self.accepted_keys.insert(tenant, keyed, sessions, now.time);
         self.stats.idempotency_forgotten += mem::take(&mut self.accepted_keys.forgotten);
+    }
+
+    /// Sets the receipt in the answer to a request that is [remembered](State::remember). If there is no memory for it, `short`
+    /// takes its place.
+    pub fn remember_receipt(&mut self, keyed: &Keyed, receipt: &str, short: &str) {
+        self.accepted_keys.set_receipt(keyed, receipt, short);
     }
 }
 
@@ -58,7 +69,10 @@ mod tests {
         assert_eq!(state.accept(tenant, first, now), Ok(()));
         state.remember(tenant, &keyed, 3, now);
         for verified in [first, anew] {
-            assert_eq!(state.find_repeated(tenant, verified, Some(&keyed), now), Ok(Some(3)));
+            assert_eq!(
+                state.find_repeated(tenant, verified, Some(&keyed), now),
+                Ok(Some(FirstAnswer { sessions: 3, receipt: None }))
+            );
         }
         assert_eq!((state.stats.idempotency_repeated, state.stats.signatures_replayed), (2, 0));
         assert_eq!(state.accept(tenant, anew, now), Err(Refusal::Replayed));

@@ -68,6 +68,12 @@ counters! {
     idempotency_repeated
     /// Keys of accepted requests that were forgotten before their time, because there were too many.
     idempotency_forgotten
+    /// Receipts that backends have asked for.
+    receipts_asked
+    /// Receipts to which all relays have contributed what was asked for.
+    receipts_complete
+    /// Receipts in which something is missing.
+    receipts_incomplete
     /// Messages and events from clients.
     client_messages
     /// Messages and events from clients that were refused.

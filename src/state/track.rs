@@ -77,7 +77,9 @@ pub struct Track {
     /// Whether it is in `Tracks::due`.
     waits: bool,
     /// How many wait for its proofs.
-    watchers: u32,
+    pub(super) watchers: u32,
+    /// Whether it was begun for a receipt alone, and ends with it.
+    pub(super) is_lent: bool,
 }
 
 /// How it is found out what a client has received.
@@ -112,7 +114,10 @@ impl Tracks {
 
     /// Begins the track of a client, which has all messages up to `stamp`. One that has a track keeps it.
     pub fn begin(&mut self, client: ClientKey, stamp: u64, proof: Proof) {
-        if self.get(client).is_some() {
+        if let Some(track) = self.get_mut(client) {
+            if core::mem::take(&mut track.is_lent) {
+                track.proof = proof;
+            }
             return;
         }
         let index = client.key().index();
@@ -143,6 +148,7 @@ impl Tracks {
             answers: false,
             waits: false,
             watchers: 0,
+            is_lent: false,
         };
         // One that is left of an earlier client in this slot is replaced.
         if self.slots[index].replace(Box::new(track)).is_none() {
@@ -180,7 +186,7 @@ impl Tracks {
     }
 
     /// Notes a proof: the client has all messages up to a stamp.
-    fn prove(&mut self, client: ClientKey, stamp: u64) {
+    pub(super) fn prove(&mut self, client: ClientKey, stamp: u64) {
         let Some(track) = self.get_mut(client) else { return };
         track.alive = true;
         track.prove(stamp);
@@ -210,6 +216,16 @@ impl Track {
         self.stall = None;
         self.others.clear();
         self.joined.clear();
+    }
+
+    /// The payload of a ping whose pong will prove all messages up to this stamp.
+    pub(super) fn next_question(&mut self, stamp: u64, now: Time) -> [u8; PING] {
+        let number = self.asks;
+        (self.asked, self.asked_at, self.asks) = (self.asked.max(stamp), now, number.wrapping_add(1));
+        let mut payload = [0; PING];
+        payload[..8].copy_from_slice(&stamp.to_be_bytes());
+        payload[8..].copy_from_slice(&number.to_be_bytes());
+        payload
     }
 
     /// Asks for the client in [`Tracks::take_proved`] at each proof, until [`Track::unwatch`] was called as often.
@@ -300,7 +316,7 @@ impl Track {
 
 impl State {
     /// How far messages are queued for a client: all kept ones up to this stamp.
-    fn queued_up_to(&self, track: &Track) -> u64 {
+    pub(super) fn queued_up_to(&self, track: &Track) -> u64 {
         track.cursor.unwrap_or(self.ids.last())
     }
 
@@ -359,26 +375,14 @@ impl State {
             return;
         }
         let Some(track) = self.tracks.get_mut(client) else { return };
-        let number = track.asks;
-        (track.asked, track.asked_at, track.asks) = (track.asked.max(stamp), now, number.wrapping_add(1));
-        let mut payload = [0; PING];
-        payload[..8].copy_from_slice(&stamp.to_be_bytes());
-        payload[8..].copy_from_slice(&number.to_be_bytes());
-        self.send(client, Opcode::Ping, &payload);
+        let question = track.next_question(stamp, now);
+        self.send(client, Opcode::Ping, &question);
     }
 
     /// Asks a client of which only pongs say what it has received.
     pub fn ask_if_proxied(&mut self, client: ClientKey) {
         if self.tracks.get(client).is_some_and(|track| track.proof == Proof::Pong) {
             self.ask(client);
-        }
-    }
-
-    /// Pings a plain WebSocket. If it has a track, the pong will say what it has received.
-    pub fn ping(&mut self, client: ClientKey) {
-        match self.tracks.get(client) {
-            Some(_) => self.ask(client),
-            None => self.send(client, Opcode::Ping, b""),
         }
     }
 
@@ -526,6 +530,6 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(250);
 /// Rooms that were joined since the last proof.
 const MAX_JOINED: usize = 64;
 /// Bytes of the payload of a ping: a stamp, and the number of the ping.
-const PING: usize = 12;
+pub(super) const PING: usize = 12;
 /// Places of frames that the history does not have. More are merged, so that an idle client takes little memory.
 const MAX_OTHERS: usize = 16;
