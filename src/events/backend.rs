@@ -81,6 +81,7 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
     if let Ok(answer) = &answer {
         move_rooms(hub, key, answer);
     }
+    hub.check_recalled(key);
     hub.complete_login(key, &userid, now);
     match hub.state.sessions.get(key).map(|session| session.form) {
         Some(form) if form.is_socketio() => hub.state.confirm_connect(client, key, &auth, now),

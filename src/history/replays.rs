@@ -113,6 +113,14 @@ impl Replays {
         }
     }
 
+    /// Asserts that exactly these clients are held, and how often.
+    #[cfg(feature = "fuzzing")]
+    pub fn check_holds(&self, holds: &HashMap<ClientKey, u32>) {
+        let held = self.replays.iter().filter(|(_, replay)| replay.holds > 0);
+        let held: HashMap<ClientKey, u32> = held.map(|(client, replay)| (*client, replay.holds)).collect();
+        assert_eq!(held, *holds, "clients that are held");
+    }
+
     /// Whether a client may have read most of what was queued for it, so that [`Replays::feed`] must be called in the next turn,
     /// even if nothing happens.
     pub fn is_hungry(&self, state: &State) -> bool {
@@ -129,6 +137,10 @@ impl Replays {
         let Some(replay) = self.replays.get_mut(&client) else { return };
         replay.sessions.retain(|cursor| cursor.session != session);
         replay.sessions.push(Cursor { told, ..Cursor::new(session, stamp) });
+        let reached = replay.sessions.iter().map(|cursor| cursor.stamp).min();
+        if let Some(track) = state.tracks.get_mut(client) {
+            track.set_cursor(reached);
+        }
     }
 
     /// Adds a session that has just logged in to a client that is behind: it has all messages so far.
@@ -139,6 +151,12 @@ impl Replays {
             replay.sessions.retain(|cursor| cursor.session != session);
             replay.sessions.push(Cursor::new(session, state.ids.last()));
         }
+    }
+
+    /// Up to which stamp a session of a client that is behind has all messages.
+    pub fn position(&self, client: ClientKey, session: SessionKey) -> Option<u64> {
+        let cursors = &self.replays.get(&client)?.sessions;
+        cursors.iter().find(|cursor| cursor.session == session).map(|cursor| cursor.stamp)
     }
 
     /// Holds a client back, which is not fed until it is [released](Replays::release) as often.
@@ -244,9 +262,13 @@ impl Replays {
                 left = left.saturating_sub(cost);
                 true
             });
-            let reached = replay.sessions.iter().map(|cursor| cursor.stamp).min();
+            let stamps = replay.sessions.iter().map(|cursor| cursor.stamp);
+            let (reached, furthest) = (stamps.clone().min(), stamps.max());
             if let Some(track) = state.tracks.get_mut(key) {
                 track.set_cursor(reached);
+                if let Some(furthest) = furthest.filter(|_| replay.sessions.len() > 1) {
+                    track.set_fence(furthest);
+                }
             }
             if complete {
                 left = left.saturating_sub(replay.held_bytes);

@@ -3,6 +3,7 @@
 use super::Hub;
 use crate::{
     config::Unknowing,
+    engineio::Revision,
     history::walk::Tail,
     key::{ClientKey, SessionKey},
     recovery::AwaySession,
@@ -48,7 +49,7 @@ impl Hub {
             }
             return;
         }
-        if is_aside && self.returns.away.get(name).is_none() {
+        if is_aside && self.returns.away.is_taken(name) {
             // Another goes on in its place already.
             return;
         }
@@ -64,6 +65,7 @@ impl Hub {
             position,
             lost: self.state.now.time,
             user: known.user,
+            has_pid: session.form.revision() == Some(Revision::V4),
             had_token: self.state.grants.get(key).is_some_and(|grant| grant.rooms.is_some()),
         };
         self.returns.away.add(away);
@@ -71,13 +73,20 @@ impl Hub {
         self.keep_away_budget();
     }
 
-    /// Gives up the sessions that were lost first, until all take no more than their share of `history.memory`.
+    /// Gives up the sessions that were lost first, until all take no more than their share of `history.memory`, and the messages
+    /// for which there is no room besides them.
     pub(crate) fn keep_away_budget(&mut self) {
-        let most = self.history.whole_budget(&self.state) / SHARE;
+        let most = self.most_away_bytes();
         while self.returns.away.bytes() > most && self.returns.away.drop_oldest() {
             self.state.stats.away_dropped += 1;
         }
         self.history.reserve(self.returns.away.bytes());
+        self.history.keep_budget(&self.state);
+    }
+
+    /// The most bytes that sessions that are away may take.
+    pub(super) fn most_away_bytes(&self) -> usize {
+        self.history.whole_budget(&self.state) / SHARE
     }
 
     /// Which clients of a tenant get what they have missed although they cannot say where they were.

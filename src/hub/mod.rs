@@ -99,6 +99,7 @@ impl Hub {
         let presence = self.state.config().presence.clone();
         self.presence.configure(&presence, &mut self.state);
         let cleared = self.history.configure(&self.state.config().history, &self.state);
+        self.keep_away_budget();
         self.replays.tell_cleared(&self.history, &mut self.state, &cleared);
         for (session, close) in &ended {
             self.expel_with_reason(*session, *close, now);

@@ -1,12 +1,17 @@
 //! Sessions that come back (docs/protocol.md, Return): who is the same as a session that was lost, and what it gets.
 
 use core::net::IpAddr;
+#[cfg(feature = "fuzzing")]
+use std::collections::HashMap;
 use std::{collections::HashSet, rc::Rc};
 
 use super::{Hub, login::Login};
+#[cfg(feature = "fuzzing")]
+use crate::history::walk::{Tail, Walks};
 use crate::{
     config::{Auth, Namespace, Offsets, ProofMode, Unknowing},
     engineio::Revision,
+    hooks::Kind,
     key::{ClientKey, SessionKey},
     message::{Form, MessageId},
     names::Rooms,
@@ -83,6 +88,21 @@ impl Hub {
         known.map_or(away.position, |stamp| stamp.min(self.state.ids.last()).max(away.position))
     }
 
+    /// Looks once more whether a session that takes over another gets all that it has missed, because the backend has taken its
+    /// time to decide. If not, it gets a name of its own.
+    pub(crate) fn check_recalled(&mut self, key: SessionKey) {
+        let Some(claim) = self.claims.get_mut(&key) else { return };
+        let Some(Recalled::Away(away)) = claim.recalled.take() else { return };
+        if self.is_whole(away.tenant, &away.rooms, away.position) {
+            if let Some(claim) = self.claims.get_mut(&key) {
+                claim.recalled = Some(Recalled::Away(away));
+            }
+            return;
+        }
+        self.state.drop_name(key);
+        self.returns.away.add(*away);
+    }
+
     fn is_whole(&self, tenant: TenantId, rooms: &[Rc<str>], position: u64) -> bool {
         let kept = |room: &&Rc<str>| self.history.has_rule(&self.state, tenant, room);
         rooms.iter().filter(kept).all(|room| self.history.is_whole(&self.state, tenant, room, position))
@@ -111,6 +131,8 @@ impl Hub {
 
     /// Finds out whether a session goes on with one that was lost.
     fn start(&mut self, key: SessionKey, claim: Claim) -> Start {
+        // What was answered before must not count as an answer to this one.
+        self.hear_answers();
         let Some(session) = self.state.sessions.get(key) else { return Start::New };
         let (client, tenant, form) = (session.client, session.tenant, session.form);
         let names = self.state.room_names(session);
@@ -162,7 +184,8 @@ impl Hub {
         self.returns.asking.begin(key, None);
         others.into_iter().for_each(|other| self.ask(other, key));
         if !is_alive {
-            self.ask(client, key);
+            self.returns.asking.ask_itself(client, key);
+            self.state.expect_life(client);
         }
         self.replays.hold(&mut self.state, client);
         Start::Waits
@@ -189,10 +212,7 @@ impl Hub {
         if !self.returns.asking.ask(client, waiter, until) {
             return;
         }
-        match self.state.sessions.get(waiter).is_some_and(|session| session.client == client) {
-            true => self.state.expect_life(client),
-            false => self.state.ask_life(client),
-        }
+        self.state.ask_life(client);
     }
 
     /// Ends the live session that a new one goes on with: only its own page knows its `pid`.
@@ -234,12 +254,13 @@ impl Hub {
         self.join_rooms_of(key, &away, has_pid);
         let Some(session) = self.state.sessions.get(key) else { return };
         let (client, tenant, names) = (session.client, session.tenant, self.state.room_names(session));
-        let newest = self.state.ids.last();
+        // While it waited, it got nothing of its rooms.
+        let begun = self.replays.position(client, key).unwrap_or(self.state.ids.last());
         let (mut told, mut joined) = (Vec::new(), Vec::new());
         let before: HashSet<&str> = away.rooms.iter().map(|room| &**room).collect();
         for (membership, name) in session.rooms.iter().zip(&names) {
             if !before.contains(&**name) {
-                joined.push((membership.room, newest));
+                joined.push((membership.room, begun));
             }
             told.push((membership.room, self.history.floors(&self.state, tenant, name)));
         }
@@ -254,6 +275,7 @@ impl Hub {
         self.state.stats.repeated += missed as u64;
         if let Some(track) = self.state.tracks.get_mut(client) {
             track.go_back(away.position);
+            joined.iter().for_each(|(room, stamp)| track.note_joined(key, *room, *stamp));
         }
         self.replays.begin(&mut self.state, key, away.position, told.into_iter().collect());
         self.replays.set_joined(client, key, joined);
@@ -267,6 +289,10 @@ impl Hub {
         let Some(session) = self.state.sessions.get(key) else { return };
         let Some(known) = self.returns.live.get(key).filter(|known| known.list == away.list) else { return };
         let grant = self.state.grants.get(key).filter(|grant| grant.rooms.is_some());
+        if self.hooks.has_hook(&self.state, session.namespace, Kind::Connect) {
+            // The backend decides about rooms at each login.
+            return;
+        }
         let joins_freely = self.state.namespaces[session.namespace as usize].config.join;
         // A signature for a room was for this user or this client. What a token allowed needs a token.
         let is_signed = !away.had_token && known.user == away.user && (has_pid || known.is_proven);
@@ -301,7 +327,9 @@ impl Hub {
             // Its answer is awaited still.
             track.is_aside = true;
         }
-        self.note_answer(client);
+        for resolved in self.returns.asking.silent(client) {
+            self.go_on(resolved);
+        }
     }
 
     /// Takes back that others may go on from the position of a client, because it has answered.
@@ -356,14 +384,7 @@ impl Hub {
             self.history.reserve(self.returns.away.bytes());
         }
         while let Some(client) = self.returns.asking.poll_silent(now) {
-            let own = |session: &SessionKey| {
-                self.state.sessions.get(*session).is_some_and(|session| session.client == client)
-            };
-            match self.returns.asking.waiters(client).iter().all(own) {
-                // Nobody else asks: it may be slow.
-                true => self.note_answer(client),
-                false => self.state.effects.push_back(Effect::SetAside { client }),
-            }
+            self.state.effects.push_back(Effect::SetAside { client });
         }
     }
 
@@ -420,7 +441,6 @@ impl Hub {
         let of_sources = config.sources.values().any(|source| source.unknowing == Some(Unknowing::User));
         self.state.keeps_leavers = of_sources || config.recovery.unknowing == Unknowing::User;
         self.returns.away.configure(config.recovery.window);
-        self.keep_away_budget();
     }
 
     fn keeps_sessions_by_configuration(&self) -> bool {
@@ -450,3 +470,42 @@ enum Start {
 
 /// How many live sessions of one identity are asked on behalf of one login.
 const MOST_ASKED: usize = 64;
+
+#[cfg(feature = "fuzzing")]
+impl Hub {
+    /// Asserts that sessions that are away are counted right, take no more than their share, and are in no other table unless
+    /// they were only silent; that what is remembered in case of a loss is of sessions that are there; and that logins wait, and
+    /// are held, only for clients that are asked.
+    pub fn check_returns(&self) {
+        let returns = &self.returns;
+        returns.away.check();
+        returns.asking.check();
+        assert!(returns.away.bytes() <= self.most_away_bytes(), "sessions that are away take too much");
+        for away in returns.away.iter().filter(|away| !returns.away.is_taken(away.name)) {
+            let session = self.state.sessions.get(self.state.session_named(away.name));
+            let track = session.map(|session| self.state.tracks.get(session.client));
+            assert!(track.is_none_or(|track| track.is_some_and(|track| track.is_aside)), "{:?} is away", away.name);
+        }
+        for session in returns.live.sessions() {
+            let client = self.state.sessions.get(session).expect("a session that may be lost is there").client;
+            assert!(self.state.tracks.get(client).is_some(), "the client of {session:?} has a track");
+        }
+        let mut holds: HashMap<ClientKey, u32> = HashMap::new();
+        for waiter in returns.asking.waiting() {
+            let session = self.state.sessions.get(waiter).expect("a login that waits is there");
+            *holds.entry(session.client).or_default() += 1;
+        }
+        self.replays.check_holds(&holds);
+        self.state.tracks.check();
+        let is_there = |client: &ClientKey| self.state.clients.get(*client).is_some();
+        assert!(self.state.tracks.keys().all(|client| is_there(&client)), "a track of a client that is gone");
+    }
+
+    /// The stamp up to which a lost client has all messages, if its peer has not confirmed the last `bytes` of what was queued
+    /// for it. `None` if it has no track.
+    pub fn position_of_tail(&self, client: ClientKey, bytes: usize) -> Option<u64> {
+        let track = self.state.tracks.get(client)?;
+        let tail = Tail { newest: track.cursor().unwrap_or(self.state.ids.last()), bytes };
+        Some(Walks::default().position(&self.history, &self.state, client, track, tail))
+    }
+}

@@ -32,8 +32,17 @@ pub type Named = (SessionKey, Option<MessageId>);
 
 /// A client that is asked.
 struct Asked {
+    /// Until when others wait for it. [`Time::NEVER`] if none does.
     until: Time,
     waiters: Vec<SessionKey>,
+    /// Those of its own sessions that wait until it shows a sign of life.
+    own: Vec<SessionKey>,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Asked { until: Time::NEVER, waiters: Vec::new(), own: Vec::new() }
+    }
 }
 
 /// A login that does not wait any more.
@@ -61,17 +70,21 @@ impl Asking {
     pub fn ask(&mut self, client: ClientKey, session: SessionKey, until: Time) -> bool {
         let Some(wait) = self.waits.get_mut(&session) else { return false };
         wait.left += 1;
-        match self.asked.get_mut(&client) {
-            Some(asked) => {
-                asked.waiters.push(session);
-                false
-            }
-            None => {
-                self.asked.insert(client, Asked { until, waiters: vec![session] });
-                self.due.push_back((until, client));
-                true
-            }
+        let asked = self.asked.entry(client).or_insert_with(Asked::default);
+        asked.waiters.push(session);
+        let is_new = asked.until == Time::NEVER;
+        if is_new {
+            asked.until = until;
+            self.due.push_back((until, client));
         }
+        is_new
+    }
+
+    /// Lets a login wait for a sign of life of its own client, however long that takes: it may have been given up.
+    pub fn ask_itself(&mut self, client: ClientKey, session: SessionKey) {
+        let Some(wait) = self.waits.get_mut(&session) else { return };
+        wait.left += 1;
+        self.asked.entry(client).or_insert_with(Asked::default).own.push(session);
     }
 
     /// Whether a client is asked.
@@ -79,16 +92,26 @@ impl Asking {
         self.asked.contains_key(&client)
     }
 
-    /// The logins that wait for a client.
-    pub fn waiters(&self, client: ClientKey) -> &[SessionKey] {
-        self.asked.get(&client).map_or(&[], |asked| &asked.waiters)
-    }
-
     /// Notes that a client has answered, or is gone. Returns the logins that do not wait any more, in their order.
     pub fn answered(&mut self, client: ClientKey) -> Vec<Resolved> {
         let Some(asked) = self.asked.remove(&client) else { return Vec::new() };
+        self.resolve([asked.own, asked.waiters].concat())
+    }
+
+    /// Notes that a client is silent. Returns the logins of others that do not wait any more, in their order.
+    pub fn silent(&mut self, client: ClientKey) -> Vec<Resolved> {
+        let Some(asked) = self.asked.get_mut(&client) else { return Vec::new() };
+        asked.until = Time::NEVER;
+        let waiters = core::mem::take(&mut asked.waiters);
+        if asked.own.is_empty() {
+            self.asked.remove(&client);
+        }
+        self.resolve(waiters)
+    }
+
+    fn resolve(&mut self, waiters: Vec<SessionKey>) -> Vec<Resolved> {
         let mut resolved = Vec::new();
-        for session in asked.waiters {
+        for session in waiters {
             let Some(wait) = self.waits.get_mut(&session) else { continue };
             wait.left -= 1;
             if wait.left == 0 {
@@ -104,12 +127,43 @@ impl Asking {
         self.waits.remove(&session).is_some()
     }
 
+    /// The logins that wait.
+    #[cfg(feature = "fuzzing")]
+    pub fn waiting(&self) -> impl Iterator<Item = SessionKey> {
+        self.waits.keys().copied()
+    }
+
+    /// Whether nobody waits, and nobody is asked.
+    #[cfg(feature = "fuzzing")]
+    pub fn is_empty(&self) -> bool {
+        self.waits.is_empty() && self.asked.is_empty()
+    }
+
+    /// Asserts that each login waits for as many clients as are asked on its behalf, at least one, and that each that is asked
+    /// will be heard or given up.
+    #[cfg(feature = "fuzzing")]
+    pub fn check(&self) {
+        for (session, wait) in &self.waits {
+            let asked = self
+                .asked
+                .values()
+                .flat_map(|asked| asked.waiters.iter().chain(&asked.own))
+                .filter(|waiter| *waiter == session)
+                .count();
+            assert!(wait.left == asked && asked > 0, "{session:?} waits for {}, but {asked} are asked", wait.left);
+        }
+        for (client, asked) in &self.asked {
+            let is_due = self.due.contains(&(asked.until, *client));
+            assert!(is_due || asked.waiters.is_empty(), "{client:?} is never given up");
+        }
+    }
+
     /// When [`Asking::poll_silent`] has something.
     pub fn deadline(&self) -> Time {
         self.due.front().map_or(Time::NEVER, |(until, _)| *until)
     }
 
-    /// The next client that has been silent for too long. It counts as asked until [`Asking::answered`] is called for it.
+    /// The next client that has been silent for too long. It counts as asked until [`Asking::silent`] is called for it.
     pub fn poll_silent(&mut self, now: Time) -> Option<ClientKey> {
         while self.deadline() <= now {
             let (until, client) = self.due.pop_front()?;
@@ -163,6 +217,20 @@ mod tests {
         assert_eq!((asking.poll_silent(at(2)), asking.poll_silent(at(2))), (Some(client(1)), None));
         assert_eq!(asking.answered(client(1)), [Resolved { session: session(0), name: Some((session(7), None)) }]);
         assert!(!asking.waits(session(0)));
+    }
+
+    /// It may be an attempt that its client has given up: it takes nothing.
+    #[test]
+    fn who_shows_no_sign_of_life_waits() {
+        let mut asking = Asking::default();
+        asking.begin(session(0), None);
+        asking.ask_itself(client(0), session(0));
+        assert_eq!(asking.deadline(), Time::NEVER);
+        asking.begin(session(1), None);
+        assert!(asking.ask(client(0), session(1), at(2)), "it is asked for the first time");
+        assert_eq!((asking.poll_silent(at(2)), asking.silent(client(0))), (Some(client(0)), vec![resolved(1)]));
+        assert!(asking.waits(session(0)));
+        assert_eq!(asking.answered(client(0)), [resolved(0)]);
     }
 
     #[test]

@@ -42,10 +42,9 @@ pub struct AwaySession {
     pub user: u64,
     /// Whether a token said what it may do.
     pub had_token: bool,
+    /// Whether its client was given a `pid`.
+    pub has_pid: bool,
 }
-
-/// Sessions that may be taken for one another: of an identity, or of an identity at an address.
-type Group = (u64, Option<Option<IpAddr>>);
 
 /// What counts as one sender of logins: an IPv4 address, or the network part of an IPv6 address.
 type Network = Option<IpAddr>;
@@ -54,21 +53,40 @@ type Network = Option<IpAddr>;
 #[derive(Default)]
 pub struct Away {
     window: Duration,
-    /// With the number of the loss.
-    sessions: HashMap<SessionKey, (u64, AwaySession)>,
+    sessions: HashMap<SessionKey, Lost>,
     losses: u64,
-    /// Positions to which the sessions of a group are put back, see [`Away::take`], and the last loss of which this holds.
-    floors: HashMap<Group, (u64, u64)>,
+    /// Positions to which the sessions of an identity are put back, see [`Away::take`], and the last loss of which this holds.
+    floors: HashMap<u64, (u64, u64)>,
     by_time: BTreeSet<(Time, SessionKey)>,
     /// The bytes of each network, the networks by that, and the sessions of each.
     networks: HashMap<Network, usize>,
     by_weight: BTreeSet<(usize, Network)>,
     by_network: BTreeSet<(Network, Time, SessionKey)>,
-    /// By identity and position, and the same at each address.
-    by_identity: BTreeSet<(u64, u64, SessionKey)>,
+    /// By identity and position, and by identity and loss: those that were not taken.
+    by_position: BTreeSet<(u64, u64, SessionKey)>,
+    by_loss: BTreeSet<(u64, u64, SessionKey)>,
+    /// By identity, address and loss: those that were not taken from another address.
     by_address: BTreeSet<(u64, Option<IpAddr>, u64, SessionKey)>,
     by_room: BTreeSet<(TenantId, Rc<str>, SessionKey)>,
     bytes: usize,
+}
+
+/// A session in the table.
+struct Lost {
+    session: AwaySession,
+    /// The number of its loss.
+    loss: u64,
+    state: LostState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LostState {
+    /// Nobody has come back in its place.
+    Here,
+    /// Somebody has, from another address: it may have been another one.
+    TakenElsewhere,
+    /// Somebody has. Only a `pid` brings it back.
+    Taken,
 }
 
 impl Away {
@@ -94,103 +112,132 @@ impl Away {
 
     /// Adds a session that was lost. One of the same name is replaced.
     pub fn add(&mut self, session: AwaySession) {
-        self.remove(session.name);
-        self.bytes += cost(&session);
-        let name = session.name;
+        self.losses += 1;
+        self.insert(Lost { session, loss: self.losses, state: LostState::Here });
+    }
+
+    fn insert(&mut self, lost: Lost) {
+        let Lost { session, loss, state } = &lost;
+        let (name, loss) = (session.name, *loss);
+        self.remove(name);
+        self.bytes += cost(session);
         if let Some(identity) = session.identity {
-            self.by_identity.insert((identity, session.position, name));
-            self.by_address.insert((identity, session.ip, session.position, name));
+            if *state == LostState::Here {
+                self.by_position.insert((identity, session.position, name));
+                self.by_loss.insert((identity, loss, name));
+            }
+            if *state != LostState::Taken {
+                self.by_address.insert((identity, session.ip, loss, name));
+            }
         }
         for room in &session.rooms {
             self.by_room.insert((session.tenant, room.clone(), name));
         }
         self.by_time.insert((session.lost, name));
         self.by_network.insert((network(session.ip), session.lost, name));
-        self.weigh(network(session.ip), |bytes| bytes + cost(&session));
-        self.losses += 1;
-        self.sessions.insert(name, (self.losses, session));
+        let bytes = cost(session);
+        self.weigh(network(session.ip), |all| all + bytes);
+        self.sessions.insert(name, lost);
     }
 
     /// Takes the session with this name.
     pub fn remove(&mut self, name: SessionKey) -> Option<AwaySession> {
-        let (.., session) = self.sessions.remove(&name)?;
+        let Lost { session, loss, .. } = self.sessions.remove(&name)?;
         self.bytes -= cost(&session);
-        self.by_time.remove(&(session.lost, name));
-        self.by_network.remove(&(network(session.ip), session.lost, name));
-        self.weigh(network(session.ip), |bytes| bytes - cost(&session));
         if let Some(identity) = session.identity {
-            self.by_identity.remove(&(identity, session.position, name));
-            self.by_address.remove(&(identity, session.ip, session.position, name));
-        }
-        if let Some(identity) = session.identity {
-            for (group, is_left) in [
-                ((identity, Some(session.ip)), self.find_near(identity, session.ip).is_some()),
-                ((identity, None), self.find(identity).is_some()),
-            ] {
-                if !is_left {
-                    self.floors.remove(&group);
-                }
+            self.by_position.remove(&(identity, session.position, name));
+            self.by_loss.remove(&(identity, loss, name));
+            self.by_address.remove(&(identity, session.ip, loss, name));
+            if self.first_loss(identity).is_none() {
+                self.floors.remove(&identity);
             }
         }
         for room in &session.rooms {
             self.by_room.remove(&(session.tenant, room.clone(), name));
         }
+        self.by_time.remove(&(session.lost, name));
+        self.by_network.remove(&(network(session.ip), session.lost, name));
+        self.weigh(network(session.ip), |all| all - cost(&session));
         Some(session)
     }
 
     /// The session with this name.
     pub fn get(&self, name: SessionKey) -> Option<&AwaySession> {
-        self.sessions.get(&name).map(|(.., session)| session)
+        self.sessions.get(&name).map(|lost| &lost.session)
     }
 
     /// Whether a session of this identity is away for a login at this address.
     pub fn has(&self, identity: u64, ip: Option<IpAddr>) -> bool {
-        self.find_near(identity, ip).or_else(|| self.find(identity)).is_some()
-    }
-
-    fn find(&self, identity: u64) -> Option<SessionKey> {
-        let first = self.by_identity.range((identity, 0, first_key())..).next();
-        first.filter(|(of, ..)| *of == identity).map(|(.., name)| *name)
+        self.find_near(identity, ip).is_some() || self.first_loss(identity).is_some()
     }
 
     /// Takes the session of this identity that was lost at this address, else one that was lost elsewhere.
     ///
     /// If there are several, nobody knows which one has come back. It is better that one gets a message twice than that another
-    /// gets it never: so it is the one that has missed most, and the others are put back to its position.
+    /// gets it never: so it gets the position of the one that has missed most, and the others are put back to it.
     pub fn take(&mut self, identity: u64, ip: Option<IpAddr>) -> Option<AwaySession> {
+        let oldest = self.by_position.range((identity, 0, first_key())..).next().filter(|(of, ..)| *of == identity);
+        let oldest = oldest.map(|(_, position, name)| (*position, *name));
         let near = self.find_near(identity, ip);
-        let name = near.or_else(|| self.find(identity))?;
-        let (loss, ..) = self.sessions.get(&name)?;
-        let groups: [Group; 2] = [(identity, Some(ip)), (identity, None)];
-        let floors = groups.iter().filter_map(|group| self.floors.get(group)).filter(|(_, last)| loss <= last);
-        let floor = floors.map(|(floor, _)| *floor).min().unwrap_or(u64::MAX);
+        let name = near.or(oldest.map(|(_, name)| name))?;
+        let floor =
+            self.floors.get(&identity).filter(|(_, last)| self.first_loss(identity).is_some_and(|loss| loss <= *last));
+        let floor = floor.map_or(u64::MAX, |(floor, _)| *floor);
+        let lost = self.sessions.get(&name)?;
+        let (loss, state) = (lost.loss, lost.state);
         let mut session = self.remove(name)?;
-        session.position = session.position.min(floor);
+        session.position = session.position.min(floor).min(oldest.map_or(u64::MAX, |(position, _)| position));
+        if self.first_loss(identity).is_some() {
+            self.floors.insert(identity, (session.position, self.losses));
+        }
         if near.is_none() {
             // It may be somebody else, like a new device with the same login: who comes from the old address gets it too.
-            self.lend(session.clone());
-        }
-        let group = if near.is_some() { groups[0] } else { groups[1] };
-        let (lowest, _) = self.floors.get(&group).copied().unwrap_or((u64::MAX, 0));
-        let is_left = if near.is_some() { self.find_near(identity, ip) } else { self.find(identity) }.is_some();
-        if is_left {
-            self.floors.insert(group, (lowest.min(session.position), self.losses));
+            self.insert(Lost { session: session.clone(), loss, state: LostState::TakenElsewhere });
+        } else if session.has_pid && state == LostState::Here {
+            // A new page may have taken it from one that knows its `pid`.
+            self.insert(Lost { session: session.clone(), loss, state: LostState::Taken });
         }
         Some(session)
     }
 
-    /// Keeps a session for logins at its address only.
-    fn lend(&mut self, session: AwaySession) {
-        let (identity, name, position) = (session.identity, session.name, session.position);
-        self.add(session);
-        if let Some(identity) = identity {
-            self.by_identity.remove(&(identity, position, name));
-        }
+    /// The oldest loss of an identity that was not taken.
+    fn first_loss(&self, identity: u64) -> Option<u64> {
+        let first = self.by_loss.range((identity, 0, first_key())..).next();
+        first.filter(|(of, ..)| *of == identity).map(|(_, loss, _)| *loss)
     }
 
     fn find_near(&self, identity: u64, ip: Option<IpAddr>) -> Option<SessionKey> {
         let first = self.by_address.range((identity, ip, 0, first_key())..).next();
         first.filter(|(of, at, ..)| (*of, *at) == (identity, ip)).map(|(.., name)| *name)
+    }
+
+    /// Whether a session was taken, so that another goes on in its place.
+    pub fn is_taken(&self, name: SessionKey) -> bool {
+        self.sessions.get(&name).is_none_or(|lost| lost.state != LostState::Here)
+    }
+
+    /// All sessions.
+    #[cfg(feature = "fuzzing")]
+    pub fn iter(&self) -> impl Iterator<Item = &AwaySession> {
+        self.sessions.values().map(|lost| &lost.session)
+    }
+
+    /// Asserts that each session is where it can be found, and nothing else is, and that bytes are counted right.
+    #[cfg(feature = "fuzzing")]
+    pub fn check(&self) {
+        let known = self.sessions.values().filter(|lost| lost.session.identity.is_some());
+        let count = |is: fn(&Lost) -> bool| known.clone().filter(|lost| is(lost)).count();
+        let (here, near) = (count(|lost| lost.state == LostState::Here), count(|lost| lost.state != LostState::Taken));
+        assert_eq!((self.by_position.len(), self.by_loss.len(), self.by_address.len()), (here, here, near));
+        let rooms: BTreeSet<_> = self
+            .iter()
+            .flat_map(|session| session.rooms.iter().map(|room| (session.tenant, room.clone(), session.name)))
+            .collect();
+        assert_eq!(self.by_room, rooms, "sessions by room");
+        assert_eq!((self.by_time.len(), self.by_network.len()), (self.len(), self.len()), "sessions by time");
+        let bytes = self.iter().map(cost).sum::<usize>();
+        assert_eq!((self.bytes, self.networks.values().sum::<usize>()), (bytes, bytes), "bytes of sessions");
+        assert!(self.floors.keys().all(|identity| self.first_loss(*identity).is_some()), "a floor of nobody");
     }
 
     /// The sessions that were in a room.
@@ -235,7 +282,7 @@ impl Away {
     /// Gives up the sessions for which this is so.
     pub fn forget(&mut self, is_gone: impl Fn(&AwaySession) -> bool) {
         let names: Vec<SessionKey> =
-            self.sessions.values().filter(|(.., session)| is_gone(session)).map(|(.., session)| session.name).collect();
+            self.sessions.values().filter(|lost| is_gone(&lost.session)).map(|lost| lost.session.name).collect();
         for name in names {
             self.remove(name);
         }
@@ -287,6 +334,7 @@ mod tests {
             lost: Time::START,
             user: 0,
             had_token: false,
+            has_pid: false,
         }
     }
 
@@ -294,46 +342,59 @@ mod tests {
         Time::from_micros(seconds * 1_000_000)
     }
 
+    fn take(away: &mut Away, ip: u8) -> Option<u64> {
+        away.take(5, Some([10, 0, 0, ip].into())).map(|session| session.position)
+    }
+
+    fn lose(away: &mut Away, index: u64, ip: u8, position: u64) {
+        away.add(session(index, 5, ip, position));
+    }
+
+    /// Two tabs were cut, and the one that had received more comes back first, from the same address or another.
     #[test]
-    fn the_nearest_comes_back_first() {
-        let mut away = Away::default();
-        for (index, ip, position) in [(0, 1, 50), (1, 2, 30), (3, 3, 20)] {
-            away.add(AwaySession { lost: at(0), ..session(index, 5, ip, position) });
+    fn of_several_none_loses_a_message() {
+        for ip in [1, 9] {
+            let mut away = Away::default();
+            for (index, position) in [(0, 50), (1, 30), (2, 40)] {
+                lose(&mut away, index, 1, position);
+            }
+            away.add(session(3, 6, 1, 60));
+            assert_eq!(take(&mut away, ip), Some(30));
+            // One that is lost later may be any of them.
+            lose(&mut away, 4, 1, 70);
+            assert_eq!([0; 3].map(|_| take(&mut away, ip)), [Some(30); 3]);
+            assert!(away.floors.is_empty() && away.has(6, None));
+            away.forget(|session| session.identity == Some(5));
+            lose(&mut away, 5, 1, 80);
+            assert_eq!([0; 2].map(|_| take(&mut away, 1)), [Some(80), None]);
         }
-        away.add(AwaySession { lost: at(0), ..session(9, 6, 2, 1) });
-        let mut take = |ip: u8| away.take(5, Some([10, 0, 0, ip].into())).map(|session| session.position);
-        assert_eq!([take(2), take(1), take(3), take(3)], [Some(30), Some(50), Some(20), None]);
-        assert!(away.has(6, None) && !away.has(5, None) && away.len() == 1);
+    }
+
+    /// Two phones that have changed their networks.
+    #[test]
+    fn an_address_is_no_proof() {
+        let mut away = Away::default();
+        lose(&mut away, 0, 1, 30);
+        lose(&mut away, 1, 2, 50);
+        assert_eq!([take(&mut away, 2), take(&mut away, 1)], [Some(30), Some(30)]);
     }
 
     /// A new device with the same login takes nothing from the one that was lost.
     #[test]
     fn what_another_address_has_taken_comes_back() {
         let mut away = Away::default();
-        away.add(AwaySession { lost: at(0), ..session(0, 5, 1, 50) });
-        let take = |away: &mut Away, ip: u8| away.take(5, Some([10, 0, 0, ip].into())).map(|session| session.position);
+        lose(&mut away, 0, 1, 50);
         assert_eq!([take(&mut away, 2), take(&mut away, 3)], [Some(50), None]);
         assert_eq!([take(&mut away, 1), take(&mut away, 1)], [Some(50), None]);
         assert_eq!((away.len(), away.bytes()), (0, 0));
     }
 
-    /// Two tabs were cut, and the one that had received more comes back first.
     #[test]
-    fn of_several_none_loses_a_message() {
-        for ip in [1, 9] {
-            let mut away = Away::default();
-            for (index, position) in [(0, 50), (1, 30), (2, 40)] {
-                away.add(AwaySession { lost: at(0), ..session(index, 5, 1, position) });
-            }
-            away.add(AwaySession { lost: at(0), ..session(3, 6, 1, 60) });
-            let take = |away: &mut Away| away.take(5, Some([10, 0, 0, ip].into())).map(|session| session.position);
-            assert_eq!([0; 3].map(|_| take(&mut away)), [Some(30), Some(30), Some(30)]);
-            away.forget(|session| session.identity == Some(5));
-            assert!(away.floors.is_empty() && away.has(6, None));
-            // It was lost when nobody else was.
-            away.add(AwaySession { lost: at(1), ..session(4, 5, 1, 70) });
-            assert_eq!([0; 2].map(|_| take(&mut away)), [Some(70), None]);
-        }
+    fn a_pid_brings_back_what_another_has_taken() {
+        let mut away = Away::default();
+        away.add(AwaySession { has_pid: true, ..session(0, 5, 1, 50) });
+        assert_eq!([take(&mut away, 1), take(&mut away, 1)], [Some(50), None]);
+        assert!(away.is_taken(key(0)) && away.remove(key(0)).is_some() && away.bytes() == 0);
     }
 
     #[test]

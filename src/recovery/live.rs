@@ -61,6 +61,12 @@ impl Live {
         near.chain(others).map(|(.., session)| *session)
     }
 
+    /// All sessions.
+    #[cfg(feature = "fuzzing")]
+    pub fn sessions(&self) -> impl Iterator<Item = SessionKey> {
+        self.known.keys().copied()
+    }
+
     /// The number of sessions.
     pub fn len(&self) -> usize {
         self.known.len()

@@ -92,6 +92,11 @@ impl State {
         self.names.insert(key, name);
     }
 
+    /// Gives a session its own name again.
+    pub fn drop_name(&mut self, key: SessionKey) {
+        self.names.remove(&key);
+    }
+
     /// Lets a session be found by its name.
     pub fn settle_name(&mut self, key: SessionKey) {
         if let Some(name) = self.names.get(&key) {

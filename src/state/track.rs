@@ -112,6 +112,21 @@ impl Tracks {
         self.count == 0
     }
 
+    /// The clients that have a track.
+    #[cfg(feature = "fuzzing")]
+    pub fn keys(&self) -> impl Iterator<Item = ClientKey> {
+        self.slots.iter().flatten().map(|track| ClientKey::wrap(track.key))
+    }
+
+    /// Asserts that tracks are counted right, and that what they note is in order.
+    #[cfg(feature = "fuzzing")]
+    pub fn check(&self) {
+        assert_eq!(self.keys().count(), self.count, "tracks");
+        for track in self.slots.iter().flatten() {
+            assert!(track.others.is_sorted_by_key(|(before, _)| *before) && track.others.len() <= MAX_OTHERS);
+        }
+    }
+
     /// Begins the track of a client, which has all messages up to `stamp`. One that has a track keeps it.
     pub fn begin(&mut self, client: ClientKey, stamp: u64, proof: Proof) {
         if let Some(track) = self.get_mut(client) {
@@ -210,6 +225,8 @@ impl Track {
 
     /// Goes on from an earlier stamp: the messages after it are replayed.
     pub fn go_back(&mut self, stamp: u64) {
+        // Another session of the client may go on from a still earlier one.
+        let stamp = stamp.min(self.proven);
         (self.proven, self.cursor, self.resumed) = (stamp, Some(stamp), true);
         // Older questions would prove more than it has.
         (self.heartbeat, self.poll, self.asked, self.first_ask) = (0, 0, 0, self.asks);
@@ -257,6 +274,20 @@ impl Track {
     pub fn joined_at(&self, session: SessionKey, room: RoomIndex) -> u64 {
         let found = self.joined.iter().find(|(joined, index, _)| (*joined, *index) == (session, room));
         found.map_or(0, |(.., stamp)| *stamp)
+    }
+
+    /// Notes that a session was never sent what a room has up to this stamp.
+    pub fn note_joined(&mut self, session: SessionKey, room: RoomIndex, stamp: u64) {
+        if stamp <= self.proven {
+            return;
+        }
+        self.joined.retain(|(joined, index, _)| (*joined, *index) != (session, room));
+        if self.joined.len() >= MAX_JOINED {
+            // Then more is repeated.
+            self.fence = self.fence.max(stamp);
+            self.joined.clear();
+        }
+        self.joined.push((session, room, stamp));
     }
 
     /// Notes that what was sent until now is not in the order of the stamps, because two sessions of the client got messages
@@ -334,16 +365,8 @@ impl State {
     /// Notes that a session has joined a room after its login.
     pub(super) fn note_late_join(&mut self, client: ClientKey, session: SessionKey, room: RoomIndex) {
         let newest = self.ids.last();
-        if let Some(track) = self.tracks.get_mut(client)
-            && newest > track.proven
-        {
-            track.joined.retain(|(joined, index, _)| (*joined, *index) != (session, room));
-            if track.joined.len() >= MAX_JOINED {
-                // Then more is repeated.
-                track.fence = newest;
-                track.joined.clear();
-            }
-            track.joined.push((session, room, newest));
+        if let Some(track) = self.tracks.get_mut(client) {
+            track.note_joined(session, room, newest);
         }
     }
 

@@ -5,16 +5,14 @@
 // made at the same time. The clients are those that docs/clients.md shows, with their own settings; only relay's pings are
 // frequent. CUTS=proxy makes the cuts by proxies, as on machines without network namespaces.
 const assert = require('node:assert/strict')
-const { spawn } = require('node:child_process')
 const fs = require('node:fs')
-const http = require('node:http')
 const os = require('node:os')
 const path = require('node:path')
-const readline = require('node:readline')
 const { after, before, test } = require('node:test')
 const { chromium } = require('playwright-core')
 const { network } = require('./network')
-const { BINARY, KEY, configuration, login, md5, shown, start, until } = require('./relay')
+const { publish } = require('./publisher')
+const { BINARY, KEY, configuration, login, shown, start, until } = require('./relay')
 
 const RATE = 50
 /** How many messages one room keeps: fewer than a cut of 14 s needs. */
@@ -53,13 +51,14 @@ before(async () => {
   await launch()
   await Promise.all(PATHS.map(([, rooms], at) => connect(at, net.paths[at].url, rooms)).concat(connectPlain(), connectPages()))
   await all('a connection', client => client.connects === 1)
-  published = publish()
+  // Without an answer it is not known whether relay got it before it was killed.
+  published = publish(socketPath, RATE, i => [TURNS[i % 2], { rooms: TURNS[i % 2].split(','), life, sure: false }], message => { message.sure = true })
 })
 after(async () => {
   if (published) await published.stop()
   for (const stop of stops.reverse()) await stop()
   if (relay) await relay.stop('SIGKILL')
-  if (net) net.stop()
+  if (net) await net.stop()
   for (const name of [directory, path.dirname(args[1])]) fs.rmSync(name, { recursive: true, force: true })
 })
 
@@ -68,33 +67,6 @@ async function launch() {
   const more = [...args, '--listen', `unix:${socketPath}`, '--allow-demo-keys']
   relay = await start(relay ? relay.port : port, more, { prefix: net.relay, host })
   net.connect(relay.port)
-}
-
-/** Publishes numbers until it is stopped, one after the other over one connection. */
-function publish() {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
-  const sent = [], begin = Date.now()
-  let stopped = false
-  const post = (room_id, data) => new Promise((resolve, reject) => {
-    const body = new URLSearchParams({ source: 'demo', room_id, data, sign: md5('demo' + room_id + data + KEY) }).toString()
-    const headers = { 'Content-Type': 'application/x-www-form-urlencoded', 'Content-Length': body.length }
-    const request = http.request({ socketPath, agent, method: 'POST', path: '/api/notify', headers }, answer => {
-      let text = ''
-      answer.on('data', piece => { text += piece }).on('error', reject)
-      answer.on('end', () => text.startsWith('{"code":1,') ? resolve() : reject(new Error(text)))
-    })
-    request.on('error', reject).end(body)
-  })
-  const done = (async () => {
-    for (let i = 0; !stopped; i++) {
-      await new Promise(resolve => setTimeout(resolve, Math.max(begin + i * 1000 / RATE - Date.now(), 0)))
-      const message = { rooms: TURNS[i % 2].split(','), life, sure: false }
-      sent.push(message)
-      // Without an answer it is not known whether relay got it before it was killed.
-      await post(TURNS[i % 2], String(i)).then(() => { message.sure = true }, () => {})
-    }
-  })()
-  return { sent, stop: () => { stopped = true; return done.then(() => agent.destroy()) } }
 }
 
 /** A client, and `note`, which gets what it says: ['connect'], ['message', [room, data]] and ['recovery', {…}]. */
@@ -114,33 +86,19 @@ function client(kind, at, more = {}) {
   return made
 }
 
-/** Starts a program where the clients are. Its lines go to `out` and `error`. */
-function run(command, out, error = () => {}) {
-  // A group of its own, with all that a shell starts; it ends by itself if this process is killed.
-  const [program, ...words] = [...net.clients, 'timeout', '--signal=KILL', '600', ...command]
-  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'], detached: true })
-  readline.createInterface({ input: child.stdout }).on('line', out)
-  readline.createInterface({ input: child.stderr }).on('line', error)
-  const ended = new Promise(resolve => child.on('close', resolve))
-  stops.push(() => {
-    try { process.kill(-child.pid, 'SIGKILL') } catch { /* it has ended */ }
-    return ended
-  })
-}
-
 /** The clients that are a process each. */
 function connect(at, url, rooms) {
   // What it prints and what it complains about come by two pipes, so their order is not known.
   const listener = client('relay listen', at, { unordered: true })
   const words = ['--url', url, '--source', 'demo', '--key', KEY, '--since', '', rooms]
-  run([BINARY, 'listen', ...words], line => listener.note('message', line.split('\t')), line => {
+  net.run([BINARY, 'listen', ...words], line => listener.note('message', line.split('\t')), line => {
     const gap = /messages to (.*) may be missing/.exec(line)
     if (gap) listener.note('recovery', { recovered: false, rooms: gap[1].split(', ') })
     if (line.includes('listening to')) listener.note('connect')
   })
 
   const curl = client('curl', at)
-  run(['bash', '-c', FOLLOW, 'follow.sh', `${url}/sse?${login(rooms)}&format=lines`], line => {
+  net.run(['bash', '-c', FOLLOW, 'follow.sh', `${url}/sse?${login(rooms)}&format=lines`], line => {
     const its = JSON.parse(line)
     if (its.event === 'newMsg') return curl.note('message', [its.room_id, its.data])
     curl.note('connect')
@@ -152,7 +110,7 @@ function connect(at, url, rooms) {
 function connectPlain() {
   const plain = PATHS.map((_, at) => client('ws', at))
   const addresses = PATHS.map(([, rooms], at) => `${net.paths[at].url.replace('http', 'ws')}/ws?${login(rooms)}`)
-  run([process.execPath, path.join(__dirname, 'plain_client.js'), ...addresses], line => {
+  net.run([process.execPath, path.join(__dirname, 'plain_client.js'), ...addresses], line => {
     const [at, name, value] = JSON.parse(line)
     plain[at].note(name, value)
   }, line => plain.forEach(one => one.note('error', line)))

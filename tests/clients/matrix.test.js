@@ -7,10 +7,11 @@ const { once } = require('node:events')
 const { test, before, after } = require('node:test')
 const fs = require('node:fs')
 const http = require('node:http')
-const net = require('node:net')
 const os = require('node:os')
 const path = require('node:path')
 const { chromium } = require('playwright-core')
+const { startNginx } = require('./nginx')
+const { freePort } = require('./proxy')
 const { start, configuration, login, until } = require('./relay')
 const { scenario } = require('./matrix/scenario')
 
@@ -28,25 +29,7 @@ const reports = {}
 before(async () => {
   relay = await start(0, configuration('[limits]\nmessage_rate = 0\n'))
   const port = await freePort()
-  fs.writeFileSync(path.join(folder, 'nginx.conf'), `
-daemon off; master_process off; pid ${folder}/nginx.pid; error_log ${folder}/error.log; events { worker_connections 1024; }
-http {
-  access_log off; client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy; fastcgi_temp_path ${folder}/f;
-  uwsgi_temp_path ${folder}/u; scgi_temp_path ${folder}/s;
-  map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
-  server {
-    listen 127.0.0.1:${port};
-    client_max_body_size 2m;
-    location / {
-      proxy_pass http://127.0.0.1:${relay.port};
-      proxy_http_version 1.1;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection $connection_upgrade;
-      proxy_set_header Host $host;
-    }
-  }
-}`)
-  nginx = spawn('/usr/sbin/nginx', ['-c', path.join(folder, 'nginx.conf'), '-e', path.join(folder, 'error.log')], { stdio: 'inherit' })
+  nginx = startNginx(folder, [{ listen: `127.0.0.1:${port}`, target: relay.port }])
   Object.assign(targets, { direct: relay.url, nginx: `http://127.0.0.1:${port}` })
   await until('nginx', () => fetch(targets.nginx + '/healthz').then(answer => answer.ok, () => false))
   site = http.createServer(serve)
@@ -56,19 +39,9 @@ http {
 after(async () => {
   site.close()
   site.closeAllConnections()
-  nginx.kill()
-  await Promise.all([once(nginx, 'exit'), relay.stop()])
+  await Promise.all([nginx.stop(), relay.stop()])
   fs.rmSync(folder, { recursive: true })
 })
-
-async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /** The runs of one client: a name, the address with a room of its own, transports and options. */
 function runs(client) {

@@ -10,6 +10,7 @@ const { execFileSync, spawn } = require('node:child_process')
 const fs = require('node:fs')
 const net = require('node:net')
 const path = require('node:path')
+const readline = require('node:readline')
 
 /** The port of relay in its namespace, where nobody else is. */
 const PORT = 4000
@@ -18,10 +19,16 @@ const RELAYS = '10.0.1', CLIENTS = '10.0.2'
 /**
  * A network with `count` paths. In `directory` it keeps a script. CUTS=proxy chooses the proxy.
  *
- * Each path has the `url` of relay for the clients on it, `cut()` and `mend()`. `relay` and `clients` are what commands begin
- * with that run there, and `listen` is the address for relay. `connect(port)` says where relay listens.
+ * Each path has the `url` of relay for the clients on it, `cut()` and `mend()`; `drop()` breaks the clients' connections on it,
+ * and during a cut relay does not learn of that. `relay` and `clients` are what commands begin with that run there, and `listen`
+ * is the address for relay. `connect(port)` says where relay listens. To end a path at a proxy in front of relay, let the proxy
+ * listen at the `listen` of the path, and relay on loopback with a port other than PORT; `path.connect(port)` says where.
  */
 async function network(count, directory) {
+  return withPrograms(await either(count, directory))
+}
+
+async function either(count, directory) {
   if (process.env.CUTS === 'proxy') return proxies(count, 'CUTS=proxy')
   const refusals = []
   // Who is not root may do so in a user namespace, on most machines.
@@ -35,6 +42,36 @@ async function network(count, directory) {
     }
   }
   return proxies(count, refusals.join('; '))
+}
+
+/** Adds `run`, which starts programs where the clients are. The network ends them when it stops. */
+function withPrograms(network) {
+  const running = new Set(), { stop } = network
+  /** The program's lines go to `out` and `error`. */
+  network.run = (command, out, error = () => {}) => {
+    // A group of its own, with all that a shell starts; it ends by itself if this process is killed.
+    const [program, ...words] = [...network.clients, 'timeout', '--signal=KILL', '600', ...command]
+    const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'pipe'], detached: true })
+    readline.createInterface({ input: child.stdout }).on('line', out)
+    readline.createInterface({ input: child.stderr }).on('line', error)
+    child.stdin.on('error', () => {})
+    const ended = new Promise(resolve => child.on('close', resolve))
+    const started = {
+      write: line => child.stdin.write(line + '\n'),
+      kill: () => {
+        running.delete(started)
+        try { process.kill(-child.pid, 'SIGKILL') } catch { /* it has ended */ }
+        return ended
+      }
+    }
+    running.add(started)
+    return started
+  }
+  network.stop = async () => {
+    await Promise.all([...running].map(program => program.kill()))
+    stop()
+  }
+  return network
 }
 
 /** A process that keeps a new network namespace until its input ends, at the latest with this process. */
@@ -81,9 +118,11 @@ async function namespaces(count, directory, user, held) {
   }
   const rules = (verb, address) => inside(router, ['to', 'from'].map(way => `ip rule ${verb} ${way} ${address} blackhole`).join('\n'))
   const paths = addresses.map(address => ({
-    url: `http://${address}:${PORT}`,
+    url: `http://${address}:${PORT}`, listen: `${address}:${PORT}`, connect: () => {},
     cut: () => rules('add', address),
-    mend: () => rules('del', address)
+    mend: () => rules('del', address),
+    // As Android does when it leaves a network. The RST gets lost in the cut.
+    drop: () => inside(clients, `ss --kill dst ${address}`)
   }))
   // Fails here, and not in the tests, if the router's kernel has no such rules.
   paths[0].cut()
@@ -101,11 +140,10 @@ async function namespaces(count, directory, user, held) {
 }
 
 async function proxies(count, why) {
-  let port
   const servers = []
   const paths = await Promise.all(Array.from({ length: count }, async () => {
     const pairs = new Set()
-    let cut = false
+    let cut = false, port
     const server = net.createServer(client => {
       const pair = { client, torn: cut }
       pairs.add(pair)
@@ -135,8 +173,9 @@ async function proxies(count, why) {
     await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
     servers.push({ close: () => { server.close(); pairs.forEach(({ client, relay }) => [client, relay].forEach(socket => socket && socket.destroy())) } })
     return {
-      url: `http://127.0.0.1:${server.address().port}`,
+      url: `http://127.0.0.1:${server.address().port}`, listen: '127.0.0.1:0', connect: known => { port = known },
       cut: () => { cut = true },
+      drop: () => pairs.forEach(({ client }) => client.resetAndDestroy()),
       /** Connections that lost bytes meanwhile are reset, as by a peer that has given them up. */
       mend: () => {
         cut = false
@@ -148,9 +187,9 @@ async function proxies(count, why) {
     }
   }))
   return {
-    kind: 'proxy', why, paths, listen: '127.0.0.1:0', relay: [], clients: [], connect: known => { port = known }, wrap: program => program,
-    stop: () => servers.forEach(server => server.close())
+    kind: 'proxy', why, paths, listen: '127.0.0.1:0', relay: [], clients: [], connect: port => paths.forEach(path => path.connect(port)),
+    wrap: program => program, stop: () => servers.forEach(server => server.close())
   }
 }
 
-module.exports = { network }
+module.exports = { PORT, network }

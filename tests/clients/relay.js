@@ -61,8 +61,9 @@ async function start(port = 0, args = [], { prefix = [], host = '127.0.0.1' } = 
 
 /** The query of a right login. */
 function login(room_ids, more = {}) {
-  const sign = md5('demo' + room_ids + KEY)
-  return new URLSearchParams({ source: 'demo', room_ids, sign, userid: '7', username: 'spring', ...more }).toString()
+  const { source = 'demo' } = more
+  const sign = md5(source + room_ids + KEY)
+  return new URLSearchParams({ source, room_ids, sign, userid: '7', username: 'spring', ...more }).toString()
 }
 
 /** Asks until there is an answer; fails after `patience` milliseconds. */

@@ -98,6 +98,8 @@ impl Socket {
                 // The handshake of Engine.IO, and CONNECT.
                 0x81 if matches!(payload, [b'0', ..] | [b'4', b'0', ..]) => {}
                 0x81 => found.push(event(str::from_utf8(payload).unwrap())),
+                // A ping: these clients do not answer.
+                0x89 => {}
                 0x88 => found.push(Got::Close(u16::from_be_bytes([payload[0], payload[1]]))),
                 other => panic!("opcode {other:x}"),
             }
