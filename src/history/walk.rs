@@ -81,7 +81,7 @@ impl Walks {
             if *before <= lowest {
                 break;
             }
-            let newer = self.bytes_after(history, state, room, &mut lengths, *before, tail.bytes);
+            let newer = self.bytes_after(history, state, room, &mut lengths, (*before, tail.newest), tail.bytes);
             if others + newer >= tail.bytes {
                 break;
             }
@@ -96,26 +96,26 @@ impl Walks {
             if wanted == 0 {
                 return Some(tail.newest);
             }
-            self.bytes_after(history, state, room, &mut lengths, lowest, wanted);
+            self.bytes_after(history, state, room, &mut lengths, (lowest, tail.newest), wanted);
             lengths.find(wanted).filter(|stamp| *stamp > lowest).map(|stamp| stamp - 1)
         });
         self.lengths.insert(place, lengths);
         position.unwrap_or(track.proven())
     }
 
-    /// The bytes of the messages of a room after a stamp, or `enough` of them.
+    /// The bytes of the messages of a room after a stamp and up to the newest that was queued, or `enough` of them.
     fn bytes_after(
         &mut self,
         history: &History,
         state: &State,
         room: &Room<'_>,
         lengths: &mut Lengths,
-        stamp: u64,
+        (stamp, newest): (u64, u64),
         enough: usize,
     ) -> usize {
         let (mut last, mut sum) = lengths.messages.last().copied().unwrap_or((u64::MAX, 0));
         if last > stamp && sum < enough {
-            let newest = last.saturating_sub(1);
+            let newest = newest.min(last.saturating_sub(1));
             let entries = history.room_after(state, room.tenant, &room.name, stamp, newest);
             let mut scratch = Vec::new();
             for entry in entries.into_iter().flatten().rev() {

@@ -256,6 +256,8 @@ impl Hub {
         let (client, tenant, names) = (session.client, session.tenant, self.state.room_names(session));
         // While it waited, it got nothing of its rooms.
         let begun = self.replays.position(client, key).unwrap_or(self.state.ids.last());
+        // The other one may have got more meanwhile.
+        let away = AwaySession { position: away.position.min(begun), ..away };
         let (mut told, mut joined) = (Vec::new(), Vec::new());
         let before: HashSet<&str> = away.rooms.iter().map(|room| &**room).collect();
         for (membership, name) in session.rooms.iter().zip(&names) {
@@ -280,6 +282,10 @@ impl Hub {
         self.replays.begin(&mut self.state, key, away.position, told.into_iter().collect());
         self.replays.set_joined(client, key, joined);
         self.replays.release(client);
+        if self.state.tracks.get(client).is_some_and(|track| !track.alive) {
+            // The answer to the question at its login does not count any more.
+            self.state.ask(client);
+        }
         self.record_return(key, missed);
     }
 
@@ -482,7 +488,7 @@ impl Hub {
         returns.asking.check();
         assert!(returns.away.bytes() <= self.most_away_bytes(), "sessions that are away take too much");
         for away in returns.away.iter().filter(|away| !returns.away.is_taken(away.name)) {
-            let session = self.state.sessions.get(self.state.session_named(away.name));
+            let session = self.state.sessions.get(away.name);
             let track = session.map(|session| self.state.tracks.get(session.client));
             assert!(track.is_none_or(|track| track.is_some_and(|track| track.is_aside)), "{:?} is away", away.name);
         }

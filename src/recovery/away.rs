@@ -65,11 +65,14 @@ pub struct Away {
     /// By identity and position, and by identity and loss: those that were not taken.
     by_position: BTreeSet<(u64, u64, SessionKey)>,
     by_loss: BTreeSet<(u64, u64, SessionKey)>,
-    /// By identity, address and loss: those that were not taken from another address.
-    by_address: BTreeSet<(u64, Option<IpAddr>, u64, SessionKey)>,
+    /// By identity, address and loss: those that were not taken, and those that were taken from another address.
+    by_address: ByAddress,
+    lent: ByAddress,
     by_room: BTreeSet<(TenantId, Rc<str>, SessionKey)>,
     bytes: usize,
 }
+
+type ByAddress = BTreeSet<(u64, Option<IpAddr>, u64, SessionKey)>;
 
 /// A session in the table.
 struct Lost {
@@ -122,12 +125,14 @@ impl Away {
         self.remove(name);
         self.bytes += cost(session);
         if let Some(identity) = session.identity {
-            if *state == LostState::Here {
-                self.by_position.insert((identity, session.position, name));
-                self.by_loss.insert((identity, loss, name));
-            }
-            if *state != LostState::Taken {
-                self.by_address.insert((identity, session.ip, loss, name));
+            match state {
+                LostState::Here => {
+                    self.by_position.insert((identity, session.position, name));
+                    self.by_loss.insert((identity, loss, name));
+                    self.by_address.insert((identity, session.ip, loss, name));
+                }
+                LostState::TakenElsewhere => _ = self.lent.insert((identity, session.ip, loss, name)),
+                LostState::Taken => {}
             }
         }
         for room in &session.rooms {
@@ -148,6 +153,7 @@ impl Away {
             self.by_position.remove(&(identity, session.position, name));
             self.by_loss.remove(&(identity, loss, name));
             self.by_address.remove(&(identity, session.ip, loss, name));
+            self.lent.remove(&(identity, session.ip, loss, name));
             if self.first_loss(identity).is_none() {
                 self.floors.remove(&identity);
             }
@@ -168,7 +174,7 @@ impl Away {
 
     /// Whether a session of this identity is away for a login at this address.
     pub fn has(&self, identity: u64, ip: Option<IpAddr>) -> bool {
-        self.find_near(identity, ip).is_some() || self.first_loss(identity).is_some()
+        self.first_loss(identity).is_some() || find_near(&self.lent, identity, ip).is_some()
     }
 
     /// Takes the session of this identity that was lost at this address, else one that was lost elsewhere.
@@ -178,8 +184,9 @@ impl Away {
     pub fn take(&mut self, identity: u64, ip: Option<IpAddr>) -> Option<AwaySession> {
         let oldest = self.by_position.range((identity, 0, first_key())..).next().filter(|(of, ..)| *of == identity);
         let oldest = oldest.map(|(_, position, name)| (*position, *name));
-        let near = self.find_near(identity, ip);
-        let name = near.or(oldest.map(|(_, name)| name))?;
+        let near = find_near(&self.by_address, identity, ip);
+        let found = near.or(oldest.map(|(_, name)| name));
+        let name = found.or_else(|| find_near(&self.lent, identity, ip))?;
         let floor =
             self.floors.get(&identity).filter(|(_, last)| self.first_loss(identity).is_some_and(|loss| loss <= *last));
         let floor = floor.map_or(u64::MAX, |(floor, _)| *floor);
@@ -190,7 +197,7 @@ impl Away {
         if self.first_loss(identity).is_some() {
             self.floors.insert(identity, (session.position, self.losses));
         }
-        if near.is_none() {
+        if near.is_none() && state == LostState::Here {
             // It may be somebody else, like a new device with the same login: who comes from the old address gets it too.
             self.insert(Lost { session: session.clone(), loss, state: LostState::TakenElsewhere });
         } else if session.has_pid && state == LostState::Here {
@@ -204,11 +211,6 @@ impl Away {
     fn first_loss(&self, identity: u64) -> Option<u64> {
         let first = self.by_loss.range((identity, 0, first_key())..).next();
         first.filter(|(of, ..)| *of == identity).map(|(_, loss, _)| *loss)
-    }
-
-    fn find_near(&self, identity: u64, ip: Option<IpAddr>) -> Option<SessionKey> {
-        let first = self.by_address.range((identity, ip, 0, first_key())..).next();
-        first.filter(|(of, at, ..)| (*of, *at) == (identity, ip)).map(|(.., name)| *name)
     }
 
     /// Whether a session was taken, so that another goes on in its place.
@@ -227,8 +229,10 @@ impl Away {
     pub fn check(&self) {
         let known = self.sessions.values().filter(|lost| lost.session.identity.is_some());
         let count = |is: fn(&Lost) -> bool| known.clone().filter(|lost| is(lost)).count();
-        let (here, near) = (count(|lost| lost.state == LostState::Here), count(|lost| lost.state != LostState::Taken));
-        assert_eq!((self.by_position.len(), self.by_loss.len(), self.by_address.len()), (here, here, near));
+        let (here, lent) =
+            (count(|lost| lost.state == LostState::Here), count(|lost| lost.state == LostState::TakenElsewhere));
+        assert_eq!((self.by_position.len(), self.by_loss.len()), (here, here));
+        assert_eq!((self.by_address.len(), self.lent.len()), (here, lent));
         let rooms: BTreeSet<_> = self
             .iter()
             .flat_map(|session| session.rooms.iter().map(|room| (session.tenant, room.clone(), session.name)))
@@ -287,6 +291,12 @@ impl Away {
             self.remove(name);
         }
     }
+}
+
+/// The first loss of an identity at an address.
+fn find_near(all: &ByAddress, identity: u64, ip: Option<IpAddr>) -> Option<SessionKey> {
+    let first = all.range((identity, ip, 0, first_key())..).next();
+    first.filter(|(of, at, ..)| (*of, *at) == (identity, ip)).map(|(.., name)| *name)
 }
 
 fn network(ip: Option<IpAddr>) -> Network {

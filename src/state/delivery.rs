@@ -120,10 +120,10 @@ impl State {
                 }
             }
             for client in slow {
+                self.tracks.freeze(client, stamp.number.saturating_sub(1));
                 match behind {
                     true => self.fallen.push((client, stamp.number - 1)),
                     false => {
-                        self.tracks.freeze(client, stamp.number.saturating_sub(1));
                         self.stats.slow_consumers += 1;
                         self.effects.push_back(Effect::Close { client, close: Close::SLOW });
                     }

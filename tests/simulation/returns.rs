@@ -129,6 +129,8 @@ pub struct World {
     low: BTreeMap<usize, u64>,
     /// The sessions that are away, whose they are and when they were lost.
     away: BTreeMap<SessionKey, (usize, Time)>,
+    /// Whose messages relay repeats from an earlier position, because a sign of life was late.
+    late: BTreeSet<usize>,
     /// Several pages that cannot be told apart, of which one session was given up: nobody knows who gets the others.
     unsure: BTreeSet<usize>,
     pub repeated: u64,
@@ -153,6 +155,7 @@ impl World {
             stamps: Vec::new(),
             low: BTreeMap::new(),
             away: BTreeMap::new(),
+            late: BTreeSet::new(),
             unsure: BTreeSet::new(),
             repeated: 0,
             resumed: 0,
@@ -170,6 +173,10 @@ impl World {
             rooms.dedup();
             let tabs = if world.dice.once_in(3) { 2 + world.dice.roll(2) } else { 1 };
             let ip = world.pages.len() as u8;
+            if tabs > 1 && form == Form::SocketIo4 {
+                // What one tab has taken from another stays for the `pid` of the other.
+                world.late.insert(who);
+            }
             for tab in 0..tabs {
                 world.pages.push(Page {
                     who,
@@ -340,6 +347,8 @@ impl World {
         if page.comes_back && self.dice.once_in(5) {
             // It has changed its network.
             page.ip = 100 + (self.count % 150) as u8;
+            // What it takes from here stays for who comes from there.
+            self.late.insert(who);
         }
         if !page.comes_back {
             page.owed.clear();
@@ -511,7 +520,6 @@ impl World {
         (line.alive, line.ponged) = (true, line.ponged.max(end));
         line.confirmed = line.confirmed.max(line.received);
         let client = line.client;
-        self.hub.state.note_life(client);
         handle(&mut self.hub, client);
     }
 
@@ -538,7 +546,7 @@ impl World {
         if !page.got.insert(stamp) {
             self.repeated += 1;
             let low = self.low.get(&page.who).copied().unwrap_or(u64::MAX);
-            if self.mode == Mode::Strict {
+            if self.mode == Mode::Strict && !self.late.contains(&page.who) {
                 assert!(
                     stamp > low,
                     "page {index} ({:?}) gets {stamp} again, though all up to {low} was proven",
@@ -555,9 +563,11 @@ impl World {
                 self.mode == Mode::Chaos
                     || self.unsure.contains(&self.pages[index].who)
                     || !self.is_kept(room, missing),
-                "page {index} ({:?}, {}) gets {stamp}, but {missing} of {room} is lost",
+                "page {index} ({:?}, {}, {} of who, line {number}, base {}) gets {stamp}, but {missing} of {room} is lost",
                 self.pages[index].form,
-                if self.pages[index].polls { "polling" } else { "WebSocket" }
+                if self.pages[index].polls { "polling" } else { "WebSocket" },
+                self.pages.iter().filter(|page| page.who == self.pages[index].who).count(),
+                self.lines[&number].base,
             );
             self.pages[index].owed.remove(&missing);
         }
@@ -594,13 +604,14 @@ impl World {
         let (client, session) = (line.client, line.session);
         let name = self.hub.state.name_of(session);
         let waits = self.hub.returns.asking.waits(session);
+        // Another may go on in its place already.
+        let is_aside = self.hub.state.tracks.get(client).is_some_and(|track| track.is_aside);
         let frames = invariants::other_frames(&self.hub, client);
         let others_away = self.away.values().any(|(who, _)| *who == line.who);
         let dropped = self.hub.state.stats.away_dropped;
         let before = self.returned();
-        let mut others = self.lines.values().filter(|other| other.who == line.who && other.is_new);
-        if others.any(|other| self.hub.returns.asking.waits(other.session)) {
-            // A new tab that waits for a moment may be taken for this one.
+        if self.is_new_waiting(line.who) {
+            // It may be taken for this one.
             self.unsure.insert(line.who);
         }
         match self.hub.state.carrier(client) {
@@ -620,10 +631,15 @@ impl World {
         let position = line.ends.iter().filter(|(end, _)| *end <= proven).map(|(_, stamp)| *stamp).max();
         let position = position.unwrap_or(0).max(line.base);
         // A login that has waited for this may go on with it at once.
-        let is_away = self.hub.returns.away.get(name).is_some();
+        let is_away = !self.hub.returns.away.is_taken(name);
         let is_kept = is_away || self.returned() > before;
-        let must_be = line.alive && !waits && self.mode != Mode::Chaos;
+        let must_be = line.alive && !waits && !is_aside && self.mode != Mode::Chaos;
         assert!(!must_be || is_kept || self.hub.state.stats.away_dropped > dropped, "a lost session is not kept");
+        if must_be && !is_kept {
+            // There was no memory for it.
+            self.pages.iter_mut().filter(|page| page.who == line.who).for_each(Page::forget);
+            self.unsure.insert(line.who);
+        }
         if is_kept {
             let low = self.low.entry(line.who).or_insert(u64::MAX);
             *low = if others_away { (*low).min(position) } else { position };
@@ -649,6 +665,7 @@ impl World {
         let line = self.lines.remove(&number).unwrap();
         let Some(index) = line.page else { return };
         let before = self.hub.returns.away.len();
+        self.away.remove(&self.hub.state.name_of(line.session));
         // It may be being closed for another reason, or people who leave come back.
         let is_checked = self.mode != Mode::Chaos && self.hub.state.pending_close(line.client).is_none();
         let close = End::ClosedByPeer { code: Some(self.dice.pick(&[1000, 1001])), socketio: false, pinged: false };
@@ -659,6 +676,12 @@ impl World {
         let page = &mut self.pages[index];
         (page.line, page.comes_back, page.established) = (None, false, false);
         page.owed.clear();
+    }
+
+    /// Whether a new tab waits for a moment.
+    fn is_new_waiting(&self, who: usize) -> bool {
+        let mut others = self.lines.values().filter(|other| other.who == who && other.is_new);
+        others.any(|other| self.hub.returns.asking.waits(other.session))
     }
 
     /// Whether a page is alone, or all that cannot be told apart from it are there.
@@ -679,7 +702,7 @@ impl World {
         let gone: Vec<_> = self
             .away
             .iter()
-            .filter(|(name, _)| self.hub.returns.away.get(**name).is_none())
+            .filter(|(name, _)| self.hub.returns.away.is_taken(**name))
             .map(|(name, who)| (*name, *who))
             .collect();
         let stats = &self.hub.state.stats;
@@ -687,6 +710,10 @@ impl World {
         let resumed = self.returned();
         for (name, (who, lost)) in &gone {
             self.away.remove(name);
+            if self.lines.values().any(|line| self.hub.state.name_of(line.session) == *name) {
+                // It was only silent for a while.
+                continue;
+            }
             let is_back = resumed > self.resumed;
             if !is_back && self.mode != Mode::Chaos {
                 assert!(
@@ -731,6 +758,15 @@ impl World {
             let (client, close) = match effect {
                 Effect::Close { client, close } => (client, Some(close)),
                 Effect::Lose { client } => (client, None),
+                Effect::NoteStall { client } => {
+                    self.note_unconfirmed(client);
+                    self.hub.state.note_stall(client);
+                    continue;
+                }
+                Effect::SetAside { client } => {
+                    self.set_aside(client);
+                    continue;
+                }
                 _ => continue,
             };
             let Some(number) = self.lines.iter().find(|(_, line)| line.client == client).map(|(line, _)| *line) else {
@@ -742,7 +778,7 @@ impl World {
                     let line = &self.lines[&number];
                     let (name, who) = (self.hub.state.name_of(line.session), line.who);
                     self.hub.end(client, End::Closed(close), true);
-                    if self.hub.returns.away.get(name).is_some() {
+                    if !self.hub.returns.away.is_taken(name) {
                         self.away.insert(name, (who, self.now.time));
                         self.low.insert(who, 0);
                     }
@@ -752,6 +788,32 @@ impl World {
                 }
             }
         }
+    }
+
+    fn note_unconfirmed(&mut self, client: ClientKey) {
+        let Some(line) = self.lines.values().find(|line| line.client == client) else { return };
+        self.late.insert(line.who);
+        if !line.is_polling {
+            let unconfirmed = if line.proxied { 0 } else { line.bytes.len() - line.confirmed };
+            self.hub.state.note_unconfirmed(client, Some(unconfirmed as u32));
+        }
+    }
+
+    /// It was silent when another login asked. Others may go on from its position.
+    fn set_aside(&mut self, client: ClientKey) {
+        self.note_unconfirmed(client);
+        let found = self.lines.values().find(|line| line.client == client);
+        if let Some(who) = found.map(|line| line.who)
+            && self.is_new_waiting(who)
+        {
+            self.unsure.insert(who);
+        }
+        let known = found.map(|line| (self.hub.state.name_of(line.session), line.who));
+        self.hub.set_aside(client);
+        if let Some((name, who)) = known.filter(|(name, _)| !self.hub.returns.away.is_taken(*name)) {
+            self.away.insert(name, (who, self.now.time));
+        }
+        self.note_gone(false);
     }
 
     fn flush(&mut self) {

@@ -178,12 +178,15 @@ impl World {
 
     /// It shows a sign of life, so that its login goes on.
     fn begin(&mut self) {
-        self.hub.state.note_life(self.client);
+        self.hub.state.show_life(self.client);
         self.feed();
         let known = |name: &str| *ROOMS.iter().find(|room| **room == name).unwrap();
         let sessions = invariants::sessions(&self.hub, self.client).into_iter();
         self.sessions = sessions.map(|(key, rooms)| (key, rooms.iter().map(|room| known(room)).collect())).collect();
         assert_eq!(self.sessions.len(), self.namespaces);
+        // Rooms that it had joined later come back only if it has a right to them.
+        let sessions = &self.sessions;
+        self.owed.retain(|owed| sessions.get(owed.session).is_some_and(|(_, rooms)| rooms.contains(&owed.room)));
     }
 
     fn feed(&mut self) {
@@ -238,7 +241,7 @@ impl World {
         self.drain();
         if self.form.revision() == Some(Revision::V3) {
             let proven = self.answered.replace(self.stream.len());
-            self.hub.state.end_heartbeat(self.client);
+            self.hub.state.end_heartbeat(self.client, false);
             self.hub.state.begin_heartbeat(self.client);
             self.hub.state.send(self.client, Opcode::Text, b"3");
             self.proven = proven.unwrap_or(0);
