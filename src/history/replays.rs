@@ -3,6 +3,8 @@
 //! A client is here while its [mode](Mode) is [`Mode::Behind`]: because it has said which messages it has, or because it was a
 //! slow consumer. It gets no message live meanwhile, so that none can overtake those that it has missed. Messages of rooms
 //! without history are held back for it.
+//!
+//! Long because feeding, gaps and what is held back all work on the same cursors.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -3,6 +3,8 @@
 //! The owner of the connection reads bytes and calls [`Exchange::poll_request`] until it returns `None`. It answers each
 //! request with [`Exchange::reply`], or [parks](Exchange::park) it, before it polls the next one. A request that arrives in
 //! one read is not copied; only incomplete ones are buffered. Replies are collected in one buffer and written once a turn.
+//!
+//! Long because requests, replies and deadlines of a connection depend on one another.
 
 mod refused;
 

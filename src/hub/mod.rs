@@ -5,6 +5,7 @@
 //! one floor above, by functions of the hub: [`api`](crate::api) for HTTP requests, [`events`](crate::events) for
 //! clients, answers to hooks, and other relays.
 
+mod asking;
 pub mod leave;
 pub mod login;
 mod loss;

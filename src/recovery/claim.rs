@@ -1,6 +1,6 @@
 //! What a login says about where its client was, and by what it is recognised.
 
-use super::AwaySession;
+use super::away::AwaySession;
 use crate::{history::Since, key::SessionKey, message::MessageId};
 
 /// What a login says about where its client was, and by what it is recognised.

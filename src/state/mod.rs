@@ -28,6 +28,7 @@ pub mod namespace;
 pub mod object;
 pub mod origins;
 pub mod places;
+pub mod proofs;
 pub mod rate;
 pub mod record;
 pub mod refusal;

@@ -5,15 +5,13 @@
 //! (answers, pings, events), because they are between the messages in what is sent. When a client is lost, the bytes that
 //! its peer has not confirmed are laid over both, from the newest back (`history::walk`).
 
-use core::{cmp::Reverse, time::Duration};
+use core::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use smallvec::SmallVec;
 
-use super::registry::State;
 use crate::{
     clock::Time,
-    frame::Opcode,
     key::{ClientKey, Handle, Key, SessionKey},
     state::room::RoomIndex,
 };
@@ -21,46 +19,46 @@ use crate::{
 /// The tracks of clients, by the slots of their keys.
 #[derive(Default)]
 pub struct Tracks {
-    slots: Vec<Option<Box<Track>>>,
-    count: usize,
+    pub(super) slots: Vec<Option<Box<Track>>>,
+    pub(super) count: usize,
     /// The clients that wait for the time of their next question.
-    due: BinaryHeap<Reverse<(Time, ClientKey)>>,
+    pub(super) due: BinaryHeap<Reverse<(Time, ClientKey)>>,
     /// Clients with a new proof, if somebody waits for it.
-    proved: Vec<ClientKey>,
+    pub(super) proved: Vec<ClientKey>,
     /// Clients that have answered the question whether they are alive.
-    answered: Vec<ClientKey>,
+    pub(super) answered: Vec<ClientKey>,
 }
 
 /// What a client is known to have received.
 #[derive(Debug)]
 pub struct Track {
-    key: Key,
+    pub(super) key: Key,
     /// It has all messages up to this stamp, or they are not for it.
-    proven: u64,
+    pub(super) proven: u64,
     /// What the answer to the heartbeat will prove.
-    heartbeat: u64,
+    pub(super) heartbeat: u64,
     /// What the next poll will prove.
-    poll: u64,
+    pub(super) poll: u64,
     /// The newest stamp that a WebSocket ping has named, which its pong will prove.
-    asked: u64,
-    asked_at: Time,
+    pub(super) asked: u64,
+    pub(super) asked_at: Time,
     /// The number of such pings, and the first of them whose pong counts.
-    asks: u32,
-    first_ask: u32,
+    pub(super) asks: u32,
+    pub(super) first_ask: u32,
     /// How far kept messages are queued while it is behind.
-    cursor: Option<u64>,
+    pub(super) cursor: Option<u64>,
     /// Bytes of frames that the history does not have, by the stamp of the message before them, the oldest first.
-    others: Vec<(u64, u32)>,
+    pub(super) others: Vec<(u64, u32)>,
     /// Bytes of the last answer to a poll, until the next poll.
-    flight: u32,
+    pub(super) flight: u32,
     /// Bytes that the kernel has sent and the peer has not confirmed, as read at the loss.
-    unconfirmed: Option<u32>,
+    pub(super) unconfirmed: Option<u32>,
     /// How far messages were queued when a sign of life was late, and how many bytes were not confirmed then.
-    stall: Option<(u64, usize)>,
+    pub(super) stall: Option<(u64, usize)>,
     /// The order of what was sent before this stamp is not that of the stamps.
-    fence: u64,
+    pub(super) fence: u64,
     /// What the history has of these rooms up to the stamp was never sent to the session.
-    joined: SmallVec<[(SessionKey, RoomIndex, u64); 1]>,
+    pub(super) joined: SmallVec<[(SessionKey, RoomIndex, u64); 1]>,
     /// How it is found out what it has received.
     pub proof: Proof,
     /// Whether it has shown that it is alive since its login.
@@ -71,11 +69,11 @@ pub struct Track {
     pub is_aside: bool,
     /// Since when it is asked for a sign of life: the first ping whose pong counts. What it has sent before may have been on its way
     /// for a long time.
-    question: Option<u32>,
+    pub(super) question: Option<u32>,
     /// Whether the last answer to a poll was given since then, so that the next poll counts.
-    answers: bool,
+    pub(super) answers: bool,
     /// Whether it is in `Tracks::due`.
-    waits: bool,
+    pub(super) waits: bool,
     /// How many wait for its proofs.
     pub(super) watchers: u32,
     /// Whether it was begun for a receipt alone, and ends with it.
@@ -350,219 +348,6 @@ impl Track {
     }
 }
 
-impl State {
-    /// How far messages are queued for a client: all kept ones up to this stamp.
-    pub(super) fn queued_up_to(&self, track: &Track) -> u64 {
-        track.cursor.unwrap_or(self.ids.last())
-    }
-
-    /// Notes a frame for a client that the history does not have. Call it when the frame is queued.
-    pub(super) fn note_other(&mut self, client: ClientKey, bytes: usize) {
-        if self.tracks.is_empty() {
-            return;
-        }
-        let newest = self.ids.last();
-        if let Some(track) = self.tracks.get_mut(client) {
-            track.add_other(track.cursor.unwrap_or(newest), bytes);
-        }
-    }
-
-    /// Notes that a session has joined a room after its login.
-    pub(super) fn note_late_join(&mut self, client: ClientKey, session: SessionKey, room: RoomIndex) {
-        let newest = self.ids.last();
-        if let Some(track) = self.tracks.get_mut(client) {
-            track.note_joined(session, room, newest);
-        }
-    }
-
-    /// Notes how many bytes the kernel has sent to a client that its peer has not confirmed. `None` if that is not known.
-    pub fn note_unconfirmed(&mut self, client: ClientKey, bytes: Option<u32>) {
-        if let Some(track) = self.tracks.get_mut(client) {
-            track.unconfirmed = bytes;
-        }
-    }
-
-    /// Notes what a client on a WebSocket whose sign of life is late has received until now.
-    pub fn note_stall(&mut self, client: ClientKey) {
-        let queued = self.clients.get(client).map_or(0, |client| client.outbox.bytes());
-        let Some(track) = self.tracks.get(client) else { return };
-        let stamp = self.queued_up_to(track);
-        let stall = track.unconfirmed.map(|bytes| (stamp, queued + bytes as usize));
-        if let Some(track) = self.tracks.get_mut(client) {
-            track.stall = stall;
-        }
-    }
-
-    /// Asks a client with a WebSocket what it has received, by a ping with the stamp of the newest message that is queued for
-    /// it. A client that polls answers with its next poll.
-    pub fn ask(&mut self, client: ClientKey) {
-        let now = self.now.time;
-        let Some(track) = self.tracks.get(client) else { return };
-        let stamp = self.queued_up_to(track);
-        if self.is_polling(client) || self.stream_form(client).is_some() || self.conn(client).is_none() {
-            return;
-        }
-        let Some(track) = self.tracks.get_mut(client) else { return };
-        let question = track.next_question(stamp, now);
-        self.send(client, Opcode::Ping, &question);
-    }
-
-    /// Asks a client of which only pongs say what it has received.
-    pub fn ask_if_proxied(&mut self, client: ClientKey) {
-        if self.tracks.get(client).is_some_and(|track| track.proof == Proof::Pong) {
-            self.ask(client);
-        }
-    }
-
-    /// Handles the pong of a client. Only the answer to a question proves something.
-    pub fn handle_pong(&mut self, client: ClientKey, payload: &[u8]) {
-        let Some((stamp, number)) = payload.split_first_chunk() else { return };
-        let Ok(number) = number.try_into().map(u32::from_be_bytes) else { return };
-        let stamp = u64::from_be_bytes(*stamp);
-        let is_answer = |track: &Track| stamp <= track.asked && (track.first_ask..track.asks).contains(&number);
-        let Some(track) = self.tracks.get(client).filter(|track| is_answer(track)) else { return };
-        if track.question.is_some_and(|first| number >= first) {
-            self.note_life(client);
-        }
-        self.tracks.prove(client, stamp);
-    }
-
-    /// Asks a client for a sign of life: the pong to a ping that it gets now, or the poll after an answer that it gets now. See
-    /// [`Tracks::take_answered`].
-    pub fn ask_life(&mut self, client: ClientKey) {
-        let now = self.now.time;
-        let Some(track) = self.tracks.get_mut(client) else { return };
-        (track.question, track.answers) = (Some(track.asks), false);
-        let at = track.asked_at.after(LEAST_INTERVAL);
-        if at <= now {
-            self.ask_now(client);
-        } else if !core::mem::replace(&mut track.waits, true) {
-            // Each login of its user may ask.
-            self.tracks.due.push(Reverse((at, client)));
-        }
-    }
-
-    /// As [`State::ask_life`] for a client that has just logged in and was asked at that moment.
-    pub fn expect_life(&mut self, client: ClientKey) {
-        if let Some(track) = self.tracks.get_mut(client) {
-            (track.question, track.answers) = (Some(track.first_ask), false);
-        }
-    }
-
-    fn ask_now(&mut self, client: ClientKey) {
-        if !self.is_polling(client) {
-            return self.ask(client);
-        }
-        let now = self.now.time;
-        if let Some(track) = self.tracks.get_mut(client).filter(|track| track.question.is_some()) {
-            track.asked_at = now;
-            // A packet that says nothing, so that the client polls again.
-            self.send(client, Opcode::Text, b"6");
-        }
-    }
-
-    /// Lets a client show a sign of life that proves nothing else.
-    #[cfg(feature = "fuzzing")]
-    pub fn show_life(&mut self, client: ClientKey) {
-        let proven = self.tracks.get(client).map_or(0, Track::proven);
-        self.note_life(client);
-        self.tracks.prove(client, proven);
-    }
-
-    fn note_life(&mut self, client: ClientKey) {
-        if let Some(track) = self.tracks.get_mut(client) {
-            (track.question, track.answers) = (None, false);
-            self.tracks.answered.push(client);
-        }
-    }
-
-    /// Notes that a heartbeat is queued which the client will answer.
-    pub fn begin_heartbeat(&mut self, client: ClientKey) {
-        let Some(stamp) = self.tracks.get(client).map(|track| self.queued_up_to(track)) else { return };
-        if let Some(track) = self.tracks.get_mut(client) {
-            track.heartbeat = stamp;
-        }
-    }
-
-    /// Notes the answer to the last heartbeat. `late` says that the client can only have sent it lately, and not before it gave
-    /// up.
-    pub fn end_heartbeat(&mut self, client: ClientKey, late: bool) {
-        let Some(track) = self.tracks.get_mut(client) else { return };
-        if late {
-            track.stall = None;
-        }
-        let stamp = track.heartbeat;
-        self.tracks.prove(client, stamp);
-    }
-
-    /// Notes that a poll is answered with `bytes` of the queue. The client has handled them when it polls again.
-    pub(super) fn begin_flight(&mut self, client: ClientKey, bytes: usize) {
-        let Some(stamp) = self.tracks.get(client).map(|track| self.queued_up_to(track)) else { return };
-        let all = self.clients.get(client).is_some_and(|client| client.outbox.is_empty());
-        if let Some(track) = self.tracks.get_mut(client) {
-            track.flight = u32::try_from(bytes).unwrap_or(u32::MAX);
-            track.answers = track.question.is_some();
-            if all {
-                track.poll = stamp;
-            }
-        }
-    }
-
-    /// Notes that a client has handled the last answer to a poll.
-    pub(super) fn end_flight(&mut self, client: ClientKey) {
-        if self.tracks.is_empty() {
-            return;
-        }
-        let Some(track) = self.tracks.get_mut(client).filter(|track| track.flight > 0) else { return };
-        track.flight = 0;
-        let (stamp, answers) = (track.poll, track.answers);
-        if answers {
-            self.note_life(client);
-        }
-        self.tracks.prove(client, stamp);
-    }
-
-    /// Asks the clients behind proxies among those that are about to be written to, each at most once in `pong_interval`.
-    /// Call it before they are written to, so that the question goes with the messages.
-    pub fn ask_written(&mut self, clients: &[ClientKey]) {
-        if self.tracks.is_empty() {
-            return;
-        }
-        let interval = self.config.recovery.pong_interval;
-        for client in clients {
-            let now = self.now.time;
-            let Some(track) = self.tracks.get(*client).filter(|track| track.proof == Proof::Pong && !track.waits)
-            else {
-                continue;
-            };
-            if self.queued_up_to(track) <= track.asked.max(track.proven) {
-                continue;
-            }
-            if track.asked_at.after(interval) <= now {
-                self.ask(*client);
-            } else if let Some(track) = self.tracks.get_mut(*client) {
-                track.waits = true;
-                let at = track.asked_at.after(interval);
-                self.tracks.due.push(Reverse((at, *client)));
-            }
-        }
-    }
-
-    /// Asks the clients whose time has come.
-    pub fn ask_due(&mut self) {
-        let now = self.now.time;
-        while self.tracks.due.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            let Some(Reverse((_, client))) = self.tracks.due.pop() else { return };
-            if let Some(track) = self.tracks.get_mut(client) {
-                track.waits = false;
-                self.ask_now(client);
-            }
-        }
-    }
-}
-
-/// Between two questions to one client.
-const LEAST_INTERVAL: Duration = Duration::from_millis(250);
 /// Rooms that were joined since the last proof.
 const MAX_JOINED: usize = 64;
 /// Bytes of the payload of a ping: a stamp, and the number of the ping.
