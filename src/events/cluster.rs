@@ -56,8 +56,10 @@ fn execute(hub: &mut Hub, command: Command<'_>, now: Now) {
         Command::Refresh(target) => drop(hub.refresh_here(&target)),
         Command::Disconnect { sessions, tenant, userid, socket_id } => {
             sessions.into_iter().for_each(|session| hub.expel(session, Close::OPERATOR, now));
-            let given = |text: &Box<str>| (!text.is_empty()).then(|| text.to_string());
-            hub.expel_away(tenant, given(&userid).as_deref(), given(&socket_id).as_deref());
+            fn given(text: &str) -> Option<&str> {
+                (!text.is_empty()).then_some(text)
+            }
+            hub.expel_away(tenant, given(&userid), given(&socket_id));
         }
         Command::UserLookup { query, found } => finish_query(hub, query, found),
         Command::Present(present) => hub.handle_present(&present),

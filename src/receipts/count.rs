@@ -23,7 +23,7 @@ pub struct Count {
 /// Names in order, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// The first [`MAX_NAMES`] of them.
+    /// The first `MAX_NAMES` of them.
     pub list: Vec<Box<str>>,
     /// How many there are beyond those.
     pub more: u64,

@@ -70,7 +70,7 @@ impl Asking {
     pub fn ask(&mut self, client: ClientKey, session: SessionKey, until: Time) -> bool {
         let Some(wait) = self.waits.get_mut(&session) else { return false };
         wait.left += 1;
-        let asked = self.asked.entry(client).or_insert_with(Asked::default);
+        let asked = self.asked.entry(client).or_default();
         asked.waiters.push(session);
         let is_new = asked.until == Time::NEVER;
         if is_new {
@@ -84,7 +84,7 @@ impl Asking {
     pub fn ask_itself(&mut self, client: ClientKey, session: SessionKey) {
         let Some(wait) = self.waits.get_mut(&session) else { return };
         wait.left += 1;
-        self.asked.entry(client).or_insert_with(Asked::default).own.push(session);
+        self.asked.entry(client).or_default().own.push(session);
     }
 
     /// Whether a client is asked.

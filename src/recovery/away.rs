@@ -20,7 +20,7 @@ use crate::{
 pub struct AwaySession {
     /// The key from which its `socket_id` and its `pid` follow.
     pub name: SessionKey,
-    /// Who it is ([`Claim::identity`](super::Claim::identity)); `None` if only its `pid` can bring it back.
+    /// A hash of who it is ([`Live`](super::Live)); `None` if only its `pid` can bring it back.
     pub identity: Option<u64>,
     /// Its tenant.
     pub tenant: TenantId,

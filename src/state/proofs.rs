@@ -91,7 +91,7 @@ impl State {
     }
 
     /// Asks a client for a sign of life: the pong to a ping that it gets now, or the poll after an answer that it gets now. See
-    /// [`Tracks::take_answered`].
+    /// [`take_answered`](super::track::Tracks::take_answered).
     pub fn ask_life(&mut self, client: ClientKey) {
         let now = self.now.time;
         let Some(track) = self.tracks.get_mut(client) else { return };

@@ -193,7 +193,7 @@ impl Tracks {
         core::mem::take(&mut self.proved)
     }
 
-    /// Takes the clients that have answered the question whether they are alive ([`State::ask_life`]).
+    /// Takes the clients that have answered the question whether they are alive ([`ask_life`](super::State::ask_life)).
     pub fn take_answered(&mut self) -> Vec<ClientKey> {
         core::mem::take(&mut self.answered)
     }
@@ -208,7 +208,7 @@ impl Tracks {
         }
     }
 
-    /// When [`State::ask_due`] has something to do.
+    /// When [`ask_due`](super::State::ask_due) has something to do.
     pub fn deadline(&self) -> Time {
         let due = self.due.peek().map_or(Time::NEVER, |Reverse((at, _))| *at);
         if self.proved.is_empty() && self.answered.is_empty() { due } else { Time::START }

@@ -251,8 +251,8 @@ impl World {
                 self.publish();
             }
             self.drain();
-            let pings = frames(&self.stream, self.form).into_iter().filter(|frame| frame.bytes[0] == 0x89);
-            let last = pings.last().unwrap();
+            let mut pings = frames(&self.stream, self.form).into_iter().filter(|frame| frame.bytes[0] == 0x89);
+            let last = pings.next_back().unwrap();
             let (end, payload) = (last.end, last.bytes[2..].to_vec());
             self.hub.state.handle_pong(self.client, &payload);
             self.proven = end;
