@@ -162,7 +162,7 @@ fn loss_or_goodbye() {
         member.send(&["41"]);
         ended("leaving", kind, false);
         join(kind).send(&["1"]);
-        ended("a close packet", kind, false);
+        ended("a close packet", kind, true);
         let silent = join(kind);
         ended("silence", kind, true);
         drop(silent);
@@ -179,7 +179,7 @@ fn loss_or_goodbye() {
         let (polls, socket) = ((revision, false), (revision, true));
         drop(join(socket));
         ended("a lost connection", socket, true);
-        for (code, loss) in [(None, true), (Some(1000), false), (Some(1001), true)] {
+        for (code, loss) in [(None, true), (Some(1000), true), (Some(1001), true), (Some(4000), false)] {
             let mut member = join(socket);
             let frame = code.map(|code: u16| CloseFrame { code: CloseCode::from(code), reason: "".into() });
             member.socket().socket.close(frame).unwrap();

@@ -46,8 +46,9 @@ impl End {
             End::Closed(_) => Departure::Goodbye,
             // A browser sends this for a page that is closed, and also for one that is reloaded.
             End::ClosedByPeer { code: Some(GOING_AWAY), .. } => Departure::Loss,
-            // A page that closes its Socket.IO client leaves its namespaces first, so this is a heartbeat without an answer.
-            End::ClosedByPeer { code: None, socketio: true, .. } => Departure::Loss,
+            // A page that closes its Socket.IO client leaves its namespaces first, so this is a heartbeat without an answer. The
+            // clients for Python send the code of a normal end then.
+            End::ClosedByPeer { code: None | Some(NORMAL), socketio: true, .. } => Departure::Loss,
             End::ClosedByPeer { code: None, pinged: true, .. } => Departure::Loss,
             End::ClosedByPeer { .. } => Departure::Goodbye,
         }
@@ -62,14 +63,15 @@ impl End {
             // Also the answer to the close packet of a Socket.IO client.
             End::Left | End::Closed(Close::NORMAL) => unknowing == Unknowing::User,
             // A page that is loaded again gets its state from its backend.
-            End::ClosedByPeer { code: Some(_), .. } => unknowing == Unknowing::User,
-            End::ClosedByPeer { code: None, .. } if unknowing == Unknowing::User => true,
+            End::ClosedByPeer { code: Some(GOING_AWAY), .. } => unknowing == Unknowing::User,
+            End::ClosedByPeer { .. } if unknowing == Unknowing::User => true,
             End::Lost | End::Closed(_) | End::ClosedByPeer { .. } => self.departure() == Departure::Loss,
         }
     }
 }
 
-/// The status codes of a peer that goes away, and of a server that has no resources at the moment (RFC 6455 section 7.4.1).
+/// The status codes of a normal end, of a peer that goes away, and of a server that has no resources at the moment (RFC 6455 section 7.4.1).
+const NORMAL: u16 = 1000;
 const GOING_AWAY: u16 = 1001;
 const TRY_AGAIN: u16 = 1013;
 
@@ -91,6 +93,7 @@ mod tests {
             by_peer(Some(1001), false, false),
             by_peer(Some(1001), true, false),
             by_peer(None, true, false),
+            by_peer(Some(1000), true, true),
             by_peer(None, false, true),
         ];
         let goodbyes = [
@@ -106,11 +109,10 @@ mod tests {
             End::Closed(Close::NOT_ADMITTED),
             End::Closed(Close::TOO_BIG),
             by_peer(Some(1000), false, false),
-            by_peer(Some(1000), true, true),
             by_peer(Some(4000), false, true),
             by_peer(None, false, false),
         ];
-        for end in losses.into_iter().filter(|end| !matches!(end, End::ClosedByPeer { code: Some(_), .. })) {
+        for end in losses.into_iter().filter(|end| !matches!(end, End::ClosedByPeer { code: Some(1001), .. })) {
             assert!(end.keeps(Unknowing::Return) && end.keeps(Unknowing::User), "{end:?}");
         }
         for end in goodbyes {
