@@ -68,8 +68,10 @@ impl Hub {
             has_pid: session.form.revision() == Some(Revision::V4),
             had_token: self.state.grants.get(key).is_some_and(|grant| grant.rooms.is_some()),
         };
+        if !is_aside {
+            self.state.stats.sessions_lost += 1;
+        }
         self.returns.away.add(away);
-        self.state.stats.sessions_lost += 1;
         self.keep_away_budget();
     }
 

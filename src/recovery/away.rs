@@ -244,12 +244,12 @@ impl Away {
         assert!(self.floors.keys().all(|identity| self.first_loss(*identity).is_some()), "a floor of nobody");
     }
 
-    /// The sessions that were in a room.
+    /// The sessions that were in a room, and that nobody has taken.
     pub fn in_room<'a>(&'a self, tenant: TenantId, room: &str) -> impl Iterator<Item = &'a AwaySession> + use<'a> {
         let room: Rc<str> = room.into();
         let found = self.by_room.range((tenant, room.clone(), first_key())..);
         let found = found.take_while(move |(of, name, _)| *of == tenant && *name == room);
-        found.filter_map(|(.., name)| self.get(*name))
+        found.filter(|(.., name)| !self.is_taken(*name)).filter_map(|(.., name)| self.get(*name))
     }
 
     /// When [`Away::expire`] has something to do.

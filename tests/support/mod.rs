@@ -77,9 +77,12 @@ impl Relay {
         // tests/run tests the release build so: whoever does not ask for messages that rooms keep sees no difference.
         let with_history = std::env::var_os("RELAY_TEST_HISTORY").is_some() && !sections.contains("[history]");
         let history = if with_history { "[history]\ncount = 100\n" } else { "" };
+        // Many clients of a test have the same login, and would be asked whether one is the return of another.
+        let with_recovery = with_history && !sections.contains("[recovery]");
+        let recovery = if with_recovery { "[recovery]\nunknowing = \"no\"\n" } else { "" };
         format!(
             "{listen}{root}\n[sources.demo]\nsign_key = \"{KEY}\"\n[sources.other]\nsign_key = \"other key\"\n\
-             [admin]\ntoken = \"{TOKEN}\"\n{sections}\n{history}"
+             [admin]\ntoken = \"{TOKEN}\"\n{sections}\n{history}{recovery}"
         )
     }
 
