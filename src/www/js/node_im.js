@@ -455,8 +455,9 @@ var NODE_IM = NODE_IM || (function () {
     }
     function join(jwt) {
       var auth = {};
-      // The page may say in its address since when it wants messages at first.
-      if (recovers && (position || !/[?&]since=/.test(address('')))) auth.since = position;
+      // The page may say in its address since when it wants messages at first. Empty means from now on: a page that wants none of
+      // those that it missed says so at each login, because relay would remember them for it.
+      if (position || !/[?&]since=/.test(address(''))) auth.since = position;
       if (jwt) auth.jwt = jwt;
       link.send('40' + prefix + (Object.keys(auth).length ? JSON.stringify(auth) : ''));
     }
@@ -534,7 +535,7 @@ var NODE_IM = NODE_IM || (function () {
       if (socket.connected) fire('connect', []);
     }
     function event(name, args) {
-      if (recovers && !isNew(name, args[0])) return;
+      if (recovers ? !isNew(name, args[0]) : name === 'recovery') return;
       if (name === 'expiring' && typeof config.jwt === 'function') renew();
       // While this is set, node_im_remote_debug.js does not send what the page logs: it would loop.
       api.debugging = name === 'newMsg' && !!args[0] && args[0].source === 'remote_debug';
