@@ -213,6 +213,6 @@ fn rooms<'a>(history: &'a History, state: &State, client: ClientKey, track: &Tra
     rooms
 }
 
-/// How many messages are encoded in a turn only to know their lengths: this takes some milliseconds. Clients that are lost in the
+/// How many messages are encoded in a turn only to know their lengths: this takes some ten milliseconds. Clients that are lost in the
 /// same turn beyond that get more messages again.
-const MOST_ENCODED: usize = 20_000;
+const MOST_ENCODED: usize = 100_000;
