@@ -23,7 +23,7 @@ fn dialects() -> [(&'static str, Dialect); 4] {
 
 #[test]
 fn replays_to_every_kind_of_client() {
-    let relay = Relay::start("[history]\ncount = 30\n");
+    let relay = Relay::start("[history]\ncount = 30\n[recovery]\nwindow = 0\n");
     let processes = [Process::find(relay.pid()).unwrap()];
     for (name, dialect) in dialects() {
         let load = Replay {
@@ -50,7 +50,7 @@ fn replays_to_every_kind_of_client() {
 /// Clients that miss more than the room keeps are told so, which a replay must not be.
 #[test]
 fn a_replay_with_a_gap_is_found() {
-    let relay = Relay::start("[history]\ncount = 30\n");
+    let relay = Relay::start("[history]\ncount = 30\n[recovery]\nwindow = 0\n");
     let processes = [Process::find(relay.pid()).unwrap()];
     for (name, dialect) in dialects() {
         let load = Replay {
