@@ -60,8 +60,8 @@ impl Walks {
         }
     }
 
-    /// The stamp up to which a client has all messages. What was confirmed only in part counts as not received, and so does what
-    /// is uncertain: then a message is repeated, and none is lost.
+    /// The stamp up to which a client has all messages. A message that was confirmed only in part counts as not received, and so
+    /// does one of which that is uncertain: rather repeat a message than lose one.
     pub fn position(&mut self, history: &History, state: &State, client: ClientKey, track: &Track, tail: Tail) -> u64 {
         let mut rooms = rooms(history, state, client, track, tail.newest);
         match rooms.as_mut_slice() {

@@ -53,7 +53,7 @@ pub struct Hub {
     pub receipts: Receipts,
     /// Acknowledgements that senders wait for.
     pub(crate) acks: PendingAcks,
-    /// What is known of the lengths of messages in this turn.
+    /// Lengths of messages that were found out in this turn.
     walks: Walks,
     /// The sessions that are away, and the logins that wait for one.
     pub returns: Returns,

@@ -44,7 +44,7 @@ impl Names {
     }
 }
 
-/// Counts the members of rooms. What was counted in a turn is not counted again, because a batch can have thousands of
+/// Counts the members of rooms. A room that was counted in a turn is not counted again, because a batch can have thousands of
 /// messages for one room.
 #[derive(Default)]
 pub struct Counter {

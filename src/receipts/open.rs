@@ -18,9 +18,9 @@ use crate::{
 /// A receipt that is not done.
 #[derive(Debug)]
 pub struct Open {
-    /// Who gets it.
+    /// The sessions and users that get it.
     pub asker: Asker,
-    /// What is known so far.
+    /// The receipt as far as it is known.
     pub receipt: Receipt,
     /// The other relays that have not counted.
     counting: BTreeSet<Box<str>>,
