@@ -155,19 +155,11 @@ pub fn handle_packet(hub: &mut Hub, key: ClientKey, packet: &Packet<'_>, now: No
     let timing = hub.state.timing();
     let Some(engine) = hub.state.engine_mut(key) else { return Ok(()) };
     match engine.handle_packet(packet, &timing, now.time)? {
-        Meaning::Nothing => {
-            if matches!(packet, Packet::Pong(_)) {
-                // It answers a ping that the client has got.
-                hub.state.end_heartbeat(key, true);
-            }
-            hub.state.rearm(key);
-        }
+        Meaning::Nothing => hub.state.rearm(key),
         Meaning::Pong => {
             let Packet::Ping(data) = packet else { return Ok(()) };
-            // The client has sent it a while after it got the pong before.
-            hub.state.end_heartbeat(key, false);
-            hub.state.begin_heartbeat(key);
             hub.state.send(key, Opcode::Text, [b"3", data.as_bytes()].concat().as_slice());
+            hub.state.ask(key);
         }
         Meaning::Close => {
             // A client that leaves has left its namespaces before. One that closes its polling transport, because it takes its

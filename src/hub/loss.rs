@@ -25,7 +25,7 @@ impl Hub {
             (false, Proof::Pong) => return Some(track.proven()),
             (false, Proof::Tcp) => match (track.stall(), track.unconfirmed()) {
                 // Its kernel may have confirmed the rest when it had given up already.
-                (Some((newest, bytes)), _) => Tail { newest, bytes },
+                (Some(stall), _) => Tail { newest: stall.newest, bytes: stall.bytes },
                 (None, Some(unconfirmed)) => now(unconfirmed),
                 (None, None) => return Some(track.proven()),
             },
@@ -100,3 +100,87 @@ impl Hub {
 
 /// What part of `history.memory` sessions that are away may take: the other parts are for messages.
 const SHARE: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        key::{ConnKey, Handle, Key},
+        message::{Data, MessageId},
+        names::Rooms,
+        state::testing::{self, Login, config, queued},
+    };
+
+    /// A client on a WebSocket, of which the kernel says what it has confirmed.
+    struct Connected {
+        hub: Hub,
+        session: SessionKey,
+        client: ClientKey,
+    }
+
+    impl Connected {
+        fn new() -> Connected {
+            let text = "[sources.one]\nsign_key = \"k\"\n[history]\ncount = 99\n";
+            let mut hub = Hub::new(config(text), MessageId::first(1000, 7), [0; 32]);
+            let session = testing::session(&mut hub.state, Login { rooms: "a", ..Login::default() });
+            let client = hub.state.sessions.get(session).unwrap().client;
+            hub.state.clients.get_mut(client).unwrap().conn = Some(ConnKey::wrap(Key::from_bits(1 << 32).unwrap()));
+            let newest = hub.state.ids.last();
+            hub.state.tracks.begin(client, newest, Proof::Tcp);
+            hub.state.tracks.get_mut(client).unwrap().alive = true;
+            Connected { hub, session, client }
+        }
+
+        /// Publishes a message, and returns its stamp and the bytes that the kernel has sent then.
+        fn publish(&mut self) -> (u64, u32) {
+            let tenant = self.hub.state.tenant("one").unwrap();
+            let id = self.hub.publish(tenant, &Rooms::parse("a", 128, 0).unwrap(), Data::Json("1"), "");
+            (id.stamp(), queued(&mut self.hub.state, self.session).len() as u32)
+        }
+
+        fn note_stall(&mut self, unconfirmed: u32) {
+            self.hub.state.note_unconfirmed(self.client, Some(unconfirmed));
+            self.hub.state.note_stall(self.client);
+        }
+
+        /// The payload of the ping that is queued.
+        fn ping(&mut self) -> Vec<u8> {
+            let bytes = queued(&mut self.hub.state, self.session);
+            assert_eq!(bytes[..2], [0x89, 12]);
+            bytes[2..].to_vec()
+        }
+
+        fn position(&mut self, unconfirmed: u32) -> u64 {
+            self.hub.state.note_unconfirmed(self.client, Some(unconfirmed));
+            self.hub.position_at_loss(self.client).unwrap()
+        }
+    }
+
+    /// A client that has given up reads nothing, but its kernel goes on.
+    #[test]
+    fn what_is_confirmed_after_a_stall_proves_nothing() {
+        let mut client = Connected::new();
+        let (first, _) = client.publish();
+        let (_, unconfirmed) = client.publish();
+        client.note_stall(unconfirmed);
+        client.publish();
+        assert_eq!(client.position(0), first);
+        client.note_stall(0);
+        assert_eq!(client.position(0), first, "a later stall does not replace it");
+    }
+
+    #[test]
+    fn a_stall_ends_with_the_answer_to_its_question() {
+        let mut client = Connected::new();
+        let (_, unconfirmed) = client.publish();
+        client.hub.state.ask(client.client);
+        let earlier = client.ping();
+        client.note_stall(unconfirmed);
+        let question = client.ping();
+        let (last, _) = client.publish();
+        client.hub.state.handle_pong(client.client, &earlier);
+        assert_ne!(client.position(0), last, "it has answered before it stalled");
+        client.hub.state.handle_pong(client.client, &question);
+        assert_eq!(client.position(0), last);
+    }
+}

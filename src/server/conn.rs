@@ -47,6 +47,10 @@ pub struct Conn {
     pub awaits_tls: bool,
     /// Whether it uses TLS: its session is in the table of [`Tls`](super::tls::sessions::Tls), and the socket carries sealed bytes.
     pub tls: bool,
+    /// Whether it is looked at for a [stall](super::stalls).
+    pub watched: bool,
+    /// Bytes that were written for its client, modulo 2^32.
+    pub sent: u32,
 }
 
 // With debug assertions, mio's sockets are larger.
@@ -171,6 +175,8 @@ impl Conn {
             refused: false,
             awaits_tls: false,
             tls: false,
+            watched: false,
+            sent: 0,
         }
     }
 

@@ -28,6 +28,7 @@ use super::{
     pressure::Pressure,
     process::{self, Signals},
     reload::reading::Reload,
+    stalls::Stalls,
     startup,
     timers::Timers,
     tls::sessions::Tls,
@@ -89,6 +90,8 @@ pub struct Server {
     pub(super) buffer: Box<[u8]>,
     /// The clients to flush, kept for its capacity.
     pub(super) flushing: Vec<ClientKey>,
+    /// The clients to whom something was sent of late.
+    pub(super) stalls: Stalls,
     /// The steps that `limits.memory` has forced.
     pub(super) pressure: Pressure,
     /// How many clients may still be written to in this turn.
@@ -169,6 +172,7 @@ impl Server {
             dropped: Vec::new(),
             buffer: vec![0; READ_BUDGET].into(),
             flushing: Vec::new(),
+            stalls: Stalls::default(),
             pressure: Pressure::new(),
             writes_left: WRITES_PER_TURN,
             status_due: Time::NEVER,
@@ -255,6 +259,7 @@ impl Server {
             .timers
             .next()
             .min(self.engines.next())
+            .min(self.stalls.deadline())
             .min(self.hub.deadline())
             .min(self.hooks_deadline())
             .min(self.cluster_deadline())
@@ -412,6 +417,7 @@ impl Server {
             self.arm_engine(client);
         }
         self.look_at_streams();
+        self.look_for_stalls();
         events::handle_timeout(&mut self.hub, self.now);
         self.expire_hooks();
         self.expire_cluster();

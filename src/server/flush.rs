@@ -141,8 +141,10 @@ impl Server {
         self.hub.state.poll_dirty(self.writes_left.div_ceil(cost), &mut flushing);
         self.writes_left = self.writes_left.saturating_sub(flushing.len() * cost);
         self.hub.state.ask_written(&flushing);
+        let watches = !self.hub.state.tracks.is_empty();
         for client in &flushing {
             let (conns, dropped, tls) = (&mut self.conns, &mut self.dropped, &mut self.tls);
+            let (stalls, now) = (&mut self.stalls, self.now.time);
             let carrier = self.hub.state.flush(*client, |key, outbox, turn, scratch| {
                 let Some(conn) = conns.get_mut(key).filter(|conn| !conn.dropped) else {
                     // The connection is gone. How much was queued matters until its client is freed, but the outbox must not
@@ -150,10 +152,16 @@ impl Server {
                     outbox.keep(turn);
                     return;
                 };
+                let (sent, waiting) = (conn.sent, outbox.bytes());
                 let written = match conn.tls {
                     false => outbox.write_to(&mut conn.socket, turn, scratch),
                     true => outbox.write_to(&mut tls.sessions().writer(key, true, &mut conn.socket), turn, scratch),
                 };
+                conn.sent = sent.wrapping_add((waiting - outbox.bytes()) as u32);
+                if watches && !conn.watched {
+                    conn.watched = true;
+                    stalls.watch(*client, key, sent, now);
+                }
                 let over = match written {
                     Ok(Flushed::Blocked) => {
                         conn.blocked = true;

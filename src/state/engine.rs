@@ -28,8 +28,8 @@ impl State {
         let expired = engine.handle_timeout(&timing, now.time);
         match expired {
             Expired::Ping => {
-                self.begin_heartbeat(key);
                 self.send(key, Opcode::Text, b"2");
+                self.ask(key);
             }
             Expired::Dead => {
                 self.stats.ping_timeouts += 1;

@@ -6,7 +6,7 @@ use core::{cmp::Reverse, time::Duration};
 use super::{
     registry::State,
     room::RoomIndex,
-    track::{Proof, Track},
+    track::{Proof, Stall, Track},
 };
 use crate::{
     frame::Opcode,
@@ -45,19 +45,29 @@ impl State {
         }
     }
 
-    /// Notes what a client on a WebSocket whose sign of life is late has received until now.
+    /// Whether it may turn out that what a client's kernel has confirmed was never read by the client, so that
+    /// [`State::note_stall`] is to be called when its peer confirms nothing.
+    pub fn may_stall(&self, client: ClientKey) -> bool {
+        let track = self.tracks.get(client).filter(|track| track.proof == Proof::Tcp && !track.is_lent);
+        track.is_some() && self.stream_form(client).is_none()
+    }
+
+    /// Notes what a client has received until now, because its sign of life is late, or because its peer confirms nothing. It
+    /// may give up, and its kernel may confirm more. Then asks it whether it is still there.
     pub fn note_stall(&mut self, client: ClientKey) {
         let queued = self.clients.get(client).map_or(0, |client| client.outbox.bytes());
-        let Some(track) = self.tracks.get(client) else { return };
+        let Some(track) = self.tracks.get(client).filter(|track| track.stall.is_none()) else { return };
         let stamp = self.queued_up_to(track);
-        let stall = track.unconfirmed.map(|bytes| (stamp, queued + bytes as usize));
+        let Some(bytes) = track.unconfirmed else { return };
         if let Some(track) = self.tracks.get_mut(client) {
-            track.stall = stall;
+            track.stall = Some(Stall { newest: stamp, bytes: queued + bytes as usize, question: track.asks });
         }
+        self.ask(client);
     }
 
     /// Asks a client with a WebSocket what it has received, by a ping with the stamp of the newest message that is queued for
-    /// it. A client that polls answers with its next poll.
+    /// it. A client that polls answers with its next poll. Pings and pongs of Engine.IO say too little: nobody knows which ping a
+    /// pong that was on its way for long belongs to.
     pub fn ask(&mut self, client: ClientKey) {
         let now = self.now.time;
         let Some(track) = self.tracks.get(client) else { return };
@@ -84,8 +94,12 @@ impl State {
         let stamp = u64::from_be_bytes(*stamp);
         let is_answer = |track: &Track| stamp <= track.asked && (track.first_ask..track.asks).contains(&number);
         let Some(track) = self.tracks.get(client).filter(|track| is_answer(track)) else { return };
+        let is_stale = track.stall.is_some_and(|stall| number < stall.question);
         if track.question.is_some_and(|first| number >= first) {
             self.note_life(client);
+        }
+        if !is_stale && let Some(track) = self.tracks.get_mut(client) {
+            track.stall = None;
         }
         self.tracks.prove(client, stamp);
     }
@@ -102,6 +116,13 @@ impl State {
         } else if !core::mem::replace(&mut track.waits, true) {
             // Each login of its user may ask.
             self.tracks.due.push(Reverse((at, client)));
+        }
+    }
+
+    /// Asks a client once more whether it is alive, because it has changed to a WebSocket and will not poll again.
+    pub(super) fn repeat_question(&mut self, client: ClientKey) {
+        if self.tracks.get(client).is_some_and(|track| track.question.is_some() && !track.waits) {
+            self.ask(client);
         }
     }
 
@@ -137,25 +158,6 @@ impl State {
             (track.question, track.answers) = (None, false);
             self.tracks.answered.push(client);
         }
-    }
-
-    /// Notes that a heartbeat is queued which the client will answer.
-    pub fn begin_heartbeat(&mut self, client: ClientKey) {
-        let Some(stamp) = self.tracks.get(client).map(|track| self.queued_up_to(track)) else { return };
-        if let Some(track) = self.tracks.get_mut(client) {
-            track.heartbeat = stamp;
-        }
-    }
-
-    /// Notes the answer to the last heartbeat. `late` says that the client can only have sent it lately, and not before it gave
-    /// up.
-    pub fn end_heartbeat(&mut self, client: ClientKey, late: bool) {
-        let Some(track) = self.tracks.get_mut(client) else { return };
-        if late {
-            track.stall = None;
-        }
-        let stamp = track.heartbeat;
-        self.tracks.prove(client, stamp);
     }
 
     /// Notes that a poll is answered with `bytes` of the queue. The client has handled them when it polls again.

@@ -35,8 +35,6 @@ pub struct Track {
     pub(super) key: Key,
     /// It has all messages up to this stamp, or they are not for it.
     pub(super) proven: u64,
-    /// What the answer to the heartbeat will prove.
-    pub(super) heartbeat: u64,
     /// What the next poll will prove.
     pub(super) poll: u64,
     /// The newest stamp that a WebSocket ping has named, which its pong will prove.
@@ -53,8 +51,8 @@ pub struct Track {
     pub(super) flight: u32,
     /// Bytes that the kernel has sent and the peer has not confirmed, as read at the loss.
     pub(super) unconfirmed: Option<u32>,
-    /// How far messages were queued when a sign of life was late, and how many bytes were not confirmed then.
-    pub(super) stall: Option<(u64, usize)>,
+    /// See [`Track::stall`].
+    pub(super) stall: Option<Stall>,
     /// The order of what was sent before this stamp is not that of the stamps.
     pub(super) fence: u64,
     /// What the history has of these rooms up to the stamp was never sent to the session.
@@ -78,6 +76,17 @@ pub struct Track {
     pub(super) watchers: u32,
     /// Whether it was begun for a receipt alone, and ends with it.
     pub(super) is_lent: bool,
+}
+
+/// What a client had received at a time at which it may have been giving up.
+#[derive(Clone, Copy, Debug)]
+pub struct Stall {
+    /// How far messages were queued for it.
+    pub newest: u64,
+    /// How many bytes of what was queued were not confirmed.
+    pub bytes: usize,
+    /// The question whose answer shows that it did not give up.
+    pub(super) question: u32,
 }
 
 /// How it is found out what a client has received.
@@ -140,7 +149,6 @@ impl Tracks {
         let track = Track {
             key: client.key(),
             proven: stamp,
-            heartbeat: 0,
             poll: 0,
             asked: 0,
             asked_at: Time::START,
@@ -227,7 +235,7 @@ impl Track {
         let stamp = stamp.min(self.proven);
         (self.proven, self.cursor, self.resumed) = (stamp, Some(stamp), true);
         // Older questions would prove more than it has.
-        (self.heartbeat, self.poll, self.asked, self.first_ask) = (0, 0, 0, self.asks);
+        (self.poll, self.asked, self.first_ask) = (0, 0, self.asks);
         self.stall = None;
         self.others.clear();
         self.joined.clear();
@@ -309,9 +317,9 @@ impl Track {
         self.unconfirmed
     }
 
-    /// What is known from the time at which a sign of life was late: how far messages were queued, and how many bytes were not
-    /// confirmed. What was confirmed since then may have been thrown away by a client that had given up.
-    pub fn stall(&self) -> Option<(u64, usize)> {
+    /// What is known from the time at which a sign of life was late, or the peer confirmed nothing. What was confirmed since then
+    /// may have been thrown away by a client that had given up.
+    pub fn stall(&self) -> Option<Stall> {
         self.stall
     }
 
@@ -320,7 +328,7 @@ impl Track {
             return;
         }
         self.proven = stamp;
-        self.stall = self.stall.filter(|(queued, _)| *queued > stamp);
+        self.stall = self.stall.filter(|stall| stall.newest >= stamp);
         self.others.retain(|(before, _)| *before > stamp);
         self.joined.retain(|(.., until)| *until > stamp);
     }

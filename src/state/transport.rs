@@ -79,6 +79,7 @@ impl State {
         self.set_forms(key);
         // The client upgrades once it has handled the answer to its last poll.
         self.end_flight(key);
+        self.repeat_question(key);
         self.handle_writable(key);
         Ok(poll)
     }

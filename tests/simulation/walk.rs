@@ -3,7 +3,7 @@
 use relay::{
     clock::Now,
     config::Config,
-    engineio::{Packet, Revision, payload::Bodies},
+    engineio::{Packet, payload::Bodies},
     events::socketio::{Opening, handle_packet, open},
     frame::Opcode,
     fuzzing::invariants,
@@ -86,7 +86,6 @@ struct World {
     /// What the client is known to have received, because it has answered.
     proven: usize,
     /// Where the last answer to a ping of an old client begins, which its next ping proves.
-    answered: Option<usize>,
     /// Up to which stamp it had all messages when its connection began.
     begun: u64,
     /// Whether messages are so large that a replay takes several turns.
@@ -115,7 +114,6 @@ impl World {
             owed: Vec::new(),
             stamps: Vec::new(),
             proven: 0,
-            answered: None,
             begun: 0,
             is_large: false,
             is_simple: true,
@@ -134,7 +132,7 @@ impl World {
     /// A new connection. Nothing proves what it gets until it answers.
     fn connect(&mut self) {
         let conn = ConnKey::wrap(Key::from_bits(1 << 32).unwrap());
-        (self.stream, self.proven, self.answered) = (Vec::new(), 0, None);
+        (self.stream, self.proven) = (Vec::new(), 0);
         let login = Login {
             source: "one",
             room_ids: &self.list,
@@ -239,13 +237,7 @@ impl World {
     /// The client confirms what it has got.
     fn prove(&mut self) {
         self.drain();
-        if self.form.revision() == Some(Revision::V3) {
-            let proven = self.answered.replace(self.stream.len());
-            self.hub.state.end_heartbeat(self.client, false);
-            self.hub.state.begin_heartbeat(self.client);
-            self.hub.state.send(self.client, Opcode::Text, b"3");
-            self.proven = proven.unwrap_or(0);
-        } else if !self.form.is_stream() {
+        if !self.form.is_stream() {
             self.hub.state.ask(self.client);
             if self.dice.roll(2) == 0 {
                 self.publish();

@@ -117,7 +117,6 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
       /** It says which session it had. */
       hasPid: version === '4.8',
       note(name, value) {
-        made.notes[name] = (made.notes[name] || 0) + 1
         if (name === 'connect') made.connections.push({ time: Date.now(), from: sent().length, messages: [], ...value })
         if (name === 'message') {
           const number = Number(value[1])
@@ -196,11 +195,21 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
     return mend(at)
   }
 
-  /** How many messages a client need not have proven when it had this one as its last. A busy machine delays proofs, too. */
-  function unproven({ number, time }) {
+  /**
+   * How many messages a client need not have proven when it had this one as its last: those of the time just before, also if
+   * they had waited for a mend, because it may be lost before it has proven any of them. A busy machine delays proofs, too.
+   */
+  function unproven({ number, time }, arrivals) {
     if (!sent()[number]) return 0
     const published = sent()[number].time, delay = time - published
-    return sent().filter((message, index) => index <= number && message.time >= published - twice - delay).length
+    const isLate = ({ time: begin }, index) => begin >= published - twice - delay || arrivals.get(index) >= time - twice
+    return sent().filter((message, index) => index <= number && isLate(message, index)).length
+  }
+
+  /** How many of a client's messages may come once more when it returns. */
+  function mayRepeat({ connections }) {
+    const messages = connections.flatMap(({ messages }) => messages)
+    return unproven(messages.at(-1), new Map(messages.map(({ number, time }) => [number, time])))
   }
 
   /**
@@ -211,11 +220,11 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
     const { connections, hasPid } = client
     // A client must get all that was published after its login.
     const begin = Math.min(connections[0].from, ...connections[0].messages.map(({ number }) => number).slice(0, 1))
-    const had = new Map(), wrong = []
-    let newest = { number: begin - 1 }
+    const had = new Map(), arrivals = new Map(), wrong = []
+    let newest = { number: begin - 1 }, said = begin - 1
     const repeated = connections.map(({ messages }, index) => {
-      // When it has come back once, it says which message was the last.
-      const most = hasPid && index > 1 ? 0 : unproven(newest)
+      // When it has come back once, it says which message was the last since then.
+      const most = hasPid && index > 1 ? newest.number - said : unproven(newest, arrivals)
       let last = -1, count = 0
       for (const message of messages) {
         const { id, number } = message
@@ -225,8 +234,10 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
         else if (number < newest.number) wrong.push(`${number} came for the first time after ${newest.number}`)
         if (had.has(number) && had.get(number) !== id) wrong.push(`${number} came with the ids ${had.get(number)} and ${id}`)
         had.set(number, id)
+        arrivals.set(number, message.time)
         if (number > newest.number) newest = message
       }
+      if (index > 0 && last >= 0) said = last
       if (count > most) wrong.push(`${count} came twice after return ${index}, ${most} may`)
       return count
     })
@@ -248,7 +259,7 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
     t.diagnostic(`${what}; twice: ${counts.map(([name, counts]) => `${name} ${counts.join(', ')}`).join('; ') || 'nothing'}`)
   }
 
-  return { net, clients, open, reserve, haunt, all, connected, caughtUp, begin, messages, cut, mend, cutFor, judge, wrong, report }
+  return { net, clients, open, reserve, haunt, all, connected, caughtUp, begin, messages, cut, mend, cutFor, mayRepeat, judge, wrong, report }
 }
 
 /** Numbers in words: 3 to 5, 9. */
