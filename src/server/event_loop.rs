@@ -417,7 +417,7 @@ impl Server {
             self.arm_engine(client);
         }
         self.look_at_streams();
-        self.look_for_stalls();
+        self.stalls.look(&mut self.conns, &mut self.hub.state, self.now.time);
         events::handle_timeout(&mut self.hub, self.now);
         self.expire_hooks();
         self.expire_cluster();

@@ -6,10 +6,11 @@
 
 use core::time::Duration;
 
-use super::event_loop::Server;
 use crate::{
     clock::Time,
-    key::{ClientKey, ConnKey},
+    key::{ClientKey, ConnKey, Slots},
+    server::conn::Conn,
+    state::State,
 };
 
 /// The clients that are looked at.
@@ -22,7 +23,7 @@ pub struct Stalls {
 struct Watch {
     client: ClientKey,
     conn: ConnKey,
-    /// What had been sent when it was looked at last: [`Conn::sent`](super::conn::Conn::sent).
+    /// What had been sent when it was looked at last: [`Conn::sent`].
     sent: u32,
 }
 
@@ -41,24 +42,21 @@ impl Stalls {
         self.watched.push(Watch { client, conn, sent });
     }
 
-    /// When to call [`Server::look_for_stalls`] next.
+    /// When to call [`Stalls::look`] next.
     pub fn deadline(&self) -> Time {
         self.due
     }
-}
 
-impl Server {
     /// Looks at the clients to whom something was sent. What a peer has not confirmed since the last look stalls: what it has
     /// confirmed until now is noted, and the client is asked whether it is there.
-    pub(super) fn look_for_stalls(&mut self) {
-        if self.stalls.due > self.now.time {
+    pub fn look(&mut self, conns: &mut Slots<ConnKey, Conn>, state: &mut State, now: Time) {
+        if self.due > now {
             return;
         }
-        let mut watched = core::mem::take(&mut self.stalls.watched);
-        watched.retain_mut(|watch| {
-            let conn = self.conns.get_mut(watch.conn).filter(|conn| !conn.dropped);
+        self.watched.retain_mut(|watch| {
+            let conn = conns.get_mut(watch.conn).filter(|conn| !conn.dropped);
             let Some(conn) = conn.filter(|conn| conn.client() == Some(watch.client)) else { return false };
-            let unconfirmed = match self.hub.state.may_stall(watch.client) {
+            let unconfirmed = match state.may_stall(watch.client) {
                 true => conn.socket.unconfirmed().filter(|bytes| *bytes > 0),
                 false => None,
             };
@@ -66,16 +64,14 @@ impl Server {
                 conn.watched = false;
                 return false;
             };
-            let confirmed = conn.sent.wrapping_sub(unconfirmed);
-            if is_before(confirmed, watch.sent) {
-                self.hub.state.note_unconfirmed(watch.client, Some(unconfirmed));
-                self.hub.state.note_stall(watch.client);
+            if is_before(conn.sent.wrapping_sub(unconfirmed), watch.sent) {
+                state.note_unconfirmed(watch.client, Some(unconfirmed));
+                state.note_stall(watch.client);
             }
             watch.sent = conn.sent;
             true
         });
-        self.stalls.due = if watched.is_empty() { Time::NEVER } else { self.now.time.after(INTERVAL) };
-        self.stalls.watched = watched;
+        self.due = if self.watched.is_empty() { Time::NEVER } else { now.after(INTERVAL) };
     }
 }
 

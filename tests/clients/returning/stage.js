@@ -117,6 +117,7 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
       /** It says which session it had. */
       hasPid: version === '4.8',
       note(name, value) {
+        made.notes[name] = (made.notes[name] || 0) + 1
         if (name === 'connect') made.connections.push({ time: Date.now(), from: sent().length, messages: [], ...value })
         if (name === 'message') {
           const number = Number(value[1])
