@@ -1,7 +1,6 @@
 //! The cost of idle clients, and of rooms in which nothing is published.
 
 use std::{
-    io::Read,
     net::SocketAddr,
     thread,
     time::{Duration, Instant},
@@ -55,7 +54,8 @@ impl Idle<'_> {
         thread::sleep(SETTLE);
         step("ready");
         let (before, begin) = (Usage::of(self.processes)?, Instant::now());
-        let members = (0..self.members).map(connect).collect::<Result<Vec<_>, Error>>()?;
+        let mut members = (0..self.members).map(connect).collect::<Result<Vec<_>, Error>>()?;
+        answer_pings(&mut members)?;
         let seconds = begin.elapsed().as_secs_f64();
         thread::sleep(ACCOUNTING);
         let connected = Usage::of(self.processes)?;
@@ -65,11 +65,7 @@ impl Idle<'_> {
         let settled = Usage::of(self.processes)?;
         thread::sleep(self.watch);
         let after = Usage::of(self.processes)?;
-        for (number, member) in members.iter().enumerate() {
-            if let Ok(0) = member.stream.socket().read(&mut [0; 1024]) {
-                return Err(Error::Failed(format!("client {number}: closed by the server")));
-            }
-        }
+        answer_pings(&mut members)?;
         let count = self.members.max(1) as f64;
         Ok(IdleCost {
             seconds,
@@ -87,6 +83,16 @@ impl Idle<'_> {
         }
         (0..self.rooms_each).map(|room| format!("room-{number}-{room}")).collect::<Vec<_>>().join(",")
     }
+}
+
+/// Answers the pings that servers send to clients when they log in. Fails if one is not connected any more.
+fn answer_pings(members: &mut [Member]) -> Result<(), Error> {
+    let mut buffer = [0; 1024];
+    for (number, member) in members.iter_mut().enumerate() {
+        let failed = |error| Error::Failed(format!("client {number}: {error}"));
+        member.receive(&mut buffer, &[], 1, &mut 0).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// The room of an idle client: one of 100.

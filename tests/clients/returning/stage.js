@@ -112,7 +112,7 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
   /** A client on a path: its version, transports, and login. */
   function open({ at = 0, version, transports, userid, headers = {} }) {
     const made = {
-      at, version, transports, connections: [], newest: -1, errors: [], notes: {}, number: clients.length,
+      at, version, transports, userid, connections: [], newest: -1, errors: [], notes: {}, number: clients.length,
       name: `${clients.length}: ${version} ${transports.join('+')}`.trim(),
       /** It says which session it had. */
       hasPid: version === '4.8',
@@ -207,10 +207,12 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
     return sent().filter((message, index) => index <= number && isLate(message, index)).length
   }
 
-  /** How many of a client's messages may come once more when it returns. */
-  function mayRepeat({ connections }) {
-    const messages = connections.flatMap(({ messages }) => messages)
-    return unproven(messages.at(-1), new Map(messages.map(({ number, time }) => [number, time])))
+  /** The last message that a client has proven before its connection `index`: those after it may come once more. */
+  function proven({ connections }, index) {
+    const messages = connections.slice(0, index).flatMap(({ messages }) => messages)
+    if (!messages.length) return -1
+    const newest = messages.reduce((one, other) => other.number > one.number ? other : one)
+    return newest.number - unproven(newest, new Map(messages.map(({ number, time }) => [number, time])))
   }
 
   /**
@@ -221,11 +223,14 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
     const { connections, hasPid } = client
     // A client must get all that was published after its login.
     const begin = Math.min(connections[0].from, ...connections[0].messages.map(({ number }) => number).slice(0, 1))
-    const had = new Map(), arrivals = new Map(), wrong = []
+    const had = new Map(), wrong = []
+    // Nobody can tell which of them comes back, so each gets what any of them may have missed.
+    const tabs = clients.filter(({ userid }) => userid === client.userid)
     let newest = { number: begin - 1 }, said = begin - 1
     const repeated = connections.map(({ messages }, index) => {
       // When it has come back once, it says which message was the last since then.
-      const most = hasPid && index > 1 ? newest.number - said : unproven(newest, arrivals)
+      const known = hasPid && index > 1 ? said : Math.min(...tabs.map(tab => proven(tab, index)))
+      const most = newest.number - known
       let last = -1, count = 0
       for (const message of messages) {
         const { id, number } = message
@@ -235,7 +240,6 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
         else if (number < newest.number) wrong.push(`${number} came for the first time after ${newest.number}`)
         if (had.has(number) && had.get(number) !== id) wrong.push(`${number} came with the ids ${had.get(number)} and ${id}`)
         had.set(number, id)
-        arrivals.set(number, message.time)
         if (number > newest.number) newest = message
       }
       if (index > 0 && last >= 0) said = last
@@ -260,7 +264,7 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
     t.diagnostic(`${what}; twice: ${counts.map(([name, counts]) => `${name} ${counts.join(', ')}`).join('; ') || 'nothing'}`)
   }
 
-  return { net, clients, open, reserve, haunt, all, connected, caughtUp, begin, messages, cut, mend, cutFor, mayRepeat, judge, wrong, report }
+  return { net, clients, open, reserve, haunt, all, connected, caughtUp, begin, messages, cut, mend, cutFor, proven, judge, wrong, report }
 }
 
 /** Numbers in words: 3 to 5, 9. */
