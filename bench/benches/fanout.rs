@@ -38,8 +38,15 @@ const ROUNDS: usize = 5;
 const IDLE: usize = 10_000;
 const WARM_UP: usize = 100;
 
-const PLAIN: Dialect =
-    Dialect { socketio: None, stream: false, connect: None, notify: None, raw_body: false, authorities: None };
+const PLAIN: Dialect = Dialect {
+    socketio: None,
+    stream: false,
+    connect: None,
+    notify: None,
+    raw_body: false,
+    talks: false,
+    authorities: None,
+};
 const SOCKETIO_4: Dialect = Dialect { socketio: Some(Revision::V4), ..PLAIN };
 const SOCKETIO_3: Dialect = Dialect { socketio: Some(Revision::V3), ..PLAIN };
 

@@ -163,7 +163,7 @@ impl Hub {
         let others = identity.map(|identity| self.others(identity, ip, client)).unwrap_or_default();
         self.returns.live.add(
             key,
-            Known { identity, list: claim.list, user: claim.user, is_proven: claim.is_proven },
+            Known { identity, list: claim.list as u32, user: claim.user, is_proven: claim.is_proven },
             ip,
         );
         match claim.recalled {

@@ -29,7 +29,7 @@ pub struct AwaySession {
     /// Its rooms.
     pub rooms: Vec<Rc<str>>,
     /// A hash of the rooms that its login named.
-    pub list: u64,
+    pub list: u32,
     /// Its user. Empty if it had none.
     pub userid: Box<str>,
     /// The address that it came from.

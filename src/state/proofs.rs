@@ -16,7 +16,7 @@ use crate::{
 impl State {
     /// How far messages are queued for a client: all kept ones up to this stamp.
     pub(super) fn queued_up_to(&self, track: &Track) -> u64 {
-        track.cursor.unwrap_or(self.ids.last())
+        track.cursor().unwrap_or(self.ids.last())
     }
 
     /// Notes a frame for a client that the history does not have. Call it when the frame is queued.
@@ -26,7 +26,7 @@ impl State {
         }
         let newest = self.ids.last();
         if let Some(track) = self.tracks.get_mut(client) {
-            track.add_other(track.cursor.unwrap_or(newest), bytes);
+            track.add_other(track.cursor().unwrap_or(newest), bytes);
         }
     }
 
@@ -41,7 +41,7 @@ impl State {
     /// Notes how many bytes the kernel has sent to a client that its peer has not confirmed. `None` if that is not known.
     pub fn note_unconfirmed(&mut self, client: ClientKey, bytes: Option<u32>) {
         if let Some(track) = self.tracks.get_mut(client) {
-            track.unconfirmed = bytes;
+            track.flow_mut().unconfirmed = bytes;
         }
     }
 
@@ -56,11 +56,12 @@ impl State {
     /// may give up, and its kernel may confirm more. Then asks it whether it is still there.
     pub fn note_stall(&mut self, client: ClientKey) {
         let queued = self.clients.get(client).map_or(0, |client| client.outbox.bytes());
-        let Some(track) = self.tracks.get(client).filter(|track| track.stall.is_none()) else { return };
+        let Some(track) = self.tracks.get(client).filter(|track| track.stall().is_none()) else { return };
         let stamp = self.queued_up_to(track);
-        let Some(bytes) = track.unconfirmed else { return };
+        let Some(bytes) = track.unconfirmed() else { return };
         if let Some(track) = self.tracks.get_mut(client) {
-            track.stall = Some(Stall { newest: stamp, bytes: queued + bytes as usize, question: track.asks });
+            let question = track.asks;
+            track.flow_mut().stall = Some(Stall { newest: stamp, bytes: queued + bytes as usize, question });
         }
         self.ask(client);
     }
@@ -94,12 +95,12 @@ impl State {
         let stamp = u64::from_be_bytes(*stamp);
         let is_answer = |track: &Track| stamp <= track.asked && (track.first_ask..track.asks).contains(&number);
         let Some(track) = self.tracks.get(client).filter(|track| is_answer(track)) else { return };
-        let is_stale = track.stall.is_some_and(|stall| number < stall.question);
+        let answers_stall = track.stall().is_some_and(|stall| number >= stall.question);
         if track.question.is_some_and(|first| number >= first) {
             self.note_life(client);
         }
-        if !is_stale && let Some(track) = self.tracks.get_mut(client) {
-            track.stall = None;
+        if answers_stall && let Some(track) = self.tracks.get_mut(client) {
+            track.flow_mut().stall = None;
         }
         self.tracks.prove(client, stamp);
     }
@@ -165,10 +166,11 @@ impl State {
         let Some(stamp) = self.tracks.get(client).map(|track| self.queued_up_to(track)) else { return };
         let all = self.clients.get(client).is_some_and(|client| client.outbox.is_empty());
         if let Some(track) = self.tracks.get_mut(client) {
-            track.flight = u32::try_from(bytes).unwrap_or(u32::MAX);
             track.answers = track.question.is_some();
+            let flow = track.flow_mut();
+            flow.flight = u32::try_from(bytes).unwrap_or(u32::MAX);
             if all {
-                track.poll = stamp;
+                flow.poll = stamp;
             }
         }
     }
@@ -178,9 +180,9 @@ impl State {
         if self.tracks.is_empty() {
             return;
         }
-        let Some(track) = self.tracks.get_mut(client).filter(|track| track.flight > 0) else { return };
-        track.flight = 0;
-        let (stamp, answers) = (track.poll, track.answers);
+        let Some(track) = self.tracks.get_mut(client).filter(|track| track.flight() > 0) else { return };
+        track.flow_mut().flight = 0;
+        let (stamp, answers) = (track.flow().poll, track.answers);
         if answers {
             self.note_life(client);
         }

@@ -8,8 +8,6 @@
 use core::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use smallvec::SmallVec;
-
 use crate::{
     clock::Time,
     key::{ClientKey, Handle, Key, SessionKey},
@@ -35,28 +33,14 @@ pub struct Track {
     pub(super) key: Key,
     /// It has all messages up to this stamp, or they are not for it.
     pub(super) proven: u64,
-    /// What the next poll will prove.
-    pub(super) poll: u64,
     /// The newest stamp that a WebSocket ping has named, which its pong will prove.
     pub(super) asked: u64,
     pub(super) asked_at: Time,
     /// The number of such pings, and the first of them whose pong counts.
     pub(super) asks: u32,
     pub(super) first_ask: u32,
-    /// How far kept messages are queued while it is behind.
-    pub(super) cursor: Option<u64>,
-    /// Bytes of frames that the history does not have, by the stamp of the message before them, the oldest first.
-    pub(super) others: Vec<(u64, u32)>,
-    /// Bytes of the last answer to a poll, until the next poll.
-    pub(super) flight: u32,
-    /// Bytes that the kernel has sent and the peer has not confirmed, as read at the loss.
-    pub(super) unconfirmed: Option<u32>,
-    /// See [`Track::stall`].
-    pub(super) stall: Option<Stall>,
-    /// The order of what was sent before this stamp is not that of the stamps.
-    pub(super) fence: u64,
-    /// What the history has of these rooms up to the stamp was never sent to the session.
-    pub(super) joined: SmallVec<[(SessionKey, RoomIndex, u64); 1]>,
+    /// What is on its way to it. `None`: nothing, as for all that are idle.
+    flow: Option<Box<Flow>>,
     /// How it is found out what it has received.
     pub proof: Proof,
     /// Whether it has shown that it is alive since its login.
@@ -77,6 +61,42 @@ pub struct Track {
     /// Whether it was begun for a receipt alone, and ends with it.
     pub(super) is_lent: bool,
 }
+
+/// What is on its way to a client.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    /// What the next poll will prove.
+    pub(super) poll: u64,
+    /// How far kept messages are queued while it is behind.
+    pub(super) cursor: Option<u64>,
+    /// Bytes of frames that the history does not have, by the stamp of the message before them, the oldest first.
+    pub(super) others: Vec<(u64, u32)>,
+    /// Bytes of the last answer to a poll, until the next poll.
+    pub(super) flight: u32,
+    /// Bytes that the kernel has sent and the peer has not confirmed, as read at the loss.
+    pub(super) unconfirmed: Option<u32>,
+    /// See [`Track::stall`].
+    pub(super) stall: Option<Stall>,
+    /// The order of what was sent before this stamp is not that of the stamps.
+    pub(super) fence: u64,
+    /// What the history has of these rooms up to the stamp was never sent to the session.
+    pub(super) joined: Vec<(SessionKey, RoomIndex, u64)>,
+}
+
+/// The flow of a client to which nothing is on its way.
+static NOTHING: Flow = Flow {
+    poll: 0,
+    cursor: None,
+    others: Vec::new(),
+    flight: 0,
+    unconfirmed: None,
+    stall: None,
+    fence: 0,
+    joined: Vec::new(),
+};
+
+// One for each client of a room that keeps messages.
+const _: () = assert!(size_of::<Track>() <= 72);
 
 /// What a client had received at a time at which it may have been giving up.
 #[derive(Clone, Copy, Debug)]
@@ -149,18 +169,11 @@ impl Tracks {
         let track = Track {
             key: client.key(),
             proven: stamp,
-            poll: 0,
             asked: 0,
             asked_at: Time::START,
             asks: 0,
             first_ask: 0,
-            cursor: None,
-            others: Vec::new(),
-            flight: 0,
-            unconfirmed: None,
-            stall: None,
-            fence: 0,
-            joined: SmallVec::new(),
+            flow: None,
             proof,
             alive: false,
             resumed: false,
@@ -192,7 +205,8 @@ impl Tracks {
     /// Notes that a client gets no messages after this stamp.
     pub fn freeze(&mut self, client: ClientKey, stamp: u64) {
         if let Some(track) = self.get_mut(client) {
-            track.cursor = Some(track.cursor.unwrap_or(stamp).min(stamp));
+            let cursor = track.cursor().unwrap_or(stamp).min(stamp);
+            track.set_cursor(Some(cursor));
         }
     }
 
@@ -233,12 +247,11 @@ impl Track {
     pub fn go_back(&mut self, stamp: u64) {
         // Another session of the client may go on from a still earlier one.
         let stamp = stamp.min(self.proven);
-        (self.proven, self.cursor, self.resumed) = (stamp, Some(stamp), true);
+        (self.proven, self.resumed) = (stamp, true);
         // Older questions would prove more than it has.
-        (self.poll, self.asked, self.first_ask) = (0, 0, self.asks);
-        self.stall = None;
-        self.others.clear();
-        self.joined.clear();
+        (self.asked, self.first_ask) = (0, self.asks);
+        let Flow { flight, fence, .. } = *self.flow();
+        self.flow = Some(Box::new(Flow { cursor: Some(stamp), flight, fence, ..Flow::default() }));
     }
 
     /// The payload of a ping whose pong will prove all messages up to this stamp.
@@ -263,22 +276,24 @@ impl Track {
 
     /// How far kept messages are queued while it is behind. `None`: as far as they are published.
     pub fn cursor(&self) -> Option<u64> {
-        self.cursor
+        self.flow().cursor
     }
 
     /// Notes how far kept messages are queued.
     pub fn set_cursor(&mut self, cursor: Option<u64>) {
-        self.cursor = cursor;
+        if cursor.is_some() || self.flow.is_some() {
+            self.flow_mut().cursor = cursor;
+        }
     }
 
     /// The frames that the history does not have: the stamp of the message before them, and their bytes. The oldest first.
     pub fn others(&self) -> &[(u64, u32)] {
-        &self.others
+        &self.flow().others
     }
 
     /// The newest stamp of all when a session joined a room after its login: older messages of the room were not sent to it.
     pub fn joined_at(&self, session: SessionKey, room: RoomIndex) -> u64 {
-        let found = self.joined.iter().find(|(joined, index, _)| (*joined, *index) == (session, room));
+        let found = self.flow().joined.iter().find(|(joined, index, _)| (*joined, *index) == (session, room));
         found.map_or(0, |(.., stamp)| *stamp)
     }
 
@@ -287,50 +302,61 @@ impl Track {
         if stamp <= self.proven {
             return;
         }
-        self.joined.retain(|(joined, index, _)| (*joined, *index) != (session, room));
-        if self.joined.len() >= MAX_JOINED {
+        let flow = self.flow_mut();
+        flow.joined.retain(|(joined, index, _)| (*joined, *index) != (session, room));
+        if flow.joined.len() >= MAX_JOINED {
             // Then more is repeated.
-            self.fence = self.fence.max(stamp);
-            self.joined.clear();
+            flow.fence = flow.fence.max(stamp);
+            flow.joined.clear();
         }
-        self.joined.push((session, room, stamp));
+        flow.joined.push((session, room, stamp));
     }
 
     /// Notes that what was sent until now is not in the order of the stamps, because two sessions of the client got messages
     /// from the history.
     pub fn set_fence(&mut self, stamp: u64) {
-        self.fence = stamp;
+        self.flow_mut().fence = stamp;
     }
 
     /// Before this stamp, what was sent is not in the order of the stamps.
     pub fn fence(&self) -> u64 {
-        self.fence
+        self.flow().fence
     }
 
     /// Bytes of the last answer to a poll that the client has not confirmed by the next poll.
     pub fn flight(&self) -> u32 {
-        self.flight
+        self.flow().flight
     }
 
     /// The bytes that the peer's kernel has not confirmed. `None` if that is not known.
     pub fn unconfirmed(&self) -> Option<u32> {
-        self.unconfirmed
+        self.flow().unconfirmed
     }
 
     /// What is known from the time at which a sign of life was late, or the peer confirmed nothing. What was confirmed since then
     /// may have been thrown away by a client that had given up.
     pub fn stall(&self) -> Option<Stall> {
-        self.stall
+        self.flow().stall
     }
 
     fn prove(&mut self, stamp: u64) {
-        if stamp <= self.proven {
-            return;
-        }
+        let stamp = stamp.max(self.proven);
         self.proven = stamp;
-        self.stall = self.stall.filter(|stall| stall.newest >= stamp);
-        self.others.retain(|(before, _)| *before > stamp);
-        self.joined.retain(|(.., until)| *until > stamp);
+        let Some(flow) = &mut self.flow else { return };
+        flow.stall = flow.stall.filter(|stall| stall.newest >= stamp);
+        flow.others.retain(|(before, _)| *before > stamp);
+        flow.joined.retain(|(.., until)| *until > stamp);
+        if flow.is_nothing(stamp) {
+            self.flow = None;
+        }
+    }
+
+    pub(super) fn flow(&self) -> &Flow {
+        self.flow.as_deref().unwrap_or(&NOTHING)
+    }
+
+    pub(super) fn flow_mut(&mut self) -> &mut Flow {
+        self.flow.get_or_insert_default()
     }
 
     /// Notes a frame that the history does not have, after the message with the stamp `before`.
@@ -339,20 +365,30 @@ impl Track {
             return;
         }
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        match self.others.last_mut() {
+        let Flow { others, fence, .. } = self.flow_mut();
+        match others.last_mut() {
             Some((last, _)) if *last > before => {
                 // Another session of the client gets older messages now. Then more is repeated.
-                self.fence = self.fence.max(*last);
-                self.others.clear();
+                *fence = (*fence).max(*last);
+                others.clear();
             }
             Some((last, sum)) if *last == before => *sum = sum.saturating_add(bytes),
-            _ => self.others.push((before, bytes)),
+            _ => others.push((before, bytes)),
         }
-        if self.others.len() > MAX_OTHERS {
+        if others.len() > MAX_OTHERS {
             // At the older place: then at most more messages are repeated, and none is lost.
-            let (_, bytes) = self.others.remove(1);
-            self.others[0].1 = self.others[0].1.saturating_add(bytes);
+            let (_, bytes) = others.remove(1);
+            others[0].1 = others[0].1.saturating_add(bytes);
         }
+    }
+}
+
+impl Flow {
+    /// Whether a client that has all messages up to a stamp needs it no more.
+    fn is_nothing(&self, proven: u64) -> bool {
+        let Flow { poll: _, cursor, others, flight, unconfirmed: _, stall, fence, joined } = self;
+        let is_empty = others.is_empty() && joined.is_empty() && *flight == 0;
+        is_empty && cursor.is_none() && stall.is_none() && *fence <= proven
     }
 }
 

@@ -16,6 +16,7 @@
 //! `--notify` (targets; `{room}`, `{number}` and `{sign}` are filled in) and `--body raw` (the body of a notification is the data
 //! instead of a signed form). With `--ca FILE` the clients use TLS, and `--publish HOST:PORT` is where notifications go: without TLS.
 //! With `--bursts` the messages in flight are sent at once, and the next ones when all of them have arrived.
+//! With `--talks` each client sends a pong after its login.
 //! With `--steps` it prints `ready` before and `done` after the measured part, and waits for a line on
 //! standard input each time. The server must be on this machine.
 
@@ -48,7 +49,8 @@ fn run() -> Result<Value, Error> {
     let job = args.next().unwrap_or_default();
     let mut options = Options(HashMap::new());
     while let Some(name) = args.next() {
-        let value = if matches!(name.as_str(), "--steps" | "--bursts") { Some(String::new()) } else { args.next() };
+        let value =
+            if matches!(name.as_str(), "--steps" | "--bursts" | "--talks") { Some(String::new()) } else { args.next() };
         let value = value.ok_or_else(|| Error::Usage(format!("{name}: missing value")))?;
         options.0.insert(name.trim_start_matches("--").to_owned(), value);
     }
@@ -105,7 +107,8 @@ impl Options {
         let (connect, notify) = (self.0.get("connect").cloned(), self.0.get("notify").cloned());
         let authorities = self.0.get("ca").map(PathBuf::from);
         let stream = speaks == "sse";
-        Ok(Dialect { socketio, stream, connect, notify, raw_body: self.text("body", "form") == "raw", authorities })
+        let (raw_body, talks) = (self.text("body", "form") == "raw", self.0.contains_key("talks"));
+        Ok(Dialect { socketio, stream, connect, notify, raw_body, talks, authorities })
     }
 
     fn processes(&self) -> Result<Vec<Process>, Error> {

@@ -91,6 +91,9 @@ impl Member {
                 frames::parse(bytes, &mut |_, payload| found(payload, payload.starts_with(b"40")))
             })?;
         }
+        if dialect.talks {
+            self.stream.write_all(&frame(Opcode::Pong, b""))?;
+        }
         self.stream.socket().set_nonblocking(true)?;
         Ok(())
     }

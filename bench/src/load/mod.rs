@@ -51,6 +51,9 @@ pub struct Dialect {
     pub notify: Option<String>,
     /// Whether the body of a notification is the bare data instead of a signed form.
     pub raw_body: bool,
+    /// Whether a client sends a frame after its login, as those that have answered a ping did: the kernel then confirms each packet
+    /// by itself.
+    pub talks: bool,
     /// The authorities of the server's certificate, a PEM file, if the clients use TLS. The backend does not.
     pub authorities: Option<PathBuf>,
 }
