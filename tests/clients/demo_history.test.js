@@ -186,6 +186,7 @@ test('history: the commands that the page shows work', async () => {
   await until('both', () => lines.filter(line => line.event === 'newMsg').length === 2)
   await say(page, 'and live')
   await until('the third', () => lines.length === 4)
+  await same(page, ['from the page', 'hello from curl', 'and live'])
   assert.deepEqual(lines.slice(1).map(line => line.id), await ids(page))
   assert.equal(lines[0].event, 'recovery')
   reader.kill()
