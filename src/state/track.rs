@@ -150,7 +150,7 @@ impl Tracks {
     pub fn check(&self) {
         assert_eq!(self.keys().count(), self.count, "tracks");
         for track in self.slots.iter().flatten() {
-            assert!(track.others.is_sorted_by_key(|(before, _)| *before) && track.others.len() <= MAX_OTHERS);
+            assert!(track.others().is_sorted_by_key(|(before, _)| *before) && track.others().len() <= MAX_OTHERS);
         }
     }
 
