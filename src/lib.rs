@@ -63,6 +63,7 @@ pub mod history;
 pub mod hooks;
 pub mod http;
 pub mod hub;
+pub mod journal;
 pub mod json;
 pub mod key;
 pub mod limits;

@@ -210,10 +210,10 @@ impl World {
         wait_linked(&relay);
         // The command-line tools connect to 127.0.0.1:4000 by default; point them at this relay.
         let wrapper = directory.join("bin/relay");
+        let (url, program) = (format!("http://{}", relay.addr), env!("CARGO_BIN_EXE_relay"));
         let script = format!(
-            "#!/bin/bash\ncase \"$1 $*\" in\n*--url*) ;;\n\"notify \"*|\"emit \"*|\"listen \"*) set -- \"$@\" --url http://{} ;;\nesac\nexec {} \"$@\"\n",
-            relay.addr,
-            env!("CARGO_BIN_EXE_relay")
+            "#!/bin/bash\ncase \"$1 $*\" in\n*--url*) ;;\n\"notify \"*|\"emit \"*|\"listen \"*) set -- \"$@\" --url {url} ;;\n\
+             \"why \"*) set -- \"$@\" --url {url} --token {TOKEN} --source demo ;;\nesac\nexec {program} \"$@\"\n"
         );
         fs::write(&wrapper, script).unwrap();
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();

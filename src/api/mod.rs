@@ -30,6 +30,7 @@ pub mod snapshot;
 pub mod status;
 pub mod stream;
 pub mod view;
+pub mod why;
 
 pub use self::{
     context::{Context, Site},

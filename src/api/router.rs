@@ -16,6 +16,7 @@ use super::{
     snapshot::Snapshot,
     status, stream,
     view::{Kind, View},
+    why,
 };
 use crate::{
     config::Config,
@@ -159,6 +160,7 @@ const OPERATOR_ROUTES: &[(&str, OperatorRoute)] = &[
     ("/api/online", OperatorRoute::View(Kind::Online)),
     ("/api/users", OperatorRoute::View(Kind::Users)),
     ("/api/today", OperatorRoute::View(Kind::Today)),
+    ("/api/why", OperatorRoute::Read(why::why)),
     ("/api/rooms", OperatorRoute::Read(online::rooms)),
     ("/api/log/client", OperatorRoute::LogJson(File::Of("client.log"))),
     ("/api/log/sys", OperatorRoute::LogJson(File::Of("sys.log"))),

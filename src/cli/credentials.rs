@@ -139,6 +139,21 @@ impl Account {
         source.map(|source| self.setting.token_policy(&source)).unwrap_or_default()
     }
 
+    /// The source, if it is known, and the admin token, for what only operators may ask.
+    pub fn operator(mut self) -> Result<(Option<String>, String), Error> {
+        let source = match self.source.take() {
+            None if self.url.is_none() => self.setting.only_source().ok(),
+            source => source,
+        };
+        let token = match &self.token {
+            Some(token) => Some(token.read()?),
+            // It opens everything: it does not go to an address that the configuration does not have.
+            None if self.url.is_some() => None,
+            None => self.setting.token(),
+        };
+        Ok((source, token.ok_or(Error::NoAdminToken)?))
+    }
+
     /// The keys of the sources of the configuration, if the key comes from there.
     pub fn other_keys(&mut self) -> Vec<(String, Secret)> {
         if self.key.is_some() { Vec::new() } else { self.setting.keys() }

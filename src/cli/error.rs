@@ -35,6 +35,8 @@ pub enum UsageError {
     MissingData,
     /// EVENT is missing.
     MissingEvent,
+    /// `relay why` has no question.
+    MissingQuestion,
     /// The shell of `relay completions` is missing.
     MissingShell,
     /// What this is, the word that was given, and what is expected.
@@ -79,6 +81,9 @@ impl fmt::Display for UsageError {
             UsageError::MissingSubject => f.write_str("missing argument: connect, jwt, notify or emit"),
             UsageError::MissingShell => f.write_str("missing argument: bash, zsh or fish"),
             UsageError::NotOneOf(what, given, expected) => write!(f, "unknown {what} {given:?}: expected {expected}"),
+            UsageError::MissingQuestion => {
+                f.write_str("missing question: give the id of a message, --userid or --room")
+            }
             UsageError::MissingEvent => f.write_str("missing argument: EVENT"),
             UsageError::MissingReceivers => f.write_str(
                 "missing receivers: give --room, --userid or --socket-id, or --all for everybody in the namespace",
@@ -119,6 +124,8 @@ pub enum Error {
     WhichSource(String, Vec<String>),
     /// The source of the configuration has no shared secret for tokens.
     NoTokenSecret(String, String),
+    /// The admin token is not known.
+    NoAdminToken,
     /// The file with the key of this source cannot be read.
     UnreadKey(String, Unread),
     /// The configuration has no address that a client could connect to.
@@ -188,6 +195,9 @@ impl fmt::Display for Error {
                      with --key or --key-file"
                 )
             }
+            Error::NoAdminToken => f.write_str(
+                "the admin token is unknown: give it with --token-file, or run this as root or as the user of relay, with its configuration",
+            ),
             Error::UnreadKey(source, unread) => {
                 let root = if unread.denied { ", or run this as root" } else { "" };
                 let why = &unread.why;

@@ -20,6 +20,7 @@ mod refusal;
 mod setting;
 mod sign;
 mod terminal;
+mod why;
 
 use core::fmt;
 use std::{
@@ -46,6 +47,7 @@ use self::{
     program::RELAY,
     sign::Sign,
     terminal::{complain, say},
+    why::Why,
 };
 use crate::{
     config::ListenAddress,
@@ -78,6 +80,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Emit(emit) => emit.run(),
         Command::Listen(listen) => listen.run(),
         Command::Health(health) => health.run(),
+        Command::Why(why) => why.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,6 +102,7 @@ enum Command {
     Emit(Emit),
     Listen(Listen),
     Health(Health),
+    Why(Why),
     Bench(Vec<OsString>),
     Say(String),
 }
@@ -121,6 +125,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, WrongCommand> 
         Some("emit") => Emit::parse(parser).map(Command::Emit),
         Some("listen") => Listen::parse(parser).map(Command::Listen),
         Some("health") => Health::parse(parser).map(Command::Health),
+        Some("why") => Why::parse(parser).map(Command::Why),
         Some("man") => man::parse(parser).map(|manual| match manual {
             Manual::Text(text) => Command::Say(text),
             Manual::Bench => Command::Bench(vec!["man".into()]),

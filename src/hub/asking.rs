@@ -4,6 +4,7 @@ use core::net::IpAddr;
 
 use super::Hub;
 use crate::{
+    journal::{More, What},
     key::{ClientKey, SessionKey},
     recovery::{AwaySession, Resolved},
     state::{Effect, End, Session},
@@ -49,6 +50,8 @@ impl Hub {
     pub fn set_aside(&mut self, client: ClientKey) {
         let position = self.position_at_loss(client);
         for session in self.state.sessions_of(client) {
+            let (stamp, count) = (position.unwrap_or(0), position.is_some().into());
+            self.state.write_journal(session, What::Silent, More { stamp, count, reason: "" });
             if let Some(position) = position {
                 self.keep_away(session, End::Lost, position);
             }

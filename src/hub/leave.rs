@@ -3,6 +3,7 @@
 use super::{Hub, publish::Origin};
 use crate::{
     clock::{Now, Time},
+    journal::{More, What},
     json::quote,
     key::{ClientKey, ConnKey, SessionKey},
     message::Data,
@@ -74,12 +75,23 @@ impl Hub {
         let session = client.session.take();
         let sessions = client.socket.as_mut().map(|socket| core::mem::take(&mut socket.sessions)).unwrap_or_default();
         for session in session.into_iter().chain(sessions.into_iter().map(|(_, session)| session)) {
+            self.note_end(session, how, position);
             if let Some(position) = position {
                 self.keep_away(session, how, position);
             }
             self.leave_session(session, how.departure(), announce);
         }
         self.note_answer(key);
+    }
+
+    /// Writes the end of a session to the journal.
+    fn note_end(&mut self, session: SessionKey, how: End, position: Option<u64>) {
+        if !self.state.journal.is_on() || self.state.sessions.get(session).is_none_or(|session| session.pending) {
+            return;
+        }
+        let what = if how.departure() == Departure::Loss { What::Lost } else { What::Ended };
+        let (stamp, count) = (position.unwrap_or(0), position.is_some().into());
+        self.state.write_journal(session, what, More { stamp, count, reason: &how.words() });
     }
 
     /// Ends a session: queues the disconnect call to the backend and the removal of the presence record, writes the
@@ -147,6 +159,7 @@ impl Hub {
         if let Some(position) = client.and_then(|client| self.position_at_loss(client)) {
             self.keep_away(session, End::Left, position);
         }
+        self.note_end(session, End::Left, None);
         self.leave_session(session, End::Left.departure(), true);
     }
 
@@ -157,6 +170,7 @@ impl Hub {
         else {
             return;
         };
+        self.note_end(session, End::Expelled, None);
         self.leave_session(session, End::Expelled.departure(), true);
         let name = self.state.namespaces[namespace as usize].name.clone();
         self.state.send_packet(key, Kind::Disconnect, &name, None, &[], |_| {});

@@ -9,6 +9,7 @@ use crate::{
     config::Auth,
     history::Since,
     hooks::Kind,
+    journal::{More, What},
     key::{ClientKey, ConnKey, SessionKey},
     message::Form,
     names::Rooms,
@@ -213,6 +214,7 @@ impl Hub {
         if let Some(session) = self.state.sessions.get(key) {
             self.presence.count_login(session.tenant, session.identity.username(), now);
         }
+        self.state.write_journal(key, What::Came, More::default());
         self.record_visit("connect", key, None);
     }
 
@@ -301,6 +303,9 @@ impl Hub {
     ) {
         self.state.stats.logins_refused += 1;
         let (why, reason) = (refusal.text(), refusal.reason());
+        if let Ok(tenant) = self.state.tenant(login.source) {
+            self.state.journal.note_refusal(self.state.now.time, (tenant.0, login.userid), &why);
+        }
         self.log.error("connect", &why, |line| {
             line.nonempty("source", login.source);
             line.nonempty("nsp", namespace);

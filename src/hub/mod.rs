@@ -14,6 +14,7 @@ pub mod publish;
 pub mod receipts;
 mod returning;
 mod returns;
+pub mod why;
 
 use std::{collections::HashMap, rc::Rc};
 

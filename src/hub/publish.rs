@@ -85,7 +85,11 @@ impl Hub {
                     || (self.has_replays() && self.history.has_rule(&self.state, tenant, room))
             };
             let kept = is_on && keep(id.part(part));
+            let before = self.state.stats.delivered;
             self.state.deliver(tenant, hashed, data, (filename, author), id.part(part), Stamp { number, kept });
+            let (now, queued) = (self.state.now.time, self.state.stats.delivered - before);
+            let (place, stamps) = ((tenant.0, hashed.hash), (number, id.part(part).stamp()));
+            self.state.journal.note_publication(now, place, stamps, queued as usize, kept);
         }
         if !self.log.is_on() {
             return;

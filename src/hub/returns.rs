@@ -9,6 +9,7 @@ use crate::{
     config::{Auth, Namespace, Offsets, ProofMode, Unknowing},
     engineio::Revision,
     hooks::Kind,
+    journal::{More, What},
     key::SessionKey,
     message::{Form, MessageId},
     names::Rooms,
@@ -264,6 +265,8 @@ impl Hub {
             // The answer to the question at its login does not count any more.
             self.state.ask(client);
         }
+        let count = u32::try_from(missed).unwrap_or(u32::MAX);
+        self.state.write_journal(key, What::Returned, More { stamp: away.position, count, reason: "" });
         self.record_return(key, missed);
     }
 

@@ -187,6 +187,7 @@ impl Server {
         }
         server.hub.begin_turn(server.now);
         server.hub.cluster.introduce(first_id.node(), &server.site.server_ip);
+        server.hub.state.journal.begin();
         server.configure_memory();
         server.configure_tls();
         server.configure_cluster();

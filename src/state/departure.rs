@@ -1,5 +1,7 @@
 //! How sessions end, and whether their users are expected back.
 
+use std::borrow::Cow;
+
 use crate::{config::Unknowing, websocket::Close};
 
 /// How a session ends.
@@ -56,6 +58,21 @@ impl End {
 }
 
 impl End {
+    /// How it ends, in words for operators.
+    pub fn words(self) -> Cow<'static, str> {
+        match self {
+            End::Left => "the client has left".into(),
+            End::Expelled => "sent away by an operator or the backend".into(),
+            End::Closed(Close { code, reason: "" }) => format!("closed with {code}").into(),
+            End::Closed(Close { code, reason }) => format!("closed with {code}: {reason}").into(),
+            End::ClosedByPeer { code: None, .. } => "closed by the client".into(),
+            End::ClosedByPeer { code: Some(NORMAL), .. } => "closed by the client with 1000".into(),
+            End::ClosedByPeer { code: Some(GOING_AWAY), .. } => "the page was closed or loaded again".into(),
+            End::ClosedByPeer { code: Some(_), .. } => "closed by the client with a code of its own".into(),
+            End::Lost => "the connection was lost".into(),
+        }
+    }
+
     /// Whether the session is kept for its return (docs/protocol.md, Return).
     pub fn keeps(self, unknowing: Unknowing) -> bool {
         match self {

@@ -13,9 +13,11 @@ use super::{
 };
 use crate::{
     config::ClientPosts,
+    journal::{More, What},
     key::SessionKey,
     message::Form,
     names::{RoomId, Rooms},
+    room_hash::room_hash,
 };
 
 impl State {
@@ -111,8 +113,8 @@ impl State {
         let session = self.sessions.get_mut(key)?;
         let table = self.tenants[session.tenant.index()].table_mut(session.namespace);
         let slot = u16::try_from(session.rooms.len()).expect("limits.rooms_per_session is at most 65,535");
-        let (room, place) =
-            table.join(room.as_str(), Member { client: session.client, session: key, slot, form: session.form });
+        let name = room.as_str();
+        let (room, place) = table.join(name, Member { client: session.client, session: key, slot, form: session.form });
         session.rooms.push(Membership { room, place });
         let joined = self.moves.is_some().then(|| table.room(room).id.clone());
         if self.clients.get(session.client).is_some_and(|client| client.mode == Mode::Behind) {
@@ -121,6 +123,9 @@ impl State {
         if !self.tracks.is_empty() {
             let client = session.client;
             self.note_late_join(client, key, room);
+        }
+        if self.journal.is_on() {
+            self.write_journal(key, What::Joined, More { stamp: room_hash(name), ..More::default() });
         }
         if let Some(name) = joined {
             self.note_joined(key, name);
@@ -143,8 +148,22 @@ impl State {
     /// Removes a session from the room at `slot` of its list. The last room of the list moves to `slot`, and the last
     /// member of the room moves to the freed place; the references to both are updated. `slot` must be in the list.
     pub fn leave_slot(&mut self, key: SessionKey, slot: usize) {
+        if self.journal.is_on()
+            && let Some(session) = self.sessions.get(key)
+            && let Some(table) = self.tenants[session.tenant.index()].table(session.namespace)
+        {
+            let stamp = room_hash(&table.room(session.rooms[slot].room).id);
+            self.write_journal(key, What::Left, More { stamp, ..More::default() });
+        }
         self.take_from_room(key, slot, Departure::Goodbye);
         self.mark_changed(key);
+    }
+
+    /// Writes to the journal what has happened to a session.
+    pub fn write_journal(&mut self, key: SessionKey, what: What, more: More<'_>) {
+        let Some(session) = self.sessions.get(key).filter(|_| self.journal.is_on()) else { return };
+        let user = (session.tenant.0, session.identity.userid());
+        self.journal.note(self.now.time, what, user, key, more);
     }
 
     fn take_from_room(&mut self, key: SessionKey, slot: usize, departure: Departure) {

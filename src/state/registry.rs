@@ -29,6 +29,7 @@ use crate::{
     clock::{Now, Throttle},
     config::Config,
     frame::Turn,
+    journal::Journal,
     key::{ClientKey, SessionKey, Slots},
     memory,
     message::{IdClock, MessageId},
@@ -51,6 +52,8 @@ pub struct State {
     pub grants: Grants,
     /// What clients are known to have received.
     pub tracks: Tracks,
+    /// What has happened of late, for operators who ask why somebody did not get a message.
+    pub journal: Journal,
     /// Whether sessions are kept that have left on purpose.
     pub keeps_leavers: bool,
     pub(crate) sids: Sids,
@@ -113,6 +116,7 @@ impl State {
             agents: Agents::default(),
             grants: Grants::default(),
             tracks: Tracks::default(),
+            journal: Journal::default(),
             keeps_leavers: false,
             sids: Sids::new(secret),
             names: HashMap::new(),

@@ -1,0 +1,61 @@
+//! `GET /api/why`: why somebody did not get a message (docs/protocol.md, Why).
+
+use super::context::Context;
+use crate::{
+    clock::{Now, Time},
+    http::{Head, Reply},
+    hub::why::{Explanation, Question},
+    json::quote,
+    message::MessageId,
+};
+
+/// `GET /api/why?id=&userid=&room_id=&source=`: what the journal has about a message, a user or a room.
+pub fn why(head: &Head<'_>, cx: &Context<'_>) -> Reply {
+    answer(head, cx).unwrap_or_else(|refusal| refusal).with("Cache-Control", "no-store")
+}
+
+fn answer(head: &Head<'_>, cx: &Context<'_>) -> Result<Reply, Reply> {
+    let fields = head.fields();
+    let wrong = |why: &str| Reply::refusal(400, why);
+    let state = &cx.hub.state;
+    let tenant = match fields.get("source") {
+        "" => {
+            let mut names = cx.hub.config().sources.keys();
+            let only = names.next().filter(|_| names.next().is_none()).and_then(|name| state.known_tenant(name));
+            only.ok_or_else(|| wrong(NO_SOURCE))?
+        }
+        name => state.known_tenant(name).ok_or_else(|| wrong(UNKNOWN_SOURCE))?,
+    };
+    let id = match fields.get("id") {
+        "" => None,
+        text => Some(MessageId::parse(text).ok_or_else(|| wrong(WRONG_ID))?),
+    };
+    let (userid, room) = (fields.get("userid"), fields.get("room_id"));
+    if id.is_none() && userid.is_empty() && room.is_empty() {
+        return Err(wrong(NO_QUESTION));
+    }
+    let explanation = cx.hub.explain(&Question { tenant, id, userid, room });
+    Ok(Reply::json(200, json(&explanation, cx.now).into_bytes()))
+}
+
+fn json(explanation: &Explanation, now: Now) -> String {
+    let Explanation { since, lines, verdicts } = explanation;
+    let since = since.map_or("null".into(), |time| quote(&local(time, now)));
+    let line = |time, text: &str| format!("{{\"time\":{},\"text\":{}}}", quote(&local(time, now)), quote(text));
+    let lines: Vec<String> = lines.iter().map(|entry| line(entry.time, &entry.text)).collect();
+    let verdicts: Vec<_> = verdicts.iter().map(|verdict| quote(verdict)).collect();
+    format!(
+        "{{\"code\":1,\"msg\":\"\",\"data\":{{\"since\":{since},\"verdicts\":[{}],\"lines\":[{}]}}}}",
+        verdicts.join(","),
+        lines.join(",")
+    )
+}
+
+fn local(time: Time, now: Now) -> String {
+    now.local_at(now.unix.saturating_sub(now.time.since(time).as_secs())).to_string()
+}
+
+const NO_SOURCE: &str = "source can not be null!";
+const UNKNOWN_SOURCE: &str = "unknown source!";
+const WRONG_ID: &str = "id is not that of a message";
+const NO_QUESTION: &str = "give id, userid or room_id";

@@ -1,0 +1,129 @@
+//! `relay why`: asks a relay why somebody did not get a message.
+
+use lexopt::Parser;
+use serde_json::Value as Json;
+
+use super::{
+    arguments::Stop,
+    commands,
+    credentials::{Account, encode},
+    endpoint::{Sends, exchange},
+    error::{Error, UsageError},
+    options::Options,
+    terminal::{say, visible},
+};
+use crate::manual::{Command, ExitCode, Group, Kind, Opt};
+/// `relay why`.
+pub static WHY: Command = Command {
+    name: "why",
+    row: "why [ID]",
+    summary: "say why somebody did not get a message",
+    usage: &["why ID [--userid USER]", "why [--userid USER] [--room ROOM]"],
+    text: &[
+        "Asks a running relay what has become of the message with this id, or what has happened to a user or in a room, and \
+         prints it with times. With both an ID and a user it says what follows: that the user was not in the room, had no \
+         connection, has come back and got the message then, or has received it. relay remembers the last 32,768 events: \
+         publications to a room, and logins, ends, losses, returns and changes of rooms of sessions. The question needs the \
+         admin token.",
+    ],
+    groups: &[
+        &Group {
+            heading: "Question",
+            options: &[
+                Opt::value("userid", "USER", "the user"),
+                Opt::value("room", "ROOM", "the room"),
+                Opt::flag("json", "print the answer as relay gives it (GET /api/why)"),
+            ],
+        },
+        &commands::ENDPOINT,
+        &Group {
+            heading: "Source and token",
+            options: &[
+                Opt::value("source", "NAME", "the source (default: the only one of the configuration, or demo)"),
+                Opt::value(
+                    "token",
+                    "TOKEN",
+                    "the admin token (default: that of the configuration or of the running service)",
+                ),
+                Opt::file("token-file", "a file with the admin token"),
+            ],
+        },
+    ],
+    words: &[Kind::Text],
+    codes: &[
+        commands::DONE,
+        ExitCode(1, "relay refused the question, or was not reached"),
+        commands::BAD_COMMAND_LINE,
+        commands::BAD_CONFIGURATION,
+    ],
+};
+
+/// A question.
+#[derive(Debug)]
+pub struct Why {
+    account: Account,
+    id: String,
+    userid: String,
+    room: String,
+    is_json: bool,
+}
+
+impl Why {
+    /// Parses what follows `why`.
+    pub fn parse(parser: &mut Parser) -> Result<Why, Stop> {
+        let mut options = Options::parse(parser, &WHY)?;
+        let (userid, room, is_json) = (options.text("userid"), options.text("room"), options.has("json"));
+        let id = options.only_word()?.unwrap_or_default();
+        if id.is_empty() && userid.is_empty() && room.is_empty() {
+            return Err(UsageError::MissingQuestion.into());
+        }
+        Ok(Why { account: Account::new(&mut options)?, id, userid, room, is_json })
+    }
+
+    /// Prints the answer.
+    pub fn run(mut self) -> Result<(), Error> {
+        let endpoint = self.account.endpoint(Sends::Credentials)?;
+        let (source, token) = self.account.operator()?;
+        let fields =
+            [("source", source.unwrap_or_default()), ("id", self.id), ("userid", self.userid), ("room_id", self.room)];
+        let query = encode(&fields.into_iter().filter(|(_, value)| !value.is_empty()).collect());
+        let request = format!(
+            "GET {}/api/why?{query} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n",
+            endpoint.path, endpoint.host
+        );
+        let failed = |error: std::io::Error| Error::Connection(endpoint.to_string(), error.to_string());
+        let (status, body) = exchange(&mut endpoint.connect()?, &request).map_err(failed)?;
+        let text = String::from_utf8_lossy(&body);
+        let answer: Json = serde_json::from_str(&text).unwrap_or_default();
+        match &answer["data"] {
+            Json::Object(_) if status == 200 && self.is_json => say(&format!("{}\n", text.trim_end())),
+            Json::Object(_) if status == 200 => say(&shown(&answer["data"])),
+            _ => {
+                let why = answer["msg"].as_str().unwrap_or(&text).trim_end();
+                return Err(Error::Status(status, visible(why)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The answer as lines: what has happened, what follows from it, and since when that is known.
+fn shown(data: &Json) -> String {
+    let list = |name: &str| data[name].as_array().cloned().unwrap_or_default();
+    let time = |text: &Json| visible(text.as_str().and_then(|text| text.get(11..19)).unwrap_or_default());
+    let text = |text: &Json| visible(text.as_str().unwrap_or_default());
+    let mut out = String::new();
+    for line in list("lines") {
+        out += &format!("{} {}\n", time(&line["time"]), text(&line["text"]));
+    }
+    for verdict in list("verdicts") {
+        out += &format!("=> {}\n", text(&verdict));
+    }
+    if out.is_empty() {
+        out += "nothing is known about it\n";
+    }
+    if data["since"].is_string() {
+        out += &format!("(the journal begins at {})\n", time(&data["since"]));
+    }
+    out
+}
