@@ -3,7 +3,7 @@
 
 use super::{
     commands::{self, BAD_COMMAND_LINE, BAD_CONFIGURATION, CONFIG, DONE},
-    why,
+    why::command::WHY,
 };
 use crate::manual::{Example, ExitCode, Group, Item, Program};
 
@@ -29,7 +29,7 @@ pub static RELAY: Program = Program {
         &commands::SIGN,
         &commands::CERT,
         &commands::HEALTH,
-        &why::WHY,
+        &WHY,
         &commands::BENCH,
         &commands::MAN,
         &commands::COMPLETIONS,

@@ -1,63 +1,18 @@
 //! `relay why`: asks a relay why somebody did not get a message.
 
+pub mod command;
+
 use lexopt::Parser;
 use serde_json::Value as Json;
 
 use super::{
     arguments::Stop,
-    commands,
     credentials::{Account, encode},
     endpoint::{Sends, exchange},
     error::{Error, UsageError},
     options::Options,
     terminal::{say, visible},
 };
-use crate::manual::{Command, ExitCode, Group, Kind, Opt};
-/// `relay why`.
-pub static WHY: Command = Command {
-    name: "why",
-    row: "why [ID]",
-    summary: "say why somebody did not get a message",
-    usage: &["why ID [--userid USER]", "why [--userid USER] [--room ROOM]"],
-    text: &[
-        "Asks a running relay what has become of the message with this id, or what has happened to a user or in a room, and \
-         prints it with times. With both an ID and a user it says what follows: that the user was not in the room, had no \
-         connection, has come back and got the message then, or has received it. relay remembers the last 32,768 events: \
-         publications to a room, and logins, ends, losses, returns and changes of rooms of sessions. The question needs the \
-         admin token.",
-    ],
-    groups: &[
-        &Group {
-            heading: "Question",
-            options: &[
-                Opt::value("userid", "USER", "the user"),
-                Opt::value("room", "ROOM", "the room"),
-                Opt::flag("json", "print the answer as relay gives it (GET /api/why)"),
-            ],
-        },
-        &commands::ENDPOINT,
-        &Group {
-            heading: "Source and token",
-            options: &[
-                Opt::value("source", "NAME", "the source (default: the only one of the configuration, or demo)"),
-                Opt::value(
-                    "token",
-                    "TOKEN",
-                    "the admin token (default: that of the configuration or of the running service)",
-                ),
-                Opt::file("token-file", "a file with the admin token"),
-            ],
-        },
-    ],
-    words: &[Kind::Text],
-    codes: &[
-        commands::DONE,
-        ExitCode(1, "relay refused the question, or was not reached"),
-        commands::BAD_COMMAND_LINE,
-        commands::BAD_CONFIGURATION,
-    ],
-};
-
 /// A question.
 #[derive(Debug)]
 pub struct Why {
@@ -71,7 +26,7 @@ pub struct Why {
 impl Why {
     /// Parses what follows `why`.
     pub fn parse(parser: &mut Parser) -> Result<Why, Stop> {
-        let mut options = Options::parse(parser, &WHY)?;
+        let mut options = Options::parse(parser, &command::WHY)?;
         let (userid, room, is_json) = (options.text("userid"), options.text("room"), options.has("json"));
         let id = options.only_word()?.unwrap_or_default();
         if id.is_empty() && userid.is_empty() && room.is_empty() {

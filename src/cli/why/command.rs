@@ -1,0 +1,46 @@
+//! What help, man page and parser know about `relay why`.
+
+use crate::{
+    cli::commands::{BAD_COMMAND_LINE, BAD_CONFIGURATION, DONE, ENDPOINT},
+    manual::{Command, ExitCode, Group, Kind, Opt},
+};
+
+/// `relay why`.
+pub static WHY: Command = Command {
+    name: "why",
+    row: "why [ID]",
+    summary: "say why somebody did not get a message",
+    usage: &["why ID [--userid USER]", "why [--userid USER] [--room ROOM]"],
+    text: &[
+        "Asks a running relay what has become of the message with this id, or what has happened to a user or in a room, and \
+         prints it with times. With both an ID and a user it says what follows: that the user was not in the room, had no \
+         connection, has come back and got the message then, or has received it. relay remembers the last 32,768 events: \
+         publications to a room, and logins, ends, losses, returns and changes of rooms of sessions. The question needs the \
+         admin token.",
+    ],
+    groups: &[
+        &Group {
+            heading: "Question",
+            options: &[
+                Opt::value("userid", "USER", "the user"),
+                Opt::value("room", "ROOM", "the room"),
+                Opt::flag("json", "print the answer as relay gives it (GET /api/why)"),
+            ],
+        },
+        &ENDPOINT,
+        &Group {
+            heading: "Source and token",
+            options: &[
+                Opt::value("source", "NAME", "the source (default: the only one of the configuration, or demo)"),
+                Opt::value(
+                    "token",
+                    "TOKEN",
+                    "the admin token (default: that of the configuration or of the running service)",
+                ),
+                Opt::file("token-file", "a file with the admin token"),
+            ],
+        },
+    ],
+    words: &[Kind::Text],
+    codes: &[DONE, ExitCode(1, "relay refused the question, or was not reached"), BAD_COMMAND_LINE, BAD_CONFIGURATION],
+};
