@@ -5,6 +5,7 @@ mod cert;
 mod check;
 mod commands;
 mod credentials;
+mod doctor;
 mod emit;
 mod endpoint;
 mod error;
@@ -36,6 +37,7 @@ use lexopt::Parser;
 use self::{
     arguments::Stop,
     cert::Cert,
+    doctor::Doctor,
     emit::Emit,
     error::UsageError,
     health::Health,
@@ -78,6 +80,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Emit(emit) => emit.run(),
         Command::Listen(listen) => listen.run(),
         Command::Health(health) => health.run(),
+        Command::Doctor(doctor) => doctor.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,6 +102,7 @@ enum Command {
     Emit(Emit),
     Listen(Listen),
     Health(Health),
+    Doctor(Doctor),
     Bench(Vec<OsString>),
     Say(String),
 }
@@ -121,6 +125,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, WrongCommand> 
         Some("emit") => Emit::parse(parser).map(Command::Emit),
         Some("listen") => Listen::parse(parser).map(Command::Listen),
         Some("health") => Health::parse(parser).map(Command::Health),
+        Some("doctor") => Doctor::parse(parser).map(Command::Doctor),
         Some("man") => man::parse(parser).map(|manual| match manual {
             Manual::Text(text) => Command::Say(text),
             Manual::Bench => Command::Bench(vec!["man".into()]),
