@@ -53,7 +53,17 @@ impl Advice {
                 &["mode http   # without http-request del-header or set-header for Connection and Upgrade"],
             ),
             Advice::Forward(prefix, path) => {
-                let nginx = format!("location {prefix}{path} {{ proxy_pass http://127.0.0.1:4000{path}; }}");
+                let nginx = [
+                    format!("location {prefix}{path} {{"),
+                    format!("    proxy_pass http://127.0.0.1:4000{path};"),
+                    "    proxy_http_version 1.1;".into(),
+                    "    proxy_set_header Upgrade $http_upgrade;".into(),
+                    "    proxy_set_header Connection $connection_upgrade;   # by a map, see docs/operations.md".into(),
+                    "    proxy_set_header Host $host;".into(),
+                    "    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;".into(),
+                    "}".into(),
+                ];
+                let nginx = nginx.into();
                 let apache = format!("ProxyPass {prefix}{path} http://127.0.0.1:4000{path} upgrade=websocket");
                 let (caddy, haproxy) = match prefix.is_empty() {
                     true => {
@@ -68,7 +78,7 @@ impl Advice {
                         ],
                     ),
                 };
-                vec![("nginx", vec![nginx]), ("Apache", vec![apache]), ("Caddy", vec![caddy]), ("HAProxy", haproxy)]
+                vec![("nginx", nginx), ("Apache", vec![apache]), ("Caddy", vec![caddy]), ("HAProxy", haproxy)]
             }
             Advice::Sticky => all(
                 &["ip_hash;   # in upstream {}"],

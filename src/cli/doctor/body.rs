@@ -13,6 +13,9 @@ pub fn judge(answer: &io::Result<Answer>, size: u64) -> Finding {
             .advise(Advice::Body(size))
     };
     match answer {
+        Ok(answer) if answer.status == 413 && answer.describe().contains("which this request may not have") => {
+            Finding::skipped(CHECK, "relay does not know the path that it gets for /api/notify")
+        }
         Ok(answer) if answer.status == 413 && answer.is_of_relay() => Finding::warning(
             CHECK,
             format!("relay's limits.body is less than {size} bytes, which this machine's configuration has"),
@@ -43,6 +46,8 @@ mod tests {
         let own = r#"{"code":0,"msg":"sign can not be null!","data":""}"#;
         assert_eq!(level(200, own), Level::Ok);
         assert_eq!(level(413, own), Level::Warning);
+        let elsewhere = r#"{"code":0,"msg":"the body is larger than 65536 bytes, which this request may not have"}"#;
+        assert_eq!(level(413, elsewhere), Level::Skipped);
         assert_eq!(level(413, "<title>413 Request Entity Too Large</title>"), Level::Failure);
         assert_eq!(level(403, "Forbidden"), Level::Skipped);
         assert_eq!(level(500, ""), Level::Failure);

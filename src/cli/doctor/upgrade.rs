@@ -30,7 +30,9 @@ pub fn judge(check: &'static str, path: &str, handshake: &Handshake, answer: &An
     match answer.status {
         // A relay that has no `echo=1`, and Socket.IO.
         426 if is_of_relay && message("msg").contains("must ask for an upgrade") => without_upgrade(check, &full, ""),
-        400 if is_of_relay && message("message") == "Bad request" => without_upgrade(check, &full, ""),
+        400 if is_of_relay && message("message").contains("needs an Upgrade header") => {
+            without_upgrade(check, &full, "")
+        }
         401 if is_of_relay => {
             Finding::ok(check, format!("the request for a WebSocket at {full} reaches relay, which wants a login"))
         }
@@ -71,7 +73,12 @@ mod tests {
             (101, String::new(), Level::Failure, "not to this handshake"),
             (200, echo("1.0"), Level::Failure, "HTTP/1.0"),
             (200, echo("1.1"), Level::Failure, "Upgrade and Connection do not reach relay at /ws"),
-            (400, r#"{"code":3,"message":"Bad request"}"#.into(), Level::Failure, "do not reach relay"),
+            (
+                400,
+                r#"{"code":3,"message":"transport=websocket needs an Upgrade header"}"#.into(),
+                Level::Failure,
+                "do not reach relay",
+            ),
             (
                 426,
                 r#"{"code":0,"msg":"this is a WebSocket endpoint: the request must ask for an upgrade","data":""}"#
