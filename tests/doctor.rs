@@ -434,8 +434,46 @@ fn something_else_answers() {
     // Nobody listens, and a name without an address.
     let found = Findings::of(&relay, "http://127.0.0.1:1/", &[]);
     found.name("name", "cannot be reached: Connection refused", "");
+    let url = format!("http://relay.invalid:{}/", plain.port);
+    Findings::of(&relay, &url, &["--connect", "127.0.0.1"]).nothing();
     let found = Findings::of(&relay, "http://relay.invalid/", &[]);
     found.name("name", "relay.invalid has no address", "");
+}
+
+/// The lines for nginx make a broken proxy a sound one.
+#[test]
+fn the_lines_cure() {
+    let relay = behind_proxy("");
+    // What a directive sets: for headers, the name is a part of it.
+    let key = |directive: &str| {
+        let words: Vec<&str> = directive.split_whitespace().collect();
+        words[..if words[0] == "proxy_set_header" { 2 } else { 1 }].join(" ")
+    };
+    let own = [UPGRADE, HOST, FORWARDED, BODY].concat();
+    for (broken, idle) in [
+        ([HOST, FORWARDED, BODY].concat(), "0"),
+        (["proxy_http_version 1.1;", HOST, FORWARDED, BODY].concat(), "0"),
+        ([UPGRADE, HOST, BODY].concat(), "0"),
+        ([UPGRADE, HOST, FORWARDED, "client_max_body_size 10k;"].concat(), "0"),
+        ([UPGRADE, HOST, FORWARDED, "proxy_read_timeout 1s;"].concat(), "3"),
+        (own.clone() + "proxy_ignore_headers X-Accel-Buffering;", "0"),
+        (own.clone() + "proxy_set_header Origin '';", "0"),
+    ] {
+        let sick = Nginx::start("", &location(&relay, "/", &[&broken]), "");
+        let found = Findings::of(&relay, &sick.url(), &["--idle", idle]);
+        let failed = found.list.iter().filter(|finding| finding["level"] == "failure");
+        let lines = failed.flat_map(|finding| finding["advice"]["nginx"].as_array().unwrap());
+        let lines = lines.map(|line| line.as_str().unwrap()).filter(|line| !line.contains("# in http {}"));
+        let mut lines: Vec<&str> = lines.map(|line| line.split(';').next().unwrap().trim()).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        assert!(!lines.is_empty(), "{broken}: {:#?}", found.list);
+        let kept = broken.split(';').map(str::trim).filter(|directive| !directive.is_empty());
+        let kept = kept.filter(|directive| !lines.iter().any(|line| key(line) == key(directive)));
+        let cured: String = kept.chain(lines.iter().copied()).map(|directive| format!("{directive}; ")).collect();
+        let well = Nginx::start("", &location(&relay, "/", &[&cured]), "");
+        Findings::of(&relay, &well.url(), &["--idle", idle]).nothing();
+    }
 }
 
 /// A server that is no web server at all: what it says cannot control the terminal.
@@ -463,6 +501,7 @@ fn wrong_arguments() {
         (&["doctor", "http://a", "http://b"], "unexpected argument"),
         (&["doctor", "--idle", "x", "http://a"], "expected a number of seconds from 0 to 3600"),
         (&["doctor", "--idle", "3601", "http://a"], "from 0 to 3600"),
+        (&["doctor", "--connect", "a", "http://a"], "expected an IP address"),
         (&["doctor", "--origin", "a b", "http://a"], "expected an origin such as"),
     ] {
         let done = run(args);
@@ -478,7 +517,7 @@ fn relay_says_what_it_sees() {
     let data = |headers: &[(&str, &str)]| ask(headers).json()["data"].clone();
     assert_eq!(
         ask(&[]).body,
-        r#"{"code":1,"msg":"","data":{"http":"1.1","address":"local","forwarded":"none","origin":"","origin_allowed":true}}"#
+        r#"{"code":1,"msg":"","data":{"http":"1.1","plain":true,"address":"local","forwarded":"none","origin":"","origin_allowed":true}}"#
     );
     assert_eq!(ask(&[]).header("cache-control"), "no-store");
     let seen = data(&[("X-Forwarded-For", "192.0.2.1"), ("Origin", "https://a.example")]);

@@ -41,10 +41,11 @@ pub fn echo(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
         Forwarded::Ignored => "ignored",
         Forwarded::Used => "used",
     };
+    let plain = !cx.proxied;
     let version = if head.http11 { "1.1" } else { "1.0" };
     let (origin, allowed) = (quote(head.origin), origin_allowed(head.origin, config));
     let body = format!(
-        "{{\"code\":1,\"msg\":\"\",\"data\":{{\"http\":\"{version}\",\"address\":{},\"forwarded\":\"{forwarded}\",\
+        "{{\"code\":1,\"msg\":\"\",\"data\":{{\"http\":\"{version}\",\"plain\":{plain},\"address\":{},\"forwarded\":\"{forwarded}\",\
          \"origin\":{origin},\"origin_allowed\":{allowed}}}}}",
         quote(&address)
     );

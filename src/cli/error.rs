@@ -47,6 +47,8 @@ pub enum UsageError {
     UnknownOption(String, Option<&'static str>),
     /// The argument of `relay doctor` is no address.
     DoctorUrl(String),
+    /// The value of `--connect` is no IP address.
+    DoctorAddress(String),
     /// The value of `--origin` is no origin.
     DoctorOrigin(String),
     /// The value of `--idle` is no number of seconds that is possible.
@@ -78,6 +80,9 @@ impl fmt::Display for UsageError {
             }
             UsageError::DoctorUrl(given) => {
                 write!(f, "{given:?}: expected https://host or http://host, with a port and a path if needed")
+            }
+            UsageError::DoctorAddress(given) => {
+                write!(f, "--connect {given:?}: expected an IP address, without a port")
             }
             UsageError::DoctorOrigin(given) => {
                 write!(f, "--origin {given:?}: expected an origin such as https://shop.example.org")

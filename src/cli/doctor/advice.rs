@@ -99,7 +99,7 @@ impl Advice {
                 let mut lines = all(
                     &["proxy_read_timeout 75s;", "proxy_send_timeout 75s;"],
                     &["ProxyTimeout 75"],
-                    &["stream_timeout 0   # in reverse_proxy {}; or remove it"],
+                    &["# has no such time-out of its own: remove stream_timeout, read_timeout and write_timeout"],
                     &["timeout client 75s", "timeout server 75s", "timeout tunnel 75s"],
                 );
                 let change = "ping_interval = 10   # in [websocket] and [socketio], if the proxy cannot be changed";

@@ -43,6 +43,7 @@ mod tests {
     fn addresses() {
         let seen = |address: &str, forwarded: &str| Seen {
             http: "1.1".into(),
+            plain: true,
             address: address.into(),
             forwarded: forwarded.into(),
             origin: String::new(),

@@ -32,6 +32,11 @@ pub static DOCTOR: Command = Command {
                      because many proxies close after 60)",
                 ),
                 Opt::value("origin", "ORIGIN", "with URL: the origin of your pages (default: that of URL)"),
+                Opt::value(
+                    "connect",
+                    "IP",
+                    "with URL: an address to connect to in place of those of its name, such as that of a new proxy",
+                ),
                 Opt::flag("json", "print a JSON list of findings in place of lines"),
                 CONFIG,
                 Opt::file(

@@ -263,8 +263,15 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
     Ok(Some((Answer { status: head.code.unwrap_or(0), headers, body: Vec::new() }, length)))
 }
 
+/// Sends bytes, of which all must be accepted in time.
 fn send(connection: &mut Connection, bytes: &[u8]) -> io::Result<()> {
-    connection.write_all(bytes)?;
+    let deadline = Instant::now() + SEND_TIMEOUT;
+    for piece in bytes.chunks(1 << 16) {
+        connection.write_all(piece)?;
+        if Instant::now() > deadline {
+            return Err(io::Error::new(ErrorKind::TimedOut, "it accepts data too slowly"));
+        }
+    }
     connection.flush()
 }
 
@@ -273,6 +280,8 @@ pub fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
+/// For the body of a request.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// What logs show of a check.
 const AGENT: &str = concat!("relay-doctor/", env!("CARGO_PKG_VERSION"));
 /// Bytes of an answer that are read.

@@ -1,13 +1,7 @@
 //! Whether the backend of hooks answers, asked with a request that changes nothing.
 
-use std::io::{self, Read, Write};
-
 use super::{finding::Finding, place};
-use crate::{
-    cli::endpoint::Stream,
-    config::Config,
-    http::response::{Malformed, Reader},
-};
+use crate::config::Config;
 
 const CHECK: &str = "hooks";
 
@@ -25,28 +19,9 @@ pub fn check(config: &Config) -> Finding {
         backend.host(),
         env!("CARGO_PKG_VERSION")
     );
-    match exchange(&mut stream, &request) {
-        Ok(status) => judge(&name, status),
+    match place::exchange(&mut stream, &request, config.hooks.timeout) {
+        Ok((status, _)) => judge(&name, status),
         Err(error) => Finding::failure(CHECK, format!("the backend {name} does not answer a request: {error}")),
-    }
-}
-
-fn exchange(stream: &mut Stream, request: &str) -> io::Result<u16> {
-    let invalid = |error: Malformed| io::Error::new(io::ErrorKind::InvalidData, error);
-    stream.write_all(request.as_bytes())?;
-    let (mut reader, mut piece) = (Reader::default(), [0; 4096]);
-    loop {
-        let length = stream.read(&mut piece).map_err(|error| match super::exchange::is_timeout(&error) {
-            true => io::Error::new(io::ErrorKind::TimedOut, "no answer within hooks.timeout"),
-            false => error,
-        })?;
-        let answer = match length {
-            0 => Some(reader.handle_end().map_err(invalid)?),
-            _ => reader.handle_input(&piece[..length], 1 << 20).map_err(invalid)?,
-        };
-        if let Some(answer) = answer {
-            return Ok(answer.status);
-        }
     }
 }
 

@@ -6,12 +6,13 @@ use serde_json::Value as Json;
 
 use super::{
     finding::{Finding, Report},
-    hooks, machine, redis,
+    hooks, machine, place, redis,
+    target::TIMEOUT,
 };
 use crate::{
     cli::{
         credentials::Account,
-        endpoint::{Endpoint, Sends, exchange},
+        endpoint::{Endpoint, Sends},
         setting::Setting,
     },
     config::{Config, ListenAddress},
@@ -105,7 +106,7 @@ fn ask(config: &Config, listen: &ListenAddress, path: &str, token: &str) -> Resu
     let mut stream = endpoint.connect().map_err(|error| error.to_string())?;
     let token = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
     let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{token}Connection: close\r\n\r\n", endpoint.host);
-    let (status, body) = exchange(&mut stream, &request).map_err(|error| error.to_string())?;
+    let (status, body) = place::exchange(&mut stream, &request, TIMEOUT).map_err(|error| error.to_string())?;
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 

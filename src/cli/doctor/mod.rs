@@ -52,10 +52,14 @@ impl Doctor {
     pub fn parse(parser: &mut Parser) -> Result<Doctor, Stop> {
         let mut options = Options::parse(parser, &DOCTOR)?;
         let url = options.only_word()?;
-        let target = match &url {
+        let mut target = match &url {
             Some(url) => Some(Target::parse(url).ok_or_else(|| UsageError::DoctorUrl(url.clone()))?),
             None => None,
         };
+        if let Some(given) = options.take("connect") {
+            let address = given.parse().map_err(|_| UsageError::DoctorAddress(given))?;
+            target.iter_mut().for_each(|target| target.address = Some(address));
+        }
         let idle = match options.take("idle") {
             None => IDLE,
             Some(given) => match given.parse() {

@@ -52,6 +52,7 @@ mod tests {
         let judge = |origin: &str, origin_allowed: bool, status: u16, allowed: &[&str]| {
             let seen = Seen {
                 http: "1.1".into(),
+                plain: true,
                 address: "local".into(),
                 forwarded: "none".into(),
                 origin: origin.into(),

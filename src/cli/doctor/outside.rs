@@ -284,8 +284,9 @@ impl Outside {
         let claiming = Request::get(&path).with("X-Forwarded-For", CLAIMED).ask(route).ok();
         let claiming = claiming.as_ref().and_then(Seen::parse);
         let is_local = route.connect().is_ok_and(|connection| connection.is_local());
-        // relay does not name itself, most proxies do.
-        let has_proxy = !plain.header("server").is_empty() || !plain.header("via").is_empty();
+        // relay does not name itself, most proxies do; and somebody ends TLS if relay does not.
+        let is_named = !plain.header("server").is_empty() || !plain.header("via").is_empty();
+        let has_proxy = is_named || route.target.secure && seen.is_some_and(|seen| seen.plain);
         report.add(match (seen, claiming) {
             (Some(seen), Some(claiming)) => client_address::judge(seen, &claiming, has_proxy, is_local),
             _ => Finding::skipped("address", "relay does not say what it sees"),

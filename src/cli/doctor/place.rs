@@ -1,15 +1,17 @@
 //! A blocking connection to a server that relay itself connects to: Redis, or the backend of hooks.
 
 use std::{
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Read, Write},
     net::{TcpStream, ToSocketAddrs},
     os::unix::net::UnixStream,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use super::exchange::is_timeout;
 use crate::{
-    cli::endpoint::Stream,
+    cli::endpoint::{ANSWER_MAX, Stream},
     config::Place,
+    http::response::{Malformed, Reader},
     tls::{self, ClientTls},
 };
 
@@ -44,6 +46,35 @@ pub fn connect(place: &Place, tls: Option<&ClientTls>, timeout: Duration) -> io:
         };
     }
     Err(last)
+}
+
+/// Sends a request and reads the answer, which must be complete within `time`: its status and its body.
+pub fn exchange(stream: &mut Stream, request: &str, time: Duration) -> io::Result<(u16, Vec<u8>)> {
+    let invalid = |error: Malformed| io::Error::new(ErrorKind::InvalidData, error);
+    let deadline = Instant::now() + time;
+    stream.write_all(request.as_bytes())?;
+    let (mut reader, mut piece) = (Reader::default(), [0; 4096]);
+    loop {
+        let length = read(stream, &mut piece, deadline)?;
+        let answer = match length {
+            0 => Some(reader.handle_end().map_err(invalid)?),
+            _ => reader.handle_input(&piece[..length], ANSWER_MAX).map_err(invalid)?,
+        };
+        if let Some(answer) = answer {
+            return Ok((answer.status, answer.body));
+        }
+    }
+}
+
+/// Reads what comes until `deadline`; nothing is an error.
+pub fn read(stream: &mut Stream, piece: &mut [u8], deadline: Instant) -> io::Result<usize> {
+    let late = || io::Error::new(ErrorKind::TimedOut, "no answer in time");
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(late());
+    }
+    stream.set_read_timeout(left)?;
+    stream.read(piece).map_err(|error| if is_timeout(&error) { late() } else { error })
 }
 
 /// A place for a sentence.

@@ -1,8 +1,8 @@
 //! Whether Redis can be used: connection, password, role, and its clock.
 
 use std::{
-    io::{Read, Write},
-    time::Duration,
+    io::Write,
+    time::{Duration, Instant},
 };
 
 use super::{finding::Finding, place};
@@ -19,7 +19,7 @@ use crate::{
 };
 
 const CHECK: &str = "redis";
-/// For connecting and for each answer.
+/// For connecting, and for all answers.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Asks Redis; each Sentinel, if there are some.
@@ -48,9 +48,9 @@ fn masters(sentinels: &Sentinels, tls: Option<&ClientTls>) -> (Vec<Finding>, Opt
         let mut query = SentinelQuery::new(sentinels);
         stream.write_all(query.output()).map_err(|error| error.to_string())?;
         query.advance_output(query.output().len());
-        let mut piece = [0; 4096];
+        let (mut piece, deadline) = ([0; 4096], Instant::now() + TIMEOUT);
         loop {
-            let length = read(&mut stream, &mut piece)?;
+            let length = read(&mut stream, &mut piece, deadline)?;
             if let Some(found) = query.handle_input(&piece[..length])? {
                 return Ok(found);
             }
@@ -74,13 +74,13 @@ fn masters(sentinels: &Sentinels, tls: Option<&ClientTls>) -> (Vec<Finding>, Opt
 fn ask(place: &Place, url: &RedisUrl, tls: Option<&ClientTls>) -> Result<Option<u64>, String> {
     let mut stream = place::connect(place, tls, TIMEOUT).map_err(|error| error.to_string())?;
     let mut link: Link<()> = Link::new(Role::Publisher, url, "relay-doctor", &[], 1 << 16, TIMEOUT, Time::START);
-    let mut piece = [0; 4096];
+    let (mut piece, deadline) = ([0; 4096], Instant::now() + TIMEOUT);
     loop {
         if !link.output().is_empty() {
             stream.write_all(link.output()).map_err(|error| error.to_string())?;
             link.advance_output(link.output().len());
         }
-        let length = read(&mut stream, &mut piece)?;
+        let length = read(&mut stream, &mut piece, deadline)?;
         let mut input = &piece[..length];
         while let Some(event) = link.poll_event(&mut input, Time::START).map_err(|failure| failure.to_string())? {
             match event {
@@ -95,12 +95,10 @@ fn ask(place: &Place, url: &RedisUrl, tls: Option<&ClientTls>) -> Result<Option<
     }
 }
 
-fn read(stream: &mut Stream, piece: &mut [u8]) -> Result<usize, String> {
-    match stream.read(piece) {
+fn read(stream: &mut Stream, piece: &mut [u8], deadline: Instant) -> Result<usize, String> {
+    match place::read(stream, piece, deadline) {
         Ok(0) => Err("it closed the connection".into()),
-        Ok(length) => Ok(length),
-        Err(error) if super::exchange::is_timeout(&error) => Err("it does not answer".into()),
-        Err(error) => Err(error.to_string()),
+        other => other.map_err(|error| error.to_string()),
     }
 }
 

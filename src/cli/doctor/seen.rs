@@ -9,6 +9,8 @@ use super::exchange::Answer;
 pub struct Seen {
     /// The version of HTTP, such as `1.1`.
     pub http: String,
+    /// Whether the connection to relay is one over TCP, without TLS and without a PROXY header.
+    pub plain: bool,
     /// The client's address, or `local`.
     pub address: String,
     /// What became of the addresses that proxies write: `none`, `ignored`, or `used`.
@@ -27,6 +29,7 @@ impl Seen {
         let text = |name: &str| data.get(name).and_then(Json::as_str).map(str::to_owned);
         Some(Seen {
             http: text("http")?,
+            plain: data.get("plain")?.as_bool()?,
             address: text("address")?,
             forwarded: text("forwarded")?,
             origin: text("origin")?,

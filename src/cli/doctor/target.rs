@@ -21,6 +21,8 @@ pub struct Target {
     pub port: u16,
     /// What precedes every path, without a slash at the end.
     pub prefix: String,
+    /// The address to connect to in place of those of the name.
+    pub address: Option<IpAddr>,
 }
 
 impl Target {
@@ -48,6 +50,7 @@ impl Target {
             host: v6.unwrap_or(host).to_owned(),
             port,
             prefix: prefix.trim_end_matches('/').to_owned(),
+            address: None,
         })
     }
 
@@ -67,6 +70,9 @@ impl Target {
 
     /// The addresses of the name. The system's own time-out may be longer than ours, so that a thread asks.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        if let Some(address) = self.address {
+            return Ok(vec![(address, self.port).into()]);
+        }
         let (send, receive) = mpsc::channel();
         let name = (self.host.clone(), self.port);
         thread::spawn(move || send.send(name.to_socket_addrs().map(Vec::from_iter)));

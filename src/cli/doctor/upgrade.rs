@@ -66,7 +66,7 @@ mod tests {
         };
         let echo = |http: &str| {
             format!(
-                "{{\"code\":1,\"msg\":\"\",\"data\":{{\"http\":\"{http}\",\"address\":\"local\",\"forwarded\":\"none\",\"origin\":\"\",\"origin_allowed\":true}}}}"
+                "{{\"code\":1,\"msg\":\"\",\"data\":{{\"http\":\"{http}\",\"plain\":true,\"address\":\"local\",\"forwarded\":\"none\",\"origin\":\"\",\"origin_allowed\":true}}}}"
             )
         };
         for (status, body, level, text) in [
