@@ -218,6 +218,7 @@ fn lines_for_people() {
         "\nfailure  websocket     the headers Upgrade and Connection do not reach relay at /ws: no WebSocket can be opened\n",
         "\n                     proxy_set_header Upgrade $http_upgrade;\n",
         "\n         Apache      ProxyPass / http://127.0.0.1:4000/ upgrade=websocket",
+        "do not reach relay at /socket.io/: no WebSocket can be opened\n         the same lines as above\n",
         "\n         relay.toml  trusted_proxies = [\"127.0.0.1\"]",
     ] {
         assert!(done.out.contains(line), "{line}: {}", done.out);
@@ -438,6 +439,36 @@ fn something_else_answers() {
     Findings::of(&relay, &url, &["--connect", "127.0.0.1"]).nothing();
     let found = Findings::of(&relay, "http://relay.invalid/", &[]);
     found.name("name", "relay.invalid has no address", "");
+}
+
+/// A proxy that answers the upgrade, and then forwards nothing more.
+#[test]
+fn frames_that_are_swallowed() {
+    let relay = behind_proxy("");
+    let (server, to) = (TcpListener::bind("127.0.0.1:0").unwrap(), relay.addr);
+    let url = format!("http://{}/", server.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut client in server.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let mut relay = TcpStream::connect(to).unwrap();
+                let (mut input, mut output) = (client.try_clone().unwrap(), relay.try_clone().unwrap());
+                thread::spawn(move || std::io::copy(&mut input, &mut output));
+                let mut piece = [0; 1 << 16];
+                while let Ok(length @ 1..) = relay.read(&mut piece) {
+                    let Some(end) = piece[..length].windows(4).position(|part| part == b"\r\n\r\n") else { continue };
+                    let is_upgrade = piece.starts_with(b"HTTP/1.1 101");
+                    let shown = if is_upgrade { end + 4 } else { length };
+                    let _ = client.write_all(&piece[..shown]);
+                }
+            });
+        }
+    });
+    let found = Findings::of(&relay, &url, &[]);
+    found.name(
+        "websocket",
+        "a WebSocket opens, but then nothing comes through: a ping gets no answer",
+        "upgrade=websocket",
+    );
 }
 
 /// The lines for nginx make a broken proxy a sound one.

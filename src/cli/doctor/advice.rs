@@ -65,20 +65,19 @@ impl Advice {
                 ];
                 let nginx = nginx.into();
                 let apache = format!("ProxyPass {prefix}{path} http://127.0.0.1:4000{path} upgrade=websocket");
-                let (caddy, haproxy) = match prefix.is_empty() {
-                    true => {
-                        let caddy = format!("reverse_proxy {path}* 127.0.0.1:4000");
-                        (caddy, vec![format!("use_backend relay if {{ path_beg {path} }}")])
-                    }
-                    false => (
-                        format!("handle_path {prefix}/* {{ reverse_proxy 127.0.0.1:4000 }}   # each brace on its line"),
-                        vec![
-                            format!("use_backend relay if {{ path_beg {prefix}/ }}"),
-                            format!("http-request replace-path {prefix}(/.*) \\1   # in backend relay"),
-                        ],
-                    ),
+                let caddy = match prefix.is_empty() {
+                    true => vec![format!("reverse_proxy {path}* 127.0.0.1:4000")],
+                    false => vec![
+                        format!("handle_path {prefix}/* {{"),
+                        "    reverse_proxy 127.0.0.1:4000".into(),
+                        "}".into(),
+                    ],
                 };
-                vec![("nginx", nginx), ("Apache", vec![apache]), ("Caddy", vec![caddy]), ("HAProxy", haproxy)]
+                let mut haproxy = vec![format!("use_backend relay if {{ path_beg {prefix}{path} }}")];
+                if !prefix.is_empty() {
+                    haproxy.push(format!("http-request replace-path {prefix}(/.*) \\1   # in backend relay"));
+                }
+                vec![("nginx", nginx), ("Apache", vec![apache]), ("Caddy", caddy), ("HAProxy", haproxy)]
             }
             Advice::Sticky => all(
                 &["ip_hash;   # in upstream {}"],

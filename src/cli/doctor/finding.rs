@@ -69,9 +69,12 @@ impl Finding {
         Finding { advice: Some(advice), ..self }
     }
 
-    /// Lines for a person: the finding, and below it what to add to each program's configuration.
-    fn lines(&self) -> String {
+    /// Lines for a person: the finding, and below it what to add to each program's configuration, unless that was said.
+    fn lines(&self, is_said: bool) -> String {
         let mut out = format!("{:<9}{:<14}{}\n", self.level.name(), self.check, visible(&self.text));
+        if is_said {
+            return out + &format!("{:>9}the same lines as above\n", "");
+        }
         let advice = self.advice.as_ref().map(Advice::lines).unwrap_or_default();
         for (program, lines) in &advice {
             for (index, line) in lines.iter().enumerate() {
@@ -111,7 +114,8 @@ impl Report {
     /// Adds a finding.
     pub fn add(&mut self, finding: Finding) {
         if !self.is_json {
-            say(&finding.lines());
+            let is_said = finding.advice.is_some() && self.findings.iter().any(|other| other.advice == finding.advice);
+            say(&finding.lines(is_said));
         }
         self.findings.push(finding);
     }
@@ -130,7 +134,9 @@ impl Report {
             say(&format!("[{}]\n", all.join(",\n")));
         } else {
             let (ok, warnings, skipped) = (count(Level::Ok), count(Level::Warning), count(Level::Skipped));
-            say(&format!("{failures} failures, {warnings} warnings, {ok} ok, {skipped} not checked\n"));
+            let s = |count: usize| if count == 1 { "" } else { "s" };
+            let bad = format!("{failures} failure{}, {warnings} warning{}", s(failures), s(warnings));
+            say(&format!("{bad}, {ok} ok, {skipped} not checked\n"));
         }
         failures
     }
@@ -143,7 +149,8 @@ mod tests {
     #[test]
     fn text_of_others_cannot_control_the_terminal() {
         let finding = Finding::failure("upgrade", "it says \"a\u{1b}[2Jb\nc\"").advise(Advice::Trust);
-        let lines = finding.lines();
+        assert!(finding.lines(true).ends_with("\n         the same lines as above\n"));
+        let lines = finding.lines(false);
         assert!(lines.starts_with("failure  upgrade       it says \"a\\u{1b}[2Jb\\nc\"\n"), "{lines}");
         assert!(lines.lines().skip(1).any(|line| line.contains("relay.toml  trusted_proxies = ")), "{lines}");
         let json: serde_json::Value = serde_json::from_str(&finding.json()).unwrap();

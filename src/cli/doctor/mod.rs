@@ -9,6 +9,7 @@ mod client_address;
 pub mod command;
 mod exchange;
 mod finding;
+mod frames;
 mod hooks;
 mod idle;
 mod inside;

@@ -14,7 +14,7 @@ use super::{
     client_address::{self, CLAIMED},
     exchange::{Answer, Handshake, Opened, Request},
     finding::{Finding, Report},
-    idle, origin, polling,
+    frames, idle, origin, polling,
     seen::Seen,
     stranger, stream,
     target::{Route, TIMEOUT, Target},
@@ -59,7 +59,8 @@ impl Outside {
         let seen = Seen::parse(&plain);
         self.clock(&plain, report);
         self.websocket(&route, report);
-        self.handshake("socket.io", &route, self.socketio_path(), SOCKETIO, report, true);
+        let opened = self.handshake("socket.io", &route, self.socketio_path(), SOCKETIO, report, true);
+        report.extend(opened.and_then(|opened| frames::check("socket.io", opened)));
         match polling::check(&route, self.socketio_path()) {
             Ok(finding) => report.add(finding),
             Err(error) => report.add(Finding::failure("polling", format!("a client cannot poll: {error}"))),
@@ -197,13 +198,13 @@ impl Outside {
         // First without a login: with `echo=1` relay says what has become of the upgrade.
         let first = self.handshake(CHECK, route, path, "echo=1", report, self.credentials.is_none());
         let (Some(query), Some(credentials), Some(_)) = (self.login(), &self.credentials, first) else { return };
-        let refused =
-            self.handshake(CHECK, route, path, &query, report, true).filter(|opened| opened.answer.status == 401);
-        let source = &credentials.source;
-        report.extend(refused.map(|opened| {
-            let text = format!("relay refuses the login of source {source:?} with {}", opened.answer.describe());
-            Finding::warning("login", text)
-        }));
+        let Some(opened) = self.handshake(CHECK, route, path, &query, report, true) else { return };
+        if opened.answer.status == 101 {
+            report.extend(frames::check(CHECK, opened));
+            return;
+        }
+        let (source, why) = (&credentials.source, opened.answer.describe());
+        report.add(Finding::warning("login", format!("relay refuses the login of source {source:?} with {why}")));
     }
 
     /// Makes a handshake, and adds what is wrong with it, or also that nothing is. `None` if it fails.
