@@ -78,6 +78,7 @@ impl Target {
         thread::spawn(move || send.send(name.to_socket_addrs().map(Vec::from_iter)));
         let mut found = receive.recv_timeout(TIMEOUT).map_err(|_| io::Error::from(ErrorKind::TimedOut))??;
         found.dedup();
+        found.truncate(MAX_ADDRESSES);
         Ok(found)
     }
 }
@@ -174,6 +175,8 @@ impl Write for Connection {
     }
 }
 
+/// Addresses of a name that are tried.
+const MAX_ADDRESSES: usize = 8;
 /// For connecting, for each part of a handshake, and for a name.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
