@@ -28,7 +28,7 @@ pub static DOCTOR: Command = Command {
                 Opt::value(
                     "idle",
                     "SECONDS",
-                    "with URL: how long to wait whether a silent connection is closed, at most 3600; 0 does not wait (default: 70, \
+                    "with URL: how long to watch whether a silent connection is closed, at most 3600; 0 does not (default: 70, \
                      because many proxies close after 60)",
                 ),
                 Opt::value("origin", "ORIGIN", "with URL: the origin of your pages (default: that of URL)"),

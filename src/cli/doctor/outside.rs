@@ -326,7 +326,7 @@ impl Outside {
         let patience = self.config.socketio.connect_timeout.saturating_sub(Duration::from_secs(5));
         let bound = if self.credentials.is_some() { self.idle } else { self.idle.min(patience) };
         self.progress(&format_args!(
-            "waiting up to {} s whether a silent connection is closed (--idle)",
+            "waiting up to {} s to see whether a silent connection is closed (--idle)",
             bound.as_secs()
         ));
         let begun = Instant::now();
