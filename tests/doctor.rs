@@ -271,8 +271,8 @@ fn a_short_idle_time_out() {
     let relay = behind_proxy("");
     let nginx = Nginx::start("", &location(&relay, "/", &[UPGRADE, HOST, FORWARDED, "proxy_read_timeout 2s;"]), "");
     let found = Findings::of(&relay, &nginx.url(), &["--idle", "20"]);
-    found.name("idle", "a WebSocket is closed after 2 s of silence", "proxy_read_timeout 75s;");
-    found.name("idle", "a stream is closed after 2 s of silence", "proxy_read_timeout 75s;");
+    found.name("idle", "a WebSocket is closed after ", "proxy_read_timeout 75s;");
+    found.name("idle", "a stream is closed after ", "proxy_read_timeout 75s;");
     found.only(&["idle"]);
 }
 
@@ -487,7 +487,7 @@ fn the_lines_cure() {
         (["proxy_http_version 1.1;", HOST, FORWARDED, BODY].concat(), "0"),
         ([UPGRADE, HOST, BODY].concat(), "0"),
         ([UPGRADE, HOST, FORWARDED, "client_max_body_size 10k;"].concat(), "0"),
-        ([UPGRADE, HOST, FORWARDED, "proxy_read_timeout 1s;"].concat(), "3"),
+        ([UPGRADE, HOST, FORWARDED, "proxy_read_timeout 1s;"].concat(), "6"),
         (own.clone() + "proxy_ignore_headers X-Accel-Buffering;", "0"),
         (own.clone() + "proxy_set_header Origin '';", "0"),
     ] {

@@ -393,8 +393,8 @@ fn clock(here: u64, there: u64, window: u64) -> Finding {
 const USER: &str = "relay-doctor";
 const ROOM: &str = "relay-doctor";
 const SOCKETIO: &str = "EIO=4&transport=websocket";
-/// Within this time the first bytes of a stream must come.
-const FIRST_BYTES: Duration = Duration::from_secs(4);
+/// Within this time the first bytes of a stream must come. A comment follows after 15 s, which must not be waited for.
+const FIRST_BYTES: Duration = Duration::from_secs(8);
 /// A stream has a comment every 15 s.
 const STREAM_INTERVAL: Duration = Duration::from_secs(15);
 const LARGEST_BODY: u64 = 64 << 20;
