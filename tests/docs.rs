@@ -48,8 +48,8 @@ const PROXY: &str = "relay.example.org";
 const CONTAINER_PAGES: [&str; 2] = ["README.md", "docs/installation.md"];
 /// Longest README, in lines.
 const README_LINES: usize = 200;
-/// Commands that a `sh no_run` block may have: they build, install, need a network or take too long. All others must run.
-const NOT_RUN: [&str; 35] = [
+/// Commands that a `sh no_run` block may have: they build, install, need a network, examine the machine or take too long. All others must run.
+const NOT_RUN: [&str; 36] = [
     "(umask 077; openssl rand ",
     "(umask 077; shopt -s nullglob; tar ",
     "CREDENTIALS_DIRECTORY=",
@@ -75,6 +75,7 @@ const NOT_RUN: [&str; 35] = [
     "printf '\\n[[tls.certificates]]",
     "relay bench ",
     "relay check && systemctl ",
+    "relay doctor",
     "relay serve",
     "relay-bench ",
     "sed -i ",
@@ -531,6 +532,18 @@ impl World {
         self.relay.notify("proxied", "through the proxy");
         has("101 Switching Protocols");
         has("through the proxy");
+        self.doctor(block, port);
+    }
+
+    /// Asserts that `relay doctor` finds nothing wrong with a proxy, except that its certificate signs itself.
+    fn doctor(&self, block: &Block, port: u16) {
+        let mut command = self.command("relay");
+        command.args(["doctor", "--config"]).arg(&self.relay.config).args(["--json", "--idle", "0"]);
+        let output = command.args(["--connect", "127.0.0.1", &format!("https://{PROXY}:{port}")]).output().unwrap();
+        let found: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let bad = found.iter().filter(|finding| ["failure", "warning"].contains(&finding["level"].as_str().unwrap()));
+        let bad: Vec<_> = bad.filter(|finding| finding["check"] != "tls").collect();
+        assert!(bad.is_empty() && found.len() > 10, "{}: {bad:#?}", block.place);
     }
 
     /// Makes a self-signed certificate with the file names of the configurations.

@@ -45,8 +45,10 @@ fn without_bench() -> Program {
 #[test]
 fn every_option_is_used() {
     let mut used = BTreeSet::new();
-    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli")).unwrap().map(Result::unwrap) {
-        let text = fs::read_to_string(file.path()).unwrap();
+    let folders = ["/src/cli", "/src/cli/doctor"].map(|folder| format!("{}{folder}", env!("CARGO_MANIFEST_DIR")));
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path());
+    for file in files.filter(|path| path.is_file()) {
+        let text = fs::read_to_string(file).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         // options.take("key"), given("key", "key-file"), and the list of receivers of an event.
         for call in ["options.take(", "options.text(", "options.path(", "options.all(", "options.has(", "given("] {

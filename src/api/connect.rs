@@ -8,7 +8,7 @@ use log::debug;
 use super::{
     access::{client_ip, is_proxied, origin_reason, refuses_origin},
     context::Context,
-    gate,
+    echo, gate,
     outcome::Outcome,
     refused::refused,
 };
@@ -110,10 +110,14 @@ const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 /// Answers the GET or POST of a page whose WebSocket did not open, because browsers hide the answer to a handshake: says why the
 /// same request with an upgrade would be refused, or with 426 that it would not. Opens no session and calls no backend.
 ///
-/// A page of an origin that is not listed may read that, but nothing about the login.
+/// A page of an origin that is not listed may read that, but nothing about the login. With `echo=1` it answers with what relay
+/// sees of the request instead.
 fn check(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
     let config = cx.hub.config().clone();
     let fields = head.fields();
+    if is_one(fields.get("echo")) {
+        return echo::echo(head, cx).with("Cache-Control", "no-store");
+    }
     let ip = client_ip(cx.peer, head, &config.trusted_proxies);
     let reply = match websocket_login(head, &fields, ip) {
         _ if refuses_origin(head, cx) => origin_refused(head).with("Access-Control-Allow-Origin", "*"),

@@ -10,6 +10,7 @@ pub mod connect;
 pub mod context;
 pub mod control;
 pub mod cors;
+mod echo;
 pub mod emit;
 pub mod engineio;
 pub mod front;

@@ -1,6 +1,6 @@
 //! The commands of relay, with everything that help, man page, completions and the parser know about them. To add an
 //! option, add it to a group here and take it where the command is parsed. To add a command, add it here, to the list in
-//! `program.rs` and to `parse` in `mod.rs`.
+//! `program.rs` and to `parse` in `mod.rs`. `relay doctor` has its row in its own folder.
 
 use crate::manual::{Command, ExitCode, Group, Kind, Opt, Shell, Takes};
 
@@ -60,7 +60,8 @@ pub static ENDPOINT: Group = Group {
     ],
 };
 
-static SOURCE: Group = Group {
+/// `--source` and what proves it.
+pub static SOURCE: Group = Group {
     heading: "Source",
     options: &[
         Opt::value("source", "NAME", "the source (default: the only one of the configuration, or demo)"),

@@ -130,6 +130,26 @@ impl Account {
         }
     }
 
+    /// The configuration.
+    pub fn setting(&mut self) -> &mut Setting {
+        &mut self.setting
+    }
+
+    /// The configuration, without the rest.
+    pub fn into_setting(self) -> Setting {
+        self.setting
+    }
+
+    /// Whether the command line has a key, or a token for a login.
+    pub fn has_key(&self) -> bool {
+        self.key.is_some() || self.jwt.is_some()
+    }
+
+    /// The text of `--ca-file`.
+    pub fn authorities(&self) -> Result<Option<String>, Error> {
+        self.ca_file.as_deref().map(read_secret).transpose()
+    }
+
     /// What the tokens of the source must say, and the name of their key, if both come from the configuration.
     pub fn token_policy(&mut self) -> (TokenPolicy, Option<String>) {
         if self.key.is_some() {

@@ -267,6 +267,17 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
+impl Stream {
+    /// Makes reads fail after this time.
+    pub fn set_read_timeout(&self, time: Duration) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.set_read_timeout(Some(time)),
+            Stream::Tls(stream) => stream.socket().set_read_timeout(Some(time)),
+            Stream::Unix(stream) => stream.set_read_timeout(Some(time)),
+        }
+    }
+}
+
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {

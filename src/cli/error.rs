@@ -47,6 +47,14 @@ pub enum UsageError {
     Receivers,
     /// An option that the command does not have, without its dashes, and the one that was probably meant.
     UnknownOption(String, Option<&'static str>),
+    /// The argument of `relay doctor` is no address.
+    DoctorUrl(String),
+    /// The value of `--connect` is no IP address.
+    DoctorAddress(String),
+    /// The value of `--origin` is no origin.
+    DoctorOrigin(String),
+    /// The value of `--idle` is no number of seconds that is possible.
+    Idle(String),
     /// The value of `--days` is no number of days that is possible.
     Days(String),
     /// The value of `--since`, and what is wrong with it.
@@ -72,6 +80,16 @@ impl fmt::Display for UsageError {
                 write!(f, "invalid option '--{name}'")?;
                 near.map_or(Ok(()), |known| write!(f, ": did you mean --{known}?"))
             }
+            UsageError::DoctorUrl(given) => {
+                write!(f, "{given:?}: expected https://host or http://host, with a port and a path if needed")
+            }
+            UsageError::DoctorAddress(given) => {
+                write!(f, "--connect {given:?}: expected an IP address, without a port")
+            }
+            UsageError::DoctorOrigin(given) => {
+                write!(f, "--origin {given:?}: expected an origin such as https://shop.example.org")
+            }
+            UsageError::Idle(given) => write!(f, "--idle {given:?}: expected a number of seconds from 0 to 3600"),
             UsageError::Days(given) => write!(f, "--days {given:?}: expected a number from 1 to 824"),
             UsageError::Since(given, error) => write!(f, "--since {given:?}: {error}"),
             UsageError::Both(one, other) => write!(f, "--{one} and --{other} cannot be used together"),
@@ -111,7 +129,7 @@ impl From<lexopt::Error> for UsageError {
     }
 }
 
-/// Why `sign`, `notify`, `emit` or `listen` failed.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum Error {
     /// The configuration is bad.
@@ -154,6 +172,8 @@ pub enum Error {
     Refused(String),
     /// The signature that was to be explained is wrong.
     SignatureWrong,
+    /// So many checks of `relay doctor` failed; they were printed.
+    Sick(usize),
     /// The answer to a message or event has this HTTP status and reason.
     Status(u16, String),
 }
@@ -230,6 +250,8 @@ impl fmt::Display for Error {
             Error::LoginRefused(url, status, why) => write!(f, "{url} refused the login with status {status}: {why}"),
             Error::Refused(why) => write!(f, "refused: {why}"),
             Error::SignatureWrong => f.write_str("the signature is wrong"),
+            Error::Sick(1) => f.write_str("one check failed"),
+            Error::Sick(failures) => write!(f, "{failures} checks failed"),
             Error::Status(status, why) => write!(f, "the relay answered with status {status}: {why}"),
         }
     }

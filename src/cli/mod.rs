@@ -5,6 +5,7 @@ mod cert;
 mod check;
 mod commands;
 mod credentials;
+mod doctor;
 mod emit;
 mod endpoint;
 mod error;
@@ -37,6 +38,7 @@ use lexopt::Parser;
 use self::{
     arguments::Stop,
     cert::Cert,
+    doctor::Doctor,
     emit::Emit,
     error::UsageError,
     health::Health,
@@ -81,6 +83,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Listen(listen) => listen.run(),
         Command::Health(health) => health.run(),
         Command::Why(why) => why.run(),
+        Command::Doctor(doctor) => doctor.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -103,6 +106,7 @@ enum Command {
     Listen(Listen),
     Health(Health),
     Why(Why),
+    Doctor(Doctor),
     Bench(Vec<OsString>),
     Say(String),
 }
@@ -126,6 +130,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, WrongCommand> 
         Some("listen") => Listen::parse(parser).map(Command::Listen),
         Some("health") => Health::parse(parser).map(Command::Health),
         Some("why") => Why::parse(parser).map(Command::Why),
+        Some("doctor") => Doctor::parse(parser).map(Command::Doctor),
         Some("man") => man::parse(parser).map(|manual| match manual {
             Manual::Text(text) => Command::Say(text),
             Manual::Bench => Command::Bench(vec!["man".into()]),

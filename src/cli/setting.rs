@@ -29,8 +29,18 @@ impl Setting {
         Setting { origin: Origin::find(options.path("config")), read: None }
     }
 
+    /// Where the configuration comes from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Whether this machine has a configuration.
+    pub fn is_configured(&self) -> bool {
+        self.origin != Origin::Demo
+    }
+
     /// Reads the configuration. Fails if it is invalid; files that it names may be unreadable.
-    fn config(&mut self) -> Result<&Config, Error> {
+    pub fn config(&mut self) -> Result<&Config, Error> {
         Ok(&self.read()?.0)
     }
 

@@ -58,6 +58,11 @@ impl Origins {
         self.any
     }
 
+    /// An origin that is allowed; `None` if there are only patterns.
+    pub fn first(&self) -> Option<&str> {
+        self.exact.iter().map(String::as_str).find(|origin| *origin != NULL)
+    }
+
     /// Whether `null` is allowed: the origin of every page in a sandboxed frame, whoever wrote it.
     pub fn allow_null(&self) -> bool {
         self.exact.contains(NULL)

@@ -156,6 +156,11 @@ impl<S> Stream<S> {
         match self.0 {}
     }
 
+    /// The certificates of the peer.
+    pub fn peer_certificates(&self) -> Option<(usize, u64)> {
+        match self.0 {}
+    }
+
     /// Continues the handshake.
     pub fn handshake(&mut self) -> io::Result<bool> {
         match self.0 {}
@@ -195,6 +200,11 @@ impl Identity {
     /// Fails: this build has no TLS.
     pub fn new(_: &str, _: &str, _: &str) -> Result<Identity, CertificateError> {
         Err(CertificateError::NoTls)
+    }
+
+    /// The host names that it is for.
+    pub fn names(&self) -> &[String] {
+        match *self {}
     }
 
     /// Until when it is valid.

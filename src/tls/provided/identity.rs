@@ -65,6 +65,11 @@ impl Identity {
         Ok(Identity { certified, names, not_before, not_after, file: file.into(), in_order })
     }
 
+    /// The host names that it is for, in small letters.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// Until when it is valid, as a Unix time.
     pub fn not_after(&self) -> u64 {
         self.not_after

@@ -4,7 +4,10 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use rustls::Connection;
 
-use super::problem::{explain, refuses_certificate};
+use super::{
+    identity::{parse, validity},
+    problem::{explain, refuses_certificate},
+};
 
 /// A TLS connection and its socket. Reading and writing behave as with the socket itself: they fail with
 /// [`ErrorKind::WouldBlock`] until it is readable or writable, also during the handshake. After each event of the
@@ -31,6 +34,14 @@ impl<S: Read + Write> Stream<S> {
     /// The socket.
     pub fn socket_mut(&mut self) -> &mut S {
         &mut self.socket
+    }
+
+    /// The certificates of the peer: how many it has sent, and until when its own is valid, as a Unix time. `None` before it
+    /// has sent any.
+    pub fn peer_certificates(&self) -> Option<(usize, u64)> {
+        let chain = self.tls.peer_certificates()?;
+        let (_, not_after) = validity(&parse(chain.first()?).ok()?).ok()?;
+        Some((chain.len(), not_after))
     }
 
     /// Continues the handshake. Returns whether it is complete. Fails with [`ErrorKind::InvalidData`] and an explanation if
