@@ -8,6 +8,7 @@ use super::{
     cors::without_credentials as cors,
     emit, engineio, front, gate, history,
     message_log::{self, File},
+    metrics,
     notify::{self, Notified},
     online,
     outcome::Outcome,
@@ -155,7 +156,7 @@ impl OperatorRoute {
 
 const OPERATOR_ROUTES: &[(&str, OperatorRoute)] = &[
     ("/api/stats", OperatorRoute::View(Kind::Stats)),
-    ("/metrics", OperatorRoute::Read(|_, cx| status::metrics(cx))),
+    ("/metrics", OperatorRoute::Read(metrics::metrics)),
     ("/api/online", OperatorRoute::View(Kind::Online)),
     ("/api/users", OperatorRoute::View(Kind::Users)),
     ("/api/today", OperatorRoute::View(Kind::Today)),

@@ -1,0 +1,192 @@
+//! docs/protocol.md, Metrics: `/metrics` in both formats, its documentation, and what the numbers mean.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::{collections::BTreeMap, fs};
+
+use support::{Answer, Relay, TOKEN};
+
+/// A metric of an answer.
+#[derive(Debug, Default)]
+struct Family {
+    kind: String,
+    help: String,
+    unit: String,
+    /// The suffix, the labels and the value of each sample.
+    samples: Vec<(String, Vec<(String, String)>, f64)>,
+}
+
+const OPEN: &str = "application/openmetrics-text; version=1.0.0";
+
+fn metrics(relay: &Relay, accept: &str) -> Answer {
+    relay.request("GET", "/metrics", &[("Authorization", &format!("Bearer {TOKEN}")), ("Accept", accept)], b"")
+}
+
+fn is_name(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(inner)
+}
+
+/// The labels of a sample: `a="b",c="d"` without anything that must be escaped.
+fn labels(text: &str) -> Vec<(String, String)> {
+    let one = |pair: &str| {
+        let (name, value) = pair.split_once("=\"").unwrap_or_else(|| panic!("label {pair:?}"));
+        let value = value.strip_suffix('"').unwrap_or_else(|| panic!("label {pair:?}"));
+        assert!(is_name(name) && !value.contains(['"', '\\', '\n']), "label {pair:?}");
+        (name.to_owned(), value.to_owned())
+    };
+    text.split(',').map(one).collect()
+}
+
+/// Parses an answer and refuses whatever the format does not allow, and a few things that it only advises against.
+fn parse(text: &str, open: bool) -> BTreeMap<String, Family> {
+    let body = match open {
+        true => text.strip_suffix("# EOF\n").expect("# EOF at the end"),
+        false => text,
+    };
+    let mut families: BTreeMap<String, Family> = BTreeMap::new();
+    let mut current = String::new();
+    assert!(body.ends_with('\n'));
+    for line in body.lines() {
+        assert!(!line.is_empty() && line.trim() == line && line != "# EOF", "{line:?}");
+        if let Some(comment) = line.strip_prefix("# ") {
+            let mut words = comment.splitn(3, ' ');
+            let (word, name, rest) = (words.next().unwrap(), words.next().unwrap(), words.next().expect(line));
+            match word {
+                "HELP" => {
+                    assert!(is_name(name) && !rest.contains('\\') && rest.ends_with('.'), "{line}");
+                    let fresh = Family { help: rest.into(), ..Family::default() };
+                    assert!(families.insert(name.into(), fresh).is_none(), "{name} is there twice");
+                    current = name.into();
+                }
+                "TYPE" => families.get_mut(name).filter(|_| name == current).expect(line).kind = rest.into(),
+                "UNIT" => {
+                    assert!(open && name.ends_with(&format!("_{rest}")), "{line}");
+                    families.get_mut(name).filter(|_| name == current).expect(line).unit = rest.into();
+                }
+                _ => panic!("{line}"),
+            }
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = match series.split_once('{') {
+            Some((name, rest)) => (name, labels(rest.strip_suffix('}').expect(line))),
+            None => (series, Vec::new()),
+        };
+        let suffix = name.strip_prefix(&current).unwrap_or_else(|| panic!("{line} stands below {current}"));
+        families.get_mut(&current).unwrap().samples.push((suffix.into(), labels, value.parse().expect(line)));
+    }
+    families.iter().for_each(|(name, family)| check(name, family, open));
+    families
+}
+
+/// What a type says about the samples of a metric.
+fn check(name: &str, family: &Family, open: bool) {
+    let Family { kind, samples, .. } = family;
+    assert!(name.starts_with("relay_") && !samples.is_empty(), "{name}");
+    let suffixes: &[&str] = match (&**kind, open) {
+        ("counter", true) => &["_total"],
+        ("info", true) => &["_info"],
+        ("histogram", _) => &["_bucket", "_sum", "_count"],
+        ("counter" | "gauge", _) => &[""],
+        _ => panic!("{name} has the type {kind}"),
+    };
+    assert!(samples.iter().all(|(suffix, ..)| suffixes.contains(&&**suffix)), "{name}: {samples:?}");
+    let series: Vec<_> = samples.iter().map(|(suffix, labels, _)| (suffix, labels)).collect();
+    assert!((1..series.len()).all(|at| !series[..at].contains(&series[at])), "{name} has a series twice");
+    assert!(samples.iter().all(|(.., value)| *value >= 0.0), "{name}");
+    // In the older format the suffix is a part of the name.
+    assert_eq!(name.ends_with("_total"), !open && kind == "counter", "{name}");
+    if kind == "histogram" {
+        check_histogram(name, samples);
+    }
+}
+
+/// Buckets rise in their bounds and their counts, and end with that of all.
+fn check_histogram(name: &str, samples: &[(String, Vec<(String, String)>, f64)]) {
+    let of = |wanted: &str| samples.iter().filter(|(suffix, ..)| suffix == wanted).collect::<Vec<_>>();
+    let buckets: Vec<(f64, f64)> = of("_bucket")
+        .iter()
+        .map(|(_, labels, count)| {
+            let bound = &labels.iter().find(|(label, _)| label == "le").expect("le").1;
+            assert!(bound == "+Inf" || bound.contains('.'), "{name}: {bound} is not in its canonical form");
+            (bound.parse().unwrap(), *count)
+        })
+        .collect();
+    assert!(buckets.windows(2).all(|two| two[0].0 < two[1].0 && two[0].1 <= two[1].1), "{name}: {buckets:?}");
+    let last = buckets.last().unwrap();
+    assert_eq!((last.0, last.1), (f64::INFINITY, of("_count")[0].2), "{name}");
+    assert!(of("_sum").len() == 1 && of("_count").len() == 1, "{name}");
+}
+
+#[test]
+fn both_formats_are_valid_and_say_the_same() {
+    let relay = Relay::start("");
+    let _client = relay.connect("room");
+    relay.notify("room", "x");
+    let (plain, open) = (metrics(&relay, "*/*"), metrics(&relay, OPEN));
+    assert_eq!(plain.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(open.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert_eq!((plain.header("vary"), open.header("vary")), ("Accept", "Accept"));
+    let names = |text: &str| -> Vec<String> {
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+    };
+    assert_eq!(names(&plain.body), names(&open.body));
+    let (plain, open) = (parse(&plain.body, false), parse(&open.body, true));
+    assert_eq!(plain.len(), open.len());
+    assert_eq!(plain["relay_notifies_total"].help, open["relay_notifies"].help);
+    assert_eq!((&*open["relay_memory_bytes"].unit, &*open["relay_uptime_seconds"].unit), ("bytes", "seconds"));
+    assert_eq!((&*open["relay_build"].kind, &*plain["relay_build_info"].kind), ("info", "gauge"));
+    let by_source = |name: &str, source: &str| {
+        let has = |labels: &[(String, String)]| labels.iter().any(|(_, value)| value == source);
+        plain[name].samples.iter().find(|(_, labels, _)| has(labels)).unwrap().2
+    };
+    assert_eq!((by_source("relay_sessions", "demo"), by_source("relay_sessions", "other")), (1.0, 0.0));
+    assert_eq!(by_source("relay_rooms", "demo"), 1.0);
+    for (name, value) in
+        [("relay_notifies_total", 1.0), ("relay_logins_total", 1.0), ("relay_message_log_failing", 0.0)]
+    {
+        assert_eq!(plain[name].samples, [(String::new(), Vec::new(), value)], "{name}");
+    }
+}
+
+/// The table of docs/protocol.md has each metric with its labels, its type and its meaning, and no other.
+#[test]
+fn every_metric_is_documented() {
+    let relay = Relay::start("");
+    let served: BTreeMap<String, (String, String)> = parse(&metrics(&relay, "").body, false)
+        .into_iter()
+        .map(|(name, family)| {
+            let labels: Vec<&str> =
+                family.samples[0].1.iter().map(|(label, _)| &**label).filter(|l| *l != "le").collect();
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+            (format!("`{name}{labels}`"), (family.kind, family.help))
+        })
+        .collect();
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md")).unwrap();
+    let section = page.split("\n## 16 Metrics\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut documented = BTreeMap::new();
+    for row in section.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let cells: Vec<&str> = row.trim_end_matches(" |").split(" | ").collect();
+        let [name, kind, meaning] = cells[..] else { panic!("{row}") };
+        assert!(documented.insert(format!("`{name}"), (kind, meaning)).is_none(), "{name} is there twice");
+    }
+    for (name, (kind, help)) in &served {
+        let (documented, meaning) = documented.get(name).unwrap_or_else(|| panic!("{name} is not in the table"));
+        assert_eq!(documented, kind, "{name}");
+        assert!(meaning.starts_with(&**help), "{name}: the meaning must begin with {help:?}");
+    }
+    let unknown: Vec<_> = documented.keys().filter(|name| !served.contains_key(*name)).collect();
+    assert!(unknown.is_empty(), "in the table, but not in /metrics: {unknown:?}");
+    let stats = relay.admin("/api/stats").json();
+    let counters: Vec<String> = stats["counters"].as_object().unwrap().keys().cloned().collect();
+    let mut totals: Vec<String> = served
+        .iter()
+        .filter(|(_, (kind, _))| kind == "counter")
+        .map(|(name, _)| name.split(['`', '{']).nth(1).unwrap()["relay_".len()..].trim_end_matches("_total").to_owned())
+        .collect();
+    totals.sort();
+    assert_eq!(counters.iter().collect::<std::collections::BTreeSet<_>>(), totals.iter().collect());
+}
