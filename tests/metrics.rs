@@ -3,9 +3,9 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, io::Write};
 
-use support::{Answer, Relay, TOKEN};
+use support::{Answer, FORM, Relay, TOKEN, wait_for};
 
 /// A metric of an answer.
 #[derive(Debug, Default)]
@@ -189,4 +189,91 @@ fn every_metric_is_documented() {
         .collect();
     totals.sort();
     assert_eq!(counters.iter().collect::<std::collections::BTreeSet<_>>(), totals.iter().collect());
+}
+
+/// The count and the sum of a histogram.
+fn histogram(relay: &Relay, name: &str) -> (f64, f64) {
+    let families = parse(&metrics(relay, "").body, false);
+    let of = |wanted: &str| families[name].samples.iter().find(|(suffix, ..)| suffix == wanted).unwrap().2;
+    (of("_count"), of("_sum"))
+}
+
+#[test]
+fn turns_and_deliveries_are_timed() {
+    const FIRST: &str = "relay_delivery_first_write_seconds";
+    const LAST: &str = "relay_delivery_last_write_seconds";
+    let relay = Relay::start("[limits]\nper_address = 1000\n");
+    relay.notify("empty", "to nobody");
+    assert_eq!([FIRST, LAST].map(|name| histogram(&relay, name).0), [0.0, 0.0]);
+    let (turns, took) = histogram(&relay, "relay_turn_seconds");
+    assert!(turns > 0.0 && took > 0.0, "{turns} turns took {took} s");
+    let mut member = relay.connect("room");
+    relay.notify("room", "small");
+    assert_eq!(member.json()["data"], "small");
+    relay.fence();
+    let (count, first) = histogram(&relay, FIRST);
+    assert_eq!((count, histogram(&relay, LAST)), (1.0, (1.0, first)), "one write is the first and the last one");
+    assert!(first > 0.0 && histogram(&relay, "relay_turn_seconds").0 > turns);
+    // More members than a turn writes to.
+    let mut members: Vec<_> = (0..600).map(|_| relay.connect("large")).collect();
+    relay.notify("large", "large");
+    members.iter_mut().for_each(|member| assert_eq!(member.json()["data"], "large"));
+    relay.fence();
+    let (first, last) = (histogram(&relay, FIRST), histogram(&relay, LAST));
+    assert_eq!((first.0, last.0), (2.0, 2.0));
+    assert!(last.1 > first.1, "the last write {last:?} came in a later turn than the first one {first:?}");
+}
+
+/// Each session that began has ended once, for one reason.
+#[test]
+fn closes_have_reasons() {
+    let relay = Relay::start("[limits]\nmessage_rate = 1\n");
+    let closes = || -> BTreeMap<String, f64> {
+        let families = parse(&metrics(&relay, "").body, false);
+        let samples = families["relay_closes_total"].samples.iter();
+        samples.map(|(_, labels, count)| (labels[0].1.clone(), *count)).collect()
+    };
+    assert!(closes().values().all(|count| *count == 0.0));
+    let mut leaving = relay.connect("room");
+    leaving.socket.close(None).unwrap();
+    leaving.close_code();
+    drop(relay.connect("room"));
+    let mut sent_away = relay.connect_with(&[("userid", "42")]);
+    assert_eq!(relay.post_json(&format!("/api/disconnect?token={TOKEN}"), "{\"userid\":42}").status, 200);
+    sent_away.close_code();
+    let mut broken = relay.connect("room");
+    broken.socket.get_mut().write_all(&[0xff; 14]).unwrap();
+    assert_eq!(broken.close_code(), 1002);
+    let _stays = relay.connect("room");
+    wait_for("the last end", || (relay.stat("/sessions") == 1).then_some(()));
+    let found: BTreeMap<String, f64> = closes().into_iter().filter(|(_, count)| *count > 0.0).collect();
+    let expected = ["client", "lost", "operator", "protocol"].map(|reason| (reason.to_owned(), 1.0));
+    assert_eq!(found, BTreeMap::from(expected));
+    assert_eq!((relay.counter("closes"), relay.counter("losses"), relay.counter("goodbyes")), (4, 1, 3));
+    assert_eq!(relay.counter("logins"), relay.counter("closes") + relay.stat("/sessions"));
+}
+
+#[test]
+fn memory_is_counted_by_kind() {
+    let relay = Relay::start("[history]\ncount = 10\n");
+    let kind = |wanted: &str| {
+        let families = parse(&metrics(&relay, "").body, false);
+        let found = families["relay_memory_kind_bytes"].samples.iter().find(|(_, labels, _)| labels[0].1 == wanted);
+        found.unwrap_or_else(|| panic!("no {wanted}")).2
+    };
+    for name in ["unsent", "incomplete", "history", "away", "hooks", "redis", "message_log"] {
+        assert!(kind(name) < 1000.0, "{name}");
+    }
+    relay.notify("room", &"x".repeat(5000));
+    assert!(kind("history") > 5000.0);
+    let mut sending = relay.tcp();
+    let head =
+        format!("POST /api/notify HTTP/1.1\r\nHost: relay\r\nContent-Type: {FORM}\r\nContent-Length: 9000\r\n\r\n");
+    sending.write_all(&[head.as_bytes(), &[b'x'; 8000]].concat()).unwrap();
+    wait_for("incomplete input", || (kind("incomplete") >= 8000.0).then_some(()));
+    let _slow = relay.connect("slow");
+    wait_for("unsent bytes", || {
+        relay.notify("slow", &"x".repeat(60_000));
+        (kind("unsent") > 60_000.0).then_some(())
+    });
 }

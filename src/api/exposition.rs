@@ -5,6 +5,8 @@
 
 use core::fmt::{Display, Write};
 
+use crate::histogram::Histogram;
+
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -117,6 +119,17 @@ impl Exposition {
         self.sample(&[], value);
     }
 
+    /// Writes a histogram of durations in seconds.
+    pub fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.begin(name, Kind::Histogram, help);
+        for (bound, count) in histogram.buckets() {
+            self.sample_of("_bucket", &[("le", bound)], count);
+        }
+        let sum = histogram.sum();
+        self.sample_of("_sum", &[], format_args!("{}.{:06}", sum.as_secs(), sum.subsec_micros()));
+        self.sample_of("_count", &[], histogram.count());
+    }
+
     /// The text.
     pub fn finish(mut self) -> Vec<u8> {
         if self.format == Format::OpenMetrics {
@@ -128,6 +141,8 @@ impl Exposition {
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use super::*;
 
     #[test]
@@ -182,5 +197,19 @@ mod tests {
              # HELP relay_y_bytes Size.\n# TYPE relay_y_bytes gauge\n# UNIT relay_y_bytes bytes\nrelay_y_bytes 4\n\
              # HELP relay_build Version.\n# TYPE relay_build info\nrelay_build_info{a=\"1\",b=\"2\"} 1\n# EOF\n"
         );
+    }
+    #[test]
+    fn histograms_are_in_seconds() {
+        let mut times = Histogram::default();
+        times.add(Duration::from_micros(120), 2);
+        let mut out = Exposition::new(Format::OpenMetrics);
+        out.histogram("z_seconds", "Times.", &times);
+        let text = String::from_utf8(out.finish()).unwrap();
+        let head = "# HELP relay_z_seconds Times.\n# TYPE relay_z_seconds histogram\n# UNIT relay_z_seconds seconds\n";
+        let buckets = "relay_z_seconds_bucket{le=\"0.0001\"} 0\nrelay_z_seconds_bucket{le=\"0.00025\"} 2\n";
+        assert!(text.starts_with(&[head, buckets].concat()), "{text}");
+        let end =
+            "relay_z_seconds_bucket{le=\"+Inf\"} 2\nrelay_z_seconds_sum 0.000240\nrelay_z_seconds_count 2\n# EOF\n";
+        assert!(text.ends_with(end), "{text}");
     }
 }

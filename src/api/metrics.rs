@@ -9,7 +9,7 @@ use crate::{
     http::{Head, Reply},
     hub::Hub,
     memory,
-    state::stats::Counter,
+    state::{stats::Counter, timings::Timings},
 };
 
 /// `GET /metrics`.
@@ -20,6 +20,8 @@ pub fn metrics(head: &Head<'_>, cx: &Context<'_>) -> Reply {
         out.single(name, Kind::Gauge, help, value(cx));
     }
     by_source(&mut out, cx.hub);
+    memory_by_kind(&mut out, cx.hub);
+    histograms(&mut out, &cx.hub.state.timings);
     counters(&mut out, cx.hub);
     out.begin("build", Kind::Info, "Always 1; the label has the version.");
     out.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -38,12 +40,47 @@ fn by_source(out: &mut Exposition, hub: &Hub) {
     }
 }
 
+/// What takes memory, as far as relay counts it by kind.
+fn memory_by_kind(out: &mut Exposition, hub: &Hub) {
+    let unsent = hub.state.unsent().map(|(_, bytes)| bytes).sum();
+    out.begin("memory_kind_bytes", Kind::Gauge, "Bytes of memory, by kind.");
+    let kinds = [
+        ("unsent", unsent),
+        ("incomplete", memory::unfinished()),
+        ("history", hub.history.bytes()),
+        ("away", hub.returns.away.bytes()),
+        ("hooks", hub.hooks.bytes()),
+        ("redis", hub.cluster.queued_bytes()),
+        ("message_log", hub.log.bytes()),
+    ];
+    kinds.into_iter().for_each(|(kind, bytes)| out.sample(&[("kind", kind)], bytes));
+}
+
+fn histograms(out: &mut Exposition, timings: &Timings) {
+    out.histogram("turn_seconds", "Time of a turn of the event loop, from waking to waiting again.", &timings.turns);
+    out.histogram(
+        "delivery_first_write_seconds",
+        "Time from the beginning of the turn that accepts a message to the end of the turn that first writes it to a member of \
+         a room.",
+        &timings.first_writes,
+    );
+    out.histogram(
+        "delivery_last_write_seconds",
+        "Time from the beginning of the turn that accepts a message to the end of the turn in which it was written to the last \
+         member of a room.",
+        &timings.last_writes,
+    );
+}
+
 fn counters(out: &mut Exposition, hub: &Hub) {
     for Counter { name, help, count } in all_counters(hub) {
         out.begin(name, Kind::Counter, help);
         match name {
             "tls_failed" => {
                 hub.state.stats.tls_failures().for_each(|(reason, count)| out.sample(&[("reason", reason)], count));
+            }
+            "closes" => {
+                hub.state.stats.closes_by_reason().for_each(|(reason, count)| out.sample(&[("reason", reason)], count));
             }
             "history_evicted" => {
                 hub.history

@@ -203,13 +203,14 @@ impl Server {
             self.expire();
             self.finish_turn();
             self.write_log();
+            self.hub.state.end_turn(self.clock.time());
         }
         self.finish_log();
         info!("stopped with {} connections left", self.conns.len());
         Ok(())
     }
 
-    /// Waits for events, and reads the clocks once for the whole turn.
+    /// Waits for events, and reads the clocks for the whole turn.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let timeout = self.timeout();
         match self.poll.poll(events, timeout) {

@@ -23,6 +23,7 @@ use super::{
     stats::Stats,
     strangers::Strangers,
     tenant::{Tenant, TenantId},
+    timings::Timings,
     track::Tracks,
 };
 use crate::{
@@ -96,6 +97,8 @@ pub struct State {
     pub(super) accepted_keys: AcceptedKeys,
     /// Counters since the start.
     pub stats: Stats,
+    /// How long turns take and publications wait.
+    pub timings: Timings,
 }
 
 impl State {
@@ -138,6 +141,7 @@ impl State {
             used: UsedMarks::default(),
             accepted_keys: AcceptedKeys::default(),
             stats: Stats::default(),
+            timings: Timings::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Counters since the start (docs/protocol.md, Metrics).
 
+use super::{close_reason::CloseReason, departure::Departure};
 use crate::tls::HandshakeFailure;
 
 /// A counter of `/metrics` and `/api/stats`.
@@ -22,6 +23,8 @@ macro_rules! counters {
             $($(#[doc = $doc])+ pub $name: u64,)*
             /// `tls_failed` by kind.
             tls_failures: [u64; HandshakeFailure::ALL.len()],
+            /// `closes` by reason.
+            closes_by_reason: [u64; CloseReason::ALL.len()],
         }
 
         impl Stats {
@@ -68,6 +71,12 @@ counters! {
     logins_expired
     /// Logins that were renewed by their clients.
     logins_renewed
+    /// Sessions that ended, by reason.
+    closes
+    /// Sessions that ended and whose users are expected back, because they were lost or relay had to close them.
+    losses
+    /// Sessions that ended for good: their users left, or must not come back.
+    goodbyes
     /// Requests of pages whose origin `origins` does not list.
     origins_refused
     /// Requests with a wrong admin token.
@@ -181,6 +190,21 @@ impl Stats {
     pub fn count_tls_failure(&mut self, failure: HandshakeFailure) {
         self.tls_failed += 1;
         self.tls_failures[failure as usize] += 1;
+    }
+
+    /// Counts a session that ended.
+    pub fn count_close(&mut self, reason: CloseReason, departure: Departure) {
+        self.closes += 1;
+        self.closes_by_reason[reason as usize] += 1;
+        match departure {
+            Departure::Loss => self.losses += 1,
+            Departure::Goodbye => self.goodbyes += 1,
+        }
+    }
+
+    /// How many sessions ended, by the name of the reason.
+    pub fn closes_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CloseReason::ALL.into_iter().map(|(reason, name)| (name, self.closes_by_reason[reason as usize]))
     }
 
     /// How many TLS handshakes failed, by the name of the reason.
