@@ -5,7 +5,7 @@ mod support;
 
 use std::{collections::BTreeMap, fs, io::Write};
 
-use support::{Answer, FORM, Relay, TOKEN, wait_for};
+use support::{Answer, FORM, Relay, TOKEN, read_answer, send_request, temp_file, wait_for};
 
 /// A metric of an answer.
 #[derive(Debug, Default)]
@@ -276,4 +276,90 @@ fn memory_is_counted_by_kind() {
         relay.notify("slow", &"x".repeat(60_000));
         (kind("unsent") > 60_000.0).then_some(())
     });
+}
+
+/// What `/readyz` says: the status, and the reason if there is one.
+fn ready(answer: &Answer) -> (u16, String) {
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let body = answer.json();
+    let reason = body["reason"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(body["status"], if answer.status == 200 { "ready" } else { "not ready" });
+    (answer.status, reason)
+}
+
+#[test]
+fn a_full_relay_is_not_ready() {
+    let relay = Relay::start("[limits]\nconnections = 3\n");
+    let mut asking = relay.tcp();
+    let mut ask = |path: &str| {
+        send_request(&mut asking, "GET", path, &[], b"");
+        read_answer(&mut asking, false)
+    };
+    assert_eq!(ready(&ask("/readyz")), (200, String::new()));
+    let clients = [relay.connect("room"), relay.connect("room")];
+    assert_eq!(ready(&ask("/readyz")), (503, "connections".into()));
+    assert_eq!(ask("/healthz").body, "{\"status\":\"ok\"}", "it lives");
+    drop(clients);
+    wait_for("free places", || (ask("/readyz").status == 200).then_some(()));
+}
+
+#[test]
+fn a_relay_that_stops_is_not_ready() {
+    let relay = Relay::start("shutdown_timeout = 60\n");
+    let mut asking = relay.tcp();
+    // A request that has begun is answered after the signal.
+    asking.write_all(b"GET /readyz HTTP/1.1\r\n").unwrap();
+    relay.fence();
+    let _keeps_it_alive = relay.connect("room");
+    relay.signal(15);
+    relay.wait_log("stop");
+    asking.write_all(b"Host: relay\r\n\r\n").unwrap();
+    assert_eq!(ready(&read_answer(&mut asking, false)), (503, "stopping".into()));
+}
+
+/// A relay waits for its cluster before it is ready. Its backend does not matter.
+#[test]
+fn a_relay_that_joins_its_cluster_is_not_ready() {
+    let nothing_listens = "127.0.0.1:1";
+    let relay = Relay::start(&format!("[redis]\nurl = \"redis://{nothing_listens}\"\n"));
+    let first = ready(&relay.get("/readyz"));
+    // A machine can be so busy that the wait is over before the first request.
+    if relay.metric("relay_uptime_seconds") < 10 {
+        assert_eq!(first, (503, "cluster".into()));
+    }
+    assert_eq!(relay.get("/healthz").status, 200);
+    wait_for("the end of the wait for Redis", || (relay.get("/readyz").status == 200).then_some(()));
+    assert_eq!(relay.get("/healthz").json()["status"], "degraded");
+}
+
+/// At an address of `admin.listen` metrics need no token, and there is nothing else.
+#[test]
+fn metrics_have_an_address_of_their_own() {
+    let relay = Relay::start_with("", |command| {
+        let config = temp_file("metrics.toml");
+        let text = Relay::configuration("").replace("[admin]\n", "[admin]\nlisten = [\"127.0.0.1:0\"]\n");
+        fs::write(&config, text).unwrap();
+        command.arg("--config").arg(config);
+    });
+    let line = relay.wait_log("serving metrics on ");
+    let address = line.rsplit(' ').next().unwrap();
+    let ask = |method: &str, path: &str| {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        send_request(&mut stream, method, path, &[("Accept", OPEN)], b"");
+        read_answer(&mut stream, false)
+    };
+    assert!(parse(&ask("GET", "/metrics").body, true).contains_key("relay_sessions"));
+    assert_eq!((ask("GET", "/healthz").body, ready(&ask("GET", "/readyz")).0), ("{\"status\":\"ok\"}".into(), 200));
+    assert_eq!(ask("POST", "/metrics").status, 405);
+    let query = support::login(&[]);
+    for path in
+        ["/", "/api/stats", "/api/online?source=demo", "/demo/", &format!("/ws?{query}"), &format!("/sse?{query}")]
+    {
+        assert_eq!(ask("GET", path).status, 404, "{path}");
+    }
+    for path in ["/api/notify", "/api/refresh", "/socket.io/?EIO=4&transport=polling"] {
+        assert_ne!(ask("POST", path).status, 200, "{path}");
+    }
+    assert_eq!(relay.get("/metrics").status, 401, "elsewhere they need it");
+    assert_eq!(relay.admin("/metrics").status, 200);
 }

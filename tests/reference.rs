@@ -220,6 +220,7 @@ fn what_a_reload_applies() {
     let waiting: BTreeSet<&str> =
         keys(&page).iter().filter(|row| row[5] == "restart").map(|row| codes(row[0])[0]).collect();
     let expected = [
+        "admin.listen",
         "admin.token",
         "admin.token_file",
         "listen",

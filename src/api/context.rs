@@ -19,6 +19,8 @@ pub struct Context<'a> {
     pub peer: Option<IpAddr>,
     /// Whether a proxy or TLS is known to be at the other end of the connection.
     pub proxied: bool,
+    /// Whether the connection is to an address of `admin.listen`.
+    pub metrics_only: bool,
     /// The time of this turn.
     pub now: Now,
     /// The number of open connections.

@@ -1,5 +1,5 @@
-//! The state of relay for load balancers and operators: `/healthz` and `/api/stats` (docs/protocol.md, GET /healthz, and
-//! GET /api/stats). `/metrics` is in `metrics.rs`.
+//! The state of relay for load balancers and operators: `/healthz`, `/readyz` and `/api/stats` (docs/protocol.md, GET
+//! /healthz, GET /readyz, and GET /api/stats). `/metrics` is in `metrics.rs`.
 
 use serde_json::value::RawValue;
 
@@ -11,6 +11,7 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::{
+    clock::Time,
     health::Health,
     http::{Head, Reply},
     json::quote,
@@ -51,6 +52,21 @@ pub fn healthz(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
         state = "stopping";
     }
     Reply::json(status, format!("{{\"status\":\"{state}\"{parts}}}").into_bytes()).with("Cache-Control", "no-store")
+}
+
+/// `GET /readyz`: 200 while new clients should be sent here, 503 while they should not. Failing parts do not matter, because
+/// clients are served without them; but a relay that has just started joins its cluster first.
+pub fn readyz(cx: &Context<'_>) -> Reply {
+    let joining = cx.now.time < JOINING && cx.hub.cluster.is_on() && cx.hub.cluster.health().reason().is_some();
+    let reason = match () {
+        () if cx.stopping => "stopping",
+        () if cx.connections >= cx.max_connections => "connections",
+        () if cx.hub.state.is_short_of_memory() => "memory",
+        () if joining => "cluster",
+        () => return Reply::json(200, &br#"{"status":"ready"}"#[..]).with("Cache-Control", "no-store"),
+    };
+    let body = format!("{{\"status\":\"not ready\",\"reason\":\"{reason}\"}}");
+    Reply::json(503, body.into_bytes()).with("Cache-Control", "no-store")
 }
 
 /// `GET /api/stats`: current numbers, and counters since the start.
@@ -95,3 +111,6 @@ fn relays(cx: &Snapshot<'_>) -> String {
     });
     format!("\"node\":\"{}\",\"relays\":[{}],\"all\":{all},", hub.cluster.node(), relays.join(","))
 }
+
+/// Until when a relay that cannot reach Redis is not ready. Afterwards it serves its own clients.
+const JOINING: Time = Time::from_micros(10_000_000);

@@ -8,7 +8,7 @@ use mio::Token;
 use super::{
     conn::{Conn, Socket},
     event_loop::Server,
-    listener::Accepted,
+    listener::{Accepted, Listener},
     tokens::CONNS,
 };
 use crate::{
@@ -51,8 +51,7 @@ impl Server {
                 }
                 match self.listeners[index].accept() {
                     Ok(Accepted::Socket(socket, peer)) => {
-                        let (proxied, tls) = (self.listeners[index].proxied, self.listeners[index].tls);
-                        self.add_conn(socket, peer, proxied, tls);
+                        self.add_conn(socket, peer, index);
                     }
                     Ok(Accepted::NoneWaiting) => break,
                     Ok(Accepted::Exhausted) => {
@@ -88,9 +87,9 @@ impl Server {
         self.refused < MAX_REFUSED / 2
     }
 
-    /// Adds a connection that was accepted. Over a limit it only gets a 503 or 429. `proxied` says whether it begins with a
-    /// header of the PROXY protocol, and `tls` whether it uses TLS.
-    pub(super) fn add_conn(&mut self, socket: Socket, peer: Option<IpAddr>, proxied: bool, tls: bool) {
+    /// Adds a connection that was accepted from a listener. Over a limit it only gets a 503 or 429.
+    fn add_conn(&mut self, socket: Socket, peer: Option<IpAddr>, listener: usize) {
+        let &Listener { proxied, tls, metrics_only, .. } = &self.listeners[listener];
         let config = self.hub.config().clone();
         let origin = Origin::new(peer, &config.trusted_proxies);
         let per_address = config.limits.per_address(self.max_connections());
@@ -102,7 +101,7 @@ impl Server {
         let refused = over || short || self.is_full();
         let mut exchange = Exchange::new(self.now, &config.limits);
         exchange.peer = peer;
-        exchange.awaits_proxy = proxied;
+        (exchange.awaits_proxy, exchange.metrics_only) = (proxied, metrics_only);
         if over {
             exchange.refuse_first(http::Error::TooManyFromAddress, &config.limits, self.now);
         } else if short {

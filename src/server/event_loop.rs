@@ -179,7 +179,10 @@ impl Server {
             let register = listener.register(server.poll.registry(), Token(LISTENERS + index));
             register.map_err(failed("epoll"))?;
             listener.ready = true;
-            info!("listening on {listener}");
+            match listener.metrics_only {
+                true => info!("serving metrics on {listener}"),
+                false => info!("listening on {listener}"),
+            }
         }
         server.hub.begin_turn(server.now);
         server.hub.cluster.introduce(first_id.node(), &server.site.server_ip);

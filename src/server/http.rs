@@ -32,7 +32,7 @@ impl Server {
         if exchange.refusal().is_some() {
             return self.refuse_first(key, bytes);
         }
-        let (mut fresh, mut lookup, peer) = (bytes, None, exchange.peer);
+        let (mut fresh, mut lookup, peer, metrics_only) = (bytes, None, exchange.peer, exchange.metrics_only);
         let proxied = exchange.is_proxied || conn.tls || matches!(conn.socket, Socket::Unix(_));
         let first_delivery = self.hub.state.deliveries();
         let mut later = false;
@@ -85,6 +85,7 @@ impl Server {
                 conn: key,
                 peer,
                 proxied,
+                metrics_only,
                 now: self.now,
                 connections,
                 max_connections,
