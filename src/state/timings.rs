@@ -40,12 +40,21 @@ impl Timings {
     }
 
     /// Counts a turn, and the publications whose first or last write was in it.
+    #[inline]
     pub fn end_turn(&mut self, begin: Time, end: Time, urgent: Position, bulk: Position) {
-        self.turns.add(end.since(begin), 1);
+        self.turns.add(micros(begin, end), 1);
         for (lane, position) in [(&mut self.urgent, urgent), (&mut self.bulk, bulk)] {
-            lane.end_turn(begin, end, position, &mut self.first_writes, &mut self.last_writes);
+            if lane.fresh == 0 && lane.waiting.is_empty() {
+                lane.appended = position.appended;
+            } else {
+                lane.end_turn(begin, end, position, &mut self.first_writes, &mut self.last_writes);
+            }
         }
     }
+}
+
+fn micros(begin: Time, end: Time) -> u64 {
+    end.micros().saturating_sub(begin.micros())
 }
 
 /// The publications that wait in one queue.
@@ -86,8 +95,8 @@ impl Lane {
         let count = core::mem::take(&mut self.fresh);
         if count > 0 && self.waiting.is_empty() && queue.taken == queue.appended {
             // The common case: everything was written at once.
-            first_writes.add(now.since(accepted), count);
-            last_writes.add(now.since(accepted), count);
+            first_writes.add(micros(accepted, now), count);
+            last_writes.add(micros(accepted, now), count);
             return;
         }
         if count > 0 {
@@ -96,11 +105,11 @@ impl Lane {
         for waiting in &mut self.waiting {
             // All members may have been in the queue before.
             if waiting.untouched > 0 && (queue.taken > waiting.begin || queue.taken >= waiting.end) {
-                first_writes.add(now.since(waiting.accepted), core::mem::take(&mut waiting.untouched));
+                first_writes.add(micros(waiting.accepted, now), core::mem::take(&mut waiting.untouched));
             }
         }
         while let Some(waiting) = self.waiting.front().filter(|waiting| queue.taken >= waiting.end) {
-            last_writes.add(now.since(waiting.accepted), waiting.count);
+            last_writes.add(micros(waiting.accepted, now), waiting.count);
             self.waiting.pop_front();
         }
     }
