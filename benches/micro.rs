@@ -171,6 +171,7 @@ fn notify(bencher: Bencher, body: Body) {
             conn: conn(),
             peer: None,
             proxied: false,
+            metrics_only: false,
             now: NOW,
             connections: 1,
             max_connections: 1000,

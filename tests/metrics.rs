@@ -13,9 +13,11 @@ struct Family {
     kind: String,
     help: String,
     unit: String,
-    /// The suffix, the labels and the value of each sample.
-    samples: Vec<(String, Vec<(String, String)>, f64)>,
+    samples: Vec<Sample>,
 }
+
+/// The suffix of a name, the labels, and the value.
+type Sample = (String, Vec<(String, String)>, f64);
 
 const OPEN: &str = "application/openmetrics-text; version=1.0.0";
 
@@ -104,7 +106,7 @@ fn check(name: &str, family: &Family, open: bool) {
 }
 
 /// Buckets rise in their bounds and their counts, and end with that of all.
-fn check_histogram(name: &str, samples: &[(String, Vec<(String, String)>, f64)]) {
+fn check_histogram(name: &str, samples: &[Sample]) {
     let of = |wanted: &str| samples.iter().filter(|(suffix, ..)| suffix == wanted).collect::<Vec<_>>();
     let buckets: Vec<(f64, f64)> = of("_bucket")
         .iter()
