@@ -175,6 +175,7 @@ fn notify(bencher: Bencher, body: Body) {
             now: NOW,
             connections: 1,
             max_connections: 1000,
+            full: false,
             stopping: false,
         };
         let Outcome::Reply(reply) = api::route(&request, &mut cx) else { panic!("a reply") };

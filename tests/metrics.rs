@@ -3,9 +3,14 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fs, io::Write};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    net::{SocketAddr, TcpStream},
+};
 
-use support::{Answer, FORM, Relay, TOKEN, read_answer, send_request, temp_file, wait_for};
+use support::{Answer, FORM, PATIENCE, Relay, TOKEN, read_answer, send_request, temp_file, wait_for};
 
 /// A metric of an answer.
 #[derive(Debug, Default)]
@@ -334,19 +339,56 @@ fn a_relay_that_joins_its_cluster_is_not_ready() {
     assert_eq!(relay.get("/healthz").json()["status"], "degraded");
 }
 
-/// At an address of `admin.listen` metrics need no token, and there is nothing else.
-#[test]
-fn metrics_have_an_address_of_their_own() {
+/// A relay with an address for metrics.
+fn relay_for_metrics(more: &str) -> (Relay, SocketAddr) {
     let relay = Relay::start_with("", |command| {
         let config = temp_file("metrics.toml");
-        let text = Relay::configuration("").replace("[admin]\n", "[admin]\nlisten = [\"127.0.0.1:0\"]\n");
+        let text = Relay::configuration(more).replace("[admin]\n", "[admin]\nlisten = [\"127.0.0.1:0\"]\n");
         fs::write(&config, text).unwrap();
         command.arg("--config").arg(config);
     });
     let line = relay.wait_log("serving metrics on ");
-    let address = line.rsplit(' ').next().unwrap();
+    let address = line.rsplit(' ').next().unwrap().parse().unwrap();
+    (relay, address)
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// The address for metrics has places of its own, which are no places for clients.
+#[test]
+fn metrics_are_served_when_relay_is_full() {
+    let (relay, address) = relay_for_metrics("[limits]\nconnections = 2\nper_address = 2\n");
+    let clients = [relay.connect("room"), relay.connect("room")];
+    assert_eq!(relay.get("/readyz").status, 503, "refused before its path is looked at");
+    // The seventeenth is answered once one of the sixteen before it ends.
+    let mut asking: Vec<TcpStream> = (0..17).map(|_| connect(address)).collect();
+    for stream in &mut asking {
+        send_request(stream, "GET", "/readyz", &[], b"");
+    }
+    let mut last = asking.pop().unwrap();
+    for stream in &mut asking {
+        assert_eq!(ready(&read_answer(stream, false)), (503, "connections".into()));
+    }
+    drop(asking);
+    assert_eq!(read_answer(&mut last, false).status, 503);
+    drop(clients);
+    wait_for("free places", || {
+        send_request(&mut last, "GET", "/readyz", &[], b"");
+        (read_answer(&mut last, false).status == 200).then_some(())
+    });
+    let _clients = [relay.connect("room"), relay.connect("room")];
+}
+
+/// At an address of `admin.listen` metrics need no token, and there is nothing else.
+#[test]
+fn metrics_have_an_address_of_their_own() {
+    let (relay, address) = relay_for_metrics("");
     let ask = |method: &str, path: &str| {
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let mut stream = connect(address);
         send_request(&mut stream, method, path, &[("Accept", OPEN)], b"");
         read_answer(&mut stream, false)
     };

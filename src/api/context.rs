@@ -27,6 +27,8 @@ pub struct Context<'a> {
     pub connections: usize,
     /// The limit for connections, which also limits the number of clients.
     pub max_connections: usize,
+    /// Whether no further connection would be accepted.
+    pub full: bool,
     /// Whether relay is shutting down.
     pub stopping: bool,
 }

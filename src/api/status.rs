@@ -60,7 +60,7 @@ pub fn readyz(cx: &Context<'_>) -> Reply {
     let joining = cx.now.time < JOINING && cx.hub.cluster.is_on() && cx.hub.cluster.health().reason().is_some();
     let reason = match () {
         () if cx.stopping => "stopping",
-        () if cx.connections >= cx.max_connections => "connections",
+        () if cx.full => "connections",
         () if cx.hub.state.is_short_of_memory() => "memory",
         () if joining => "cluster",
         () => return Reply::json(200, &br#"{"status":"ready"}"#[..]).with("Cache-Control", "no-store"),

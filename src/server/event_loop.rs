@@ -58,6 +58,8 @@ pub struct Server {
     pub(super) conns: Slots<ConnKey, Conn>,
     /// The number of connections over the limit, which stay open only until the refusal is sent.
     pub(super) refused: usize,
+    /// The number of connections for metrics only.
+    pub(super) metrics_conns: usize,
     pub(super) hub: Hub,
     pub(super) site: Site,
     pub(super) message_log: Option<Writer>,
@@ -148,6 +150,7 @@ impl Server {
             manager: Manager::find(),
             conns: Slots::new(),
             refused: 0,
+            metrics_conns: 0,
             hub: Hub::new(Rc::new(config), first_id, process::random()),
             site,
             message_log,
@@ -244,7 +247,7 @@ impl Server {
 
     /// How long to wait for events: until the next deadline, or not at all if there is work left.
     fn timeout(&self) -> Option<Duration> {
-        let accepting = self.can_accept() && self.listeners.iter().any(|listener| listener.ready);
+        let accepting = self.listeners.iter().any(|listener| listener.ready && self.can_accept(listener.metrics_only));
         if !self.scheduled_reads.is_empty()
             || self.hub.state.is_dirty()
             || self.hub.has_hungry_replay()

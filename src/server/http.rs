@@ -23,7 +23,7 @@ impl Server {
     /// Handles bytes from an HTTP connection: every complete request, until one is parked or upgrades the connection.
     pub(super) fn handle_http(&mut self, key: ConnKey, bytes: &[u8]) {
         let (config, connections, seed) = (self.hub.config().clone(), self.conns.len(), self.seed(key));
-        let max_connections = self.max_connections() as usize;
+        let (max_connections, full) = (self.max_connections() as usize, self.is_full());
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
         if exchange.awaits_proxy && !exchange.is_closing() {
@@ -89,6 +89,7 @@ impl Server {
                 now: self.now,
                 connections,
                 max_connections,
+                full,
                 stopping: self.stopping.is_some(),
             };
             match api::route(&request, &mut cx) {
