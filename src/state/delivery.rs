@@ -64,7 +64,6 @@ impl State {
             let (mut form, mut frame) = (None, Run::default());
             let (mut skipped, mut needs_flush, mut slow, mut others) = (0, false, Vec::new(), Vec::new());
             let dirty = Dirty::of_fan_out(members.len());
-            self.timings.note_publication(dirty);
             let to_flush = self.to_flush.of(dirty);
             for member in &*members {
                 let Some(client) = self.clients.get_mut_if(member.client, |client| client.mode == Mode::Live) else {
@@ -102,6 +101,7 @@ impl State {
             }
             self.stats.delivered += (members.len() - skipped) as u64;
             self.needs_flush |= needs_flush;
+            self.timings.note_publication(dirty);
             if !stamp.kept && !self.tracks.is_empty() {
                 for member in &*members {
                     let live = self.clients.get(member.client).is_some_and(|client| client.mode == Mode::Live);

@@ -44,10 +44,16 @@ impl Timings {
     pub fn end_turn(&mut self, begin: Time, end: Time, urgent: Position, bulk: Position) {
         self.turns.add(micros(begin, end), 1);
         for (lane, position) in [(&mut self.urgent, urgent), (&mut self.bulk, bulk)] {
-            if lane.fresh == 0 && lane.waiting.is_empty() {
-                lane.appended = position.appended;
-            } else {
+            if !lane.waiting.is_empty() || (lane.fresh > 0 && position.taken < position.appended) {
                 lane.end_turn(begin, end, position, &mut self.first_writes, &mut self.last_writes);
+                continue;
+            }
+            // The common case: everything was written at once.
+            lane.appended = position.appended;
+            if lane.fresh > 0 {
+                let count = core::mem::take(&mut lane.fresh);
+                self.first_writes.add(micros(begin, end), count);
+                self.last_writes.add(micros(begin, end), count);
             }
         }
     }
@@ -83,6 +89,8 @@ impl Lane {
         Lane { fresh: 0, appended: 0, waiting: VecDeque::with_capacity(MOST) }
     }
 
+    /// Counts the publications whose first or last write was in a turn, if some wait for a later one.
+    #[cold]
     fn end_turn(
         &mut self,
         accepted: Time,
@@ -93,12 +101,6 @@ impl Lane {
     ) {
         let begin = core::mem::replace(&mut self.appended, queue.appended);
         let count = core::mem::take(&mut self.fresh);
-        if count > 0 && self.waiting.is_empty() && queue.taken == queue.appended {
-            // The common case: everything was written at once.
-            first_writes.add(micros(accepted, now), count);
-            last_writes.add(micros(accepted, now), count);
-            return;
-        }
         if count > 0 {
             self.add(Waiting { accepted, count, untouched: count, begin, end: queue.appended });
         }
