@@ -171,9 +171,11 @@ fn notify(bencher: Bencher, body: Body) {
             conn: conn(),
             peer: None,
             proxied: false,
+            metrics_only: false,
             now: NOW,
             connections: 1,
             max_connections: 1000,
+            full: false,
             stopping: false,
         };
         let Outcome::Reply(reply) = api::route(&request, &mut cx) else { panic!("a reply") };

@@ -1,6 +1,6 @@
 //! Time as a value: only the server reads clocks; other code gets the time as an argument.
 //!
-//! The server reads the clocks once a turn and passes a [`Now`] down; tests make their own. A [`Time`] is eight bytes, so
+//! The server reads the clocks at the beginning of a turn and passes a [`Now`] down; tests make their own. A [`Time`] is eight bytes, so
 //! that every connection can hold a few deadlines.
 
 use core::{fmt, time::Duration};

@@ -441,38 +441,6 @@ fn sessions_are_ended() {
     assert_eq!(relay.request("GET", "/api/disconnect", &[], b"").status, 405);
 }
 
-#[test]
-fn metrics_for_prometheus() {
-    let relay = Relay::start("");
-    let _client = relay.connect("room");
-    relay.notify("room", "x");
-    let answer = relay.admin("/metrics");
-    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
-    let mut helped = Vec::new();
-    for line in answer.body.lines() {
-        if let Some(rest) = line.strip_prefix("# ") {
-            helped.push(rest.split(' ').nth(1).unwrap().to_owned());
-            continue;
-        }
-        let (name, value) = line.rsplit_once(' ').unwrap();
-        let name = name.split('{').next().unwrap();
-        assert!(value.parse::<f64>().is_ok(), "{line}");
-        assert_eq!(helped.iter().filter(|known| *known == name).count(), 2, "HELP and TYPE of {line}");
-        assert!(name.starts_with("relay_"), "{line}");
-    }
-    for line in [
-        "relay_sessions{source=\"demo\"} 1",
-        "relay_sessions{source=\"other\"} 0",
-        "relay_rooms{source=\"demo\"} 1",
-        "relay_notifies_total 1",
-        "relay_logins_total 1",
-        "relay_message_log_failing 0",
-    ] {
-        assert!(answer.body.lines().any(|known| known == line), "{line} in {}", answer.body);
-    }
-    assert_eq!(relay.get("/healthz").body, "{\"status\":\"ok\"}");
-}
-
 /// Generated at start and logged; it works like a configured one.
 #[test]
 fn a_token_is_made_where_none_is_set() {

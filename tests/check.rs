@@ -182,6 +182,25 @@ fn errors_in_words_a_person_uses() {
     }
 }
 
+/// An address is for clients or for metrics, and relay does not start where it would have to be both.
+#[test]
+fn an_address_for_metrics_is_not_for_clients() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = |clients: &str, metrics: &str| {
+        private(&format!("listen = [\"{clients}\"]\n{SOURCE}[admin]\nlisten = [\"{metrics}\"]\n"))
+    };
+    let config = listen(&format!("*:{port}"), &format!("127.0.0.1:{port}"));
+    let check = run(&["check", "--config", text(&config)]);
+    let expected =
+        format!("admin.listen: 127.0.0.1:{port}: *:{port} has this port too, but it is for clients: use another port");
+    assert!(check.code == 1 && check.err.contains(&expected), "{}{}", check.out, check.err);
+    let serve = run(&["serve", "--config", text(&config)]);
+    assert!(serve.code == 1 && serve.err.contains("127.0.0.1"), "{}{}", serve.out, serve.err);
+    let config = listen("127.0.0.1:0", "tls://127.0.0.1:0");
+    let check = run(&["check", "--config", text(&config)]);
+    assert!(check.code == 78 && check.err.contains("admin.listen: expected host:port"), "{}{}", check.out, check.err);
+}
+
 /// `*:port` is all addresses of both families. Addresses that are covered by another one need no socket of their own.
 #[test]
 fn all_addresses() {

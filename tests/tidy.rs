@@ -30,6 +30,7 @@ const FLOORS: [(&[&str], Sideways); 8] = [
             "config",
             "frame",
             "health",
+            "histogram",
             "journal",
             "json",
             "key",

@@ -19,12 +19,16 @@ pub struct Context<'a> {
     pub peer: Option<IpAddr>,
     /// Whether a proxy or TLS is known to be at the other end of the connection.
     pub proxied: bool,
+    /// Whether the connection is to an address of `admin.listen`.
+    pub metrics_only: bool,
     /// The time of this turn.
     pub now: Now,
     /// The number of open connections.
     pub connections: usize,
     /// The limit for connections, which also limits the number of clients.
     pub max_connections: usize,
+    /// Whether no further connection would be accepted.
+    pub full: bool,
     /// Whether relay is shutting down.
     pub stopping: bool,
 }

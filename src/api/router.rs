@@ -8,6 +8,7 @@ use super::{
     cors::without_credentials as cors,
     emit, engineio, front, gate, history,
     message_log::{self, File},
+    metrics,
     notify::{self, Notified},
     online,
     outcome::Outcome,
@@ -32,6 +33,15 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     let path = normal(&path);
     let config = cx.hub.config().clone();
     let is = |known: &str| path == known || path.eq_ignore_ascii_case(known);
+    if cx.metrics_only {
+        return get(head, || match () {
+            () if is("/metrics") => metrics::metrics(head, cx),
+            () if is("/healthz") => status::healthz(head, cx),
+            () if is("/readyz") => status::readyz(cx),
+            () => not_found(),
+        })
+        .into();
+    }
     if !head.origin.is_empty() && ["/api/notify", "/api/notify/batch", "/api/emit"].into_iter().any(is) {
         // The request is answered, but a page of another origin cannot read the answer.
         refuses_origin(head, cx);
@@ -58,6 +68,7 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     let reply = match () {
         () if path == "/" => get(head, || front::front(head, cx)),
         () if is("/healthz") => get(head, || status::healthz(head, cx)),
+        () if is("/readyz") => get(head, || status::readyz(cx)),
         () if is("/demo") && !head.path().ends_with('/') => get(head, || {
             // Links of the page are relative, so that relay works under a path of a proxy.
             Reply::new(301, "text/plain", &b""[..]).with("Location", "demo/")
@@ -156,7 +167,7 @@ impl OperatorRoute {
 
 const OPERATOR_ROUTES: &[(&str, OperatorRoute)] = &[
     ("/api/stats", OperatorRoute::View(Kind::Stats)),
-    ("/metrics", OperatorRoute::Read(|_, cx| status::metrics(cx))),
+    ("/metrics", OperatorRoute::Read(metrics::metrics)),
     ("/api/online", OperatorRoute::View(Kind::Online)),
     ("/api/users", OperatorRoute::View(Kind::Users)),
     ("/api/today", OperatorRoute::View(Kind::Today)),

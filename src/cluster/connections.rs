@@ -36,7 +36,7 @@ pub struct Connections {
     longest: u64,
     /// By [`Role`].
     ends: [Connection; 2],
-    queue: SendQueue,
+    pub(super) queue: SendQueue,
     upkeep: Upkeep,
     scans: Scans,
     status: Status,

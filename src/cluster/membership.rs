@@ -418,6 +418,11 @@ impl Cluster {
         records::sessions_everywhere(state, counted)
     }
 
+    /// Bytes of memory of the publications that Redis has not confirmed.
+    pub fn queued_bytes(&self) -> usize {
+        self.connections.queue.bytes()
+    }
+
     /// The health of the connections to Redis.
     pub fn health(&self) -> &Health {
         &self.shared.health

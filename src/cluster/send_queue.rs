@@ -88,6 +88,11 @@ impl SendQueue {
         Some((&entry.command, entry.serial))
     }
 
+    /// Bytes of memory of the commands that are kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether nothing waits to be sent or confirmed.
     pub fn is_empty(&self) -> bool {
         self.queue.len() == self.confirmed

@@ -185,7 +185,8 @@ fn shared_paths(config: &Config) -> Vec<String> {
         let short = normal(path);
         if let Some((_, other)) = taken.iter().find(|(known, _)| *known == short) {
             found.push(format!("{key} has no effect: {path:?} is also {other}"));
-        } else if short.starts_with("/api/") || ["/healthz", "/metrics", "/online", "/demo", "/sse"].contains(&&*short)
+        } else if short.starts_with("/api/")
+            || ["/healthz", "/readyz", "/metrics", "/online", "/demo", "/sse"].contains(&&*short)
         {
             found.push(format!("{key} = {path:?} hides relay's own endpoint of that path"));
         }

@@ -14,6 +14,8 @@ use crate::sign::Scheme;
 pub enum ValueError {
     /// Not an address to listen on.
     Address(String),
+    /// An address to listen on that cannot be for metrics only.
+    MetricsAddress(String),
     /// The path of a Unix socket has this many bytes.
     UnixPath(usize),
     /// Not an option of a Unix socket.
@@ -51,6 +53,9 @@ impl fmt::Display for ValueError {
                     "expected host:port, *:port, [v6]:port, tls://host:port or unix:PATH, or proxy+tcp://host:port, \
                      proxy+tls://host:port or proxy+unix:PATH, not {found:?}{cure}"
                 );
+            }
+            ValueError::MetricsAddress(found) => {
+                ("expected host:port, *:port, [v6]:port or unix:PATH, without TLS and PROXY protocol", found)
             }
             ValueError::SocketOption(found) => {
                 ("expected mode=0660, user=NAME or group=NAME after the ? of a unix socket", found)
@@ -225,6 +230,10 @@ mod tests {
                 ValueError::Address(x()),
                 "expected host:port, *:port, [v6]:port, tls://host:port or unix:PATH, or proxy+tcp://host:port, \
                  proxy+tls://host:port or proxy+unix:PATH, not \"x\": the port is missing",
+            ),
+            (
+                ValueError::MetricsAddress(x()),
+                "expected host:port, *:port, [v6]:port or unix:PATH, without TLS and PROXY protocol, not \"x\"",
             ),
             (ValueError::UnixPath(108), "the path of a unix socket must have 1 to 107 bytes, not 108"),
             (

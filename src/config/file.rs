@@ -119,6 +119,9 @@ fn read(reader: &mut Reader<'_, '_>) -> Config {
 
     let mut section = root.section(reader, "admin");
     config.admin_token = section.secret(reader, "token", "token_file").map(|(secret, _)| secret);
+    if let Some(list) = section.list(reader, "listen", "addresses", ListenAddress::parse_metrics_only) {
+        config.admin_listen = list;
+    }
     section.finish(reader);
 
     let places = file_namespaces::read(reader, &mut root, &mut config);

@@ -13,6 +13,8 @@ pub struct ListenAddress {
     pub proxied: bool,
     /// Whether connections use TLS.
     pub tls: bool,
+    /// Whether it is an address of `admin.listen`, with metrics and health checks only.
+    pub metrics_only: bool,
     /// Which users of this machine may connect to a Unix socket.
     pub access: Access,
 }
@@ -57,7 +59,15 @@ impl ListenAddress {
             ValueError::Address(_) if options.is_none() => ValueError::Address(text.into()),
             error => error,
         })?;
-        Ok(ListenAddress { address, proxied, tls, access })
+        Ok(ListenAddress { address, proxied, tls, metrics_only: false, access })
+    }
+
+    /// Parses an element of `admin.listen`: `host:port`, `[v6]:port` or `unix:PATH`, with the options of the latter.
+    pub fn parse_metrics_only(text: &str) -> Result<ListenAddress, ValueError> {
+        match ListenAddress::parse(text)? {
+            parsed if parsed.proxied || parsed.tls => Err(ValueError::MetricsAddress(text.into())),
+            parsed => Ok(ListenAddress { metrics_only: true, ..parsed }),
+        }
     }
 }
 
@@ -85,7 +95,7 @@ impl Access {
 
 impl From<Address> for ListenAddress {
     fn from(address: Address) -> ListenAddress {
-        ListenAddress { address, proxied: false, tls: false, access: Access::default() }
+        ListenAddress { address, proxied: false, tls: false, metrics_only: false, access: Access::default() }
     }
 }
 
@@ -144,6 +154,20 @@ mod tests {
         let parsed = ListenAddress::parse("proxy+unix:/r?group=33").unwrap();
         assert_eq!((parsed.proxied, &parsed.address), (true, &Address::Unix("/r".into())));
         assert_eq!(parsed.access, Access { mode: Some(0o660), user: None, group: Some("33".into()) });
+    }
+
+    #[test]
+    fn addresses_for_metrics() {
+        for text in ["127.0.0.1:9400", "unix:/run/relay/metrics.sock?mode=0660"] {
+            let parsed = ListenAddress::parse_metrics_only(text).unwrap();
+            assert!(parsed.metrics_only);
+            assert_eq!(parsed.to_string(), text);
+        }
+        assert!(!ListenAddress::parse("127.0.0.1:9400").unwrap().metrics_only);
+        for text in ["tls://127.0.0.1:9400", "proxy+tcp://127.0.0.1:9400", "proxy+unix:/r"] {
+            assert_eq!(ListenAddress::parse_metrics_only(text), Err(ValueError::MetricsAddress(text.into())));
+        }
+        assert_eq!(ListenAddress::parse_metrics_only("9400"), Err(ValueError::Address("9400".into())));
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct Config {
     pub presence: Presence,
     /// The token of the operators' API; `None`: a token is generated at start.
     pub admin_token: Option<Secret>,
+    /// Where metrics and health checks are served without a token, and nothing else.
+    pub admin_listen: Vec<ListenAddress>,
     /// The namespaces, by name, with their rules. `/` always exists.
     pub namespaces: BTreeMap<String, Namespace>,
     /// Section `[hooks]`.
@@ -263,6 +265,7 @@ impl Default for Config {
             recovery: Recovery::default(),
             presence: Presence::default(),
             admin_token: None,
+            admin_listen: Vec::new(),
             namespaces: BTreeMap::from([("/".into(), Namespace::default())]),
             hooks: Hooks {
                 url: None,

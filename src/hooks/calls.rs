@@ -277,6 +277,11 @@ impl Hooks {
         self.dispatcher.health()
     }
 
+    /// Bytes of memory of the calls that wait or are in flight.
+    pub fn bytes(&self) -> usize {
+        self.dispatcher.bytes()
+    }
+
     /// The backend's health, if it started or stopped failing since the last call of this method.
     pub fn poll_health_change(&mut self) -> Option<&Health> {
         let failing = self.dispatcher.health().reason().is_some();

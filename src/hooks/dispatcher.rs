@@ -96,6 +96,11 @@ impl Dispatcher {
         self.calls.len()
     }
 
+    /// Bytes of memory that they take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether no call waits or is in flight.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty()

@@ -40,6 +40,8 @@ pub struct Exchange {
     pub awaits_proxy: bool,
     /// Whether a proxy has sent the header of the PROXY protocol.
     pub is_proxied: bool,
+    /// Whether its address is only for metrics and health checks.
+    pub metrics_only: bool,
     /// The error that answers the first request, if the connection is over a limit.
     refusal: Option<Error>,
     /// Buffered input, from `start` on: an incomplete request, or requests that wait.
@@ -84,6 +86,7 @@ impl Exchange {
             peer: None,
             origin: None,
             awaits_proxy: false,
+            metrics_only: false,
             is_proxied: false,
             refusal: None,
             input: Vec::new(),

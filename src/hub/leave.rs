@@ -9,7 +9,7 @@ use crate::{
     message::Data,
     presence::farewells::Farewell,
     socketio::Kind,
-    state::{Departure, End},
+    state::{Departure, End, close_reason::CloseReason},
     websocket::Close,
 };
 
@@ -24,12 +24,12 @@ impl Hub {
         };
         let namespace = self.state.namespaces[namespace as usize].name.clone();
         if pending {
-            self.leave_session(key, Departure::Goodbye, false);
+            self.leave_session(key, Departure::Goodbye, CloseReason::of_close(close), false);
             self.state.drop_session(client, key, now);
             return self.state.refuse(client, revision, &namespace, close.reason);
         }
         self.state.send_event(client, &namespace, "sys_error", &quote(close.reason));
-        self.disconnect(key, now);
+        self.disconnect(key, close, now);
     }
 
     /// Ends a session at the request of an operator or the backend. A Socket.IO client stays in its
@@ -37,7 +37,7 @@ impl Hub {
     pub fn expel(&mut self, key: SessionKey, close: Close, now: Now) {
         let Some(client) = self.state.sessions.get(key).map(|session| session.client) else { return };
         match self.state.is_socketio(client) {
-            true => self.disconnect(key, now),
+            true => self.disconnect(key, close, now),
             false => self.state.close(client, close),
         }
     }
@@ -79,7 +79,7 @@ impl Hub {
             if let Some(position) = position {
                 self.keep_away(session, how, position);
             }
-            self.leave_session(session, how.departure(), announce);
+            self.leave_session(session, how.departure(), CloseReason::of(how), announce);
         }
         self.note_answer(key);
     }
@@ -98,13 +98,20 @@ impl Hub {
     /// line to `client.log`, removes the session, and publishes the `user_quit` message to its rooms if it has
     /// `watch_quit` and `announce` is set. Call and message wait for `presence.grace` if the session was lost. The caller removes
     /// it from its client.
-    pub(crate) fn leave_session(&mut self, session: SessionKey, departure: Departure, announce: bool) {
+    pub(crate) fn leave_session(
+        &mut self,
+        session: SessionKey,
+        departure: Departure,
+        reason: CloseReason,
+        announce: bool,
+    ) {
         let Some(pending) = self.state.sessions.get(session).map(|session| session.pending) else { return };
         self.forget_return(session);
         if pending {
             // It was never admitted: it has no room, no presence record and no line in the log.
             return self.state.remove_session(session, departure);
         }
+        self.state.stats.count_close(reason, departure);
         let now = self.state.now;
         // Nobody waits for anybody when relay stops, and one without a user cannot come back.
         let has_user = self.state.sessions.get(session).is_some_and(|session| !session.identity.userid().is_empty());
@@ -160,18 +167,19 @@ impl Hub {
             self.keep_away(session, End::Left, position);
         }
         self.note_end(session, End::Left, None);
-        self.leave_session(session, End::Left.departure(), true);
+        self.leave_session(session, End::Left.departure(), CloseReason::of(End::Left), true);
     }
 
-    /// Ends a Socket.IO session with a DISCONNECT packet. Official clients do not reconnect by themselves after it.
-    pub fn disconnect(&mut self, session: SessionKey, now: Now) {
+    /// Ends a Socket.IO session with a DISCONNECT packet, for the reason of `close`. Official clients do not reconnect by
+    /// themselves after it.
+    fn disconnect(&mut self, session: SessionKey, close: Close, now: Now) {
         let Some((key, namespace)) =
             self.state.sessions.get(session).map(|session| (session.client, session.namespace))
         else {
             return;
         };
         self.note_end(session, End::Expelled, None);
-        self.leave_session(session, End::Expelled.departure(), true);
+        self.leave_session(session, End::Expelled.departure(), CloseReason::of_close(close), true);
         let name = self.state.namespaces[namespace as usize].name.clone();
         self.state.send_packet(key, Kind::Disconnect, &name, None, &[], |_| {});
         self.state.drop_session(key, session, now);

@@ -197,6 +197,11 @@ impl MessageLog {
         mem::take(&mut self.files)
     }
 
+    /// Bytes of the lines that wait to be taken.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether lines wait.
     pub fn has_lines(&self) -> bool {
         self.bytes > 0

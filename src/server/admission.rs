@@ -8,7 +8,7 @@ use mio::Token;
 use super::{
     conn::{Conn, Socket},
     event_loop::Server,
-    listener::Accepted,
+    listener::{Accepted, Listener},
     tokens::CONNS,
 };
 use crate::{
@@ -18,15 +18,19 @@ use crate::{
 };
 
 impl Server {
-    /// Whether to accept connections: not during a shutdown, nor while too many refusals are being sent.
-    pub(super) fn can_accept(&self) -> bool {
+    /// Whether to accept connections: not during a shutdown, nor while too many refusals are being sent. Those for metrics
+    /// only have places of their own, because metrics matter most when a limit is reached.
+    pub(super) fn can_accept(&self, metrics_only: bool) -> bool {
+        if metrics_only {
+            return self.stopping.is_none() && self.metrics_conns < METRICS_CONNS;
+        }
         let refusing = self.is_full() || self.hub.state.is_short_of_memory();
         self.stopping.is_none() && (!refusing || self.refused < MAX_REFUSED)
     }
 
-    /// Whether the limit is reached. Refused connections do not count.
+    /// Whether the limit is reached. Refused connections and those for metrics only do not count.
     pub(super) fn is_full(&self) -> bool {
-        (self.conns.len() - self.refused) as u64 >= self.max_connections()
+        (self.conns.len() - self.refused - self.metrics_conns) as u64 >= self.max_connections()
     }
 
     /// The limit for connections: `limits.connections`, or what the descriptor limit allows.
@@ -46,13 +50,12 @@ impl Server {
         }
         for index in 0..self.listeners.len() {
             for _ in 0..ACCEPT_BUDGET {
-                if !self.can_accept() || !self.listeners[index].ready {
+                if !self.can_accept(self.listeners[index].metrics_only) || !self.listeners[index].ready {
                     break;
                 }
                 match self.listeners[index].accept() {
                     Ok(Accepted::Socket(socket, peer)) => {
-                        let (proxied, tls) = (self.listeners[index].proxied, self.listeners[index].tls);
-                        self.add_conn(socket, peer, proxied, tls);
+                        self.add_conn(socket, peer, index);
                     }
                     Ok(Accepted::NoneWaiting) => break,
                     Ok(Accepted::Exhausted) => {
@@ -88,21 +91,22 @@ impl Server {
         self.refused < MAX_REFUSED / 2
     }
 
-    /// Adds a connection that was accepted. Over a limit it only gets a 503 or 429. `proxied` says whether it begins with a
-    /// header of the PROXY protocol, and `tls` whether it uses TLS.
-    pub(super) fn add_conn(&mut self, socket: Socket, peer: Option<IpAddr>, proxied: bool, tls: bool) {
+    /// Adds a connection that was accepted from a listener. Over a limit it only gets a 503 or 429.
+    fn add_conn(&mut self, socket: Socket, peer: Option<IpAddr>, listener: usize) {
+        let &Listener { proxied, tls, metrics_only, .. } = &self.listeners[listener];
         let config = self.hub.config().clone();
         let origin = Origin::new(peer, &config.trusted_proxies);
         let per_address = config.limits.per_address(self.max_connections());
-        let short = self.hub.state.is_short_of_memory();
+        let origin = origin.filter(|_| !metrics_only);
+        let short = self.hub.state.is_short_of_memory() && !metrics_only;
         let over = origin.is_some_and(|origin| self.hub.state.origins.count(origin) >= per_address);
         if over && !self.may_answer_address(peer, per_address) {
             return;
         }
-        let refused = over || short || self.is_full();
+        let refused = over || short || (self.is_full() && !metrics_only);
         let mut exchange = Exchange::new(self.now, &config.limits);
         exchange.peer = peer;
-        exchange.awaits_proxy = proxied;
+        (exchange.awaits_proxy, exchange.metrics_only) = (proxied, metrics_only);
         if over {
             exchange.refuse_first(http::Error::TooManyFromAddress, &config.limits, self.now);
         } else if short {
@@ -122,6 +126,7 @@ impl Server {
         let Some(conn) = self.conns.get_mut(key) else { return };
         (conn.refused, conn.awaits_tls) = (refused, proxied && tls);
         self.refused += usize::from(refused);
+        self.metrics_conns += usize::from(metrics_only);
         if let Err(error) = conn.socket.register(self.poll.registry(), Token(CONNS + key.key().index())) {
             if self.accept_errors.pass(WARNING_INTERVAL, self.now.time).is_some() {
                 error!("cannot register a connection with epoll: {error}");
@@ -140,6 +145,8 @@ impl Server {
 
 /// Connections that one listener accepts in a turn.
 const ACCEPT_BUDGET: usize = 64;
+/// Connections for metrics only that may be open at once. Others wait to be accepted.
+const METRICS_CONNS: usize = 16;
 /// How long accepting pauses after an error, unless a connection ends earlier.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The least time between two warnings, and between two errors: peers can cause many.

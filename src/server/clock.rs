@@ -18,15 +18,22 @@ impl Clock {
         Clock { start: Instant::now(), offset: (u64::MAX, 0) }
     }
 
+    /// Reads the monotonic clock: one vDSO call.
+    pub fn time(&self) -> Time {
+        // Not `as_micros`, which has 128 bits.
+        let elapsed = self.start.elapsed();
+        Time::from_micros(elapsed.as_secs() * 1_000_000 + u64::from(elapsed.subsec_micros()))
+    }
+
     /// Reads both clocks: two vDSO calls, about 50 ns.
     pub fn now(&mut self) -> Now {
-        let micros = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let time = self.time();
         let unix = unix_micros() / 1_000_000;
         // The offset can change only on a quarter-hour.
         if self.offset.0 != unix / 900 {
             self.offset = (unix / 900, utc_offset(unix));
         }
-        Now { time: Time::from_micros(micros), unix, utc_offset: self.offset.1 }
+        Now { time, unix, utc_offset: self.offset.1 }
     }
 }
 

@@ -204,6 +204,11 @@ impl Conn {
         }
     }
 
+    /// Whether its address is for metrics only, where no request changes the protocol.
+    pub fn is_metrics_only(&self) -> bool {
+        matches!(&self.state, State::Http(exchange) if exchange.metrics_only)
+    }
+
     /// The number of the answer with receipts that its request waits for.
     pub fn receipts(&self) -> Option<u64> {
         match &self.state {

@@ -59,6 +59,8 @@ pub struct Server {
     pub(super) conns: Slots<ConnKey, Conn>,
     /// The number of connections over the limit, which stay open only until the refusal is sent.
     pub(super) refused: usize,
+    /// The number of connections for metrics only.
+    pub(super) metrics_conns: usize,
     pub(super) hub: Hub,
     pub(super) site: Site,
     pub(super) message_log: Option<Writer>,
@@ -151,6 +153,7 @@ impl Server {
             manager: Manager::find(),
             conns: Slots::new(),
             refused: 0,
+            metrics_conns: 0,
             hub: Hub::new(Rc::new(config), first_id, process::random()),
             site,
             message_log,
@@ -183,7 +186,10 @@ impl Server {
             let register = listener.register(server.poll.registry(), Token(LISTENERS + index));
             register.map_err(failed("epoll"))?;
             listener.ready = true;
-            info!("listening on {listener}");
+            match listener.metrics_only {
+                true => info!("serving metrics on {listener}"),
+                false => info!("listening on {listener}"),
+            }
         }
         server.hub.begin_turn(server.now);
         server.hub.cluster.introduce(first_id.node(), &server.site.server_ip);
@@ -208,13 +214,14 @@ impl Server {
             self.expire();
             self.finish_turn();
             self.write_log();
+            self.hub.state.end_turn(self.clock.time());
         }
         self.finish_log();
         info!("stopped with {} connections left", self.conns.len());
         Ok(())
     }
 
-    /// Waits for events, and reads the clocks once for the whole turn.
+    /// Waits for events, and reads the clocks for the whole turn.
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let timeout = self.timeout();
         match self.poll.poll(events, timeout) {
@@ -245,7 +252,7 @@ impl Server {
 
     /// How long to wait for events: until the next deadline, or not at all if there is work left.
     fn timeout(&self) -> Option<Duration> {
-        let accepting = self.can_accept() && self.listeners.iter().any(|listener| listener.ready);
+        let accepting = self.listeners.iter().any(|listener| listener.ready && self.can_accept(listener.metrics_only));
         if !self.scheduled_reads.is_empty()
             || self.hub.state.is_dirty()
             || self.hub.has_hungry_replay()

@@ -280,6 +280,7 @@ impl Server {
                 self.end_probe(probe, Some(Close::NORMAL));
             }
             self.refused -= usize::from(conn.refused);
+            self.metrics_conns -= usize::from(conn.is_metrics_only());
             if let Some(answer) = conn.receipts() {
                 self.hub.receipts.cancel(answer, &mut self.hub.state);
             }

@@ -23,7 +23,7 @@ impl Server {
     /// Handles bytes from an HTTP connection: every complete request, until one is parked or upgrades the connection.
     pub(super) fn handle_http(&mut self, key: ConnKey, bytes: &[u8]) {
         let (config, connections, seed) = (self.hub.config().clone(), self.conns.len(), self.seed(key));
-        let max_connections = self.max_connections() as usize;
+        let (max_connections, full) = (self.max_connections() as usize, self.is_full());
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
         if exchange.awaits_proxy && !exchange.is_closing() {
@@ -32,7 +32,7 @@ impl Server {
         if exchange.refusal().is_some() {
             return self.refuse_first(key, bytes);
         }
-        let (mut fresh, mut lookup, peer) = (bytes, None, exchange.peer);
+        let (mut fresh, mut lookup, peer, metrics_only) = (bytes, None, exchange.peer, exchange.metrics_only);
         let proxied = exchange.is_proxied || conn.tls || matches!(conn.socket, Socket::Unix(_));
         let first_delivery = self.hub.state.deliveries();
         let mut later = false;
@@ -85,9 +85,11 @@ impl Server {
                 conn: key,
                 peer,
                 proxied,
+                metrics_only,
                 now: self.now,
                 connections,
                 max_connections,
+                full,
                 stopping: self.stopping.is_some(),
             };
             match api::route(&request, &mut cx) {

@@ -37,6 +37,8 @@ pub struct Listener {
     pub proxied: bool,
     /// Whether connections use TLS.
     pub tls: bool,
+    /// Whether there are only metrics and health checks.
+    pub metrics_only: bool,
     /// The socket file to remove when the listener is dropped.
     file: Option<PathBuf>,
 }
@@ -58,7 +60,7 @@ pub enum Accepted {
 
 impl Listener {
     fn new(socket: Listening, file: Option<PathBuf>) -> Listener {
-        Listener { socket, ready: false, proxied: false, tls: false, file }
+        Listener { socket, ready: false, proxied: false, tls: false, metrics_only: false, file }
     }
 
     /// The problems of addresses that are known before relay listens: users and groups that do not exist.
@@ -66,7 +68,8 @@ impl Listener {
         let unknown = |listen: &ListenAddress| {
             let Access { user, group, .. } = &listen.access;
             let found = owner("user", user, user_id).and_then(|_| owner("group", group, group_id));
-            found.err().map(|error| format!("listen: {listen}: {error}"))
+            let key = if listen.metrics_only { "admin.listen" } else { "listen" };
+            found.err().map(|error| format!("{key}: {listen}: {error}"))
         };
         listen.iter().filter_map(unknown).collect()
     }
@@ -74,11 +77,11 @@ impl Listener {
     /// Listens on every address that `listen` stands for, in addition to `listeners`. An address that one of these accepts
     /// already in the same way needs no other one. Resolving a name blocks, which is acceptable before the event loop runs.
     pub fn bind(listen: &ListenAddress, listeners: &mut Vec<Listener>) -> io::Result<()> {
-        let (proxied, tls) = (listen.proxied, listen.tls);
+        let (proxied, tls, metrics_only) = (listen.proxied, listen.tls, listen.metrics_only);
         let text = match &listen.address {
             Address::Unix(path) => {
                 let mut listener = bind_unix(path, &listen.access)?;
-                listener.proxied = proxied;
+                (listener.proxied, listener.metrics_only) = (proxied, metrics_only);
                 listeners.push(listener);
                 return Ok(());
             }
@@ -87,13 +90,14 @@ impl Listener {
         for address in resolve(text)? {
             match bind_tcp(address, text.starts_with('*')) {
                 Ok(mut listener) => {
-                    (listener.proxied, listener.tls) = (proxied, tls);
+                    (listener.proxied, listener.tls, listener.metrics_only) = (proxied, tls, metrics_only);
                     listeners.push(listener);
                 }
                 Err(error)
                     if error.kind() == io::ErrorKind::AddrInUse
                         && listeners.iter().any(|listener| {
-                            (listener.proxied, listener.tls) == (proxied, tls) && listener.covers(address)
+                            (listener.proxied, listener.tls, listener.metrics_only) == (proxied, tls, metrics_only)
+                                && listener.covers(address)
                         }) => {}
                 Err(error) => return Err(error),
             }

@@ -34,34 +34,43 @@ impl Outlook {
         let mut outlook = Outlook::default();
         let addresses = if options.listen.is_empty() { &config.listen } else { &options.listen };
         let risky = startup::forbids_reach(config, options);
-        let mut sockets = 0;
+        let (mut sockets, mut metrics_sockets) = (0, 0);
         // The TCP sockets so far, with the elements that they come from.
         let mut taken: Vec<(SocketAddr, &ListenAddress)> = Vec::new();
-        for (index, listen) in addresses.iter().enumerate() {
+        let all: Vec<&ListenAddress> = addresses.iter().chain(&config.admin_listen).collect();
+        for (index, listen) in all.iter().copied().enumerate() {
+            let (key, sockets) = match listen.metrics_only {
+                true => ("admin.listen", &mut metrics_sockets),
+                false => ("listen", &mut sockets),
+            };
             match &listen.address {
                 Address::Unix(path) => {
-                    sockets += 1;
-                    if addresses[..index].iter().any(|other| other.address == listen.address) {
-                        outlook.failing.push(format!("listen: {listen}: an element before it has this path: keep one"));
+                    *sockets += 1;
+                    if all[..index].iter().any(|other| other.address == listen.address) {
+                        outlook.failing.push(format!("{key}: {listen}: an element before it has this path: keep one"));
                     }
                     outlook.unix(&listen.address, path);
                 }
                 Address::Tcp(text) => {
                     let found = outlook.tcp(text);
-                    sockets += found.len();
-                    if risky && found.iter().any(|address| !is_local(address.ip())) {
+                    *sockets += found.len();
+                    if risky && !listen.metrics_only && found.iter().any(|address| !is_local(address.ip())) {
                         outlook.refused.push(startup::exposed(config, text));
                     }
                     let shared = |(known, other): &&(SocketAddr, &ListenAddress)| {
-                        (other.proxied, other.tls) != (listen.proxied, listen.tls)
+                        (other.proxied, other.tls, other.metrics_only)
+                            != (listen.proxied, listen.tls, listen.metrics_only)
                             && found.iter().any(|address| overlap(*known, *address))
                     };
                     if let Some((_, other)) = taken.iter().find(shared) {
-                        let why = match other.tls == listen.tls {
-                            true => "but only one of them expects the PROXY protocol: use another port",
-                            false => "but only one of them expects TLS: use another port",
+                        let why = match () {
+                            () if other.metrics_only != listen.metrics_only => {
+                                "but it is for clients: use another port"
+                            }
+                            () if other.tls != listen.tls => "but only one of them expects TLS: use another port",
+                            () => "but only one of them expects the PROXY protocol: use another port",
                         };
-                        outlook.failing.push(format!("listen: {listen}: {other} has this port too, {why}"));
+                        outlook.failing.push(format!("{key}: {listen}: {other} has this port too, {why}"));
                     }
                     taken.extend(found.into_iter().map(|address| (address, listen)));
                 }
@@ -74,10 +83,12 @@ impl Outlook {
         if config.tls.is_used() && tls.is_none() {
             outlook.warnings.push(startup::UNUSED_CERTIFICATES.into());
         }
-        outlook.failing.extend(Listener::problems(addresses));
+        outlook
+            .failing
+            .extend(Listener::problems(addresses).into_iter().chain(Listener::problems(&config.admin_listen)));
         // A name without an address is reported already.
         if outlook.failing.is_empty() {
-            outlook.refused.extend(startup::wrong_count(sockets));
+            outlook.refused.extend(startup::wrong_count(sockets, metrics_sockets));
         }
         outlook.message_log(&config.message_log.dir);
         if let Some(Place::Unix(path)) = config.hooks.url.as_ref().map(|url| &url.place)

@@ -83,7 +83,7 @@ impl Server {
         let fixed = [
             ("listen", old.listen != config.listen),
             ("[message_log]", old.message_log != config.message_log),
-            ("[admin]", old.admin_token != config.admin_token),
+            ("[admin]", (&old.admin_token, &old.admin_listen) != (&config.admin_token, &config.admin_listen)),
             ("socketio.client_js", old.socketio.client_js != config.socketio.client_js),
         ];
         for (what, _) in fixed.iter().filter(|(_, changed)| *changed) {

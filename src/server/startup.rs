@@ -53,16 +53,25 @@ pub fn listeners(options: &Options, config: &Config) -> Result<Vec<Listener>, Fa
             Listener::bind(listen, &mut listeners).map_err(failed)?;
         }
     }
-    match wrong_count(listeners.len()) {
+    let clients = listeners.len();
+    for listen in &config.admin_listen {
+        let failed = |error| Fatal::Listen(listen.to_string(), error);
+        Listener::bind(listen, &mut listeners).map_err(failed)?;
+    }
+    match wrong_count(clients, listeners.len() - clients) {
         Some(why) => Err(Fatal::Config(BadConfig(vec![why]))),
         None => Ok(listeners),
     }
 }
 
-/// Why relay cannot have this many listening sockets.
-pub fn wrong_count(sockets: usize) -> Option<String> {
+/// Why relay cannot have this many listening sockets, for clients and for metrics only.
+pub fn wrong_count(clients: usize, metrics: usize) -> Option<String> {
     let most = CONNS - LISTENERS;
-    (sockets == 0 || sockets > most).then(|| format!("listen: expected 1 to {most} addresses, not {sockets}"))
+    if clients == 0 || clients > most {
+        return Some(format!("listen: expected 1 to {most} addresses, not {clients}"));
+    }
+    (clients + metrics > most)
+        .then(|| format!("admin.listen: expected at most {} addresses, not {metrics}", most - clients))
 }
 
 /// Why relay does not start with a demo key at this address.
@@ -77,7 +86,8 @@ pub fn exposed(config: &Config, address: &dyn Display) -> String {
 /// The first listener that other machines can reach while a source has a public demo key. `None` if there is none, or with
 /// `--allow-demo-keys`.
 pub fn exposure<'a>(config: &Config, options: &Options, listeners: &'a [Listener]) -> Option<&'a Listener> {
-    listeners.iter().find(|listener| forbids_reach(config, options) && !listener.is_local())
+    let risky = |listener: &&Listener| forbids_reach(config, options) && !listener.is_local() && !listener.metrics_only;
+    listeners.iter().find(risky)
 }
 
 /// Whether no other machine may reach relay, because a source has a public demo key.

@@ -101,6 +101,7 @@ impl State {
             }
             self.stats.delivered += (members.len() - skipped) as u64;
             self.needs_flush |= needs_flush;
+            self.timings.note_publication(dirty);
             if !stamp.kept && !self.tracks.is_empty() {
                 for member in &*members {
                     let live = self.clients.get(member.client).is_some_and(|client| client.mode == Mode::Live);

@@ -2,6 +2,7 @@
 
 use super::{client::Carrier, flush_queue::Dirty, registry::State};
 use crate::{
+    clock::Time,
     frame::Turn,
     key::{ClientKey, ConnKey, Handle},
     outbox::Outbox,
@@ -68,6 +69,12 @@ impl State {
             self.turn.seal();
             self.to_flush.seal();
         }
+    }
+
+    /// Counts the time of this turn, which ends now, and of the publications that were written in it.
+    pub fn end_turn(&mut self, now: Time) {
+        let (urgent, bulk) = self.to_flush.positions();
+        self.timings.end_turn(self.now.time, now, urgent, bulk);
     }
 
     /// Marks a client as flushed. If its carrier is a WebSocket, calls `write` with the connection and the outbox; the

@@ -35,6 +35,17 @@ struct Fifo {
     head: usize,
     /// How many of the first keys were waiting when batches were sealed.
     sealed: usize,
+    /// How many keys were taken since the start.
+    taken: u64,
+}
+
+/// How many clients were ever appended to a queue, and taken from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Appended.
+    pub appended: u64,
+    /// Taken.
+    pub taken: u64,
 }
 
 impl Fifo {
@@ -56,6 +67,11 @@ impl Fifo {
             }
         }
         self.sealed = self.sealed.saturating_sub(count);
+        self.taken += count as u64;
+    }
+
+    fn position(&self) -> Position {
+        Position { appended: self.taken + self.len() as u64, taken: self.taken }
     }
 }
 
@@ -99,6 +115,11 @@ impl FlushQueue {
             }
             into.truncate(kept);
         }
+    }
+
+    /// The positions in the urgent and in the bulk queue.
+    pub fn positions(&self) -> (Position, Position) {
+        (self.urgent.position(), self.bulk.position())
     }
 
     /// Remembers the clients that wait now: only they refer to the batches that are sealed now.

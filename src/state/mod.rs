@@ -7,6 +7,7 @@
 
 pub mod backlog;
 pub mod client;
+pub mod close_reason;
 pub mod closing;
 pub mod confirm;
 pub mod delivery;
@@ -49,6 +50,7 @@ pub mod strangers;
 pub mod tenant;
 #[cfg(test)]
 pub mod testing;
+pub mod timings;
 pub mod track;
 pub mod transport;
 pub mod user_index;

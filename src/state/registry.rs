@@ -23,6 +23,7 @@ use super::{
     stats::Stats,
     strangers::Strangers,
     tenant::{Tenant, TenantId},
+    timings::Timings,
     track::Tracks,
 };
 use crate::{
@@ -99,6 +100,8 @@ pub struct State {
     pub(super) accepted_keys: AcceptedKeys,
     /// Counters since the start.
     pub stats: Stats,
+    /// How long turns take and publications wait.
+    pub timings: Timings,
 }
 
 impl State {
@@ -142,6 +145,7 @@ impl State {
             used: UsedMarks::default(),
             accepted_keys: AcceptedKeys::default(),
             stats: Stats::default(),
+            timings: Timings::default(),
         }
     }
 

@@ -1,21 +1,40 @@
 //! Counters since the start (docs/protocol.md, Metrics).
 
+use super::{close_reason::CloseReason, departure::Departure};
 use crate::tls::HandshakeFailure;
 
+/// A counter of `/metrics` and `/api/stats`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// The name, without `relay_` and `_total`.
+    pub name: &'static str,
+    /// What it counts: the text of `# HELP`, and how its row in docs/protocol.md, Metrics, begins.
+    pub help: &'static str,
+    /// How many there were since the start.
+    pub count: u64,
+}
+
+/// Defines [`Stats`]. The comment of a counter is its text in `/metrics` and in the documentation.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident)*) => {
+    ($($(#[doc = $doc:literal])+ $name:ident)*) => {
         /// Counters since the start.
         #[derive(Clone, Debug, Default)]
         pub struct Stats {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])+ pub $name: u64,)*
             /// `tls_failed` by kind.
             tls_failures: [u64; HandshakeFailure::ALL.len()],
+            /// `closes` by reason.
+            closes_by_reason: [u64; CloseReason::ALL.len()],
         }
 
         impl Stats {
-            /// All counters with their names, in the order of the documentation.
-            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($name), self.$name)),*].into_iter()
+            /// All counters with their names and meanings, in the order of the documentation.
+            pub fn iter(&self) -> impl Iterator<Item = Counter> {
+                [$(Counter {
+                    name: stringify!($name),
+                    help: concat!($($doc),+).trim_ascii_start(),
+                    count: self.$name,
+                }),*].into_iter()
             }
         }
     };
@@ -30,7 +49,7 @@ counters! {
     address_refused
     /// Socket.IO clients without a namespace that were closed to make room for others.
     unjoined_closed
-    /// How often accepting paused because no file descriptor was free.
+    /// Times that accepting paused for want of file descriptors or memory.
     accept_pauses
     /// TLS handshakes completed.
     tls_handshakes
@@ -40,25 +59,31 @@ counters! {
     tls_failed
     /// TLS connections closed because a record was damaged, malformed or not expected, or because the client sent an alert.
     tls_errors
-    /// HTTP requests answered.
+    /// HTTP requests answered, polls and upgrades included.
     requests
     /// HTTP requests that were malformed, too large or too slow.
     bad_requests
-    /// Logins accepted.
+    /// Logins admitted.
     logins
-    /// Logins refused.
+    /// Logins refused, by relay or by the backend.
     logins_refused
     /// Sessions that ended because their login had expired.
     logins_expired
     /// Logins that were renewed by their clients.
     logins_renewed
-    /// Requests of pages whose origin is not allowed.
+    /// Sessions that ended, by reason.
+    closes
+    /// Sessions that ended and whose users are expected back, because they were lost or relay had to close them.
+    losses
+    /// Sessions that ended for good: their users left, or must not come back.
+    goodbyes
+    /// Requests of pages whose origin `origins` does not list.
     origins_refused
-    /// Wrong admin tokens.
+    /// Requests with a wrong admin token.
     tokens_wrong
     /// Notifications accepted.
     notifies
-    /// Notifications refused.
+    /// Notifications refused, and emitted events with a wrong or used signature or a wrong key.
     notifies_refused
     /// Notifications and emitted events refused because their signature had been used before.
     signatures_replayed
@@ -68,31 +93,31 @@ counters! {
     idempotency_repeated
     /// Keys of accepted requests that were forgotten before their time, because there were too many.
     idempotency_forgotten
-    /// Receipts that backends have asked for.
+    /// Receipts that backends have asked for. Those of repeated requests do not count.
     receipts_asked
     /// Receipts to which all relays have contributed what was asked for.
     receipts_complete
-    /// Receipts in which something is missing.
+    /// Receipts to which another relay has not contributed, or for which too many were open.
     receipts_incomplete
-    /// Messages and events from clients.
+    /// Messages and events from clients, refused ones included.
     client_messages
-    /// Messages and events from clients that were refused.
+    /// Messages and events from clients that were refused or had no rule.
     client_messages_refused
-    /// Messages and events from clients that were refused because of `limits.message_rate`.
+    /// Messages and events from clients that were refused because of `limits.message_rate` or `limits.delivery_rate`.
     rate_limited
     /// Messages from clients that were published.
     posted
-    /// Messages published, counted once for each room.
+    /// Messages published at this relay from any origin, counted once for each room.
     published
     /// Messages queued for members, counted once for each member.
     delivered
-    /// Clients that got, or were told that they had, all messages since the position that they named.
+    /// Logins with `since` after which no message is missing.
     recovered
-    /// Clients that were told that messages are missing.
+    /// Times that messages were missing for a client, at its login or later.
     recovery_gaps
-    /// Kept messages queued for clients that had missed them. They count as delivered as well.
+    /// Kept messages queued for clients: missed ones and last values. They count as delivered as well.
     replayed
-    /// Slow consumers that were not closed, because they get the messages from the history.
+    /// Times that a slow client was not closed, because it gets the messages from the history.
     fell_behind
     /// Sessions that were lost and are kept for their return.
     sessions_lost
@@ -106,7 +131,7 @@ counters! {
     away_expired
     /// Lost sessions that were given up because there was no memory for them.
     away_dropped
-    /// Events from clients that a rule handled.
+    /// Events from clients that a rule matched.
     events
     /// Events queued for clients, counted once for each client.
     emitted
@@ -114,7 +139,7 @@ counters! {
     volatile_dropped
     /// Events about who is in a room, counted once for each room and change.
     presence_events
-    /// Lists of users that were asked for because changes at another relay were missed.
+    /// Lists of users that were asked for because changes at another relay were missed, or because it was new.
     presence_missed
     /// Users at other relays that were left out because there were too many.
     presence_dropped
@@ -122,7 +147,7 @@ counters! {
     hook_calls
     /// Retries of calls to the backend.
     hook_retries
-    /// Calls to the backend that got no usable answer, after all retries.
+    /// Calls to the backend that got no usable answer, after all retries, refused ones included.
     hook_failures
     /// Calls to the backend that were dropped because too many were waiting. They count as failures as well.
     hook_dropped
@@ -133,7 +158,7 @@ counters! {
     redis_dropped
     /// Messages and commands from other relays, from node-socket-im servers, and from backends that publish to Redis.
     redis_received
-    /// Messages and commands from Redis that were malformed, unsigned, or for an unknown source.
+    /// Messages and commands from Redis that were malformed, unsigned, or for an unknown source, and malformed records.
     redis_refused
     /// Messages and commands of other relays that were lost.
     redis_missed
@@ -143,7 +168,7 @@ counters! {
     redis_errors
     /// Clients closed as slow consumers.
     slow_consumers
-    /// How often caches were dropped because of `limits.memory`.
+    /// Times that caches were dropped because of `limits.memory`.
     memory_caches_dropped
     /// Slow clients, and HTTP connections with unread answers, closed because of `limits.memory`.
     memory_slow_closed
@@ -165,6 +190,21 @@ impl Stats {
     pub fn count_tls_failure(&mut self, failure: HandshakeFailure) {
         self.tls_failed += 1;
         self.tls_failures[failure as usize] += 1;
+    }
+
+    /// Counts a session that ended.
+    pub fn count_close(&mut self, reason: CloseReason, departure: Departure) {
+        self.closes += 1;
+        self.closes_by_reason[reason as usize] += 1;
+        match departure {
+            Departure::Loss => self.losses += 1,
+            Departure::Goodbye => self.goodbyes += 1,
+        }
+    }
+
+    /// How many sessions ended, by the name of the reason.
+    pub fn closes_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CloseReason::ALL.into_iter().map(|(reason, name)| (name, self.closes_by_reason[reason as usize]))
     }
 
     /// How many TLS handshakes failed, by the name of the reason.
