@@ -62,6 +62,8 @@ pub struct Server {
     pub(super) hub: Hub,
     pub(super) site: Site,
     pub(super) message_log: Option<Writer>,
+    /// Message logs that a reload has replaced, until their last lines are written.
+    pub(super) replaced_logs: Vec<Writer>,
     pub(super) hooks: HookLinks,
     pub(super) cluster: RedisLinks,
     pub(super) waker: Option<Arc<Waker>>,
@@ -134,11 +136,10 @@ impl Server {
         }
         let tls = Tls::new(&config)?;
         let mut clock = Clock::start();
-        let script = &config.socketio.client_js;
         let site = Site {
             admin_token: process::admin_token(&config),
             server_ip: process::server_ip(),
-            client_js: (!script.is_empty()).then(|| Asset::script(script.clone().into_bytes())),
+            client_js: Asset::script(&config.socketio.client_js),
         };
         let first_id = MessageId::first(unix_micros(), u32::from_le_bytes(process::random()));
         let mut server = Server {
@@ -154,6 +155,7 @@ impl Server {
             hub: Hub::new(Rc::new(config), first_id, process::random()),
             site,
             message_log,
+            replaced_logs: Vec::new(),
             hooks,
             cluster: RedisLinks::default(),
             waker: made,
@@ -267,6 +269,7 @@ impl Server {
             .min(self.reload.deadline())
             .min(self.tls.warning_due())
             .min(self.message_log.as_ref().map_or(Time::NEVER, Writer::deadline))
+            .min(self.replaced_logs.iter().map(Writer::late_at).min().unwrap_or(Time::NEVER))
             .min(retry)
             .min(self.stopping.unwrap_or(Time::NEVER));
         (next != Time::NEVER).then(|| next.since(self.now.time))

@@ -10,14 +10,16 @@ use std::rc::Rc;
 use log::{error, info, warn};
 use sd_notify::NotifyState;
 
-use self::reading::{PATIENCE, Progress, Reload};
+use self::reading::{PATIENCE, Progress, Read, Reload};
 use super::{
-    config_file::{BadConfig, Loaded},
+    config_file::{BadConfig, Loaded, Origin},
     event_loop::Server,
+    outlook::log_problem,
+    process,
     startup::exposure,
     waker::waker,
 };
-use crate::text::truncate;
+use crate::{api::assets::Asset, text::truncate};
 
 impl Server {
     /// Starts to read the configuration again.
@@ -25,9 +27,9 @@ impl Server {
         if let Ok(monotonic) = NotifyState::monotonic_usec_now() {
             self.notify_manager(&[NotifyState::Reloading, monotonic]);
         }
-        let origin = self.options.origin.clone();
+        let (origin, log_dir) = (self.options.origin.clone(), self.hub.config().message_log.dir.clone());
         let wake = || waker(&mut self.waker, &self.poll);
-        if let Err(error) = self.reload.begin(move || origin.load().map(Box::new), self.now.time, wake) {
+        if let Err(error) = self.reload.begin(move || load(&origin, &log_dir), self.now.time, wake) {
             self.keep_configuration(&[format!("cannot start a thread to read the configuration: {error}")]);
             self.notify_manager(&[NotifyState::Ready]);
         }
@@ -80,14 +82,19 @@ impl Server {
         if let Some(why) = refused {
             return self.keep_configuration(&[why]);
         }
-        let fixed = [
-            ("listen", old.listen != config.listen),
-            ("[message_log]", old.message_log != config.message_log),
-            ("[admin]", old.admin_token != config.admin_token),
-            ("socketio.client_js", old.socketio.client_js != config.socketio.client_js),
-        ];
-        for (what, _) in fixed.iter().filter(|(_, changed)| *changed) {
-            warn!("{what} changed: it takes effect after a restart");
+        if old.message_log != config.message_log
+            && let Err(error) = self.replace_log(&config.message_log)
+        {
+            return self.keep_configuration(&[format!("message_log: {error}")]);
+        }
+        if old.admin_token != config.admin_token {
+            self.site.admin_token = process::admin_token(&config);
+        }
+        if old.socketio.client_js != config.socketio.client_js {
+            self.site.client_js = Asset::script(&config.socketio.client_js);
+        }
+        if old.listen != config.listen {
+            warn!("listen changed: it takes effect after a restart");
         }
         warnings.iter().for_each(|warning| warn!("{warning}"));
         log::set_max_level(config.log_level);
@@ -108,6 +115,17 @@ impl Server {
         lines.iter().for_each(|line| error!("{line}"));
         error!("the new configuration is bad: the old one stays in force");
         self.hub.log.system("reload", |line| line.text("error", truncate(&lines.join("; "), MAX_ERROR_LEN)));
+    }
+}
+
+/// Reads and checks a configuration, in a thread of its own. Fails also if the message log could not be written to its
+/// directory, unless that is `log_dir`, the present one.
+fn load(origin: &Origin, log_dir: &str) -> Read {
+    let loaded = origin.load()?;
+    let dir = &loaded.config.message_log.dir;
+    match log_problem(dir).filter(|_| dir != log_dir) {
+        Some(why) => Err(BadConfig(vec![format!("{origin}: {why}")])),
+        None => Ok(Box::new(loaded)),
     }
 }
 
