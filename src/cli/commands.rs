@@ -42,7 +42,8 @@ static SERVER: Group = Group {
     ],
 };
 
-static ENDPOINT: Group = Group {
+/// Where the relay is.
+pub static ENDPOINT: Group = Group {
     heading: "Relay",
     options: &[
         CONFIG,

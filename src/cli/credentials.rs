@@ -130,6 +130,16 @@ impl Account {
         }
     }
 
+    /// The admin token: the given one, or that of this machine's relay. It opens everything, so it does not go to an address
+    /// that the configuration does not have, unless it is given.
+    pub fn admin_token(&mut self) -> Result<String, Error> {
+        match &self.token {
+            Some(token) => token.read(),
+            None if self.url.is_some() => Err(Error::NoToken),
+            None => self.setting.token().ok_or(Error::NoToken),
+        }
+    }
+
     /// What the tokens of the source must say, and the name of their key, if both come from the configuration.
     pub fn token_policy(&mut self) -> (TokenPolicy, Option<String>) {
         if self.key.is_some() {

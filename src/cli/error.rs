@@ -119,6 +119,8 @@ pub enum Error {
     WhichSource(String, Vec<String>),
     /// The source of the configuration has no shared secret for tokens.
     NoTokenSecret(String, String),
+    /// The admin token is not known.
+    NoToken,
     /// The file with the key of this source cannot be read.
     UnreadKey(String, Unread),
     /// The configuration has no address that a client could connect to.
@@ -188,6 +190,9 @@ impl fmt::Display for Error {
                      with --key or --key-file"
                 )
             }
+            Error::NoToken => f.write_str(
+                "the admin token is unknown: give it with --token or --token-file, or run this as root on relay's machine",
+            ),
             Error::UnreadKey(source, unread) => {
                 let root = if unread.denied { ", or run this as root" } else { "" };
                 let why = &unread.why;

@@ -17,6 +17,7 @@ mod options;
 mod position;
 pub mod program;
 mod refusal;
+mod reload;
 mod setting;
 mod sign;
 mod terminal;
@@ -44,6 +45,7 @@ use self::{
     notify::Notify,
     options::Options,
     program::RELAY,
+    reload::Reload,
     sign::Sign,
     terminal::{complain, say},
 };
@@ -78,6 +80,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Emit(emit) => emit.run(),
         Command::Listen(listen) => listen.run(),
         Command::Health(health) => health.run(),
+        Command::Reload(reload) => reload.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,6 +102,7 @@ enum Command {
     Emit(Emit),
     Listen(Listen),
     Health(Health),
+    Reload(Reload),
     Bench(Vec<OsString>),
     Say(String),
 }
@@ -121,6 +125,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, WrongCommand> 
         Some("emit") => Emit::parse(parser).map(Command::Emit),
         Some("listen") => Listen::parse(parser).map(Command::Listen),
         Some("health") => Health::parse(parser).map(Command::Health),
+        Some("reload") => Reload::parse(parser).map(Command::Reload),
         Some("man") => man::parse(parser).map(|manual| match manual {
             Manual::Text(text) => Command::Say(text),
             Manual::Bench => Command::Bench(vec!["man".into()]),

@@ -1,7 +1,10 @@
 //! The program relay, for its short help and its man page: the commands, and what they have in common. docs/protocol.md has
 //! the same exit codes, variables and signals (tests/manual.rs).
 
-use super::commands::{self, BAD_COMMAND_LINE, BAD_CONFIGURATION, CONFIG, DONE};
+use super::{
+    commands::{self, BAD_COMMAND_LINE, BAD_CONFIGURATION, CONFIG, DONE},
+    reload::RELOAD,
+};
 use crate::manual::{Example, ExitCode, Group, Item, Program};
 
 /// The program.
@@ -14,7 +17,7 @@ pub static RELAY: Program = Program {
          notifications to rooms, signed with the key of their source. relay delivers each notification at once to all \
          clients in the room.",
         "Without a command, relay serves clients. The other commands check a configuration, send messages and events, show \
-         the messages of a room, make signatures and certificates, and ask whether a relay is healthy. They find the address, the source and the key in the configuration of \
+         the messages of a room, make signatures and certificates, have a relay reload, and ask whether it is healthy. They find the address, the source and the key in the configuration of \
          this machine.",
     ],
     commands: &[
@@ -26,6 +29,7 @@ pub static RELAY: Program = Program {
         &commands::SIGN,
         &commands::CERT,
         &commands::HEALTH,
+        &RELOAD,
         &commands::BENCH,
         &commands::MAN,
         &commands::COMPLETIONS,
@@ -34,7 +38,7 @@ pub static RELAY: Program = Program {
     default: Some(&commands::SERVE),
     overview: &[&Group { heading: "", options: &[CONFIG] }],
     notes: &[
-        "check, notify, emit, listen, sign and health take --config and $RELAY_CONFIG too. On the machine that relay runs on, \
+        "check, notify, emit, listen, sign, health and reload take --config and $RELAY_CONFIG too. On the machine that relay runs on, \
          they take its address, source and key from it.",
     ],
     codes: &[DONE, ExitCode(1, "failed while running"), BAD_COMMAND_LINE, BAD_CONFIGURATION],

@@ -114,7 +114,7 @@ impl Server {
         let loaded = options.origin.load().map_err(Fatal::Config)?;
         logger::init(loaded.config.log_level);
         startup::log_configuration(&options.origin, &loaded);
-        let config = loaded.config;
+        let (config, source) = (loaded.config, loaded.source);
         let descriptors = process::raise_descriptors().saturating_sub(SPARE_DESCRIPTORS).max(1);
         let failed = |what: &'static str| move |error| Fatal::Io(what, error);
         let poll = Poll::new().map_err(failed("epoll"))?;
@@ -159,7 +159,7 @@ impl Server {
             hooks,
             cluster: RedisLinks::default(),
             waker: made,
-            reload: Reload::default(),
+            reload: Reload::new(source),
             guesses: Guesses::default(),
             timers: Timers::new(),
             tls,
