@@ -91,7 +91,7 @@ pub fn reload(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
 }
 
 /// The reason of a refusal during the shutdown.
-pub const STOPPING: &str = "relay is stopping";
+pub const STOPPING: &str = "relay is stopping, come back";
 
 fn done(sessions: usize) -> Reply {
     let body = format!("{{\"code\":1,\"msg\":\"\",\"data\":{{\"sessions\":{sessions}}}}}");
