@@ -13,6 +13,7 @@ mod health;
 mod listen;
 mod man;
 mod notify;
+mod operators;
 mod options;
 mod position;
 pub mod program;

@@ -3,7 +3,7 @@
 
 use super::{
     commands::{self, BAD_COMMAND_LINE, BAD_CONFIGURATION, CONFIG, DONE},
-    reload::RELOAD,
+    operators::RELOAD,
 };
 use crate::manual::{Example, ExitCode, Group, Item, Program};
 
