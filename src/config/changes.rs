@@ -155,7 +155,7 @@ impl fmt::Display for Change {
 fn is_secret(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);
     let is = |word: &&str| last.contains(*word);
-    !last.ends_with("_file") && last != "key_prefix" && ["key", "secret", "token", "pass"].iter().any(|word| is(&word))
+    !last.ends_with("_file") && last != "key_prefix" && ["key", "secret", "token", "pass"].iter().any(is)
 }
 
 /// Whether the value of a key is the name of a file.

@@ -32,7 +32,9 @@ impl Server {
             if let Some(new) = &mut new {
                 new.retention = old.retention.anew();
             }
-            self.replaced_logs.push(old);
+            if !old.is_idle() {
+                self.replaced_logs.push(old);
+            }
         }
         self.hub.log.set_on(new.is_some());
         if let Some(new) = &mut new {
