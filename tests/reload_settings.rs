@@ -196,30 +196,7 @@ fn an_unusable_folder_changes_nothing() {
 fn a_folder_whose_disk_does_not_answer_can_be_left() {
     let (old, new, gate) = (Folder::new(), Folder::new(), temp_file("gate"));
     fs::write(&gate, "").unwrap();
-    let library = preload(
-        "stuck",
-        r#"#define _GNU_SOURCE
-        #include <dlfcn.h>
-        #include <fcntl.h>
-        #include <stdarg.h>
-        #include <stdlib.h>
-        #include <string.h>
-        #include <unistd.h>
-        int open64(const char *path, int flags, ...) {
-            int (*next)(const char *, int, ...) = dlsym(RTLD_NEXT, "open64");
-            va_list list;
-            va_start(list, flags);
-            int mode = va_arg(list, int);
-            va_end(list);
-            if (strncmp(path, getenv("STUCK"), strlen(getenv("STUCK"))) == 0)
-                while (access(getenv("GATE"), F_OK) == 0) usleep(2000);
-            return next(path, flags, mode);
-        }"#,
-    );
-    let mut relay = Relay::start_with(&old.section(""), |command| {
-        command.env("LD_PRELOAD", &library).env("STUCK", &old.0).env("GATE", &gate);
-    });
-    fs::remove_file(library).unwrap();
+    let mut relay = stuck(&old, &gate);
     let (mut backend, mut client) = (relay.tcp(), relay.connect("room"));
     (0..3).for_each(|number| post(&mut backend, number));
     reload(&relay, &new.section(""));
@@ -238,6 +215,28 @@ fn a_folder_whose_disk_does_not_answer_can_be_left() {
     relay.signal(SIGTERM);
     assert_eq!(relay.wait(), 0);
     assert!(!relay.log().iter().any(|line| line.contains("were lost")), "{:?}", relay.log());
+}
+
+/// Other limits of the same folder: two threads never write to it at once, so that lines stay in order.
+#[test]
+fn one_folder_with_other_limits_keeps_its_order() {
+    let (folder, gate) = (Folder::new(), temp_file("gate"));
+    let relay = stuck(&folder, &gate);
+    let mut backend = relay.tcp();
+    for round in 0..20 {
+        fs::write(&gate, "").unwrap();
+        (0..3).for_each(|number| post(&mut backend, round * 6 + number));
+        reload(&relay, &folder.section(&format!("retention_days = {}", 10 + round)));
+        (3..6).for_each(|number| post(&mut backend, round * 6 + number));
+        fs::remove_file(&gate).unwrap();
+        wait_for("the lines", || (folder.messages().len() == round * 6 + 6).then_some(()));
+    }
+    let text = folder.text("demo_msg.log");
+    let numbers = text.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["data"].as_str().unwrap().parse::<usize>().unwrap()
+    });
+    assert!(numbers.eq(0..120), "{text}");
 }
 
 // Help.
@@ -280,6 +279,35 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// A relay that cannot open a file of this folder while the file `gate` exists.
+fn stuck(folder: &Folder, gate: &Path) -> Relay {
+    let library = preload(
+        "stuck",
+        r#"#define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <fcntl.h>
+        #include <stdarg.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <unistd.h>
+        int open64(const char *path, int flags, ...) {
+            int (*next)(const char *, int, ...) = dlsym(RTLD_NEXT, "open64");
+            va_list list;
+            va_start(list, flags);
+            int mode = va_arg(list, int);
+            va_end(list);
+            if (strncmp(path, getenv("STUCK"), strlen(getenv("STUCK"))) == 0)
+                while (access(getenv("GATE"), F_OK) == 0) usleep(2000);
+            return next(path, flags, mode);
+        }"#,
+    );
+    let relay = Relay::start_with(&folder.section(""), |command| {
+        command.env("LD_PRELOAD", &library).env("STUCK", &folder.0).env("GATE", gate);
+    });
+    fs::remove_file(library).unwrap();
+    relay
 }
 
 /// Posts this number to `room` of source `demo`.
