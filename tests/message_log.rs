@@ -865,14 +865,3 @@ fn the_trail_is_complete() {
         assert_eq!(users.len(), 400, "{event}");
     }
 }
-
-#[test]
-fn a_change_waits_for_a_restart() {
-    let folder = Folder::new();
-    let relay = Relay::start("");
-    fs::write(&relay.config, Relay::configuration(&folder.configuration(""))).unwrap();
-    relay.signal(1);
-    relay.wait_log("[message_log] changed: it takes effect after a restart");
-    relay.notify("room", "x");
-    assert!(!folder.0.exists());
-}

@@ -219,18 +219,7 @@ fn what_a_reload_applies() {
     let page = read("docs/configuration.md");
     let waiting: BTreeSet<&str> =
         keys(&page).iter().filter(|row| row[5] == "restart").map(|row| codes(row[0])[0]).collect();
-    let expected = [
-        "admin.listen",
-        "admin.token",
-        "admin.token_file",
-        "listen",
-        "message_log.dir",
-        "message_log.retention_days",
-        "message_log.rotate",
-        "message_log.total",
-        "socketio.client_js",
-    ];
-    assert_eq!(waiting, BTreeSet::from(expected));
+    assert_eq!(waiting, BTreeSet::from(["admin.listen", "listen"]));
     assert!(keys(&page).iter().all(|row| ["yes", "restart"].contains(&row[5])));
 
     let relay = Relay::start("");
@@ -238,8 +227,9 @@ fn what_a_reload_applies() {
     fs::write(&script, "//").unwrap();
     let mut text = format!(
         "listen = [\"127.0.0.1:1\"]\norigins = [\"https://a\"]\ntrusted_proxies = [\"unix\"]\nsign_window = 9\n\
-         shutdown_timeout = 1\n[sources.new]\nsign_key = \"k\"\n[admin]\ntoken = \"another\"\n[message_log]\ndir = \"/nowhere\"\n\
+         shutdown_timeout = 1\n[sources.new]\nsign_key = \"k\"\n[admin]\ntoken = \"another\"\n[message_log]\ndir = \"{}\"\n\
          [log]\nlevel = \"debug\"\n[websocket]\npath = \"/other\"\n[socketio]\npath = \"/io\"\nclient_js = \"{}\"\n",
+        temp_file("log").display(),
         script.display()
     );
     // One number of each section at another value.
@@ -254,7 +244,7 @@ fn what_a_reload_applies() {
         .filter_map(|line| line.split_once(" changed: it takes effect after a restart"))
         .map(|(before, _)| before.rsplit(' ').next().unwrap())
         .collect();
-    assert_eq!(said, BTreeSet::from(["listen", "[message_log]", "[admin]", "socketio.client_js"]));
+    assert_eq!(said, BTreeSet::from(["listen"]));
     fs::remove_file(script).unwrap();
 }
 

@@ -19,10 +19,10 @@ impl Asset {
         Asset { path, content_type, body: Cow::Borrowed(body), tag: hash(body) }
     }
 
-    /// A script that is read at start: `socketio.client_js`.
-    pub fn script(body: Vec<u8>) -> Asset {
-        let tag = hash(&body);
-        Asset { path: "", content_type: JAVASCRIPT, body: body.into(), tag }
+    /// A script of the configuration: `socketio.client_js`. `None` if it is empty.
+    pub fn script(text: &str) -> Option<Asset> {
+        let (body, tag) = (text.as_bytes().to_vec().into(), hash(text.as_bytes()));
+        (!text.is_empty()).then_some(Asset { path: "", content_type: JAVASCRIPT, body, tag })
     }
 
     /// The file, or 304 if `If-None-Match` lists its entity tag. Browsers must revalidate each time (RFC 9111 section

@@ -9,7 +9,7 @@ use crate::{clock::Now, hub::Hub, key::ConnKey, state::origins::Origin};
 pub struct Context<'a> {
     /// Clients, rooms and features.
     pub hub: &'a mut Hub,
-    /// Values that are fixed at start.
+    /// Values that only a start or a reload changes.
     pub site: &'a Site,
     /// Counts of wrong admin tokens.
     pub guesses: &'a mut Guesses,
@@ -50,7 +50,7 @@ impl Context<'_> {
     }
 }
 
-/// Values that are fixed at start.
+/// Values that only a start or a reload changes.
 pub struct Site {
     /// The token that operators' endpoints require.
     pub admin_token: String,

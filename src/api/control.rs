@@ -5,6 +5,7 @@ use super::{
     context::Context,
     gate::gate,
     html::{escape, page},
+    outcome::Outcome,
 };
 use crate::{
     cluster::RefreshTarget as Target,
@@ -79,6 +80,18 @@ pub fn refresh_page(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
     }
     page("refreshPage", format!("refreshPage:{}", escape(room.unwrap_or("undefined"))))
 }
+
+/// `POST /api/reload`: reads the configuration again, and answers with what has changed.
+pub fn reload(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
+    match Params::read(request, cx, &[]) {
+        Ok(_) if cx.stopping => Reply::refusal(503, STOPPING).into(),
+        Ok(_) => Outcome::AwaitReload,
+        Err(refusal) => refusal.into(),
+    }
+}
+
+/// The reason of a refusal during the shutdown.
+pub const STOPPING: &str = "relay is stopping, come back";
 
 fn done(sessions: usize) -> Reply {
     let body = format!("{{\"code\":1,\"msg\":\"\",\"data\":{{\"sessions\":{sessions}}}}}");

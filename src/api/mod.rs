@@ -28,6 +28,7 @@ pub mod page;
 mod path;
 pub mod presence;
 pub mod refused;
+pub mod reload;
 pub mod router;
 pub mod snapshot;
 pub mod status;

@@ -37,6 +37,8 @@ pub enum Outcome {
     },
     /// Wait until the message log's thread has read this page.
     AwaitDisk(Page),
+    /// Wait until the configuration is read again.
+    AwaitReload,
     /// Wait until there are packets for an Engine.IO poll.
     AwaitPackets {
         /// The client that polls.

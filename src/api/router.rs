@@ -65,6 +65,9 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     if is("/api/notify/batch") {
         return notified(head, &config, || notify::batch(request, cx));
     }
+    if is("/api/reload") && head.method == "POST" {
+        return control::reload(request, cx);
+    }
     let reply = match () {
         () if path == "/" => get(head, || front::front(head, cx)),
         () if is("/healthz") => get(head, || status::healthz(head, cx)),
@@ -82,6 +85,7 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         () if is("/api/disconnect") => {
             post(head, || control::disconnect(request, cx).unwrap_or_else(|refusal| refusal))
         }
+        () if is("/api/reload") => post(head, not_found),
         () if cx.site.client_js.is_some() && config.socketio.paths.iter().any(|known| is_client_js(path, known)) => {
             get(head, || cx.site.client_js.as_ref().map_or_else(not_found, |script| script.reply(head.if_none_match)))
         }

@@ -14,7 +14,7 @@ use crate::server::{
 
 /// Prints problems and warnings. The exit code is that with which relay would end at start, or 0.
 pub fn run(options: &Options) -> ExitCode {
-    let Loaded { config, warnings } = match options.origin.load() {
+    let Loaded { config, warnings, .. } = match options.origin.load() {
         Ok(loaded) => loaded,
         Err(problems) => {
             // Without the name of the program, so that each line begins with FILE:LINE:COLUMN.

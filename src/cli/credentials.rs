@@ -150,6 +150,16 @@ impl Account {
         self.ca_file.as_deref().map(read_secret).transpose()
     }
 
+    /// The admin token: the given one, or that of this machine's relay. It opens everything, so it does not go to an address
+    /// that the configuration does not have, unless it is given.
+    pub fn admin_token(&mut self) -> Result<String, Error> {
+        match &self.token {
+            Some(token) => token.read(),
+            None if self.url.is_some() => Err(Error::NoToken),
+            None => self.setting.token().ok_or(Error::NoToken),
+        }
+    }
+
     /// What the tokens of the source must say, and the name of their key, if both come from the configuration.
     pub fn token_policy(&mut self) -> (TokenPolicy, Option<String>) {
         if self.key.is_some() {
@@ -165,13 +175,7 @@ impl Account {
             None if self.url.is_none() => self.setting.only_source().ok(),
             source => source,
         };
-        let token = match &self.token {
-            Some(token) => Some(token.read()?),
-            // It opens everything: it does not go to an address that the configuration does not have.
-            None if self.url.is_some() => None,
-            None => self.setting.token(),
-        };
-        Ok((source, token.ok_or(Error::NoAdminToken)?))
+        Ok((source, self.admin_token()?))
     }
 
     /// The keys of the sources of the configuration, if the key comes from there.

@@ -143,7 +143,7 @@ pub enum Error {
     /// The source of the configuration has no shared secret for tokens.
     NoTokenSecret(String, String),
     /// The admin token is not known.
-    NoAdminToken,
+    NoToken,
     /// The file with the key of this source cannot be read.
     UnreadKey(String, Unread),
     /// The configuration has no address that a client could connect to.
@@ -215,8 +215,8 @@ impl fmt::Display for Error {
                      with --key or --key-file"
                 )
             }
-            Error::NoAdminToken => f.write_str(
-                "the admin token is unknown: give it with --token-file, or run this as root or as the user of relay, with its configuration",
+            Error::NoToken => f.write_str(
+                "the admin token is unknown: give it with --token or --token-file, or run this as root on relay's machine",
             ),
             Error::UnreadKey(source, unread) => {
                 let root = if unread.denied { ", or run this as root" } else { "" };

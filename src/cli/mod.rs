@@ -14,10 +14,12 @@ mod health;
 mod listen;
 mod man;
 mod notify;
+mod operators;
 mod options;
 mod position;
 pub mod program;
 mod refusal;
+mod reload;
 mod setting;
 mod sign;
 mod terminal;
@@ -47,6 +49,7 @@ use self::{
     notify::Notify,
     options::Options,
     program::RELAY,
+    reload::Reload,
     sign::Sign,
     terminal::{complain, say},
     why::Why,
@@ -84,6 +87,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Health(health) => health.run(),
         Command::Why(why) => why.run(),
         Command::Doctor(doctor) => doctor.run(),
+        Command::Reload(reload) => reload.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -107,6 +111,7 @@ enum Command {
     Health(Health),
     Why(Why),
     Doctor(Doctor),
+    Reload(Reload),
     Bench(Vec<OsString>),
     Say(String),
 }
@@ -131,6 +136,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, WrongCommand> 
         Some("health") => Health::parse(parser).map(Command::Health),
         Some("why") => Why::parse(parser).map(Command::Why),
         Some("doctor") => Doctor::parse(parser).map(Command::Doctor),
+        Some("reload") => Reload::parse(parser).map(Command::Reload),
         Some("man") => man::parse(parser).map(|manual| match manual {
             Manual::Text(text) => Command::Say(text),
             Manual::Bench => Command::Bench(vec!["man".into()]),

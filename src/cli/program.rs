@@ -4,6 +4,7 @@
 use super::{
     commands::{self, BAD_COMMAND_LINE, BAD_CONFIGURATION, CONFIG, DONE},
     doctor::command::DOCTOR,
+    operators::RELOAD,
     why::command::WHY,
 };
 use crate::manual::{Example, ExitCode, Group, Item, Program};
@@ -18,7 +19,9 @@ pub static RELAY: Program = Program {
          notifications to rooms, signed with the key of their source. relay delivers each notification at once to all \
          clients in the room.",
         "Without a command, relay serves clients. The other commands check a configuration, send messages and events, show \
-         the messages of a room, make signatures and certificates, ask whether a relay is healthy and why somebody did not get a message, and find out what is wrong with a proxy in front of it. They find the address, the source and the key in the configuration of \
+         the messages of a room, make signatures and certificates, have a relay reload, ask whether it is healthy and why somebody \
+         did not get a message, and find out what is wrong with a proxy in front of it. They find the address, the source and the \
+         key in the configuration of \
          this machine.",
     ],
     commands: &[
@@ -30,6 +33,7 @@ pub static RELAY: Program = Program {
         &commands::SIGN,
         &commands::CERT,
         &commands::HEALTH,
+        &RELOAD,
         &WHY,
         &DOCTOR,
         &commands::BENCH,
@@ -40,7 +44,7 @@ pub static RELAY: Program = Program {
     default: Some(&commands::SERVE),
     overview: &[&Group { heading: "", options: &[CONFIG] }],
     notes: &[
-        "check, notify, emit, listen, sign, health, why and doctor take --config and $RELAY_CONFIG too. On the machine that relay runs on, \
+        "check, notify, emit, listen, sign, health, reload, why and doctor take --config and $RELAY_CONFIG too. On the machine that relay runs on, \
          they take its address, source and key from it.",
     ],
     codes: &[DONE, ExitCode(1, "failed while running"), BAD_COMMAND_LINE, BAD_CONFIGURATION],

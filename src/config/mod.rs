@@ -6,6 +6,7 @@
 
 pub mod address;
 mod advice;
+pub mod changes;
 pub mod error;
 pub mod file;
 mod file_certificates;
@@ -34,6 +35,7 @@ mod syntax;
 pub use self::{
     address::{Address, Backend, Network, Place},
     advice::{some_of, warnings},
+    changes::{Change, Changes},
     error::{RedisUrlError, ValueError},
     file::parse,
     history::{History, HistoryBounds, HistoryRule, SlowConsumers},

@@ -54,6 +54,12 @@ impl MessageLog {
         }
     }
 
+    /// Changes whether lines are accepted, for another folder: its disk counts as healthy.
+    pub fn set_on(&mut self, on: bool) {
+        self.on = on;
+        self.health = if on { Health::Fine } else { Health::Off };
+    }
+
     /// Whether lines are accepted.
     pub fn is_on(&self) -> bool {
         self.on

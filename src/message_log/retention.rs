@@ -52,6 +52,12 @@ impl Schedule {
         due
     }
 
+    /// The schedule for another folder, or another number of days: nothing was removed there today. The clock stays as
+    /// trusted as it was.
+    pub fn anew(&self) -> Schedule {
+        Schedule { done: i64::MIN, deadline: Time::START, ..*self }
+    }
+
     /// When to ask again.
     pub fn deadline(&self) -> Time {
         self.deadline

@@ -13,7 +13,7 @@ use std::{
 
 use super::clock::unix_micros;
 use crate::{
-    config::{self, Config, some_of},
+    config::{self, Config, changes::Source, some_of},
     text::text_without_bom,
 };
 
@@ -35,6 +35,8 @@ pub struct Loaded {
     pub config: Config,
     /// Settings that are probably mistakes, keys that can be guessed, and files that others can read or change.
     pub warnings: Vec<String>,
+    /// Its text, with which the next one is compared.
+    pub source: Source,
 }
 
 /// A file that could not be read for a client.
@@ -131,13 +133,14 @@ impl Origin {
     pub fn load(&self) -> Result<Loaded, BadConfig> {
         let Some((own, beside)) = self.read()? else {
             let config = Config::demo();
-            return Ok(Loaded { warnings: config::warnings(&config), config });
+            return Ok(Loaded { warnings: config::warnings(&config), config, source: Source::default() });
         };
-        let (mut left, mut named) = (MAX_SIZE, Vec::new());
+        let (mut left, mut named, mut source) = (MAX_SIZE, Vec::new(), Source::new(own.text.clone()));
         let mut read = |name: &Path| {
             let file = read_file(&secret_path(name, &beside), left).map_err(io::Error::from)?;
             left -= file.text.len() as u64;
             let text = file.text.clone();
+            source.add_file(name.to_string_lossy().into_owned(), &text);
             named.push(file);
             Ok(text)
         };
@@ -151,7 +154,7 @@ impl Origin {
         let mut warnings = config::warnings(&config);
         warnings.extend(config.tls.warnings(unix_micros() / 1_000_000).into_iter().map(|text| format!("tls: {text}")));
         warnings.extend(access_warnings(&config, &own, &named));
-        Ok(Loaded { config, warnings })
+        Ok(Loaded { config, warnings, source })
     }
 }
 

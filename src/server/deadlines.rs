@@ -1,4 +1,4 @@
-//! The deadlines of connections.
+//! Deadlines: what each turn does when their time has come.
 
 use log::debug;
 
@@ -6,11 +6,36 @@ use super::{
     conn::{Phase, State},
     event_loop::Server,
 };
-use crate::{http::timeout::Timeout, message::stream};
+use crate::{engineio::engine::Expired, events, http::timeout::Timeout, message::stream, websocket::Close};
 
 impl Server {
+    /// Handles all deadlines that have passed.
+    pub(super) fn expire(&mut self) {
+        self.expire_conns();
+        while let Some(client) = self.engines.poll_expired(&mut self.hub.state, self.now.time) {
+            if let Expired::Probe(probe) = self.hub.state.expire_engine(client, self.now) {
+                self.end_probe(probe, Some(Close::UNRESPONSIVE));
+            }
+            self.arm_engine(client);
+        }
+        self.look_at_streams();
+        self.stalls.look(&mut self.conns, &mut self.hub.state, self.now.time);
+        events::handle_timeout(&mut self.hub, self.now);
+        self.expire_hooks();
+        self.expire_cluster();
+        if self.status_due <= self.now.time {
+            self.send_status();
+        }
+        if self.reload.deadline() <= self.now.time {
+            self.handle_reload();
+        }
+        if self.tls.warning_due() <= self.now.time {
+            self.warn_about_certificates();
+        }
+    }
+
     /// Handles the deadlines of connections: request timeouts, pings, and closing handshakes.
-    pub(super) fn expire_conns(&mut self) {
+    fn expire_conns(&mut self) {
         while let Some(key) = self.timers.poll_expired(&mut self.conns, self.now.time) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
             if conn.tls && self.tls.is_handshaking(key) {

@@ -38,13 +38,10 @@ use super::{
 use crate::{
     api::{Site, assets::Asset, guesses::Guesses},
     clock::{Now, Throttle, Time},
-    engineio::engine::Expired,
-    events,
     http::parked::Parked,
     hub::Hub,
     key::{ClientKey, ConnKey, Slots},
     message::MessageId,
-    websocket::Close,
 };
 
 /// The sockets, clocks, files and timers, and the [`Hub`] that they serve.
@@ -64,6 +61,8 @@ pub struct Server {
     pub(super) hub: Hub,
     pub(super) site: Site,
     pub(super) message_log: Option<Writer>,
+    /// Message logs that a reload has replaced, until their last lines are written.
+    pub(super) replaced_logs: Vec<Writer>,
     pub(super) hooks: HookLinks,
     pub(super) cluster: RedisLinks,
     pub(super) waker: Option<Arc<Waker>>,
@@ -114,7 +113,7 @@ impl Server {
         let loaded = options.origin.load().map_err(Fatal::Config)?;
         logger::init(loaded.config.log_level);
         startup::log_configuration(&options.origin, &loaded);
-        let config = loaded.config;
+        let (config, source) = (loaded.config, loaded.source);
         let descriptors = process::raise_descriptors().saturating_sub(SPARE_DESCRIPTORS).max(1);
         let failed = |what: &'static str| move |error| Fatal::Io(what, error);
         let poll = Poll::new().map_err(failed("epoll"))?;
@@ -136,11 +135,10 @@ impl Server {
         }
         let tls = Tls::new(&config)?;
         let mut clock = Clock::start();
-        let script = &config.socketio.client_js;
         let site = Site {
             admin_token: process::admin_token(&config),
             server_ip: process::server_ip(),
-            client_js: (!script.is_empty()).then(|| Asset::script(script.clone().into_bytes())),
+            client_js: Asset::script(&config.socketio.client_js),
         };
         let first_id = MessageId::first(unix_micros(), u32::from_le_bytes(process::random()));
         let mut server = Server {
@@ -157,10 +155,11 @@ impl Server {
             hub: Hub::new(Rc::new(config), first_id, process::random()),
             site,
             message_log,
+            replaced_logs: Vec::new(),
             hooks,
             cluster: RedisLinks::default(),
             waker: made,
-            reload: Reload::default(),
+            reload: Reload::new(source),
             guesses: Guesses::default(),
             timers: Timers::new(),
             tls,
@@ -275,6 +274,7 @@ impl Server {
             .min(self.reload.deadline())
             .min(self.tls.warning_due())
             .min(self.message_log.as_ref().map_or(Time::NEVER, Writer::deadline))
+            .min(self.replaced_logs.iter().map(Writer::late_at).min().unwrap_or(Time::NEVER))
             .min(retry)
             .min(self.stopping.unwrap_or(Time::NEVER));
         (next != Time::NEVER).then(|| next.since(self.now.time))
@@ -412,31 +412,6 @@ impl Server {
             }
             State::WebSocket(_) | State::Ending(_) => self.handle_websocket_end(key),
             State::Http(_) | State::Probe(_) => self.drop_conn(key),
-        }
-    }
-
-    /// Handles all deadlines that have passed.
-    fn expire(&mut self) {
-        self.expire_conns();
-        while let Some(client) = self.engines.poll_expired(&mut self.hub.state, self.now.time) {
-            if let Expired::Probe(probe) = self.hub.state.expire_engine(client, self.now) {
-                self.end_probe(probe, Some(Close::UNRESPONSIVE));
-            }
-            self.arm_engine(client);
-        }
-        self.look_at_streams();
-        self.stalls.look(&mut self.conns, &mut self.hub.state, self.now.time);
-        events::handle_timeout(&mut self.hub, self.now);
-        self.expire_hooks();
-        self.expire_cluster();
-        if self.status_due <= self.now.time {
-            self.send_status();
-        }
-        if self.reload.deadline() <= self.now.time {
-            self.handle_reload();
-        }
-        if self.tls.warning_due() <= self.now.time {
-            self.warn_about_certificates();
         }
     }
 

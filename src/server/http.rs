@@ -35,7 +35,7 @@ impl Server {
         let (mut fresh, mut lookup, peer, metrics_only) = (bytes, None, exchange.peer, exchange.metrics_only);
         let proxied = exchange.is_proxied || conn.tls || matches!(conn.socket, Socket::Unix(_));
         let first_delivery = self.hub.state.deliveries();
-        let mut later = false;
+        let (mut later, mut reload) = (false, false);
         loop {
             if self.hub.state.deliveries() - first_delivery > DELIVERIES_PER_READ
                 && (!fresh.is_empty() || exchange.has_input())
@@ -109,6 +109,10 @@ impl Server {
                     exchange.park(Parked::Page(Awaited::Redis), &config.limits, self.now);
                     lookup = Some(view);
                 }
+                Outcome::AwaitReload => {
+                    exchange.park(Parked::Page(Awaited::Disk), &config.limits, self.now);
+                    reload = true;
+                }
                 Outcome::AwaitReceipts { answer, origin } => {
                     exchange.park(Parked::Receipts { answer, origin }, &config.limits, self.now);
                 }
@@ -139,6 +143,9 @@ impl Server {
         }
         if let Some(view) = lookup {
             self.await_lookup(key, view);
+        }
+        if reload {
+            self.begin_reload_for(key);
         }
     }
 

@@ -7,6 +7,7 @@
 //! lines wait in [`MessageLog`](crate::message_log::MessageLog), which is bounded.
 
 pub mod folder;
+mod replaced;
 pub mod space;
 pub mod writer;
 
@@ -33,9 +34,10 @@ impl Server {
         while let Some(done) = self.message_log.as_mut().and_then(Writer::poll_done) {
             self.handle_log_result(done);
         }
+        self.handle_replaced_results();
     }
 
-    fn handle_log_result(&mut self, done: Done) {
+    pub(super) fn handle_log_result(&mut self, done: Done) {
         match done {
             Done::Appended(result) => {
                 let failure = result.err().map(|error| {
@@ -81,6 +83,7 @@ impl Server {
     /// Sends the lines that wait to the thread, unless a write is still in progress. Also removes old days, and reports
     /// a write that takes too long.
     pub(super) fn write_log(&mut self) {
+        let held = self.waits_for_replaced();
         let Some(writer) = &mut self.message_log else { return };
         writer.remove_old(self.now);
         if writer.retry <= self.now.time {
@@ -88,10 +91,10 @@ impl Server {
             self.hub.log.system("retry", |_| {});
         }
         if !writer.is_writing() {
-            if self.hub.log.has_lines() {
+            if self.hub.log.has_lines() && !held {
                 writer.append(self.hub.log.take(), self.now.time);
             }
-        } else if !writer.late && writer.writing.is_some_and(|since| since.after(WRITE_TIMEOUT) <= self.now.time) {
+        } else if writer.late_at() <= self.now.time {
             writer.late = true;
             self.update_log_health(Some(format!("a write has not finished within {} s", WRITE_TIMEOUT.as_secs())));
         } else if self.hub.log.lost() > writer.lost && self.hub.log.health == Health::Fine {
@@ -101,17 +104,21 @@ impl Server {
 
     /// Writes the last lines before the process ends. Waits for the disk up to the shutdown's deadline.
     pub(super) fn finish_log(&mut self) {
-        let Some(connections) = self.message_log.as_ref().map(|_| self.conns.len()) else { return };
+        let connections = self.conns.len();
         self.hub.log.system("stop", |line| line.display("connections_left", connections));
         let end = self.stopping.unwrap_or(self.now.time).max(self.now.time.after(MIN_FINAL_WRITE));
         loop {
             self.now = self.clock.now();
             self.write_log();
-            let Some(writer) = self.message_log.as_mut().filter(|writer| writer.is_writing()) else { return };
-            let Some(done) = writer.wait_done(end.since(self.now.time)) else {
-                return error!("message log: the last lines were lost: the disk did not write them in time");
+            let left = end.since(self.now.time);
+            let done = match self.message_log.as_mut().filter(|writer| writer.is_writing()) {
+                Some(writer) => writer.wait_done(left).map(|done| self.handle_log_result(done)),
+                None if !self.replaced_logs.is_empty() => self.wait_replaced(left),
+                None => return,
             };
-            self.handle_log_result(done);
+            if done.is_none() {
+                return error!("message log: the last lines were lost: the disk did not write them in time");
+            }
         }
     }
 }

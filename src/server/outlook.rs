@@ -161,20 +161,22 @@ impl Outlook {
 
     /// Checks that the message log can be written. relay creates the directory.
     fn message_log(&mut self, dir: &str) {
-        if dir.is_empty() {
-            return;
-        }
-        let lost = |why: String| format!("message_log.dir: {why}: relay could not write the log");
-        let Some(there) = Path::new(dir).ancestors().find(|path| path.exists() || *path == Path::new("")) else {
-            return;
-        };
-        let there = if there == Path::new("") { Path::new(".") } else { there };
-        if !there.is_dir() {
-            self.warnings.push(lost(format!("{} is not a directory", there.display())));
-        } else if let Err(error) = may_write(there) {
-            self.warnings.push(lost(format!("{NO_WRITING} {}: {error}", there.display())));
-        }
+        self.warnings.extend(log_problem(dir).map(|why| format!("{why}: relay could not write the log")));
     }
+}
+
+/// Why the message log cannot be written to a directory, which relay creates. `None` if it can, or if `dir` is empty.
+pub fn log_problem(dir: &str) -> Option<String> {
+    if dir.is_empty() {
+        return None;
+    }
+    let there = Path::new(dir).ancestors().find(|path| path.exists() || *path == Path::new(""))?;
+    let there = if there == Path::new("") { Path::new(".") } else { there };
+    if !there.is_dir() {
+        return Some(format!("message_log.dir: {} is not a directory", there.display()));
+    }
+    let error = may_write(there).err()?;
+    Some(format!("message_log.dir: {NO_WRITING} {}: {error}", there.display()))
 }
 
 /// Whether two sockets on these addresses could get the same connections. `[::]` also stands for IPv4.

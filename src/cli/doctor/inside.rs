@@ -131,7 +131,7 @@ fn judge_health(address: &str, status: u16, body: &str) -> Finding {
 }
 
 /// Judges the configuration as `relay check` does.
-fn configuration(origin: &Origin, Loaded { config, warnings }: &Loaded) -> Vec<Finding> {
+fn configuration(origin: &Origin, Loaded { config, warnings, .. }: &Loaded) -> Vec<Finding> {
     const CHECK: &str = "config";
     let options = ServeOptions { origin: origin.clone(), listen: Vec::new(), allow_demo_keys: false };
     let outlook = Outlook::new(config, &options);

@@ -26,8 +26,12 @@ use crate::{
 pub struct Writer {
     jobs: Sender<Job>,
     done: Receiver<Done>,
-    /// When the write in progress began.
+    /// The directory; empty for no log.
+    pub dir: String,
+    /// When the last of the writes in progress began.
     pub writing: Option<Time>,
+    /// The number of writes in progress: one, or two in a log that a reload has replaced.
+    writes: usize,
     /// The number of pages that are being read.
     reading: usize,
     /// Whether the write in progress was reported as too slow.
@@ -38,7 +42,8 @@ pub struct Writer {
     pub retry: Time,
     /// When the disk counts as healthy again.
     pub recovery: Recovery,
-    retention: retention::Schedule,
+    /// When to remove expired folders.
+    pub retention: retention::Schedule,
 }
 
 enum Job {
@@ -88,7 +93,9 @@ impl Writer {
         Ok(Some(Writer {
             jobs,
             done,
+            dir: config.dir.clone(),
             writing: None,
+            writes: 0,
             reading: 0,
             late: false,
             lost: 0,
@@ -103,16 +110,26 @@ impl Writer {
         self.writing.is_some()
     }
 
+    /// Whether no job is left: then it can be dropped, which ends the thread.
+    pub fn is_idle(&self) -> bool {
+        self.writes == 0 && self.reading == 0
+    }
+
+    /// When the write in progress takes too long.
+    pub fn late_at(&self) -> Time {
+        self.writing.filter(|_| !self.late).map_or(Time::NEVER, |since| since.after(WRITE_TIMEOUT))
+    }
+
     /// The next deadline: a write takes too long, the disk is tested again, or the day changes.
     pub fn deadline(&self) -> Time {
-        let late = self.writing.filter(|_| !self.late).map_or(Time::NEVER, |since| since.after(WRITE_TIMEOUT));
-        late.min(self.retry).min(self.retention.deadline())
+        self.late_at().min(self.retry).min(self.retention.deadline())
     }
 
     /// Writes lines. If the thread has panicked, the write never ends, and is reported as too slow.
     pub fn append(&mut self, lines: Appends, now: Time) {
         self.late = false;
         self.writing = Some(now);
+        self.writes += 1;
         let _ = self.jobs.send(Job::Append(lines, now));
     }
 
@@ -144,7 +161,10 @@ impl Writer {
 
     fn note(&mut self, done: Done) -> Done {
         match &done {
-            Done::Appended(_) => self.writing = None,
+            Done::Appended(_) => {
+                self.writes -= 1;
+                self.writing = self.writing.filter(|_| self.writes > 0);
+            }
             Done::Read(..) => self.reading -= 1,
         }
         done

@@ -14,11 +14,13 @@ use mio::Waker;
 
 use crate::{
     clock::Time,
+    config::{Changes, changes::Source},
+    key::ConnKey,
     server::config_file::{BadConfig, Loaded},
 };
 
-/// The result of a reading.
-pub type Read = Result<Box<Loaded>, BadConfig>;
+/// The result of a reading: the configuration, and how it differs from the one in force.
+pub type Read = Result<Box<(Loaded, Changes)>, BadConfig>;
 
 /// The reading of a new configuration.
 #[derive(Default)]
@@ -26,6 +28,12 @@ pub struct Reload {
     reading: Option<Reading>,
     /// Whether a SIGHUP arrived while a configuration was being read.
     again: bool,
+    /// The configuration in force.
+    pub in_force: Arc<Source>,
+    /// Requests that are answered with the result of the reading.
+    waiting: Vec<ConnKey>,
+    /// Requests for the reading after it.
+    next: Vec<ConnKey>,
 }
 
 struct Reading {
@@ -45,6 +53,11 @@ pub enum Progress {
 }
 
 impl Reload {
+    /// No reading yet; `in_force` is the configuration of the start.
+    pub fn new(in_force: Source) -> Reload {
+        Reload { in_force: Arc::new(in_force), ..Reload::default() }
+    }
+
     /// Starts a thread that calls `load`, unless one is still running: then [`Reload::poll`] asks for another one after it.
     pub fn begin(
         &mut self,
@@ -64,7 +77,26 @@ impl Reload {
             let _ = waker.wake();
         })?;
         self.reading = Some(Reading { result, until: Some(now.after(PATIENCE)) });
+        self.waiting.append(&mut self.next);
         Ok(())
+    }
+
+    /// Remembers a request that waits for the next reading. Returns `false` if too many wait.
+    pub fn add_waiting(&mut self, conn: ConnKey) -> bool {
+        let fits = self.waiting.len() + self.next.len() < MAX_WAITING;
+        if fits {
+            self.next.push(conn);
+        }
+        fits
+    }
+
+    /// The requests to answer with the result of the reading; if none is in progress, all.
+    pub fn take_waiting(&mut self) -> Vec<ConnKey> {
+        let mut waiting = mem::take(&mut self.waiting);
+        if self.reading.is_none() && !self.again {
+            waiting.append(&mut self.next);
+        }
+        waiting
     }
 
     /// The progress since the last call, if there is any.
@@ -100,6 +132,8 @@ impl Reload {
 
 /// How long the configuration may take to be read.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Requests that may wait for readings.
+const MAX_WAITING: usize = 16;
 
 #[cfg(test)]
 mod tests {
