@@ -214,6 +214,7 @@ impl World {
         let (url, program) = (format!("http://{}", relay.addr), env!("CARGO_BIN_EXE_relay"));
         let script = format!(
             "#!/bin/bash\ncase \"$1 $*\" in\n*--url*) ;;\n\"notify \"*|\"emit \"*|\"listen \"*) set -- \"$@\" --url {url} ;;\n\
+             \"top \"*) set -- \"$@\" --url {url} --token {TOKEN} ;;\n\
              \"why \"*) set -- \"$@\" --url {url} --token {TOKEN} --source demo ;;\nesac\nexec {program} \"$@\"\n"
         );
         fs::write(&wrapper, script).unwrap();

@@ -7,7 +7,7 @@ mod cli;
 mod manual;
 mod support;
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use relay::{
     cli::program::RELAY,
@@ -45,9 +45,10 @@ fn without_bench() -> Program {
 #[test]
 fn every_option_is_used() {
     let mut used = BTreeSet::new();
-    let folders = ["/src/cli", "/src/cli/doctor"].map(|folder| format!("{}{folder}", env!("CARGO_MANIFEST_DIR")));
-    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path());
-    for file in files.filter(|path| path.is_file()) {
+    let files = |folder: &Path| fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect::<Vec<_>>();
+    let (folders, own): (Vec<_>, Vec<_>) =
+        files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli")).into_iter().partition(|path| path.is_dir());
+    for file in own.into_iter().chain(folders.iter().flat_map(|folder| files(folder))) {
         let text = fs::read_to_string(file).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         // options.take("key"), given("key", "key-file"), and the list of receivers of an event.

@@ -55,6 +55,8 @@ pub enum UsageError {
     DoctorOrigin(String),
     /// The value of `--idle` is no number of seconds that is possible.
     Idle(String),
+    /// The value of `--interval` is no number of seconds that is possible.
+    Interval(String),
     /// The value of `--days` is no number of days that is possible.
     Days(String),
     /// The value of `--since`, and what is wrong with it.
@@ -90,6 +92,9 @@ impl fmt::Display for UsageError {
                 write!(f, "--origin {given:?}: expected an origin such as https://shop.example.org")
             }
             UsageError::Idle(given) => write!(f, "--idle {given:?}: expected a number of seconds from 0 to 3600"),
+            UsageError::Interval(given) => {
+                write!(f, "--interval {given:?}: expected a number of seconds from 1 to 3600")
+            }
             UsageError::Days(given) => write!(f, "--days {given:?}: expected a number from 1 to 824"),
             UsageError::Since(given, error) => write!(f, "--since {given:?}: {error}"),
             UsageError::Both(one, other) => write!(f, "--{one} and --{other} cannot be used together"),

@@ -23,6 +23,7 @@ mod reload;
 mod setting;
 mod sign;
 mod terminal;
+mod top;
 mod why;
 
 use core::fmt;
@@ -52,6 +53,7 @@ use self::{
     reload::Reload,
     sign::Sign,
     terminal::{complain, say},
+    top::Top,
     why::Why,
 };
 use crate::{
@@ -86,6 +88,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Listen(listen) => listen.run(),
         Command::Health(health) => health.run(),
         Command::Why(why) => why.run(),
+        Command::Top(top) => top.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Reload(reload) => reload.run(),
     };
@@ -110,6 +113,7 @@ enum Command {
     Listen(Listen),
     Health(Health),
     Why(Why),
+    Top(Top),
     Doctor(Doctor),
     Reload(Reload),
     Bench(Vec<OsString>),
@@ -135,6 +139,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, WrongCommand> 
         Some("listen") => Listen::parse(parser).map(Command::Listen),
         Some("health") => Health::parse(parser).map(Command::Health),
         Some("why") => Why::parse(parser).map(Command::Why),
+        Some("top") => Top::parse(parser).map(Command::Top),
         Some("doctor") => Doctor::parse(parser).map(Command::Doctor),
         Some("reload") => Reload::parse(parser).map(Command::Reload),
         Some("man") => man::parse(parser).map(|manual| match manual {

@@ -16,6 +16,18 @@ pub fn complain(problem: &dyn Display) {
     let _ = io::stderr().write_all(format!("relay: {problem}\n").as_bytes());
 }
 
+/// The columns and lines of the terminal that is standard output. `None` if it is none, or does not say.
+pub fn size() -> Option<(usize, usize)> {
+    // SAFETY: all fields are numbers.
+    #[allow(unsafe_code)]
+    let mut size: libc::winsize = unsafe { core::mem::zeroed() };
+    // SAFETY: the kernel writes one structure to the pointer, or nothing.
+    #[allow(unsafe_code)]
+    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    let (width, height) = (usize::from(size.ws_col), usize::from(size.ws_row));
+    (result == 0 && width > 0 && height > 0).then_some((width, height))
+}
+
 /// `text` on one line: control characters except tabs are escaped, so that a message cannot control the terminal.
 pub fn visible(text: &str) -> String {
     text.chars()

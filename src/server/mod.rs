@@ -33,7 +33,7 @@ pub mod proxied;
 mod receipts;
 pub mod reload;
 pub mod resolver;
-mod stalls;
+pub mod stalls;
 pub mod startup;
 pub mod timers;
 pub mod tls;
