@@ -28,6 +28,8 @@ const PATIENCE = 120000
  * acknowledgement, and behind a proxy recovery.pong_interval and the way of a pong.
  */
 const TWICE = 250, UNPROVEN = 1000 + 500
+/** Milliseconds for which a message must have been on its way if it waited for a mend, and within which it is proven then. */
+const LATE = 1000
 
 const pythons = new Map()
 /** The command that runs clients of a version. */
@@ -197,13 +199,15 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
   }
 
   /**
-   * How many messages a client need not have proven when it had this one as its last: those of the time just before, also if
-   * they had waited for a mend, because it may be lost before it has proven any of them. A busy machine delays proofs, too.
+   * How many messages a client need not have proven when it had this one as its last: those of the time just before, and those
+   * that had waited for a mend, if it was lost within a second after they came: its pong may be on its way then. A busy machine
+   * delays proofs, too.
    */
   function unproven({ number, time }, arrivals) {
     if (!sent()[number]) return 0
     const published = sent()[number].time, delay = time - published
-    const isLate = ({ time: begin }, index) => begin >= published - twice - delay || arrivals.get(index) >= time - twice
+    const hasWaited = ({ time: begin }, index) => arrivals.get(index) - begin > LATE && arrivals.get(index) >= time - LATE
+    const isLate = (message, index) => message.time >= published - twice - delay || hasWaited(message, index)
     return sent().filter((message, index) => index <= number && isLate(message, index)).length
   }
 
