@@ -815,6 +815,7 @@ fn crowds_leave_nothing_behind() {
     let relay = Relay::start("");
     let mut admin = relay.tcp();
     ask_stats(&mut admin);
+    relay.fill_journal();
     let descriptors = relay.descriptors();
     let mut wave = || {
         let mut crowd: Vec<TcpStream> = (0..2000)

@@ -33,7 +33,7 @@ fn an_idle_session() {
     let relay = Relay::start("");
     let mut sessions: Vec<TcpStream> = (0..200).map(|number| connect(&relay, number)).collect();
     speak_all(&relay, &mut sessions, "hello");
-    fill_journal(&relay);
+    relay.fill_journal();
     let before = rss(&relay);
 
     sessions.extend((200..200 + count).map(|number| connect(&relay, number)));
@@ -50,12 +50,6 @@ fn an_idle_session() {
     let large = rss(&relay);
     eprintln!("{after} bytes, and {large} after large messages");
     assert!(large <= after + after / 20, "{after} bytes before large messages, {large} after");
-}
-
-/// The journal for `/api/why` has its full size after 32,768 events, whatever the number of sessions.
-fn fill_journal(relay: &Relay) {
-    let rooms: Vec<String> = (0..100).map(|number| format!("empty-{number}")).collect();
-    (0..330).for_each(|_| relay.notify(&rooms.join(","), "x"));
 }
 
 /// A plain WebSocket session without anything around it here.

@@ -240,6 +240,12 @@ impl Relay {
         self.request("POST", target, &[("Content-Type", "application/json")], body.as_bytes())
     }
 
+    /// Gives the journal for `/api/why` its full size: it keeps 32,768 events, whatever the number of sessions.
+    pub fn fill_journal(&self) {
+        let rooms: Vec<String> = (0..100).map(|number| format!("empty-{number}")).collect();
+        (0..330).for_each(|_| self.notify(&rooms.join(","), "x"));
+    }
+
     /// Posts a correctly signed notification of source `demo`, which must be accepted.
     pub fn notify(&self, room_id: &str, data: &str) {
         let answer = self.post_form(&[
