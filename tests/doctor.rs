@@ -1,5 +1,6 @@
 //! `relay doctor`: relay's own machine, and nginx in front of relay, sound and broken in many ways. Each way is named, with the
 //! lines that cure it.
+#![cfg(feature = "tls")]
 #![allow(missing_docs)]
 
 #[path = "support/certificates.rs"]
