@@ -49,7 +49,7 @@ pub struct Conn {
     pub tls: bool,
     /// Whether it is looked at for a [stall](super::stalls).
     pub watched: bool,
-    /// Bytes that were written for its client, modulo 2^32.
+    /// Bytes that were written for its client while clients were tracked, modulo 2^32.
     pub sent: u32,
 }
 

@@ -152,15 +152,18 @@ impl Server {
                     outbox.keep(turn);
                     return;
                 };
-                let (sent, waiting) = (conn.sent, outbox.bytes());
+                let waiting = if watches { outbox.bytes() } else { 0 };
                 let written = match conn.tls {
                     false => outbox.write_to(&mut conn.socket, turn, scratch),
                     true => outbox.write_to(&mut tls.sessions().writer(key, true, &mut conn.socket), turn, scratch),
                 };
-                conn.sent = sent.wrapping_add((waiting - outbox.bytes()) as u32);
-                if watches && !conn.watched {
-                    conn.watched = true;
-                    stalls.watch(*client, key, sent, now);
+                if watches {
+                    let sent = conn.sent;
+                    conn.sent = sent.wrapping_add((waiting - outbox.bytes()) as u32);
+                    if !conn.watched {
+                        conn.watched = true;
+                        stalls.watch(*client, key, sent, now);
+                    }
                 }
                 let over = match written {
                     Ok(Flushed::Blocked) => {
