@@ -310,6 +310,26 @@ pub const READ_TIMEOUT: Duration = Duration::from_secs(40);
 /// Bytes of an answer that are read.
 pub const ANSWER_MAX: u64 = 1 << 20;
 
+impl Endpoint {
+    /// Sends a request without a body, with the admin token: the status and the text of the answer.
+    pub fn ask(&self, method: &str, target: &str, token: &str) -> Result<(u16, String), Error> {
+        let Endpoint { host, path, .. } = self;
+        let request = format!(
+            "{method} {path}{target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\
+             Connection: close\r\n\r\n"
+        );
+        let failed = |error: io::Error| {
+            let why = match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
+                _ => error.to_string(),
+            };
+            Error::Connection(self.to_string(), why)
+        };
+        let (status, answer) = exchange(&mut self.connect()?, &request).map_err(failed)?;
+        Ok((status, String::from_utf8_lossy(&answer).into_owned()))
+    }
+}
+
 /// Sends a request and reads until the server closes the connection: the status and the body of the answer.
 pub fn exchange(stream: &mut Stream, request: &str) -> io::Result<(u16, Vec<u8>)> {
     stream.write_all(request.as_bytes())?;

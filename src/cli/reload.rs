@@ -1,14 +1,12 @@
 //! `relay reload`: has a relay read its configuration again, and prints what has changed.
 
-use std::io;
-
 use lexopt::Parser;
 use serde_json::Value as Json;
 
 use super::{
     arguments::Stop,
     credentials::Account,
-    endpoint::{Sends, exchange},
+    endpoint::Sends,
     error::Error,
     operators::RELOAD,
     options::Options,
@@ -34,20 +32,8 @@ impl Reload {
     pub fn run(mut self) -> Result<(), Error> {
         let endpoint = self.account.endpoint(Sends::Credentials)?;
         let token = self.account.admin_token()?;
-        let request = format!(
-            "POST {}/api/reload HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\
-             Connection: close\r\n\r\n",
-            endpoint.path, endpoint.host
-        );
-        let failed = |error: io::Error| {
-            let why = match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
-                _ => error.to_string(),
-            };
-            Error::Connection(endpoint.to_string(), why)
-        };
-        let (status, answer) = exchange(&mut endpoint.connect()?, &request).map_err(failed)?;
-        let answer: Json = serde_json::from_slice(&answer).unwrap_or_default();
+        let (status, text) = endpoint.ask("POST", "/api/reload", &token)?;
+        let answer: Json = serde_json::from_str(&text).unwrap_or_default();
         let data = &answer["data"];
         texts(&data["warnings"]).for_each(|warning| complain(&format_args!("warning: {}", visible(warning))));
         if let (Some(lines), 1) = (describe(data), answer["code"].as_u64().unwrap_or_default()) {

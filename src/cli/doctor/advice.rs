@@ -1,6 +1,6 @@
 //! What to change in the configuration of a proxy, for each of the four that docs/operations.md describes, or in that of relay.
 
-/// What is to be changed.
+/// A change that cures a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Advice {
     /// Forward the upgrade to WebSocket, with HTTP/1.1.
@@ -154,7 +154,7 @@ const TRUST: &str = "trusted_proxies = [\"127.0.0.1\"]   # the address from whic
 mod tests {
     use super::*;
 
-    /// What can be cured in a proxy says how for each of the four.
+    /// Advice about a proxy has lines for each of the four proxies.
     #[test]
     fn every_proxy_has_lines() {
         for advice in [

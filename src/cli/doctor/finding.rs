@@ -37,7 +37,7 @@ pub struct Finding {
     pub level: Level,
     /// The name of the check.
     pub check: &'static str,
-    /// What was found. It may quote what others have sent.
+    /// The finding as a sentence. It may quote text that others have sent.
     pub text: String,
     /// What to change.
     pub advice: Option<Advice>,

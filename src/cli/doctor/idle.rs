@@ -20,7 +20,7 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// How a connection fared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// What was held, such as `a WebSocket`.
+    /// The connection that was held open, such as `a WebSocket`.
     pub what: &'static str,
     /// How long it was open.
     pub open: Duration,

@@ -138,7 +138,7 @@ pub fn disk(dir: &str) -> Finding {
     }
 }
 
-/// What is free on a file system.
+/// The free space of a file system.
 #[derive(Clone, Copy, Debug)]
 struct Space {
     bytes: u64,

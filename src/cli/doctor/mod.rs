@@ -1,7 +1,6 @@
 //! `relay doctor`: finds out what is wrong with relay's machine, or with the way from a client through a proxy to relay.
 //!
-//! What is seen is gathered in `inside.rs` and `outside.rs`; what it means is decided by functions without a network, beside
-//! each kind of check.
+//! `inside.rs` and `outside.rs` gather facts. Functions beside each kind of check decide what they mean, without a network.
 
 mod advice;
 mod body;

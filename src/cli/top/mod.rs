@@ -17,7 +17,7 @@ use self::{command::TOP, sample::Sample, screen::Interval};
 use super::{
     arguments::Stop,
     credentials::Account,
-    endpoint::{Endpoint, Sends, exchange},
+    endpoint::{Endpoint, Sends},
     error::{Error, UsageError},
     options::Options,
     refusal::reason,
@@ -82,13 +82,7 @@ fn shown(lines: &[String], is_terminal: bool) -> String {
 }
 
 fn ask(endpoint: &Endpoint, token: &str) -> Result<Sample, Error> {
-    let Endpoint { host, path, .. } = endpoint;
-    let request = format!(
-        "GET {path}/metrics HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
-    );
-    let failed = |error: io::Error| Error::Connection(endpoint.to_string(), error.to_string());
-    let (status, answer) = exchange(&mut endpoint.connect()?, &request).map_err(failed)?;
-    let text = String::from_utf8_lossy(&answer);
+    let (status, text) = endpoint.ask("GET", "/metrics", token)?;
     match status {
         200 => Ok(Sample::parse(&text)),
         _ => {

@@ -8,11 +8,12 @@ use serde_json::Value as Json;
 use super::{
     arguments::Stop,
     credentials::{Account, encode},
-    endpoint::{Sends, exchange},
+    endpoint::Sends,
     error::{Error, UsageError},
     options::Options,
     terminal::{say, visible},
 };
+
 /// A question.
 #[derive(Debug)]
 pub struct Why {
@@ -42,13 +43,7 @@ impl Why {
         let fields =
             [("source", source.unwrap_or_default()), ("id", self.id), ("userid", self.userid), ("room_id", self.room)];
         let query = encode(&fields.into_iter().filter(|(_, value)| !value.is_empty()).collect());
-        let request = format!(
-            "GET {}/api/why?{query} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n",
-            endpoint.path, endpoint.host
-        );
-        let failed = |error: std::io::Error| Error::Connection(endpoint.to_string(), error.to_string());
-        let (status, body) = exchange(&mut endpoint.connect()?, &request).map_err(failed)?;
-        let text = String::from_utf8_lossy(&body);
+        let (status, text) = endpoint.ask("GET", &format!("/api/why?{query}"), &token)?;
         let answer: Json = serde_json::from_str(&text).unwrap_or_default();
         match &answer["data"] {
             Json::Object(_) if status == 200 && self.is_json => say(&format!("{}\n", text.trim_end())),
