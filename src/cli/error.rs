@@ -221,7 +221,8 @@ impl fmt::Display for Error {
                 )
             }
             Error::NoToken => f.write_str(
-                "the admin token is unknown: give it with --token or --token-file, or run this as root on relay's machine",
+                "the admin token is unknown: give it with --token or --token-file, or run this as root on relay's machine; if the \
+                 configuration has none, the log of relay's start says it",
             ),
             Error::UnreadKey(source, unread) => {
                 let root = if unread.denied { ", or run this as root" } else { "" };
