@@ -7,6 +7,7 @@ use crate::{
     acks::Requester,
     frame::Opcode,
     hub::Hub,
+    journal::What,
     json::quote,
     key::{ClientKey, SessionKey},
     message::client_event::is_list_too_deep,
@@ -47,6 +48,9 @@ fn text_of(hub: &Hub, session: Option<SessionKey>, refusal: Refusal) -> Cow<'sta
 /// Counts a refused message of a session, and writes it to `error.log`.
 pub fn record_refusal(hub: &mut Hub, key: Option<SessionKey>, refusal: Refusal) {
     hub.state.stats.client_messages_refused += 1;
+    if let Some(key) = key {
+        hub.state.note_failure(key, What::MessageRefused, &refusal.text());
+    }
     let socket_id = key.filter(|_| hub.log.is_on()).map(|key| hub.state.socket_id(key));
     let session = key.and_then(|key| hub.state.sessions.get(key));
     hub.log.error("message", &refusal.text(), |line| {

@@ -9,7 +9,6 @@ use crate::{
     config::Auth,
     history::Since,
     hooks::Kind,
-    journal::{More, What},
     key::{ClientKey, ConnKey, SessionKey},
     message::Form,
     names::Rooms,
@@ -198,6 +197,7 @@ impl Hub {
             self.hooks.connect(&mut self.state, session, rooms.as_ref(), query, auth);
             return Ok(session);
         }
+        self.state.note_came(session);
         if let Some(rooms) = &rooms {
             self.state.join_all(session, rooms, usize::MAX);
         }
@@ -214,7 +214,6 @@ impl Hub {
         if let Some(session) = self.state.sessions.get(key) {
             self.presence.count_login(session.tenant, session.identity.username(), now);
         }
-        self.state.write_journal(key, What::Came, More::default());
         self.record_visit("connect", key, None);
     }
 
@@ -304,7 +303,7 @@ impl Hub {
         self.state.stats.logins_refused += 1;
         let (why, reason) = (refusal.text(), refusal.reason());
         if let Ok(tenant) = self.state.tenant(login.source) {
-            self.state.journal.note_refusal(self.state.now.time, (tenant.0, login.userid), &why);
+            self.state.journal.note_refused_login(self.state.now.time, (tenant.0, login.userid), &why);
         }
         self.log.error("connect", &why, |line| {
             line.nonempty("source", login.source);

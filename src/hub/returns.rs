@@ -246,7 +246,9 @@ impl Hub {
             told.push((membership.room, self.history.floors(&self.state, tenant, name)));
         }
         let common: Vec<Rc<str>> = names.iter().filter(|name| before.contains(&***name)).cloned().collect();
-        match self.is_whole(tenant, &common, away.position) {
+        let is_missing = |room: &&Rc<str>| !self.is_whole(tenant, core::slice::from_ref(*room), away.position);
+        let missing: Vec<&str> = common.iter().filter(is_missing).map(|room| &**room).collect();
+        match missing.is_empty() {
             true => self.state.stats.returned += 1,
             // Pages that do not know of it are not told.
             false => self.state.stats.returned_with_gaps += 1,
@@ -267,6 +269,7 @@ impl Hub {
         }
         let count = u32::try_from(missed).unwrap_or(u32::MAX);
         self.state.write_journal(key, What::Returned, More { stamp: away.position, count, reason: "" });
+        self.state.note_gaps(key, &missing);
         self.record_return(key, missed);
     }
 
