@@ -20,7 +20,7 @@ pub fn metrics(head: &Head<'_>, cx: &Context<'_>) -> Reply {
         out.single(name, Kind::Gauge, help, value(cx));
     }
     by_source(&mut out, cx.hub);
-    memory_by_kind(&mut out, cx.hub);
+    memory_by_kind(&mut out, cx);
     histograms(&mut out, &cx.hub.state.timings);
     counters(&mut out, cx.hub);
     out.begin("build", Kind::Info, "Always 1; the label has the version.");
@@ -41,7 +41,9 @@ fn by_source(out: &mut Exposition, hub: &Hub) {
 }
 
 /// What takes memory, as far as relay counts it by kind.
-fn memory_by_kind(out: &mut Exposition, hub: &Hub) {
+fn memory_by_kind(out: &mut Exposition, cx: &Context<'_>) {
+    let hub = &*cx.hub;
+    let (keys, signatures) = hub.state.remembered_bytes();
     let unsent = hub.state.unsent().map(|(_, bytes)| bytes).sum();
     out.begin("memory_kind_bytes", Kind::Gauge, "Bytes of memory, by kind.");
     let kinds = [
@@ -52,6 +54,12 @@ fn memory_by_kind(out: &mut Exposition, hub: &Hub) {
         ("hooks", hub.hooks.bytes()),
         ("redis", hub.cluster.queued_bytes()),
         ("message_log", hub.log.bytes()),
+        ("tls", cx.tls_bytes),
+        ("presence", hub.presence.tracker.bytes()),
+        ("receipts", hub.receipts.bytes()),
+        ("idempotency", keys),
+        ("signatures", signatures),
+        ("journal", hub.state.journal.bytes()),
     ];
     kinds.into_iter().for_each(|(kind, bytes)| out.sample(&[("kind", kind)], bytes));
 }

@@ -40,7 +40,7 @@ fn answer(head: &Head<'_>, cx: &Context<'_>) -> Result<Reply, Reply> {
     if id.is_none() && question.room.is_empty() && !question.is_personal() {
         return Err(wrong(NO_QUESTION));
     }
-    if !question.socket_id.is_empty() && !cx.hub.knows_session(question.socket_id) {
+    if !question.socket_id.is_empty() && state.find_name(question.socket_id).is_none() {
         return Err(wrong(WRONG_SESSION));
     }
     let explanation = cx.hub.explain(&question);

@@ -26,9 +26,4 @@ impl Hub {
         Judge { hub: self, question, found: &found, answer: &mut answer }.judge();
         answer
     }
-
-    /// Whether a `socket_id` is, or was, that of a session of this relay.
-    pub fn knows_session(&self, socket_id: &str) -> bool {
-        self.state.find_name(socket_id).is_some()
-    }
 }

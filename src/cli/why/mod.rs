@@ -29,7 +29,7 @@ impl Why {
     /// Parses what follows `why`.
     pub fn parse(parser: &mut Parser) -> Result<Why, Stop> {
         let mut options = Options::parse(parser, &command::WHY)?;
-        let [userid, room, session] = ["userid", "room", "session"].map(|name| options.text(name));
+        let (userid, room, session) = (options.text("userid"), options.text("room"), options.text("session"));
         let is_json = options.has("json");
         let id = options.only_word()?.unwrap_or_default();
         if [&id, &userid, &room, &session].iter().all(|given| given.is_empty()) {

@@ -63,7 +63,7 @@ pub struct Life<'a> {
 
 impl<'a> Findings<'a> {
     /// Walks through the journal.
-    pub fn collect(hub: &'a Hub, question: &Question<'_>) -> Findings<'a> {
+    pub(super) fn collect(hub: &'a Hub, question: &Question<'_>) -> Findings<'a> {
         let (journal, tenant) = (&hub.state.journal, question.tenant.0);
         let live = sessions_of(hub, question);
         let mut found = Findings { rooms: room_names(hub, question, &live), ..Findings::default() };
@@ -147,28 +147,28 @@ impl<'a> Findings<'a> {
     }
 
     /// The records about the user or session before and after a place in the order.
-    pub fn around(&self, index: usize) -> (&[Found<'a>], &[Found<'a>]) {
+    pub(super) fn around(&self, index: usize) -> (&[Found<'a>], &[Found<'a>]) {
         self.mine.split_at(self.mine.partition_point(|(at, _)| *at < index))
     }
 
     /// The `socket_id` of a session.
-    pub fn socket_id(&self, hub: &Hub, bits: u64) -> String {
+    pub(super) fn socket_id(&self, hub: &Hub, bits: u64) -> String {
         hub.state.socket_id_of(bits, self.names.get(&bits).copied().unwrap_or_default())
     }
 
     /// The key under which a session that is away is found: that of its name.
-    pub fn name(&self, hub: &Hub, bits: u64) -> Option<SessionKey> {
+    pub(super) fn name(&self, hub: &Hub, bits: u64) -> Option<SessionKey> {
         let renamed = self.names.get(&bits).filter(|(_, count)| *count == RENAMED);
         let key = SessionKey::wrap(Key::from_bits(renamed.map_or(bits, |(name, _)| *name))?);
         Some(if renamed.is_some() { key } else { hub.state.name_of(key) })
     }
 
     /// What is missing of another relay's publications: how many, and the last record.
-    pub fn missed_of(&self, node: Option<&str>) -> Option<(u64, &'a Record)> {
+    pub(super) fn missed_of(&self, node: Option<&str>) -> Option<(u64, &'a Record)> {
         let wanted = node.map(pack);
-        let records = self.missed.iter().filter(|(_, record)| wanted.is_none_or(|node| record.session == node));
+        let mut records = self.missed.iter().filter(|(_, record)| wanted.is_none_or(|node| record.session == node));
         let count = records.clone().map(|(_, record)| u64::from(record.count)).sum();
-        records.last().map(|(_, record)| (count, *record))
+        records.next_back().map(|(_, record)| (count, *record))
     }
 }
 
@@ -194,12 +194,12 @@ impl<'a> Life<'a> {
     }
 
     /// Whether the session was there when a record was written.
-    pub fn is_there(&self, index: usize) -> bool {
+    pub(super) fn is_there(&self, index: usize) -> bool {
         self.begin.is_none_or(|(begin, _)| begin < index) && self.end.is_none_or(|(end, _)| end > index)
     }
 
     /// Whether it was in a room then. `None`: it has not joined or left the room since the journal begins.
-    pub fn is_member(&self, index: usize, room: u64) -> Option<bool> {
+    pub(super) fn is_member(&self, index: usize, room: u64) -> Option<bool> {
         let of_room = |(_, of, _): &&(usize, u64, bool)| *of == room;
         let before = self.rooms.iter().rev().filter(of_room).find(|(at, ..)| *at < index);
         let after = || self.rooms.iter().filter(of_room).find(|(at, ..)| *at > index).map(|(.., joined)| !joined);
@@ -207,7 +207,7 @@ impl<'a> Life<'a> {
     }
 
     /// The time in which it was behind when a message was published.
-    pub fn spell(&self, index: usize, stamp: u64) -> Option<(Found<'a>, Option<Found<'a>>)> {
+    pub(super) fn spell(&self, index: usize, stamp: u64) -> Option<(Found<'a>, Option<Found<'a>>)> {
         let is_in = |((_, behind), until): &&(Found<'_>, Option<Found<'_>>)| {
             behind.stamp < stamp && until.is_none_or(|(until, _)| until > index)
         };
@@ -215,7 +215,7 @@ impl<'a> Life<'a> {
     }
 
     /// That it was to get messages of a room after a record, and some of them were not kept any more.
-    pub fn gap(&self, index: usize, room: u64) -> Option<Found<'a>> {
+    pub(super) fn gap(&self, index: usize, room: u64) -> Option<Found<'a>> {
         let is_of = |(at, gap): &&Found<'_>| *at > index && (gap.what == What::Gaps || gap.stamp == room);
         self.gaps.iter().find(is_of).copied()
     }

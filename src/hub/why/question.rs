@@ -41,21 +41,21 @@ pub struct Explanation {
 
 impl Explanation {
     /// Adds a verdict, unless there are too many.
-    pub fn conclude(&mut self, verdict: String) {
+    pub(super) fn conclude(&mut self, verdict: String) {
         if self.verdicts.len() < MOST_VERDICTS {
             self.verdicts.push(verdict);
         }
     }
 
     /// Adds advice.
-    pub fn advise(&mut self, advice: Advice) {
+    pub(super) fn advise(&mut self, advice: Advice) {
         if !self.advice.contains(&advice) {
             self.advice.push(advice);
         }
     }
 
     /// Whether there is room for another verdict.
-    pub fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.verdicts.len() < MOST_VERDICTS
     }
 }

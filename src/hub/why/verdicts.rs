@@ -28,7 +28,7 @@ pub struct Judge<'a> {
 
 impl Judge<'_> {
     /// Concludes what the question allows.
-    pub fn judge(&mut self) {
+    pub(super) fn judge(&mut self) {
         match self.question.id {
             Some(id) if self.found.messages.is_empty() => self.judge_unknown(id),
             Some(_) => self.judge_message(),
