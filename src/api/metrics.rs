@@ -40,28 +40,32 @@ fn by_source(out: &mut Exposition, hub: &Hub) {
     }
 }
 
-/// What takes memory, as far as relay counts it by kind.
 fn memory_by_kind(out: &mut Exposition, cx: &Context<'_>) {
-    let hub = &*cx.hub;
-    let (keys, signatures) = hub.state.remembered_bytes();
-    let unsent = hub.state.unsent().map(|(_, bytes)| bytes).sum();
+    let unsent = cx.hub.state.unsent().map(|(_, bytes)| bytes).sum();
     out.begin("memory_kind_bytes", Kind::Gauge, "Bytes of memory, by kind.");
-    let kinds = [
-        ("unsent", unsent),
-        ("incomplete", memory::unfinished()),
-        ("history", hub.history.bytes()),
-        ("away", hub.returns.away.bytes()),
-        ("hooks", hub.hooks.bytes()),
-        ("redis", hub.cluster.queued_bytes()),
-        ("message_log", hub.log.bytes()),
-        ("tls", cx.tls_bytes),
-        ("presence", hub.presence.tracker.bytes()),
-        ("receipts", hub.receipts.bytes()),
-        ("idempotency", keys),
-        ("signatures", signatures),
-        ("journal", hub.state.journal.bytes()),
-    ];
-    kinds.into_iter().for_each(|(kind, bytes)| out.sample(&[("kind", kind)], bytes));
+    let tls = [("tls", cx.tls_bytes as u64)];
+    memory_kinds(cx.hub, unsent).into_iter().chain(tls).for_each(|(kind, bytes)| out.sample(&[("kind", kind)], bytes));
+}
+
+/// What takes memory, as far as relay counts it by kind, but for TLS. `unsent` is the sum of
+/// [`State::unsent`](crate::state::State::unsent).
+pub fn memory_kinds(hub: &Hub, unsent: usize) -> [(&'static str, u64); 13] {
+    let (keys, signatures) = hub.state.remembered_bytes();
+    [
+        ("unsent", unsent as u64),
+        ("incomplete", memory::unfinished() as u64),
+        ("history", hub.history.bytes() as u64),
+        ("away", hub.returns.away.bytes() as u64),
+        ("hooks", hub.hooks.bytes() as u64),
+        ("redis", hub.cluster.queued_bytes() as u64),
+        ("message_log", hub.log.bytes() as u64),
+        ("presence", hub.presence.tracker.bytes() as u64),
+        ("receipts", hub.receipts.bytes() as u64),
+        ("idempotency", keys as u64),
+        ("signatures", signatures as u64),
+        ("journal", hub.state.journal.bytes() as u64),
+        ("live", hub.live.samples.bytes() as u64),
+    ]
 }
 
 fn histograms(out: &mut Exposition, timings: &Timings) {
