@@ -220,6 +220,11 @@ impl Journal {
         })
     }
 
+    /// The records of publications and sessions, the oldest first: all but refusals.
+    pub fn events(&self) -> impl DoubleEndedIterator<Item = &Record> {
+        self.events.records.iter()
+    }
+
     /// Since when it has all but refusals. `None`: since relay was started.
     pub fn since(&self) -> Option<Time> {
         self.events.since()
