@@ -9,7 +9,10 @@
 //! logins are refused, or a backend with a wrong key, pushes out only others of its kind.
 
 use core::{hash::BuildHasher, time::Duration};
-use std::{collections::VecDeque, hash::RandomState};
+use std::{
+    collections::{HashSet, VecDeque},
+    hash::RandomState,
+};
 
 use crate::{
     clock::Time,
@@ -202,10 +205,13 @@ impl Journal {
         }
     }
 
-    /// Drops the records of a source, because its index belongs to another one now.
-    pub fn forget(&mut self, tenant: u16) {
+    /// Drops the records of these sources, because their indexes belong to others now.
+    pub fn forget(&mut self, tenants: &HashSet<u16>) {
+        if tenants.is_empty() {
+            return;
+        }
         for ring in [&mut self.events, &mut self.refusals] {
-            ring.records.retain(|record| record.tenant != tenant);
+            ring.records.retain(|record| !tenants.contains(&record.tenant));
         }
     }
 

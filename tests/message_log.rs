@@ -14,7 +14,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{KEY, Relay, TOKEN, form, notify_sign, preload, read_answer, send_request, temp_file, wait_for};
+use support::{KEY, Relay, TOKEN, form, notify_sign, preload, read_answer, send_request, stuck, temp_file, wait_for};
 
 const SIGTERM: i32 = 15;
 
@@ -724,32 +724,7 @@ impl Stuck {
     }
 
     fn relay(&self, root: &str) -> Relay {
-        let library = preload(
-            "stuck",
-            r#"
-            #define _GNU_SOURCE
-            #include <dlfcn.h>
-            #include <fcntl.h>
-            #include <stdarg.h>
-            #include <stdlib.h>
-            #include <string.h>
-            #include <unistd.h>
-            int open64(const char *path, int flags, ...) {
-                int (*next)(const char *, int, ...) = dlsym(RTLD_NEXT, "open64");
-                va_list list;
-                va_start(list, flags);
-                int mode = va_arg(list, int);
-                va_end(list);
-                if (strncmp(path, getenv("STUCK"), strlen(getenv("STUCK"))) == 0)
-                    while (access(getenv("GATE"), F_OK) == 0) usleep(2000);
-                return next(path, flags, mode);
-            }"#,
-        );
-        let relay = Relay::start_with(&format!("{root}{}", self.folder.configuration("")), |command| {
-            command.env("LD_PRELOAD", &library).env("STUCK", &self.folder.0).env("GATE", &self.gate);
-        });
-        fs::remove_file(library).unwrap();
-        relay
+        stuck(&format!("{root}{}", self.folder.configuration("")), &self.folder.0, &self.gate)
     }
 
     fn open(&self) {

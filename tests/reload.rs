@@ -6,7 +6,6 @@ mod support;
 
 use std::{
     fs,
-    io::Write,
     os::unix::fs::symlink,
     path::Path,
     sync::{
@@ -221,7 +220,7 @@ fn more_sources_than_numbers() {
     assert_eq!(relay.refused(&login_of("a32999", "k")).json()["msg"], "this source can not be configured!");
     assert_eq!(post(&relay, "b32999", "room", "x", "k").json()["code"], 1);
     assert_eq!(other.data(), "x");
-    write_and_signal(&relay, &Relay::configuration(&sources("c", 66_000)), "the old one stays");
+    relay.rewrite(&Relay::configuration(&sources("c", 66_000)), "the old one stays");
     relay.wait_log("466 sources more than the 65536 that are possible");
     relay.notify("room", "still here");
     assert_eq!(client.data(), "still here");
@@ -274,7 +273,7 @@ fn the_log_s_level() {
     relay.wait_log("without a closing handshake");
     let before = relay.log().len();
     // The warning of a short key is the last line before the new level holds.
-    write_and_signal(&relay, &Relay::configuration("[log]\nlevel = \"warn\""), "can be guessed");
+    relay.rewrite(&Relay::configuration("[log]\nlevel = \"warn\""), "can be guessed");
     relay.fence();
     reload_badly(&relay, "listen = 3");
     drop(relay.connect("room"));
@@ -313,7 +312,7 @@ fn a_bad_file_keeps_the_old_settings() {
     // Two problems, both with line and column.
     let text = "listn = 1\n[sources.demo]\nsign_key = \"k\"\n[limits]\nbody = true\n";
     let before = relay.log().len();
-    write_and_signal(&relay, text, "the old one stays");
+    relay.rewrite(text, "the old one stays");
     let lines = relay.log()[before..].join("\n");
     for place in ["1:1: unknown key listn: did you mean listen?", "5:8: limits.body must be"] {
         assert!(lines.contains(&format!("{}:{place}", relay.config.display())), "{lines}");
@@ -345,7 +344,7 @@ fn a_file_without_a_source_keeps_the_old_settings() {
     for text in
         ["", " \n\n", "# all commented out\n", "[limits]\nbody = 2000\n", "[namespaces.\"/x\"]\nauth = \"sign\"\n"]
     {
-        write_and_signal(&relay, text, "has no source");
+        relay.rewrite(text, "has no source");
         let data = format!("after {text:?}");
         relay.notify("room", &data);
         assert_eq!(client.data(), data);
@@ -357,7 +356,7 @@ fn a_file_without_a_source_keeps_the_old_settings() {
     command.arg("--config").arg(&config);
     let relay = Relay::spawn(command, config);
     relay.wait_log("no [sources.NAME] is configured: nobody can connect");
-    write_and_signal(&relay, "listen = [\"127.0.0.1:0\"]\n", "configuration re-read");
+    relay.rewrite("listen = [\"127.0.0.1:0\"]\n", "configuration re-read");
 }
 
 /// What may never end is not read: neither as the configuration nor as a file that it names.
@@ -373,7 +372,7 @@ fn a_fifo_a_device_and_a_directory_are_refused() {
     for (path, why) in
         [(&*fifo, "it is a FIFO"), (Path::new("/dev/zero"), "it is a device"), (&folder, "it is a directory")]
     {
-        write_and_signal(&relay, &key(path.to_str().unwrap()), &format!("{}\": {why}", path.display()));
+        relay.rewrite(&key(path.to_str().unwrap()), &format!("{}\": {why}", path.display()));
         fs::remove_file(&relay.config).unwrap();
         symlink(path, &relay.config).unwrap();
         let count =
@@ -429,7 +428,7 @@ fn a_reload_cannot_expose_demo_keys() {
     let mut command = std::process::Command::new(support::binary());
     command.arg("--config").arg(&config);
     let relay = Relay::spawn(command, config);
-    write_and_signal(&relay, &good.replace("\"k\"", &format!("\"{KEY}\"")), "the old one stays");
+    relay.rewrite(&good.replace("\"k\"", &format!("\"{KEY}\"")), "the old one stays");
     assert_eq!(relay.refused(&login_of("demo", KEY)).status, 401);
     open(&relay, "demo", "k");
 }
@@ -493,23 +492,12 @@ const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 
 /// Writes another configuration, and waits until it is taken.
 fn reload(relay: &Relay, more: &str) {
-    write_and_signal(relay, &Relay::configuration(more), "configuration re-read");
+    relay.rewrite(&Relay::configuration(more), "configuration re-read");
 }
 
 /// Writes a configuration that must be refused.
 fn reload_badly(relay: &Relay, more: &str) {
-    write_and_signal(relay, &Relay::configuration(more), "the old one stays");
-}
-
-fn write_and_signal(relay: &Relay, text: &str, line: &str) {
-    let count = || relay.log().iter().filter(|found| found.contains(line)).count();
-    let before = count();
-    // As an editor does it: relay must never see half a file.
-    let new = relay.config.with_extension("new");
-    fs::File::create(&new).unwrap().write_all(text.as_bytes()).unwrap();
-    fs::rename(&new, &relay.config).unwrap();
-    relay.signal(SIGHUP);
-    wait_for(line, || (count() > before).then_some(()));
+    relay.rewrite(&Relay::configuration(more), "the old one stays");
 }
 
 fn sign_of(rooms: &str) -> String {

@@ -7,7 +7,6 @@ mod support;
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -17,9 +16,8 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{FORM, KEY, Relay, TOKEN, form, notify_sign, preload, read_answer, send_request, temp_file, wait_for};
+use support::{FORM, KEY, Relay, TOKEN, form, notify_sign, read_answer, send_request, stuck, temp_file, wait_for};
 
-const SIGHUP: i32 = 1;
 const SIGTERM: i32 = 15;
 
 // The script.
@@ -68,35 +66,35 @@ fn the_admin_token_is_read_again() {
     };
     let (second, third) = ("second-token-of-some-length", "third-token-of-some-length");
     assert_eq!((status(TOKEN), status(second)), (200, 401));
-    write_and_signal(&relay, &with(&format!("token = \"{second}\"")), RE_READ);
+    relay.rewrite(&with(&format!("token = \"{second}\"")), RE_READ);
     assert_eq!((status(TOKEN), status(second)), (401, 200));
 
     let from_file = with(&format!("token_file = \"{}\"", file.display()));
     fs::write(&file, format!("{third}\n")).unwrap();
-    write_and_signal(&relay, &from_file, RE_READ);
+    relay.rewrite(&from_file, RE_READ);
     assert_eq!((status(second), status(third)), (401, 200));
     // A file that is empty, gone or no file changes nothing, and the log names it.
     fs::write(&file, "\n").unwrap();
     let before = relay.log().len();
-    write_and_signal(&relay, &from_file, STAYS);
+    relay.rewrite(&from_file, STAYS);
     fs::remove_file(&file).unwrap();
-    write_and_signal(&relay, &from_file, STAYS);
+    relay.rewrite(&from_file, STAYS);
     fs::create_dir(&file).unwrap();
-    write_and_signal(&relay, &from_file, STAYS);
+    relay.rewrite(&from_file, STAYS);
     let named = relay.log().split_off(before);
     let named = named.iter().filter(|line| line.contains("ERROR") && line.contains("admin.token_file")).count();
     assert_eq!((named, status(third)), (3, 200));
     fs::remove_dir(&file).unwrap();
     fs::write(&file, second).unwrap();
-    write_and_signal(&relay, &from_file, RE_READ);
+    relay.rewrite(&from_file, RE_READ);
     assert_eq!((status(third), status(second)), (401, 200));
 
     // Without a token, relay makes one as at a start, and keeps it from then on.
-    write_and_signal(&relay, &with(""), RE_READ);
+    relay.rewrite(&with(""), RE_READ);
     let line = relay.wait_log("the admin token is ");
     let made = line.split("the admin token is ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
     assert_eq!((status(second), status(&made)), (401, 200));
-    write_and_signal(&relay, &with(""), RE_READ);
+    relay.rewrite(&with(""), RE_READ);
     assert_eq!(status(&made), 200);
 }
 
@@ -196,7 +194,7 @@ fn an_unusable_folder_changes_nothing() {
 fn a_folder_whose_disk_does_not_answer_can_be_left() {
     let (old, new, gate) = (Folder::new(), Folder::new(), temp_file("gate"));
     fs::write(&gate, "").unwrap();
-    let mut relay = stuck(&old, &gate);
+    let mut relay = stuck(&old.section(""), &old.0, &gate);
     let (mut backend, mut client) = (relay.tcp(), relay.connect("room"));
     (0..3).for_each(|number| post(&mut backend, number));
     reload(&relay, &new.section(""));
@@ -221,7 +219,7 @@ fn a_folder_whose_disk_does_not_answer_can_be_left() {
 #[test]
 fn one_folder_with_other_limits_keeps_its_order() {
     let (folder, gate) = (Folder::new(), temp_file("gate"));
-    let relay = stuck(&folder, &gate);
+    let relay = stuck(&folder.section(""), &folder.0, &gate);
     let mut backend = relay.tcp();
     for round in 0..20 {
         fs::write(&gate, "").unwrap();
@@ -281,35 +279,6 @@ impl Drop for Folder {
     }
 }
 
-/// A relay that cannot open a file of this folder while the file `gate` exists.
-fn stuck(folder: &Folder, gate: &Path) -> Relay {
-    let library = preload(
-        "stuck",
-        r#"#define _GNU_SOURCE
-        #include <dlfcn.h>
-        #include <fcntl.h>
-        #include <stdarg.h>
-        #include <stdlib.h>
-        #include <string.h>
-        #include <unistd.h>
-        int open64(const char *path, int flags, ...) {
-            int (*next)(const char *, int, ...) = dlsym(RTLD_NEXT, "open64");
-            va_list list;
-            va_start(list, flags);
-            int mode = va_arg(list, int);
-            va_end(list);
-            if (strncmp(path, getenv("STUCK"), strlen(getenv("STUCK"))) == 0)
-                while (access(getenv("GATE"), F_OK) == 0) usleep(2000);
-            return next(path, flags, mode);
-        }"#,
-    );
-    let relay = Relay::start_with(&folder.section(""), |command| {
-        command.env("LD_PRELOAD", &library).env("STUCK", &folder.0).env("GATE", gate);
-    });
-    fs::remove_file(library).unwrap();
-    relay
-}
-
 /// Posts this number to `room` of source `demo`.
 fn post(backend: &mut std::net::TcpStream, number: usize) {
     let data = number.to_string();
@@ -323,20 +292,9 @@ const RE_READ: &str = "configuration re-read";
 const STAYS: &str = "the old one stays";
 
 fn reload(relay: &Relay, more: &str) {
-    write_and_signal(relay, &Relay::configuration(more), RE_READ);
+    relay.rewrite(&Relay::configuration(more), RE_READ);
 }
 
 fn reload_badly(relay: &Relay, more: &str) {
-    write_and_signal(relay, &Relay::configuration(more), STAYS);
-}
-
-/// Replaces the file, and waits until the log has one more of this line.
-fn write_and_signal(relay: &Relay, text: &str, line: &str) {
-    let count = || relay.log().iter().filter(|found| found.contains(line)).count();
-    let before = count();
-    let new = relay.config.with_extension("new");
-    fs::File::create(&new).unwrap().write_all(text.as_bytes()).unwrap();
-    fs::rename(&new, &relay.config).unwrap();
-    relay.signal(SIGHUP);
-    wait_for(line, || (count() > before).then_some(()));
+    relay.rewrite(&Relay::configuration(more), STAYS);
 }

@@ -98,10 +98,11 @@ impl Hub {
         let namespaces: Vec<_> = namespaces.map(|found| (found.name.clone(), found.config.clone())).collect();
         let Reloaded { ended, reused } = self.state.reload(config);
         self.configure_returns(&namespaces, &reused);
+        // Once for all: there can be thousands, and the journal is walked through.
+        self.state.journal.forget(&reused.iter().map(|tenant| tenant.0).collect());
         for tenant in reused {
             self.presence.forget(tenant, &mut self.state);
             self.history.forget(tenant);
-            self.state.journal.forget(tenant.0);
         }
         let presence = self.state.config().presence.clone();
         self.presence.configure(&presence, &mut self.state);

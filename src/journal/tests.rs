@@ -116,7 +116,7 @@ fn a_source_is_forgotten() {
         journal.note(at(1), What::Came, (tenant, "7"), session(1), More::default());
         journal.note_refused_login(at(1), (tenant, "7"), "no");
     }
-    journal.forget(0);
+    journal.forget(&HashSet::from([0]));
     let left: Vec<u16> = journal.records().map(|record| record.tenant).collect();
     assert_eq!((left, journal.since()), (vec![1, EVERY, 1, EVERY], None));
 }

@@ -13,7 +13,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -136,6 +136,18 @@ impl Relay {
     /// Waits for a line of the log that contains `text`.
     pub fn wait_log(&self, text: &str) -> String {
         wait_for(text, || self.log().into_iter().find(|line| line.contains(text)))
+    }
+
+    /// Replaces the configuration, has it read again, and waits for another line of the log with `line`.
+    pub fn rewrite(&self, text: &str, line: &str) {
+        let count = || self.log().iter().filter(|found| found.contains(line)).count();
+        let before = count();
+        // As an editor does it: relay must never see half a file.
+        let new = self.config.with_extension("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(&new, &self.config).unwrap();
+        self.signal(1);
+        wait_for(line, || (count() > before).then_some(()));
     }
 
     pub fn signal(&self, signal: i32) {
@@ -300,6 +312,36 @@ pub fn temp_file(name: &str) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     std::env::temp_dir().join(format!("relay-test-{}-{count}-{name}", std::process::id()))
+}
+
+/// A relay that cannot open a file whose path begins with `folder` while the file `gate` exists.
+pub fn stuck(more: &str, folder: &Path, gate: &Path) -> Relay {
+    let library = preload(
+        "stuck",
+        r#"
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <fcntl.h>
+        #include <stdarg.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <unistd.h>
+        int open64(const char *path, int flags, ...) {
+            int (*next)(const char *, int, ...) = dlsym(RTLD_NEXT, "open64");
+            va_list list;
+            va_start(list, flags);
+            int mode = va_arg(list, int);
+            va_end(list);
+            if (strncmp(path, getenv("STUCK"), strlen(getenv("STUCK"))) == 0)
+                while (access(getenv("GATE"), F_OK) == 0) usleep(2000);
+            return next(path, flags, mode);
+        }"#,
+    );
+    let relay = Relay::start_with(more, |command| {
+        command.env("LD_PRELOAD", &library).env("STUCK", folder).env("GATE", gate);
+    });
+    fs::remove_file(library).unwrap();
+    relay
 }
 
 /// Compiles a library that replaces functions of libc.
