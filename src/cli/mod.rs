@@ -4,6 +4,7 @@ mod arguments;
 mod cert;
 mod check;
 mod commands;
+mod console;
 mod credentials;
 mod doctor;
 mod emit;
@@ -22,6 +23,7 @@ mod refusal;
 mod reload;
 mod setting;
 mod sign;
+mod subscription;
 mod terminal;
 mod top;
 mod why;
@@ -41,6 +43,7 @@ use lexopt::Parser;
 use self::{
     arguments::Stop,
     cert::Cert,
+    console::Console,
     doctor::Doctor,
     emit::Emit,
     error::UsageError,
@@ -86,6 +89,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Notify(notify) => notify.run(),
         Command::Emit(emit) => emit.run(),
         Command::Listen(listen) => listen.run(),
+        Command::Console(console) => console.run(),
         Command::Health(health) => health.run(),
         Command::Why(why) => why.run(),
         Command::Top(top) => top.run(),
@@ -111,6 +115,7 @@ enum Command {
     Notify(Notify),
     Emit(Emit),
     Listen(Listen),
+    Console(Console),
     Health(Health),
     Why(Why),
     Top(Top),
@@ -137,6 +142,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, WrongCommand> 
         Some("notify") => Notify::parse(parser).map(Command::Notify),
         Some("emit") => Emit::parse(parser).map(Command::Emit),
         Some("listen") => Listen::parse(parser).map(Command::Listen),
+        Some("console") => Console::parse(parser).map(Command::Console),
         Some("health") => Health::parse(parser).map(Command::Health),
         Some("why") => Why::parse(parser).map(Command::Why),
         Some("top") => Top::parse(parser).map(Command::Top),
