@@ -86,5 +86,6 @@ pub mod spelling;
 pub mod state;
 pub mod text;
 pub mod tls;
+pub mod trace;
 pub mod version;
 pub mod websocket;

@@ -33,6 +33,7 @@ pub mod router;
 pub mod snapshot;
 pub mod status;
 pub mod stream;
+mod trace;
 pub mod view;
 pub mod why;
 

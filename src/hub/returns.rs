@@ -267,6 +267,13 @@ impl Hub {
         }
         let count = u32::try_from(missed).unwrap_or(u32::MAX);
         self.state.write_journal(key, What::Returned, More { stamp: away.position, count, reason: "" });
+        self.state.trace_session(
+            key,
+            format_args!(
+                "goes on in the place of a session that was lost; {missed} messages again, after number {}",
+                away.position
+            ),
+        );
         self.record_return(key, missed);
     }
 

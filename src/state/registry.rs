@@ -34,6 +34,7 @@ use crate::{
     key::{ClientKey, SessionKey, Slots},
     memory,
     message::{IdClock, MessageId},
+    trace::Traces,
 };
 
 /// The state that all features share: see [the module](super).
@@ -55,6 +56,8 @@ pub struct State {
     pub tracks: Tracks,
     /// What has happened of late, for operators who ask why somebody did not get a message.
     pub journal: Journal,
+    /// What is traced.
+    pub traces: Traces,
     /// Whether sessions are kept that have left on purpose.
     pub keeps_leavers: bool,
     pub(crate) sids: Sids,
@@ -120,6 +123,7 @@ impl State {
             grants: Grants::default(),
             tracks: Tracks::default(),
             journal: Journal::default(),
+            traces: Traces::default(),
             keeps_leavers: false,
             sids: Sids::new(secret),
             names: HashMap::new(),
