@@ -6,14 +6,14 @@ use super::{
     context::Context,
     control,
     cors::without_credentials as cors,
-    emit, engineio, front, gate, history,
+    emit, engineio, front, gate, history, live,
     message_log::{self, File},
     metrics,
     notify::{self, Notified},
     online,
     outcome::Outcome,
     path::normal,
-    presence,
+    presence, sessions,
     snapshot::Snapshot,
     status, stream, trace,
     view::{Kind, View},
@@ -164,6 +164,8 @@ enum OperatorRoute {
     Read(fn(&Head<'_>, &Context<'_>) -> Reply),
     /// Shows a list that includes other relays. May wait for Redis.
     View(Kind),
+    /// Begins a stream, or looks at a connection.
+    Open(fn(&Head<'_>, &mut Context<'_>) -> Outcome),
     /// Executes a command.
     Control(fn(&Head<'_>, &mut Context<'_>) -> Reply),
     /// Shows a file of the message log as HTML.
@@ -188,6 +190,7 @@ impl OperatorRoute {
                 let snapshot = Snapshot { hub: cx.hub, site: cx.site, now: cx.now, connections: cx.connections };
                 view.render(&snapshot).into()
             }
+            OperatorRoute::Open(open) => open(head, cx),
             OperatorRoute::Control(page) => page(head, cx).into(),
             OperatorRoute::LogHtml(file) => message_log::html(head, file, cx),
             OperatorRoute::LogJson(file) => message_log::json(head, file, cx),
@@ -204,6 +207,10 @@ const OPERATOR_ROUTES: &[(&str, OperatorRoute)] = &[
     ("/api/why", OperatorRoute::Read(why::why)),
     ("/api/trace", OperatorRoute::Read(trace::list)),
     ("/api/rooms", OperatorRoute::Read(online::rooms)),
+    ("/api/sessions", OperatorRoute::Read(sessions::sessions)),
+    ("/api/session", OperatorRoute::Open(sessions::session)),
+    ("/api/generations", OperatorRoute::Read(sessions::generations)),
+    ("/api/live", OperatorRoute::Open(live::live)),
     ("/api/log/client", OperatorRoute::LogJson(File::Of("client.log"))),
     ("/api/log/sys", OperatorRoute::LogJson(File::Of("sys.log"))),
     ("/api/log/error", OperatorRoute::LogJson(File::Of("error.log"))),

@@ -54,6 +54,8 @@ pub struct State {
     pub grants: Grants,
     /// What clients are known to have received.
     pub tracks: Tracks,
+    /// Clients that are streams of lines without a session: those of operators.
+    pub(super) bare_streams: Vec<ClientKey>,
     /// What has happened of late, for operators who ask why somebody did not get a message.
     pub journal: Journal,
     /// What is traced.
@@ -122,6 +124,7 @@ impl State {
             agents: Agents::default(),
             grants: Grants::default(),
             tracks: Tracks::default(),
+            bare_streams: Vec::new(),
             journal: Journal::default(),
             traces: Traces::default(),
             keeps_leavers: false,
