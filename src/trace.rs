@@ -206,13 +206,15 @@ impl Trace {
         let omitted = core::mem::take(&mut self.omitted);
         if omitted > 0 {
             let number = self.number;
-            write_line(TARGET, format_args!("[trace {number}] {omitted} lines were left out: too many in a second"));
+            let omitted = Count(omitted, "line");
+            write_line(TARGET, format_args!("[trace {number}] {omitted} left out: too many in a second"));
         }
     }
 
     fn end(&self, why: &str) {
         let Trace { number, lines, left_out, .. } = self;
-        write_line(END, format_args!("[trace {number}] ends: {why}; {lines} lines, {left_out} left out"));
+        let lines = Count(*lines, "line");
+        write_line(END, format_args!("[trace {number}] ends: {why}; {lines}, {left_out} left out"));
     }
 }
 
@@ -223,6 +225,16 @@ impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", truncate(self.0, MOST_TEXT))?;
         if self.0.len() > MOST_TEXT { f.write_str("…") } else { Ok(()) }
+    }
+}
+
+/// A number of things in a line.
+pub struct Count(pub u64, pub &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Count(number, thing) = self;
+        write!(f, "{number} {thing}{}", if *number == 1 { "" } else { "s" })
     }
 }
 

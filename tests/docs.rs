@@ -49,7 +49,7 @@ const CONTAINER_PAGES: [&str; 2] = ["README.md", "docs/installation.md"];
 /// Longest README, in lines.
 const README_LINES: usize = 200;
 /// Commands that a `sh no_run` block may have: they build, install, need a network, examine the machine or take too long. All others must run.
-const NOT_RUN: [&str; 37] = [
+const NOT_RUN: [&str; 38] = [
     "(umask 077; openssl rand ",
     "(umask 077; shopt -s nullglob; tar ",
     "CREDENTIALS_DIRECTORY=",
@@ -78,6 +78,7 @@ const NOT_RUN: [&str; 37] = [
     "relay check && systemctl ",
     "relay doctor",
     "relay serve",
+    "relay trace --userid",
     "relay-bench ",
     "sed -i ",
     "sha256sum ",
@@ -215,7 +216,7 @@ impl World {
         let (url, program) = (format!("http://{}", relay.addr), env!("CARGO_BIN_EXE_relay"));
         let script = format!(
             "#!/bin/bash\ncase \"$1 $*\" in\n*--url*) ;;\n\"notify \"*|\"emit \"*|\"listen \"*|\"console \"*) set -- \"$@\" --url {url} ;;\n\
-             \"top \"*) set -- \"$@\" --url {url} --token {TOKEN} ;;\n\
+             \"top \"*|\"trace \"*) set -- \"$@\" --url {url} --token {TOKEN} ;;\n\
              \"why \"*) set -- \"$@\" --url {url} --token {TOKEN} --source demo ;;\nesac\nexec {program} \"$@\"\n"
         );
         fs::write(&wrapper, script).unwrap();

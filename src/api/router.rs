@@ -109,9 +109,11 @@ fn answer(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
             post(head, || control::disconnect(request, cx).unwrap_or_else(|refusal| refusal))
         }
         () if is("/api/reload") => post(head, not_found),
-        () if is("/api/trace") && !matches!(head.method, "GET" | "HEAD") => {
-            post(head, || trace::change(request, cx).unwrap_or_else(|refusal| refusal))
-        }
+        () if is("/api/trace") && !matches!(head.method, "GET" | "HEAD") => match head.method {
+            "POST" => trace::change(request, cx).unwrap_or_else(|refusal| refusal),
+            "OPTIONS" => Reply::new(204, "", &b""[..]).with("Allow", GET_AND_POST),
+            _ => Reply::refusal(405, "this is called with POST").with("Allow", GET_AND_POST),
+        },
         () if cx.site.client_js.is_some() && config.socketio.paths.iter().any(|known| is_client_js(path, known)) => {
             get(head, || cx.site.client_js.as_ref().map_or_else(not_found, |script| script.reply(head.if_none_match)))
         }
@@ -226,6 +228,8 @@ const OPERATOR_ROUTES: &[(&str, OperatorRoute)] = &[
     ("/errorlog", OperatorRoute::LogHtml(File::Of("error.log"))),
     ("/refreshpage", OperatorRoute::Control(control::refresh_page)),
 ];
+
+const GET_AND_POST: &str = "GET, HEAD, POST, OPTIONS";
 
 fn not_found() -> Reply {
     Reply::refusal(404, "not found")

@@ -13,6 +13,7 @@ mod error;
 mod explain;
 mod health;
 mod listen;
+mod live_log;
 mod man;
 mod notify;
 mod operators;
@@ -26,6 +27,7 @@ mod sign;
 mod subscription;
 mod terminal;
 mod top;
+mod trace;
 mod why;
 
 use core::fmt;
@@ -57,6 +59,7 @@ use self::{
     sign::Sign,
     terminal::{complain, say},
     top::Top,
+    trace::Trace,
     why::Why,
 };
 use crate::{
@@ -93,6 +96,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Health(health) => health.run(),
         Command::Why(why) => why.run(),
         Command::Top(top) => top.run(),
+        Command::Trace(trace) => trace.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Reload(reload) => reload.run(),
     };
@@ -119,6 +123,7 @@ enum Command {
     Health(Health),
     Why(Why),
     Top(Top),
+    Trace(Trace),
     Doctor(Doctor),
     Reload(Reload),
     Bench(Vec<OsString>),
@@ -146,6 +151,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, WrongCommand> 
         Some("health") => Health::parse(parser).map(Command::Health),
         Some("why") => Why::parse(parser).map(Command::Why),
         Some("top") => Top::parse(parser).map(Command::Top),
+        Some("trace") => Trace::parse(parser).map(Command::Trace),
         Some("doctor") => Doctor::parse(parser).map(Command::Doctor),
         Some("reload") => Reload::parse(parser).map(Command::Reload),
         Some("man") => man::parse(parser).map(|manual| match manual {

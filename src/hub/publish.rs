@@ -16,7 +16,7 @@ use crate::{
         TenantId,
         delivery::{Receiver, Stamp},
     },
-    trace::Quoted,
+    trace::{Count, Quoted},
 };
 
 /// The origin of a message.
@@ -127,8 +127,8 @@ impl Hub {
         id: MessageId,
         (queued, kept): (u64, bool),
     ) {
-        let (room, size, kept) = (Quoted(room), data.size(), if kept { ", kept" } else { "" });
-        let what = format!("message {id} to room {room}: {size} bytes, sent to {queued} sessions{kept}");
+        let (room, size, kept) = (Quoted(room), Count(data.size() as u64, "byte"), if kept { ", kept" } else { "" });
+        let what = format!("message {id} to room {room}: {size}, sent to {}{kept}", Count(queued, "session"));
         match (sender, author) {
             (Some(key), _) => self.state.trace_session(key, format_args!("{what}")),
             (None, Author::Backend) => self.state.trace_source(tenant, "", format_args!("{what}")),
@@ -144,12 +144,12 @@ impl Hub {
 
     #[cold]
     fn trace_emit(&mut self, tenant: TenantId, target: &Target<'_>, event: &Event<'_>, reached: usize) {
-        let name = Quoted(event.name);
+        let (name, reached) = (Quoted(event.name), Count(reached as u64, "session"));
         match target {
             Target::User(userid) => self.state.trace_source(
                 tenant,
                 userid,
-                format_args!("event {name} to the user: sent to {reached} sessions of this relay"),
+                format_args!("event {name} to the user: sent to {reached} of this relay"),
             ),
             Target::Session(socket_id) => match self.state.find_session(socket_id) {
                 Some(key) => self.state.trace_session(key, format_args!("event {name} to the session")),
@@ -162,12 +162,12 @@ impl Hub {
             Target::Room(room) => self.state.trace_source(
                 tenant,
                 "",
-                format_args!("event {name} to room {}: sent to {reached} sessions of this relay", Quoted(room)),
+                format_args!("event {name} to room {}: sent to {reached} of this relay", Quoted(room)),
             ),
             Target::Namespace => self.state.trace_source(
                 tenant,
                 "",
-                format_args!("event {name} to all: sent to {reached} sessions of this relay"),
+                format_args!("event {name} to all: sent to {reached} of this relay"),
             ),
         }
     }

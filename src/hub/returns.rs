@@ -15,6 +15,7 @@ use crate::{
     names::Rooms,
     recovery::{AwaySession, Claim, Known, Recalled},
     state::{NamespaceId, TenantId, track::Proof},
+    trace::Count,
 };
 #[cfg(feature = "fuzzing")]
 use crate::{
@@ -270,7 +271,8 @@ impl Hub {
         self.state.trace_session(
             key,
             format_args!(
-                "goes on in the place of a session that was lost; {missed} messages again, after number {}",
+                "goes on in the place of a session that was lost; {} again, after number {}",
+                Count(missed as u64, "message"),
                 away.position
             ),
         );
