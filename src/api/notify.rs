@@ -302,7 +302,7 @@ impl<'a> Notification<'a> {
         let reason = reason.as_deref();
         let refused =
             Refused { what: "notification", source: &self.source, is_known, why: &why, reason, ip, facts: &facts };
-        state.refusals.add(&refused, cx.now.time);
+        state.log_refusal(&refused);
         let reader = if explains { gate::reader(head, cx) } else { Reader::Stranger };
         let signature = Signature::new(&self.sign, &self.sign_type, &self.ts);
         let explanation =

@@ -54,7 +54,7 @@ impl Context<'_> {
             ip: None,
             facts: &[("message", text)],
         };
-        self.state.refusals.add(&refused, self.state.now.time);
+        self.state.log_refusal(&refused);
     }
 
     /// Whether another relay's publication is new. Publications that are missing before it are counted in

@@ -202,6 +202,7 @@ impl Replays {
             // It may have been closed in the same turn.
             if state.clients.get(client).is_some_and(|client| client.mode == Mode::Behind) {
                 self.insert(state, client, stamp);
+                state.trace_client(client, format_args!("is behind: gets what it misses from the history"));
             }
         }
     }
