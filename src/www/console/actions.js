@@ -171,7 +171,8 @@ export function buttons(to, { publishes = false, disconnects = false, small = fa
   const button = (text, act, kind = '') => el('button', { type: 'button', class: (small ? 'small ' : '') + kind, onclick: () => act(to) }, text)
   return el('div', { class: 'row actions' },
     publishes && button(t('Publish…', '发布…'), publish),
-    button(t('Emit…', '发送事件…'), emit),
+    // An event needs a source.
+    to.source && button(t('Emit…', '发送事件…'), emit),
     button(t('Reload pages…', '重新加载页面…'), refresh),
     disconnects && button(t('Disconnect…', '断开…'), disconnect, 'warn'))
 }

@@ -76,7 +76,7 @@ export function mount(view) {
         const words = part.state === 'ok' ? t('ok', '正常') : part.state === 'failing' ? t('failing', '故障') : t('off', '未启用')
         set(state, el('span', { class: 'badge ' + (part.state === 'ok' ? 'ok' : part.state === 'failing' ? 'bad' : 'off') }, words),
           part.error && el('span', { class: 'error' }, shown(part.error, 160)),
-          part.breakers_open > 0 && el('span', { class: 'error' }, t(`${count(part.breakers_open)} circuit breakers open`, `${count(part.breakers_open)} 个熔断器已打开`)))
+          part.breakers_open > 0 && el('span', { class: 'error' }, t(`${count(part.breakers_open)} circuit ${part.breakers_open === 1 ? 'breaker' : 'breakers'} open`, `${count(part.breakers_open)} 个熔断器已打开`)))
       }
     }
   })
@@ -102,7 +102,7 @@ export function mount(view) {
       el('section', { class: 'card' }, el('h2', null, t('Memory', '内存')), memory.node, kinds),
       el('section', { class: 'card' }, el('h2', null, t('Why sessions ended', '会话结束原因')), ends),
       el('section', { class: 'card' }, el('h2', null, t('Since the start', '启动以来')), counters)),
-    el('section', { class: 'card' }, el('h2', null, t('All clients', '全部客户端')), about, buttonsForAll())
+    el('section', { class: 'card' }, el('h2', null, t('All clients', '全部客户端')), about, buttons({}))
   ])
 
   function sample(line) {
@@ -156,4 +156,3 @@ export function mount(view) {
     lists(live.last)
   }
 }
-const buttonsForAll = () => buttons({}, {})

@@ -66,7 +66,7 @@ function body(view, session, ended) {
   return [
     ended ? null : el('p', { class: troubles.length ? 'verdict bad' : 'verdict' }, troubles.length ? troubles.join(' ') : t('Connected, nothing waits for it, nothing is overdue.', '已连接，没有待发送数据，心跳正常。')),
     ended ? null : buttons({ source, socket_id: session.socket_id }, { disconnects: true }),
-    el('div', { class: 'columns' },
+    el('div', { class: 'columns wide' },
       card(t('Who', '是谁'), rows(
         [t('User id', '用户 id'), userLink(source, session.userid, 100)],
         [t('User name', '用户名'), shown(session.username || '', 100)],
