@@ -28,6 +28,20 @@ impl Histogram {
         })
     }
 
+    /// The bound in microseconds that `percent` of the durations since `earlier`, a copy of this histogram, do not exceed; 0
+    /// without any. Those above all bounds count as twice the largest bound.
+    pub fn percentile_since(&self, earlier: &Histogram, percent: u64) -> u64 {
+        let fresh = self.counts.iter().zip(&earlier.counts).map(|(count, before)| count.saturating_sub(*before));
+        let total: u64 = fresh.clone().sum();
+        let wanted = (total * percent).div_ceil(100);
+        let mut passed = 0;
+        let found = fresh.into_iter().position(|count| {
+            passed += count;
+            passed >= wanted && passed > 0
+        });
+        found.map_or(0, |index| BOUNDS.get(index).map_or(2 * BOUNDS[BOUNDS.len() - 1].0, |(bound, _)| *bound))
+    }
+
     /// The number of durations.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -74,6 +88,20 @@ mod tests {
         assert_eq!((histogram.count(), histogram.sum()), (8, Duration::from_micros(10_000_304)));
         histogram.add(u64::MAX, u64::MAX / 2);
         assert_eq!(histogram.sum(), Duration::from_micros(u64::MAX), "a sum that is too large stays at the end");
+    }
+
+    #[test]
+    fn percentiles_are_those_since_a_copy() {
+        let mut histogram = Histogram::default();
+        histogram.add(3_000_000, 50);
+        let earlier = histogram.clone();
+        assert_eq!(histogram.percentile_since(&earlier, 99), 0);
+        assert_eq!(histogram.percentile_since(&Histogram::default(), 50), 5_000_000);
+        histogram.add(50, 98);
+        histogram.add(700, 1);
+        histogram.add(90_000, 1);
+        let percentiles = [0, 50, 98, 99, 100].map(|percent| histogram.percentile_since(&earlier, percent));
+        assert_eq!(percentiles, [100, 100, 100, 1_000, 100_000]);
     }
 
     #[test]

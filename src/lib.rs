@@ -17,7 +17,7 @@
 //! | 6 | [`server`] | the event loop, sockets, files, signals, threads, the clock |
 //! | 5 | [`events`], [`api`] | handlers of input: functions of `&mut Hub` for clients, hooks, other relays, and HTTP endpoints |
 //! | 4 | [`hub`] | [`Hub`](hub::Hub): the state and the features side by side; publish, emit, log in, leave |
-//! | 3 | [`message_log`], [`acks`], [`history`], [`hooks`], [`cluster`], [`presence`], [`recovery`], [`receipts`] | the features: a struct each, which works on a `State` |
+//! | 3 | [`message_log`], [`acks`], [`history`], [`hooks`], [`cluster`], [`presence`], [`recovery`], [`receipts`], [`live`] | the features: a struct each, which works on a `State` |
 //! | 2 | [`message`], [`state`] | messages and their encodings; [`State`](state::State): clients, sessions, rooms, delivery |
 //! | 1 | [`http`], [`websocket`], [`engineio`], [`socketio`], [`redis`] | protocols: one state machine for each connection |
 //! | 0 | [`clock`], [`config`], [`frame`], [`health`], [`histogram`], [`json`], [`key`], [`limits`], [`manual`], [`memory`], [`names`], [`outbox`], [`sign`], [`spelling`], [`text`], [`tls`], [`version`] | vocabulary |
@@ -68,6 +68,7 @@ pub mod journal;
 pub mod json;
 pub mod key;
 pub mod limits;
+pub mod live;
 pub mod manual;
 pub mod memory;
 pub mod message;

@@ -50,7 +50,10 @@ const FLOORS: [(&[&str], Sideways); 8] = [
     ),
     (&["engineio", "http", "redis", "socketio", "websocket"], Sideways::Only(&[("websocket", "http")])),
     (&["message", "state"], Sideways::ToTheLeft),
-    (&["message_log", "acks", "history", "hooks", "cluster", "presence", "recovery", "receipts"], Sideways::ToTheLeft),
+    (
+        &["message_log", "acks", "history", "hooks", "cluster", "presence", "recovery", "receipts", "live"],
+        Sideways::ToTheLeft,
+    ),
     (&["hub"], Sideways::Only(&[])),
     (&["events", "api"], Sideways::ToTheLeft),
     (&["server"], Sideways::Only(&[])),

@@ -40,20 +40,23 @@ fn by_source(out: &mut Exposition, hub: &Hub) {
     }
 }
 
-/// What takes memory, as far as relay counts it by kind.
 fn memory_by_kind(out: &mut Exposition, hub: &Hub) {
     let unsent = hub.state.unsent().map(|(_, bytes)| bytes).sum();
     out.begin("memory_kind_bytes", Kind::Gauge, "Bytes of memory, by kind.");
-    let kinds = [
-        ("unsent", unsent),
-        ("incomplete", memory::unfinished()),
-        ("history", hub.history.bytes()),
-        ("away", hub.returns.away.bytes()),
-        ("hooks", hub.hooks.bytes()),
-        ("redis", hub.cluster.queued_bytes()),
-        ("message_log", hub.log.bytes()),
-    ];
-    kinds.into_iter().for_each(|(kind, bytes)| out.sample(&[("kind", kind)], bytes));
+    memory_kinds(hub, unsent).into_iter().for_each(|(kind, bytes)| out.sample(&[("kind", kind)], bytes));
+}
+
+/// What takes memory, as far as relay counts it by kind. `unsent` is the sum of [`State::unsent`](crate::state::State::unsent).
+pub fn memory_kinds(hub: &Hub, unsent: usize) -> [(&'static str, u64); 7] {
+    [
+        ("unsent", unsent as u64),
+        ("incomplete", memory::unfinished() as u64),
+        ("history", hub.history.bytes() as u64),
+        ("away", hub.returns.away.bytes() as u64),
+        ("hooks", hub.hooks.bytes() as u64),
+        ("redis", hub.cluster.queued_bytes() as u64),
+        ("message_log", hub.log.bytes() as u64),
+    ]
 }
 
 fn histograms(out: &mut Exposition, timings: &Timings) {

@@ -6,7 +6,7 @@ use super::{
     context::Context,
     control,
     cors::without_credentials as cors,
-    emit, engineio, front, gate, history,
+    emit, engineio, front, gate, history, live,
     message_log::{self, File},
     metrics,
     notify::{self, Notified},
@@ -139,6 +139,8 @@ enum OperatorRoute {
     Read(fn(&Head<'_>, &Context<'_>) -> Reply),
     /// Shows a list that includes other relays. May wait for Redis.
     View(Kind),
+    /// Begins a stream.
+    Stream(fn(&Head<'_>, &mut Context<'_>) -> Outcome),
     /// Executes a command.
     Control(fn(&Head<'_>, &mut Context<'_>) -> Reply),
     /// Shows a file of the message log as HTML.
@@ -163,6 +165,7 @@ impl OperatorRoute {
                 let snapshot = Snapshot { hub: cx.hub, site: cx.site, now: cx.now, connections: cx.connections };
                 view.render(&snapshot).into()
             }
+            OperatorRoute::Stream(open) => open(head, cx),
             OperatorRoute::Control(page) => page(head, cx).into(),
             OperatorRoute::LogHtml(file) => message_log::html(head, file, cx),
             OperatorRoute::LogJson(file) => message_log::json(head, file, cx),
@@ -178,6 +181,7 @@ const OPERATOR_ROUTES: &[(&str, OperatorRoute)] = &[
     ("/api/today", OperatorRoute::View(Kind::Today)),
     ("/api/why", OperatorRoute::Read(why::why)),
     ("/api/rooms", OperatorRoute::Read(online::rooms)),
+    ("/api/live", OperatorRoute::Stream(live::live)),
     ("/api/log/client", OperatorRoute::LogJson(File::Of("client.log"))),
     ("/api/log/sys", OperatorRoute::LogJson(File::Of("sys.log"))),
     ("/api/log/error", OperatorRoute::LogJson(File::Of("error.log"))),

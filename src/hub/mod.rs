@@ -26,6 +26,7 @@ use crate::{
     history::{History, Replays, walk::Walks},
     hooks::Hooks,
     key::SessionKey,
+    live::Live,
     message::MessageId,
     message_log::MessageLog,
     presence::Presence,
@@ -52,6 +53,8 @@ pub struct Hub {
     pub presence: Presence,
     /// Receipts that backends and other relays wait for.
     pub receipts: Receipts,
+    /// Operators' streams, and the numbers of the last minutes.
+    pub live: Live,
     /// Acknowledgements that senders wait for.
     pub(crate) acks: PendingAcks,
     /// Lengths of messages that were found out in this turn.
@@ -75,6 +78,7 @@ impl Hub {
             replays: Replays::default(),
             presence: Presence::default(),
             receipts: Receipts::default(),
+            live: Live::default(),
             acks: PendingAcks::default(),
             walks: Walks::default(),
             returns: Returns::default(),
@@ -112,6 +116,11 @@ impl Hub {
     /// The configuration.
     pub fn config(&self) -> &Rc<Config> {
         self.state.config()
+    }
+
+    /// Ends operators' streams, because the admin token has changed.
+    pub fn close_viewers(&mut self) {
+        self.live.close(&mut self.state);
     }
 
     /// Begins a turn of the event loop at `now`.

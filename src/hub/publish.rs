@@ -7,6 +7,7 @@ use crate::{
     cluster::{Reach, RefreshTarget},
     history::Published,
     key::SessionKey,
+    live::Shown,
     message::{Author, Data, Event, MessageId, Target, bytes::unpack_arguments},
     message_log::lines::write_data,
     names::{RoomId, Rooms},
@@ -90,6 +91,12 @@ impl Hub {
             let (now, queued) = (self.state.now.time, self.state.stats.delivered - before);
             let (place, stamps) = ((tenant.0, hashed.hash), (number, id.part(part).stamp()));
             self.state.journal.note_publication(now, place, stamps, queued as usize, kept);
+            if self.live.has_rooms() {
+                let socket_id = sender.map(|key| self.state.socket_id(key)).unwrap_or_default();
+                let (id, socket_id) = (id.part(part), &*socket_id);
+                let shown = Shown { room, id, data, author, socket_id, sessions: queued, kept };
+                self.live.show(tenant, hashed.hash, &shown, &mut self.state);
+            }
         }
         if !self.log.is_on() {
             return;

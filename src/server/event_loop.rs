@@ -209,6 +209,7 @@ impl Server {
         let mut events = Events::with_capacity(1024);
         while !self.is_stopped() {
             self.wait(&mut events).map_err(|error| Fatal::Io("epoll", error))?;
+            self.update_live();
             self.read_and_handle(&events);
             self.expire();
             self.finish_turn();
@@ -268,6 +269,7 @@ impl Server {
             .min(self.engines.next())
             .min(self.stalls.deadline())
             .min(self.hub.deadline())
+            .min(self.hub.live.deadline())
             .min(self.hooks_deadline())
             .min(self.cluster_deadline())
             .min(self.status_due)

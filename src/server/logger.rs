@@ -16,14 +16,14 @@ use std::{
     io::{self, IsTerminal, Write},
     os::unix::fs::{FileTypeExt, OpenOptionsExt},
     panic,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use socket2::SockRef;
 
-use super::clock::unix_micros;
-use crate::clock::Now;
+use super::{clock::unix_micros, recent_lines::RecentLines};
+use crate::{clock::Now, live::Lines};
 
 /// Sends the log to standard error. If `JOURNAL_STREAM` is set (by systemd), each line begins with a priority instead
 /// of the time.
@@ -40,6 +40,11 @@ pub fn print(line: &str) {
     logger().write(&mut plain);
 }
 
+/// The last lines that were logged, at least as severe as `level`, after a position.
+pub fn lines_after(level: LevelFilter, position: u64) -> Lines {
+    logger().recent.lock().unwrap_or_else(PoisonError::into_inner).after(level, position)
+}
+
 /// Sends the messages of panics here as well: the standard library waits until standard error accepts them. With
 /// `RUST_BACKTRACE=1` a backtrace follows, a line for each of its lines.
 pub fn log_panics() {
@@ -51,6 +56,9 @@ pub fn log_panics() {
         }
     }));
 }
+
+/// The target of lines with a secret. They go to standard error and are not kept for operators' streams.
+pub const SECRETS: &str = "relay::secrets";
 
 fn logger() -> &'static Logger {
     static LOGGER: OnceLock<Logger> = OnceLock::new();
@@ -64,6 +72,8 @@ struct Logger {
     dropped: AtomicU64,
     /// Whether the last write stopped in the middle of a line.
     torn: AtomicBool,
+    /// For operators, also when standard error did not accept them.
+    recent: Mutex<RecentLines>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,7 +96,8 @@ impl Logger {
         } else {
             Style::Plain
         };
-        Logger { sink, style, dropped: AtomicU64::new(0), torn: AtomicBool::new(false) }
+        let recent = Mutex::new(RecentLines::new());
+        Logger { sink, style, dropped: AtomicU64::new(0), torn: AtomicBool::new(false), recent }
     }
 
     /// Writes a line, after the number of dropped lines if there are any.
@@ -164,6 +175,12 @@ impl Log for Logger {
             let mut line = Line::new();
             self.format(&mut line, record.level(), record.target(), *record.args());
             self.write(&mut line);
+            if record.target() == SECRETS {
+                return;
+            }
+            let text = record.args().to_string();
+            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            recent.push(record.level(), record.target(), &text);
         }
     }
 

@@ -66,6 +66,18 @@ pub fn raise_descriptors() -> u64 {
     u64::from(limit.rlim_cur)
 }
 
+/// The CPU time that the process has used, in microseconds (`clock_gettime(2)`).
+#[allow(unsafe_code)]
+pub fn cpu_micros() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call only writes the structure it is given, which is on this stack.
+    if unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } != 0 {
+        return 0;
+    }
+    // Their widths differ between processors.
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
+}
+
 /// The admin token: the configured one, or a random one. A random token is written to `admin.token` in the runtime
 /// directory if a service manager provides one, and to the log otherwise.
 pub fn admin_token(config: &Config) -> String {
@@ -90,7 +102,7 @@ pub fn admin_token(config: &Config) -> String {
     if log::max_level() < log::LevelFilter::Info {
         logger::print(&line);
     } else {
-        info!("{line}");
+        info!(target: logger::SECRETS, "{line}");
     }
     token
 }

@@ -87,6 +87,7 @@ impl Server {
         }
         if old.admin_token != config.admin_token {
             self.site.admin_token = process::admin_token(&config);
+            self.hub.close_viewers();
         }
         if old.socketio.client_js != config.socketio.client_js {
             self.site.client_js = Asset::script(&config.socketio.client_js);

@@ -5,7 +5,11 @@ use core::{net::IpAddr, time::Duration};
 use log::warn;
 
 use super::{client::Client, origins::Origin, registry::State};
-use crate::{clock::Time, key::ClientKey, websocket::Close};
+use crate::{
+    clock::Time,
+    key::{ClientKey, ConnKey},
+    websocket::Close,
+};
 
 impl State {
     /// Adds a client, which connects from `ip` or through proxies from there.
@@ -16,11 +20,21 @@ impl State {
         key
     }
 
+    /// Adds a client that is a stream of lines, without a session.
+    pub(crate) fn insert_bare_stream(&mut self, conn: ConnKey, ip: Option<IpAddr>) -> ClientKey {
+        let key = self.insert_client(Client { conn: Some(conn), ..Client::default() }, ip);
+        self.bare_streams.push(key);
+        key
+    }
+
     /// Removes a client. Its sessions have ended.
     pub(crate) fn remove_client(&mut self, key: ClientKey) {
         let Some(client) = self.clients.remove(key) else { return };
         self.tracks.end(key);
         self.strangers.remove(&client);
+        if !self.bare_streams.is_empty() {
+            self.bare_streams.retain(|stream| *stream != key);
+        }
         if let Some(origin) = client.origin {
             self.origins.leave(origin);
         }

@@ -53,6 +53,8 @@ pub struct State {
     pub grants: Grants,
     /// What clients are known to have received.
     pub tracks: Tracks,
+    /// Clients that are streams of lines without a session: those of operators.
+    pub(super) bare_streams: Vec<ClientKey>,
     /// What has happened of late, for operators who ask why somebody did not get a message.
     pub journal: Journal,
     /// Whether sessions are kept that have left on purpose.
@@ -119,6 +121,7 @@ impl State {
             agents: Agents::default(),
             grants: Grants::default(),
             tracks: Tracks::default(),
+            bare_streams: Vec::new(),
             journal: Journal::default(),
             keeps_leavers: false,
             sids: Sids::new(secret),

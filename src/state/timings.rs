@@ -18,6 +18,8 @@ pub struct Timings {
     pub first_writes: Histogram,
     /// From there to the end of the one with the last write. Members that do not read have been tried once.
     pub last_writes: Histogram,
+    /// The longest turn since [`Timings::take_longest`], in microseconds.
+    longest: u64,
     urgent: Lane,
     bulk: Lane,
 }
@@ -25,7 +27,7 @@ pub struct Timings {
 impl Default for Timings {
     fn default() -> Timings {
         let [turns, first_writes, last_writes] = [(); 3].map(|()| Histogram::default());
-        Timings { turns, first_writes, last_writes, urgent: Lane::new(), bulk: Lane::new() }
+        Timings { turns, first_writes, last_writes, longest: 0, urgent: Lane::new(), bulk: Lane::new() }
     }
 }
 
@@ -39,10 +41,17 @@ impl Timings {
         }
     }
 
+    /// The time of the longest turn since the last call, in microseconds.
+    pub fn take_longest(&mut self) -> u64 {
+        core::mem::take(&mut self.longest)
+    }
+
     /// Counts a turn, and the publications whose first or last write was in it.
     #[inline]
     pub fn end_turn(&mut self, begin: Time, end: Time, urgent: Position, bulk: Position) {
-        self.turns.add(micros(begin, end), 1);
+        let time = micros(begin, end);
+        self.turns.add(time, 1);
+        self.longest = self.longest.max(time);
         for (lane, position) in [(&mut self.urgent, urgent), (&mut self.bulk, bulk)] {
             if !lane.waiting.is_empty() || (lane.fresh > 0 && position.taken < position.appended) {
                 lane.end_turn(begin, end, position, &mut self.first_writes, &mut self.last_writes);

@@ -44,7 +44,9 @@ impl State {
 
     /// The form of a client that is a stream, until its session ends.
     pub fn stream_form(&self, key: ClientKey) -> Option<Form> {
-        let session = self.clients.get(key)?.session?;
+        let Some(session) = self.clients.get(key)?.session else {
+            return self.bare_streams.contains(&key).then_some(Form::Lines);
+        };
         self.sessions.get(session).map(|session| session.form).filter(|form| form.is_stream())
     }
 
