@@ -174,5 +174,5 @@ export function buttons(to, { publishes = false, disconnects = false, small = fa
     // An event needs a source.
     to.source && button(t('Emit…', '发送事件…'), emit),
     button(t('Reload pages…', '重新加载页面…'), refresh),
-    disconnects && button(t('Disconnect…', '断开…'), disconnect, 'warn'))
+    disconnects && button(t('Disconnect…', '断开…'), disconnect, 'alarm'))
 }

@@ -119,7 +119,7 @@ function connection() {
   const words = { on: t('live', '实时'), connecting: t('connecting…', '连接中…'), waiting: t('not connected', '未连接'), paused: t('paused', '已暂停') }
   chip.className = 'state ' + (state === 'on' ? 'on' : state === 'waiting' ? 'off' : '')
   const node = state === 'on' && live.hello ? ` · ${plain(live.hello.server_ip || live.hello.node, 40)}` : ''
-  say(chip, state === '' ? '' : words[state] + node)
+  if (chip.textContent !== (words[state] || '') + node) set(chip, words[state] || '', node && el('span', { class: 'where' }, node))
   if (state === 'waiting') {
     banner.hidden = false
     const text = why ? reason(why) : t('relay is not reachable, trying again.', '无法访问 relay，正在重试。')

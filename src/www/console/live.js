@@ -137,6 +137,13 @@ function hello(value) {
   const own = (value.samples || []).map(values => named(values)).map(values => ({ time: values.time, epoch, values }))
   live.ring = before.concat(own)
   trim(value.now)
+  const newest = own[own.length - 1]
+  if (newest) {
+    // If relay has kept none for a while, nothing has changed since.
+    const time = value.now - newest.time > 2 * (value.interval || 5) ? value.now : newest.time
+    live.recent = [{ ...newest.values, time }]
+    live.last = { values: live.recent[0] }
+  }
   tell('ring', live)
   state('on')
 }
@@ -144,7 +151,8 @@ function sample(value) {
   if (!live.hello) return
   delay = 1000
   value.values = named(value.values || [])
-  live.last = value
+  // A line that comes between those of two seconds has the values alone.
+  live.last = { ...live.last, ...value }
   live.recent.push(value.values)
   if (live.recent.length > 6) live.recent.shift()
   if (!value.kept) return

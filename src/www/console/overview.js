@@ -57,7 +57,7 @@ export function mount(view) {
       el('h2', null, t('Does a user miss messages?', '某个用户收不到消息？')),
       el('div', { class: 'row' }, source.node, field(t('User id', '用户 id'), userid, 'grow'), el('button', { type: 'submit', class: 'main' }, t('Why?', '查原因')))),
     el('div', { class: 'card' }, el('h2', null, t('Which client is slow?', '哪个客户端慢？')),
-      el('p', null, slow, ' ', slowMore), link('sessions', { order: 'unsent' }, t('Clients with unsent bytes', '有待发送数据的客户端'))),
+      el('p', { class: 'figure' }, slow, ' ', slowMore), link('sessions', { order: 'unsent' }, t('Clients with unsent bytes', '有待发送数据的客户端'))),
     el('div', { class: 'card' }, el('h2', null, t('Which room is busiest?', '哪个房间最忙？')),
       el('p', { class: 'dim' }, t('Messages and deliveries of the last 5 minutes.', '最近 5 分钟的消息与投递。')), link('rooms', { order: 'messages' }, t('Busiest rooms', '最忙的房间'))),
     el('div', { class: 'card' }, el('h2', null, t('Which pages use old clients?', '哪些页面仍用旧客户端？')),
@@ -108,11 +108,11 @@ export function mount(view) {
   function sample(line) {
     for (const one of graphs) one.now(...one.values())
     for (const one of facts) one.update()
-    for (const part of parts) part.update(line.parts)
+    if (line.parts) for (const part of parts) part.update(line.parts)
     for (const update of totals) update()
     const { clients = 0, bytes: unsent = 0 } = line.unsent || {}
-    say(slow, count(clients))
-    say(slowMore, t(`${clients === 1 ? 'client has' : 'clients have'} unsent bytes: ${bytes(unsent)}`, `个客户端有待发送数据：${bytes(unsent)}`))
+    if (line.unsent) say(slow, count(clients))
+    if (line.unsent) say(slowMore, t(`${clients === 1 ? 'client has' : 'clients have'} unsent bytes: ${bytes(unsent)}`, `个客户端有待发送数据：${bytes(unsent)}`))
     const [used, limit] = [gauge('memory'), gauge('memory_limit')]
     memory.show(limit ? used / limit : 0, limit ? t(`${bytes(used)} of ${bytes(limit)}`, `${bytes(used)}，上限 ${bytes(limit)}`) : bytes(used))
     const failing = Object.entries(line.parts || {}).filter(([, part]) => part?.state === 'failing').map(([key]) => named(KINDS(), key))
@@ -122,6 +122,7 @@ export function mount(view) {
   }
   let shownLists = ''
   function lists(line) {
+    if (!line.memory) return
     const now = JSON.stringify([line.memory, line.closes, line.nodes])
     if (now === shownLists) return
     shownLists = now
@@ -130,29 +131,32 @@ export function mount(view) {
     ranking(ends, rows(line.closes).map(([key, value]) => [named(REASONS(), key), count(value)]), t('No session has ended yet.', '还没有会话结束。'))
     const others = (line.nodes || []).slice(0, 20)
     set(nodes, others.length
-      ? el('dl', { class: 'ranking' }, others.map(({ node, info }) => el('div', null, el('dt', null, shown(node, 30), ' ', el('span', { class: 'dim' }, shown(info?.server_ip ?? '', 50))),
-        el('dd', null, typeof info?.sessions === 'number' ? t(`${count(info.sessions)} sessions`, `${count(info.sessions)} 个会话`) : '', ' ', el('span', { class: 'dim' }, shown(info?.version ?? '', 20))))))
+      ? el('ul', { class: 'nodes' }, others.map(({ node, info }) => el('li', null, shown(node, 30), ' ', el('span', { class: 'dim' }, shown(info?.server_ip ?? '', 50)),
+        el('div', { class: 'dim' }, [typeof info?.sessions === 'number' ? t(`${count(info.sessions)} sessions`, `${count(info.sessions)} 个会话`) : null, typeof info?.rooms === 'number' ? t(`${count(info.rooms)} rooms`, `${count(info.rooms)} 个房间`) : null,
+          typeof info?.uptime === 'number' ? t(`running for ${span(info.uptime)}`, `已运行 ${span(info.uptime)}`) : null].filter(Boolean).join(' · '), ' ', shown(info?.version ?? '', 20)))))
       : el('p', { class: 'dim' }, t('None: this relay is alone.', '无：仅此一个节点。')))
   }
   function greet() {
     const { version, node, server_ip, started } = live.hello
     set(about, `relay ${plain(version, 30)} · ${t('node', '节点')} ${plain(node, 20)} · ${plain(server_ip, 50)} · ${t('running for', '已运行')} ${span(Date.now() / 1000 - live.hello.ahead - started)}`)
   }
+  let drawn = 0
   function ring() {
+    drawn = Date.now()
     for (const one of graphs) one.draw()
     if (live.hello) greet()
+    if (live.last) sample(live.last)
   }
   let counted = 0
-  view.on('sample', line => {
-    sample(line)
+  view.on('sample', () => {
+    sample(live.last)
     // Lists of names move only every few seconds, so that they can be read.
-    if (counted++ % 3 === 0) lists(line)
+    if (counted++ % 3 === 0) lists(live.last)
+    // While nothing changes, relay keeps no sample, but time goes on.
+    if (Date.now() - drawn > 6000) ring()
   })
   view.on('ring', ring)
   alert.hidden = true
   ring()
-  if (live.last) {
-    sample(live.last)
-    lists(live.last)
-  }
+  if (live.last) lists(live.last)
 }

@@ -86,11 +86,11 @@ export function pager(words, first, next) {
 }
 
 /** A button that opens the page of a session. The id is not in its address: that of an old Socket.IO client has its `sid`. */
-export function sessionLink(view, source, socket_id, words) {
-  const id = String(socket_id)
+export function sessionLink(view, source, socket_id, whole) {
+  const id = String(socket_id), words = whole ? plain(id, 80) : id.length > 12 ? '…' + plain(id.slice(-9)) : plain(id)
   return el('button', {
-    type: 'button', class: 'link mono', 'aria-label': t(`Session ${plain(id, 40)}`, `会话 ${plain(id, 40)}`), onclick: () => view.go('session', { source }, { socket_id: id })
-  }, words || (id.length > 12 ? '…' + plain(id.slice(-9)) : plain(id)))
+    type: 'button', class: 'link mono', title: plain(id, 80), 'aria-label': t(`Session ${words}`, `会话 ${words}`), onclick: () => view.go('session', { source }, { socket_id: id })
+  }, words)
 }
 export const userLink = (source, userid, length = 40) => userid === '' || userid === undefined
   ? el('span', { class: 'dim' }, t('no userid', '无 userid'))
@@ -134,7 +134,7 @@ export function linked(view, source, words) {
   let from = 0
   for (const match of found.matchAll(/\bsession ([A-Za-z0-9_-]{16,64})/g)) {
     const at = match.index + 8
-    parts.push(shown(found.slice(from, at), 400), sessionLink(view, source, match[1], match[1]))
+    parts.push(shown(found.slice(from, at), 400), sessionLink(view, source, match[1], true))
     from = match.index + match[0].length
   }
   if (from < found.length) parts.push(shown(found.slice(from), 400))

@@ -3,7 +3,7 @@
 import { buttons } from './actions.js'
 import { get } from './api.js'
 import { live } from './live.js'
-import { field, linked, result, select, sourceField, sourceOf, text } from './parts.js'
+import { field, linked, result, select, sessionLink, sourceField, sourceOf, text } from './parts.js'
 import { bytes, clock, count, el, link, plain, put, say, set, shown, t } from './text.js'
 
 /** Rows that are kept. */
@@ -11,7 +11,7 @@ const MOST = 500
 
 /** A list that follows its end, unless it was scrolled up; with pause, clear and a filter. */
 function follower(view, label, row, empty) {
-  const list = el('ol', { class: 'follow', tabindex: '0', role: 'log', 'aria-label': label, 'aria-live': 'off', 'data-empty': empty })
+  const list = el('ol', { class: 'follow', tabindex: '0', 'aria-label': label, 'data-empty': empty })
   const filter = text('', { enterkeyhint: 'search' }), status = el('span', { class: 'dim', role: 'status' })
   const pause = el('button', { type: 'button', class: 'small', 'aria-pressed': 'false', onclick: () => hold(!paused) }, t('Pause', '暂停'))
   const clear = el('button', { type: 'button', class: 'small', onclick: () => { rows = []; waiting = []; omitted = 0; show() } }, t('Clear', '清空'))
@@ -125,7 +125,7 @@ export const tail = {
     const what = follower(view, t('Messages of the room', '房间的消息'), line => {
       const { id, from, data, bytes: size, sessions, kept, socket_id } = line, whole = String(data ?? '')
       const item = el('li', { class: 'message' })
-      const by = from === 'client' ? [t('client ', '客户端 '), socket_id ? el('button', { type: 'button', class: 'link mono', 'aria-label': t(`Session ${plain(socket_id, 40)}`, `会话 ${plain(socket_id, 40)}`), onclick: () => view.go('session', { source }, { socket_id: String(socket_id) }) }, '…' + plain(String(socket_id).slice(-9))) : ''] : t('backend', '后台')
+      const by = from === 'client' ? [t('client ', '客户端 '), socket_id ? sessionLink(view, source, socket_id) : ''] : t('backend', '后台')
       put(item, [
         el('div', { class: 'head' }, el('time', { class: 'mono' }, clock(line.time)), el('span', null, by), el('span', { class: 'dim' }, t(`to ${count(sessions)} ${sessions === 1 ? 'session' : 'sessions'}`, `给 ${count(sessions)} 个会话`), kept ? t(', kept', '，已保存') : ''),
           el('span', { class: 'dim' }, bytes(size)), el('code', { class: 'dim' }, shown(id ?? '', 30)), link('why', { source, room_id: params.room_id, id: String(id ?? '') }, t('Why?', '查原因')),
@@ -163,7 +163,7 @@ export const log = {
     const box = select(LEVELS.map(name => [name, name]), level, { onchange: () => view.go('log', { level: box.value }) })
     const seen = new Set()
     const what = follower(view, t('Lines of the log', '日志行'), line => el('li', { class: 'line ' + (LEVELS.includes(String(line.level).toLowerCase()) ? String(line.level).toLowerCase() : 'info') },
-      el('time', { class: 'mono dim' }, clock(line.time)), el('span', { class: 'level' }, plain(line.level, 8)), el('span', { class: 'mono' }, shown(line.text, 2000))),
+      el('time', { class: 'mono dim' }, clock(line.time)), el('span', { class: 'level' }, plain(line.level, 8)), el('span', { class: 'mono' }, shown(line.text, 600))),
     t('No line yet. New ones appear here as relay writes them.', '还没有日志。relay 写日志时会显示在这里。'))
     put(view.root, [
       el('div', { class: 'row tools' }, field(t('Which', '来源'), which), field(t('Level and above', '级别及以上'), box), what.controls),

@@ -61,8 +61,7 @@ export const users = {
       const columns = [
         { name: t('User id', '用户 id'), wide: true, cell: row => userLink(source, row.userid, 60) },
         { name: t('Sessions', '会话'), num: true, cell: row => link('sessions', { source, search: String(row.userid) }, count(row.sessions)) },
-        { name: t('By namespace', '按命名空间'), cell: row => Object.entries(row.nsp || {}).slice(0, 4).map(([nsp, number], index) => [index ? ', ' : '', shown(nsp, 30), ` ${count(number)}`]) },
-        { name: t('Actions', '操作'), cell: row => buttons({ source, userid: String(row.userid) }, { disconnects: true, small: true }) }
+        { name: t('By namespace', '按命名空间'), cell: row => Object.entries(row.nsp || {}).slice(0, 4).map(([nsp, number], index) => [index ? ', ' : '', shown(nsp, 30), ` ${count(number)}`]) }
       ]
       return [
         list.length ? table(this.title(), columns, list) : none(t('No user matches. Sessions without a userid are not counted.', '没有符合条件的用户。没有 userid 的会话不计入。')),
@@ -178,7 +177,7 @@ export const clients = {
       const verdict = old ? t(`${count(old.clients)} of ${count(total)} clients still use Socket.IO 1.x or 2.x, on ${count(old.pages.size)} ${old.pages.size === 1 ? 'page' : 'pages'}.`,
         `${count(total)} 个客户端中有 ${count(old.clients)} 个仍在使用 Socket.IO 1.x 或 2.x，分布在 ${count(old.pages.size)} 个页面。`) : t('No client uses Socket.IO 1.x or 2.x.', '没有客户端使用 Socket.IO 1.x 或 2.x。')
       return [
-        el('p', { class: 'verdict' }, verdict),
+        el('p', { class: old ? 'verdict old' : 'verdict' }, verdict),
         el('div', { class: 'tiles' }, card('', t('All', '全部'), total, new Set(every.map(row => row.page)).size), tabs.map(group => card(group.protocol, generation(group.protocol, group.library), group.clients, group.pages.size))),
         rows.length ? table(this.title(), columns, rows) : none(t('There are no such clients.', '没有这样的客户端。')),
         pager([from(start, rows), every.length >= 200 ? t('the 200 most frequent', '最多的 200 种') : ''].filter(Boolean).join(' · '),

@@ -89,7 +89,8 @@ function visible(c) {
 }
 /** Whether a zero width joiner joins two emoji. */
 function joins(text, at) {
-  return /[\p{Extended_Pictographic}\p{EMod}\ufe0f]$/u.test(text.slice(Math.max(0, at - 2), at)) && /^\p{Extended_Pictographic}/u.test(text.slice(at + 1, at + 3))
+  const before = text.slice(Math.max(0, at - (/[\udc00-\udfff]/.test(text[at - 1] || '') ? 2 : 1)), at)
+  return /^[\p{Extended_Pictographic}\p{EMod}\ufe0f]/u.test(before) && /^\p{Extended_Pictographic}/u.test(text.slice(at + 1, at + 3))
 }
 /** Splits a text into what is shown as it is, and marks for odd characters. `lines`: keeps line breaks and tabs. */
 function pieces(text, lines) {

@@ -3,7 +3,7 @@
 import { buttons } from './actions.js'
 import { Refused } from './api.js'
 import { live } from './live.js'
-import { field, history, result, sourceField, sourceOf, table, text } from './parts.js'
+import { field, history, linked, result, sourceField, sourceOf, table, text } from './parts.js'
 import { sessionColumns } from './tables.js'
 import { el, link, put, shown, t } from './text.js'
 
@@ -18,7 +18,7 @@ export function mount(view) {
   const ask = () => view.go('why', { source: choice.value(), userid: userid.value.trim(), room_id: room.value, id: id.value.trim() })
 
   put(view.root, [
-    el('h1', { tabindex: '-1' }, title()),
+    el('h1', { tabindex: '-1' }, params.userid && !params.id && !params.room_id ? [t('User ', '用户 '), shown(params.userid, 60)] : title()),
     el('p', { class: 'lead' }, t('A user alone: is he connected, and what has happened. With a message id: whether that message has reached him, and why not.',
       '只填用户：是否在线、发生了什么。再填消息 id：该消息是否送达、为什么没有。')),
     form
@@ -42,7 +42,7 @@ export function mount(view) {
     const inRoom = room => own.filter(row => (row.rooms || []).includes(room)).length
     const messages = (kept?.lines || []).filter(line => typeof line.id === 'string' && (!params.room_id || String(line.room_id).split(',').includes(params.room_id))).slice(-12).reverse()
     return [
-      verdicts.length ? el('section', { class: 'card verdicts' }, el('h2', null, t('Answer', '结论')), el('ul', null, verdicts.map(verdict => el('li', null, shown(verdict, 1000))))) : null,
+      verdicts.length ? el('section', { class: 'card verdicts' }, el('h2', null, t('Answer', '结论')), el('ul', null, verdicts.map(verdict => el('li', null, linked(view, source, verdict))))) : null,
       params.userid ? el('section', { class: 'card' },
         el('h2', null, t('The user now', '该用户当前状态')),
         el('p', { class: own.length ? 'verdict' : 'verdict bad' }, own.length
