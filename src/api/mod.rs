@@ -31,6 +31,7 @@ pub mod presence;
 pub mod refused;
 pub mod reload;
 pub mod router;
+pub mod sessions;
 pub mod snapshot;
 pub mod status;
 pub mod stream;

@@ -1,7 +1,7 @@
 //! Lists of sessions, users, logins and rooms: as JSON, and as the pages of node-socket-im, whose texts scripts scrape
 //! (docs/protocol.md, Lists, and Old pages).
 
-use core::fmt::Write;
+use core::{fmt::Write, time::Duration};
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
@@ -10,11 +10,12 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::{
+    clock::Time,
     cluster::{RemoteSessions, Topic},
     http::{Fields, Head, Reply},
     hub::Hub,
     json::{ObjectWriter, quote},
-    presence::lists,
+    presence::lists::{self, BusyRoom},
     state::{SessionInfo, TenantId},
 };
 
@@ -75,8 +76,10 @@ pub fn users(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
     listed(fields, cx.hub, |fields, source, tenant, (skip, most)| {
         let wanted = Some(fields.get("nsp")).filter(|nsp| !nsp.is_empty());
         let others = cx.others(source);
-        let mut users = lists::users(&cx.hub.state, tenant, wanted);
-        for (userid, namespaces) in others.iter().flat_map(|remote| &remote.users) {
+        let part = fields.get("search");
+        let mut users = lists::users(&cx.hub.state, tenant, wanted, part);
+        let remote = others.iter().flat_map(|remote| &remote.users).filter(|(userid, _)| userid.contains(part));
+        for (userid, namespaces) in remote {
             for (namespace, count) in
                 namespaces.iter().filter(|(name, _)| wanted.is_none_or(|wanted| ***name == *wanted))
             {
@@ -140,14 +143,43 @@ fn logins<'a>(cx: &Snapshot<'a>, source: &str, tenant: TenantId) -> (Vec<(&'a st
     }
 }
 
-/// `GET /api/rooms?source=`: rooms of this relay with their number of members, the largest first.
+/// `GET /api/rooms?source=`: rooms of this relay with their number of members, the largest first. With `search=`, only those
+/// whose names contain it; with `order=messages`, those with messages of the last minutes, the busiest first.
 pub fn rooms(head: &Head<'_>, cx: &Context<'_>) -> Reply {
-    listed(&head.fields(), cx.hub, |_, source, tenant, (skip, most)| {
-        let rooms = lists::rooms(&cx.hub.state, tenant);
+    let fields = head.fields();
+    if !matches!(fields.get("order"), "" | "members" | "messages") {
+        return Reply::refusal(400, "order must be members or messages").with("Cache-Control", "no-store");
+    }
+    listed(&fields, cx.hub, |fields, source, tenant, (skip, most)| {
+        let part = fields.get("search");
+        if fields.get("order") == "messages" {
+            return busy_rooms(cx, source, tenant, part, (skip, most));
+        }
+        let rooms = lists::rooms(&cx.hub.state, tenant, part);
         let item = |(room, members): &(&str, usize)| format!("{{\"room_id\":{},\"members\":{members}}}", quote(room));
         let list: Vec<_> = rooms.iter().skip(skip).take(most).map(item).collect();
         format!("{{\"source\":{},\"rooms\":{},\"list\":[{}]}}", quote(source), rooms.len(), list.join(","))
     })
+}
+
+fn busy_rooms(cx: &Context<'_>, source: &str, tenant: TenantId, part: &str, (skip, most): (usize, usize)) -> String {
+    let now = cx.now.time;
+    let begin = Time::from_micros(now.micros().saturating_sub(BUSY.as_micros() as u64));
+    let busy = lists::busy_rooms(&cx.hub.state, tenant, part, begin);
+    let item = |room: &BusyRoom<'_>| {
+        let BusyRoom { name, members, messages, deliveries } = room;
+        let name = quote(name);
+        format!("{{\"room_id\":{name},\"members\":{members},\"messages\":{messages},\"deliveries\":{deliveries}}}")
+    };
+    let list: Vec<_> = busy.rooms.iter().skip(skip).take(most).map(item).collect();
+    format!(
+        "{{\"source\":{},\"seconds\":{},\"rooms\":{},\"elsewhere\":{},\"list\":[{}]}}",
+        quote(source),
+        now.since(busy.since).as_secs(),
+        busy.rooms.len(),
+        busy.elsewhere,
+        list.join(",")
+    )
 }
 
 /// Checks `source`, `offset` and `limit`, and replies with the list that `list` builds from them.
@@ -267,6 +299,8 @@ fn by_server(cx: &Snapshot<'_>, topic: &Topic, own: u64) -> String {
 
 /// The text of a page that needs `source=` ("give a source to query"), as node-socket-im wrote it.
 pub const ASK_SOURCE: &str = "请指定source查询！";
+/// How long before now a message counts for the busiest rooms.
+const BUSY: Duration = Duration::from_secs(300);
 /// Entries of a list if the request has no `limit=`.
 const DEFAULT_LIMIT: usize = 1000;
 /// The most that `limit=` may ask for.

@@ -1,7 +1,10 @@
 //! The result of routing a request.
 
 use super::{page::Page, view::View};
-use crate::{http::Reply, key::ClientKey};
+use crate::{
+    http::Reply,
+    key::{ClientKey, SessionKey},
+};
 
 /// The result of routing a request: a reply, an upgrade to another protocol, or a wait.
 pub enum Outcome {
@@ -37,6 +40,8 @@ pub enum Outcome {
     },
     /// Wait until the message log's thread has read this page.
     AwaitDisk(Page),
+    /// Answer with what is known of a session and its connection.
+    Describe(SessionKey),
     /// Wait until the configuration is read again.
     AwaitReload,
     /// Wait until there are packets for an Engine.IO poll.

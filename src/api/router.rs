@@ -13,7 +13,7 @@ use super::{
     online,
     outcome::Outcome,
     path::normal,
-    presence,
+    presence, sessions,
     snapshot::Snapshot,
     status, stream,
     view::{Kind, View},
@@ -139,8 +139,8 @@ enum OperatorRoute {
     Read(fn(&Head<'_>, &Context<'_>) -> Reply),
     /// Shows a list that includes other relays. May wait for Redis.
     View(Kind),
-    /// Begins a stream.
-    Stream(fn(&Head<'_>, &mut Context<'_>) -> Outcome),
+    /// Begins a stream, or looks at a connection.
+    Open(fn(&Head<'_>, &mut Context<'_>) -> Outcome),
     /// Executes a command.
     Control(fn(&Head<'_>, &mut Context<'_>) -> Reply),
     /// Shows a file of the message log as HTML.
@@ -165,7 +165,7 @@ impl OperatorRoute {
                 let snapshot = Snapshot { hub: cx.hub, site: cx.site, now: cx.now, connections: cx.connections };
                 view.render(&snapshot).into()
             }
-            OperatorRoute::Stream(open) => open(head, cx),
+            OperatorRoute::Open(open) => open(head, cx),
             OperatorRoute::Control(page) => page(head, cx).into(),
             OperatorRoute::LogHtml(file) => message_log::html(head, file, cx),
             OperatorRoute::LogJson(file) => message_log::json(head, file, cx),
@@ -181,7 +181,10 @@ const OPERATOR_ROUTES: &[(&str, OperatorRoute)] = &[
     ("/api/today", OperatorRoute::View(Kind::Today)),
     ("/api/why", OperatorRoute::Read(why::why)),
     ("/api/rooms", OperatorRoute::Read(online::rooms)),
-    ("/api/live", OperatorRoute::Stream(live::live)),
+    ("/api/sessions", OperatorRoute::Read(sessions::sessions)),
+    ("/api/session", OperatorRoute::Open(sessions::session)),
+    ("/api/generations", OperatorRoute::Read(sessions::generations)),
+    ("/api/live", OperatorRoute::Open(live::live)),
     ("/api/log/client", OperatorRoute::LogJson(File::Of("client.log"))),
     ("/api/log/sys", OperatorRoute::LogJson(File::Of("sys.log"))),
     ("/api/log/error", OperatorRoute::LogJson(File::Of("error.log"))),

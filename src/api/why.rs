@@ -51,7 +51,8 @@ fn json(explanation: &Explanation, now: Now) -> String {
     )
 }
 
-fn local(time: Time, now: Now) -> String {
+/// The local time at which something happened.
+pub(super) fn local(time: Time, now: Now) -> String {
     now.local_at(now.unix.saturating_sub(now.time.since(time).as_secs())).to_string()
 }
 

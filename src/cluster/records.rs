@@ -182,7 +182,7 @@ fn record(state: &State, (node, ip): (&str, &str), key: SessionKey, now: Now) ->
         line.text("source", &state.tenants[session.tenant.index()].name);
         line.nonempty("userid", info.userid);
         line.nonempty("username", identity.username());
-        line.text("room_ids", &info.rooms);
+        line.text("room_ids", info.rooms.as_deref().unwrap_or_default());
         line.nonempty("referer", &identity.agent().referer);
         line.text("ext_info", identity.ext_info());
         line.text("watch_quit", if session.wants.quit() { "1" } else { "" });

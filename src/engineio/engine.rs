@@ -208,6 +208,11 @@ impl Engine {
         };
     }
 
+    /// Whether a sign of life is waited for, and until when: the next ping is due then, or the session times out.
+    pub fn heartbeat(&self) -> (bool, Time) {
+        (self.sign != Sign::Alive, self.heartbeat)
+    }
+
     /// Whether the session is in a namespace.
     pub fn is_connected(&self) -> bool {
         self.connected

@@ -6,6 +6,7 @@ pub mod lists;
 pub mod nodes;
 pub mod objects;
 pub mod room;
+pub mod search;
 pub mod today;
 pub mod tracker;
 

@@ -35,7 +35,7 @@ impl Server {
         let (mut fresh, mut lookup, peer, metrics_only) = (bytes, None, exchange.peer, exchange.metrics_only);
         let proxied = exchange.is_proxied || conn.tls || matches!(conn.socket, Socket::Unix(_));
         let first_delivery = self.hub.state.deliveries();
-        let (mut later, mut reload) = (false, false);
+        let (mut later, mut reload, mut described) = (false, false, None);
         loop {
             if self.hub.state.deliveries() - first_delivery > DELIVERIES_PER_READ
                 && (!fresh.is_empty() || exchange.has_input())
@@ -109,6 +109,10 @@ impl Server {
                     exchange.park(Parked::Page(Awaited::Redis), &config.limits, self.now);
                     lookup = Some(view);
                 }
+                Outcome::Describe(session) => {
+                    exchange.park(Parked::Page(Awaited::Disk), &config.limits, self.now);
+                    described = Some(session);
+                }
                 Outcome::AwaitReload => {
                     exchange.park(Parked::Page(Awaited::Disk), &config.limits, self.now);
                     reload = true;
@@ -146,6 +150,10 @@ impl Server {
         }
         if reload {
             self.begin_reload_for(key);
+        }
+        if let Some(session) = described {
+            let reply = api::sessions::describe(session, &self.connection_of(session), &self.hub);
+            self.answer(key, reply);
         }
     }
 

@@ -11,8 +11,8 @@ pub struct SessionInfo<'a> {
     pub namespace: &'a str,
     /// The user: of the login, or of a later `user_login`.
     pub userid: &'a str,
-    /// Its rooms, separated by commas.
-    pub rooms: String,
+    /// Its rooms, separated by commas. `None`: they are left out.
+    pub rooms: Option<String>,
     /// The session itself.
     pub session: &'a Session,
 }
@@ -25,7 +25,9 @@ impl SessionInfo<'_> {
         line.text("socket_id", &self.socket_id);
         line.text("userid", self.userid);
         line.text("username", identity.username());
-        line.text("room_ids", &self.rooms);
+        if let Some(rooms) = &self.rooms {
+            line.text("room_ids", rooms);
+        }
         line.text("nsp", self.namespace);
         line.text("protocol", protocol(self.session.form));
         if let Some(ip) = identity.ip() {
@@ -47,7 +49,7 @@ impl State {
             socket_id: self.socket_id(key),
             userid: self.user_of(key),
             namespace: &self.namespaces[session.namespace as usize].name,
-            rooms: self.room_names(session).join(","),
+            rooms: Some(self.room_names(session).join(",")),
             session,
         }
     }
