@@ -63,7 +63,7 @@ const STATES = {
   },
   '#why': () => page.getByText('Where to begin').waitFor(),
   '#why?source=demo&userid=user-3': async () => {
-    await page.getByText('Connected: 1 session on this relay.').waitFor()
+    await page.getByText('Connected: 1 session.').waitFor()
     await page.getByText(/logged in/).first().waitFor()
     await page.getByRole('heading', { name: 'Ask for one message' }).waitFor()
   },
@@ -137,7 +137,7 @@ test('the page of a session: who, from where, with what, and that it ends', asyn
   await clean(page, '#session that has ended')
   await page.setViewportSize(VIEWS[0])
   await page.getByRole('link', { name: 'user-40' }).first().click()
-  await page.getByText('Not connected to this relay').waitFor()
+  await page.getByText('Not connected: no session has').waitFor()
   await page.getByText(/was lost|ended/).first().waitFor()
 })
 

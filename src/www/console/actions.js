@@ -50,7 +50,7 @@ function dialog({ title, button, danger, to, effect, parts = [], act }) {
   const go = el('button', { type: 'submit', class: danger ? 'danger' : 'main', disabled: true }, button)
   const cancel = el('button', { type: 'button', onclick: () => box.close() }, t('Cancel', '取消'))
   const fields = el('div', { class: 'fields' }, parts, deliberate)
-  const form = el('form', { method: undefined, onsubmit: submit },
+  const form = el('form', { onsubmit: submit },
     el('h2', { id: 'dialog-title' }, title),
     el('p', null, effect, ' ', node, t('.', '。')),
     el('p', { class: 'reaches' }, t('This reaches ', '影响范围：本 relay 上 '), number, t(' on this relay.', '。')),

@@ -56,7 +56,7 @@ function show(focus) {
     on: (type, call) => on(type, call, signal),
     get: (path, query) => get(path, query, signal),
     every(period, call) {
-      const timer = setInterval(() => { if (!document.hidden && live.state === 'on') call() }, period)
+      const timer = setInterval(() => { if (!document.hidden && live.state === 'on' && !document.querySelector('dialog[open]')) call() }, period)
       signal.addEventListener('abort', () => clearInterval(timer))
     }
   }
@@ -178,7 +178,7 @@ function login(words = '') {
   const input = el('input', { type: 'password', id: 'token', autocomplete: 'current-password', required: true, spellcheck: 'false' })
   const button = el('button', { type: 'submit', class: 'main' }, t('Sign in', '登录'))
   let timer = 0
-  const form = el('form', { class: 'card login', onsubmit: async event => {
+  const form = el('form', { class: 'card login', method: 'post', onsubmit: async event => {
     event.preventDefault()
     const token = input.value
     if (!token || button.disabled) return
@@ -202,6 +202,8 @@ function login(words = '') {
     input.focus()
   } },
   el('h1', null, t('relay console', 'relay 控制台')),
+  // Password managers keep a password together with a name.
+  el('input', { type: 'text', autocomplete: 'username', value: 'admin', hidden: true }),
   el('label', { for: 'token' }, t('Admin token', '管理令牌')), el('div', { class: 'row' }, input, button), problem,
   el('p', { class: 'dim' }, t('It is admin.token or the content of admin.token_file of the configuration, or else in /run/relay/admin.token or in relay\'s log. It is kept in this tab only, until you sign out or close it.',
     '即配置中的 admin.token 或 admin.token_file 的内容；未配置时见 /run/relay/admin.token 或 relay 的日志。令牌只保存在此标签页中，退出或关闭后即清除。')))

@@ -9,8 +9,8 @@ import { bytes, count, el, link, micros, percent, plain, put, rate, say, set, sh
 export const title = () => t('Overview', '概览')
 
 const KINDS = () => ({
-  unsent: t('unsent', '待发送'), incomplete: t('incomplete requests', '未完整的请求'), history: t('history', '历史消息'), away: t('sessions expected back', '等待返回的会话'),
-  hooks: t('hooks', '钩子'), redis: 'Redis', message_log: t('message log', '消息日志')
+  unsent: t('unsent', '待发送'), incomplete: t('incomplete requests', '未完整的请求'), history: t('history', '历史消息'), away: t('sessions expected back', '等待重连的会话'),
+  hooks: t('hooks', '回调'), redis: 'Redis', message_log: t('message log', '消息日志')
 })
 const REASONS = () => ({
   client: t('the client has left', '客户端离开'), lost: t('lost: no goodbye, or page closed', '断开：无告别或页面关闭'), timeout: t('no answer to a ping', '心跳无应答'),
@@ -39,7 +39,7 @@ export function mount(view) {
     [t('Sessions', '会话'), () => count(gauge('sessions'))],
     [t('Rooms', '房间'), () => count(gauge('rooms'))],
     [t('Connections', '连接'), () => count(gauge('connections'))],
-    [t('Expected back', '等待返回'), () => count(gauge('away'))],
+    [t('Expected back', '等待重连'), () => count(gauge('away'))],
     [t('From clients / s', '客户端消息/秒'), () => rate(perSecond('client_messages'))],
     [t('Events / s', '事件/秒'), () => rate(perSecond('emitted'))],
     [t('Logins refused / s', '拒绝登录/秒'), () => rate(perSecond('logins_refused'))],
@@ -64,7 +64,7 @@ export function mount(view) {
       el('p', { class: 'dim' }, t('Pages by protocol, Socket.IO 1.x and 2.x first.', '按协议列出页面，先列 Socket.IO 1.x 和 2.x。')), link('clients', { protocol: 'engine.io 3' }, t('Pages with Socket.IO 2.x', '使用 Socket.IO 2.x 的页面'))))
 
   // Parts.
-  const parts = [['message_log', t('Message log (disk)', '消息日志（磁盘）')], ['hooks', t('Hooks (backend)', '钩子（后台）')], ['redis', 'Redis']].map(([key, name]) => {
+  const parts = [['message_log', t('Message log (disk)', '消息日志（磁盘）')], ['hooks', t('Hooks (backend)', '回调（后台）')], ['redis', 'Redis']].map(([key, name]) => {
     const state = el('dd', null, '–')
     let before = ''
     return {

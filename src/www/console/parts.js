@@ -62,7 +62,7 @@ export function result(view, load) {
     if (!quiet) set(status, t('Loading…', '加载中…'))
     body.setAttribute('aria-busy', 'true')
     try {
-      const nodes = await load()
+      const nodes = await load(words => { if (mine === turn) set(status, words) })
       if (mine !== turn || view.signal.aborted) return
       set(body, nodes)
       set(status, t('As of ', '截至 '), clock(Date.now() / 1000))
@@ -94,6 +94,8 @@ export function sessionLink(view, source, socket_id, whole) {
 }
 export const userLink = (source, userid, length = 40) => userid === '' || userid === undefined
   ? el('span', { class: 'dim' }, t('no userid', '无 userid'))
+  // relay cuts long texts in lists: this is not the whole id.
+  : String(userid).length > 90 && String(userid).endsWith('…') ? el('span', { class: 'name' }, shown(userid, length))
   : el('span', { class: 'name' }, link('why', { source, userid: String(userid) }, shownIn(userid, length)))
 export const roomLink = (source, room_id, length = 40) => link('tail', { source, room_id: String(room_id) }, shownIn(room_id, length))
 // Within a link there is no button to show the rest.
@@ -121,7 +123,8 @@ export function generation(protocol, library) {
 }
 /** How a session is, with more than colour. */
 export function sessionState(state) {
-  if (state === 'behind') return el('span', { class: 'badge wait' }, t('behind', '落后'))
+  if (state === 'behind') return el('span', { class: 'badge wait' }, t('behind', '积压'))
+  if (state === 'elsewhere') return el('span', { class: 'badge' }, t('at another relay', '在其他节点'))
   if (state === 'ending') return el('span', { class: 'badge bad' }, t('ending', '正在结束'))
   return el('span', { class: 'badge ok' }, t('live', '正常'))
 }

@@ -38,26 +38,24 @@ export function mount(view) {
   put(view.root, [top, found.node])
   found.run()
   view.every(5000, () => {
-    const busy = found.body.contains(document.activeElement) || document.querySelector('dialog[open]') || String(getSelection() || '') !== ''
+    const busy = found.body.contains(document.activeElement) || String(getSelection() || '') !== ''
     if (!gone && !busy) found.run(true)
   })
 }
 
 function body(view, session, ended) {
-  const { source, client = {}, heartbeat = {}, recovery } = session
-  const rooms = (session.rooms || []).map(room => typeof room === 'string' ? { room_id: room } : room)
+  const { source, recovery } = session, client = session.client || {}, heartbeat = session.heartbeat || {}, rooms = session.all_rooms || []
   const rows = (...list) => el('dl', { class: 'pairs' }, list.filter(Boolean).map(([name, ...value]) => el('div', null, el('dt', null, name), el('dd', null, value))))
   const card = (name, ...inner) => el('section', { class: 'card' }, el('h2', null, name), inner)
 
   // What is wrong, in a sentence: the page is opened because something is.
   const troubles = []
-  if (session.state === 'behind') troubles.push(t('It is behind: it reads too slowly, and gets the rest from the history.', '它已落后：接收过慢，其余消息将由历史补发。'))
+  if (session.state === 'behind') troubles.push(t('It is behind: it reads too slowly, and gets the rest from the history.', '已积压：接收过慢，其余消息将由历史补发。'))
   if (session.state === 'ending') troubles.push(t('It is being ended.', '正在结束。'))
   if (session.unsent > 0) troubles.push(t(`${bytes(session.unsent)} wait for it: its network or its page does not read them.`, `有 ${bytes(session.unsent)} 待发送：其网络或页面没有读取。`))
   if (heartbeat.state === 'overdue') troubles.push(t('It has not answered a ping.', '它没有应答心跳。'))
   if (session.transport === 'none') troubles.push(t('It has no connection at the moment: a poll may be on its way.', '此刻没有连接：可能处于两次轮询之间。'))
-  if (recovery?.missed > 0) troubles.push(t(`It has missed ${count(recovery.missed)} messages.`, `它错过了 ${count(recovery.missed)} 条消息。`))
-  if (recovery?.behind > 0) troubles.push(t(`${count(recovery.behind)} kept messages are still to come.`, `还有 ${count(recovery.behind)} 条保存的消息待补发。`))
+  if (client.unconfirmed > 0 && !(session.unsent > 0)) troubles.push(t(`${bytes(client.unconfirmed)} are on their way to it.`, `有 ${bytes(client.unconfirmed)} 正在传输。`))
   if (!rooms.length) troubles.push(t('It is in no room, so it gets no messages of rooms.', '它不在任何房间，因此收不到房间消息。'))
 
   const states = { alive: t('alive', '正常'), asked: t('asked, not answered yet', '已发送，等待应答'), overdue: t('overdue', '超时'), none: t('none', '无') }
@@ -86,18 +84,19 @@ function body(view, session, ended) {
         [t('Protocol', '协议'), shown(session.protocol, 40), client.revision ? t(`, revision ${client.revision}`, `，修订 ${client.revision}`) : ''],
         [t('Transport', '传输'), Object.hasOwn(transports, session.transport) ? transports[session.transport] : '–'],
         [t('Namespace', '命名空间'), shown(session.nsp || '/', 60)],
-        client.sessions > 1 ? [t('Sessions of the client', '该客户端的会话'), count(client.sessions), ': ', (client.namespaces || []).slice(0, 10).map((nsp, index) => [index ? ', ' : '', shown(nsp, 40)])] : null)),
+        client.namespaces?.length > 1 ? [t('All of the client', '该客户端的全部'), client.namespaces.slice(0, 10).map((nsp, index) => [index ? ', ' : '', shown(nsp, 40)])] : null)),
       card(t('Queue and heartbeat', '队列与心跳'), rows(
         [t('State', '状态'), ended ? el('span', { class: 'badge bad' }, t('ended', '已结束')) : sessionState(session.state)],
-        [t('Unsent', '待发送'), bytes(session.unsent), client.queued_frames !== undefined ? t(` in ${count(client.queued_frames)} frames`, `，${count(client.queued_frames)} 帧`) : ''],
+        [t('Unsent', '待发送'), bytes(session.unsent)],
+        typeof client.unconfirmed === 'number' ? [t('In the network', '网络中'), bytes(client.unconfirmed), ' ', el('span', { class: 'dim' }, t('sent, not confirmed', '已发出，未确认'))] : null,
         [t('Heartbeat', '心跳'), beat],
         heartbeat.interval ? [t('Ping', '间隔'), t(`each ${heartbeat.interval} s, answer within ${heartbeat.timeout} s`, `每 ${heartbeat.interval} 秒，${heartbeat.timeout} 秒内应答`)] : null,
         typeof heartbeat.next === 'number' ? [heartbeat.state === 'alive' ? t('Next ping in', '距下次心跳') : t('Given up in', '放弃倒计时'), `${rate(heartbeat.next)} s`] : null)),
-      card(t('What it missed', '错过的消息'), recovery ? rows(
-        [t('Missed', '错过'), count(recovery.missed)],
-        [t('Still to come', '待补发'), count(recovery.behind)],
-        [t('Confirms messages', '确认收到'), yes(recovery.checked)],
-        [t('Last confirmed', '最后确认'), recovery.confirmed ? el('code', null, shown(recovery.confirmed, 60)) : '–']) : el('p', { class: 'dim' }, t('relay does not follow what this client has received.', 'relay 不跟踪此客户端收到的消息。')))),
+      card(t('What it has received', '已收到的消息'), recovery ? rows(
+        [t('Last confirmed', '最后确认'), recovery.confirmed ? el('code', null, shown(recovery.confirmed, 60)) : '–'],
+        [t('Later ones', '其后的消息'), t(`${count(recovery.unconfirmed)} kept messages, not confirmed`, `${count(recovery.unconfirmed)} 条已保存，未确认`)],
+        recovery.unconfirmed > 0 ? ['', el('span', { class: 'dim' }, t('It gets them when it reads again or comes back.', '恢复接收或重新连接后会补发。'))] : null)
+        : el('p', { class: 'dim' }, t('Not followed: its rooms keep no messages, so what is lost on the way is not sent again.', '未跟踪：其房间不保存消息，途中丢失的消息不会补发。')))),
     card(t(`Rooms (${count(rooms.length)})`, `房间（${count(rooms.length)}）`), rooms.length
       ? el('ul', { class: 'chips' }, rooms.slice(0, 50).map(room => el('li', null, roomLink(source, room.room_id, 50),
         room.members === undefined ? '' : el('span', { class: 'dim' }, ' ', t(`${count(room.members)} members`, `${count(room.members)} 成员`)), room.kept ? el('span', { class: 'dim' }, t(', kept', '，有历史')) : '')),

@@ -123,7 +123,7 @@ export const tail = {
     }
     const members = el('span', { class: 'dim' })
     const what = follower(view, t('Messages of the room', '房间的消息'), line => {
-      const { id, from, data, bytes: size, sessions, kept, socket_id } = line, whole = String(data ?? '')
+      const { id, from, data, base64, bytes: size, sessions, kept, socket_id } = line, whole = base64 === undefined ? String(data ?? '') : `base64 ${base64}`
       const item = el('li', { class: 'message' })
       const by = from === 'client' ? [t('client ', '客户端 '), socket_id ? sessionLink(view, source, socket_id) : ''] : t('backend', '后台')
       put(item, [

@@ -8,6 +8,25 @@ const none = words => el('p', { class: 'card dim' }, words)
 /** The search is over when there is no further page. */
 const from = (first, list) => list.length ? t(`Rows ${first + 1} to ${first + list.length}`, `第 ${first + 1} 至 ${first + list.length} 行`) : ''
 
+/** Requests of a search: each looks at some thousand sessions, so that relay is not busy with one for long. */
+const MOST_REQUESTS = 40
+/** Finds a page of sessions, with as many requests as it takes. `says(text)`: how far it is. */
+async function find(view, query, says) {
+  const newest = query.order === 'newest'
+  let list = [], next = query.after || null, total
+  for (let i = 0; i < MOST_REQUESTS; i++) {
+    const answer = await view.get('api/sessions', { ...query, after: next, limit: newest ? PAGE : PAGE - list.length })
+    list = list.concat(answer.list)
+    total = answer.sessions
+    next = answer.next ?? null
+    // The newest are known when all have been looked at.
+    if (newest) list = list.sort((a, b) => b.since - a.since).slice(0, PAGE)
+    if (next === null || (!newest && list.length >= PAGE)) break
+    says(t(`Searching: ${count(next)} of ${count(total)} sessions…`, `查找中：${count(next)} / ${count(total)} 个会话…`))
+  }
+  return { list, next: newest ? null : next, total }
+}
+
 /** The columns of sessions. */
 export function sessionColumns(view, source) {
   return [
@@ -17,7 +36,7 @@ export function sessionColumns(view, source) {
     { name: t('Page and address', '页面与地址'), wide: true, cell: row => [shown(row.referer || '', 60), el('div', { class: 'dim' }, shown(row.ip || '', 45))] },
     { name: t('Rooms', '房间'), wide: true, cell: row => [(row.rooms || []).slice(0, 3).map((room, index) => [index ? ', ' : '', roomLink(source, room, 24)]), row.room_count > 3 ? el('span', { class: 'dim' }, ` +${count(row.room_count - 3)}`) : null] },
     { name: t('Online for', '在线时长'), num: true, cell: row => row.since ? span(age(row.since)) : '' },
-    { name: t('Unsent', '待发送'), num: true, cell: row => bytes(row.unsent) },
+    { name: t('Unsent', '待发送'), num: true, cell: row => row.unsent === undefined ? '–' : bytes(row.unsent) },
     { name: t('State', '状态'), cell: row => sessionState(row.state) }
   ]
 }
@@ -29,14 +48,14 @@ export const sessions = {
     const search = text(params.search, { enterkeyhint: 'search', placeholder: t('user, address, page, browser, session id', '用户、地址、页面、浏览器、会话 id') }), room = text(params.room_id)
     const order = select([['', t('any order', '不排序')], ['newest', t('newest first', '最新优先')], ['unsent', t('slow ones: most unsent', '慢客户端：待发送最多')]], params.order || '')
     let after = '', first = 0
-    const found = result(view, async () => {
-      const { sessions: total, list, next } = await view.get('api/sessions', { source, search: params.search, room_id: params.room_id, order: params.order, limit: PAGE, after })
-      const more = next !== null && next !== undefined && next !== ''
+    const found = result(view, async says => {
+      const { total, list, next } = await find(view, { source, search: params.search, room_id: params.room_id, order: params.order, after }, says)
+      const more = next !== null
       const restart = first || after ? () => { after = ''; first = 0; found.run() } : null
       const words = [from(first, list), total === undefined ? '' : t(`${count(total)} sessions in all`, `共 ${count(total)} 个会话`)].filter(Boolean).join(' · ')
       const empty = params.order === 'unsent' ? t('No client has unsent bytes: none is slow now.', '没有客户端有待发送数据：现在没有慢客户端。') : t('No session matches.', '没有符合条件的会话。')
       return [
-        list.length ? table(this.title(), sessionColumns(view, source), list.slice(0, PAGE)) : none(more ? t('Nothing in this part; the search can go on.', '这一部分没有，可继续查找。') : empty),
+        list.length ? table(this.title(), sessionColumns(view, source), list.slice(0, PAGE)) : none(empty),
         pager(words, restart, more ? () => { after = String(next); first += list.length; found.run() } : null)
       ]
     })
@@ -84,8 +103,9 @@ export const rooms = {
     const { params } = view, source = sourceOf(params), choice = sourceField(source), search = text(params.search, { enterkeyhint: 'search' })
     const busiest = params.order === 'messages'
     const order = select([['members', t('largest: members', '最大：成员')], ['messages', t('busiest: last 5 minutes', '最忙：最近 5 分钟')]], params.order || 'members')
+    let offset = 0
     const found = result(view, async () => {
-      const answer = await view.get('api/rooms', { source, search: params.search, order: params.order || 'members', limit: PAGE }), list = answer.list || [], time = answer.seconds
+      const answer = await view.get('api/rooms', { source, search: params.search, order: params.order || 'members', limit: PAGE, offset }), list = answer.list || [], time = answer.seconds
       const most = Math.max(1, ...list.map(row => busiest ? row.deliveries : row.members))
       const columns = [
         { name: t('Room', '房间'), wide: true, cell: row => [el('span', { class: 'name' }, roomLink(source, row.room_id, 60)), share((busiest ? row.deliveries : row.members) / most)] },
@@ -98,7 +118,9 @@ export const rooms = {
       const empty = busiest ? t('No message was published in this time.', '这段时间没有发布消息。') : t('No room matches.', '没有符合条件的房间。')
       return [
         list.length ? table(this.title(), columns, list.slice(0, PAGE)) : none(empty),
-        pager([t(`${count(answer.rooms)} rooms in all`, `共 ${count(answer.rooms)} 个房间`), busiest && time ? t(`numbers of the last ${span(time)}`, `最近 ${span(time)} 的数字`) : '', list.length >= PAGE ? t(`only the first ${PAGE} are shown: search for others`, `只显示前 ${PAGE} 个，其余请查找`) : ''].filter(Boolean).join(' · '))
+        pager([from(offset, list), t(`${count(answer.rooms)} rooms`, `共 ${count(answer.rooms)} 个房间`), busiest && time ? t(`numbers of the last ${span(time)}`, `最近 ${span(time)} 的数字`) : '',
+          busiest && answer.elsewhere ? t(`${count(answer.elsewhere)} messages to rooms without members`, `${count(answer.elsewhere)} 条消息发往无成员的房间`) : ''].filter(Boolean).join(' · '),
+        offset ? () => { offset = 0; found.run() } : null, list.length && offset + list.length < answer.rooms ? () => { offset += PAGE; found.run() } : null)
       ]
     })
     put(view.root, [

@@ -21,9 +21,9 @@ export const t = (en, zh) => lang === 'zh' ? zh : en
 
 const SVG = 'http://www.w3.org/2000/svg'
 /** Attributes that an element can get. There is none that loads, links or runs anything, but `href`, which `link` makes. */
-const ATTRIBUTES = new Set(['class', 'id', 'type', 'name', 'value', 'for', 'role', 'title', 'placeholder', 'autocomplete', 'min', 'max', 'step', 'rows',
-  'spellcheck', 'autocapitalize', 'inputmode', 'maxlength', 'tabindex', 'scope', 'colspan', 'lang', 'dir', 'enterkeyhint', 'list',
-  'viewBox', 'preserveAspectRatio', 'd', 'x', 'y', 'x1', 'x2', 'y1', 'y2', 'width', 'height', 'vector-effect', 'points', 'cx', 'cy', 'r'])
+const ATTRIBUTES = new Set(['class', 'id', 'type', 'method', 'value', 'for', 'role', 'title', 'placeholder', 'autocomplete', 'rows',
+  'spellcheck', 'autocapitalize', 'inputmode', 'max', 'tabindex', 'scope', 'lang', 'enterkeyhint',
+  'viewBox', 'preserveAspectRatio', 'd', 'x', 'y', 'x1', 'x2', 'y1', 'y2', 'width', 'height', 'vector-effect', 'rx'])
 const PROPERTIES = new Set(['disabled', 'hidden', 'checked', 'selected', 'required', 'open'])
 
 /** An element: `onNAME` are listeners, the rest attributes. Children are nodes or texts; null and false are left out. */

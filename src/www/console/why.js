@@ -5,7 +5,10 @@ import { Refused } from './api.js'
 import { live } from './live.js'
 import { field, history, linked, result, sourceField, sourceOf, table, text } from './parts.js'
 import { sessionColumns } from './tables.js'
-import { el, link, put, shown, t } from './text.js'
+import { bytes, count, el, link, put, shown, t } from './text.js'
+
+/** Sessions of a user that are shown. */
+const MOST_SESSIONS = 20
 
 export const title = () => t('Why was it not received?', '为什么没有收到？')
 
@@ -19,7 +22,7 @@ export function mount(view) {
 
   put(view.root, [
     el('h1', { tabindex: '-1' }, params.userid && !params.id && !params.room_id ? [t('User ', '用户 '), shown(params.userid, 60)] : title()),
-    el('p', { class: 'lead' }, t('A user alone: is he connected, and what has happened. With a message id: whether that message has reached him, and why not.',
+    el('p', { class: 'lead' }, t('A user alone: whether the user is connected, and what has happened. With a message id: whether the message has arrived, and why not.',
       '只填用户：是否在线、发生了什么。再填消息 id：该消息是否送达、为什么没有。')),
     form
   ])
@@ -32,24 +35,26 @@ export function mount(view) {
     return
   }
   const found = result(view, async () => {
-    const [why, sessions, kept] = await Promise.all([
+    const [why, online, kept] = await Promise.all([
       view.get('api/why', { source, id: params.id, userid: params.userid, room_id: params.room_id }),
-      params.userid ? view.get('api/sessions', { source, search: params.userid, limit: 200 }).catch(otherwise) : null,
+      params.userid ? view.get('api/online', { source, userid: params.userid, limit: MOST_SESSIONS }).catch(otherwise) : null,
       live.hello?.message_log && !params.id && (params.userid || params.room_id) ? view.get('api/log/messages', { source, bytes: 65536 }).catch(otherwise) : null
     ])
     const { verdicts = [], lines = [], since } = why.data || why
-    const own = sessions?.list?.filter(row => String(row.userid) === params.userid) || []
-    const inRoom = room => own.filter(row => (row.rooms || []).includes(room)).length
+    const own = await Promise.all((online?.list || []).map(row => describe(view, row)))
+    const slow = own.filter(row => row.unsent > 0 || row.state === 'behind'), fine = own.length && !slow.length && (!params.room_id || own.some(row => row.rooms.includes(params.room_id)))
+    const inRoom = room => own.filter(row => row.rooms.includes(room)).length
     const messages = (kept?.lines || []).filter(line => typeof line.id === 'string' && (!params.room_id || String(line.room_id).split(',').includes(params.room_id))).slice(-12).reverse()
     return [
       verdicts.length ? el('section', { class: 'card verdicts' }, el('h2', null, t('Answer', '结论')), el('ul', null, verdicts.map(verdict => el('li', null, linked(view, source, verdict))))) : null,
       params.userid ? el('section', { class: 'card' },
         el('h2', null, t('The user now', '该用户当前状态')),
-        el('p', { class: own.length ? 'verdict' : 'verdict bad' }, own.length
-          ? [t(`Connected: ${own.length} ${own.length === 1 ? 'session' : 'sessions'} on this relay.`, `在线：本 relay 上 ${own.length} 个会话。`),
-            params.room_id ? inRoom(params.room_id) ? t(' In the room.', ' 在此房间中。') : t(' Not seen in the room: see the page of the session.', ' 未见其在此房间中：请看会话页。') : '']
-          : sessions ? t('Not connected to this relay: no session has this user id.', '未连接到本 relay：没有此用户 id 的会话。') : t('The sessions could not be read.', '无法读取会话。')),
-        own.length ? table(t('Sessions of the user', '该用户的会话'), sessionColumns(view, source), own.slice(0, 20)) : null,
+        el('p', { class: fine ? 'verdict' : 'verdict bad' }, own.length
+          ? [t(`Connected: ${count(own.length)} ${own.length === 1 ? 'session' : 'sessions'}.`, `在线：${count(own.length)} 个会话。`),
+            params.room_id ? inRoom(params.room_id) ? t(' In the room.', ' 在此房间中。') : t(' Not in the room, so it gets none of its messages.', ' 不在此房间中，因此收不到该房间的消息。') : '',
+            slow.length ? t(` ${bytes(slow.reduce((sum, row) => sum + (row.unsent || 0), 0))} wait for ${count(slow.length)} of them, which read too slowly.`, ` 其中 ${count(slow.length)} 个接收过慢，有 ${bytes(slow.reduce((sum, row) => sum + (row.unsent || 0), 0))} 待发送。`) : '']
+          : online ? t('Not connected: no session has this user id.', '未连接：没有此用户 id 的会话。') : t('The sessions could not be read.', '无法读取会话。')),
+        own.length ? table(t('Sessions of the user', '该用户的会话'), sessionColumns(view, source), own) : null,
         own.length ? buttons({ source, userid: params.userid }, { disconnects: true }) : null) : null,
       el('section', { class: 'card' }, el('h2', null, t('What has happened', '发生的事')),
         since ? el('p', { class: 'dim' }, t('Older records were dropped; the first is of ', '更早的记录已丢弃，最早的是 '), shown(since, 40)) : null,
@@ -61,6 +66,12 @@ export function mount(view) {
   })
   put(view.root, [found.node])
   found.run()
+}
+/** A session of `/api/online`, with its queue and state if it is on this relay. */
+async function describe(view, row) {
+  const rooms = String(row.room_ids ?? '').split(',').filter(Boolean)
+  const session = await view.get('api/session', { socket_id: row.socket_id }).catch(otherwise)
+  return { ...row, ...session, rooms, room_count: rooms.length, state: session ? session.state : 'elsewhere', node: row.node }
 }
 // A part of the page that cannot be read leaves the rest.
 function otherwise(error) {
