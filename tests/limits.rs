@@ -816,6 +816,7 @@ fn crowds_leave_nothing_behind() {
     let mut admin = relay.tcp();
     ask_stats(&mut admin);
     relay.fill_journal();
+    wait_for("its connection to be gone", || (ask_stats(&mut admin)["connections"] == 1).then_some(()));
     let descriptors = relay.descriptors();
     let mut wave = || {
         let mut crowd: Vec<TcpStream> = (0..2000)

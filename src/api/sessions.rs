@@ -88,7 +88,12 @@ fn list(head: &Head<'_>, cx: &Context<'_>) -> Result<Reply, Reply> {
 
 /// `GET /api/session?socket_id=`: all about a session of this relay.
 pub fn session(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
-    let found = cx.hub.state.find_session(head.fields().get("socket_id"));
+    let fields = head.fields();
+    let socket_id = fields.get("socket_id");
+    if socket_id.is_empty() {
+        return Reply::refusal(400, NO_SOCKET_ID).with("Cache-Control", "no-store").into();
+    }
+    let found = cx.hub.state.find_session(socket_id);
     match found.filter(|key| !cx.hub.state.is_pending(*key)) {
         Some(key) => Outcome::Describe(key),
         None => Reply::refusal(404, NO_SESSION).with("Cache-Control", "no-store").into(),
@@ -258,6 +263,7 @@ pub fn source(fields: &Fields<'_>, cx: &Context<'_>) -> Result<Option<TenantId>,
 
 const NO_SOURCE: &str = "source can not be null!";
 const UNKNOWN_SOURCE: &str = "unknown source!";
+const NO_SOCKET_ID: &str = "socket_id can not be null!";
 const NO_SESSION: &str = "no session of this relay has this socket_id";
 /// Sessions of an answer, unless the request says otherwise, and the most.
 const DEFAULT_LIMIT: usize = 50;
