@@ -15,9 +15,10 @@ before(async () => {
   page = await open(browser, relay, { bypassCSP: true })
 })
 after(async () => {
-  await close(page)
-  await browser.close()
-  await relay.stop()
+  try { await close(page) } finally {
+    await browser.close()
+    await relay.stop()
+  }
 })
 const dialog = () => page.locator('dialog[open]')
 /** Opens a dialog by the button with this name, and waits until it knows how many sessions it reaches. */

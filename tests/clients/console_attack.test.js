@@ -9,35 +9,38 @@ const MARKUP = '<img src=x onerror="window.evil=1"><svg onload=window.evil=1>'
 const SCRIPT = '</script><script>window.evil=1</script>'
 const RTL = 'invoice\u202egpj.exe\u2066\u200f'
 const LONG = 'W'.repeat(8000)
-/** What cannot be in a header. */
+/** What can be in a login and in data, but not in a header or the name of a room. */
 const CONTROL = 'a\u0000b\u0007c\u001b[31m\u009b\u2028d'
-const NAMES = [MARKUP, SCRIPT, RTL, LONG, '__proto__', 'constructor', '{{7*7}}${7*7}', 'javascript:window.evil=1', '" onmouseover="window.evil=1', '&lt;b&gt;&#x41;', '👨‍👩‍👧', 'ﷺ'.repeat(300), 'z\u0300\u0301\u0302'.repeat(500)]
+const NAMES = [MARKUP, SCRIPT, RTL, CONTROL, LONG, '__proto__', 'constructor', '{{7*7}}${7*7}', 'javascript:window.evil=1', '" onmouseover="window.evil=1', '&lt;b&gt;&#x41;', '👨‍👩‍👧', 'ﷺ'.repeat(300), 'z\u0300\u0301\u0302'.repeat(500)]
 
 let browser, relay, page, clients = []
 before(async () => {
   browser = await launch()
   relay = await relayWith()
   for (const [index, name] of NAMES.entries()) {
-    // Names of rooms have at most 128 bytes and no commas.
-    const room = cut(name), header = Buffer.from(name).toString('latin1')
-    clients.push(await member(relay, `${room},evil`, { userid: name, username: NAMES[(index + 1) % NAMES.length], ext_info: NAMES[(index + 2) % NAMES.length] }, { Referer: `http://x/${header}`.slice(0, 4000), 'User-Agent': header.slice(0, 4000) }))
+    const header = Buffer.from(name.replace(/[\u0000-\u001f]/g, '')).toString('latin1'), next = NAMES[(index + 1) % NAMES.length]
+    clients.push(await member(relay, `${room(name)},evil`, { userid: user(name), username: user(next), ext_info: name }, { Referer: `http://x/${header.slice(0, 1000)}`, 'User-Agent': header.slice(0, 1000) }))
   }
+  clients.push(await member(relay, 'evil', { userid: 'long' }, { Referer: 'http://x/' + LONG }))
   page = await open(browser, relay)
 })
 after(async () => {
-  await close(page)
   for (const client of clients) client.terminate()
-  await browser.close()
-  await relay.stop()
-})
-/** The first characters of a name that a room can have. */
-function cut(name) {
-  let room = ''
-  for (const c of name.replaceAll(',', '')) {
-    if (Buffer.byteLength(room + c) > 120) break
-    room += c
+  try { if (page) await close(page) } finally {
+    await browser.close()
+    await relay.stop()
   }
-  return room
+})
+/** The first characters of a name, as far as a room or a user can have them: 128 and 512 bytes. */
+const room = name => cut(name.replace(/[,\u0000-\u001f\u007f]/g, ''), 120)
+const user = name => cut(name, 512)
+function cut(name, bytes) {
+  let found = ''
+  for (const c of name) {
+    if (Buffer.byteLength(found + c) > bytes) break
+    found += c
+  }
+  return found
 }
 /** Nothing ran, nothing was loaded, nothing became an element, the layout holds. */
 async function harmless(where) {
@@ -83,22 +86,22 @@ test('a phone shows them, too, and nothing is wider than it', async () => {
 
 test('the page of each session, the user, the room', async () => {
   for (const name of NAMES) {
-    await visit(page, `#why?source=demo&userid=${encodeURIComponent(name)}`)
+    await visit(page, `#why?source=demo&userid=${encodeURIComponent(user(name))}`)
     await settled(page)
     await page.getByText('Connected: 1 session').waitFor()
     await harmless(`the user ${name.slice(0, 40)}`)
     await page.getByRole('row').nth(1).getByRole('button', { name: /^Session/ }).first().click()
     await page.getByText('What has happened').waitFor()
     await harmless(`the session of ${name.slice(0, 40)}`)
-    await visit(page, `#tail?source=demo&room_id=${encodeURIComponent(cut(name))}`)
+    await visit(page, `#tail?source=demo&room_id=${encodeURIComponent(room(name))}`)
     await page.getByText('1 now').waitFor()
     await harmless(`the room ${name.slice(0, 40)}`)
   }
 })
 
-test('a long name can be seen whole', async () => {
-  await visit(page, '#sessions?source=demo&search=WWWW')
-  await settled(page)
+test('a long text can be seen whole', async () => {
+  await visit(page, `#why?source=demo&userid=${user(LONG)}`)
+  await page.getByRole('row').nth(1).getByRole('button', { name: /^Session/ }).first().click()
   await page.getByRole('button', { name: 'Show all 8000 characters' }).first().click()
   await until('all of it', async () => (await page.locator('dialog pre').innerText()).length === 8000)
   await page.keyboard.press('Escape')
@@ -110,14 +113,14 @@ test('the data of messages, in the tail and in dialogs', async () => {
   await page.getByRole('heading', { name: 'Room evil' }).waitFor()
   await until('the stream', async () => { await relay.notify('evil', 'begin'); return page.getByText('begin').count() })
   for (const data of [...NAMES, CONTROL, JSON.stringify({ __proto__: 1, html: MARKUP, cut: '\ud83d' }), '{"a":"\\ud83d \\u202e <b>"}', '[[[[[[1]]]]]]', '\u202e'.repeat(3000)]) await relay.notify('evil', data)
-  await page.getByText('a\u2400b\u2407c\u241b[31mU+009BU+2028d').waitFor()
+  await page.getByText('a\u2400b\u2407c\u241b[31mU+009BU+2028d').first().waitFor()
   await until('the last', async () => /U\+202EU\+202EU\+202E/.test(await page.locator('.message').last().innerText()))
   assert.ok((await text(page)).includes(MARKUP))
   for (const button of await page.getByRole('button', { name: 'Whole' }).all()) await button.click()
   await harmless('the tail')
   // A client says it, with a name of an event and in a room.
-  clients[0].send(JSON.stringify({ event: 'postMsg', args: [{ room_id: 'evil', data: MARKUP + ' from a client' }] }))
-  await page.getByText(MARKUP + ' from a client').waitFor()
+  clients[0].send(JSON.stringify({ event: 'postMsg', room_id: 'evil', data: MARKUP + ' from a client' }))
+  await page.locator('.message', { hasText: /<img src=x.*from a client/ }).waitFor()
   await harmless('the tail, from a client')
 })
 
@@ -130,7 +133,7 @@ test('the log, with what clients were refused for', async () => {
 
 test('actions name their target as text', async () => {
   for (const name of [MARKUP, RTL, LONG]) {
-    await visit(page, `#why?source=demo&userid=${encodeURIComponent(name)}`)
+    await visit(page, `#why?source=demo&userid=${encodeURIComponent(user(name))}`)
     await page.getByRole('button', { name: 'Disconnect…' }).click()
     await page.locator('dialog .reach').getByText('1 session').waitFor()
     await harmless(`the dialog about ${name.slice(0, 40)}`)
