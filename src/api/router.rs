@@ -95,9 +95,10 @@ fn answer(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         () if path == "/" => get(head, || front::front(head, cx)),
         () if is("/healthz") => get(head, || status::healthz(head, cx)),
         () if is("/readyz") => get(head, || status::readyz(cx)),
-        () if is("/demo") && !head.path().ends_with('/') => get(head, || {
-            // Links of the page are relative, so that relay works under a path of a proxy.
-            Reply::new(301, "text/plain", &b""[..]).with("Location", "demo/")
+        () if (is("/demo") || is("/console")) && !head.path().ends_with('/') => get(head, || {
+            // Links of the pages are relative, so that relay works under a path of a proxy.
+            let to = if is("/demo") { "demo/" } else { "console/" };
+            Reply::new(301, "text/plain", &b""[..]).with("Location", to)
         }),
         () if is("/api/emit") => {
             cors(post(head, || emit::emit(request, cx).unwrap_or_else(|refusal| refusal)), head, &config)
