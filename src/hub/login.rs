@@ -232,14 +232,13 @@ impl Hub {
             false => self.state.transport_name(Some(client)),
         };
         let namespace = self.state.namespaces[session.namespace as usize].name.clone();
-        let (rooms, namespace) = (Quoted(&rooms), Quoted(&namespace));
-        let (page, browser) = (Quoted(&agent.referer), Quoted(&agent.user_agent));
-        self.state.trace_session(
-            key,
-            format_args!(
-                "logged in by {transport}: rooms {rooms}, namespace {namespace}, page {page}, browser {browser}"
-            ),
-        );
+        let mut what = format!("logged in by {transport}: rooms {}, namespace {}", Quoted(&rooms), Quoted(&namespace));
+        for (name, text) in [("page", &agent.referer), ("browser", &agent.user_agent)] {
+            if !text.is_empty() {
+                what += &format!(", {name} {}", Quoted(text));
+            }
+        }
+        self.state.trace_session(key, format_args!("{what}"));
     }
 
     /// Checks the token of a login, if it has one and the namespace admits with a signature.
