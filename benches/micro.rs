@@ -174,6 +174,7 @@ fn notify(bencher: Bencher, body: Body) {
             metrics_only: false,
             now: NOW,
             connections: 1,
+            tls_bytes: 0,
             max_connections: 1000,
             full: false,
             stopping: false,

@@ -2,44 +2,56 @@
 //! (docs/protocol.md, Why).
 //!
 //! It is a ring of small records: one for each publication and room, and one whenever a session begins, ends, changes its rooms,
-//! is lost or comes back. Nothing is written for a delivery: who got a message follows from who was in the room. Names are not
-//! in it, only their hashes, because the question brings the names.
+//! is lost, comes back or falls behind. Nothing is written for a delivery: who got a message follows from who was in the room.
+//! Names are not in it, only their hashes, because the question brings the names.
+//!
+//! What is refused or goes wrong has a second, smaller ring. Equal records of a minute are one record there. So a stranger whose
+//! logins are refused, or a backend with a wrong key, pushes out only others of its kind.
 
-use core::hash::BuildHasher;
+use core::{hash::BuildHasher, time::Duration};
 use std::{collections::VecDeque, hash::RandomState};
 
 use crate::{
     clock::Time,
     key::{Handle, SessionKey},
+    text::truncate,
 };
 
-/// The records, the oldest first.
+/// The records.
 #[derive(Default)]
 pub struct Journal {
-    records: VecDeque<Record>,
+    events: Ring,
+    refusals: Ring,
     is_on: bool,
     hasher: RandomState,
     /// Texts of reasons, which records name by their index.
     reasons: Vec<Box<str>>,
+    /// The last record when unused texts were last dropped.
+    recycled: u64,
+    /// The relays that have published messages; those of publications name them by their index.
+    nodes: Vec<u32>,
+    /// The reason of what happens to sessions now, if they have none of their own. Empty: none.
+    pub cause: &'static str,
 }
 
 /// Something that has happened: 40 bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
-    /// When.
+    /// When. Of several equal refusals, when the first was.
     pub time: Time,
-    /// A stamp of messages, or the hash of a room: see [`What`].
+    /// A stamp of messages, or the hash of a room: see [`What`]. Of refusals, when the last was, in microseconds.
     pub stamp: u64,
-    /// The hash of the user, or of the room of a publication.
+    /// The hash of the user, or of the room of a publication. 0: nobody.
     pub who: u64,
-    /// The bits of the session's key, or the stamp of a publication's id.
+    /// The bits of the session's key, or the stamp of a publication's id. 0: none.
     pub session: u64,
-    /// See [`What`].
+    /// See [`What`]. Of refusals, how many there were.
     pub count: u32,
-    /// The index of the source.
+    /// The index of the source, or [`EVERY`].
     pub tenant: u16,
     /// What has happened.
     pub what: What,
+    /// The index of the reason, or of the relay that has published the message.
     reason: u8,
 }
 
@@ -53,7 +65,8 @@ pub enum What {
     Published,
     /// The same in a room that keeps it.
     Kept,
-    /// A session has begun.
+    /// A session has begun. If `count` is 0, its `socket_id` follows from its key. 1: it has taken over the name in `stamp`. More:
+    /// the `socket_id` follows from the client in `stamp` and the namespace `count` - 2.
     Came,
     /// A session has joined a room; `stamp` is the hash of its name.
     Joined,
@@ -67,8 +80,37 @@ pub enum What {
     Silent,
     /// A session goes on from `stamp` in place of one that was lost; `count` is the number of messages that it gets again.
     Returned,
+    /// A session has said that it has all messages up to `stamp`; `count` is the number of messages that it gets.
+    Resumed,
+    /// A session gets no more messages as they are published, because its client reads too slowly. It has all that were published
+    /// up to `stamp`. `count` is the number of bytes that wait for it.
+    Behind,
+    /// Such a session has got what it had not.
+    CaughtUp,
+    /// A client was closed as a slow consumer; `count` is the number of bytes that waited for it.
+    Slow,
+    /// Messages of the room whose hash is `stamp` are not kept any more, and a session has not got them.
+    Gap,
+    /// The same in `count` further rooms.
+    Gaps,
+    /// An operator or the backend wants a session to end.
+    SentAway,
+    /// A session that was lost was given up before its time.
+    GivenUp,
+    /// An operator has loaded pages again, those of `count` sessions: of a session, of a room (`who`), or all.
+    Refreshed,
     /// A login was refused.
     Refused,
+    /// A message or request of a client was refused.
+    MessageRefused,
+    /// The backend has not answered a call about a session.
+    HookFailed,
+    /// A publication was refused; `who` is the hash of the first room.
+    PublicationRefused,
+    /// A publication was not published, because it repeats an earlier one; `who` is the hash of the first room.
+    Repeated,
+    /// Publications of another relay have not arrived. `session` is the name of that relay ([`pack`]).
+    Missed,
 }
 
 impl Journal {
@@ -82,17 +124,21 @@ impl Journal {
         self.is_on
     }
 
-    /// Writes that a message was published to a room.
+    /// Writes that a message was published to a room. `node` is the relay that has given out its id, if that is another one.
     pub fn note_publication(
         &mut self,
         time: Time,
         (tenant, room): (u16, u64),
-        (stamp, id): (u64, u64),
+        (stamp, id, node): (u64, u64, Option<u32>),
         queued: usize,
         kept: bool,
     ) {
+        if !self.is_on {
+            return;
+        }
         let (what, count) = (if kept { What::Kept } else { What::Published }, queued as u32);
-        self.push(Record { time, stamp, who: room, session: id, count, tenant, what, reason: 0 });
+        let reason = node.map_or(0, |node| self.node(node));
+        self.events.push(Record { time, stamp, who: room, session: id, count, tenant, what, reason }, MOST_EVENTS);
     }
 
     /// Writes what has happened to a session of a user.
@@ -100,38 +146,98 @@ impl Journal {
         if !self.is_on {
             return;
         }
-        let (who, reason) = (self.user(tenant, userid), self.reason(more.reason));
+        let reason = if more.reason.is_empty() { self.cause } else { more.reason };
+        let (who, reason) = (self.user(tenant, userid), self.reason(reason));
         let More { stamp, count, .. } = more;
-        self.push(Record { time, stamp, who, session: session.key().to_bits(), count, tenant, what, reason });
+        let session = session.key().to_bits();
+        self.events.push(Record { time, stamp, who, session, count, tenant, what, reason }, MOST_EVENTS);
+    }
+
+    /// Writes what concerns no single user.
+    pub fn note_command(&mut self, time: Time, what: What, (tenant, room): (u16, u64), count: usize) {
+        if self.is_on {
+            let (stamp, session, count) = (0, 0, count as u32);
+            self.events.push(Record { time, stamp, who: room, session, count, tenant, what, reason: 0 }, MOST_EVENTS);
+        }
     }
 
     /// Writes that a login was refused.
-    pub fn note_refusal(&mut self, time: Time, (tenant, userid): (u16, &str), reason: &str) {
-        if !self.is_on {
-            return;
-        }
-        let (who, reason) = (self.user(tenant, userid), self.reason(reason));
-        self.push(Record { time, stamp: 0, who, session: 0, count: 0, tenant, what: What::Refused, reason });
+    pub fn note_refused_login(&mut self, time: Time, (tenant, userid): (u16, &str), reason: &str) {
+        let who = self.user(tenant, userid);
+        self.note_refusal(time, What::Refused, Subject { tenant, who, session: 0 }, 1, reason);
     }
 
-    fn push(&mut self, record: Record) {
+    /// Writes that something about a session of a user was refused.
+    pub fn note_failure(
+        &mut self,
+        time: Time,
+        what: What,
+        (tenant, userid): (u16, &str),
+        session: SessionKey,
+        reason: &str,
+    ) {
+        let (who, session) = (self.user(tenant, userid), session.key().to_bits());
+        self.note_refusal(time, what, Subject { tenant, who, session }, 1, reason);
+    }
+
+    /// Writes that something was refused or is missing, `count` times. If the same happened in the last minute, it is added to
+    /// that.
+    pub fn note_refusal(&mut self, time: Time, what: What, subject: Subject, count: u64, reason: &str) {
         if !self.is_on {
             return;
         }
-        if self.records.len() >= MOST {
-            self.records.pop_front();
+        let Subject { tenant, who, session } = subject;
+        let (reason, count) = (self.reason(reason), u32::try_from(count).unwrap_or(u32::MAX));
+        let record = Record { time, stamp: time.micros(), who, session, count, tenant, what, reason };
+        let is_same = |known: &&mut Record| {
+            (known.what, known.tenant, known.who, known.session, known.reason) == (what, tenant, who, session, reason)
+                && time.since(known.time) < GATHER
+        };
+        match self.refusals.records.iter_mut().rev().take(COMPARED).find(is_same) {
+            Some(known) => {
+                known.count = known.count.saturating_add(count);
+                known.stamp = record.stamp;
+            }
+            None => self.refusals.push(record, MOST_REFUSALS),
         }
-        self.records.push_back(record);
+    }
+
+    /// Drops the records of a source, because its index belongs to another one now.
+    pub fn forget(&mut self, tenant: u16) {
+        for ring in [&mut self.events, &mut self.refusals] {
+            ring.records.retain(|record| record.tenant != tenant);
+        }
     }
 
     /// The records, the oldest first.
-    pub fn records(&self) -> impl DoubleEndedIterator<Item = &Record> + ExactSizeIterator {
-        self.records.iter()
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        let mut refusals = self.refusals.records.iter().peekable();
+        let mut events = self.events.records.iter().peekable();
+        core::iter::from_fn(move || match (events.peek(), refusals.peek()) {
+            (Some(event), Some(refusal)) if refusal.time < event.time => refusals.next(),
+            (None, _) => refusals.next(),
+            (Some(_), _) => events.next(),
+        })
     }
 
-    /// Since when it has everything. `None`: since relay was started.
+    /// The records of publications and sessions, the oldest first: all but refusals.
+    pub fn events(&self) -> impl DoubleEndedIterator<Item = &Record> {
+        self.events.records.iter()
+    }
+
+    /// Since when it has all but refusals. `None`: since relay was started.
     pub fn since(&self) -> Option<Time> {
-        self.records.front().filter(|_| self.records.len() >= MOST).map(|record| record.time)
+        self.events.since()
+    }
+
+    /// Since when it has all refusals. `None`: since relay was started.
+    pub fn refusals_since(&self) -> Option<Time> {
+        self.refusals.since()
+    }
+
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        (self.events.records.capacity() + self.refusals.records.capacity()) * size_of::<Record>()
     }
 
     /// The hash of a user of a source.
@@ -141,24 +247,97 @@ impl Journal {
 
     /// Why it has happened; empty if that was not noted.
     pub fn why(&self, record: &Record) -> &str {
+        if matches!(record.what, What::Published | What::Kept) {
+            return "";
+        }
         record.reason.checked_sub(1).and_then(|index| self.reasons.get(usize::from(index))).map_or("", |reason| reason)
+    }
+
+    /// The relay that has given out the id of a publication: `None` for this one. It is 0 if it is not known which one.
+    pub fn origin(&self, record: &Record) -> Option<u32> {
+        let index = record.reason.checked_sub(1)?;
+        Some(self.nodes.get(usize::from(index)).copied().unwrap_or(0))
+    }
+
+    fn node(&mut self, node: u32) -> u8 {
+        let index = self.nodes.iter().position(|known| *known == node).unwrap_or_else(|| {
+            if self.nodes.len() < MOST_NODES {
+                self.nodes.push(node);
+                return self.nodes.len() - 1;
+            }
+            MOST_NODES
+        });
+        index as u8 + 1
     }
 
     fn reason(&mut self, text: &str) -> u8 {
         if text.is_empty() {
             return 0;
         }
-        let known = self.reasons.iter().position(|known| **known == *text);
-        let index = known.unwrap_or_else(|| {
-            // There are far fewer; texts with a name in them must not fill the memory.
-            if self.reasons.len() >= MOST_REASONS {
-                return self.reasons.len() - 1;
-            }
-            let is_last = self.reasons.len() == MOST_REASONS - 1;
-            self.reasons.push(if is_last { "another reason" } else { text }.into());
-            self.reasons.len() - 1
-        });
+        let text = truncate(text, MAX_REASON);
+        if let Some(index) = self.reasons.iter().position(|known| **known == *text) {
+            return index as u8 + 1;
+        }
+        if self.reasons.len() >= MOST_REASONS {
+            self.recycle();
+        }
+        // Texts with a name in them must not fill the memory.
+        let index = self.reasons.iter().position(|known| known.is_empty()).unwrap_or(self.reasons.len());
+        if index >= MOST_REASONS {
+            return MOST_REASONS as u8;
+        }
+        let text = if index == MOST_REASONS - 1 { OTHER } else { text };
+        match self.reasons.get_mut(index) {
+            Some(free) => *free = text.into(),
+            None => self.reasons.push(text.into()),
+        }
         index as u8 + 1
+    }
+
+    /// Drops the texts that no record names any more, once in a while.
+    fn recycle(&mut self) {
+        let written = self.events.written + self.refusals.written;
+        if written - self.recycled < RECYCLE {
+            return;
+        }
+        self.recycled = written;
+        let mut used = [false; MOST_REASONS + 1];
+        for record in self.events.records.iter().chain(&self.refusals.records) {
+            if !matches!(record.what, What::Published | What::Kept) {
+                used[usize::from(record.reason)] = true;
+            }
+        }
+        let free = self.reasons.iter_mut().zip(&used[1..]).filter(|(_, used)| !**used);
+        free.for_each(|(text, _)| *text = "".into());
+    }
+}
+
+/// Records, the oldest first.
+#[derive(Default)]
+struct Ring {
+    records: VecDeque<Record>,
+    /// How many were written.
+    written: u64,
+    /// Whether some were dropped for newer ones.
+    is_cut: bool,
+}
+
+impl Ring {
+    fn push(&mut self, record: Record, most: usize) {
+        self.written += 1;
+        let length = self.records.len();
+        if length >= most {
+            self.records.pop_front();
+            self.is_cut = true;
+        } else if length == self.records.capacity() {
+            // It would grow to twice its size, beyond what it needs.
+            self.records.reserve_exact(length.clamp(FIRST, most - length));
+        }
+        self.records.push_back(record);
+    }
+
+    fn since(&self) -> Option<Time> {
+        self.records.front().filter(|_| self.is_cut).map(|record| record.time)
     }
 }
 
@@ -173,57 +352,48 @@ pub struct More<'a> {
     pub reason: &'a str,
 }
 
-/// Records: 1.25 MiB.
-const MOST: usize = 32_768;
-/// Texts of reasons.
+/// What a refusal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The index of the source, or [`EVERY`].
+    pub tenant: u16,
+    /// See [`Record::who`].
+    pub who: u64,
+    /// See [`Record::session`].
+    pub session: u64,
+}
+
+/// The name of a relay as a number: its first eight bytes.
+pub fn pack(node: &str) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.iter_mut().zip(node.bytes()).for_each(|(place, byte)| *place = byte);
+    u64::from_be_bytes(bytes)
+}
+
+/// The name that was [packed](pack).
+pub fn unpack(node: u64) -> String {
+    String::from_utf8_lossy(&node.to_be_bytes()).trim_end_matches('\0').into()
+}
+
+/// The index that stands for all sources, or for one that is not known.
+pub const EVERY: u16 = u16::MAX;
+/// Records of both rings: together 32,768 in 1.25 MiB.
+const MOST_EVENTS: usize = 28_672;
+const MOST_REFUSALS: usize = 4096;
+/// The first size of a ring.
+const FIRST: usize = 64;
+/// For how long equal refusals are gathered in one record, and with how many records a new one is compared.
+const GATHER: Duration = Duration::from_secs(60);
+const COMPARED: usize = 32;
+/// Texts of reasons, and their bytes.
 const MOST_REASONS: usize = 200;
+const MAX_REASON: usize = 120;
+/// The last text, which stands for all others.
+const OTHER: &str = "another reason";
+/// How many records are written between two looks at which texts are used.
+const RECYCLE: u64 = 1024;
+/// Other relays that publications name.
+const MOST_NODES: usize = 254;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::key::Key;
-
-    fn session(number: u64) -> SessionKey {
-        SessionKey::wrap(Key::from_bits(number << 32).unwrap())
-    }
-
-    #[test]
-    fn the_oldest_records_are_dropped() {
-        let mut journal = Journal::default();
-        journal.note(Time::START, What::Came, (0, "u"), session(1), More::default());
-        assert_eq!(journal.records().len(), 0, "it is off");
-        journal.begin();
-        for number in 0..MOST as u64 + 5 {
-            let time = Time::from_micros(number);
-            journal.note(time, What::Came, (0, "u"), session(number + 1), More::default());
-            assert_eq!(journal.since().is_some(), number + 1 >= MOST as u64);
-        }
-        assert_eq!((journal.records().len(), journal.since()), (MOST, Some(Time::from_micros(5))));
-    }
-
-    #[test]
-    fn reasons_are_bounded() {
-        let mut journal = Journal::default();
-        journal.begin();
-        for number in 0..2 * MOST_REASONS {
-            journal.note_refusal(Time::START, (0, ""), &format!("reason {number}"));
-        }
-        let whys: Vec<&str> = journal.records().map(|record| journal.why(record)).collect();
-        assert_eq!(
-            (whys[0], whys[198], whys[199], whys[399]),
-            ("reason 0", "reason 198", "another reason", "another reason")
-        );
-        journal.note_refusal(Time::START, (0, ""), "reason 7");
-        journal.note_refusal(Time::START, (0, ""), "");
-        let last: Vec<&str> = journal.records().rev().take(2).map(|record| journal.why(record)).collect();
-        assert_eq!(last, ["", "reason 7"]);
-    }
-
-    #[test]
-    fn users_of_different_sources_differ() {
-        let journal = Journal::default();
-        assert_ne!(journal.user(0, "1"), journal.user(1, "1"));
-        assert_ne!(journal.user(0, "1"), journal.user(0, "2"));
-        assert_eq!(journal.user(0, "1"), journal.user(0, "1"));
-    }
-}
+mod tests;

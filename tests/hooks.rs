@@ -876,3 +876,42 @@ fn a_pending_login_is_not_a_session() {
     assert!(socket.text().starts_with("40/hook,{"));
     socket.silence();
 }
+
+/// What an operator is told about decisions of the backend (docs/protocol.md, GET /api/why).
+#[test]
+fn decisions_are_in_the_journal() {
+    let backend = Backend::raw(|call| match (call.event(), call.body["args"][0].as_str()) {
+        ("connect", _) if call.body["auth"]["userid"] == "8" => ok("{\"allow\":false,\"error\":\"you are banned\"}"),
+        ("connect", _) => ok("{\"userid\":\"7\",\"join\":[\"a\"]}"),
+        (_, Some("fail")) => b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        (_, Some("leave")) => ok("{\"leave\":[\"a\"]}"),
+        (_, Some("end")) => ok("{\"disconnect\":true}"),
+        _ => ok("{}"),
+    });
+    let relay = backend.relay("");
+    let mut banned = knock(&relay, &json!({"userid": "8"}));
+    banned.text();
+    let mut socket = enter(&relay);
+    for name in ["fail", "leave", "end"] {
+        socket.send(&format!("42/hook,[\"say\",\"{name}\"]"));
+    }
+    wait_for("the end", || (relay.stat("/sessions") == 0).then_some(()));
+    let lines = |query: &str| {
+        let data = relay.admin(&format!("/api/why?source=demo&{query}")).json()["data"].clone();
+        data["lines"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| line["text"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let texts = lines("userid=7&room_id=a");
+    let has = |words: &str| assert!(texts.iter().any(|text| text.ends_with(words)), "no {words}: {texts:#?}");
+    has(" logged in: the backend has admitted it");
+    has(" joined room a (by the backend)");
+    has("the backend did not answer a call about it: status 500");
+    has(" left room a (by the backend)");
+    has(" was to be ended: the backend, in its answer to an event");
+    let refused = lines("userid=8");
+    assert_eq!(refused, ["a login was refused: by the backend: you are banned"]);
+}

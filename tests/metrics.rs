@@ -10,7 +10,7 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use support::{Answer, FORM, PATIENCE, Relay, TOKEN, read_answer, send_request, temp_file, wait_for};
+use support::{Answer, FORM, KEY, PATIENCE, Relay, TOKEN, notify_sign, read_answer, send_request, temp_file, wait_for};
 
 /// A metric of an answer.
 #[derive(Debug, Default)]
@@ -271,8 +271,14 @@ fn memory_is_counted_by_kind() {
     for name in ["unsent", "incomplete", "history", "away", "hooks", "redis", "message_log"] {
         assert!(kind(name) < 1000.0, "{name}");
     }
+    for name in ["tls", "presence", "receipts", "idempotency", "signatures", "journal"] {
+        assert_eq!(kind(name), 0.0, "{name}");
+    }
     relay.notify("room", &"x".repeat(5000));
     assert!(kind("history") > 5000.0);
+    assert!((40.0..10_000.0).contains(&kind("journal")), "one publication");
+    relay.fill_journal();
+    assert_eq!(kind("journal"), 28_672.0 * 40.0, "it is full of publications");
     let mut sending = relay.tcp();
     let head =
         format!("POST /api/notify HTTP/1.1\r\nHost: relay\r\nContent-Type: {FORM}\r\nContent-Length: 9000\r\n\r\n");
@@ -283,6 +289,28 @@ fn memory_is_counted_by_kind() {
         relay.notify("slow", &"x".repeat(60_000));
         (kind("unsent") > 60_000.0).then_some(())
     });
+}
+
+#[test]
+fn memory_of_features_is_counted() {
+    let relay = Relay::start("[presence]\nevents = true\n");
+    let kind = |wanted: &str| relay.metric(&format!("relay_memory_kind_bytes{{kind=\"{wanted}\"}}"));
+    let _clients: Vec<_> = (0..20).map(|number| relay.connect_with(&[("userid", &*number.to_string())])).collect();
+    wait_for("users", || (kind("presence") > 20 * 160).then_some(()));
+    for number in 0..50 {
+        let key = number.to_string();
+        let sign = notify_sign("demo", "room", "x", KEY);
+        let fields =
+            [("source", "demo"), ("room_id", "room"), ("data", "x"), ("sign", &sign), ("idempotency_key", &key)];
+        assert!(relay.post_form(&fields).body.contains("\"code\":1"));
+    }
+    assert!(kind("idempotency") > 50 * 50, "{}", kind("idempotency"));
+    let body = format!(
+        "{{\"source\":\"demo\",\"room_id\":\"room\",\"data\":\"x\",\"token\":\"{TOKEN}\",\"wait\":\"acked\",\"ms\":9000}}"
+    );
+    let mut waiting = relay.tcp();
+    send_request(&mut waiting, "POST", "/api/notify", &[("Content-Type", "application/json")], body.as_bytes());
+    wait_for("a receipt", || (kind("receipts") > 0).then_some(()));
 }
 
 /// What `/readyz` says: the status, and the reason if there is one.

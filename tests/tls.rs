@@ -832,3 +832,16 @@ fn many_handshakes_at_once() {
     wait_for("their ends", || (secure.relay.counter("tls_failed") == 200).then_some(()));
     assert_eq!(secure.get("/healthz").status, 200);
 }
+
+/// docs/protocol.md, Metrics: `relay_memory_kind_bytes`.
+#[test]
+fn sessions_are_counted_in_the_memory() {
+    let secure = Secure::start("");
+    let bytes = || secure.relay.metric("relay_memory_kind_bytes{kind=\"tls\"}");
+    let before = bytes();
+    let clients: Vec<_> = (0..5).map(|_| secure.client("room")).collect();
+    let all = bytes();
+    assert!(all >= before + 5 * 2000, "{before} {all}");
+    drop(clients);
+    wait_for("their end", || (bytes() + 5 * 2000 <= all).then_some(()));
+}

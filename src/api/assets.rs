@@ -38,7 +38,8 @@ impl Asset {
             reply.with("ETag", etag).with("Cache-Control", "no-cache").with("X-Content-Type-Options", "nosniff");
         match self.content_type {
             _ if self.is_console() => {
-                let reply = reply.with("Referrer-Policy", "no-referrer").with("Cross-Origin-Resource-Policy", "same-origin");
+                let reply =
+                    reply.with("Referrer-Policy", "no-referrer").with("Cross-Origin-Resource-Policy", "same-origin");
                 match self.content_type {
                     HTML => reply
                         .with("Content-Security-Policy", CONSOLE_POLICY)
@@ -157,7 +158,9 @@ mod tests {
             let reply = find(path).unwrap().reply("");
             reply.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string())
         };
-        assert!(header("/console", "Content-Security-Policy").unwrap().starts_with("default-src 'none'; script-src 'self'"));
+        assert!(
+            header("/console", "Content-Security-Policy").unwrap().starts_with("default-src 'none'; script-src 'self'")
+        );
         for path in ["/console", "/console/console.js", "/console/console.css"] {
             assert_eq!(header(path, "Access-Control-Allow-Origin"), None, "{path}");
             assert_eq!(header(path, "Referrer-Policy").as_deref(), Some("no-referrer"), "{path}");

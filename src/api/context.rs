@@ -25,6 +25,8 @@ pub struct Context<'a> {
     pub now: Now,
     /// The number of open connections.
     pub connections: usize,
+    /// About how many bytes the sessions of TLS take.
+    pub tls_bytes: usize,
     /// The limit for connections, which also limits the number of clients.
     pub max_connections: usize,
     /// Whether no further connection would be accepted.

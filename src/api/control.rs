@@ -10,6 +10,7 @@ use super::{
 use crate::{
     cluster::RefreshTarget as Target,
     http::{Fields, Framing, Head, Reply, Request},
+    journal::{More, What},
     json::Object,
     key::SessionKey,
     state::TenantId,
@@ -53,6 +54,8 @@ pub fn disconnect(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, 
         cx.hub.cluster.publish_disconnect(&mut cx.hub.state, source, params.get("userid"), params.get("socket_id"));
     }
     for session in &sessions {
+        let by = More { reason: "an operator, with POST /api/disconnect", ..More::default() };
+        cx.hub.state.write_journal(*session, What::SentAway, by);
         cx.hub.expel(*session, Close::OPERATOR, cx.now);
     }
     cx.hub.expel_away(source, params.get("userid"), params.get("socket_id"));

@@ -20,7 +20,7 @@ pub fn metrics(head: &Head<'_>, cx: &Context<'_>) -> Reply {
         out.single(name, Kind::Gauge, help, value(cx));
     }
     by_source(&mut out, cx.hub);
-    memory_by_kind(&mut out, cx.hub);
+    memory_by_kind(&mut out, cx);
     histograms(&mut out, &cx.hub.state.timings);
     counters(&mut out, cx.hub);
     out.begin("build", Kind::Info, "Always 1; the label has the version.");
@@ -40,14 +40,17 @@ fn by_source(out: &mut Exposition, hub: &Hub) {
     }
 }
 
-fn memory_by_kind(out: &mut Exposition, hub: &Hub) {
-    let unsent = hub.state.unsent().map(|(_, bytes)| bytes).sum();
+fn memory_by_kind(out: &mut Exposition, cx: &Context<'_>) {
+    let unsent = cx.hub.state.unsent().map(|(_, bytes)| bytes).sum();
     out.begin("memory_kind_bytes", Kind::Gauge, "Bytes of memory, by kind.");
-    memory_kinds(hub, unsent).into_iter().for_each(|(kind, bytes)| out.sample(&[("kind", kind)], bytes));
+    let tls = [("tls", cx.tls_bytes as u64)];
+    memory_kinds(cx.hub, unsent).into_iter().chain(tls).for_each(|(kind, bytes)| out.sample(&[("kind", kind)], bytes));
 }
 
-/// What takes memory, as far as relay counts it by kind. `unsent` is the sum of [`State::unsent`](crate::state::State::unsent).
-pub fn memory_kinds(hub: &Hub, unsent: usize) -> [(&'static str, u64); 7] {
+/// What takes memory, as far as relay counts it by kind, but for TLS. `unsent` is the sum of
+/// [`State::unsent`](crate::state::State::unsent).
+pub fn memory_kinds(hub: &Hub, unsent: usize) -> [(&'static str, u64); 13] {
+    let (keys, signatures) = hub.state.remembered_bytes();
     [
         ("unsent", unsent as u64),
         ("incomplete", memory::unfinished() as u64),
@@ -56,6 +59,12 @@ pub fn memory_kinds(hub: &Hub, unsent: usize) -> [(&'static str, u64); 7] {
         ("hooks", hub.hooks.bytes() as u64),
         ("redis", hub.cluster.queued_bytes() as u64),
         ("message_log", hub.log.bytes() as u64),
+        ("presence", hub.presence.tracker.bytes() as u64),
+        ("receipts", hub.receipts.bytes() as u64),
+        ("idempotency", keys as u64),
+        ("signatures", signatures as u64),
+        ("journal", hub.state.journal.bytes() as u64),
+        ("live", hub.live.samples.bytes() as u64),
     ]
 }
 

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     http::{Fields, Head, Reply, Request},
+    journal::{self, EVERY, What},
     json::{MAX_DEPTH, Object, is_deeper, quote, string},
     message::{
         Data,
@@ -20,6 +21,7 @@ use crate::{
     },
     names::{Rooms, is_file_safe},
     receipts::{Answer, ReceiptRequest, check_rooms},
+    room_hash::room_hash,
     sign::{Signature, Subject},
     state::{Keyed, Reader, Refusal, Refused, Verified},
 };
@@ -303,11 +305,21 @@ impl<'a> Notification<'a> {
         let refused =
             Refused { what: "notification", source: &self.source, is_known, why: &why, reason, ip, facts: &facts };
         state.log_refusal(&refused);
+        self.note(cx, What::PublicationRefused, &why);
         let reader = if explains { gate::reader(head, cx) } else { Reader::Stranger };
         let signature = Signature::new(&self.sign, &self.sign_type, &self.ts);
         let explanation =
             if explains { cx.hub.state.explain(&self.subject(), &signature, refusal, reader) } else { None };
         Rejection { json: refused_json(refusal, explanation.as_ref()), is_explained: explanation.is_some() }
+    }
+
+    /// Writes to the journal that it is not published.
+    #[cold]
+    fn note(&self, cx: &mut Context<'_>, what: What, why: &str) {
+        let (state, room) = (&mut cx.hub.state, self.room_id.split(',').next().unwrap_or_default());
+        let tenant = state.known_tenant(&self.source).map_or(EVERY, |tenant| tenant.0);
+        let subject = journal::Subject { tenant, who: room_hash(room), session: 0 };
+        state.journal.note_refusal(cx.now.time, what, subject, 1, why);
     }
 
     /// The fields that the signature covers.
@@ -353,6 +365,7 @@ impl<'a> Notification<'a> {
         let filename = if self.filename.trim().is_empty() { "" } else { &self.filename };
         let keyed = self.keyed(filename)?;
         if let Some(first) = cx.hub.state.find_repeated(tenant, verified, keyed.as_ref(), cx.now)? {
+            self.note(cx, What::Repeated, "");
             let Some(receipt) = first.receipt else { return Ok(Written::Nothing) };
             answer.push(&format!("{BEFORE_RECEIPT}{receipt}}}"));
             return Ok(Written::Result);

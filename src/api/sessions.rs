@@ -129,11 +129,10 @@ fn describe_session(key: SessionKey, connection: &Connection, hub: &Hub) -> Opti
         format!("{{\"confirmed\":\"{}\",\"unconfirmed\":{waiting}}}", hub.history.id_at(track.proven()))
     });
     line.raw("recovery", |out| out.extend_from_slice(recovery.as_bytes()));
-    let userid = state.user_of(key);
-    let events = match userid {
-        "" => Vec::new(),
-        userid => hub.explain(&Question { tenant, id: None, userid, room: "" }).lines,
-    };
+    let (userid, socket_id) = (state.user_of(key), state.socket_id(key));
+    // Of one without a user, what happened to the session itself.
+    let socket_id = if userid.is_empty() { &*socket_id } else { "" };
+    let events = hub.explain(&Question { tenant, id: None, userid, room: "", socket_id }).lines;
     let events = events.iter().skip(events.len().saturating_sub(MAX_EVENTS));
     let events =
         events.map(|event| format!("{{\"time\":{},\"text\":{}}}", quote(&local(event.time, now)), quote(&event.text)));

@@ -9,7 +9,7 @@ use crate::{
     message::MessageId,
 };
 
-/// `GET /api/why?id=&userid=&room_id=&source=`: what the journal has about a message, a user or a room.
+/// `GET /api/why?id=&userid=&room_id=&socket_id=&source=`: what the journal has about a message, a user, a session or a room.
 pub fn why(head: &Head<'_>, cx: &Context<'_>) -> Reply {
     answer(head, cx).unwrap_or_else(|refusal| refusal).with("Cache-Control", "no-store")
 }
@@ -30,23 +30,36 @@ fn answer(head: &Head<'_>, cx: &Context<'_>) -> Result<Reply, Reply> {
         "" => None,
         text => Some(MessageId::parse(text).ok_or_else(|| wrong(WRONG_ID))?),
     };
-    let (userid, room) = (fields.get("userid"), fields.get("room_id"));
-    if id.is_none() && userid.is_empty() && room.is_empty() {
+    let question = Question {
+        tenant,
+        id,
+        userid: fields.get("userid"),
+        room: fields.get("room_id"),
+        socket_id: fields.get("socket_id"),
+    };
+    if id.is_none() && question.room.is_empty() && !question.is_personal() {
         return Err(wrong(NO_QUESTION));
     }
-    let explanation = cx.hub.explain(&Question { tenant, id, userid, room });
+    if !question.socket_id.is_empty() && state.find_name(question.socket_id).is_none() {
+        return Err(wrong(WRONG_SESSION));
+    }
+    let explanation = cx.hub.explain(&question);
     Ok(Reply::json(200, json(&explanation, cx.now).into_bytes()))
 }
 
 fn json(explanation: &Explanation, now: Now) -> String {
-    let Explanation { since, lines, verdicts } = explanation;
-    let since = since.map_or("null".into(), |time| quote(&local(time, now)));
+    let Explanation { since, refusals_since, lines, verdicts, advice } = explanation;
+    let [since, refusals_since] =
+        [since, refusals_since].map(|time| time.map_or("null".into(), |time| quote(&local(time, now))));
     let line = |time, text: &str| format!("{{\"time\":{},\"text\":{}}}", quote(&local(time, now)), quote(text));
     let lines: Vec<String> = lines.iter().map(|entry| line(entry.time, &entry.text)).collect();
     let verdicts: Vec<_> = verdicts.iter().map(|verdict| quote(verdict)).collect();
+    let advice: Vec<_> = advice.iter().map(|advice| quote(advice.text())).collect();
     format!(
-        "{{\"code\":1,\"msg\":\"\",\"data\":{{\"since\":{since},\"verdicts\":[{}],\"lines\":[{}]}}}}",
+        "{{\"code\":1,\"msg\":\"\",\"data\":{{\"since\":{since},\"refusals_since\":{refusals_since},\"verdicts\":[{}],\
+         \"advice\":[{}],\"lines\":[{}]}}}}",
         verdicts.join(","),
+        advice.join(","),
         lines.join(",")
     )
 }
@@ -59,4 +72,5 @@ pub(super) fn local(time: Time, now: Now) -> String {
 const NO_SOURCE: &str = "source can not be null!";
 const UNKNOWN_SOURCE: &str = "unknown source!";
 const WRONG_ID: &str = "id is not that of a message";
-const NO_QUESTION: &str = "give id, userid or room_id";
+const WRONG_SESSION: &str = "socket_id is not that of a session here";
+const NO_QUESTION: &str = "give id, userid, socket_id or room_id";

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     health::Health,
+    journal::{EVERY, Subject, What, pack},
     json::Object,
     message_log::MessageLog,
     state::{Refused as Logged, State},
@@ -55,6 +56,9 @@ impl Context<'_> {
             facts: &[("message", text)],
         };
         self.state.log_refusal(&refused);
+        let subject = Subject { tenant: EVERY, who: 0, session: 0 };
+        let why = format!("on Redis: {why}");
+        self.state.journal.note_refusal(self.state.now.time, What::PublicationRefused, subject, 1, &why);
     }
 
     /// Whether another relay's publication is new. Publications that are missing before it are counted in
@@ -71,7 +75,16 @@ impl Context<'_> {
             return Some(0);
         }
         let missed = self.shared.nodes.receive(&node, number);
-        self.state.stats.redis_missed = self.state.stats.redis_missed.saturating_add(missed.unwrap_or(0));
+        self.count_missed(&node, missed.unwrap_or(0));
         missed
+    }
+
+    /// Counts publications of another relay that have not arrived.
+    pub fn count_missed(&mut self, node: &str, missed: u64) {
+        if missed > 0 {
+            self.state.stats.redis_missed = self.state.stats.redis_missed.saturating_add(missed);
+            let subject = Subject { tenant: EVERY, who: 0, session: pack(node) };
+            self.state.journal.note_refusal(self.state.now.time, What::Missed, subject, missed, "");
+        }
     }
 }

@@ -44,7 +44,7 @@ pub fn decode_command<'a>(
     match &*command {
         "hello" => {
             let missed = cx.shared.nodes.greet(&node, number(fields, "last").unwrap_or(0));
-            cx.state.stats.redis_missed = cx.state.stats.redis_missed.saturating_add(missed);
+            cx.count_missed(&node, missed);
         }
         "bye" => cx.shared.nodes.remove(&node),
         "refresh" => {

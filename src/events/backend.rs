@@ -6,6 +6,7 @@ use crate::{
     config::Auth,
     hooks::{Answer, Connecting, Emit, Failure, Finished, To, Waiting},
     hub::{Hub, login::MAX_NAME_LEN},
+    journal::{More, What},
     json::array_items,
     key::{ClientKey, SessionKey},
     message::{Event, Target, bytes::unpack_arguments},
@@ -23,6 +24,14 @@ pub fn handle_finished(hub: &mut Hub, finished: Finished, now: Now) {
         Ok(body) => Answer::parse(body).map_err(Failure::BadAnswer),
         Err(failure) => Err(failure.clone()),
     };
+    let session = match &waiting {
+        Waiting::Connect(connecting) => Some(connecting.session),
+        Waiting::Message { session, .. } => Some(*session),
+        Waiting::Disconnect => None,
+    };
+    if let (Some(session), Err(failure)) = (session, &answer) {
+        hub.state.note_failure(session, What::HookFailed, &failure.to_string());
+    }
     match waiting {
         Waiting::Disconnect => {}
         Waiting::Connect(connecting) => decide(hub, *connecting, answer, now),
@@ -75,6 +84,13 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
         rename(session, answer);
     }
     let userid = session.identity.userid().to_owned();
+    hub.check_recalled(key);
+    hub.state.journal.cause = match &answer {
+        Ok(_) => ADMITTED,
+        Err(_) => ADMITTED_UNASKED,
+    };
+    hub.state.note_came(key);
+    hub.state.journal.cause = "";
     // The session joins the rooms of its login if they are signed, or if clients may choose their rooms. Otherwise it
     // joins only those in the backend's answer.
     let config = &hub.state.namespaces[lane.1 as usize].config;
@@ -86,7 +102,6 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
     if let Ok(answer) = &answer {
         move_rooms(hub, key, answer);
     }
-    hub.check_recalled(key);
     hub.complete_login(key, &userid, now);
     match hub.state.sessions.get(key).map(|session| session.form) {
         Some(form) if form.is_socketio() => hub.state.confirm_connect(client, key, &auth, now),
@@ -114,7 +129,7 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, undecide
             line.display("ip", ip);
         }
     });
-    let identity = &session.identity;
+    let (tenant, identity) = (session.tenant, &session.identity);
     let source = hub.state.tenants[session.tenant.index()].name.clone();
     let (userid, username, ip) = (identity.userid().to_owned(), identity.username().to_owned(), identity.ip());
     let transport = match session.form.is_stream() {
@@ -131,6 +146,7 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, undecide
         facts: &[("user", &userid), ("username", &username), ("namespace", &namespace), ("transport", transport)],
     };
     hub.state.log_refusal(&refused);
+    hub.state.journal.note_refused_login(now.time, (tenant.0, &userid), &format!("by the backend: {why}"));
     hub.forget_return(key);
     hub.state.remove_session(key, Departure::Goodbye);
     if !hub.state.is_socketio(client) {
@@ -149,12 +165,14 @@ fn apply(hub: &mut Hub, key: SessionKey, answer: &Answer<'_>, now: Now) {
     move_rooms(hub, key, answer);
     send_events(hub, key, answer);
     if answer.disconnect {
+        hub.state.write_journal(key, What::SentAway, More { reason: SENT_AWAY, ..More::default() });
         hub.expel(key, Close::OPERATOR, now);
     }
 }
 
 /// Lets a session leave and join the rooms in an answer.
 fn move_rooms(hub: &mut Hub, key: SessionKey, answer: &Answer<'_>) {
+    hub.state.journal.cause = BY_BACKEND;
     if let Ok(list) = Rooms::parse(&answer.leave.join(","), usize::MAX, 0) {
         hub.state.leave_all(key, &list);
     }
@@ -164,6 +182,7 @@ fn move_rooms(hub: &mut Hub, key: SessionKey, answer: &Answer<'_>) {
     if let Ok(list) = Rooms::parse(&join.join(","), longest, 0) {
         hub.state.join_all(key, &list, most);
     }
+    hub.state.journal.cause = "";
 }
 
 /// Sends the events in an answer.
@@ -206,3 +225,9 @@ fn rename(session: &mut Session, answer: &Answer<'_>) {
     let (agent, ip, since) = (identity.agent().clone(), identity.ip(), identity.since());
     session.identity = Identity::new(&userid, &username, identity.ext_info(), agent, ip, since);
 }
+
+/// Why things happen to sessions, in words for operators.
+const ADMITTED: &str = "the backend has admitted it";
+const ADMITTED_UNASKED: &str = "the backend did not answer, and hooks.on_failure admits";
+const BY_BACKEND: &str = "by the backend";
+const SENT_AWAY: &str = "the backend, in its answer to an event";

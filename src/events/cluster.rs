@@ -8,6 +8,7 @@ use crate::{
     cluster::{Channel, Command, CountedRoom, IncomingEvent, IncomingMessage, Input, Recipients},
     config::Redis,
     hub::Hub,
+    journal::{More, What},
     message::{Author, Event, Target},
     receipts::{Count, Names},
     redis::Role,
@@ -55,7 +56,11 @@ fn execute(hub: &mut Hub, command: Command<'_>, now: Now) {
         Command::Event(event) => emit(hub, &event, now),
         Command::Refresh(target) => drop(hub.refresh_here(&target)),
         Command::Disconnect { sessions, tenant, userid, socket_id } => {
-            sessions.into_iter().for_each(|session| hub.expel(session, Close::OPERATOR, now));
+            for session in sessions {
+                let by = More { reason: "an operator, at another relay", ..More::default() };
+                hub.state.write_journal(session, What::SentAway, by);
+                hub.expel(session, Close::OPERATOR, now);
+            }
             fn given(text: &str) -> Option<&str> {
                 (!text.is_empty()).then_some(text)
             }

@@ -55,6 +55,7 @@ impl Recovery<'_> {
     /// Queues the event for a session, and counts it. Text clients have no frame for it.
     pub fn send(&self, state: &mut State, session: SessionKey) {
         self.count(state);
+        state.note_gaps(session, self.missing);
         let Some((client, form)) = state.sessions.get(session).map(|session| (session.client, session.form)) else {
             return;
         };

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     frame::Run,
+    journal::{More, What},
     key::{ClientKey, SessionKey},
     message::Form,
     state::{NamespaceId, Session, State, TenantId, client::Mode, room::RoomIndex},
@@ -47,6 +48,8 @@ struct Replay {
     held_bytes: usize,
     /// Whose messages these are.
     held_of: SmallVec<[TenantId; 1]>,
+    /// Whether the client has read too slowly.
+    is_slow: bool,
 }
 
 /// Where a session of such a client stands.
@@ -200,9 +203,13 @@ impl Replays {
         for (client, stamp) in core::mem::take(&mut state.fallen) {
             state.stats.fell_behind += 1;
             // It may have been closed in the same turn.
-            if state.clients.get(client).is_some_and(|client| client.mode == Mode::Behind) {
-                self.insert(state, client, stamp);
-                state.trace_client(client, format_args!("is behind: gets what it misses from the history"));
+            let Some(found) = state.clients.get(client).filter(|client| client.mode == Mode::Behind) else { continue };
+            let count = u32::try_from(found.outbox.bytes()).unwrap_or(u32::MAX);
+            state.write_journal_of(client, What::Behind, More { stamp, count, reason: "" });
+            self.insert(state, client, stamp);
+            state.trace_client(client, format_args!("is behind: gets what it misses from the history"));
+            if let Some(replay) = self.replays.get_mut(&client) {
+                replay.is_slow = true;
             }
         }
     }
@@ -299,6 +306,9 @@ impl Replays {
             // What was replayed would be repeated at the next loss otherwise.
             state.ask_if_proxied(client);
             state.note_caught_up(client);
+            if replay.is_slow {
+                state.write_journal_of(client, What::CaughtUp, More { stamp: newest, ..More::default() });
+            }
         }
     }
 

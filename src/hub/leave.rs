@@ -71,6 +71,11 @@ impl Hub {
         // Nobody comes back to this process when relay stops.
         let position = if announce { self.position_at_loss(key) } else { None };
         self.replays.remove(&mut self.history, &self.state, key);
+        if how == End::Closed(Close::SLOW) {
+            let bytes = self.state.clients.get(key).map_or(0, |client| client.outbox.bytes());
+            let count = u32::try_from(bytes).unwrap_or(u32::MAX);
+            self.state.write_journal_of(key, What::Slow, More { count, ..More::default() });
+        }
         let Some(client) = self.state.clients.get_mut(key) else { return };
         let session = client.session.take();
         let sessions = client.socket.as_mut().map(|socket| core::mem::take(&mut socket.sessions)).unwrap_or_default();

@@ -9,7 +9,6 @@ use crate::{
     config::Auth,
     history::Since,
     hooks::Kind,
-    journal::{More, What},
     key::{ClientKey, ConnKey, SessionKey},
     message::Form,
     names::Rooms,
@@ -200,6 +199,7 @@ impl Hub {
             self.state.trace_session(session, format_args!("the backend is asked whether to admit it"));
             return Ok(session);
         }
+        self.state.note_came(session);
         if let Some(rooms) = &rooms {
             self.state.join_all(session, rooms, usize::MAX);
         }
@@ -216,7 +216,6 @@ impl Hub {
         if let Some(session) = self.state.sessions.get(key) {
             self.presence.count_login(session.tenant, session.identity.username(), now);
         }
-        self.state.write_journal(key, What::Came, More::default());
         if self.state.traces.is_on() {
             self.trace_login(key);
         }
@@ -233,14 +232,13 @@ impl Hub {
             false => self.state.transport_name(Some(client)),
         };
         let namespace = self.state.namespaces[session.namespace as usize].name.clone();
-        let (rooms, namespace) = (Quoted(&rooms), Quoted(&namespace));
-        let (page, browser) = (Quoted(&agent.referer), Quoted(&agent.user_agent));
-        self.state.trace_session(
-            key,
-            format_args!(
-                "logged in by {transport}: rooms {rooms}, namespace {namespace}, page {page}, browser {browser}"
-            ),
-        );
+        let mut what = format!("logged in by {transport}: rooms {}, namespace {}", Quoted(&rooms), Quoted(&namespace));
+        for (name, text) in [("page", &agent.referer), ("browser", &agent.user_agent)] {
+            if !text.is_empty() {
+                what += &format!(", {name} {}", Quoted(text));
+            }
+        }
+        self.state.trace_session(key, format_args!("{what}"));
     }
 
     /// Checks the token of a login, if it has one and the namespace admits with a signature.
@@ -329,7 +327,7 @@ impl Hub {
         self.state.stats.logins_refused += 1;
         let (why, reason) = (refusal.text(), refusal.reason());
         if let Ok(tenant) = self.state.tenant(login.source) {
-            self.state.journal.note_refusal(self.state.now.time, (tenant.0, login.userid), &why);
+            self.state.journal.note_refused_login(self.state.now.time, (tenant.0, login.userid), &why);
         }
         self.log.error("connect", &why, |line| {
             line.nonempty("source", login.source);

@@ -5,6 +5,7 @@ use crate::{
     config::Unknowing,
     engineio::Revision,
     history::walk::Tail,
+    journal::{More, What},
     key::{ClientKey, SessionKey},
     recovery::AwaySession,
     state::{End, TenantId, track::Proof},
@@ -79,8 +80,12 @@ impl Hub {
     /// for which there is no room besides them.
     pub(crate) fn keep_away_budget(&mut self) {
         let most = self.most_away_bytes();
-        while self.returns.away.bytes() > most && self.returns.away.drop_oldest() {
+        while self.returns.away.bytes() > most {
+            let Some(away) = self.returns.away.drop_oldest() else { break };
             self.state.stats.away_dropped += 1;
+            let more = More { reason: "lost sessions take a quarter of history.memory", ..More::default() };
+            let (now, user) = (self.state.now.time, (away.tenant.0, &*away.userid));
+            self.state.journal.note(now, What::GivenUp, user, away.name, more);
         }
         self.history.reserve(self.returns.away.bytes());
         self.history.keep_budget(&self.state);

@@ -101,6 +101,7 @@ impl Hub {
         for tenant in reused {
             self.presence.forget(tenant, &mut self.state);
             self.history.forget(tenant);
+            self.state.journal.forget(tenant.0);
         }
         let presence = self.state.config().presence.clone();
         self.presence.configure(&presence, &mut self.state);

@@ -6,12 +6,13 @@ use super::Hub;
 use crate::{
     cluster::{Reach, RefreshTarget},
     history::Published,
+    journal::{EVERY, More, What},
     key::SessionKey,
     live::Shown,
     message::{Author, Data, Event, MessageId, Target, bytes::unpack_arguments},
     message_log::lines::write_data,
     names::{RoomId, Rooms},
-    room_hash::HashedRoom,
+    room_hash::{HashedRoom, room_hash},
     state::{
         TenantId,
         delivery::{Receiver, Stamp},
@@ -77,6 +78,7 @@ impl Hub {
         (id, stamp): (MessageId, u64),
     ) {
         let is_on = self.history.is_on();
+        let node = (!id.is_same_node(self.state.ids.first())).then(|| id.node_bits());
         for (part, room) in rooms.iter().enumerate() {
             let hashed = HashedRoom::new(room);
             let number = stamp + part as u64;
@@ -90,7 +92,7 @@ impl Hub {
             let before = self.state.stats.delivered;
             self.state.deliver(tenant, hashed, data, (filename, author), id.part(part), Stamp { number, kept });
             let (now, queued) = (self.state.now.time, self.state.stats.delivered - before);
-            let (place, stamps) = ((tenant.0, hashed.hash), (number, id.part(part).stamp()));
+            let (place, stamps) = ((tenant.0, hashed.hash), (number, id.part(part).stamp(), node));
             self.state.journal.note_publication(now, place, stamps, queued as usize, kept);
             if self.state.traces.is_on() {
                 self.trace_publication((author, sender), (tenant, room), data, id.part(part), (queued, kept));
@@ -218,6 +220,26 @@ impl Hub {
 
     /// Sends `refreshPage` to sessions of this relay. Returns how many get it.
     pub(crate) fn refresh_here(&mut self, target: &RefreshTarget<'_>) -> usize {
+        let reached = self.send_refresh(target);
+        match target {
+            RefreshTarget::Session(_, name) => {
+                if let Some(key) = self.state.find_session(name).filter(|_| reached > 0) {
+                    self.state.write_journal(key, What::Refreshed, More { count: 1, ..More::default() });
+                }
+            }
+            RefreshTarget::Room(tenant, room) => self.note_refresh((tenant.0, room_hash(room)), reached),
+            RefreshTarget::Source(tenant) => self.note_refresh((tenant.0, 0), reached),
+            RefreshTarget::All | RefreshTarget::Prefixed(_) => self.note_refresh((EVERY, 0), reached),
+        }
+        reached
+    }
+
+    fn note_refresh(&mut self, place: (u16, u64), reached: usize) {
+        let now = self.state.now.time;
+        self.state.journal.note_command(now, What::Refreshed, place, reached);
+    }
+
+    fn send_refresh(&mut self, target: &RefreshTarget<'_>) -> usize {
         let mut receivers: Vec<Receiver> = Vec::new();
         match target {
             RefreshTarget::All | RefreshTarget::Source(_) => {

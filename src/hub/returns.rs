@@ -247,7 +247,9 @@ impl Hub {
             told.push((membership.room, self.history.floors(&self.state, tenant, name)));
         }
         let common: Vec<Rc<str>> = names.iter().filter(|name| before.contains(&***name)).cloned().collect();
-        match self.is_whole(tenant, &common, away.position) {
+        let is_missing = |room: &&Rc<str>| !self.is_whole(tenant, core::slice::from_ref(*room), away.position);
+        let missing: Vec<&str> = common.iter().filter(is_missing).map(|room| &**room).collect();
+        match missing.is_empty() {
             true => self.state.stats.returned += 1,
             // Pages that do not know of it are not told.
             false => self.state.stats.returned_with_gaps += 1,
@@ -276,6 +278,7 @@ impl Hub {
                 away.position
             ),
         );
+        self.state.note_gaps(key, &missing);
         self.record_return(key, missed);
     }
 

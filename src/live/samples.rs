@@ -38,6 +38,11 @@ impl Samples {
         self.rows.push_back(row);
     }
 
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        self.rows.capacity() * size_of::<Box<[u64]>>() + self.rows.iter().map(|row| size_of_val(&**row)).sum::<usize>()
+    }
+
     /// The samples, the oldest first.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u64]> {
         self.rows.iter().map(|row| &**row)
@@ -81,5 +86,6 @@ mod tests {
             samples.keep(at(5 * number), |time| [time.micros()].into());
         }
         assert_eq!((samples.iter().len(), times(&samples)[0]), (MOST, 15));
+        assert!((MOST * 24..MOST * 40).contains(&samples.bytes()), "{}", samples.bytes());
     }
 }

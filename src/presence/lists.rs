@@ -77,7 +77,7 @@ pub struct Busy<'a> {
 pub fn busy_rooms<'a>(state: &'a State, tenant: TenantId, part: &str, since: Time) -> Busy<'a> {
     let since = since.max(state.journal.since().unwrap_or(Time::START));
     let mut counts: HashMap<u64, (u64, u64)> = HashMap::new();
-    for record in state.journal.records().rev().take_while(|record| record.time >= since) {
+    for record in state.journal.events().rev().take_while(|record| record.time >= since) {
         if record.tenant == tenant.0 && matches!(record.what, What::Published | What::Kept) {
             let (messages, deliveries) = counts.entry(record.who).or_default();
             *messages += 1;

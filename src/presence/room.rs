@@ -161,6 +161,12 @@ impl Room {
         self.users.is_empty() && self.guests() == 0 && self.subscribers.is_empty() && !self.due
     }
 
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        let subscribers = self.subscribers.capacity() * size_of::<(SessionKey, bool)>();
+        size_of_val(self) + self.users.len() * USER_BYTES + self.name_bytes + subscribers
+    }
+
     /// The number of users.
     pub fn count(&self) -> usize {
         self.users.len()

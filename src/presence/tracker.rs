@@ -114,6 +114,11 @@ impl Tracker {
         self.tenants.iter().flat_map(HashMap::values).map(Room::count).sum()
     }
 
+    /// Bytes that rooms and their users take.
+    pub fn bytes(&self) -> usize {
+        self.tenants.iter().flat_map(HashMap::values).map(Room::bytes).sum()
+    }
+
     /// Handles sessions that have joined and left rooms.
     pub fn handle_moves(&mut self, state: &State, moves: Vec<Move>) {
         let now = state.now.time;

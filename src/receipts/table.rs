@@ -60,6 +60,13 @@ impl Receipts {
         self.open.is_empty()
     }
 
+    /// About how many bytes they take.
+    pub fn bytes(&self) -> usize {
+        let watched = self.watched.capacity() * size_of::<(ClientKey, Watched)>();
+        let (open, clients) = (self.open.len() * size_of::<Open>(), self.waiting * size_of::<(ClientKey, u64)>());
+        open + self.names * NAME_BYTES + watched + clients
+    }
+
     /// Whether another receipt can be opened.
     pub fn has_room(&self) -> bool {
         self.open.len() < MAX_OPEN && self.names < MAX_NAMES_OPEN
@@ -288,6 +295,8 @@ impl Receipts {
 const MAX_OPEN: usize = 1000;
 /// The most clients that all receipts wait for together. One that several receipts wait for counts several times.
 const MAX_WAITING: u64 = 100_000;
+/// About how many bytes a name takes in a receipt.
+const NAME_BYTES: usize = 48;
 /// The most names in all open receipts.
 const MAX_NAMES_OPEN: usize = 500_000;
 /// Clients that are looked at at once: that takes about a millisecond.

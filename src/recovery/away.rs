@@ -266,11 +266,11 @@ impl Away {
         expired
     }
 
-    /// Gives up the session that was lost first, of those of the network that takes most. Returns whether there was one.
-    pub fn drop_oldest(&mut self) -> bool {
-        let Some((_, network)) = self.by_weight.last().copied() else { return false };
+    /// Gives up the session that was lost first, of those of the network that takes most. Returns it.
+    pub fn drop_oldest(&mut self) -> Option<AwaySession> {
+        let (_, network) = self.by_weight.last().copied()?;
         let first = self.by_network.range((network, Time::START, first_key())..).next().map(|(.., name)| *name);
-        first.and_then(|name| self.remove(name)).is_some()
+        first.and_then(|name| self.remove(name))
     }
 
     fn weigh(&mut self, network: Network, change: impl FnOnce(usize) -> usize) {
@@ -430,9 +430,9 @@ mod tests {
         assert_eq!([count(&away, "a"), count(&away, "b"), count(&away, "aa"), count(&away, "")], [2, 2, 0, 0]);
         // The first one of the network that takes most.
         away.add(AwaySession { lost: at(0), ..session(2, 5, 2, 1) });
-        assert!(away.drop_oldest() && away.get(key(0)).is_none() && away.get(key(1)).is_some());
+        assert!(away.drop_oldest().is_some() && away.get(key(0)).is_none() && away.get(key(1)).is_some());
         assert!(away.remove(key(2)).is_some());
         away.forget(|session| session.tenant == TenantId(0));
-        assert_eq!((count(&away, "a"), away.drop_oldest(), away.bytes()), (0, false, 0));
+        assert_eq!((count(&away, "a"), away.drop_oldest(), away.bytes()), (0, None, 0));
     }
 }

@@ -24,6 +24,7 @@ impl Server {
     pub(super) fn handle_http(&mut self, key: ConnKey, bytes: &[u8]) {
         let (config, connections, seed) = (self.hub.config().clone(), self.conns.len(), self.seed(key));
         let (max_connections, full) = (self.max_connections() as usize, self.is_full());
+        let tls_bytes = self.tls.bytes();
         let Some(conn) = self.conns.get_mut(key) else { return };
         let State::Http(exchange) = &mut conn.state else { return };
         if exchange.awaits_proxy && !exchange.is_closing() {
@@ -88,6 +89,7 @@ impl Server {
                 metrics_only,
                 now: self.now,
                 connections,
+                tls_bytes,
                 max_connections,
                 full,
                 stopping: self.stopping.is_some(),

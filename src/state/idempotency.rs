@@ -143,6 +143,12 @@ impl AcceptedKeys {
         self.receipt_bytes += accepted.receipt_bytes();
     }
 
+    /// Bytes that they take, with the receipts.
+    pub fn bytes(&self) -> usize {
+        let entries = self.accepted.capacity() * size_of::<(Fingerprint, Accepted)>();
+        entries + self.len * size_of::<(Time, Fingerprint)>() + self.receipt_bytes
+    }
+
     /// Drops keys of a tenant that are over. A few at a time: after a pause, all of them may be over.
     fn expire(&mut self, tenant: TenantId, now: Time) {
         self.change(tenant, |queue, accepted, bytes| {

@@ -167,13 +167,6 @@ impl State {
         self.mark_changed(key);
     }
 
-    /// Writes to the journal what has happened to a session.
-    pub fn write_journal(&mut self, key: SessionKey, what: What, more: More<'_>) {
-        let Some(session) = self.sessions.get(key).filter(|_| self.journal.is_on()) else { return };
-        let user = (session.tenant.0, session.identity.userid());
-        self.journal.note(self.now.time, what, user, key, more);
-    }
-
     fn take_from_room(&mut self, key: SessionKey, slot: usize, departure: Departure) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Membership { room, place } = session.rooms.swap_remove(slot);

@@ -26,6 +26,7 @@ pub mod membership;
 pub mod move_queue;
 pub mod moves;
 pub mod namespace;
+pub mod notes;
 pub mod object;
 pub mod origins;
 pub mod places;

@@ -37,6 +37,11 @@ impl State {
         self.stats.idempotency_forgotten += mem::take(&mut self.accepted_keys.forgotten);
     }
 
+    /// Bytes of what is remembered about accepted requests: of keys with their receipts, and of signatures.
+    pub fn remembered_bytes(&self) -> (usize, usize) {
+        (self.accepted_keys.bytes(), self.used.bytes())
+    }
+
     /// Sets the receipt in the answer to a request that is [remembered](State::remember). If there is no memory for it, `short`
     /// takes its place.
     pub fn remember_receipt(&mut self, keyed: &Keyed, receipt: &str, short: &str) {

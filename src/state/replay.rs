@@ -42,6 +42,11 @@ impl UsedMarks {
         self.slices.entry(slice).or_default().insert(mark.digest)
     }
 
+    /// Bytes that they take, at most.
+    pub fn bytes(&self) -> usize {
+        self.count * MARK_BYTES
+    }
+
     /// Drops the oldest slice, and returns how many marks it had.
     fn drop_oldest(&mut self) -> usize {
         let dropped = self.slices.pop_first().map_or(0, |(_, marks)| marks.len());
@@ -53,6 +58,9 @@ impl UsedMarks {
 /// The most signatures that are remembered: at most 40 MB. With the default `sign_window`, this is enough for 3,000
 /// notifications a second.
 pub const MAX_MARKS: usize = 1_000_000;
+
+/// Bytes of a signature in a table that has just grown.
+const MARK_BYTES: usize = 40;
 
 /// The seconds of `ts` whose signatures are dropped together.
 const SLICE: u64 = 16;
@@ -77,7 +85,7 @@ mod tests {
                 assert!(!used.insert(mark(second, 1), now - 300), "{second} at {now}");
             }
         }
-        assert_eq!(used.count, 1, "the others are gone");
+        assert_eq!((used.count, used.bytes()), (1, 40), "the others are gone");
         assert!(used.insert(mark(9000, 1), 8700));
         assert_eq!((used.count, used.slices.len(), used.forgotten), (1, 1, 0));
     }

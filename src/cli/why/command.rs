@@ -10,7 +10,7 @@ pub static WHY: Command = Command {
     name: "why",
     row: "why [ID]",
     summary: "say why somebody did not get a message",
-    usage: &["why ID [--userid USER]", "why [--userid USER] [--room ROOM]"],
+    usage: &["why ID [--userid USER | --session SOCKET_ID]", "why [--userid USER] [--session SOCKET_ID] [--room ROOM]"],
     text: &[
         "Asks a running relay what has become of the message with this id, or what has happened to a user or in a room, and \
          prints it with times. With both an ID and a user it says what follows: that the user was not in the room, had no \
@@ -24,6 +24,7 @@ pub static WHY: Command = Command {
             options: &[
                 Opt::value("userid", "USER", "the user"),
                 Opt::value("room", "ROOM", "the room"),
+                Opt::value("session", "SOCKET_ID", "the session, also if it has ended, for users without an id"),
                 Opt::flag("json", "print the answer as relay gives it (GET /api/why)"),
             ],
         },

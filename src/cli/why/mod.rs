@@ -21,6 +21,7 @@ pub struct Why {
     id: String,
     userid: String,
     room: String,
+    session: String,
     is_json: bool,
 }
 
@@ -28,20 +29,26 @@ impl Why {
     /// Parses what follows `why`.
     pub fn parse(parser: &mut Parser) -> Result<Why, Stop> {
         let mut options = Options::parse(parser, &command::WHY)?;
-        let (userid, room, is_json) = (options.text("userid"), options.text("room"), options.has("json"));
+        let (userid, room, session) = (options.text("userid"), options.text("room"), options.text("session"));
+        let is_json = options.has("json");
         let id = options.only_word()?.unwrap_or_default();
-        if id.is_empty() && userid.is_empty() && room.is_empty() {
+        if [&id, &userid, &room, &session].iter().all(|given| given.is_empty()) {
             return Err(UsageError::MissingQuestion.into());
         }
-        Ok(Why { account: Account::new(&mut options)?, id, userid, room, is_json })
+        Ok(Why { account: Account::new(&mut options)?, id, userid, room, session, is_json })
     }
 
     /// Prints the answer.
     pub fn run(mut self) -> Result<(), Error> {
         let endpoint = self.account.endpoint(Sends::Credentials)?;
         let (source, token) = self.account.operator()?;
-        let fields =
-            [("source", source.unwrap_or_default()), ("id", self.id), ("userid", self.userid), ("room_id", self.room)];
+        let fields = [
+            ("source", source.unwrap_or_default()),
+            ("id", self.id),
+            ("userid", self.userid),
+            ("room_id", self.room),
+            ("socket_id", self.session),
+        ];
         let query = encode(&fields.into_iter().filter(|(_, value)| !value.is_empty()).collect());
         let (status, text) = endpoint.ask("GET", &format!("/api/why?{query}"), &token)?;
         let answer: Json = serde_json::from_str(&text).unwrap_or_default();
@@ -69,11 +76,17 @@ fn shown(data: &Json) -> String {
     for verdict in list("verdicts") {
         out += &format!("=> {}\n", text(&verdict));
     }
-    if out.is_empty() {
+    if list("lines").is_empty() && list("verdicts").is_empty() {
         out += "nothing is known about it\n";
+    }
+    for advice in list("advice") {
+        out += &format!("-> {}\n", text(&advice));
     }
     if data["since"].is_string() {
         out += &format!("(the journal begins at {})\n", time(&data["since"]));
+    }
+    if data["refusals_since"].is_string() {
+        out += &format!("(what it has of refusals begins at {})\n", time(&data["refusals_since"]));
     }
     out
 }

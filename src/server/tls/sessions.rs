@@ -31,30 +31,38 @@ pub struct Tls {
 
 /// The sessions, by the slots of their connections.
 #[derive(Default)]
-pub struct Sessions(Vec<Option<Box<Session>>>);
+pub struct Sessions {
+    slots: Vec<Option<Box<Session>>>,
+    count: usize,
+}
 
 impl Sessions {
     pub(super) fn insert(&mut self, key: ConnKey, session: Session) {
         let index = key.key().index();
-        if self.0.len() <= index {
-            self.0.resize_with(index + 1, || None);
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
         }
-        self.0[index] = Some(Box::new(session));
+        let before = self.slots[index].replace(Box::new(session));
+        self.count += usize::from(before.is_none());
+    }
+
+    /// About how many bytes they take, without incomplete input and unsent output.
+    fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Option<Box<Session>>>() + self.count * SESSION_BYTES
     }
 
     /// The session of a connection.
     pub fn get(&mut self, key: ConnKey) -> Option<&mut Session> {
-        self.0.get_mut(key.key().index())?.as_deref_mut()
+        self.slots.get_mut(key.key().index())?.as_deref_mut()
     }
 
     fn peek(&self, key: ConnKey) -> Option<&Session> {
-        self.0.get(key.key().index())?.as_deref()
+        self.slots.get(key.key().index())?.as_deref()
     }
 
     pub(super) fn remove(&mut self, key: ConnKey) {
-        if let Some(session) = self.0.get_mut(key.key().index()) {
-            *session = None;
-        }
+        let session = self.slots.get_mut(key.key().index()).and_then(Option::take);
+        self.count -= usize::from(session.is_some());
     }
 
     /// Where the protocol of a connection writes to.
@@ -160,8 +168,16 @@ impl Tls {
         self.sessions.peek(key).map_or(0, Session::input_memory)
     }
 
+    /// About how many bytes the sessions take.
+    pub fn bytes(&self) -> usize {
+        self.sessions.bytes()
+    }
+
     /// Bytes of memory that sealed bytes of a connection take which its socket did not accept.
     pub fn output_memory(&self, key: ConnKey) -> usize {
         self.sessions.peek(key).map_or(0, Session::output_memory)
     }
 }
+
+/// Bytes of a session with TLS 1.3, as `tests/bench/tls` measures them.
+const SESSION_BYTES: usize = 2200;

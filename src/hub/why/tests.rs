@@ -1,0 +1,267 @@
+use super::*;
+use crate::{
+    clock::{Now, Time},
+    journal::{EVERY, More, Subject, What, pack},
+    key::SessionKey,
+    message::{Author, Data, Form, MessageId},
+    names::Rooms,
+    state::{
+        End,
+        testing::{Login, config, join, received, session},
+    },
+};
+
+const CONFIG: &str = "[sources.one]\nsign_key = \"key\"\n[namespaces.\"/chat\"]\nauth = \"open\"\nsource = \"one\"\n";
+
+fn hub(more: &str) -> Hub {
+    let mut hub = Hub::new(config(&format!("{CONFIG}{more}")), MessageId::first(1000, 7), [0; 32]);
+    hub.state.journal.begin();
+    pass(&mut hub, 1);
+    hub
+}
+
+/// Goes on to this second.
+fn pass(hub: &mut Hub, second: u64) {
+    let now = Now { time: Time::from_micros(second * 1_000_000), unix: 1_795_219_200 + second, ..Now::default() };
+    hub.begin_turn(now);
+}
+
+fn enter(hub: &mut Hub, login: Login<'_>) -> SessionKey {
+    let rooms = login.rooms;
+    let key = session(&mut hub.state, Login { rooms: "", ..login });
+    hub.state.note_came(key);
+    join(&mut hub.state, key, rooms);
+    key
+}
+
+fn user<'a>(userid: &'a str, rooms: &'a str) -> Login<'a> {
+    Login { userid, rooms, ..Login::default() }
+}
+
+fn end(hub: &mut Hub, key: SessionKey, how: End) {
+    let client = hub.state.sessions.get(key).unwrap().client;
+    hub.end(client, how, true);
+    hub.remove(client, true);
+}
+
+fn publish(hub: &mut Hub, rooms: &str) -> MessageId {
+    let tenant = hub.state.tenant("one").unwrap();
+    hub.publish(tenant, &Rooms::parse(rooms, 128, 0).unwrap(), Data::Text("x"), "")
+}
+
+/// A publication of another relay.
+fn publish_elsewhere(hub: &mut Hub, id: MessageId, room: &str) {
+    let (tenant, own) = (hub.state.tenant("one").unwrap(), hub.state.next_id(1));
+    hub.publish_here((Author::Backend, None), tenant, &[room], Data::Text("x"), "", (id, own.stamp()));
+}
+
+fn question(hub: &Hub) -> Question<'static> {
+    let tenant = hub.state.known_tenant("one").unwrap();
+    Question { tenant, id: None, userid: "", room: "", socket_id: "" }
+}
+
+fn texts(answer: &Explanation) -> Vec<&str> {
+    answer.lines.iter().map(|line| &*line.text).collect()
+}
+
+/// The only verdict about a message and the user 7.
+fn verdict(hub: &Hub, id: MessageId) -> String {
+    let mut verdicts = hub.explain(&Question { id: Some(id), userid: "7", ..question(hub) }).verdicts;
+    assert_eq!(verdicts.len(), 1, "{verdicts:?}");
+    verdicts.remove(0)
+}
+
+#[test]
+fn messages_of_other_relays() {
+    let mut hub = hub("");
+    let other = MessageId::first(1_795_219_200_000_000, 9);
+    let key = enter(&mut hub, user("7", "a"));
+    publish_elsewhere(&mut hub, other, "a");
+    received(&mut hub.state, key);
+    let answer = hub.explain(&Question { id: Some(other), userid: "7", ..question(&hub) });
+    let name = format!("relay {}", other.node());
+    assert_eq!(answer.verdicts[0], format!("the message came from {name}"));
+    assert!(answer.verdicts[1].contains("was in the room: it was sent the message"), "{:?}", answer.verdicts);
+    let published = format!("published by {name} to room a, which keeps nothing: sent to 1 session");
+    assert_eq!(texts(&answer)[2], published);
+    // The number alone does not make a message.
+    let same = MessageId::first(other.number(), 10);
+    assert_eq!(verdicts_of(&hub, same).len(), 2);
+    let missed = Subject { tenant: EVERY, who: 0, session: pack(&same.node()) };
+    hub.state.journal.note_refusal(hub.state.now.time, What::Missed, missed, 5, "");
+    hub.state.journal.note_refusal(hub.state.now.time, What::Missed, missed, 7, "");
+    let verdicts = verdicts_of(&hub, same);
+    assert!(
+        verdicts[1].starts_with(&format!(
+            "it is of relay {}, and was perhaps lost between the relays: 12 publications of that relay did not arrive here",
+            same.node()
+        )),
+        "{verdicts:?}"
+    );
+    let answer = hub.explain(&Question { userid: "7", ..question(&hub) });
+    let missing = format!("12 publications of relay {} did not arrive here", same.node());
+    assert!(texts(&answer).contains(&&*missing), "{:?}", answer.lines);
+    assert!(answer.verdicts.iter().any(|verdict| verdict.starts_with("12 publications of other relays")));
+    assert!(answer.advice.contains(&Advice::Missed));
+}
+
+fn verdicts_of(hub: &Hub, id: MessageId) -> Vec<String> {
+    hub.explain(&Question { id: Some(id), userid: "7", ..question(hub) }).verdicts
+}
+
+/// A new source can get the index of one that was removed.
+#[test]
+fn a_source_does_not_see_what_was_of_another() {
+    let mut hub = hub("");
+    let key = enter(&mut hub, user("7", "a"));
+    end(&mut hub, key, End::Left);
+    hub.state.journal.note_refused_login(Time::START, (0, "7"), "no");
+    assert_eq!(hub.explain(&Question { userid: "7", ..question(&hub) }).lines.len(), 4);
+    let before = hub.state.known_tenant("one").unwrap();
+    hub.reload(config("[sources.two]\nsign_key = \"key\"\n"), hub.state.now);
+    let tenant = hub.state.known_tenant("two").unwrap();
+    assert_eq!(tenant, before, "the index is used again");
+    let answer = hub.explain(&Question { tenant, id: None, userid: "7", room: "a", socket_id: "" });
+    assert_eq!(texts(&answer), [""; 0]);
+    assert_eq!(answer.since, None, "nothing of this source is missing");
+}
+
+/// They are named as their clients know them, also once they have ended.
+#[test]
+fn sessions_are_found_by_their_socket_id() {
+    let mut hub = hub("");
+    for (namespace, form, userid) in [
+        ("/", Form::Json, ""),
+        ("/", Form::SocketIo4, ""),
+        ("/", Form::SocketIo3, ""),
+        ("/chat", Form::SocketIo3, ""),
+        ("/", Form::Json, "7"),
+    ] {
+        let login = |userid| Login { namespace, form, userid, rooms: "a", ..Login::default() };
+        let key = enter(&mut hub, login(userid));
+        enter(&mut hub, login(userid));
+        let socket_id = hub.state.socket_id(key);
+        let ask = |hub: &Hub, userid| {
+            let answer = hub.explain(&Question { socket_id: &socket_id, userid, ..question(hub) });
+            let texts: Vec<String> = answer.lines.into_iter().map(|line| line.text).collect();
+            assert!(texts.iter().all(|text| text.starts_with(&format!("session {socket_id} "))), "{texts:?}");
+            (texts.len(), answer.verdicts)
+        };
+        // Not every form can be found while it is there: that takes a client of Socket.IO.
+        let (lines, verdicts) = ask(&hub, "");
+        assert_eq!((lines, verdicts.len()), (2, 1), "{socket_id} {verdicts:?}");
+        end(&mut hub, key, End::Left);
+        assert!(hub.state.find_name(&socket_id).is_some());
+        let (lines, verdicts) = ask(&hub, userid);
+        assert_eq!((lines, verdicts.len()), (3, 1));
+        assert!(
+            verdicts[0].starts_with(&format!("there is no session here: session {socket_id} ended at ")),
+            "{verdicts:?}"
+        );
+        assert_eq!(ask(&hub, "another").0, 0);
+    }
+    assert!(hub.state.find_name("AAAAAQAAAAA2AJSIvGzw2GAqeI8").is_none());
+}
+
+/// A session that takes over another has its name.
+#[test]
+fn sessions_that_took_over_others() {
+    let mut hub = hub("");
+    let first = enter(&mut hub, user("", "a"));
+    let socket_id = hub.state.socket_id(first);
+    end(&mut hub, first, End::Lost);
+    pass(&mut hub, 5);
+    let second = session(&mut hub.state, user("", ""));
+    hub.state.take_name(second, first);
+    hub.state.note_came(second);
+    hub.state.settle_name(second);
+    join(&mut hub.state, second, "a");
+    let more = More { stamp: 0, count: 3, ..More::default() };
+    hub.state.write_journal(second, What::Returned, more);
+    let expected = [
+        "logged in",
+        "joined another room",
+        "was lost: the connection was lost",
+        "logged in",
+        "joined room a",
+        "went on in the place of one that was lost; 3 messages again",
+    ];
+    let check = |hub: &Hub, expected: &[&str], room: &str| {
+        let answer = hub.explain(&Question { socket_id: &socket_id, ..question(hub) });
+        let texts = texts(&answer).into_iter().map(|text| text.replace("another room", room));
+        let texts: Vec<String> = texts.map(|text| text.replace("room a", room)).collect();
+        let expected = expected.iter().map(|text| format!("session {socket_id} {text}").replace("another room", room));
+        let expected: Vec<String> = expected.map(|text| text.replace("room a", room)).collect();
+        assert_eq!(texts, expected);
+    };
+    check(&hub, &expected, "room a");
+    let id = publish(&mut hub, "a");
+    let answer = hub.explain(&Question { id: Some(id), socket_id: &socket_id, ..question(&hub) });
+    assert!(answer.verdicts[0].starts_with(&format!("session {socket_id} was in the room")), "{:?}", answer.verdicts);
+    end(&mut hub, second, End::Left);
+    let ended = [&expected[..], &["ended: the client has left"]].concat();
+    check(&hub, &ended, "another room");
+}
+
+#[test]
+fn who_ended_a_session_and_who_changed_its_rooms() {
+    let mut hub = hub("");
+    let key = enter(&mut hub, user("7", "a"));
+    let id = publish(&mut hub, "a");
+    hub.state.journal.cause = "by the backend";
+    join(&mut hub.state, key, "b");
+    hub.state.journal.cause = "";
+    hub.state.write_journal(key, What::SentAway, More { reason: "an operator", ..More::default() });
+    end(&mut hub, key, End::Expelled);
+    let told = verdict(&hub, id);
+    assert!(told.contains("ended later (sent away by an operator or the backend: an operator)"), "{told}");
+    let answer = hub.explain(&Question { userid: "7", room: "b", ..question(&hub) });
+    let socket_id = hub.state.sids.socket(key);
+    assert!(texts(&answer).contains(&&*format!("session {socket_id} joined room b (by the backend)")), "{answer:?}");
+    assert!(answer.advice.contains(&Advice::SentAway));
+}
+
+#[test]
+fn troubles_are_counted() {
+    let mut hub = hub("[history]\ncount = 5\n");
+    let key = enter(&mut hub, user("7", "a"));
+    for second in 0..3 {
+        pass(&mut hub, second);
+        hub.state.note_failure(key, What::MessageRefused, "too many messages!");
+        hub.state.note_failure(key, What::HookFailed, "no answer in time");
+        hub.state.journal.note_refused_login(hub.state.now.time, (0, "7"), "sign verify failed!");
+    }
+    let rooms: Vec<String> = (0..12).map(|number| format!("r{number}")).collect();
+    let rooms: Vec<&str> = rooms.iter().map(String::as_str).collect();
+    hub.state.note_gaps(key, &rooms);
+    let answer = hub.explain(&Question { userid: "7", ..question(&hub) });
+    let has = |start: &str| answer.verdicts.iter().filter(|verdict| verdict.contains(start)).count();
+    assert_eq!(has("is connected, in 1 room"), 1, "{:?}", answer.verdicts);
+    assert_eq!(has("what it sent was refused 3 times, the last at"), 1, "{:?}", answer.verdicts);
+    assert_eq!(has("a login was refused 3 times, the last at"), 1);
+    assert_eq!(has("the backend did not answer a call about it 3 times"), 1);
+    assert_eq!(has("it has not got messages that were not kept any more 8 times"), 1);
+    assert!(texts(&answer).contains(&"the same is so in 4 more of its rooms"));
+    for advice in [Advice::Gap, Advice::OwnRefused, Advice::HookFailed, Advice::Refused] {
+        assert_eq!(answer.advice.iter().filter(|given| **given == advice).count(), 1, "{advice:?}");
+    }
+    // What was refused makes no session.
+    assert_eq!(has("is connected"), 1);
+}
+
+/// An answer has a bound, whatever is in the journal.
+#[test]
+fn answers_are_bounded() {
+    let mut hub = hub("");
+    for _ in 0..30 {
+        enter(&mut hub, user("7", "a"));
+    }
+    let rooms: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
+    let rooms = rooms.join(",");
+    // A relay that counts wrongly: all of them have the same id.
+    let id = MessageId::first(1_795_219_200_000_000, 9);
+    (0..100).for_each(|_| publish_elsewhere(&mut hub, id, "a"));
+    (0..27).for_each(|_| _ = publish(&mut hub, &rooms));
+    let answer = hub.explain(&Question { id: Some(id), userid: "7", ..question(&hub) });
+    assert_eq!((answer.verdicts.len(), answer.lines.len()), (50, 160));
+}
