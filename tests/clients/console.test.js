@@ -69,8 +69,9 @@ test('the tab whose storage is emptied asks again', async () => {
   await close(page)
 })
 
-test('too many wrong tokens: it says how long to wait, and then goes on', async () => {
+test('too many wrong tokens: it says how long to wait, and then goes on', async t => {
   const own = await relayWith()
+  t.after(() => own.stop())
   const page = await open(browser, own, { token: '' })
   for (let i = 0; ; i++) {
     assert.ok(i < 15)
@@ -84,7 +85,6 @@ test('too many wrong tokens: it says how long to wait, and then goes on', async 
   await signIn(page, TOKEN)
   await live(page)
   await close(page)
-  await own.stop()
 })
 
 test('numbers and graphs move when messages are published', async () => {
@@ -108,8 +108,9 @@ test('numbers and graphs move when messages are published', async () => {
   await close(page)
 })
 
-test('relay stops and starts again: the page says so, and goes on without a login or a negative rate', async () => {
+test('relay stops and starts again: the page says so, and goes on without a login or a negative rate', async t => {
   let own = await relayWith()
+  t.after(() => own.stop())
   const page = await open(browser, own), { port } = own, args = own.child.spawnargs
   const client = await member(own, 'room')
   await until('messages', async () => { await own.notify('room', 'x'); return await number(page, 'published') > 0 })
@@ -133,11 +134,11 @@ test('relay stops and starts again: the page says so, and goes on without a logi
   const rates = await page.evaluate(() => window.rates)
   assert.ok(rates.length && rates.every(rate => !rate.includes('-') && !rate.includes('NaN')), String(rates))
   await close(page)
-  await own.stop()
 })
 
-test('the token is changed by a reload: back to the login, which says why', async () => {
+test('the token is changed by a reload: back to the login, which says why', async t => {
   const own = await relayWith(), page = await open(browser, own)
+  t.after(() => own.stop())
   const file = own.child.spawnargs.at(-1), changed = 'another token of these tests'
   fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace(TOKEN, changed))
   own.child.kill('SIGHUP')
@@ -149,15 +150,18 @@ test('the token is changed by a reload: back to the login, which says why', asyn
   await live(page)
   await quiet(page, own, changed)
   await close(page)
-  await own.stop()
 })
 
-test('a console that is closed, or hidden for a minute, costs nothing', async () => {
-  const idle = (await stats()).connections
-  const page = await open(browser, relay)
-  assert.ok((await stats()).connections > idle)
+test('a console that is closed, or hidden for a minute, costs nothing', async t => {
+  // Connections without a request are closed soon, so that only streams remain.
+  const own = await relayWith('[limits]\nkeep_alive = 1\n')
+  t.after(() => own.stop())
+  const connections = async () => (await stats(own)).connections
+  const idle = await connections()
+  const page = await open(browser, own)
+  await until('the stream alone', async () => await connections() === idle + 1)
   await close(page)
-  await until('the stream to end', async () => (await stats()).connections <= idle)
+  await until('the stream to end', async () => await connections() <= idle)
   // Time is short for tabs in tests: a minute takes 0.2 s.
   const context = await browser.newContext({ locale: 'en-US' }), tab = await context.newPage()
   await tab.addInitScript(() => {
@@ -168,12 +172,12 @@ test('a console that is closed, or hidden for a minute, costs nothing', async ()
       document.dispatchEvent(new Event('visibilitychange'))
     }
   })
-  await tab.goto(relay.url + '/console/')
+  await tab.goto(own.url + '/console/')
   await signIn(tab, TOKEN)
   await live(tab)
   await tab.evaluate(() => window.hide(true))
   await until('paused', async () => (await tab.locator('.state').textContent()) === 'paused')
-  await until('no stream', async () => (await stats()).connections <= idle + 1)
+  await until('no stream', async () => await connections() === idle)
   await tab.evaluate(() => window.hide(false))
   await tab.getByText('The numbers were paused').waitFor()
   await live(tab)

@@ -1,7 +1,7 @@
 // Actions on clients. Each is confirmed in a dialog that says what happens to whom; many receivers need their number typed.
 
 import { get, post, Refused } from './api.js'
-import { count, el, plain, set, shown, t } from './text.js'
+import { count, el, link, plain, set, shown, t } from './text.js'
 
 /** What went wrong, for people. */
 export function reason(error) {
@@ -166,13 +166,26 @@ export function disconnect(to) {
   })
 }
 
+/** Has relay log what a user does, for ten minutes. */
+export function trace({ source, userid }) {
+  return dialog({
+    title: t('Trace a user', '跟踪用户'), button: t('Trace', '跟踪'), to: { source, userid },
+    effect: t('For ten minutes relay logs each step, but no contents, of', 'relay 将在十分钟内记录以下会话的每一步（不含内容）：'),
+    async act() {
+      const { trace: number } = await post('api/trace', object({ source, userid, for: '10m' }))
+      return [t(`Trace ${number} has begun. `, `跟踪 ${number} 已开始。`), link('log', { search: `[trace ${number}]` }, t('See it in the log', '在日志中查看'))]
+    }
+  })
+}
+
 /** Buttons for the actions that a target has. */
-export function buttons(to, { publishes = false, disconnects = false, small = false } = {}) {
+export function buttons(to, { publishes = false, disconnects = false, traces = false, small = false } = {}) {
   const button = (text, act, kind = '') => el('button', { type: 'button', class: (small ? 'small ' : '') + kind, onclick: () => act(to) }, text)
   return el('div', { class: 'row actions' },
     publishes && button(t('Publish…', '发布…'), publish),
     // An event needs a source.
     to.source && button(t('Emit…', '发送事件…'), emit),
     button(t('Reload pages…', '重新加载页面…'), refresh),
+    traces && button(t('Trace…', '跟踪…'), trace),
     disconnects && button(t('Disconnect…', '断开…'), disconnect, 'alarm'))
 }

@@ -39,7 +39,7 @@ function area(values, top) {
 
 /** A graph. `lines`: one or two of { name, counter, text } (the text names it where there are two); `scale`: what a value is
     multiplied with; `format`: a value as text; `least`: the least top of the axis. */
-export function graph({ title, lines, format, scale = 1, least = 1, limit }) {
+export function graph({ title, lines, format, scale = 1, least = 1 }) {
   const value = el('b', { class: 'now' }, '–'), peak = el('span', { class: 'dim peak' }), at = el('span', { class: 'at', hidden: true })
   const shapes = lines.map((_, index) => [svg('path', { class: `area a${index}` }), svg('path', { class: `line l${index}`, 'vector-effect': 'non-scaling-stroke' })])
   const cursor = svg('line', { class: 'cursor', y1: 0, y2: HEIGHT, 'vector-effect': 'non-scaling-stroke', x1: -9, x2: -9 })
@@ -60,7 +60,7 @@ export function graph({ title, lines, format, scale = 1, least = 1, limit }) {
       below.setAttribute('d', area(shownValues[index], top))
       line.setAttribute('d', path(shownValues[index], top))
     })
-    say(peak, t(`peak ${format(most)}`, `峰值 ${format(most)}`) + (limit ? limit() : ''))
+    say(peak, t(`peak ${format(most)}`, `峰值 ${format(most)}`))
     words(most)
   }
   function words(most) {

@@ -18,6 +18,8 @@ const REASONS = () => ({
   protocol: t('protocol error', '协议错误'), rate: t('sent too fast', '发送过快'), posts: t('may not post', '无权发送'), too_big: t('message too large', '消息过大'),
   unfinished: t('incomplete message', '消息未完整'), memory: t('memory limit', '内存上限'), stopping: t('relay stopped', 'relay 停止')
 })
+// The bound of a histogram's bucket.
+const bound = value => value > 0 ? `≤ ${micros(value)}` : micros(0)
 const named = (names, key) => Object.hasOwn(names, key) ? names[key] : plain(key, 40)
 
 export function mount(view) {
@@ -29,8 +31,8 @@ export function mount(view) {
       title: t('Logins · losses / s', '登录 · 断线/秒'), format: rate,
       lines: [{ name: 'logins', counter: true, text: t('logins', '登录') }, { name: 'losses', counter: true, text: t('losses', '断线') }], now: () => [perSecond('logins'), perSecond('losses')]
     },
-    { title: t('Turn of the loop, p99', '事件循环单轮 p99'), lines: [{ name: 'turn_p99' }], format: micros, least: 1000, now: () => [gauge('turn_p99')] },
-    { title: t('Delivery, p99', '投递延迟 p99'), lines: [{ name: 'delivery_p99' }], format: micros, least: 1000, now: () => [gauge('delivery_p99')] },
+    { title: t('Turn of the loop, p99', '事件循环单轮 p99'), lines: [{ name: 'turn_p99' }], format: bound, least: 1000, now: () => [gauge('turn_p99')] },
+    { title: t('Delivery, p99', '投递延迟 p99'), lines: [{ name: 'delivery_p99' }], format: bound, least: 1000, now: () => [gauge('delivery_p99')] },
     { title: t('CPU', 'CPU'), lines: [{ name: 'cpu', counter: true }], scale: 1e-4, format: percent, least: 5, now: () => [perSecond('cpu') * 1e-4] },
     { title: t('Memory', '内存'), lines: [{ name: 'memory' }], format: bytes, least: 1 << 20, now: () => [gauge('memory')] }
   ].map(options => ({ ...graph(options), values: options.now }))

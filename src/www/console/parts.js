@@ -3,7 +3,7 @@
 import { Refused } from './api.js'
 import { reason } from './actions.js'
 import { live } from './live.js'
-import { clock, count, el, link, plain, set, shown, t } from './text.js'
+import { clock, el, link, plain, set, shown, t } from './text.js'
 
 /** Rows that a table shows at a time. */
 export const PAGE = 50

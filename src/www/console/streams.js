@@ -10,9 +10,9 @@ import { bytes, clock, count, el, link, plain, put, say, set, shown, t } from '.
 const MOST = 500
 
 /** A list that follows its end, unless it was scrolled up; with pause, clear and a filter. */
-function follower(view, label, row, empty) {
+function follower(view, label, row, empty, search = '') {
   const list = el('ol', { class: 'follow', tabindex: '0', 'aria-label': label, 'data-empty': empty })
-  const filter = text('', { enterkeyhint: 'search' }), status = el('span', { class: 'dim', role: 'status' })
+  const filter = text(search, { enterkeyhint: 'search' }), status = el('span', { class: 'dim', role: 'status' })
   const pause = el('button', { type: 'button', class: 'small', 'aria-pressed': 'false', onclick: () => hold(!paused) }, t('Pause', '暂停'))
   const clear = el('button', { type: 'button', class: 'small', onclick: () => { rows = []; waiting = []; omitted = 0; show() } }, t('Clear', '清空'))
   let rows = [], waiting = [], paused = false, omitted = 0, frame = 0
@@ -160,11 +160,11 @@ export const log = {
       { onchange: () => view.go('log', { file: which.value, level: params.level, source: params.source }) })
     put(view.root, [el('h1', { tabindex: '-1' }, this.title())])
     if (Object.hasOwn(FILES, params.file || '')) return file(view, params.file, which)
-    const box = select(LEVELS.map(name => [name, name]), level, { onchange: () => view.go('log', { level: box.value }) })
+    const box = select(LEVELS.map(name => [name, name]), level, { onchange: () => view.go('log', { level: box.value, search: params.search }) })
     const seen = new Set()
     const what = follower(view, t('Lines of the log', '日志行'), line => el('li', { class: 'line ' + (LEVELS.includes(String(line.level).toLowerCase()) ? String(line.level).toLowerCase() : 'info') },
       el('time', { class: 'mono dim' }, clock(line.time)), el('span', { class: 'level' }, plain(line.level, 8)), el('span', { class: 'mono' }, shown(line.text, 600))),
-    t('No line yet. New ones appear here as relay writes them.', '还没有日志。relay 写日志时会显示在这里。'))
+    t('No line yet. New ones appear here as relay writes them.', '还没有日志。relay 写日志时会显示在这里。'), params.search)
     put(view.root, [
       el('div', { class: 'row tools' }, field(t('Which', '来源'), which), field(t('Level and above', '级别及以上'), box), what.controls),
       el('p', { class: 'dim' }, live.hello?.log_level ? t(`relay writes its log from the level ${plain(live.hello.log_level, 10)} on (log_level).`, `relay 的日志级别为 ${plain(live.hello.log_level, 10)}（log_level）。`) : ''),

@@ -163,7 +163,7 @@ export const sourcesView = {
 export const clients = {
   title: () => t('Clients in the field', '在用的客户端版本'),
   mount(view) {
-    const { params } = view, all = params.source === undefined
+    const { params } = view
     const choice = select([['', t('all sources', '全部源')], ...sources.names.map(name => [name, plain(name, 64)])], params.source || '')
     let start = 0
     const found = result(view, async () => {
@@ -177,7 +177,7 @@ export const clients = {
         groups.set(row.protocol, group)
       }
       const total = every.reduce((sum, row) => sum + row.clients, 0)
-      const chosen = params.protocol && [...groups.keys()].includes(params.protocol) ? params.protocol : params.protocol || ''
+      const chosen = params.protocol || ''
       const order = ['engine.io 3', 'engine.io 4']
       const tabs = [...groups.values()].sort((a, b) => (order.indexOf(a.protocol) + 1 || 9) - (order.indexOf(b.protocol) + 1 || 9) || b.clients - a.clients)
       const card = (protocol, name, number, pages) => {

@@ -55,7 +55,7 @@ export function mount(view) {
             slow.length ? t(` ${bytes(slow.reduce((sum, row) => sum + (row.unsent || 0), 0))} wait for ${count(slow.length)} of them, which read too slowly.`, ` 其中 ${count(slow.length)} 个接收过慢，有 ${bytes(slow.reduce((sum, row) => sum + (row.unsent || 0), 0))} 待发送。`) : '']
           : online ? t('Not connected: no session has this user id.', '未连接：没有此用户 id 的会话。') : t('The sessions could not be read.', '无法读取会话。')),
         own.length ? table(t('Sessions of the user', '该用户的会话'), sessionColumns(view, source), own) : null,
-        own.length ? buttons({ source, userid: params.userid }, { disconnects: true }) : null) : null,
+        buttons({ source, userid: params.userid }, { disconnects: own.length > 0, traces: true })) : null,
       el('section', { class: 'card' }, el('h2', null, t('What has happened', '发生的事')),
         since ? el('p', { class: 'dim' }, t('Older records were dropped; the first is of ', '更早的记录已丢弃，最早的是 '), shown(since, 40)) : null,
         history(view, source, lines, t('The journal has nothing about this. It is kept in memory, and begins when relay starts.', '没有相关记录。记录保存在内存中，自 relay 启动开始。'))),
