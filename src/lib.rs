@@ -20,7 +20,7 @@
 //! | 3 | [`message_log`], [`acks`], [`history`], [`hooks`], [`cluster`], [`presence`], [`recovery`], [`receipts`], [`live`] | the features: a struct each, which works on a `State` |
 //! | 2 | [`message`], [`state`] | messages and their encodings; [`State`](state::State): clients, sessions, rooms, delivery |
 //! | 1 | [`http`], [`websocket`], [`engineio`], [`socketio`], [`redis`] | protocols: one state machine for each connection |
-//! | 0 | [`clock`], [`config`], [`frame`], [`health`], [`histogram`], [`json`], [`key`], [`limits`], [`manual`], [`memory`], [`names`], [`outbox`], [`sign`], [`spelling`], [`text`], [`tls`], [`version`] | vocabulary |
+//! | 0 | [`clock`], [`config`], [`frame`], [`health`], [`histogram`], [`json`], [`key`], [`limits`], [`manual`], [`memory`], [`names`], [`outbox`], [`sign`], [`spelling`], [`text`], [`tls`], [`trace`], [`version`] | vocabulary |
 //!
 //! # A turn of the loop
 //!
@@ -87,5 +87,6 @@ pub mod spelling;
 pub mod state;
 pub mod text;
 pub mod tls;
+pub mod trace;
 pub mod version;
 pub mod websocket;

@@ -66,7 +66,12 @@ fn admin_endpoints_need_the_token() {
         let forged = [("X-Forwarded-For", "127.0.0.1"), ("X-Real-IP", "127.0.0.1"), ("Forwarded", "for=127.0.0.1")];
         assert!([401, 429].contains(&relay.request("GET", page, &forged, b"").status), "being local is no proof");
     }
-    for (target, body) in [("/api/refresh", ""), ("/api/disconnect", "userid=7"), ("/api/disconnect", "token=x")] {
+    for (target, body) in [
+        ("/api/refresh", ""),
+        ("/api/disconnect", "userid=7"),
+        ("/api/disconnect", "token=x"),
+        ("/api/trace", "userid=7"),
+    ] {
         let answer = relay.request("POST", target, &[("Content-Type", FORM)], body.as_bytes());
         assert!([401, 429].contains(&answer.status), "{target} {body}");
     }

@@ -49,7 +49,7 @@ const CONTAINER_PAGES: [&str; 2] = ["README.md", "docs/installation.md"];
 /// Longest README, in lines.
 const README_LINES: usize = 200;
 /// Commands that a `sh no_run` block may have: they build, install, need a network, examine the machine or take too long. All others must run.
-const NOT_RUN: [&str; 36] = [
+const NOT_RUN: [&str; 38] = [
     "(umask 077; openssl rand ",
     "(umask 077; shopt -s nullglob; tar ",
     "CREDENTIALS_DIRECTORY=",
@@ -74,9 +74,11 @@ const NOT_RUN: [&str; 36] = [
     "packaging/",
     "printf '\\n[[tls.certificates]]",
     "relay bench ",
+    "relay console --user",
     "relay check && systemctl ",
     "relay doctor",
     "relay serve",
+    "relay trace --userid",
     "relay-bench ",
     "sed -i ",
     "sha256sum ",
@@ -213,8 +215,8 @@ impl World {
         let wrapper = directory.join("bin/relay");
         let (url, program) = (format!("http://{}", relay.addr), env!("CARGO_BIN_EXE_relay"));
         let script = format!(
-            "#!/bin/bash\ncase \"$1 $*\" in\n*--url*) ;;\n\"notify \"*|\"emit \"*|\"listen \"*) set -- \"$@\" --url {url} ;;\n\
-             \"top \"*) set -- \"$@\" --url {url} --token {TOKEN} ;;\n\
+            "#!/bin/bash\ncase \"$1 $*\" in\n*--url*) ;;\n\"notify \"*|\"emit \"*|\"listen \"*|\"console \"*) set -- \"$@\" --url {url} ;;\n\
+             \"top \"*|\"trace \"*) set -- \"$@\" --url {url} --token {TOKEN} ;;\n\
              \"why \"*) set -- \"$@\" --url {url} --token {TOKEN} --source demo ;;\nesac\nexec {program} \"$@\"\n"
         );
         fs::write(&wrapper, script).unwrap();
@@ -232,6 +234,15 @@ impl World {
             let heard = heard.clone();
             thread::spawn(move || listen(member, &heard));
         }
+        // A line for the examples of `relay console`.
+        let line = r#"{"kind":"console","level":"error","args":["cart is empty"],"user":"1305","session":"s","seq":1}"#;
+        let mut debugged = relay.connect_with(&[
+            ("source", "remote_debug"),
+            ("room_ids", "console-log"),
+            ("sign", &support::connect_sign("remote_debug", "console-log", "5iwdf$%sdfss!#$2334ds(%B)")),
+        ]);
+        debugged.send(&format!("{{\"event\":\"postMsg\",\"room_id\":\"console-log\",\"data\":{line}}}"));
+        debugged.text();
         World { relay, redis, backend, directory, today, heard, servers: Vec::new() }
     }
 

@@ -44,6 +44,7 @@ const FLOORS: [(&[&str], Sideways); 8] = [
             "spelling",
             "text",
             "tls",
+            "trace",
             "version",
         ],
         Sideways::Any,

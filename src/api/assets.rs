@@ -1,5 +1,5 @@
-//! The files that are built into the binary: client scripts and demo pages (docs/protocol.md, Scripts and
-//! demo pages).
+//! The files that are built into the binary: client scripts, demo pages and the operators' console (docs/protocol.md,
+//! Scripts and demo pages).
 
 use std::borrow::Cow;
 
@@ -37,11 +37,26 @@ impl Asset {
         let reply =
             reply.with("ETag", etag).with("Cache-Control", "no-cache").with("X-Content-Type-Options", "nosniff");
         match self.content_type {
+            _ if self.is_console() => {
+                let reply =
+                    reply.with("Referrer-Policy", "no-referrer").with("Cross-Origin-Resource-Policy", "same-origin");
+                match self.content_type {
+                    HTML => reply
+                        .with("Content-Security-Policy", CONSOLE_POLICY)
+                        .with("Cross-Origin-Opener-Policy", "same-origin"),
+                    _ => reply,
+                }
+            }
             HTML => reply,
             // Pages of any origin load scripts, including pages that check integrity hashes or are cross-origin isolated
             // (Fetch standard).
             _ => reply.with("Access-Control-Allow-Origin", "*").with("Cross-Origin-Resource-Policy", "cross-origin"),
         }
+    }
+
+    /// Whether it is a part of the operators' console, which no page of another origin needs.
+    fn is_console(&self) -> bool {
+        self.path.starts_with("/console")
     }
 }
 
@@ -75,6 +90,20 @@ macro_rules! assets {
 }
 
 assets! {
+    "/console" HTML "console/index.html"
+    "/console/console.css" CSS "console/console.css"
+    "/console/actions.js" JAVASCRIPT "console/actions.js"
+    "/console/api.js" JAVASCRIPT "console/api.js"
+    "/console/console.js" JAVASCRIPT "console/console.js"
+    "/console/graphs.js" JAVASCRIPT "console/graphs.js"
+    "/console/live.js" JAVASCRIPT "console/live.js"
+    "/console/overview.js" JAVASCRIPT "console/overview.js"
+    "/console/parts.js" JAVASCRIPT "console/parts.js"
+    "/console/session.js" JAVASCRIPT "console/session.js"
+    "/console/streams.js" JAVASCRIPT "console/streams.js"
+    "/console/tables.js" JAVASCRIPT "console/tables.js"
+    "/console/text.js" JAVASCRIPT "console/text.js"
+    "/console/why.js" JAVASCRIPT "console/why.js"
     "/demo" HTML "demo/index.html"
     "/demo/chat.html" HTML "demo/chat.html"
     "/demo/two.html" HTML "demo/two.html"
@@ -94,6 +123,11 @@ assets! {
     "/js/remote_debug.js" JAVASCRIPT "js/remote_debug.js"
     "/js/node_im_remote_debug.js" JAVASCRIPT "js/node_im_remote_debug.js"
 }
+
+/// What the console may load and do: its own files, and requests to relay. Texts of clients cannot become markup or scripts.
+const CONSOLE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+                              base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                              require-trusted-types-for 'script'; trusted-types 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -115,6 +149,21 @@ mod tests {
         }
         for other in ["", "\"x\"", &etag[1..]] {
             assert_eq!(asset.reply(other).status, 200, "{other}");
+        }
+    }
+
+    #[test]
+    fn console() {
+        let header = |path: &str, name: &str| {
+            let reply = find(path).unwrap().reply("");
+            reply.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string())
+        };
+        assert!(
+            header("/console", "Content-Security-Policy").unwrap().starts_with("default-src 'none'; script-src 'self'")
+        );
+        for path in ["/console", "/console/console.js", "/console/console.css"] {
+            assert_eq!(header(path, "Access-Control-Allow-Origin"), None, "{path}");
+            assert_eq!(header(path, "Referrer-Policy").as_deref(), Some("no-referrer"), "{path}");
         }
     }
 }

@@ -103,13 +103,13 @@ fn done(sessions: usize) -> Reply {
 
 /// The parameters of a command: the fields of the query, and of a body that is a form or JSON. Unknown, repeated and
 /// empty fields are refused: if one were ignored, the command could reach more sessions than intended.
-struct Params {
+pub struct Params {
     pairs: Vec<(String, String)>,
 }
 
 impl Params {
     /// Reads the parameters and checks the admin token, which may be one of them.
-    fn read(request: &Request<'_>, cx: &mut Context<'_>, known: &[&str]) -> Result<Params, Reply> {
+    pub fn read(request: &Request<'_>, cx: &mut Context<'_>, known: &[&str]) -> Result<Params, Reply> {
         let mut params = Params { pairs: owned(&request.head.fields()) };
         let empty = request.head.framing == Framing::Absent || request.body.is_empty();
         let read = if empty { Ok(()) } else { params.read_body(request) };
@@ -148,7 +148,8 @@ impl Params {
         Ok(())
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    /// The value of a field.
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 

@@ -136,7 +136,7 @@ fn refuse(
         let facts = [("nsp", nsp), ("to", to), ("event", event)];
         let reason = reason.as_deref();
         let refused = Refused { what: "event", source, is_known: true, why: &why, reason, ip, facts: &facts };
-        state.refusals.add(&refused, cx.now.time);
+        state.log_refusal(&refused);
     }
     let explanation = state.explain(subject, signature, refusal, reader);
     refused(200, refusal, explanation.as_ref())

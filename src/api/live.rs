@@ -194,8 +194,11 @@ struct Numbers<'a> {
     times: &'a Times,
 }
 
+/// Takes a value.
+type Value = fn(&Numbers<'_>) -> u64;
+
 /// The values of a sample. The first is its time.
-const FIELDS: &[(&str, fn(&Numbers<'_>) -> u64)] = &[
+const FIELDS: &[(&str, Value)] = &[
     ("time", |from| from.hub.state.now.unix),
     ("connections", |from| from.outside.connections as u64),
     ("clients", |from| from.hub.state.client_count() as u64),

@@ -35,6 +35,7 @@ pub mod sessions;
 pub mod snapshot;
 pub mod status;
 pub mod stream;
+mod trace;
 pub mod view;
 pub mod why;
 

@@ -304,7 +304,7 @@ impl<'a> Notification<'a> {
         let reason = reason.as_deref();
         let refused =
             Refused { what: "notification", source: &self.source, is_known, why: &why, reason, ip, facts: &facts };
-        state.refusals.add(&refused, cx.now.time);
+        state.log_refusal(&refused);
         self.note(cx, What::PublicationRefused, &why);
         let reader = if explains { gate::reader(head, cx) } else { Reader::Stranger };
         let signature = Signature::new(&self.sign, &self.sign_type, &self.ts);

@@ -1,7 +1,7 @@
 //! Routing: chooses an endpoint by path and method (docs/protocol.md, Paths).
 
 use super::{
-    access::refuses_origin,
+    access::{client_ip, refuses_origin},
     assets, connect,
     context::Context,
     control,
@@ -15,7 +15,7 @@ use super::{
     path::normal,
     presence, sessions,
     snapshot::Snapshot,
-    status, stream,
+    status, stream, trace,
     view::{Kind, View},
     why,
 };
@@ -24,10 +24,33 @@ use crate::{
     http::{Head, Reply, Request},
     hub::Hub,
     limits::MAX_BEFORE_LOGIN,
+    trace::Quoted,
 };
 
 /// Handles a request.
 pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
+    if !cx.hub.state.traces.is_on() {
+        return answer(request, cx);
+    }
+    let head = &request.head;
+    let ip = client_ip(cx.peer, head, &cx.hub.config().trusted_proxies);
+    let outcome = answer(request, cx);
+    let (method, path) = (Quoted(head.method), head.path());
+    // Without the query, which can have a token.
+    let path = Quoted(&path);
+    match &outcome {
+        Outcome::Reply(reply) => {
+            cx.hub.state.trace_address(ip, format_args!("request {method} {path}: status {}", reply.status));
+        }
+        Outcome::Upgrade { .. } | Outcome::Probe { .. } | Outcome::Last(_) => {
+            cx.hub.state.trace_address(ip, format_args!("request {method} {path}: accepted"));
+        }
+        _ => cx.hub.state.trace_address(ip, format_args!("request {method} {path}: is answered later")),
+    }
+    outcome
+}
+
+fn answer(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     let head = &request.head;
     let path = head.path();
     let path = normal(&path);
@@ -72,9 +95,10 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         () if path == "/" => get(head, || front::front(head, cx)),
         () if is("/healthz") => get(head, || status::healthz(head, cx)),
         () if is("/readyz") => get(head, || status::readyz(cx)),
-        () if is("/demo") && !head.path().ends_with('/') => get(head, || {
-            // Links of the page are relative, so that relay works under a path of a proxy.
-            Reply::new(301, "text/plain", &b""[..]).with("Location", "demo/")
+        () if (is("/demo") || is("/console")) && !head.path().ends_with('/') => get(head, || {
+            // Links of the pages are relative, so that relay works under a path of a proxy.
+            let to = if is("/demo") { "demo/" } else { "console/" };
+            Reply::new(301, "text/plain", &b""[..]).with("Location", to)
         }),
         () if is("/api/emit") => {
             cors(post(head, || emit::emit(request, cx).unwrap_or_else(|refusal| refusal)), head, &config)
@@ -86,6 +110,11 @@ pub fn route(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
             post(head, || control::disconnect(request, cx).unwrap_or_else(|refusal| refusal))
         }
         () if is("/api/reload") => post(head, not_found),
+        () if is("/api/trace") && !matches!(head.method, "GET" | "HEAD") => match head.method {
+            "POST" => trace::change(request, cx).unwrap_or_else(|refusal| refusal),
+            "OPTIONS" => Reply::new(204, "", &b""[..]).with("Allow", GET_AND_POST),
+            _ => Reply::refusal(405, "this is called with POST").with("Allow", GET_AND_POST),
+        },
         () if cx.site.client_js.is_some() && config.socketio.paths.iter().any(|known| is_client_js(path, known)) => {
             get(head, || cx.site.client_js.as_ref().map_or_else(not_found, |script| script.reply(head.if_none_match)))
         }
@@ -179,6 +208,7 @@ const OPERATOR_ROUTES: &[(&str, OperatorRoute)] = &[
     ("/api/users", OperatorRoute::View(Kind::Users)),
     ("/api/today", OperatorRoute::View(Kind::Today)),
     ("/api/why", OperatorRoute::Read(why::why)),
+    ("/api/trace", OperatorRoute::Read(trace::list)),
     ("/api/rooms", OperatorRoute::Read(online::rooms)),
     ("/api/sessions", OperatorRoute::Read(sessions::sessions)),
     ("/api/session", OperatorRoute::Open(sessions::session)),
@@ -199,6 +229,8 @@ const OPERATOR_ROUTES: &[(&str, OperatorRoute)] = &[
     ("/errorlog", OperatorRoute::LogHtml(File::Of("error.log"))),
     ("/refreshpage", OperatorRoute::Control(control::refresh_page)),
 ];
+
+const GET_AND_POST: &str = "GET, HEAD, POST, OPTIONS";
 
 fn not_found() -> Reply {
     Reply::refusal(404, "not found")

@@ -130,6 +130,15 @@ impl Account {
         }
     }
 
+    /// Takes this source unless the command line names one. A configuration that is needed for the key must have it.
+    pub fn prefer_source(&mut self, name: &str) -> Result<(), Error> {
+        let has_proof = self.key.is_some() || self.token.is_some() || self.jwt.is_some();
+        if self.source.is_none() && (has_proof || self.setting.source(name)?.is_some()) {
+            self.source = Some(name.into());
+        }
+        Ok(())
+    }
+
     /// The configuration.
     pub fn setting(&mut self) -> &mut Setting {
         &mut self.setting

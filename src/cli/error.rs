@@ -37,6 +37,12 @@ pub enum UsageError {
     MissingEvent,
     /// `relay why` has no question.
     MissingQuestion,
+    /// `relay trace` does not say what to trace.
+    MissingTrace,
+    /// `relay trace` with several of a subject, `--list` and `--stop`.
+    TraceAction,
+    /// The value of `--for` is no time that is possible.
+    TraceTime(String),
     /// The shell of `relay completions` is missing.
     MissingShell,
     /// What this is, the word that was given, and what is expected.
@@ -106,6 +112,11 @@ impl fmt::Display for UsageError {
             UsageError::NotOneOf(what, given, expected) => write!(f, "unknown {what} {given:?}: expected {expected}"),
             UsageError::MissingQuestion => {
                 f.write_str("missing question: give the id of a message, --userid or --room")
+            }
+            UsageError::MissingTrace => f.write_str("missing subject: give --source, --userid or --address"),
+            UsageError::TraceAction => f.write_str("give --list alone, --stop alone, or what to trace"),
+            UsageError::TraceTime(given) => {
+                write!(f, "--for {given:?}: expected a time from 1s to 1h, such as 30s or 10m")
             }
             UsageError::MissingEvent => f.write_str("missing argument: EVENT"),
             UsageError::MissingReceivers => f.write_str(

@@ -4,6 +4,7 @@ mod arguments;
 mod cert;
 mod check;
 mod commands;
+mod console;
 mod credentials;
 mod doctor;
 mod emit;
@@ -12,6 +13,7 @@ mod error;
 mod explain;
 mod health;
 mod listen;
+mod live_log;
 mod man;
 mod notify;
 mod operators;
@@ -22,8 +24,10 @@ mod refusal;
 mod reload;
 mod setting;
 mod sign;
+mod subscription;
 mod terminal;
 mod top;
+mod trace;
 mod why;
 
 use core::fmt;
@@ -41,6 +45,7 @@ use lexopt::Parser;
 use self::{
     arguments::Stop,
     cert::Cert,
+    console::Console,
     doctor::Doctor,
     emit::Emit,
     error::UsageError,
@@ -54,6 +59,7 @@ use self::{
     sign::Sign,
     terminal::{complain, say},
     top::Top,
+    trace::Trace,
     why::Why,
 };
 use crate::{
@@ -86,9 +92,11 @@ pub fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         Command::Notify(notify) => notify.run(),
         Command::Emit(emit) => emit.run(),
         Command::Listen(listen) => listen.run(),
+        Command::Console(console) => console.run(),
         Command::Health(health) => health.run(),
         Command::Why(why) => why.run(),
         Command::Top(top) => top.run(),
+        Command::Trace(trace) => trace.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Reload(reload) => reload.run(),
     };
@@ -111,9 +119,11 @@ enum Command {
     Notify(Notify),
     Emit(Emit),
     Listen(Listen),
+    Console(Console),
     Health(Health),
     Why(Why),
     Top(Top),
+    Trace(Trace),
     Doctor(Doctor),
     Reload(Reload),
     Bench(Vec<OsString>),
@@ -137,9 +147,11 @@ fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, WrongCommand> 
         Some("notify") => Notify::parse(parser).map(Command::Notify),
         Some("emit") => Emit::parse(parser).map(Command::Emit),
         Some("listen") => Listen::parse(parser).map(Command::Listen),
+        Some("console") => Console::parse(parser).map(Command::Console),
         Some("health") => Health::parse(parser).map(Command::Health),
         Some("why") => Why::parse(parser).map(Command::Why),
         Some("top") => Top::parse(parser).map(Command::Top),
+        Some("trace") => Trace::parse(parser).map(Command::Trace),
         Some("doctor") => Doctor::parse(parser).map(Command::Doctor),
         Some("reload") => Reload::parse(parser).map(Command::Reload),
         Some("man") => man::parse(parser).map(|manual| match manual {

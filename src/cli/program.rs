@@ -3,9 +3,11 @@
 
 use super::{
     commands::{self, BAD_COMMAND_LINE, BAD_CONFIGURATION, CONFIG, DONE},
+    console::command::CONSOLE,
     doctor::command::DOCTOR,
     operators::RELOAD,
     top::command::TOP,
+    trace::command::TRACE,
     why::command::WHY,
 };
 use crate::manual::{Example, ExitCode, Group, Item, Program};
@@ -20,8 +22,8 @@ pub static RELAY: Program = Program {
          notifications to rooms, signed with the key of their source. relay delivers each notification at once to all \
          clients in the room.",
         "Without a command, relay serves clients. The other commands check a configuration, send messages and events, show \
-         the messages of a room, make signatures and certificates, have a relay reload, ask whether it is healthy, what it does and why somebody \
-         did not get a message, and find out what is wrong with a proxy in front of it. They find the address, the source and the \
+         the messages of a room and what pages log, make signatures and certificates, have a relay reload, ask whether it is healthy, what it does, what one user does and why \
+         somebody did not get a message, and find out what is wrong with a proxy in front of it. They find the address, the source and the \
          key in the configuration of \
          this machine.",
     ],
@@ -31,12 +33,14 @@ pub static RELAY: Program = Program {
         &commands::NOTIFY,
         &commands::EMIT,
         &commands::LISTEN,
+        &CONSOLE,
         &commands::SIGN,
         &commands::CERT,
         &commands::HEALTH,
         &RELOAD,
         &TOP,
         &WHY,
+        &TRACE,
         &DOCTOR,
         &commands::BENCH,
         &commands::MAN,
@@ -46,7 +50,7 @@ pub static RELAY: Program = Program {
     default: Some(&commands::SERVE),
     overview: &[&Group { heading: "", options: &[CONFIG] }],
     notes: &[
-        "check, notify, emit, listen, sign, health, reload, top, why and doctor take --config and $RELAY_CONFIG too. On the machine that relay runs on, \
+        "check, notify, emit, listen, console, sign, health, reload, top, why, trace and doctor take --config and $RELAY_CONFIG too. On the machine that relay runs on, \
          they take its address, source and key from it.",
     ],
     codes: &[DONE, ExitCode(1, "failed while running"), BAD_COMMAND_LINE, BAD_CONFIGURATION],

@@ -55,7 +55,7 @@ impl Context<'_> {
             ip: None,
             facts: &[("message", text)],
         };
-        self.state.refusals.add(&refused, self.state.now.time);
+        self.state.log_refusal(&refused);
         let subject = Subject { tenant: EVERY, who: 0, session: 0 };
         let why = format!("on Redis: {why}");
         self.state.journal.note_refusal(self.state.now.time, What::PublicationRefused, subject, 1, &why);

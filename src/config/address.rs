@@ -167,6 +167,16 @@ impl Network {
     }
 }
 
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Network::Unix => f.write_str("unix"),
+            Network::Ip(address, prefix) if *prefix == (if address.is_ipv4() { 32 } else { 128 }) => address.fmt(f),
+            Network::Ip(address, prefix) => write!(f, "{address}/{prefix}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

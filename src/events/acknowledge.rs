@@ -13,6 +13,7 @@ use crate::{
     message::client_event::is_list_too_deep,
     socketio::Kind,
     state::Refusal,
+    trace::Quoted,
 };
 
 /// Answers an event of a plain WebSocket client: with an acknowledgement if the client asked for one, otherwise with
@@ -49,6 +50,7 @@ fn text_of(hub: &Hub, session: Option<SessionKey>, refusal: Refusal) -> Cow<'sta
 pub fn record_refusal(hub: &mut Hub, key: Option<SessionKey>, refusal: Refusal) {
     hub.state.stats.client_messages_refused += 1;
     if let Some(key) = key {
+        hub.state.trace_session(key, format_args!("what it sent is refused: {}", Quoted(&refusal.text())));
         hub.state.note_failure(key, What::MessageRefused, &refusal.text());
     }
     let socket_id = key.filter(|_| hub.log.is_on()).map(|key| hub.state.socket_id(key));

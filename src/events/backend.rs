@@ -37,6 +37,7 @@ pub fn handle_finished(hub: &mut Hub, finished: Finished, now: Now) {
         Waiting::Connect(connecting) => decide(hub, *connecting, answer, now),
         Waiting::Message { session, ack } => match answer {
             Ok(answer) => {
+                hub.state.trace_session(session, format_args!("the backend has answered its event"));
                 if let (Some(id), Some(list)) = (&ack, answer.ack) {
                     let (args, attachments) = unpack_arguments(array_items(list));
                     hub.state.acknowledge(session, id, &format!("[{args}]"), &attachments);
@@ -72,6 +73,10 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
         };
         return refuse(hub, client, key, &why, answer.is_err(), now);
     }
+    let why =
+        if answer.is_ok() { "the backend admits it" } else { "the backend fails: hooks.allow_on_failure admits it" };
+    hub.state.trace_session(key, format_args!("{why}"));
+    let Some(session) = hub.state.sessions.get_mut(key) else { return };
     session.pending = false;
     if let Ok(answer) = &answer
         && (answer.userid.is_some() || answer.username.is_some())
@@ -124,28 +129,24 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, undecide
             line.display("ip", ip);
         }
     });
-    let identity = &session.identity;
+    let (tenant, identity) = (session.tenant, &session.identity);
+    let source = hub.state.tenants[session.tenant.index()].name.clone();
+    let (userid, username, ip) = (identity.userid().to_owned(), identity.username().to_owned(), identity.ip());
     let transport = match session.form.is_stream() {
         true => protocol(session.form),
         false => hub.state.transport_name(Some(client)),
     };
     let refused = Refused {
         what: "login",
-        source: &hub.state.tenants[session.tenant.index()].name,
+        source: &source,
         is_known: true,
         why,
         reason: Some("by the backend"),
-        ip: identity.ip(),
-        facts: &[
-            ("user", identity.userid()),
-            ("username", identity.username()),
-            ("namespace", &namespace),
-            ("transport", transport),
-        ],
+        ip,
+        facts: &[("user", &userid), ("username", &username), ("namespace", &namespace), ("transport", transport)],
     };
-    hub.state.refusals.add(&refused, now.time);
-    let user = (session.tenant.0, session.identity.userid());
-    hub.state.journal.note_refused_login(now.time, user, &format!("by the backend: {why}"));
+    hub.state.log_refusal(&refused);
+    hub.state.journal.note_refused_login(now.time, (tenant.0, &userid), &format!("by the backend: {why}"));
     hub.forget_return(key);
     hub.state.remove_session(key, Departure::Goodbye);
     if !hub.state.is_socketio(client) {

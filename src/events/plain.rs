@@ -20,6 +20,7 @@ use crate::{
     names::{is_reserved, nested_room_list, room_list},
     sign::{Signature, Terms},
     state::Refusal,
+    trace::Quoted,
     websocket::Close,
 };
 
@@ -81,6 +82,7 @@ fn handle_event(hub: &mut Hub, key: ClientKey, session: SessionKey, fields: &Obj
     let list = fields.get("room_ids").or(fields.get("room_id"));
     let event = fields.get("event").map_or(Cow::Borrowed("postMsg"), |event| scalar(event));
     let Some(namespace) = hub.state.sessions.get(session).map(|session| session.namespace) else { return };
+    hub.state.trace_session(session, format_args!("sent event {}", Quoted(&event)));
     let result = match &*event {
         "postMsg" if is_built_in(&hub.state, namespace, &event) => {
             let data = fields.get("data").map_or("null", |data| data.get());

@@ -15,6 +15,7 @@ use crate::{
     key::SessionKey,
     message::{ClientEvent, Event, Target},
     state::Refusal,
+    trace::Quoted,
 };
 
 /// Handles an event by pairing or by the first matching rule. If no rule matches, a client that asked for an
@@ -114,6 +115,7 @@ fn send_to_rooms(hub: &mut Hub, key: SessionKey, event: &Event<'_>, except: Opti
 
 /// Forwards an event to the backend.
 fn ask_backend(hub: &mut Hub, key: SessionKey, client_event: &ClientEvent<'_>) {
+    hub.state.trace_session(key, format_args!("the backend is asked about event {}", Quoted(client_event.name)));
     if !hub.hooks.message(&mut hub.state, key, client_event) {
         answer_event(hub, key, client_event.ack, Err(Refusal::UnknownEvent));
     }

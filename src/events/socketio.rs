@@ -38,6 +38,7 @@ use crate::{
         Client, NamespaceId, Refusal,
         socket::{Assembly, Socket},
     },
+    trace::Quoted,
     websocket::Close,
 };
 
@@ -97,6 +98,8 @@ pub fn open(hub: &mut Hub, opening: &Opening<'_>, websocket: Option<ConnKey>, no
     if opening.revision == Revision::V3 {
         connect(hub, key, "/", "", "", now);
     }
+    let transport = hub.state.transport_name(Some(key));
+    hub.state.trace_client(key, format_args!("began {transport}"));
     key
 }
 
@@ -129,7 +132,8 @@ pub fn post_packets(hub: &mut Hub, key: ClientKey, body: &[u8], binary: bool, no
         None => payload::decode(body, revision, binary, &mut handle),
     };
     let outcome = outcome.and(decoded.map_err(Violation::from));
-    if outcome.is_err() {
+    if let Err(violation) = &outcome {
+        hub.state.trace_client(key, format_args!("broke the protocol: {violation}"));
         hub.state.close(key, Close::PROTOCOL);
     }
     outcome
@@ -146,6 +150,7 @@ pub fn handle_frame(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now: N
     if let Err(violation) = packet.and_then(|packet| handle_packet(hub, key, &packet, now)) {
         hub.state.stats.protocol_errors += 1;
         debug!("client {key:?} broke the protocol: {violation}");
+        hub.state.trace_client(key, format_args!("broke the protocol: {violation}"));
         hub.state.close(key, violation.close());
     }
 }
@@ -153,6 +158,11 @@ pub fn handle_frame(hub: &mut Hub, key: ClientKey, message: Incoming<'_>, now: N
 /// Handles a packet of either transport. After an error the caller must close the session.
 pub fn handle_packet(hub: &mut Hub, key: ClientKey, packet: &Packet<'_>, now: Now) -> Result<(), Violation> {
     let timing = hub.state.timing();
+    match packet {
+        Packet::Ping(_) => hub.state.trace_client(key, format_args!("sent a ping")),
+        Packet::Pong(_) => hub.state.trace_client(key, format_args!("sent a pong")),
+        _ => {}
+    }
     let Some(engine) = hub.state.engine_mut(key) else { return Ok(()) };
     match engine.handle_packet(packet, &timing, now.time)? {
         Meaning::Nothing => hub.state.rearm(key),
@@ -299,6 +309,7 @@ fn handle_event(
 ) {
     let Some(event) = packet.event() else { return };
     hub.state.stats.client_messages += 1;
+    hub.state.trace_session(session, format_args!("sent event {}", Quoted(&event.name)));
     let answer = if !hub.state.take_rate(key, 1, now) {
         hub.state.stats.rate_limited += 1;
         Err(Refusal::RateExceeded)

@@ -116,7 +116,7 @@ fn record_unknown_namespace(hub: &mut Hub, key: ClientKey, namespace: &str, ip: 
             ("page", &agent.referer),
         ],
     };
-    hub.state.refusals.add(&refused, hub.state.now.time);
+    hub.state.log_refusal(&refused);
     hub.log.error("connect", "Invalid namespace", |line| {
         line.nonempty("nsp", namespace);
         if let Some(ip) = ip {

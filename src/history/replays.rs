@@ -207,6 +207,7 @@ impl Replays {
             let count = u32::try_from(found.outbox.bytes()).unwrap_or(u32::MAX);
             state.write_journal_of(client, What::Behind, More { stamp, count, reason: "" });
             self.insert(state, client, stamp);
+            state.trace_client(client, format_args!("is behind: gets what it misses from the history"));
             if let Some(replay) = self.replays.get_mut(&client) {
                 replay.is_slow = true;
             }

@@ -32,6 +32,8 @@ impl Hub {
         if !self.returns.asking.ask(client, waiter, until) {
             return;
         }
+        self.state
+            .trace_client(client, format_args!("is asked whether it is still there, because its user logs in again"));
         self.state.ask_life(client);
     }
 
@@ -52,6 +54,7 @@ impl Hub {
         for session in self.state.sessions_of(client) {
             let (stamp, count) = (position.unwrap_or(0), position.is_some().into());
             self.state.write_journal(session, What::Silent, More { stamp, count, reason: "" });
+            self.state.trace_session(session, format_args!("has not answered: another may go on in its place"));
             if let Some(position) = position {
                 self.keep_away(session, End::Lost, position);
             }

@@ -91,6 +91,12 @@ impl Hub {
 
     /// Writes the end of a session to the journal.
     fn note_end(&mut self, session: SessionKey, how: End, position: Option<u64>) {
+        if self.state.traces.is_on() {
+            let is_pending = self.state.is_pending(session);
+            let before = if is_pending { " before the backend has decided" } else { "" };
+            let what = if how.departure() == Departure::Loss { "lost" } else { "ended" };
+            self.state.trace_session(session, format_args!("{what}{before}: {}", how.words()));
+        }
         if !self.state.journal.is_on() || self.state.sessions.get(session).is_none_or(|session| session.pending) {
             return;
         }

@@ -17,6 +17,7 @@ use crate::{
         Client, Grant, NamespaceId, Refusal, Refused, Session, TenantId, Wants, identity::Identity, info::protocol,
         record::RecordState,
     },
+    trace::Quoted,
 };
 
 /// A login as the client sent it.
@@ -195,6 +196,7 @@ impl Hub {
         self.claims.insert(session, claim);
         if self.hooks.has_hook(&self.state, namespace, Kind::Connect) {
             self.hooks.connect(&mut self.state, session, rooms.as_ref(), query, auth);
+            self.state.trace_session(session, format_args!("the backend is asked whether to admit it"));
             return Ok(session);
         }
         self.state.note_came(session);
@@ -214,7 +216,29 @@ impl Hub {
         if let Some(session) = self.state.sessions.get(key) {
             self.presence.count_login(session.tenant, session.identity.username(), now);
         }
+        if self.state.traces.is_on() {
+            self.trace_login(key);
+        }
         self.record_visit("connect", key, None);
+    }
+
+    #[cold]
+    fn trace_login(&mut self, key: SessionKey) {
+        let Some(session) = self.state.sessions.get(key) else { return };
+        let agent = session.identity.agent().clone();
+        let (rooms, client) = (self.state.room_names(session).join(","), session.client);
+        let transport = match session.form.is_stream() {
+            true => protocol(session.form),
+            false => self.state.transport_name(Some(client)),
+        };
+        let namespace = self.state.namespaces[session.namespace as usize].name.clone();
+        let mut what = format!("logged in by {transport}: rooms {}, namespace {}", Quoted(&rooms), Quoted(&namespace));
+        for (name, text) in [("page", &agent.referer), ("browser", &agent.user_agent)] {
+            if !text.is_empty() {
+                what += &format!(", {name} {}", Quoted(text));
+            }
+        }
+        self.state.trace_session(key, format_args!("{what}"));
     }
 
     /// Checks the token of a login, if it has one and the namespace admits with a signature.
@@ -339,7 +363,7 @@ impl Hub {
                 ("page", login.referer),
             ],
         };
-        self.state.refusals.add(&refused, self.state.now.time);
+        self.state.log_refusal(&refused);
     }
 
     /// Writes a line about a session to `client.log`. `seconds` is how long it lasted, once it has ended.

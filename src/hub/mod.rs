@@ -146,7 +146,7 @@ impl Hub {
     pub fn deadline(&self) -> Time {
         let requests = self.acks.deadline().min(self.cluster.query_deadline()).min(self.receipts.deadline());
         let history = self.history.deadline().min(self.presence_deadline());
-        let returns = self.returns.deadline().min(self.state.tracks.deadline());
+        let returns = self.returns.deadline().min(self.state.tracks.deadline()).min(self.state.traces.deadline());
         requests.min(self.state.refusals.deadline()).min(history).min(self.state.grants.deadline()).min(returns)
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         TenantId,
         delivery::{Receiver, Stamp},
     },
+    trace::{Count, Quoted},
 };
 
 /// The origin of a message.
@@ -93,6 +94,9 @@ impl Hub {
             let (now, queued) = (self.state.now.time, self.state.stats.delivered - before);
             let (place, stamps) = ((tenant.0, hashed.hash), (number, id.part(part).stamp(), node));
             self.state.journal.note_publication(now, place, stamps, queued as usize, kept);
+            if self.state.traces.is_on() {
+                self.trace_publication((author, sender), (tenant, room), data, id.part(part), (queued, kept));
+            }
             if self.live.has_rooms() {
                 let socket_id = sender.map(|key| self.state.socket_id(key)).unwrap_or_default();
                 let (id, socket_id) = (id.part(part), &*socket_id);
@@ -116,10 +120,67 @@ impl Hub {
         });
     }
 
+    #[cold]
+    fn trace_publication(
+        &mut self,
+        (author, sender): (Author<'_>, Option<SessionKey>),
+        (tenant, room): (TenantId, &str),
+        data: Data<'_>,
+        id: MessageId,
+        (queued, kept): (u64, bool),
+    ) {
+        let (room, size, kept) = (Quoted(room), Count(data.size() as u64, "byte"), if kept { ", kept" } else { "" });
+        let what = format!("message {id} to room {room}: {size}, sent to {}{kept}", Count(queued, "session"));
+        match (sender, author) {
+            (Some(key), _) => self.state.trace_session(key, format_args!("{what}")),
+            (None, Author::Backend) => self.state.trace_source(tenant, "", format_args!("{what}")),
+            (None, Author::Client(_)) => {
+                self.state.trace_source(
+                    tenant,
+                    "",
+                    format_args!("{what}, of a client of another relay or of relay itself"),
+                );
+            }
+        }
+    }
+
+    #[cold]
+    fn trace_emit(&mut self, tenant: TenantId, target: &Target<'_>, event: &Event<'_>, reached: usize) {
+        let (name, reached) = (Quoted(event.name), Count(reached as u64, "session"));
+        match target {
+            Target::User(userid) => self.state.trace_source(
+                tenant,
+                userid,
+                format_args!("event {name} to the user: sent to {reached} of this relay"),
+            ),
+            Target::Session(socket_id) => match self.state.find_session(socket_id) {
+                Some(key) => self.state.trace_session(key, format_args!("event {name} to the session")),
+                None => self.state.trace_source(
+                    tenant,
+                    "",
+                    format_args!("event {name} to session {}, which is not here", Quoted(socket_id)),
+                ),
+            },
+            Target::Room(room) => self.state.trace_source(
+                tenant,
+                "",
+                format_args!("event {name} to room {}: sent to {reached} of this relay", Quoted(room)),
+            ),
+            Target::Namespace => self.state.trace_source(
+                tenant,
+                "",
+                format_args!("event {name} to all: sent to {reached} of this relay"),
+            ),
+        }
+    }
+
     /// Sends a backend's event to its target, here and at other relays. Returns how many sessions of this relay get it.
     pub fn emit(&mut self, tenant: TenantId, namespace: &str, target: &Target<'_>, event: &Event<'_>) -> usize {
         let Some(id) = self.state.find_namespace(namespace) else { return 0 };
         let reached = self.state.emit(tenant, id, target, event);
+        if self.state.traces.is_on() {
+            self.trace_emit(tenant, target, event, reached);
+        }
         // If the session is on this relay, no other relay has it.
         if reached == 0 || !matches!(target, Target::Session(_)) {
             self.cluster.publish_event(

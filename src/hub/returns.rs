@@ -15,6 +15,7 @@ use crate::{
     names::Rooms,
     recovery::{AwaySession, Claim, Known, Recalled},
     state::{NamespaceId, TenantId, track::Proof},
+    trace::Count,
 };
 #[cfg(feature = "fuzzing")]
 use crate::{
@@ -269,6 +270,14 @@ impl Hub {
         }
         let count = u32::try_from(missed).unwrap_or(u32::MAX);
         self.state.write_journal(key, What::Returned, More { stamp: away.position, count, reason: "" });
+        self.state.trace_session(
+            key,
+            format_args!(
+                "goes on in the place of a session that was lost; {} again, after number {}",
+                Count(missed as u64, "message"),
+                away.position
+            ),
+        );
         self.state.note_gaps(key, &missing);
         self.record_return(key, missed);
     }

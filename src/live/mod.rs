@@ -11,12 +11,11 @@ use crate::{
     clock::Time,
     histogram::Histogram,
     key::ClientKey,
-    message::{Author, Data, MessageId},
     state::{State, TenantId, timings::Timings},
     websocket::Close,
 };
 
-pub use self::viewer::{Lines, Viewer};
+pub use self::viewer::{Lines, Shown, Viewer};
 use self::{samples::Samples, viewer::message_line};
 
 /// The viewers, and the samples of the last minutes.
@@ -52,25 +51,6 @@ pub struct Times {
     pub delivery_p50: u64,
     /// 99 % of the messages took no longer.
     pub delivery_p99: u64,
-}
-
-/// A message to a room, as viewers see it.
-#[derive(Clone, Copy, Debug)]
-pub struct Shown<'a> {
-    /// The room.
-    pub room: &'a str,
-    /// Its id.
-    pub id: MessageId,
-    /// What it says.
-    pub data: Data<'a>,
-    /// Where it comes from.
-    pub author: Author<'a>,
-    /// The sender, if it is a session of this relay; else empty.
-    pub socket_id: &'a str,
-    /// For how many sessions of this relay it was queued.
-    pub sessions: u64,
-    /// Whether the room keeps it.
-    pub kept: bool,
 }
 
 impl Live {

@@ -3,11 +3,10 @@
 use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use log::LevelFilter;
 
-use super::Shown;
 use crate::{
     json::ObjectWriter,
     key::ClientKey,
-    message::{Author, Data},
+    message::{Author, Data, MessageId},
     state::{State, TenantId},
     text::truncate,
 };
@@ -36,6 +35,25 @@ pub struct Lines {
     pub omitted: u64,
     /// The number of the next one.
     pub next: u64,
+}
+
+/// A message to a room, as viewers see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// The room.
+    pub room: &'a str,
+    /// Its id.
+    pub id: MessageId,
+    /// What it says.
+    pub data: Data<'a>,
+    /// Where it comes from.
+    pub author: Author<'a>,
+    /// The sender, if it is a session of this relay; else empty.
+    pub socket_id: &'a str,
+    /// For how many sessions of this relay it was queued.
+    pub sessions: u64,
+    /// Whether the room keeps it.
+    pub kept: bool,
 }
 
 impl Viewer {

@@ -71,7 +71,9 @@ impl Server {
                     Phase::Pinged => {
                         self.hub.state.stats.ping_timeouts += 1;
                         let timeout = self.hub.config().websocket.ping_timeout;
-                        debug!("client {:?} did not answer a ping in {timeout:?}", websocket.client);
+                        let client = websocket.client;
+                        debug!("client {client:?} did not answer a ping in {timeout:?}");
+                        self.hub.state.trace_client(client, format_args!("did not answer a ping in {timeout:?}"));
                         self.drop_conn(key);
                     }
                     _ => self.drop_conn(key),

@@ -134,6 +134,7 @@ impl Server {
                 Err(error) => {
                     self.hub.state.stats.protocol_errors += 1;
                     debug!("client {client:?} broke the protocol: {error:?}");
+                    self.hub.state.trace_client(client, format_args!("broke the protocol: {error:?}"));
                     end = Some(Some(error.close()));
                 }
             }

@@ -16,6 +16,7 @@ impl State {
         client.mode = Mode::Ending;
         self.tracks.freeze(key, self.ids.last());
         self.stats.slow_consumers += 1;
+        self.trace_client(key, format_args!("reads too slowly: more than limits.unsent waits for it"));
         self.effects.push_back(Effect::Close { client: key, close: Close::SLOW });
     }
 

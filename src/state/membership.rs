@@ -18,6 +18,7 @@ use crate::{
     message::Form,
     names::{RoomId, Rooms},
     room_hash::room_hash,
+    trace::Quoted,
 };
 
 impl State {
@@ -127,6 +128,7 @@ impl State {
         if self.journal.is_on() {
             self.write_journal(key, What::Joined, More { stamp: room_hash(name), ..More::default() });
         }
+        self.trace_session(key, format_args!("joined room {}", Quoted(name)));
         if let Some(name) = joined {
             self.note_joined(key, name);
         }
@@ -154,6 +156,12 @@ impl State {
         {
             let stamp = room_hash(&table.room(session.rooms[slot].room).id);
             self.write_journal(key, What::Left, More { stamp, ..More::default() });
+        }
+        if self.traces.is_on()
+            && let Some(session) = self.sessions.get(key)
+            && let Some(name) = self.room_names(session).get(slot)
+        {
+            self.trace_session(key, format_args!("left room {}", Quoted(name)));
         }
         self.take_from_room(key, slot, Departure::Goodbye);
         self.mark_changed(key);

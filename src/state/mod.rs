@@ -52,6 +52,7 @@ pub mod tenant;
 #[cfg(test)]
 pub mod testing;
 pub mod timings;
+pub mod traced;
 pub mod track;
 pub mod transport;
 pub mod user_index;

@@ -79,6 +79,7 @@ impl State {
         let Some(track) = self.tracks.get_mut(client) else { return };
         let question = track.next_question(stamp, now);
         self.send(client, Opcode::Ping, &question);
+        self.trace_client(client, format_args!("is asked by a ping what it has received, up to number {stamp}"));
     }
 
     /// Asks a client of which only pongs say what it has received.
@@ -90,6 +91,7 @@ impl State {
 
     /// Handles the pong of a client. Only the answer to a question proves something.
     pub fn handle_pong(&mut self, client: ClientKey, payload: &[u8]) {
+        self.trace_client(client, format_args!("sent a pong"));
         let Some((stamp, number)) = payload.split_first_chunk() else { return };
         let Ok(number) = number.try_into().map(u32::from_be_bytes) else { return };
         let stamp = u64::from_be_bytes(*stamp);
@@ -103,6 +105,7 @@ impl State {
             track.flow_mut().stall = None;
         }
         self.tracks.prove(client, stamp);
+        self.trace_client(client, format_args!("has confirmed all messages up to number {stamp}"));
     }
 
     /// Asks a client for a sign of life: the pong to a ping that it gets now, or the poll after an answer that it gets now. See

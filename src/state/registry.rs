@@ -34,6 +34,7 @@ use crate::{
     key::{ClientKey, SessionKey, Slots},
     memory,
     message::{IdClock, MessageId},
+    trace::Traces,
 };
 
 /// The state that all features share: see [the module](super).
@@ -57,6 +58,8 @@ pub struct State {
     pub(super) bare_streams: Vec<ClientKey>,
     /// What has happened of late, for operators who ask why somebody did not get a message.
     pub journal: Journal,
+    /// What is traced.
+    pub traces: Traces,
     /// Whether sessions are kept that have left on purpose.
     pub keeps_leavers: bool,
     pub(crate) sids: Sids,
@@ -123,6 +126,7 @@ impl State {
             tracks: Tracks::default(),
             bare_streams: Vec::new(),
             journal: Journal::default(),
+            traces: Traces::default(),
             keeps_leavers: false,
             sids: Sids::new(secret),
             names: HashMap::new(),

@@ -1,16 +1,15 @@
 'use strict'
-// Every page that relay serves, checked by axe-core in a real browser: in every state, light and dark, wide and on a phone,
+// Every page that relay serves but the console (console_views.test.js), checked by axe-core in a real browser: in every state, light and dark, wide and on a phone,
 // in both languages; and by keyboard alone.
 const assert = require('node:assert/strict')
 const { after, before, describe, test } = require('node:test')
-const axe = require('axe-core')
 const { chromium } = require('playwright-core')
+const { VIEWS, byKeyboard, clean } = require('./axe')
 const { configuration, login, start, until } = require('./relay')
 
 const TOKEN = 'a token for these tests'
 const PUBLIC = '[sources.remote_debug]\nsign_key = "5iwdf$%sdfss!#$2334ds(%B)"\n[history]\ncount = 4\n' +
   'rooms = [{ room = "price-*", count = 1, last = true }, { room = "six_room", count = 20 }]\n'
-const VIEWS = [{ width: 1280, height: 900 }, { width: 360, height: 740 }]
 // Another name for this machine, as a phone in the network has one.
 const PHONE = 'relay.example'
 
@@ -44,29 +43,6 @@ async function open(url, options = {}) {
   return page
 }
 const on = page => page.locator('.state.on').first().waitFor()
-
-/** What axe finds on a page, light and dark, wide and on a phone, each with the elements it is about. */
-async function findings(page, where, impacts) {
-  const found = []
-  await page.evaluate(axe.source)
-  // What is scrolled out of sight is checked too.
-  await page.addStyleTag({ content: '#chat, #box, .pane, .list { height: auto !important; overflow: visible !important; max-height: none !important }' })
-  for (const colorScheme of ['light', 'dark']) for (const view of VIEWS) {
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
-    await page.setViewportSize(view)
-    const { violations } = await page.evaluate(() => window.axe.run())
-    for (const { id, impact, nodes } of violations) {
-      if (impacts && !impacts.includes(impact)) continue
-      const what = nodes.slice(0, 3).map(({ html, any, all }) => `${html.slice(0, 120)} ${((any[0] || all[0] || {}).message || '').slice(0, 160)}`)
-      found.push(`${where}, ${colorScheme}, ${view.width} px: ${impact} ${id} (${nodes.length})\n    ${what.join('\n    ')}`)
-    }
-  }
-  return found
-}
-async function clean(page, where, impacts) {
-  const found = await findings(page, where, impacts)
-  assert.equal(found.length, 0, '\n' + found.join('\n'))
-}
 
 /** How each demo page gets into a state with something to see. */
 const STATES = {
@@ -228,26 +204,7 @@ test('every control can be reached and seen by keyboard', async () => {
   for (const path of Object.keys(STATES)) for (const viewport of VIEWS) {
     const page = await open(`${relay.url}/${path}`, { viewport })
     if (path !== 'demo/' && path !== 'demo/chat.html' && path !== 'demo/remote_debug.html') await on(page)
-    const all = await page.evaluate(() => {
-      const found = [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
-      const shown = found.filter(e => e.checkVisibility({ visibilityProperty: true }) && !e.disabled)
-      shown.forEach((e, i) => e.setAttribute('data-order', i))
-      document.activeElement.blur()
-      return shown.length
-    })
-    const seen = new Set()
-    for (let i = 0; i < all + 40 && seen.size < all; i++) {
-      await page.keyboard.press('Tab')
-      const focus = await page.evaluate(() => {
-        const e = document.activeElement, style = getComputedStyle(e)
-        return { order: e.getAttribute('data-order'), outline: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0, html: e.outerHTML.slice(0, 100) }
-      })
-      if (focus.order === null) continue
-      assert.ok(focus.outline, `${path}: the focus on ${focus.html} is visible`)
-      seen.add(focus.order)
-    }
-    const missed = await page.evaluate(seen => [...document.querySelectorAll('[data-order]')].filter(e => !seen.includes(e.getAttribute('data-order'))).map(e => e.outerHTML.slice(0, 100)), [...seen])
-    assert.deepEqual(missed, [], path)
+    await byKeyboard(page, path)
     await page.context().close()
   }
 })

@@ -111,7 +111,7 @@ pub fn has_time(line: &str) -> bool {
     line.as_bytes().get(..5).is_some_and(|year| year[..4].iter().all(u8::is_ascii_digit) && year[4] == b'-')
 }
 
-/// A running `relay listen`; killed when dropped.
+/// A running `relay listen`, or another command that follows something; killed when dropped.
 pub struct Listener {
     child: Child,
     pub out: Arc<Mutex<Vec<String>>>,
@@ -146,6 +146,11 @@ impl Listener {
             let count = self.err.lock().unwrap().iter().filter(|line| line.contains(text)).count();
             (count >= times).then_some(())
         });
+    }
+
+    pub fn signal(&self, signal: i32) {
+        let done = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status();
+        assert!(done.expect("kill").success());
     }
 
     pub fn code(&mut self) -> i32 {

@@ -1,0 +1,191 @@
+// Actions on clients. Each is confirmed in a dialog that says what happens to whom; many receivers need their number typed.
+
+import { get, post, Refused } from './api.js'
+import { count, el, link, plain, set, shown, t } from './text.js'
+
+/** What went wrong, for people. */
+export function reason(error) {
+  if (!(error instanceof Refused)) return t('The console has a defect: ', '控制台出错：') + String(error)
+  if (error.status === 0) return t('relay is not reachable.', '无法访问 relay。')
+  if (error.status === 401) return t('The admin token has changed.', '管理令牌已变更。')
+  const wait = error.wait ? t(` Try again in ${error.wait} s.`, ` 请在 ${error.wait} 秒后重试。`) : ''
+  if (error.status === 429) return t('Too many wrong admin tokens came from this address.', '此地址发送的错误令牌过多。') + wait
+  return t('relay refuses: ', 'relay 拒绝：') + plain(error.message || `HTTP ${error.status}`, 300) + wait
+}
+
+/** The words for a target: a node and whether it can be many. */
+export function target({ source, room_id, userid, socket_id }) {
+  const name = value => el('b', null, shown(value, 60))
+  if (socket_id) return { many: false, node: [t('the session ', '会话 '), name(socket_id)] }
+  if (userid) return { many: false, node: [t('all sessions of the user ', '用户 '), name(userid), t(' of the source ', ' 的全部会话（源 '), name(source), t('', '）')] }
+  if (room_id) return { many: true, node: [t('all members of the room ', '房间 '), name(room_id), t(' of the source ', ' 的全部成员（源 '), name(source), t('', '）')] }
+  if (source) return { many: true, node: [t('all sessions of the source ', '源 '), name(source), t('', ' 的全部会话')] }
+  return { many: true, node: [el('b', null, t('all sessions of all sources', '所有源的全部会话'))] }
+}
+/** How many sessions of this relay a target has. */
+async function reach({ source, room_id, userid, socket_id }) {
+  if (socket_id) return 1
+  if (userid) {
+    const { list } = await get('api/online', { source, userid, limit: 1000 })
+    return list.length
+  }
+  if (room_id) {
+    const { list } = await get('api/rooms', { source, search: room_id, limit: 10000 })
+    return list.find(room => room.room_id === room_id)?.members || 0
+  }
+  const { sessions, sources } = await get('api/stats')
+  if (!source) return sessions
+  return Object.hasOwn(sources, source) ? sources[source].sessions : 0
+}
+
+/** A dialog. `parts`: what is asked for; `act(dialog)` does it, and returns a text of success. */
+function dialog({ title, button, danger, to, effect, parts = [], act }) {
+  const { many, node } = target(to)
+  const opener = document.activeElement
+  const problem = el('p', { role: 'alert', class: 'problem', hidden: true })
+  const done = el('p', { role: 'status', class: 'done', hidden: true })
+  const number = el('b', { class: 'reach' }, '…')
+  const typed = el('input', { type: 'text', inputmode: 'numeric', autocomplete: 'off', id: 'typed', disabled: true })
+  const deliberate = many && el('label', { class: 'field' }, el('span', { class: 'deliberate' }, '…'), typed)
+  const go = el('button', { type: 'submit', class: danger ? 'danger' : 'main', disabled: true }, button)
+  const cancel = el('button', { type: 'button', onclick: () => box.close() }, t('Cancel', '取消'))
+  const fields = el('div', { class: 'fields' }, parts, deliberate)
+  const form = el('form', { onsubmit: submit },
+    el('h2', { id: 'dialog-title' }, title),
+    el('p', null, effect, ' ', node, t('.', '。')),
+    el('p', { class: 'reaches' }, t('This reaches ', '影响范围：本 relay 上 '), number, t(' on this relay.', '。')),
+    fields, problem, done, el('div', { class: 'row end' }, cancel, go))
+  const box = el('dialog', { class: 'ask', 'aria-labelledby': 'dialog-title', onclose: () => { box.remove(); if (opener?.isConnected) opener.focus() } }, form)
+  let sessions = null, busy = false, finished = false
+  const ready = () => { go.disabled = busy || sessions === null || (many && typed.value.trim() !== String(sessions)) }
+  typed.addEventListener('input', ready)
+
+  async function submit(event) {
+    event.preventDefault()
+    if (go.disabled || finished) return
+    busy = true
+    problem.hidden = true
+    ready()
+    try {
+      const text = await act()
+      finished = true
+      set(done, text)
+      done.hidden = false
+      fields.hidden = true
+      go.hidden = true
+      set(cancel, t('Close', '关闭'))
+      cancel.focus()
+    } catch (error) {
+      set(problem, reason(error))
+      problem.hidden = false
+    }
+    busy = false
+    ready()
+  }
+  document.body.append(box)
+  box.showModal()
+  const first = box.querySelector('.fields input:not([disabled]), .fields textarea')
+  ;(first || cancel).focus()
+  reach(to).then(found => {
+    sessions = found
+    set(number, t(`${count(found)} ${found === 1 ? 'session' : 'sessions'}`, `${count(found)} 个会话`))
+    if (many) {
+      set(deliberate.firstChild, t(`Type ${found} to confirm`, `请输入 ${found} 以确认`))
+      typed.disabled = false
+    }
+    ready()
+  }, error => {
+    set(problem, reason(error))
+    problem.hidden = false
+  })
+  return box
+}
+const sent = data => {
+  const sessions = Number(data?.sessions)
+  return t(`Done: ${count(sessions)} ${sessions === 1 ? 'session' : 'sessions'} on this relay.`, `已完成：本 relay 上 ${count(sessions)} 个会话。`)
+}
+/** Data of a message: JSON if it is JSON, else text. */
+function dataField(label) {
+  const area = el('textarea', { rows: 4, id: 'data', spellcheck: 'false', oninput: tell })
+  const text = el('input', { type: 'checkbox', onchange: tell }), kind = el('span', { class: 'dim', role: 'status' })
+  const json = () => {
+    if (text.checked) return null
+    try { JSON.parse(area.value); return area.value } catch { return null }
+  }
+  function tell() {
+    set(kind, area.value === '' ? '' : json() !== null ? t('will be sent as JSON', '将作为 JSON 发送') : t('will be sent as text', '将作为文本发送'))
+  }
+  return {
+    node: [el('label', { class: 'field' }, el('span', null, label), area),
+      el('div', { class: 'row' }, el('label', { class: 'check' }, text, t('as text, even if it is JSON', '即使是 JSON 也作为文本')), kind)],
+    /** The value as JSON text, with the digits and the order that were typed. */
+    json: () => json() ?? JSON.stringify(area.value),
+    empty: () => area.value === ''
+  }
+}
+/** An object as JSON text; `raw` has values that are JSON text already. */
+function object(fields, raw = {}) {
+  const parts = Object.entries(fields).filter(([, value]) => value).map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`)
+  return `{${parts.concat(Object.entries(raw).map(([name, value]) => `${JSON.stringify(name)}:${value}`)).join(',')}}`
+}
+
+export function publish({ source, room_id }) {
+  const data = dataField(t('Data of the message', '消息内容'))
+  return dialog({
+    title: t('Publish a message', '发布消息'), button: t('Publish', '发布'), to: { source, room_id },
+    effect: t('A message (newMsg) is sent to', '将发送一条消息（newMsg）给'), parts: data.node,
+    async act() {
+      await post('api/notify', object({ source, room_id }, { data: data.json() }))
+      return t('Published.', '已发布。')
+    }
+  })
+}
+export function emit(to) {
+  const data = dataField(t('Argument (may be empty)', '参数（可为空）'))
+  const event = el('input', { type: 'text', required: true, autocomplete: 'off', spellcheck: 'false', id: 'event' })
+  return dialog({
+    title: t('Emit an event', '发送事件'), button: t('Emit', '发送'), to,
+    effect: t('An event is sent to', '将发送一个事件给'),
+    parts: [el('label', { class: 'field' }, el('span', null, t('Name of the event', '事件名')), event), data.node],
+    act: async () => sent(await post('api/emit', object({ ...to, event: event.value }, data.empty() ? {} : { data: data.json() })))
+  })
+}
+export function refresh(to) {
+  return dialog({
+    title: t('Reload pages', '让页面重新加载'), button: t('Reload pages', '重新加载'), danger: true, to,
+    effect: t('The event refreshPage, at which pages reload, is sent to', '将发送 refreshPage 事件（页面收到后会重新加载）给'),
+    act: async () => sent(await post('api/refresh', object(Object.keys(to).length ? to : { all: '1' })))
+  })
+}
+export function disconnect(to) {
+  return dialog({
+    title: t('Disconnect', '断开连接'), button: t('Disconnect', '断开'), danger: true, to,
+    effect: t('relay ends', 'relay 将结束'),
+    parts: el('p', { class: 'dim' }, t('Official clients of Socket.IO and XIN_NODE do not connect again by themselves after this.', '官方 Socket.IO 客户端和 XIN_NODE 此后不会自动重连。')),
+    act: async () => sent(await post('api/disconnect', object(to)))
+  })
+}
+
+/** Has relay log what a user does, for ten minutes. */
+export function trace({ source, userid }) {
+  return dialog({
+    title: t('Trace a user', '跟踪用户'), button: t('Trace', '跟踪'), to: { source, userid },
+    effect: t('For ten minutes relay logs each step, but no contents, of', 'relay 将在十分钟内记录以下会话的每一步（不含内容）：'),
+    async act() {
+      const { trace: number } = await post('api/trace', object({ source, userid, for: '10m' }))
+      return [t(`Trace ${number} has begun. `, `跟踪 ${number} 已开始。`), link('log', { search: `[trace ${number}]` }, t('See it in the log', '在日志中查看'))]
+    }
+  })
+}
+
+/** Buttons for the actions that a target has. */
+export function buttons(to, { publishes = false, disconnects = false, traces = false, small = false } = {}) {
+  const button = (text, act, kind = '') => el('button', { type: 'button', class: (small ? 'small ' : '') + kind, onclick: () => act(to) }, text)
+  return el('div', { class: 'row actions' },
+    publishes && button(t('Publish…', '发布…'), publish),
+    // An event needs a source.
+    to.source && button(t('Emit…', '发送事件…'), emit),
+    button(t('Reload pages…', '重新加载页面…'), refresh),
+    traces && button(t('Trace…', '跟踪…'), trace),
+    disconnects && button(t('Disconnect…', '断开…'), disconnect, 'alarm'))
+}

@@ -1,0 +1,151 @@
+// What several views are made of: tables, forms, links to a session, a user or a room.
+
+import { Refused } from './api.js'
+import { reason } from './actions.js'
+import { live } from './live.js'
+import { clock, el, link, plain, set, shown, t } from './text.js'
+
+/** Rows that a table shows at a time. */
+export const PAGE = 50
+
+/** A table that becomes a list of cards on a phone. `columns`: { name, cell(row), num?, wide? }. Its parts have roles, because
+    browsers forget what they are when a style sheet shows them as blocks. */
+export function table(label, columns, rows) {
+  const head = columns.map(({ name, num }) => el('th', { scope: 'col', role: 'columnheader', class: num ? 'num' : null }, name))
+  const body = rows.map(row => el('tr', { role: 'row' }, columns.map(({ name, cell, num, wide }) => {
+    const inner = el('div', { class: 'cell' }, cell(row))
+    return el('td', { role: 'cell', class: [num && 'num', wide && 'wide'].filter(Boolean).join(' ') || null, 'data-label': name || null }, inner)
+  })))
+  return el('div', { class: 'scroll' },
+    el('table', { role: 'table', 'aria-label': label }, el('thead', { role: 'rowgroup' }, el('tr', { role: 'row' }, head)), el('tbody', { role: 'rowgroup' }, body)))
+}
+
+export function field(label, control, kind = '') {
+  return el('label', { class: 'field ' + kind }, el('span', null, label), control)
+}
+export function text(value, attributes = {}) {
+  return el('input', { type: 'text', value: value || '', autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false', ...attributes })
+}
+export function select(options, value, attributes = {}) {
+  const box = el('select', attributes, options.map(([key, name]) => el('option', { value: key }, name)))
+  box.value = value
+  if (box.selectedIndex < 0) box.selectedIndex = 0
+  return box
+}
+/** The sources that relay has; the one that a view is about. */
+export const sources = { names: [] }
+export function sourceOf(params) {
+  if (params.source) return params.source
+  if (sources.last && sources.names.includes(sources.last)) return sources.last
+  return sources.names[0] || ''
+}
+/** The choice of a source. Null if there is only one. */
+export function sourceField(current) {
+  if (sources.names.length < 2 && sources.names[0] === current) return { node: null, value: () => current }
+  const names = sources.names.includes(current) || !current ? sources.names : [current, ...sources.names]
+  const box = select(names.map(name => [name, plain(name, 64)]), current)
+  return { node: field(t('Source', '源'), box), value: () => box.value }
+}
+/** A form of one row that calls `go` when it is submitted. */
+export function searchForm(label, fields, button, go) {
+  return el('form', { class: 'search card', role: 'search', 'aria-label': label, onsubmit: event => { event.preventDefault(); go() } },
+    fields, el('button', { type: 'submit', class: 'main' }, button))
+}
+
+/** A place for a result: says that it is loading, what went wrong, when it was read, and how to read it again. */
+export function result(view, load) {
+  const status = el('span', { role: 'status', class: 'dim' }), body = el('div', { class: 'result' })
+  const again = el('button', { type: 'button', class: 'small', onclick: () => run() }, t('Refresh', '刷新'))
+  let turn = 0
+  async function run(quiet) {
+    const mine = ++turn
+    if (!quiet) set(status, t('Loading…', '加载中…'))
+    body.setAttribute('aria-busy', 'true')
+    try {
+      const nodes = await load(words => { if (mine === turn) set(status, words) })
+      if (mine !== turn || view.signal.aborted) return
+      set(body, nodes)
+      set(status, t('As of ', '截至 '), clock(Date.now() / 1000))
+    } catch (error) {
+      if (error.name === 'AbortError' || mine !== turn || view.signal.aborted) return
+      set(status, '')
+      if (error instanceof Refused && error.status === 401) return
+      set(body, el('p', { role: 'alert', class: 'problem' }, reason(error)))
+      if (!(error instanceof Refused)) throw error
+    } finally {
+      if (mine === turn) body.setAttribute('aria-busy', 'false')
+    }
+  }
+  return { node: [el('div', { class: 'row bar-result' }, status, again), body], run, body }
+}
+/** Buttons below a page of a table: `next` and `first` are functions, or null. */
+export function pager(words, first, next) {
+  return el('div', { class: 'row pager' }, el('span', { class: 'dim' }, words),
+    first && el('button', { type: 'button', class: 'small', onclick: first }, t('First page', '第一页')),
+    next && el('button', { type: 'button', class: 'small', onclick: next }, t(`Next ${PAGE}`, `后 ${PAGE} 条`)))
+}
+
+/** A button that opens the page of a session. The id is not in its address: that of an old Socket.IO client has its `sid`. */
+export function sessionLink(view, source, socket_id, whole) {
+  const id = String(socket_id), words = whole ? plain(id, 80) : id.length > 12 ? '…' + plain(id.slice(-9)) : plain(id)
+  return el('button', {
+    type: 'button', class: 'link mono', title: plain(id, 80), 'aria-label': t(`Session ${words}`, `会话 ${words}`), onclick: () => view.go('session', { source }, { socket_id: id })
+  }, words)
+}
+export const userLink = (source, userid, length = 40) => userid === '' || userid === undefined
+  ? el('span', { class: 'dim' }, t('no userid', '无 userid'))
+  // relay cuts long texts in lists: this is not the whole id.
+  : String(userid).length > 90 && String(userid).endsWith('…') ? el('span', { class: 'name' }, shown(userid, length))
+  : el('span', { class: 'name' }, link('why', { source, userid: String(userid) }, shownIn(userid, length)))
+export const roomLink = (source, room_id, length = 40) => link('tail', { source, room_id: String(room_id) }, shownIn(room_id, length))
+// Within a link there is no button to show the rest.
+function shownIn(value, length) {
+  const textOf = String(value)
+  return textOf.length <= length ? shown(textOf, length) : el('bdi', { class: 't', title: plain(textOf, 300) }, plain(textOf, length))
+}
+
+/** A browser in short, as far as it says. */
+export function browser(agent) {
+  const ua = String(agent || '')
+  const found = /\b(Edg|OPR|Firefox|MicroMessenger|Electron)\w*\/(\d+)/.exec(ua) || /\b(Chrome|CriOS|FxiOS)\/(\d+)/.exec(ua) || /\b(Version)\/(\d+)[^ ]* (?:Mobile\/\S+ )?Safari/.exec(ua)
+  if (!found) return ''
+  const name = { Edg: 'Edge', OPR: 'Opera', MicroMessenger: 'WeChat', Version: 'Safari', CriOS: 'Chrome', FxiOS: 'Firefox' }[found[1]] || found[1]
+  const system = /(Android|iPhone|iPad|Windows|Mac OS X|CrOS|Linux)/.exec(ua)
+  return `${name} ${found[2]}${system ? ', ' + system[1].replace('Mac OS X', 'macOS') : ''}`
+}
+/** What a protocol is to people. */
+export function generation(protocol, library) {
+  const names = {
+    'engine.io 3': 'Socket.IO 1.x / 2.x', 'engine.io 4': 'Socket.IO 3.x / 4.x', websocket: 'WebSocket', 'websocket text': t('WebSocket (text)', 'WebSocket（文本）'),
+    sse: 'EventSource (SSE)', 'sse text': t('SSE (text)', 'SSE（文本）'), lines: t('HTTP stream (lines)', 'HTTP 流（逐行）')
+  }
+  return Object.hasOwn(names, protocol) ? names[protocol] : plain(library || protocol || '?', 40)
+}
+/** How a session is, with more than colour. */
+export function sessionState(state) {
+  if (state === 'behind') return el('span', { class: 'badge wait' }, t('behind', '积压'))
+  if (state === 'elsewhere') return el('span', { class: 'badge' }, t('at another relay', '在其他节点'))
+  if (state === 'ending') return el('span', { class: 'badge bad' }, t('ending', '正在结束'))
+  return el('span', { class: 'badge ok' }, t('live', '正常'))
+}
+/** Seconds since a time of relay's clock. */
+export const age = since => Date.now() / 1000 - (live.hello?.ahead || 0) - since
+
+/** A text of events in which ids of sessions are links. */
+export function linked(view, source, words) {
+  const parts = [], found = String(words)
+  let from = 0
+  for (const match of found.matchAll(/\bsession ([A-Za-z0-9_-]{16,64})/g)) {
+    const at = match.index + 8
+    parts.push(shown(found.slice(from, at), 400), sessionLink(view, source, match[1], true))
+    from = match.index + match[0].length
+  }
+  if (from < found.length) parts.push(shown(found.slice(from), 400))
+  return parts
+}
+/** Lines of what has happened: { time, text }. */
+export function history(view, source, lines, none) {
+  if (!lines?.length) return el('p', { class: 'dim' }, none)
+  return el('ol', { class: 'history' }, lines.map(line => el('li', null,
+    el('time', { class: 'mono dim' }, plain(line.time, 40).replace(/^(\d{4}-\d\d-\d\d)T?/, '$1 ').replace(/(\.\d{3})\d*/, '$1').replace(/[+-]\d\d:\d\d$/, '')), el('span', null, linked(view, source, line.text)))))
+}

@@ -1,0 +1,233 @@
+'use strict'
+// What the views of the console show; each is also checked by axe-core, in both languages, and by keyboard alone.
+const assert = require('node:assert/strict')
+const { after, before, describe, test } = require('node:test')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const io2 = require('socket.io-client-2.5')
+const { io: io4 } = require('socket.io-client-4.8')
+const { VIEWS, byKeyboard, clean } = require('./axe')
+const { login, md5, start, until } = require('./relay')
+const { close, launch, live, member, open, relayWith, row, settled, signIn, text, visit } = require('./console_page')
+
+const SHOP = { source: 'shop', sign: md5('shoporders' + 'k') }
+
+let browser, relay, page, clients = [], directory
+before(async () => {
+  browser = await launch()
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), 'relay-test-'))
+  relay = await relayWith(`[message_log]\ndir = "${directory}"\n[sources.shop]\nsign_key = "k"\n[history]\ncount = 4\nrooms = [{ room = "kept", count = 20 }]\n`)
+  for (let i = 0; i < 60; i++) clients.push(await member(relay, i % 10 ? 'crowd' : 'crowd,kept', { userid: `user-${i}`, username: `name ${i}` }, { Referer: `http://shop.example/page-${i % 3}?secret=1` }))
+  clients.push(await member(relay, 'orders', SHOP))
+  for (const [io, version] of [[io2, 2], [io4, 4]]) {
+    const socket = io(`${relay.url}/?${login('crowd', { userid: `socketio-${version}` })}`, { transports: ['websocket'], extraHeaders: { Referer: `http://old.example/chat-${version}` }, forceNew: true })
+    await new Promise((resolve, reject) => { socket.on('connect', resolve); socket.on('connect_error', reject) })
+    clients.push({ terminate: () => socket.close() })
+  }
+  page = await open(browser, relay, { bypassCSP: true })
+})
+after(async () => {
+  for (const client of clients) client.terminate()
+  await browser.close()
+  await relay.stop()
+})
+
+/** Each view: its address, and how it gets something to show. */
+const STATES = {
+  '#overview': () => until('numbers', async () => /^\d/.test(await page.locator('[data-graph=clients] .now').textContent())),
+  '#sessions?source=demo': () => row(page, 'user-').first().waitFor(),
+  '#sessions?source=demo&search=user-41': async () => {
+    await until('one', async () => await page.getByRole('row').count() === 2)
+    assert.match(await row(page, 'user-41').innerText(), /name 41[\s\S]*WebSocket[\s\S]*page-2[\s\S]*crowd[\s\S]*live/)
+  },
+  '#sessions?source=demo&search=nobody-at-all': () => page.getByText('No session matches.').waitFor(),
+  '#sessions?source=demo&order=unsent': () => page.getByText('none is slow now').waitFor(),
+  '#users?source=demo': () => row(page, 'user-').first().waitFor(),
+  '#rooms?source=demo': () => row(page, 'crowd').waitFor(),
+  '#rooms?source=demo&order=messages': async () => {
+    for (let i = 0; i < 3; i++) await relay.notify('kept', 'm' + i)
+    await relay.notify('crowd', 'one')
+    await page.getByRole('button', { name: 'Refresh' }).click()
+    // The one with the most deliveries or messages; both are listed with their numbers.
+    await until('both', async () => /kept/.test(await text(page)) && /crowd/.test(await text(page)))
+    assert.match(await row(page, 'kept').first().innerText(), /\b3\b/)
+  },
+  '#sources': () => row(page, 'shop').waitFor(),
+  '#clients': async () => {
+    await page.getByText(/\b1 of \d+ clients still use Socket.IO 1.x or 2.x, on 1 page/).waitFor()
+    await page.locator('.tile').filter({ hasText: 'Socket.IO 1.x / 2.x' }).click()
+    await until('only the old page', async () => await page.getByRole('row').count() === 2)
+    assert.match(await text(page), /http:\/\/old\.example\/chat-2/)
+    assert.doesNotMatch(await text(page), /secret/)
+  },
+  '#why': () => page.getByText('Where to begin').waitFor(),
+  '#why?source=demo&userid=user-3': async () => {
+    await page.getByText('Connected: 1 session.').waitFor()
+    await page.getByText(/logged in/).first().waitFor()
+    await page.getByRole('heading', { name: 'Ask for one message' }).waitFor()
+  },
+  '#tail?source=demo&room_id=crowd': async () => {
+    await until('the stream', async () => page.requests.some(request => request.url().includes('room_id=crowd') && request.url().includes('/api/live')))
+    await until('a message', async () => {
+      await relay.notify('crowd', '{"hello":"tail","list":[1,2]}')
+      return page.getByText('"hello":"tail"').count()
+    })
+    await page.getByRole('button', { name: 'Whole' }).first().click()
+    await page.locator('.opened pre').waitFor()
+  },
+  '#log': async () => {
+    await until('lines', () => page.locator('.follow .line').count())
+    assert.match(await text(page), /listening on/)
+  },
+  '#log?file=messages&source=demo': () => page.getByText('m2').first().waitFor()
+}
+
+describe('each view shows what it is for, and axe finds nothing', () => {
+  for (const [hash, reach] of Object.entries(STATES)) {
+    test(hash, async () => {
+      await visit(page, hash)
+      if (!/overview|tail|log$|why$/.test(hash)) await settled(page)
+      await reach()
+      await clean(page, hash)
+      await page.setViewportSize(VIEWS[0])
+    })
+  }
+  test('in Chinese', async () => {
+    await page.locator('.language').click()
+    for (const hash of Object.keys(STATES)) {
+      await visit(page, hash)
+      if (!/overview|tail|log$|why$/.test(hash)) await settled(page)
+      await clean(page, hash + ' in Chinese')
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+      assert.ok(wide <= 0, `${hash} is ${wide} px too wide for a phone`)
+    }
+    await page.setViewportSize(VIEWS[0])
+    await page.locator('.language').click()
+  })
+})
+
+test('a search goes on with the next page, and shows 50 at a time', async () => {
+  await visit(page, '#sessions?source=demo&search=user-')
+  await settled(page)
+  await until('50', async () => await page.getByRole('row').count() === 51)
+  await page.getByRole('button', { name: 'Next 50' }).click()
+  await until('the rest', async () => await page.getByRole('row').count() === 11)
+  await page.getByRole('button', { name: 'First page' }).click()
+  await until('50 again', async () => await page.getByRole('row').count() === 51)
+})
+
+test('the page of a session: who, from where, with what, and that it ends', async () => {
+  await visit(page, '#sessions?source=demo&search=user-40')
+  await until('the row', () => row(page, 'user-40').count())
+  await row(page, 'user-40').getByRole('button', { name: /^Session/ }).click()
+  await page.getByText('What has happened').waitFor()
+  const shown = await text(page)
+  for (const part of ['user-40', 'name 40', '127.0.0.1', 'http://shop.example/page-1', 'WebSocket', 'kept', 'crowd', 'alive']) assert.ok(shown.includes(part), part)
+  await page.getByText(/logged in/).first().waitFor()
+  // Its id is not in the address, and still the tab finds it after a reload.
+  assert.ok(page.url().endsWith('#session?source=demo'), page.url())
+  await clean(page, '#session')
+  await page.setViewportSize(VIEWS[0])
+  await byKeyboard(page, '#session')
+  await page.reload()
+  await page.getByText('name 40').waitFor()
+  clients[40].terminate()
+  await page.getByText('This session has ended').waitFor()
+  await clean(page, '#session that has ended')
+  await page.setViewportSize(VIEWS[0])
+  await page.getByRole('link', { name: 'user-40' }).first().click()
+  await page.getByText('Not connected: no session has').waitFor()
+  await page.getByText(/was lost|ended/).first().waitFor()
+})
+
+test('why: the message of a room, for a user who is in another', async () => {
+  await visit(page, '#tail?source=demo&room_id=kept')
+  await page.getByRole('heading', { name: 'Room kept' }).waitFor()
+  await until('the message', async () => {
+    await relay.notify('kept', 'not for user 1')
+    return page.getByText('not for user 1').count()
+  })
+  await page.locator('.message').last().getByRole('link', { name: 'Why?' }).click()
+  await page.getByLabel('User id').fill('user-1')
+  await page.getByRole('button', { name: 'Ask' }).click()
+  await page.locator('.verdicts').getByText(/not in/).waitFor()
+  await clean(page, 'a verdict')
+  await page.setViewportSize(VIEWS[0])
+  // And for one who is in it.
+  await page.getByLabel('User id').fill('user-10')
+  await page.getByRole('button', { name: 'Ask' }).click()
+  await page.locator('.verdicts').getByText(/was in the room/).waitFor()
+})
+
+test('a tail can be paused, filtered and cleared', async () => {
+  await visit(page, '#tail?source=demo&room_id=kept')
+  await page.getByRole('heading', { name: 'Room kept' }).waitFor()
+  await until('a message', async () => { await relay.notify('kept', 'before'); return page.getByText('before').count() })
+  await page.getByRole('button', { name: 'Pause' }).click()
+  await relay.notify('kept', 'while paused')
+  await page.getByText(/\d+ wait/).waitFor()
+  assert.equal(await page.getByText('while paused').count(), 0)
+  await page.getByRole('button', { name: 'Go on' }).click()
+  await page.getByText('while paused').waitFor()
+  await page.getByLabel('Filter').fill('WHILE')
+  assert.equal(await page.locator('.message').count(), 1)
+  await page.getByLabel('Filter').fill('')
+  await page.getByRole('button', { name: 'Clear' }).click()
+  assert.equal(await page.locator('.message').count(), 0)
+})
+
+test('the log shows new lines, at the level that was chosen', async () => {
+  await visit(page, '#log?level=error')
+  await page.getByRole('heading', { name: 'Log' }).waitFor()
+  await page.getByLabel('Level and above').selectOption('info')
+  await until('lines', () => page.locator('.follow .line').count())
+  const file = relay.child.spawnargs.at(-1)
+  fs.appendFileSync(file, '\n# the same\n')
+  relay.child.kill('SIGHUP')
+  await page.locator('.follow').getByText(/configuration re-read|re-read/).first().waitFor()
+})
+
+test('every control of every view can be reached and seen by keyboard', async () => {
+  for (const hash of Object.keys(STATES)) for (const viewport of VIEWS) {
+    await page.setViewportSize(viewport)
+    await visit(page, hash)
+    if (!/overview|tail|log$|why$/.test(hash)) await settled(page)
+    await byKeyboard(page, `${hash}, ${viewport.width} px`)
+  }
+  // On a phone the other views are behind a button.
+  const more = page.getByRole('button', { name: 'More' })
+  await more.focus()
+  await page.keyboard.press('Enter')
+  await page.getByRole('link', { name: 'Sources', exact: true }).waitFor()
+  await clean(page, 'the open navigation')
+  await page.setViewportSize(VIEWS[1])
+  await more.focus()
+  await page.keyboard.press('Escape')
+  assert.equal(await more.getAttribute('aria-expanded'), 'false')
+  await page.setViewportSize(VIEWS[0])
+})
+
+test('axe finds nothing at the login, in its states', async () => {
+  const fresh = await open(browser, relay, { token: '', bypassCSP: true })
+  await clean(fresh, 'login')
+  await signIn(fresh, 'wrong')
+  await fresh.getByText('The admin token is wrong.').waitFor()
+  await clean(fresh, 'login that was refused')
+  await byKeyboard(fresh, 'login')
+  await close(fresh)
+})
+
+test('axe finds nothing while relay is away; the console had no errors', async () => {
+  await visit(page, '#overview')
+  const { port } = relay, args = relay.child.spawnargs
+  await relay.stop()
+  await page.locator('.banner').waitFor()
+  await clean(page, 'away')
+  await visit(page, '#rooms')
+  await page.locator('.problem').first().waitFor()
+  await clean(page, 'away, rooms')
+  relay = await start(port, args.slice(args.indexOf('--config')))
+  await live(page)
+  await close(page)
+})
