@@ -3,7 +3,7 @@
 
 use core::cmp::{Ordering, Reverse};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     rc::Rc,
 };
 
@@ -183,21 +183,18 @@ pub fn generations<'a>(state: &'a State, tenant: Option<TenantId>, most: usize) 
         let entry = by_agent.entry((protocol(session.form), Rc::as_ptr(agent)));
         entry.or_insert((0, agent, session.form, key)).0 += 1;
     }
-    let mut by_page: HashMap<(&'static str, &str), Generation<'a>> = HashMap::new();
+    let mut by_page: HashMap<(&'static str, &str), (Generation<'a>, HashSet<&str>)> = HashMap::new();
     for ((protocol, _), (clients, agent, form, example)) in by_agent {
         let page = agent.referer.split(['?', '#']).next().unwrap_or_default();
-        let found = by_page.entry((protocol, page)).or_insert(Generation {
-            protocol,
-            library: library(form),
-            page,
-            clients: 0,
-            browsers: 0,
-            example,
+        let (found, browsers) = by_page.entry((protocol, page)).or_insert_with(|| {
+            let found = Generation { protocol, library: library(form), page, clients: 0, browsers: 0, example };
+            (found, HashSet::new())
         });
         found.clients += clients;
-        found.browsers += 1;
+        browsers.insert(&agent.user_agent);
+        found.browsers = browsers.len();
     }
-    first(by_page.into_values().collect(), most, |one, other| {
+    first(by_page.into_values().map(|(found, _)| found).collect(), most, |one, other| {
         let place = |found: &Generation<'_>| (Reverse(found.clients), found.protocol);
         place(one).cmp(&place(other)).then_with(|| one.page.cmp(other.page))
     })
