@@ -160,6 +160,25 @@ test('why: the message of a room, for a user who is in another', async () => {
   await page.locator('.verdicts').getByText(/was in the room/).waitFor()
 })
 
+test('a slow client: the overview says that there is one, and leads to it', async () => {
+  const slow = await member(relay, 'stuck', { userid: 'sluggish' })
+  slow._socket.pause()
+  await visit(page, '#overview')
+  // The kernel takes some megabytes.
+  await until('unsent bytes', async () => {
+    await relay.notify('stuck', 'x'.repeat(200000))
+    return /^1 client has unsent bytes/.test(await page.locator('.questions .figure').innerText())
+  })
+  await page.getByRole('link', { name: 'Clients with unsent bytes' }).click()
+  await row(page, 'sluggish').waitFor()
+  assert.match(await row(page, 'sluggish').innerText(), /[\d.]+ (KiB|MiB)/)
+  await row(page, 'sluggish').getByRole('button', { name: /^Session/ }).click()
+  await page.getByText(/wait for it: its network or its page does not read them/).waitFor()
+  await clean(page, 'the session of a slow client')
+  await page.setViewportSize(VIEWS[0])
+  slow.terminate()
+})
+
 test('a tail can be paused, filtered and cleared', async () => {
   await visit(page, '#tail?source=demo&room_id=kept')
   await page.getByRole('heading', { name: 'Room kept' }).waitFor()

@@ -29,9 +29,23 @@ async function client(relay, number) {
 async function main() {
   const relay = await relayWith('[history]\ncount = 20\n'), browser = await launch(), clients = []
   for (let number = 0; number < CLIENTS; number++) clients.push(await client(relay, number))
-  // Clients come and go, and messages come in waves.
+  const loaded = load(relay, clients)
+  await pause(END - Date.now())
+  const page = await open(browser, relay, { viewport: { width: 1280, height: 900 }, colorScheme: 'light' })
+  await page.locator('.place .ranking').first().waitFor()
+  await pause(5000)
+  await page.screenshot({ path: FILE })
+  await loaded
+  for (const one of clients) one.terminate()
+  await browser.close()
+  await relay.stop()
+  process.exit()
+}
+
+/** Clients come and go, and messages come in waves, until the picture is made. */
+async function load(relay, clients) {
   let number = CLIENTS
-  while (Date.now() < END) {
+  while (Date.now() < END + 8000) {
     const wave = 1.2 + Math.sin(Date.now() / 60000) + Math.sin(Date.now() / 17000) / 3
     for (let i = 0; i < Math.max(1, Math.round(wave * 3)); i++) {
       await relay.notify(Math.random() < 0.15 ? 'news' : `orders-${Math.floor(Math.random() ** 2 * 12)}`, `order ${i}`)
@@ -42,14 +56,6 @@ async function main() {
       clients.push(await client(relay, number++))
     }
   }
-  const page = await open(browser, relay, { viewport: { width: 1280, height: 900 }, colorScheme: 'light' })
-  await page.locator('.place .ranking').first().waitFor()
-  await pause(3000)
-  await page.screenshot({ path: FILE })
-  for (const one of clients) one.terminate()
-  await browser.close()
-  await relay.stop()
-  process.exit()
 }
 
 main().catch(error => {

@@ -114,7 +114,7 @@ export function mount(view) {
     for (const update of totals) update()
     const { clients = 0, bytes: unsent = 0 } = line.unsent || {}
     if (line.unsent) say(slow, count(clients))
-    if (line.unsent) say(slowMore, t(`${clients === 1 ? 'client has' : 'clients have'} unsent bytes: ${bytes(unsent)}`, `个客户端有待发送数据：${bytes(unsent)}`))
+    if (line.unsent) say(slowMore, !clients ? t('clients have unsent bytes', '个客户端有待发送数据') : t(`${clients === 1 ? 'client has' : 'clients have'} unsent bytes: ${bytes(unsent)}`, `个客户端有待发送数据：${bytes(unsent)}`))
     const [used, limit] = [gauge('memory'), gauge('memory_limit')]
     memory.show(limit ? used / limit : 0, limit ? t(`${bytes(used)} of ${bytes(limit)}`, `${bytes(used)}，上限 ${bytes(limit)}`) : bytes(used))
     const failing = Object.entries(line.parts || {}).filter(([, part]) => part?.state === 'failing').map(([key]) => named(KINDS(), key))
