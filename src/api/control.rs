@@ -1,6 +1,9 @@
 //! Operators' commands: reload pages and end sessions (docs/protocol.md, POST /api/refresh, and POST /api/disconnect).
 
+use log::info;
+
 use super::{
+    access::client_ip,
     body::{Body, body, text_or_number},
     context::Context,
     gate::gate,
@@ -32,7 +35,17 @@ pub fn refresh(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Rep
         _ => return Err(Reply::refusal(400, "give source and room_id, source alone, socket_id, or all=1")),
     };
     let sessions = cx.hub.refresh(&target);
+    log_command("POST /api/refresh", &params, sessions, request, cx);
     Ok(done(sessions))
+}
+
+/// Logs what an operator or a backend has done to sessions.
+fn log_command(command: &str, params: &Params, sessions: usize, request: &Request<'_>, cx: &Context<'_>) {
+    let ip = client_ip(cx.peer, &request.head, &cx.hub.config().trusted_proxies);
+    let from = ip.map_or_else(|| "a unix socket".to_owned(), |ip| ip.to_string());
+    let fields = params.pairs.iter().filter(|(name, _)| name != "token");
+    let fields: Vec<String> = fields.map(|(name, value)| format!("{name} {value:?}")).collect();
+    info!("{command} from {from}: {}: {sessions} sessions", fields.join(", "));
 }
 
 /// `POST /api/disconnect`: ends the sessions of a user (`userid`, in one `source` or in all), or one session
@@ -59,6 +72,7 @@ pub fn disconnect(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, 
         cx.hub.expel(*session, Close::OPERATOR, cx.now);
     }
     cx.hub.expel_away(source, params.get("userid"), params.get("socket_id"));
+    log_command("POST /api/disconnect", &params, sessions.len(), request, cx);
     Ok(done(sessions.len()))
 }
 

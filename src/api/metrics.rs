@@ -158,6 +158,11 @@ const GAUGES: &[Gauge] = &[
         cx.hub.state.memory_limit as u64
     }),
     gauge("unfinished_bytes", "Bytes of requests and messages that are incomplete.", |_| memory::unfinished() as u64),
+    gauge("message_log_enabled", "1 if there is a message log.", |cx| u64::from(cx.hub.log.is_on())),
+    gauge("hooks_enabled", "1 if a backend for hooks is configured.", |cx| {
+        u64::from(cx.hub.config().hooks.url.is_some())
+    }),
+    gauge("redis_enabled", "1 if Redis is configured.", |cx| u64::from(cx.hub.cluster.is_on())),
     gauge("message_log_failing", "1 while the message log cannot be written.", |cx| failing(&cx.hub.log.health)),
     gauge("hooks_failing", "1 while the backend does not answer hooks.", |cx| failing(cx.hub.hooks.health())),
     gauge("redis_failing", "1 while a connection to Redis is lost, or Redis refuses commands.", |cx| {

@@ -33,6 +33,7 @@ pub mod reload;
 pub mod router;
 pub mod sessions;
 pub mod snapshot;
+mod source;
 pub mod status;
 pub mod stream;
 mod trace;

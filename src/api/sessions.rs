@@ -2,16 +2,16 @@
 
 use core::time::Duration;
 
-use super::{context::Context, outcome::Outcome, why::local};
+use super::{context::Context, outcome::Outcome, source::find_source, why::local};
 use crate::{
-    http::{Fields, Head, Reply},
+    http::{Head, Reply},
     hub::{Hub, why::Question},
     json::{ObjectWriter, quote},
     key::SessionKey,
     message::Form,
     presence::search::{self, Order, Wanted, library, revision},
     state::{
-        SessionInfo, TenantId,
+        SessionInfo,
         client::{Carrier, Mode},
     },
 };
@@ -44,7 +44,7 @@ pub fn sessions(head: &Head<'_>, cx: &Context<'_>) -> Reply {
 fn list(head: &Head<'_>, cx: &Context<'_>) -> Result<Reply, Reply> {
     let fields = head.fields();
     let wrong = |why: &str| Reply::refusal(400, why);
-    let tenant = source(&fields, cx)?.ok_or_else(|| wrong(NO_SOURCE))?;
+    let tenant = find_source(&fields, cx)?;
     let number = |name: &str, default: usize| match fields.get(name) {
         "" => Some(default),
         text => text.parse().ok(),
@@ -228,7 +228,7 @@ fn count(head: &Head<'_>, cx: &Context<'_>) -> Result<Reply, Reply> {
     let fields = head.fields();
     let tenant = match fields.get("source") {
         "" => None,
-        _ => source(&fields, cx)?,
+        _ => Some(find_source(&fields, cx)?),
     };
     let found = search::generations(&cx.hub.state, tenant, MAX_LIMIT);
     let list = found.iter().map(|found| {
@@ -244,24 +244,6 @@ fn count(head: &Head<'_>, cx: &Context<'_>) -> Result<Reply, Reply> {
     Ok(Reply::json(200, format!("{{\"list\":[{}]}}", list.join(",")).into_bytes()))
 }
 
-/// The source that a request names, or the only one.
-pub fn source(fields: &Fields<'_>, cx: &Context<'_>) -> Result<Option<TenantId>, Reply> {
-    let state = &cx.hub.state;
-    match fields.get("source") {
-        "" => {
-            let names = cx.hub.config().source_names();
-            let mut names = names.into_iter();
-            Ok(names.next().filter(|_| names.next().is_none()).and_then(|name| state.known_tenant(name)))
-        }
-        name => match state.known_tenant(name) {
-            None => Err(Reply::refusal(400, UNKNOWN_SOURCE)),
-            found => Ok(found),
-        },
-    }
-}
-
-const NO_SOURCE: &str = "source can not be null!";
-const UNKNOWN_SOURCE: &str = "unknown source!";
 const NO_SOCKET_ID: &str = "socket_id can not be null!";
 const NO_SESSION: &str = "no session of this relay has this socket_id";
 /// Sessions of an answer, unless the request says otherwise, and the most.

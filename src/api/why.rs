@@ -1,6 +1,6 @@
 //! `GET /api/why`: why somebody did not get a message (docs/protocol.md, Why).
 
-use super::context::Context;
+use super::{context::Context, source::find_source};
 use crate::{
     clock::{Now, Time},
     http::{Head, Reply},
@@ -18,14 +18,7 @@ fn answer(head: &Head<'_>, cx: &Context<'_>) -> Result<Reply, Reply> {
     let fields = head.fields();
     let wrong = |why: &str| Reply::refusal(400, why);
     let state = &cx.hub.state;
-    let tenant = match fields.get("source") {
-        "" => {
-            let mut names = cx.hub.config().sources.keys();
-            let only = names.next().filter(|_| names.next().is_none()).and_then(|name| state.known_tenant(name));
-            only.ok_or_else(|| wrong(NO_SOURCE))?
-        }
-        name => state.known_tenant(name).ok_or_else(|| wrong(UNKNOWN_SOURCE))?,
-    };
+    let tenant = find_source(&fields, cx)?;
     let id = match fields.get("id") {
         "" => None,
         text => Some(MessageId::parse(text).ok_or_else(|| wrong(WRONG_ID))?),
@@ -69,8 +62,6 @@ pub(super) fn local(time: Time, now: Now) -> String {
     now.local_at(now.unix.saturating_sub(now.time.since(time).as_secs())).to_string()
 }
 
-const NO_SOURCE: &str = "source can not be null!";
-const UNKNOWN_SOURCE: &str = "unknown source!";
 const WRONG_ID: &str = "id is not that of a message";
 const WRONG_SESSION: &str = "socket_id is not that of a session here";
 const NO_QUESTION: &str = "give id, userid, socket_id or room_id";

@@ -176,9 +176,11 @@ impl Interval {
         let next = Interval::begin(timings);
         let last = core::mem::replace(self, next);
         let (turns, deliveries) = (&self.turns, &self.deliveries);
+        // The bound of a bucket can be above all that is in it.
+        let of_turns = |percent| turns.percentile_since(&last.turns, percent).min(last.longest);
         Times {
-            turn_p50: turns.percentile_since(&last.turns, 50),
-            turn_p99: turns.percentile_since(&last.turns, 99),
+            turn_p50: of_turns(50),
+            turn_p99: of_turns(99),
             turn_max: last.longest,
             delivery_p50: deliveries.percentile_since(&last.deliveries, 50),
             delivery_p99: deliveries.percentile_since(&last.deliveries, 99),

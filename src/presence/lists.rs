@@ -65,7 +65,7 @@ pub struct BusyRoom<'a> {
 /// What was published of late.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Busy<'a> {
-    /// The rooms that have members, those with the most deliveries first.
+    /// The rooms that have members, and the one that was asked for, those with the most deliveries first.
     pub rooms: Vec<BusyRoom<'a>>,
     /// Messages to rooms that have no members any more.
     pub elsewhere: u64,
@@ -74,7 +74,7 @@ pub struct Busy<'a> {
 }
 
 /// The rooms of a tenant that messages were published to since `since`, or since the journal begins.
-pub fn busy_rooms<'a>(state: &'a State, tenant: TenantId, part: &str, since: Time) -> Busy<'a> {
+pub fn busy_rooms<'a>(state: &'a State, tenant: TenantId, part: &'a str, since: Time) -> Busy<'a> {
     let since = since.max(state.journal.since().unwrap_or(Time::START));
     let mut counts: HashMap<u64, (u64, u64)> = HashMap::new();
     for record in state.journal.events().rev().take_while(|record| record.time >= since) {
@@ -91,6 +91,10 @@ pub fn busy_rooms<'a>(state: &'a State, tenant: TenantId, part: &str, since: Tim
                 rooms.push(BusyRoom { name, members, messages, deliveries });
             }
         }
+    }
+    // The journal has no names, so a room without members is found by its whole name alone.
+    if let Some((messages, deliveries)) = counts.remove(&room_hash(part)).filter(|_| !part.is_empty()) {
+        rooms.push(BusyRoom { name: part, members: 0, messages, deliveries });
     }
     rooms.sort_by_key(|room| Reverse((room.deliveries, room.messages)));
     let elsewhere = if part.is_empty() { counts.values().map(|(messages, _)| messages).sum() } else { 0 };

@@ -49,8 +49,15 @@ impl Interval<'_> {
         let now = self.now;
         let gauge = |name: &str, what: &str| format!("{} {what}", number(now.get(name)));
         let rate = |name: &str, what: &str| format!("{} {what}/s", number(self.rate(name)));
-        let part =
-            |failing: &str, what: &str| format!("{what} {}", if now.get(failing) > 0.0 { "FAILING" } else { "ok" });
+        let part = |part: &str, what: &str| {
+            let is = |state: &str| now.get(&format!("relay_{part}_{state}")) > 0.0;
+            let state = match (is("enabled"), is("failing")) {
+                (_, true) => "FAILING",
+                (true, false) => "ok",
+                (false, false) => "off",
+            };
+            format!("{what} {state}")
+        };
         let kind = |kind: &str| bytes(now.get(&format!("relay_memory_kind_bytes{{kind=\"{kind}\"}}")));
         vec![
             (
@@ -107,9 +114,9 @@ impl Interval<'_> {
             (
                 "parts",
                 vec![
-                    part("relay_hooks_failing", "hooks"),
-                    part("relay_redis_failing", "redis"),
-                    part("relay_message_log_failing", "message log"),
+                    part("hooks", "hooks"),
+                    part("redis", "redis"),
+                    part("message_log", "message log"),
                     gauge("relay_redis_siblings", "siblings"),
                 ],
             ),

@@ -125,9 +125,23 @@ impl<'a> Findings<'a> {
                 found.lines.push_back(record);
             }
         }
+        found.name_rooms(hub, question);
         // Those whose records were all dropped.
         live.into_iter().for_each(|key| _ = found.lives.entry(key.key().to_bits()).or_default());
         found
+    }
+
+    /// Finds the names of further rooms in the lines, if they have members.
+    fn name_rooms(&mut self, hub: &Hub, question: &Question<'_>) {
+        let of_room = self.lines.iter().filter(|record| matches!(record.what, What::Joined | What::Left | What::Gap));
+        let unknown: HashSet<u64> =
+            of_room.map(|record| record.stamp).filter(|room| !self.rooms.contains_key(room)).collect();
+        if unknown.is_empty() {
+            return;
+        }
+        let tables = hub.state.tenants[question.tenant.index()].rooms.iter().flat_map(|table| table.iter());
+        let named = tables.map(|room| (room_hash(&room.id), room.id.clone()));
+        self.rooms.extend(named.filter(|(hash, _)| unknown.contains(hash)));
     }
 
     /// Adds a record about the user or session. Returns true.

@@ -99,6 +99,8 @@ advice! {
     Refused = "cure the refusal: docs/troubleshooting.md has each text, and relay sign --explain says what is wrong with a signature",
     /// A session has ended and has not come back.
     NotBack = "let the client connect again by itself, and say since when it has been away (since), or raise recovery.window",
+    /// Connections are lost.
+    Lost = "find out what ends the connections: the client's network, or a time-out of the proxy (relay doctor URL); relay trace shows the next loss",
     /// A client reads too slowly.
     Slow = "find out why the client reads slowly (its network, or a page in the background), send it less, or raise limits.unsent",
     /// The history had dropped messages before they were sent.

@@ -1,5 +1,7 @@
 //! What follows from the records.
 
+use std::rc::Rc;
+
 use super::{
     super::Hub,
     findings::{Findings, Found, Life, sessions_of},
@@ -11,6 +13,7 @@ use crate::{
     key::{Handle, Key, SessionKey},
     message::MessageId,
     room_hash::room_hash,
+    spelling::nearest,
     state::client::Mode,
 };
 
@@ -304,11 +307,13 @@ impl Judge<'_> {
             let name = self.name(key.key().to_bits());
             let is_in = rooms.iter().any(|room| **room == *question.room);
             let place = match question.room {
-                "" => format!("in {}", counted(rooms.len() as u64, "room")),
+                "" => format!("in {}", counted(rooms.len() as u64, "room")) + &listed(&rooms),
                 room if is_in => format!("in room {room}"),
                 room => {
                     self.answer.advise(Advice::NotMember);
-                    format!("not in room {room}")
+                    let similar = nearest(room, rooms.iter().map(|room| &**room));
+                    let hint = similar.map(|name| format!(" (it is in {name}, which is spelt nearly the same)"));
+                    format!("not in room {room}") + &hint.unwrap_or_else(|| listed(&rooms))
                 }
             };
             let Some(client) = hub.state.clients.get(session.client) else { continue };
@@ -329,10 +334,12 @@ impl Judge<'_> {
         let is_end = |(_, record): &&Found<'_>| matches!(record.what, What::Ended | What::Lost);
         let verdict = match self.found.mine.iter().rev().find(is_end) {
             Some((_, end)) => {
-                self.answer.advise(Advice::NotBack);
                 let name = self.name(end.session);
                 let how = if end.what == What::Lost { "was lost" } else { "ended" };
                 let life = self.found.lives.get(&end.session);
+                if life.is_none_or(|life| life.sent_away.is_none()) {
+                    self.answer.advise(Advice::NotBack);
+                }
                 let why = life.map(|life| self.end_words(life, end)).unwrap_or_default();
                 format!("there is no session here: {name} {how} at {} ({why})", clock(hub, end.time))
             }
@@ -392,6 +399,16 @@ impl Judge<'_> {
     }
 }
 
+/// The names of a session's first rooms.
+fn listed(rooms: &[Rc<str>]) -> String {
+    if rooms.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = rooms.iter().take(MOST_NAMES).map(|name| &**name).collect();
+    let more = if rooms.len() > MOST_NAMES { ", …" } else { "" };
+    format!(" ({}{more})", names.join(", "))
+}
+
 fn session_key(bits: u64) -> Option<SessionKey> {
     Key::from_bits(bits).map(SessionKey::wrap)
 }
@@ -403,6 +420,7 @@ fn is_counted(what: What) -> bool {
 
 /// What can go wrong, in words, and what to do about it.
 const TROUBLES: &[(&[What], &str, Advice)] = &[
+    (&[What::Lost], "a connection was lost", Advice::Lost),
     (&[What::Refused], "a login was refused", Advice::Refused),
     (&[What::Behind], "it fell behind", Advice::Slow),
     (&[What::Slow], "it was closed as a slow consumer", Advice::Slow),
@@ -412,6 +430,8 @@ const TROUBLES: &[(&[What], &str, Advice)] = &[
     (&[What::HookFailed], "the backend did not answer a call about it", Advice::HookFailed),
     (&[What::SentAway], "it was to be ended", Advice::SentAway),
 ];
+/// Rooms of a session that are named.
+const MOST_NAMES: usize = 5;
 /// Sessions of a user that are looked at one by one.
 const MOST_SESSIONS: usize = 10;
 const NOT_FOUND: &str =
