@@ -31,7 +31,7 @@ export function mount(view) {
       title: t('Logins · losses / s', '登录 · 断线/秒'), format: rate,
       lines: [{ name: 'logins', counter: true, text: t('logins', '登录') }, { name: 'losses', counter: true, text: t('losses', '断线') }], now: () => [perSecond('logins'), perSecond('losses')]
     },
-    { title: t('Turn of the loop, p99', '事件循环单轮 p99'), lines: [{ name: 'turn_p99' }], format: bound, least: 1000, now: () => [gauge('turn_p99')] },
+    { title: t('Loop turn, p99', '事件循环单轮 p99'), lines: [{ name: 'turn_p99' }], format: bound, least: 1000, now: () => [gauge('turn_p99')] },
     { title: t('Delivery, p99', '投递延迟 p99'), lines: [{ name: 'delivery_p99' }], format: bound, least: 1000, now: () => [gauge('delivery_p99')] },
     { title: t('CPU', 'CPU'), lines: [{ name: 'cpu', counter: true }], scale: 1e-4, format: percent, least: 5, now: () => [perSecond('cpu') * 1e-4] },
     { title: t('Memory', '内存'), lines: [{ name: 'memory' }], format: bytes, least: 1 << 20, now: () => [gauge('memory')] }

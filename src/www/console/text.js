@@ -163,7 +163,7 @@ export function bytes(value) {
 export function micros(value) {
   if (!(value > 0)) return '0 ms'
   if (value < 1000) return `${count(value)} µs`
-  return value < 1e6 ? `${value < 99500 ? (value / 1000).toFixed(1) : count(value / 1000)} ms` : `${(value / 1e6).toFixed(1)} s`
+  return value < 1e6 ? `${value < 9950 ? (value / 1000).toFixed(1) : count(value / 1000)} ms` : `${(value / 1e6).toFixed(1)} s`
 }
 export const percent = value => `${!(value > 0) ? '0' : value < 9.95 ? value.toFixed(1) : count(value)} %`
 /** A time span in seconds, in two units. */
