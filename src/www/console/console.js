@@ -53,9 +53,9 @@ function show(focus) {
   document.title = `${module.title()} · relay`
   const view = {
     root: main, params, signal, go,
-    /** Has the address say these parameters, without a new entry in the history. */
-    address(more) {
-      history.replaceState(null, '', hash(name, more))
+    /** Has the address say these parameters, without a new entry in the history. `secret`: as in `go`. */
+    address(more, secret = null) {
+      history.replaceState(secret, '', hash(name, more))
       shownHash = location.hash
     },
     on: (type, call) => on(type, call, signal),

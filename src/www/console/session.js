@@ -36,7 +36,7 @@ export function mount(view) {
     }
     known = session
     // So that the address can be sent to a colleague. The id of an old Socket.IO client has its `sid`, with which one can speak in its name.
-    if (!secret(session) && !view.signal.aborted) view.address({ source: session.source, socket_id })
+    if (!view.signal.aborted) view.address(...secret(session) ? [{ source: session.source }, { socket_id }] : [{ source: session.source, socket_id }])
     // It is gone soon.
     if (session.state === 'ending') setTimeout(() => { if (!view.signal.aborted) found.run(true) }, 1000)
     return body(view, session)
