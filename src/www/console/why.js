@@ -3,7 +3,7 @@
 import { buttons } from './actions.js'
 import { Refused } from './api.js'
 import { live } from './live.js'
-import { MOST_SOURCES, anyOf, answer, asked, field, history, nowhere, result, sourceField, sources, table, text } from './parts.js'
+import { MOST_SOURCES, anyOf, answer, asked, field, history, linked, nowhere, result, sourceField, sources, table, text } from './parts.js'
 import { sessionColumns } from './tables.js'
 import { bytes, count, el, link, plain, put, shown, some, t } from './text.js'
 
@@ -44,7 +44,7 @@ export function mount(view) {
     const messages = (kept?.lines || []).filter(line => typeof line.id === 'string' && String(line.room_id).split(',').some(room => params.room_id ? room === params.room_id : rooms.has(room))).slice(-12).reverse()
     return [
       where(source, others, lines.length > 0 || own.length > 0),
-      answer(view, source, why, lines.length ? '' : t('Nothing follows: the records have nothing about this.', '没有结论：没有相关记录。')),
+      answer(view, source, why, lines.length ? params.id && !params.userid ? [linked(view, source, lines[lines.length - 1].text), t('. Enter a user id as well to see whether this user got it.', '。再填用户 id，可查看该用户是否收到。')] : '' : t('Nothing follows: the records have nothing about this.', '没有结论：没有相关记录。')),
       params.userid ? el('section', { class: 'card' },
         el('h2', null, t('The user now', '该用户当前状态')),
         el('p', { class: fine ? 'verdict' : 'verdict bad' }, own.length
