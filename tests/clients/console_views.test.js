@@ -36,6 +36,7 @@ after(async () => {
 /** Each view: its address, and how it gets something to show. */
 const STATES = {
   '#overview': () => until('numbers', async () => /^\d/.test(await page.locator('[data-graph=clients] .now').textContent())),
+  '#sessions': () => row(page, 'user-').first().waitFor(),
   '#sessions?source=demo': () => row(page, 'user-').first().waitFor(),
   '#sessions?source=demo&search=user-41': async () => {
     await until('one', async () => await page.getByRole('row').count() === 2)
