@@ -36,6 +36,7 @@ after(async () => {
 /** Each view: its address, and how it gets something to show. */
 const STATES = {
   '#overview': () => until('numbers', async () => /^\d/.test(await page.locator('[data-graph=clients] .now').textContent())),
+  '#sessions': () => row(page, 'user-').first().waitFor(),
   '#sessions?source=demo': () => row(page, 'user-').first().waitFor(),
   '#sessions?source=demo&search=user-41': async () => {
     await until('one', async () => await page.getByRole('row').count() === 2)
@@ -125,8 +126,8 @@ test('the page of a session: who, from where, with what, and that it ends', asyn
   const shown = await text(page)
   for (const part of ['user-40', 'name 40', '127.0.0.1', 'http://shop.example/page-1', 'WebSocket', 'kept', 'crowd', 'alive']) assert.ok(shown.includes(part), part)
   await page.getByText(/logged in/).first().waitFor()
-  // Its id is not in the address, and still the tab finds it after a reload.
-  assert.ok(page.url().endsWith('#session?source=demo'), page.url())
+  // Its id is in the address, which can be sent to a colleague.
+  assert.match(page.url(), /#session\?source=demo&socket_id=[\w-]{27}$/)
   await clean(page, '#session')
   await page.setViewportSize(VIEWS[0])
   await byKeyboard(page, '#session')
@@ -134,11 +135,51 @@ test('the page of a session: who, from where, with what, and that it ends', asyn
   await page.getByText('name 40').waitFor()
   clients[40].terminate()
   await page.getByText('This session has ended').waitFor()
+  await page.locator('.history').getByText(/was lost|ended/).first().waitFor()
   await clean(page, '#session that has ended')
   await page.setViewportSize(VIEWS[0])
   await page.getByRole('link', { name: 'user-40' }).first().click()
   await page.getByText('Not connected: no session has').waitFor()
   await page.getByText(/was lost|ended/).first().waitFor()
+})
+
+test('the id of a Socket.IO 2.x session, which is a secret, is not in the address; the tab finds it after a reload', async () => {
+  await visit(page, '#sessions?source=demo&search=socketio-2')
+  await row(page, 'socketio-2').getByRole('button', { name: /^Session/ }).click()
+  await page.getByText('What has happened').first().waitFor()
+  assert.ok(page.url().endsWith('#session?source=demo'), page.url())
+  const { socket_id } = await page.evaluate(() => history.state)
+  await page.reload()
+  await page.getByText('Socket.IO 1.x / 2.x').first().waitFor()
+  // Nor does it stay there.
+  await visit(page, `#session?source=demo&socket_id=${encodeURIComponent(socket_id)}`)
+  await until('the address without it', () => page.url().endsWith('#session?source=demo'))
+})
+
+test('without a source all are asked, and an answer says where it is from', async () => {
+  const fresh = await open(browser, relay, { bypassCSP: true })
+  await fresh.getByRole('link', { name: 'Sessions', exact: true }).click()
+  await row(fresh, 'user-').first().waitFor()
+  // One source comes after the other.
+  await fresh.getByRole('button', { name: 'Next 50' }).click()
+  await row(fresh, 'shop').first().waitFor()
+  await visit(fresh, '#rooms')
+  await row(fresh, 'orders').getByText('shop').waitFor()
+  await row(fresh, 'crowd').getByText('demo').waitFor()
+  await visit(fresh, '#sessions?source=shop&order=unsent')
+  await fresh.getByText('none is slow now. (In the source shop; try demo.)').waitFor()
+  // The user of a source that is not the chosen one.
+  await visit(fresh, '#why?source=shop&userid=user-7')
+  await fresh.getByText('Found in demo, not in shop.').waitFor()
+  await fresh.getByText('Connected: 1 session.').waitFor()
+  await visit(fresh, '#why?userid=nobody-at-all')
+  await fresh.getByText('Looked in all 2 sources').waitFor()
+  await clean(fresh, 'a user of no source')
+  // A page that knows none goes to the source with the most sessions.
+  await fresh.reload()
+  await visit(fresh, '#users')
+  await row(fresh, 'user-').first().waitFor()
+  await close(fresh)
 })
 
 test('why: the message of a room, for a user who is in another', async () => {
@@ -149,9 +190,18 @@ test('why: the message of a room, for a user who is in another', async () => {
     return page.getByText('not for user 1').count()
   })
   await page.locator('.message').last().getByRole('link', { name: 'Why?' }).click()
+  // The message alone has an answer, too.
+  await page.locator('.verdicts').getByText(/published to room kept[\s\S]*Enter a user id/).waitFor()
   await page.getByLabel('User id').fill('user-1')
   await page.getByRole('button', { name: 'Ask' }).click()
-  await page.locator('.verdicts').getByText(/not in/).waitFor()
+  await page.locator('.verdicts li').getByText(/not in/).first().waitFor()
+  const { data: { advice } } = await page.evaluate(async () => {
+    const ask = new URL('../api/why', location.href.split('#')[0])
+    for (const [name, value] of new URLSearchParams(location.hash.split('?')[1])) ask.searchParams.set(name, value)
+    return (await fetch(ask, { headers: { Authorization: 'Bearer ' + Array.from(new TextEncoder().encode(Object.values(sessionStorage)[0]), byte => String.fromCharCode(byte)).join('') } })).json()
+  })
+  assert.ok(advice.length)
+  for (const one of advice) await page.locator('.advice').getByText('→ ' + one).waitFor()
   await clean(page, 'a verdict')
   await page.setViewportSize(VIEWS[0])
   // And for one who is in it.
@@ -169,11 +219,15 @@ test('a slow client: the overview says that there is one, and leads to it', asyn
     await relay.notify('stuck', 'x'.repeat(200000))
     return /^1 client has unsent bytes/.test(await page.locator('.questions .figure').innerText())
   })
+  // The first of them may be few, which is not slow yet.
+  await relay.notify('stuck', 'x'.repeat(200000))
   await page.getByRole('link', { name: 'Clients with unsent bytes' }).click()
   await row(page, 'sluggish').waitFor()
-  assert.match(await row(page, 'sluggish').innerText(), /[\d.]+ (KiB|MiB)/)
+  await row(page, 'sluggish').locator('.badge.wait').filter({ hasText: /^slow: [\d.,]+ (KiB|MiB) wait for it$/ }).waitFor()
+  assert.equal(await row(page, 'sluggish').getByText('live').count(), 0)
   await row(page, 'sluggish').getByRole('button', { name: /^Session/ }).click()
   await page.getByText(/wait for it: its network or its page does not read them/).waitFor()
+  await page.locator('.pairs .badge.wait').filter({ hasText: /^slow: / }).waitFor()
   await clean(page, 'the session of a slow client')
   await page.setViewportSize(VIEWS[0])
   slow.terminate()

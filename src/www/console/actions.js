@@ -1,6 +1,7 @@
 // Actions on clients. Each is confirmed in a dialog that says what happens to whom; many receivers need their number typed.
 
 import { get, post, Refused } from './api.js'
+import { live } from './live.js'
 import { count, el, link, plain, set, shown, t } from './text.js'
 
 /** What went wrong, for people. */
@@ -46,7 +47,7 @@ function dialog({ title, button, danger, to, effect, parts = [], act }) {
   const done = el('p', { role: 'status', class: 'done', hidden: true })
   const number = el('b', { class: 'reach' }, '…')
   const typed = el('input', { type: 'text', inputmode: 'numeric', autocomplete: 'off', id: 'typed', disabled: true })
-  const deliberate = many && el('label', { class: 'field' }, el('span', { class: 'deliberate' }, '…'), typed)
+  const deliberate = many && el('label', { class: 'field', hidden: true }, el('span', { class: 'deliberate' }, '…'), typed)
   const go = el('button', { type: 'submit', class: danger ? 'danger' : 'main', disabled: true }, button)
   const cancel = el('button', { type: 'button', onclick: () => box.close() }, t('Cancel', '取消'))
   const fields = el('div', { class: 'fields' }, parts, deliberate)
@@ -55,11 +56,17 @@ function dialog({ title, button, danger, to, effect, parts = [], act }) {
     el('p', null, effect, ' ', node, t('.', '。')),
     el('p', { class: 'reaches' }, t('This reaches ', '影响范围：本 relay 上 '), number, t(' on this relay.', '。')),
     fields, problem, done, el('div', { class: 'row end' }, cancel, go))
-  const box = el('dialog', { class: 'ask', 'aria-labelledby': 'dialog-title', onclose: () => { box.remove(); if (opener?.isConnected) opener.focus() } }, form)
-  let sessions = null, busy = false, finished = false
-  const ready = () => { go.disabled = busy || sessions === null || (many && typed.value.trim() !== String(sessions)) }
+  const box = el('dialog', { class: 'ask', 'aria-labelledby': 'dialog-title', onclose: closed }, form)
+  let sessions = null, busy = false, finished = false, type = many
+  const ready = () => { go.disabled = busy || sessions === null || (type && typed.value.trim() !== String(sessions)) }
   typed.addEventListener('input', ready)
 
+  function closed() {
+    box.remove()
+    const like = opener?.isConnected ? opener : [...document.querySelectorAll('main button')].find(one => one.textContent === opener?.textContent)
+    ;(like || document.querySelector('main h1'))?.focus()
+    if (finished) document.dispatchEvent(new Event('acted'))
+  }
   async function submit(event) {
     event.preventDefault()
     if (go.disabled || finished) return
@@ -69,6 +76,7 @@ function dialog({ title, button, danger, to, effect, parts = [], act }) {
     try {
       const text = await act()
       finished = true
+      document.dispatchEvent(new Event('acted'))
       set(done, text)
       done.hidden = false
       fields.hidden = true
@@ -89,7 +97,10 @@ function dialog({ title, button, danger, to, effect, parts = [], act }) {
   reach(to).then(found => {
     sessions = found
     set(number, t(`${count(found)} ${found === 1 ? 'session' : 'sessions'}`, `${count(found)} 个会话`))
-    if (many) {
+    // One session needs no second step; but other relays may have more.
+    type = many && (found > 1 || live.last?.nodes?.length > 0)
+    if (type) {
+      deliberate.hidden = false
       set(deliberate.firstChild, t(`Type ${found} to confirm`, `请输入 ${found} 以确认`))
       typed.disabled = false
     }
@@ -135,8 +146,9 @@ export function publish({ source, room_id }) {
     title: t('Publish a message', '发布消息'), button: t('Publish', '发布'), to: { source, room_id },
     effect: t('A message (newMsg) is sent to', '将发送一条消息（newMsg）给'), parts: data.node,
     async act() {
-      await post('api/notify', object({ source, room_id }, { data: data.json() }))
-      return t('Published.', '已发布。')
+      const receipt = await post('api/notify', object({ source, room_id, receipt: 'count' }, { data: data.json() })), sessions = receipt?.rooms?.[0]?.sessions
+      return [t('Published.', '已发布。'), typeof sessions === 'number' ? t(` ${count(sessions)} ${sessions === 1 ? 'session gets' : 'sessions get'} it.`, ` ${count(sessions)} 个会话会收到。`) : '',
+        receipt?.id ? [t(' Its id is ', ' 消息 id：'), el('code', null, shown(receipt.id, 40)), t('. ', '。'), link('why', { source, room_id, id: String(receipt.id) }, t('What became of it?', '查看去向'))] : '']
     }
   })
 }

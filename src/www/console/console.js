@@ -6,7 +6,7 @@ import * as why from './why.js'
 import { Refused, ask, get, onTokenLost, signIn, signOut, signedIn } from './api.js'
 import { reason } from './actions.js'
 import { forget, live, now, on, want } from './live.js'
-import { sources } from './parts.js'
+import { ordered, sources } from './parts.js'
 import { log, tail } from './streams.js'
 import { clients, rooms, sessions, sourcesView, users } from './tables.js'
 import { el, hash, lang, link, plain, put, say, set, setLang, t } from './text.js'
@@ -14,7 +14,7 @@ import { el, hash, lang, link, plain, put, say, set, setLang, t } from './text.j
 /** The views of the navigation, in its order; a phone shows the first four and the rest on request. */
 const VIEWS = [
   ['overview', overview, () => t('Overview', '概览')], ['sessions', sessions, () => t('Sessions', '会话')], ['rooms', rooms, () => t('Rooms', '房间')],
-  ['why', why, () => t('Why', '查原因')], ['clients', clients, () => t('Clients', '客户端版本')], ['users', users, () => t('Users', '用户')],
+  ['why', why, () => t('Why', '查原因')], ['clients', clients, () => t('Client generations', '客户端版本')], ['users', users, () => t('Users', '用户')],
   ['sources', sourcesView, () => t('Sources', '源')], ['tail', tail, () => t('Tail', '实时消息')], ['log', log, () => t('Log', '日志')]
 ]
 const FIRST = 4
@@ -53,6 +53,11 @@ function show(focus) {
   document.title = `${module.title()} · relay`
   const view = {
     root: main, params, signal, go,
+    /** Has the address say these parameters, without a new entry in the history. `secret`: as in `go`. */
+    address(more, secret = null) {
+      history.replaceState(secret, '', hash(name, more))
+      shownHash = location.hash
+    },
     on: (type, call) => on(type, call, signal),
     get: (path, query) => get(path, query, signal),
     every(period, call) {
@@ -144,8 +149,15 @@ on('resumed', () => {
   setTimeout(connection, 6000)
 })
 on('hello', hello => {
-  if (Array.isArray(hello.sources)) know(hello.sources.map(String))
+  if (Array.isArray(hello.sources)) learn(hello.sources.map(String))
 })
+/** Has the sources in the order of their sessions; in that of `names` if relay does not say. */
+async function learn(names) {
+  const found = await get('api/stats').catch(() => null)
+  if (!signedIn()) return
+  if (found) know(ordered(found.sources))
+  else if (names) know(names)
+}
 /** The names of the sources, which forms list: a view that was made without them is made again. */
 function know(names) {
   const before = [...sources.names].sort().join()
@@ -155,11 +167,11 @@ function know(names) {
 /** Begins with a token that is known. What views need is known when the stream begins, or by a request if there are too many
     streams. */
 function boot() {
-  const { name, params } = place(), stats = () => get('api/stats').then(({ sources: found }) => { if (booting) know(Object.keys(found || {})) }, () => {})
+  const { name, params } = place()
   booting = true
   frame(name)
   set(document.querySelector('main'), el('p', { class: 'dim' }, t('Connecting to relay…', '正在连接 relay…')))
-  on('state', ({ state, reason: why }) => { if (booting && state === 'waiting' && why) stats() })
+  on('state', ({ state, reason: why }) => { if (booting && state === 'waiting' && why) learn() })
   want(byName(name).wants?.(params) || {})
 }
 
@@ -188,7 +200,7 @@ function login(words = '') {
     try {
       const stats = await (await ask('api/stats', { as: token })).json()
       input.value = ''
-      sources.names = Object.keys(stats.sources || {})
+      sources.names = ordered(stats.sources)
       signIn(token)
       return show(true)
     } catch (error) {

@@ -3,8 +3,8 @@
 import { bar, graph, ranking } from './graphs.js'
 import { gauge, live, perSecond } from './live.js'
 import { buttons } from './actions.js'
-import { field, sourceField, sourceOf, text } from './parts.js'
-import { bytes, count, el, link, micros, percent, plain, put, rate, say, set, shown, span, t } from './text.js'
+import { anyOf, field, sourceField, text } from './parts.js'
+import { bytes, count, el, link, micros, percent, plain, put, rate, say, set, shown, some, span, t } from './text.js'
 
 export const title = () => t('Overview', '概览')
 
@@ -19,7 +19,7 @@ const REASONS = () => ({
   unfinished: t('incomplete message', '消息未完整'), memory: t('memory limit', '内存上限'), stopping: t('relay stopped', 'relay 停止')
 })
 // The bound of a histogram's bucket.
-const bound = value => value > 0 ? `≤ ${micros(value)}` : micros(0)
+const bound = value => value > 0 ? `≤ ${micros(value).replace(/\.0 /, ' ')}` : micros(0)
 const named = (names, key) => Object.hasOwn(names, key) ? names[key] : plain(key, 40)
 
 export function mount(view) {
@@ -53,7 +53,7 @@ export function mount(view) {
 
   // The usual questions.
   const slow = el('b', { class: 'num' }, '–'), slowMore = el('span', { class: 'dim' })
-  const source = sourceField(sourceOf({})), userid = text('', { id: 'overview-user', enterkeyhint: 'go' })
+  const source = sourceField(anyOf({}), true), userid = text('', { id: 'overview-user', enterkeyhint: 'go' })
   const questions = el('section', { class: 'questions', 'aria-label': t('Find the cause', '查找原因') },
     el('form', { class: 'card', onsubmit: event => { event.preventDefault(); view.go('why', { source: source.value(), userid: userid.value.trim() }) } },
       el('h2', null, t('Does a user miss messages?', '某个用户收不到消息？')),
@@ -63,7 +63,7 @@ export function mount(view) {
     el('div', { class: 'card' }, el('h2', null, t('Which room is busiest?', '哪个房间最忙？')),
       el('p', { class: 'dim' }, t('Messages and deliveries of the last 5 minutes.', '最近 5 分钟的消息与投递。')), link('rooms', { order: 'messages' }, t('Busiest rooms', '最忙的房间'))),
     el('div', { class: 'card' }, el('h2', null, t('Which pages use old clients?', '哪些页面仍用旧客户端？')),
-      el('p', { class: 'dim' }, t('Pages by protocol, Socket.IO 1.x and 2.x first.', '按协议列出页面，先列 Socket.IO 1.x 和 2.x。')), link('clients', { protocol: 'engine.io 3' }, t('Pages with Socket.IO 2.x', '使用 Socket.IO 2.x 的页面'))))
+      el('p', { class: 'dim' }, t('Pages by protocol, Socket.IO 1.x and 2.x first.', '按协议列出页面，先列 Socket.IO 1.x 和 2.x。')), link('clients', { protocol: 'engine.io 3' }, t('Client generations', '客户端版本'))))
 
   // Parts.
   const parts = [['message_log', t('Message log (disk)', '消息日志（磁盘）')], ['hooks', t('Hooks (backend)', '回调（后台）')], ['redis', 'Redis']].map(([key, name]) => {
@@ -134,7 +134,7 @@ export function mount(view) {
     const others = (line.nodes || []).slice(0, 20)
     set(nodes, others.length
       ? el('ul', { class: 'nodes' }, others.map(({ node, info }) => el('li', null, shown(node, 30), ' ', el('span', { class: 'dim' }, shown(info?.server_ip ?? '', 50)),
-        el('div', { class: 'dim' }, [typeof info?.sessions === 'number' ? t(`${count(info.sessions)} sessions`, `${count(info.sessions)} 个会话`) : null, typeof info?.rooms === 'number' ? t(`${count(info.rooms)} rooms`, `${count(info.rooms)} 个房间`) : null,
+        el('div', { class: 'dim' }, [typeof info?.sessions === 'number' ? t(some(info.sessions, 'session'), `${count(info.sessions)} 个会话`) : null, typeof info?.rooms === 'number' ? t(some(info.rooms, 'room'), `${count(info.rooms)} 个房间`) : null,
           typeof info?.uptime === 'number' ? t(`running for ${span(info.uptime)}`, `已运行 ${span(info.uptime)}`) : null].filter(Boolean).join(' · '), ' ', shown(info?.version ?? '', 20)))))
       : el('p', { class: 'dim' }, t('None: this relay is alone.', '无：仅此一个节点。')))
   }

@@ -3,7 +3,7 @@
 import { Refused } from './api.js'
 import { reason } from './actions.js'
 import { live } from './live.js'
-import { clock, el, link, plain, set, shown, t } from './text.js'
+import { bytes, clock, el, link, plain, set, shown, t } from './text.js'
 
 /** Rows that a table shows at a time. */
 export const PAGE = 50
@@ -32,18 +32,41 @@ export function select(options, value, attributes = {}) {
   if (box.selectedIndex < 0) box.selectedIndex = 0
   return box
 }
-/** The sources that relay has; the one that a view is about. */
+/** The sources that relay has, the one with the most sessions first. `last`: the one that was asked for last. */
 export const sources = { names: [] }
+/** Keeps the sources of an answer of `/api/stats`. */
+export function ordered(found) {
+  const sessions = name => Number(found[name]?.sessions) || 0
+  return Object.keys(found || {}).sort((a, b) => sessions(b) - sessions(a))
+}
+/** How many sources a question about all sources asks: those with the most sessions. */
+export const MOST_SOURCES = 8
+/** The sources that a view of all sources asks, if `source` is empty. */
+export const asked = source => source ? [source] : sources.names.slice(0, MOST_SOURCES)
+/** The source of a view that can show all: empty for all. */
+export const anyOf = params => params.source || (sources.names.length > 1 ? '' : sources.names[0] || '')
+/** Where there was no answer, and where there may be one: `view` with the parameters and another source. Nothing if there is only one source. */
+export function nowhere(source, view, params) {
+  if (sources.names.length < 2) return ''
+  if (!source) {
+    return sources.names.length > MOST_SOURCES
+      ? t(` (Looked in the ${MOST_SOURCES} sources with the most sessions, of ${sources.names.length}.)`, `（仅查了会话最多的 ${MOST_SOURCES} 个源，共 ${sources.names.length} 个。）`)
+      : t(` (Looked in all ${sources.names.length} sources.)`, `（已查全部 ${sources.names.length} 个源。）`)
+  }
+  const others = sources.names.filter(name => name !== source).slice(0, 3)
+  return [t(' (In the source ', '（在源 '), el('b', null, shown(source, 64)), t('; try ', ' 中；可试 '),
+    others.map((name, index) => [index ? ', ' : '', link(view, { ...params, source: name }, plain(name, 64))]), t('.)', '。）')]
+}
 export function sourceOf(params) {
   if (params.source) return params.source
   if (sources.last && sources.names.includes(sources.last)) return sources.last
   return sources.names[0] || ''
 }
-/** The choice of a source. Null if there is only one. */
-export function sourceField(current) {
+/** The choice of a source; `all`: or of all. Null if there is only one. */
+export function sourceField(current, all = false) {
   if (sources.names.length < 2 && sources.names[0] === current) return { node: null, value: () => current }
   const names = sources.names.includes(current) || !current ? sources.names : [current, ...sources.names]
-  const box = select(names.map(name => [name, plain(name, 64)]), current)
+  const box = select([...all ? [['', t('all sources', '全部源')]] : [], ...names.map(name => [name, plain(name, 64)])], current)
   return { node: field(t('Source', '源'), box), value: () => box.value }
 }
 /** A form of one row that calls `go` when it is submitted. */
@@ -64,7 +87,10 @@ export function result(view, load) {
     try {
       const nodes = await load(words => { if (mine === turn) set(status, words) })
       if (mine !== turn || view.signal.aborted) return
+      const focused = document.activeElement, words = body.contains(focused) ? focused.textContent : null
       set(body, nodes)
+      // The reader stays at the control, if there is one like it.
+      if (words !== null && document.activeElement === document.body) ([...body.querySelectorAll('button, a')].find(one => one.textContent === words) || document.querySelector('main h1'))?.focus({ preventScroll: true })
       set(status, t('As of ', '截至 '), clock(Date.now() / 1000))
     } catch (error) {
       if (error.name === 'AbortError' || mine !== turn || view.signal.aborted) return
@@ -76,6 +102,8 @@ export function result(view, load) {
       if (mine === turn) body.setAttribute('aria-busy', 'false')
     }
   }
+  // An action has changed what is shown.
+  document.addEventListener('acted', () => run(true), { signal: view.signal })
   return { node: [el('div', { class: 'row bar-result' }, status, again), body], run, body }
 }
 /** Buttons below a page of a table: `next` and `first` are functions, or null. */
@@ -85,7 +113,8 @@ export function pager(words, first, next) {
     next && el('button', { type: 'button', class: 'small', onclick: next }, t(`Next ${PAGE}`, `后 ${PAGE} 条`)))
 }
 
-/** A button that opens the page of a session. The id is not in its address: that of an old Socket.IO client has its `sid`. */
+/** A button that opens the page of a session. The page puts the id into the address unless it is that of an old Socket.IO client,
+    which has its `sid`. */
 export function sessionLink(view, source, socket_id, whole) {
   const id = String(socket_id), words = whole ? plain(id, 80) : id.length > 12 ? '…' + plain(id.slice(-9)) : plain(id)
   return el('button', {
@@ -121,9 +150,13 @@ export function generation(protocol, library) {
   }
   return Object.hasOwn(names, protocol) ? names[protocol] : plain(library || protocol || '?', 40)
 }
-/** How a session is, with more than colour. */
-export function sessionState(state) {
-  if (state === 'behind') return el('span', { class: 'badge wait' }, t('behind', '积压'))
+/** So many unsent bytes are a slow client. Fewer may be on their way just now. */
+export const SLOW = 64 << 10
+/** How a session is, with more than colour. `unsent`: bytes that wait for it. */
+export function sessionState(state, unsent = 0) {
+  const wait = unsent > SLOW ? t(`${bytes(unsent)} wait for it`, `${bytes(unsent)} 待发送`) : ''
+  if (state === 'behind') return el('span', { class: 'badge wait' }, t('behind', '积压'), wait && t(': ', '：') + wait)
+  if (wait && state !== 'ending') return el('span', { class: 'badge wait' }, t('slow: ', '慢：') + wait)
   if (state === 'elsewhere') return el('span', { class: 'badge' }, t('at another relay', '在其他节点'))
   if (state === 'ending') return el('span', { class: 'badge bad' }, t('ending', '正在结束'))
   return el('span', { class: 'badge ok' }, t('live', '正常'))
@@ -143,9 +176,17 @@ export function linked(view, source, words) {
   if (from < found.length) parts.push(shown(found.slice(from), 400))
   return parts
 }
-/** Lines of what has happened: { time, text }. */
+/** What follows from the records, and what can be done about it (docs/protocol.md, GET /api/why). `none`: if nothing follows. */
+export function answer(view, source, { verdicts = [], advice = [] }, none = '') {
+  if (!verdicts.length && !advice.length && !none) return null
+  return el('section', { class: 'card verdicts' }, el('h2', null, t('Answer', '结论')),
+    verdicts.length ? el('ul', null, verdicts.map(verdict => el('li', null, linked(view, source, verdict)))) : none && el('p', null, none),
+    advice.length ? [el('h3', null, t('What can be done', '可以怎么做')), el('ul', { class: 'advice' }, advice.map(one => el('li', null, el('span', { 'aria-hidden': 'true' }, '→ '), linked(view, source, one))))] : null)
+}
+/** Lines of what has happened: { time, text }, the oldest first; shown the other way round. */
 export function history(view, source, lines, none) {
   if (!lines?.length) return el('p', { class: 'dim' }, none)
-  return el('ol', { class: 'history' }, lines.map(line => el('li', null,
-    el('time', { class: 'mono dim' }, plain(line.time, 40).replace(/^(\d{4}-\d\d-\d\d)T?/, '$1 ').replace(/(\.\d{3})\d*/, '$1').replace(/[+-]\d\d:\d\d$/, '')), el('span', null, linked(view, source, line.text)))))
+  const label = t('What has happened, the newest first', '发生的事，最新在前')
+  return [lines.length > 1 ? el('p', { class: 'dim' }, t('The newest first.', '最新在前。')) : null, el('div', { class: 'history', role: 'region', tabindex: '0', 'aria-label': label }, el('ol', null, [...lines].reverse().map(line => el('li', null,
+    el('time', { class: 'mono dim' }, plain(line.time, 40).replace(/^(\d{4}-\d\d-\d\d)T?/, '$1 ').replace(/(\.\d{3})\d*/, '$1').replace(/[+-]\d\d:\d\d$/, '')), el('span', null, linked(view, source, line.text))))))]
 }

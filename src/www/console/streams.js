@@ -3,8 +3,8 @@
 import { buttons } from './actions.js'
 import { get } from './api.js'
 import { live } from './live.js'
-import { field, linked, result, select, sessionLink, sourceField, sourceOf, text } from './parts.js'
-import { bytes, clock, count, el, link, plain, put, say, set, shown, t } from './text.js'
+import { field, linked, nowhere, result, select, sessionLink, sourceField, sourceOf, text } from './parts.js'
+import { bytes, clock, count, el, link, plain, put, say, set, shown, some, t } from './text.js'
 
 /** Rows that are kept. */
 const MOST = 500
@@ -34,7 +34,7 @@ function follower(view, label, row, empty, search = '') {
     if (rows.length > MOST) rows.shift()
   }
   function words() {
-    say(status, [t(`${count(rows.length)} shown`, `显示 ${count(rows.length)} 条`), waiting.length ? t(`${waiting.length >= MOST ? `${MOST} or more` : count(waiting.length)} wait`, `${waiting.length >= MOST ? `${MOST}+` : count(waiting.length)} 条等待`) : '',
+    say(status, [t(`${count(rows.length)} shown`, `显示 ${count(rows.length)} 条`), waiting.length ? t(`${waiting.length >= MOST ? `${MOST} or more` : count(waiting.length)} ${waiting.length === 1 ? 'waits' : 'wait'}`, `${waiting.length >= MOST ? `${MOST}+` : count(waiting.length)} 条等待`) : '',
       omitted ? t(`${count(omitted)} left out: too many at once`, `略过 ${count(omitted)} 条：一次太多`) : ''].filter(Boolean).join(' · '))
   }
   /** Draws all rows again. */
@@ -141,7 +141,7 @@ export const tail = {
     ])
     view.get('api/rooms', { source, search: params.room_id, limit: 10000 }).then(({ list }) => {
       const number = list.find(one => one.room_id === params.room_id)?.members || 0
-      say(members, t(`${count(number)} now`, `当前 ${count(number)}`))
+      say(members, t(`${count(number)} now`, `当前 ${count(number)} 个`))
     }, () => {})
     view.on('message', line => { if (line.room_id === params.room_id && line.source === source) what.add(line, [line.id, line.data, line.socket_id].join(' ')) })
     view.on('omitted', line => what.omit(Number(line.messages) || 0))
@@ -156,7 +156,7 @@ export const log = {
   mount(view) {
     const { params } = view, level = LEVELS.includes(params.level) ? params.level : 'info'
     const names = { messages: t('messages', '消息'), client: t('logins and ends', '登录与断开'), sys: t('relay itself', 'relay 自身'), error: t('refusals', '拒绝') }
-    const which = select([['', t('now: the log of relay', '实时：relay 的日志')], ...Object.keys(FILES).map(key => [key, t('file: ', '文件：') + names[key]])], params.file || '',
+    const which = select([['', t('live log', '实时日志')], ...Object.keys(FILES).map(key => [key, t('file: ', '文件：') + names[key]])], params.file || '',
       { onchange: () => view.go('log', { file: which.value, level: params.level, source: params.source }) })
     put(view.root, [el('h1', { tabindex: '-1' }, this.title())])
     if (Object.hasOwn(FILES, params.file || '')) return file(view, params.file, which)
@@ -190,13 +190,13 @@ function file(view, name, which) {
     const answer = await get(FILES[name][0], { source: name === 'messages' ? source : undefined, date: params.date, bytes: 131072 }, view.signal)
     const lines = (answer.lines || []).map(line => ({ line, words: JSON.stringify(line) })).filter(({ words }) => !params.search || words.toLowerCase().includes(params.search.toLowerCase())).slice(-200).reverse()
     return [
-      el('p', { class: 'dim' }, shown(answer.file ?? '', 100), ': ', t(`${count(lines.length)} lines, the newest first`, `${count(lines.length)} 行，最新在前`), answer.omitted ? t(`, ${bytes(answer.omitted)} before them`, `，之前还有 ${bytes(answer.omitted)}`) : ''),
+      el('p', { class: 'dim' }, shown(answer.file ?? '', 100), ': ', t(`${some(lines.length, 'line')}, the newest first`, `${count(lines.length)} 行，最新在前`), answer.omitted ? t(`, ${bytes(answer.omitted)} before them`, `，之前还有 ${bytes(answer.omitted)}`) : ''),
       lines.length ? el('ol', { class: 'follow file', tabindex: '0', 'aria-label': t('Lines of the file', '文件的行') }, lines.map(({ line, words }) => {
         const item = el('li', { class: 'line' })
         const rest = name === 'messages' ? [el('code', null, shown(line.id ?? '', 30)), ' ', shown(line.room_id ?? '', 40), ' ', shown(typeof line.data === 'string' ? line.data : JSON.stringify(line.data ?? ''), 200), ' ', line.id ? link('why', { source, id: String(line.id), room_id: String(line.room_id ?? '').split(',')[0] }, t('Why?', '查原因')) : ''] : linked(view, source, words)
         put(item, [el('time', { class: 'mono dim' }, plain(line.time ?? '', 40).slice(11, 19)), el('span', { class: 'mono' }, rest)])
         return item
-      })) : el('p', { class: 'card dim' }, t('No line matches.', '没有符合条件的行。'))
+      })) : el('p', { class: 'card dim' }, t('No line matches.', '没有符合条件的行。'), name === 'messages' ? nowhere(source, 'log', params) : '')
     ]
   })
   put(view.root, [

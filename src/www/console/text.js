@@ -151,6 +151,8 @@ function all(text, what) {
 const FORMATS = { en: new Intl.NumberFormat('en'), zh: new Intl.NumberFormat('zh-CN') }
 /** A whole number with separators. */
 export const count = value => FORMATS[lang].format(Math.round(value || 0))
+/** A number of things in English: `1 room`, `2 rooms`. */
+export const some = (value, noun) => `${count(value)} ${noun}${Math.round(value || 0) === 1 ? '' : 's'}`
 /** A rate: with one digit after the point below 10. */
 export const rate = value => !(value > 0) ? '0' : value < 9.95 ? (value < 0.05 ? '<0.1' : value.toFixed(1)) : count(value)
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
