@@ -220,7 +220,7 @@ mod tests {
         );
         let now = Sample::parse(
             "relay_build_info{version=\"1.2.3\"} 1\nrelay_uptime_seconds 61\nrelay_published_total 300\nrelay_delivered_total 2100\n\
-             relay_closes_total{reason=\"lost\"} 5\nrelay_closes_total{reason=\"client\"} 0\nrelay_hooks_failing 1\n\
+             relay_closes_total{reason=\"lost\"} 5\nrelay_closes_total{reason=\"client\"} 0\nrelay_hooks_failing 1\nrelay_redis_enabled 1\n\
              relay_sessions{source=\"a\\u{1b}\"} 1\nrelay_sessions{source=\"b\"} 7\nrelay_rooms{source=\"b\"} 2\n",
         );
         let interval = Interval { before: &before, now: &now, seconds: 2.0 };
@@ -229,7 +229,7 @@ mod tests {
         let line = |start: &str| lines.iter().find(|line| line.starts_with(start)).unwrap().as_str();
         assert!(line("messages").starts_with("messages    100 published/s   1,000 delivered/s"), "{lines:?}");
         assert_eq!(line("ended"), "ended       lost 2/s");
-        assert!(line("parts").contains("hooks FAILING   redis ok"), "{lines:?}");
+        assert!(line("parts").contains("hooks FAILING   redis ok   message log off"), "{lines:?}");
         assert_eq!(line("          7"), "          7         2   b");
         let small = interval.picture("127.0.0.1:4000", 20, 4);
         assert!(small.len() == 4 && small.iter().all(|line| line.chars().count() <= 20), "{small:?}");
