@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::{context::Context, outcome::Outcome, source::find_source, why::local};
 use crate::{
+    engineio::Revision,
     http::{Head, Reply},
     hub::{Hub, why::Question},
     json::{ObjectWriter, quote},
@@ -149,7 +150,11 @@ fn describe_client(key: SessionKey, form: Form, connection: &Connection, hub: &H
     let sessions = sessions.iter().filter_map(|key| state.sessions.get(*key));
     let namespaces: Vec<_> =
         sessions.map(|session| quote(&state.namespaces[session.namespace as usize].name)).collect();
-    let revision = revision(form).map_or("null".into(), |revision| format!("{}", revision as u8));
+    let revision = match revision(form) {
+        Some(Revision::V3) => "3",
+        Some(Revision::V4) => "4",
+        None => "null",
+    };
     let unconfirmed = connection.unconfirmed.map_or("null".into(), |bytes| bytes.to_string());
     format!(
         "{{\"library\":\"{}\",\"revision\":{revision},\"namespaces\":[{}],\"tls\":{},\"unconfirmed\":{unconfirmed}}}",

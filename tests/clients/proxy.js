@@ -18,7 +18,9 @@ const PROGRAMS = { nginx: 'nginx', caddy: 'caddy', haproxy: 'haproxy', apache: '
 function blocks(page) {
   const text = fs.readFileSync(path.join(ROOT, page), 'utf8')
   const found = [...text.matchAll(/^```(nginx|caddy|haproxy|apache)\n(.*?)^```/gms)]
-  return found.map(([, kind, text]) => ({ kind, text })).filter(({ text }) => text.includes('127.0.0.1:4000'))
+  // A location alone belongs into a server of another block.
+  const isWhole = ({ kind, text }) => text.includes('127.0.0.1:4000') && (kind !== 'nginx' || text.includes('server {'))
+  return found.map(([, kind, text]) => ({ kind, text })).filter(isWhole)
 }
 
 async function freePort() {

@@ -372,7 +372,7 @@ impl Judge<'_> {
             true => "keeps messages",
             false => {
                 self.answer.advise(Advice::KeepsNothing);
-                "keeps no messages: who is away for a moment misses them"
+                "keeps no messages: a client that is away for a moment misses them"
             }
         };
         self.answer.conclude(format!("room {room} has {members} here, and {keeps}"));
