@@ -35,9 +35,11 @@ fn traces(relay: &Relay) -> Vec<Value> {
     relay.admin("/api/trace").json()["data"]["traces"].as_array().unwrap().clone()
 }
 
-/// The texts of the lines of a trace until now.
+/// The texts of the lines of a trace until now. A trace of its own says how far the log was read.
 fn lines(relay: &Relay, number: u64) -> Vec<String> {
-    relay.fence();
+    let last = begin(relay, &[("userid", "nobody")]);
+    relay.wait_log(&format!("[trace {last}] begins"));
+    assert_eq!(post(relay, &[("stop", &last.to_string())]).status, 200);
     let mark = format!("] [trace {number}] ");
     relay.log().iter().filter_map(|line| Some(line.split_once(&mark)?.1.to_owned())).collect()
 }
