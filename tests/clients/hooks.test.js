@@ -265,7 +265,7 @@ describe('a backend in the place of the rules of etc/conformance.toml', () => {
     relay = await start(0, configuration(`
 [socketio]
 ping_interval = 0.3
-ping_timeout = 0.2
+ping_timeout = 5
 connect_timeout = 1
 [hooks]
 url = "http://127.0.0.1:${backend.address().port}/"
@@ -311,7 +311,12 @@ ${namespace('/')}${namespace('/custom')}`))
       if (packet === '2') return ws.send('3')
       waiting.length ? waiting.shift()(packet) : came.push(packet)
     })
-    ws.next = () => came.length ? Promise.resolve(came.shift()) : new Promise(resolve => waiting.push(resolve))
+    ws.next = () => new Promise((resolve, reject) => {
+      if (came.length) return resolve(came.shift())
+      waiting.push(resolve)
+      const end = () => reject(new Error('the WebSocket was closed'))
+      ws.gone ? end() : ws.once('close', end)
+    })
     ws.on('close', () => { ws.gone = true })
     await once(ws, 'open')
     assert.match(await ws.next(), /^0\{/)
