@@ -26,7 +26,8 @@ async function start(port = 0, args = [], { prefix = [], host = '127.0.0.1' } = 
   const env = { ...process.env }
   delete env.RELAY_CONFIG
   const [program, ...words] = [...prefix, BINARY, '--listen', `${host}:${port}`, ...args]
-  const child = spawn(program, words, { stdio: ['ignore', 'inherit', 'pipe'], env })
+  // Not the runner's standard output: it waits until nobody has it any more, also after the end of a test that hangs.
+  const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe'], env })
   const log = []
   const relay = { child, log }
   const ended = once(child, 'exit')
