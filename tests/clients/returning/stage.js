@@ -154,7 +154,7 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
   async function all(what, some, is) {
     const missing = () => some.filter(one => !is(one))
     await until(what, () => missing().length === 0, PATIENCE).catch(error => {
-      const words = missing().map(one => `${one.name} (${one.connections.length} connects, at ${one.newest}; ${one.errors.slice(-3)})`)
+      const words = missing().map(one => `${one.name} (${one.connections.length} connects, at ${one.newest}; ${one.errors.slice(-12)})`)
       throw new Error(`${error.message}: ${words.join(', ')}`)
     })
   }
