@@ -42,6 +42,15 @@ static SERVER: Group = Group {
     ],
 };
 
+/// The admin token of a command for operators.
+pub static ADMIN_TOKEN: Group = Group {
+    heading: "Admin token",
+    options: &[
+        Opt::value("token", "TOKEN", "the admin token (default: that of the configuration, or of the running service)"),
+        Opt::file("token-file", "a file with the admin token"),
+    ],
+};
+
 /// Where the relay is.
 pub static ENDPOINT: Group = Group {
     heading: "Relay",

@@ -71,7 +71,7 @@ impl Listen {
     }
 }
 
-/// What is printed of an event.
+/// The part of an event that is printed.
 fn line(frame: &Frame<'_>, is_json: bool) -> Option<String> {
     if is_json {
         return Some(visible_json(frame.text));

@@ -13,7 +13,7 @@ use super::{
 /// A stream of lines of JSON.
 pub struct LiveLog {
     stream: Stream,
-    /// What has arrived of the next line.
+    /// The beginning of the next line, as far as it has arrived.
     rest: Vec<u8>,
 }
 

@@ -1,7 +1,7 @@
 //! The commands for operators, as those in `commands.rs`.
 
-use super::commands::{BAD_COMMAND_LINE, ENDPOINT};
-use crate::manual::{Command, ExitCode, Group, Opt};
+use super::commands::{ADMIN_TOKEN, BAD_COMMAND_LINE, ENDPOINT};
+use crate::manual::{Command, ExitCode};
 
 /// `relay reload`.
 pub static RELOAD: Command = Command {
@@ -16,20 +16,12 @@ pub static RELOAD: Command = Command {
         "It finds the address and the admin token in the file, whose changes may not be in force yet. If one of them has \
          changed, give the old ones with --url and --token, or use SIGHUP.",
     ],
-    groups: &[&ENDPOINT, &ADMIN],
+    groups: &[&ENDPOINT, &ADMIN_TOKEN],
     words: &[],
     codes: &[
         ExitCode(0, "re-read, even if nothing has changed"),
         ExitCode(1, "refused: the old configuration stays in force; or not reached"),
         BAD_COMMAND_LINE,
         ExitCode(78, "the configuration is bad, so that the address is not known"),
-    ],
-};
-
-static ADMIN: Group = Group {
-    heading: "Admin token",
-    options: &[
-        Opt::value("token", "TOKEN", "the admin token (default: that of the configuration, or of the running service)"),
-        Opt::file("token-file", "a file with the admin token"),
     ],
 };

@@ -163,7 +163,7 @@ fn visible_lines(text: &str) -> String {
     text.lines().map(visible).collect::<Vec<_>>().join("\n")
 }
 
-/// What was printed.
+/// The lines that were printed.
 struct Printer {
     clock: Clock,
     pages: Pages,

@@ -24,7 +24,7 @@ pub struct Record {
     pub time: Option<u64>,
     /// Whether it says only that others were left out.
     pub is_empty: bool,
-    /// What was logged.
+    /// The text that was logged.
     pub words: String,
 }
 

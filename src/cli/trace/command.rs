@@ -1,7 +1,7 @@
 //! What help, man page and parser know about `relay trace`.
 
 use crate::{
-    cli::commands::{BAD_COMMAND_LINE, BAD_CONFIGURATION, ENDPOINT},
+    cli::commands::{ADMIN_TOKEN, BAD_COMMAND_LINE, BAD_CONFIGURATION, ENDPOINT},
     manual::{Command, ExitCode, Group, Opt},
 };
 
@@ -46,17 +46,7 @@ pub static TRACE: Command = Command {
             ],
         },
         &ENDPOINT,
-        &Group {
-            heading: "Admin token",
-            options: &[
-                Opt::value(
-                    "token",
-                    "TOKEN",
-                    "the admin token (default: that of the configuration, or of the running service)",
-                ),
-                Opt::file("token-file", "a file with the admin token"),
-            ],
-        },
+        &ADMIN_TOKEN,
     ],
     words: &[],
     codes: &[

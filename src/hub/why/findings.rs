@@ -177,7 +177,7 @@ impl<'a> Findings<'a> {
         Some(if renamed.is_some() { key } else { hub.state.name_of(key) })
     }
 
-    /// What is missing of another relay's publications: how many, and the last record.
+    /// The number of another relay's publications that are missing, and the last record about them.
     pub(super) fn missed_of(&self, node: Option<&str>) -> Option<(u64, &'a Record)> {
         let wanted = node.map(pack);
         let mut records = self.missed.iter().filter(|(_, record)| wanted.is_none_or(|node| record.session == node));

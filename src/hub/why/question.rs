@@ -31,7 +31,7 @@ pub struct Explanation {
     pub since: Option<Time>,
     /// Since when it has all refusals. `None`: since relay was started.
     pub refusals_since: Option<Time>,
-    /// What has happened, the oldest first.
+    /// The events, the oldest first.
     pub lines: Vec<Line>,
     /// What follows from it.
     pub verdicts: Vec<String>,
