@@ -4,7 +4,7 @@ const assert = require('node:assert/strict')
 const { after, before, test } = require('node:test')
 const fs = require('node:fs')
 const { start, until } = require('./relay')
-const { TOKEN, close, launch, live, member, open, quiet, relayWith, signIn, text, visit } = require('./console_page')
+const { TOKEN, ask, close, launch, live, member, open, quiet, relayWith, signIn, text, visit } = require('./console_page')
 
 let browser, relay
 before(async () => {
@@ -15,7 +15,7 @@ after(async () => {
   await browser.close()
   await relay.stop()
 })
-const stats = async (on = relay) => (await fetch(`${on.url}/api/stats`, { headers: { Authorization: 'Bearer ' + Buffer.from(TOKEN).toString('latin1') } })).json()
+const stats = (on = relay) => ask(on, '/api/stats')
 /** The current value of a graph, as a number. */
 const number = async (page, name) => parseFloat((await page.locator(`[data-graph=${name}] .now`).textContent()).replaceAll(',', ''))
 const shape = (page, name) => page.locator(`[data-graph=${name}] .line`).first().getAttribute('d')

@@ -15,6 +15,11 @@ function relayWith(more = '', port = 0) {
   return start(port, configuration(`[admin]\ntoken = "${TOKEN}"\n${more}`))
 }
 
+/** What the API answers to the operator. */
+async function ask(relay, path) {
+  return (await fetch(relay.url + path, { headers: { Authorization: 'Bearer ' + Buffer.from(TOKEN).toString('latin1') } })).json()
+}
+
 /** The console on a fresh profile. It has the requests that it makes and what is wrong: errors, dialogs, what its policy forbids. */
 async function open(browser, relay, { hash = '', token = TOKEN, away = false, ...options } = {}) {
   const context = await browser.newContext({ locale: 'en-US', viewport: { width: 1280, height: 900 }, ...options })
@@ -91,4 +96,4 @@ async function member(relay, rooms, more = {}, headers = {}) {
   return socket
 }
 
-module.exports = { TOKEN, close, launch, live, member, open, quiet, relayWith, row, settled, signIn, text, visit }
+module.exports = { TOKEN, ask, close, launch, live, member, open, quiet, relayWith, row, settled, signIn, text, visit }
