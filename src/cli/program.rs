@@ -1,5 +1,5 @@
 //! The program relay, for its short help and its man page: the commands, and what they have in common. docs/protocol.md has
-//! the same exit codes, variables and signals (tests/manual.rs).
+//! the same exit codes, variables and signals (tests/commands/manual.rs).
 
 use super::{
     commands::{self, BAD_COMMAND_LINE, BAD_CONFIGURATION, CONFIG, DONE},

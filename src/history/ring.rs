@@ -205,7 +205,7 @@ impl Ring {
 }
 
 /// Bytes of a ring without its name and its entries: itself in a vector, two allocations, the counters of its name, and its
-/// place in a hash table. tests/history.rs compares it with what is allocated.
+/// place in a hash table. tests/protocol/history.rs compares it with what is allocated.
 const RING: usize = size_of::<Ring>() * 3 / 2 + 2 * ALLOCATION + 16 + 38;
 
 #[cfg(test)]

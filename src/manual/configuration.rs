@@ -1,5 +1,5 @@
 //! relay.toml(5): docs/configuration.md as a man page. That page is held to the code (every key, default, range and unit:
-//! tests/reference.rs), so that the man page is, too, and nothing is written twice. It is converted when it is printed: a
+//! tests/pages/reference.rs), so that the man page is, too, and nothing is written twice. It is converted when it is printed: a
 //! package needs no converter, and `relay man relay.toml` shows the keys of this very program.
 
 use super::{

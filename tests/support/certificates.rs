@@ -1,5 +1,4 @@
 //! Certificates that openssl makes in a folder of the test.
-#![allow(dead_code, missing_docs)]
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -10,7 +9,7 @@ pub struct Authority {
 
 impl Authority {
     pub fn new(name: &str) -> Authority {
-        let authority = Authority { folder: crate::support::temp_file("ca") };
+        let authority = Authority { folder: super::temp_file("ca") };
         fs::create_dir_all(&authority.folder).unwrap();
         let (key, certificate) = (authority.file("ca.key"), authority.file("ca.pem"));
         let subject = format!("/CN={name}");

@@ -1,5 +1,4 @@
 //! Runs the command line and keeps what it writes.
-#![allow(dead_code, missing_docs)]
 
 use std::{
     fs,
@@ -11,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{self, Answer, KEY, PATIENCE, Relay, read_answer, send_request, temp_file, wait_for};
+use super::{Answer, KEY, PATIENCE, Relay, read_answer, send_request, temp_file, wait_for};
 
 pub const SIGHUP: i32 = 1;
 pub const SIGKILL: i32 = 9;
@@ -19,7 +18,7 @@ pub const SIGTERM: i32 = 15;
 
 /// A command without the environment of the tests.
 pub fn relay(args: &[&str]) -> Command {
-    let mut command = Command::new(support::binary());
+    let mut command = Command::new(super::binary());
     clean(&mut command).args(args);
     command
 }

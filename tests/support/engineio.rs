@@ -1,12 +1,11 @@
 //! Engine.IO clients that send and receive single requests and packets.
-#![allow(dead_code, missing_docs)]
 
 use std::{fs, io::Write, net::TcpStream, process::Command, time::Duration};
 
 use serde_json::Value;
 use tungstenite::Message;
 
-use crate::support::{Answer, Client, PATIENCE, Relay, TOKEN, binary, read_answer, send_request, temp_file};
+use super::{Answer, Client, PATIENCE, Relay, TOKEN, binary, read_answer, send_request, temp_file};
 
 /// The example configuration for the protocol's own test suite, on a free port, with `changes` to its text and `more`
 /// sections.

@@ -1,5 +1,4 @@
 //! Helpers for the tests of the link to Redis.
-#![allow(dead_code, missing_docs)]
 
 use std::{
     fs,
@@ -15,7 +14,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{
+use super::{
     Client, Relay, asleep,
     redis::{HEARTBEAT, Redis, wait_linked, wait_until},
     wait_for,

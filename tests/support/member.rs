@@ -1,13 +1,13 @@
 //! Socket.IO clients of both generations and both transports.
-#![allow(dead_code, missing_docs)]
 
 use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use crate::{
+use super::{
+    Client, Relay,
     engineio::{self, Polling, json, websocket},
-    support::{Client, Relay, login},
+    login,
 };
 
 pub const SIGHUP: i32 = 1;

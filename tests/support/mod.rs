@@ -6,7 +6,14 @@
 //! somebody else.
 #![allow(dead_code, missing_docs)]
 
+pub mod certificates;
+pub mod cli;
+pub mod engineio;
+pub mod link;
+pub mod manual;
+pub mod member;
 pub mod redis;
+pub mod websocket;
 
 use std::{
     collections::HashMap,

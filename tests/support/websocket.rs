@@ -1,5 +1,4 @@
 //! WebSocket clients that send bytes and read frames.
-#![allow(dead_code, missing_docs)]
 
 use std::{
     io::{Read, Write},
@@ -9,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::{Answer, Relay, UPGRADE, asleep, login, read_answer, send_request};
+use super::{Answer, Relay, UPGRADE, asleep, login, read_answer, send_request};
 
 /// First bytes: final, and the opcode.
 pub const TEXT: u8 = 0x81;

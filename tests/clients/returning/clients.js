@@ -95,6 +95,9 @@ const commands = {
     print(number, 'haunted')
   }
 }
+// As in a browser: what a callback of a library throws is reported, and the other clients go on. Whoever then gets nothing any
+// more fails the test, which shows the report.
+process.on('uncaughtException', error => console.error(error))
 readline.createInterface({ input: process.stdin }).on('line', line => {
   const [number, command, value] = JSON.parse(line)
   commands[command](number, value)
