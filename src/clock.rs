@@ -75,6 +75,8 @@ pub struct Now {
     pub time: Time,
     /// The wall clock as Unix time in seconds, for signatures and dates.
     pub unix: u64,
+    /// The microseconds of the wall clock after these seconds.
+    pub micros: u32,
     /// How far local time is ahead of UTC, in seconds, for days and for times that people read.
     pub utc_offset: i32,
 }
@@ -88,6 +90,13 @@ impl Now {
     /// The local time.
     pub fn local(self) -> Local {
         self.local_at(self.unix)
+    }
+
+    /// The Unix time in seconds at which the monotonic clock was at `time`, an earlier one. For the same `time` the answer stays the
+    /// same, unless somebody sets the wall clock.
+    pub fn unix_at(self, time: Time) -> u64 {
+        let micros = self.unix.saturating_mul(1_000_000).saturating_add(self.micros.into());
+        micros.saturating_sub(self.time.micros().saturating_sub(time.micros())) / 1_000_000
     }
 
     /// The local time at `unix`, a Unix time in seconds, with the offset from UTC of now.
@@ -206,6 +215,22 @@ mod tests {
         let mut throttle = Throttle::default();
         let mut pass = |micros| throttle.pass(Duration::from_micros(10), Time::from_micros(micros));
         assert_eq!([0, 1, 9, 10, 19, 500].map(&mut pass), [Some(0), None, None, Some(2), None, Some(1)]);
+    }
+
+    /// Both clocks go on by 0.3 s at a time: the time of an event stays what it was, also when the wall clock's second ends.
+    #[test]
+    fn the_time_of_an_event_stays_the_same() {
+        let now = |step: u64| Now {
+            time: Time::from_micros(5_000_000 + step * 300_000),
+            unix: (1_000_000_700_000 + step * 300_000) / 1_000_000,
+            micros: ((700_000 + step * 300_000) % 1_000_000) as u32,
+            utc_offset: 0,
+        };
+        let event = Time::from_micros(4_400_000);
+        assert_eq!((0..20).map(|step| now(step).unix_at(event)).collect::<Vec<_>>(), [1_000_000; 20]);
+        assert_eq!(now(0).unix_at(Time::from_micros(4_200_000)), 999_999);
+        assert_eq!(Now { unix: 7, ..Now::default() }.unix_at(Time::START), 7);
+        assert_eq!(Now { unix: u64::MAX, ..now(0) }.unix_at(Time::NEVER), u64::MAX / 1_000_000);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use log::LevelFilter;
 
 use super::{access::client_ip, context::Context, metrics::memory_kinds, outcome::Outcome};
 use crate::{
+    clock::Time,
     health::Health,
     http::{Head, Reply, reply::endless_head},
     hub::Hub,
@@ -86,7 +87,7 @@ fn hello(cx: &Context<'_>) -> String {
         quote(hub.cluster.node()),
         quote(&cx.site.server_ip),
         cx.now.unix,
-        cx.now.unix.saturating_sub(cx.now.time.micros() / 1_000_000),
+        cx.now.unix_at(Time::START),
         INTERVAL.as_secs(),
         log::max_level().as_str().to_ascii_lowercase(),
         hub.log.is_on(),
@@ -108,7 +109,7 @@ pub fn update(hub: &mut Hub, outside: &Outside<'_>) {
         let times = hub.live.kept_times(&mut hub.state.timings);
         let mut row = row(hub, outside, &times);
         hub.live.samples.keep(now.time, |time| {
-            row[0] = now.unix.saturating_sub(now.time.since(time).as_secs());
+            row[0] = now.unix_at(time);
             row.clone()
         });
         kept = Some(row);
@@ -132,7 +133,8 @@ pub fn update(hub: &mut Hub, outside: &Outside<'_>) {
 
 /// The line for a sample.
 fn sample(hub: &Hub, is_kept: bool, row: &[u64]) -> String {
-    let (clients, bytes) = hub.state.unsent().fold((0, 0), |(clients, sum), (_, bytes)| (clients + 1, sum + bytes));
+    let of_clients = hub.state.unsent().filter(|(key, _)| !hub.state.is_bare_stream(*key));
+    let (clients, bytes) = of_clients.fold((0, 0), |(clients, sum), (_, bytes)| (clients + 1, sum + bytes));
     let mut parts: Vec<String> = Vec::new();
     let mut part = |name: &str, is_on: bool, health: &Health| {
         let state = match health {

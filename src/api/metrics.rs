@@ -150,9 +150,11 @@ fn failing(health: &Health) -> u64 {
 const GAUGES: &[Gauge] = &[
     gauge("uptime_seconds", "Time since the start.", |cx| cx.now.time.micros() / 1_000_000),
     gauge("connections", "Open connections of all kinds, this request's included.", |cx| cx.connections as u64),
-    gauge("clients", "Plain WebSocket clients, streams and Engine.IO sessions, in a namespace or not.", |cx| {
-        cx.hub.state.client_count() as u64
-    }),
+    gauge(
+        "clients",
+        "Plain WebSocket clients, streams and Engine.IO sessions, in a namespace or not. Not streams of `/api/live`.",
+        |cx| cx.hub.state.client_count() as u64,
+    ),
     gauge("memory_bytes", "Bytes that the process has allocated.", |_| memory::allocated() as u64),
     gauge("memory_limit_bytes", "`limits.memory`, or its default for this machine.", |cx| {
         cx.hub.state.memory_limit as u64

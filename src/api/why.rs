@@ -59,7 +59,7 @@ fn json(explanation: &Explanation, now: Now) -> String {
 
 /// The local time at which something happened.
 pub(super) fn local(time: Time, now: Now) -> String {
-    now.local_at(now.unix.saturating_sub(now.time.since(time).as_secs())).to_string()
+    now.local_at(now.unix_at(time)).to_string()
 }
 
 const WRONG_ID: &str = "id is not that of a message";

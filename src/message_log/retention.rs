@@ -100,7 +100,7 @@ mod tests {
     /// The clocks `seconds` after the start; the wall clock is `ahead` seconds ahead.
     fn at(seconds: u64, ahead: i64) -> Now {
         let unix = (START + seconds).saturating_add_signed(ahead);
-        Now { unix, time: Time::from_micros(seconds * 1_000_000), utc_offset: 0 }
+        Now { unix, micros: 0, time: Time::from_micros(seconds * 1_000_000), utc_offset: 0 }
     }
 
     #[test]

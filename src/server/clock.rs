@@ -28,12 +28,13 @@ impl Clock {
     /// Reads both clocks: two vDSO calls, about 50 ns.
     pub fn now(&mut self) -> Now {
         let time = self.time();
-        let unix = unix_micros() / 1_000_000;
+        let micros = unix_micros();
+        let (unix, micros) = (micros / 1_000_000, (micros % 1_000_000) as u32);
         // The offset can change only on a quarter-hour.
         if self.offset.0 != unix / 900 {
             self.offset = (unix / 900, utc_offset(unix));
         }
-        Now { time, unix, utc_offset: self.offset.1 }
+        Now { time, unix, micros, utc_offset: self.offset.1 }
     }
 }
 

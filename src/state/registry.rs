@@ -161,9 +161,9 @@ impl State {
         &self.config
     }
 
-    /// The number of clients, including those without a session.
+    /// The number of clients, including those without a session. Operators who look on are not counted.
     pub fn client_count(&self) -> usize {
-        self.clients.len()
+        self.clients.len() - self.bare_streams.len()
     }
 
     /// The number of sessions.

@@ -45,9 +45,14 @@ impl State {
     /// The form of a client that is a stream, until its session ends.
     pub fn stream_form(&self, key: ClientKey) -> Option<Form> {
         let Some(session) = self.clients.get(key)?.session else {
-            return self.bare_streams.contains(&key).then_some(Form::Lines);
+            return self.is_bare_stream(key).then_some(Form::Lines);
         };
         self.sessions.get(session).map(|session| session.form).filter(|form| form.is_stream())
+    }
+
+    /// Whether a client is a stream without a session: an operator who looks on.
+    pub fn is_bare_stream(&self, key: ClientKey) -> bool {
+        self.bare_streams.contains(&key)
     }
 
     /// Whether a client has an admitted session.

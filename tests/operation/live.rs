@@ -173,12 +173,13 @@ fn there_are_at_most_sixteen_streams() {
     let relay = Relay::start("");
     let mut streams: Vec<Live> = (0..16).map(|_| Live::open(&relay, "", TOKEN).unwrap()).collect();
     assert!(Live::open(&relay, "", TOKEN).err().unwrap().contains("503"));
-    let clients = relay.metric("relay_clients");
-    assert_eq!(clients, 16, "one that was refused is gone");
+    // The request itself is the seventeenth.
+    wait_for("the end of the one that was refused", || (relay.metric("relay_connections") == 17).then_some(()));
+    assert_eq!(relay.metric("relay_clients"), 0, "who looks on is no client");
     streams.pop();
     wait_for("a place", || Live::open(&relay, "", TOKEN).ok());
     drop(streams);
-    wait_for("the end of all", || (relay.metric("relay_clients") == 0).then_some(()));
+    wait_for("the end of all", || (relay.metric("relay_connections") == 1).then_some(()));
 }
 
 #[test]

@@ -93,7 +93,7 @@ pub fn counted(count: u64, what: &str) -> String {
 /// A time of day.
 pub fn clock(hub: &Hub, time: Time) -> String {
     let now = hub.state.now;
-    let text = now.local_at(now.unix.saturating_sub(now.time.since(time).as_secs())).to_string();
+    let text = now.local_at(now.unix_at(time)).to_string();
     text.get(11..19).unwrap_or_default().to_owned()
 }
 
