@@ -17,6 +17,7 @@ use crate::{
     json::Object,
     key::SessionKey,
     state::TenantId,
+    trace::{Count, Quoted},
     websocket::Close,
 };
 
@@ -25,7 +26,10 @@ use crate::{
 pub fn refresh(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Reply> {
     let params = Params::read(request, cx, &["source", "room_id", "room", "socket_id", "all"])?;
     let source = params.source(cx)?;
-    let room = params.get("room_id").or(params.get("room"));
+    let room = match (params.get("room_id"), params.get("room")) {
+        (Some(_), Some(_)) => return Err(Reply::refusal(400, "give room_id or room, not both")),
+        (room_id, room) => room_id.or(room),
+    };
     let target = match (source, room, params.get("socket_id"), params.get("all")) {
         (None, None, None, Some("1" | "true")) => Target::All,
         (source, None, Some(socket_id), None) => Target::Session(source, socket_id.into()),
@@ -34,18 +38,30 @@ pub fn refresh(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, Rep
         (None, Some(_), None, None) => return Err(Reply::refusal(400, "source can not be null!")),
         _ => return Err(Reply::refusal(400, "give source and room_id, source alone, socket_id, or all=1")),
     };
+    let to = params.shown(cx);
     let sessions = cx.hub.refresh(&target);
-    log_command("POST /api/refresh", &params, sessions, request, cx);
+    log_command("POST /api/refresh", &to, sessions, request, cx);
     Ok(done(sessions))
 }
 
 /// Logs what an operator or a backend has done to sessions.
-fn log_command(command: &str, params: &Params, sessions: usize, request: &Request<'_>, cx: &Context<'_>) {
+fn log_command(command: &str, to: &str, sessions: usize, request: &Request<'_>, cx: &Context<'_>) {
     let ip = client_ip(cx.peer, &request.head, &cx.hub.config().trusted_proxies);
     let from = ip.map_or_else(|| "a unix socket".to_owned(), |ip| ip.to_string());
-    let fields = params.pairs.iter().filter(|(name, _)| name != "token");
-    let fields: Vec<String> = fields.map(|(name, value)| format!("{name} {value:?}")).collect();
-    info!("{command} from {from}: {}: {sessions} sessions", fields.join(", "));
+    info!("{command} from {from}: {to}: {}", Count(sessions as u64, "session"));
+}
+
+/// The value of a parameter, as the log may have it. The `socket_id` of a 1.x or 2.x client has the id of its Engine.IO session,
+/// with which anybody could take the session over.
+fn shown(name: &str, value: &str, cx: &Context<'_>) -> String {
+    let state = &cx.hub.state;
+    match name {
+        "socket_id" => match state.find_session(value) {
+            Some(key) => state.sids.socket(state.name_of(key)),
+            None => "of no session here".into(),
+        },
+        _ => Quoted(value).to_string(),
+    }
 }
 
 /// `POST /api/disconnect`: ends the sessions of a user (`userid`, in one `source` or in all), or one session
@@ -66,13 +82,14 @@ pub fn disconnect(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, 
     if !found || params.get("userid").is_some() {
         cx.hub.cluster.publish_disconnect(&mut cx.hub.state, source, params.get("userid"), params.get("socket_id"));
     }
+    let to = params.shown(cx);
     for session in &sessions {
         let by = More { reason: "an operator, with POST /api/disconnect", ..More::default() };
         cx.hub.state.write_journal(*session, What::SentAway, by);
         cx.hub.expel(*session, Close::OPERATOR, cx.now);
     }
     cx.hub.expel_away(source, params.get("userid"), params.get("socket_id"));
-    log_command("POST /api/disconnect", &params, sessions.len(), request, cx);
+    log_command("POST /api/disconnect", &to, sessions.len(), request, cx);
     Ok(done(sessions.len()))
 }
 
@@ -103,7 +120,7 @@ pub fn reload(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
     match Params::read(request, cx, &[]) {
         Ok(_) if cx.stopping => Reply::refusal(503, STOPPING).into(),
         Ok(_) => Outcome::AwaitReload,
-        Err(refusal) => refusal.into(),
+        Err(refusal) => refusal.with("Cache-Control", "no-store").into(),
     }
 }
 
@@ -165,6 +182,13 @@ impl Params {
     /// The value of a field.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
+    /// The parameters as the log may have them.
+    fn shown(&self, cx: &Context<'_>) -> String {
+        let pairs = self.pairs.iter().filter(|(name, _)| name != "token");
+        let words: Vec<_> = pairs.map(|(name, value)| format!("{name} {}", shown(name, value, cx))).collect();
+        words.join(", ")
     }
 
     fn source(&self, cx: &Context<'_>) -> Result<Option<TenantId>, Reply> {

@@ -38,10 +38,6 @@ fn open(head: &Head<'_>, cx: &mut Context<'_>) -> Result<Outcome, Reply> {
     if cx.stopping {
         return Err(Reply::refusal(503, super::control::STOPPING));
     }
-    if cx.hub.state.is_short_of_memory() {
-        cx.hub.state.stats.memory_connections_refused += 1;
-        return Err(crate::http::Error::Memory.into());
-    }
     let level = match fields.get("log") {
         "" => LevelFilter::Off,
         level => level.parse().map_err(|_| wrong(WRONG_LEVEL))?,
@@ -133,8 +129,7 @@ pub fn update(hub: &mut Hub, outside: &Outside<'_>) {
 
 /// The line for a sample.
 fn sample(hub: &Hub, is_kept: bool, row: &[u64]) -> String {
-    let of_clients = hub.state.unsent().filter(|(key, _)| !hub.state.is_bare_stream(*key));
-    let (clients, bytes) = of_clients.fold((0, 0), |(clients, sum), (_, bytes)| (clients + 1, sum + bytes));
+    let (clients, bytes) = hub.state.unsent().fold((0, 0), |(clients, sum), (_, bytes)| (clients + 1, sum + bytes));
     let mut parts: Vec<String> = Vec::new();
     let mut part = |name: &str, is_on: bool, health: &Health| {
         let state = match health {

@@ -43,17 +43,15 @@ pub fn online(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
                 count += 1;
             }
         };
-        let mut passed = 0;
-        for info in lists::sessions(&cx.hub.state, tenant, userid, 0, skip.saturating_add(most)) {
-            if passed >= skip {
-                add(&mut out, &record(&info, source, cx));
-            }
-            passed += 1;
+        for info in lists::sessions(&cx.hub.state, tenant, userid, (skip, most)) {
+            add(&mut out, &record(&info, source, cx));
         }
-        let wanted = |record: &&(Box<str>, Box<str>)| userid.is_none_or(|userid| *record.0 == *userid);
-        let records = others.iter().flat_map(|remote| &remote.list).filter(wanted);
-        for (_, record) in records.skip(skip.saturating_sub(passed)).take(most) {
-            add(&mut out, record);
+        if let Some(remote) = others {
+            let wanted = |record: &&(Box<str>, Box<str>)| userid.is_none_or(|userid| *record.0 == *userid);
+            let here = lists::count(&cx.hub.state, tenant, userid);
+            for (_, record) in remote.list.iter().filter(wanted).skip(skip.saturating_sub(here)).take(most) {
+                add(&mut out, record);
+            }
         }
         out + "]}"
     })
@@ -155,10 +153,10 @@ pub fn rooms(head: &Head<'_>, cx: &Context<'_>) -> Reply {
         if fields.get("order") == "messages" {
             return busy_rooms(cx, source, tenant, part, (skip, most));
         }
-        let rooms = lists::rooms(&cx.hub.state, tenant, part);
+        let (rooms, count) = lists::rooms(&cx.hub.state, tenant, part, (skip, most));
         let item = |(room, members): &(&str, usize)| format!("{{\"room_id\":{},\"members\":{members}}}", quote(room));
-        let list: Vec<_> = rooms.iter().skip(skip).take(most).map(item).collect();
-        format!("{{\"source\":{},\"rooms\":{},\"list\":[{}]}}", quote(source), rooms.len(), list.join(","))
+        let list: Vec<_> = rooms.iter().map(item).collect();
+        format!("{{\"source\":{},\"rooms\":{count},\"list\":[{}]}}", quote(source), list.join(","))
     })
 }
 
@@ -236,7 +234,7 @@ pub fn online_page(fields: &Fields<'_>, cx: &Snapshot<'_>) -> Reply {
         write!(body, "{}:{count}<br>", escape(name)).expect("writing to memory succeeds");
     }
     body.push_str("<br>");
-    let here = tenant.into_iter().flat_map(|tenant| lists::sessions(&cx.hub.state, tenant, None, 0, MAX_LIMIT));
+    let here = tenant.into_iter().flat_map(|tenant| lists::sessions(&cx.hub.state, tenant, None, (0, MAX_LIMIT)));
     let here = here.map(|info| Cow::Owned(record(&info, source, cx)));
     let there = others.iter().flat_map(|remote| &remote.list).map(|(_, record)| Cow::Borrowed(&**record));
     for record in here.chain(there).take(MAX_LIMIT) {

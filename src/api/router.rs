@@ -105,16 +105,18 @@ fn answer(request: &Request<'_>, cx: &mut Context<'_>) -> Outcome {
         }
         () if is("/api/history") => cors(get(head, || history::history(head, cx)), head, &config),
         () if is("/api/presence") => cors(get(head, || presence::presence(head, cx)), head, &config),
-        () if is("/api/refresh") => post(head, || control::refresh(request, cx).unwrap_or_else(|refusal| refusal)),
-        () if is("/api/disconnect") => {
-            post(head, || control::disconnect(request, cx).unwrap_or_else(|refusal| refusal))
+        () if is("/api/refresh") => {
+            fresh(post(head, || control::refresh(request, cx).unwrap_or_else(|refusal| refusal)))
         }
-        () if is("/api/reload") => post(head, not_found),
-        () if is("/api/trace") && !matches!(head.method, "GET" | "HEAD") => match head.method {
+        () if is("/api/disconnect") => {
+            fresh(post(head, || control::disconnect(request, cx).unwrap_or_else(|refusal| refusal)))
+        }
+        () if is("/api/reload") => fresh(post(head, not_found)),
+        () if is("/api/trace") && !matches!(head.method, "GET" | "HEAD") => fresh(match head.method {
             "POST" => trace::change(request, cx).unwrap_or_else(|refusal| refusal),
             "OPTIONS" => Reply::new(204, "", &b""[..]).with("Allow", GET_AND_POST),
             _ => Reply::refusal(405, "this is called with POST").with("Allow", GET_AND_POST),
-        },
+        }),
         () if cx.site.client_js.is_some() && config.socketio.paths.iter().any(|known| is_client_js(path, known)) => {
             get(head, || cx.site.client_js.as_ref().map_or_else(not_found, |script| script.reply(head.if_none_match)))
         }
@@ -231,6 +233,14 @@ const OPERATOR_ROUTES: &[(&str, OperatorRoute)] = &[
 ];
 
 const GET_AND_POST: &str = "GET, HEAD, POST, OPTIONS";
+
+/// An answer to an operator, which nobody may keep.
+fn fresh(reply: Reply) -> Reply {
+    match reply.headers.iter().any(|(name, _)| *name == "Cache-Control") {
+        true => reply,
+        false => reply.with("Cache-Control", "no-store"),
+    }
+}
 
 fn not_found() -> Reply {
     Reply::refusal(404, "not found")

@@ -14,7 +14,10 @@ use crate::{
     names::Rooms,
     sign::{Claims, Signature, Subject},
     state::{
-        Client, Grant, NamespaceId, Refusal, Refused, Session, TenantId, Wants, identity::Identity, info::protocol,
+        Client, Grant, NamespaceId, Refusal, Refused, Session, TenantId, Wants,
+        close_reason::CloseReason,
+        identity::{Identity, page},
+        info::protocol,
         record::RecordState,
     },
     trace::Quoted,
@@ -233,7 +236,7 @@ impl Hub {
         };
         let namespace = self.state.namespaces[session.namespace as usize].name.clone();
         let mut what = format!("logged in by {transport}: rooms {}, namespace {}", Quoted(&rooms), Quoted(&namespace));
-        for (name, text) in [("page", &agent.referer), ("browser", &agent.user_agent)] {
+        for (name, text) in [("page", agent.page()), ("browser", &agent.user_agent)] {
             if !text.is_empty() {
                 what += &format!(", {name} {}", Quoted(text));
             }
@@ -360,20 +363,21 @@ impl Hub {
                 ("rooms", login.room_ids),
                 ("namespace", namespace),
                 ("transport", transport),
-                ("page", login.referer),
+                ("page", page(login.referer)),
             ],
         };
         self.state.log_refusal(&refused);
     }
 
-    /// Writes a line about a session to `client.log`. `seconds` is how long it lasted, once it has ended.
-    pub(crate) fn record_visit(&mut self, event: &'static str, key: SessionKey, seconds: Option<u64>) {
+    /// Writes a line about a session to `client.log`. `end` is how many seconds it lasted, and why it has ended.
+    pub(crate) fn record_visit(&mut self, event: &'static str, key: SessionKey, end: Option<(u64, CloseReason)>) {
         let Some(session) = self.state.sessions.get(key).filter(|_| self.log.is_on()) else { return };
         self.log.client(event, |line| {
             line.text("source", &self.state.tenants[session.tenant.index()].name);
             self.state.info(key, session).write(line);
-            if let Some(seconds) = seconds {
+            if let Some((seconds, reason)) = end {
                 line.display("seconds", seconds);
+                line.text("reason", reason.name());
             }
         });
     }

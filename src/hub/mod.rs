@@ -100,6 +100,7 @@ impl Hub {
         self.configure_returns(&namespaces, &reused);
         // Once for all: there can be thousands, and the journal is walked through.
         self.state.journal.forget(&reused.iter().map(|tenant| tenant.0).collect());
+        self.live.close_rooms(&reused, &mut self.state);
         for tenant in reused {
             self.presence.forget(tenant, &mut self.state);
             self.history.forget(tenant);

@@ -10,7 +10,6 @@ mod viewer;
 use crate::{
     clock::Time,
     histogram::Histogram,
-    key::ClientKey,
     state::{State, TenantId, timings::Timings},
     websocket::Close,
 };
@@ -73,16 +72,26 @@ impl Live {
         self.viewers.retain(|viewer| !state.is_ending(viewer.client));
     }
 
+    /// Ends the streams with messages of rooms of sources that a reload has removed. `reused` are the places that other sources
+    /// have taken.
+    pub fn close_rooms(&mut self, reused: &[TenantId], state: &mut State) {
+        let is_there = |tenant: TenantId, state: &State| {
+            !reused.contains(&tenant) && state.known_tenant(&state.tenants[tenant.index()].name) == Some(tenant)
+        };
+        self.viewers.retain(|viewer| {
+            let keeps = viewer.room.is_none_or(|(tenant, _)| is_there(tenant, &*state));
+            if !keeps {
+                state.close(viewer.client, Close::SOURCE_GONE);
+            }
+            keeps
+        });
+    }
+
     /// Ends all streams, because the admin token has changed.
     pub fn close(&mut self, state: &mut State) {
         for viewer in self.viewers.drain(..) {
             state.close(viewer.client, Close::EXPIRED);
         }
-    }
-
-    /// The viewers.
-    pub fn viewers(&self) -> impl Iterator<Item = ClientKey> {
-        self.viewers.iter().map(|viewer| viewer.client)
     }
 
     /// Whether the messages of some room are shown.

@@ -1,6 +1,6 @@
 //! Lists of users, sessions and rooms of this relay, for operators and backends (docs/protocol.md, Lists).
 
-use core::cmp::Reverse;
+use core::{cmp::Reverse, ptr};
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
@@ -8,16 +8,19 @@ use crate::{
     journal::What,
     key::SessionKey,
     room_hash::room_hash,
-    state::{Session, SessionInfo, State, TenantId},
+    state::{
+        Session, SessionInfo, State, TenantId,
+        room::{Room, RoomTable},
+    },
 };
 
 /// The number of sessions of each username in a tenant, sorted by name.
 pub fn online(state: &State, tenant: TenantId) -> BTreeMap<&str, usize> {
-    let mut names = BTreeMap::new();
+    let mut names: HashMap<&str, usize> = HashMap::new();
     for session in sessions_of(state, tenant).map(|(_, session)| session) {
         *names.entry(session.identity.username()).or_default() += 1;
     }
-    names
+    names.into_iter().collect()
 }
 
 /// Up to `max` sessions of a tenant after the first `skip`: of the user `userid`, or of all users.
@@ -25,29 +28,75 @@ pub fn sessions<'a>(
     state: &'a State,
     tenant: TenantId,
     userid: Option<&'a str>,
-    skip: usize,
-    max: usize,
+    (skip, max): (usize, usize),
 ) -> impl Iterator<Item = SessionInfo<'a>> {
-    let matches = move |key: SessionKey| userid.is_none_or(|userid| state.user_of(key) == userid);
-    let sessions = sessions_of(state, tenant).filter(move |(key, _)| matches(*key)).skip(skip).take(max);
-    sessions.map(|(key, session)| state.info(key, session))
+    matching(state, tenant, userid).skip(skip).take(max).map(|(key, session)| state.info(key, session))
+}
+
+/// The number of sessions of a tenant: of the user `userid`, or of all users.
+pub fn count(state: &State, tenant: TenantId, userid: Option<&str>) -> usize {
+    matching(state, tenant, userid).count()
+}
+
+fn matching<'a>(
+    state: &'a State,
+    tenant: TenantId,
+    userid: Option<&'a str>,
+) -> impl Iterator<Item = (SessionKey, &'a Session)> {
+    sessions_of(state, tenant).filter(move |(key, _)| userid.is_none_or(|userid| state.user_of(*key) == userid))
 }
 
 fn sessions_of(state: &State, tenant: TenantId) -> impl Iterator<Item = (SessionKey, &Session)> {
     state.admitted().filter(move |(_, session)| session.tenant == tenant)
 }
 
-/// The rooms of a tenant whose names contain `part`, and their numbers of members in all namespaces, the largest first.
-pub fn rooms<'a>(state: &'a State, tenant: TenantId, part: &str) -> Vec<(&'a str, usize)> {
-    let mut rooms: HashMap<&str, usize> = HashMap::new();
-    let tables = state.tenants[tenant.index()].rooms.iter().flat_map(|table| table.iter());
-    for room in tables.filter(|room| part.is_empty() || room.id.contains(part)) {
-        *rooms.entry(&room.id).or_default() += room.members.len();
+/// The `most` rooms of a tenant after the first `skip` whose names contain `part`, and how many there are: those with the most
+/// members in all namespaces first. If there are at most [`MOST_SORTED`], equally large ones are sorted by their names; to read a
+/// million names takes too long.
+pub fn rooms<'a>(
+    state: &'a State,
+    tenant: TenantId,
+    part: &str,
+    (skip, most): (usize, usize),
+) -> (Vec<(&'a str, usize)>, usize) {
+    let tables = &state.tenants[tenant.index()].rooms;
+    let mut found: Vec<(Reverse<usize>, &Room)> = Vec::new();
+    for (index, table) in tables.iter().enumerate() {
+        let (before, after) = (&tables[..index], &tables[index + 1..]);
+        for room in table.iter().filter(|room| part.is_empty() || room.id.contains(part)) {
+            let members = |tables: &[RoomTable]| -> usize {
+                let same = tables
+                    .iter()
+                    .filter(|table| !table.is_empty())
+                    .filter_map(|table| table.find(&room.id).map(|at| table.room(at)));
+                same.map(|room| room.members.len()).sum()
+            };
+            // A room that several namespaces have is listed with the first of them.
+            if members(before) == 0 {
+                found.push((Reverse(room.members.len() + members(after)), room));
+            }
+        }
     }
-    let mut rooms: Vec<_> = rooms.into_iter().collect();
-    rooms.sort_unstable_by_key(|(name, members)| (Reverse(*members), *name));
-    rooms
+    let count = found.len();
+    match count {
+        0..=MOST_SORTED => found.sort_unstable_by_key(|(members, room)| (*members, &*room.id)),
+        _ => {
+            // A stable order, for pages: the places of rooms do not change.
+            let order = |(members, room): &(Reverse<usize>, &'a Room)| (*members, ptr::from_ref(*room));
+            let end = skip.saturating_add(most).min(count);
+            if end < count {
+                found.select_nth_unstable_by_key(end, order);
+                found.truncate(end);
+            }
+            found.sort_unstable_by_key(order);
+        }
+    }
+    let found = found.into_iter().skip(skip).take(most);
+    (found.map(|(Reverse(members), room)| (&*room.id, members)).collect(), count)
 }
+
+/// So many rooms are sorted by their names.
+const MOST_SORTED: usize = 10_000;
 
 /// A room and what was published to it of late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,20 +133,22 @@ pub fn busy_rooms<'a>(state: &'a State, tenant: TenantId, part: &'a str, since: 
             *deliveries += u64::from(record.count);
         }
     }
-    let mut rooms = Vec::new();
-    if !counts.is_empty() {
-        for (name, members) in self::rooms(state, tenant, part) {
-            if let Some((messages, deliveries)) = counts.remove(&room_hash(name)) {
-                rooms.push(BusyRoom { name, members, messages, deliveries });
-            }
+    let (mut rooms, mut elsewhere) = (Vec::new(), 0);
+    for (hash, (messages, deliveries)) in counts {
+        let tables = state.tenants[tenant.index()].rooms.iter();
+        let (mut name, mut members) = (None, 0);
+        for room in tables.filter_map(|table| table.find_by_hash(hash)) {
+            name = Some(&*room.id);
+            members += room.members.len();
+        }
+        // The journal has no names, so a room without members is found by its whole name alone.
+        match name.or(Some(part).filter(|part| !part.is_empty() && room_hash(part) == hash)) {
+            Some(name) if name.contains(part) => rooms.push(BusyRoom { name, members, messages, deliveries }),
+            Some(_) => {}
+            None => elsewhere += if part.is_empty() { messages } else { 0 },
         }
     }
-    // The journal has no names, so a room without members is found by its whole name alone.
-    if let Some((messages, deliveries)) = counts.remove(&room_hash(part)).filter(|_| !part.is_empty()) {
-        rooms.push(BusyRoom { name: part, members: 0, messages, deliveries });
-    }
-    rooms.sort_by_key(|room| Reverse((room.deliveries, room.messages)));
-    let elsewhere = if part.is_empty() { counts.values().map(|(messages, _)| messages).sum() } else { 0 };
+    rooms.sort_unstable_by_key(|room| (Reverse((room.deliveries, room.messages)), room.name));
     Busy { rooms, elsewhere, since }
 }
 
@@ -118,4 +169,58 @@ pub fn users<'a>(
         *found.entry(userid).or_default().entry(name).or_default() += 1;
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::Form,
+        state::testing::{CONFIG, Login, session, state},
+    };
+
+    fn state_with_rooms(count: usize) -> State {
+        let mut state = state(CONFIG);
+        for number in 0..count {
+            let rooms = format!("room-{number}");
+            session(&mut state, Login { rooms: &rooms, form: Form::Text, ..Login::default() });
+        }
+        // In two namespaces, and one that only the other namespace has.
+        for (namespace, rooms) in [("/", "room-7,big"), ("/", "big"), ("/chat", "room-7,there"), ("/chat", "room-7")] {
+            session(&mut state, Login { namespace, rooms, ..Login::default() });
+        }
+        state
+    }
+
+    #[test]
+    fn rooms_of_several_namespaces_are_one_list() {
+        let state = state_with_rooms(12);
+        let tenant = state.tenant("one").unwrap();
+        let (list, count) = rooms(&state, tenant, "", (0, 5));
+        assert_eq!(
+            (count, &list[..]),
+            (14, &[("room-7", 4), ("big", 2), ("room-0", 1), ("room-1", 1), ("room-10", 1)][..])
+        );
+        assert_eq!(rooms(&state, tenant, "", (13, 5)), (vec![("there", 1)], 14));
+        assert_eq!(rooms(&state, tenant, "ER", (0, 5)), (vec![], 0));
+        assert_eq!(rooms(&state, tenant, "er", (0, 5)), (vec![("there", 1)], 1));
+        assert_eq!(rooms(&state, tenant, "", (usize::MAX, 5)), (vec![], 14));
+        assert_eq!(rooms(&state, tenant, "", (0, 0)), (vec![], 14));
+    }
+
+    #[test]
+    fn pages_of_many_rooms_have_each_room_once() {
+        let state = state_with_rooms(MOST_SORTED + 100);
+        let tenant = state.tenant("one").unwrap();
+        let (first, count) = rooms(&state, tenant, "", (0, 3));
+        assert_eq!((count, &first[..2]), (MOST_SORTED + 102, &[("room-7", 4), ("big", 2)][..]));
+        let mut names: Vec<&str> = (0..count)
+            .step_by(997)
+            .flat_map(|skip| rooms(&state, tenant, "", (skip, 997)).0)
+            .map(|(name, _)| name)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
 }

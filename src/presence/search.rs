@@ -185,7 +185,7 @@ pub fn generations<'a>(state: &'a State, tenant: Option<TenantId>, most: usize) 
     }
     let mut by_page: HashMap<(&'static str, &str), (Generation<'a>, HashSet<&str>)> = HashMap::new();
     for ((protocol, _), (clients, agent, form, example)) in by_agent {
-        let page = agent.referer.split(['?', '#']).next().unwrap_or_default();
+        let page = agent.page();
         let (found, browsers) = by_page.entry((protocol, page)).or_insert_with(|| {
             let found = Generation { protocol, library: library(form), page, clients: 0, browsers: 0, example };
             (found, HashSet::new())

@@ -40,6 +40,27 @@ pub struct Tracker {
     leaving: BinaryHeap<Reverse<Timer>>,
     /// How many of these there may be before those that are not needed are dropped.
     most_timers: usize,
+    /// What all rooms have. Summed up at each change: there may be a million rooms.
+    size: Size,
+}
+
+/// What rooms have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Size {
+    users: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn of(room: &Room) -> Size {
+        Size { users: room.count(), bytes: room.bytes() }
+    }
+
+    /// A part of it has changed.
+    fn change(&mut self, from: Size, to: Size) {
+        self.users = (self.users + to.users).saturating_sub(from.users);
+        self.bytes = (self.bytes + to.bytes).saturating_sub(from.bytes);
+    }
 }
 
 /// When to look at a user: the time, the room and the user's id.
@@ -95,7 +116,9 @@ impl Tracker {
     /// Forgets the rooms of a tenant that now belongs to another source.
     pub fn forget(&mut self, tenant: TenantId) {
         if let Some(rooms) = self.tenants.get_mut(tenant.index()) {
-            rooms.clear();
+            for (_, room) in rooms.drain() {
+                self.size.change(Size::of(&room), Size::default());
+            }
         }
     }
 
@@ -111,12 +134,20 @@ impl Tracker {
 
     /// The number of users in all rooms: one that is in two rooms counts twice.
     pub fn users(&self) -> usize {
-        self.tenants.iter().flat_map(HashMap::values).map(Room::count).sum()
+        self.size.users
     }
 
     /// Bytes that rooms and their users take.
     pub fn bytes(&self) -> usize {
-        self.tenants.iter().flat_map(HashMap::values).map(Room::bytes).sum()
+        self.size.bytes
+    }
+
+    /// Asserts that the sums are those of all rooms.
+    #[cfg(test)]
+    pub fn assert_sums(&self) {
+        let mut sum = Size::default();
+        self.tenants.iter().flat_map(HashMap::values).for_each(|room| sum.change(Size::default(), Size::of(room)));
+        assert_eq!(self.size, sum);
     }
 
     /// Handles sessions that have joined and left rooms.
@@ -195,11 +226,14 @@ impl Tracker {
             self.tenants.resize_with(tenant.index() + 1, HashMap::new);
         }
         let rooms = &mut self.tenants[tenant.index()];
-        if !rooms.contains_key(name) {
-            rooms.insert(name.clone(), Room::new(name.clone()));
+        let mut before = Size::default();
+        match rooms.get(name) {
+            Some(room) => before = Size::of(room),
+            None => drop(rooms.insert(name.clone(), Room::new(name.clone()))),
         }
         let Some(room) = rooms.get_mut(name) else { return };
         change(room);
+        self.size.change(before, Size::of(room));
         if !mem::replace(&mut room.due, true) {
             self.due.push_back((now.after(WINDOW), tenant, name.clone()));
         }
@@ -244,11 +278,15 @@ impl Tracker {
         }
         let (_, tenant, name) = self.due.pop_front()?;
         let most = self.most;
-        let change = self.room_mut(tenant, &name).map(|room| send(state, room, most)).unwrap_or_default();
-        if self.room(tenant, &name).is_some_and(Room::is_empty)
-            && let Some(rooms) = self.tenants.get_mut(tenant.index())
-        {
-            rooms.remove(&name);
+        let mut change = OwnChange::default();
+        if let Some(room) = self.room_mut(tenant, &name) {
+            let before = Size::of(room);
+            change = send(state, room, most);
+            let (after, is_empty) = (Size::of(room), room.is_empty());
+            self.size.change(before, if is_empty { Size::default() } else { after });
+            if is_empty && let Some(rooms) = self.tenants.get_mut(tenant.index()) {
+                rooms.remove(&name);
+            }
         }
         Some(RoomChange { tenant, room: name, change })
     }

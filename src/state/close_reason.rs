@@ -50,6 +50,11 @@ reasons! {
 }
 
 impl CloseReason {
+    /// Its name in metrics and in `client.log`.
+    pub fn name(self) -> &'static str {
+        CloseReason::ALL[self as usize].1
+    }
+
     /// Why a client is closed.
     pub fn of_close(close: Close) -> CloseReason {
         match close {

@@ -1,12 +1,25 @@
 //! Closing clients: the decision, and the last frame.
 
-use super::{client::Mode, effect::Effect, registry::State};
+use std::collections::{HashMap, VecDeque};
+
+use super::{client::Mode, departure::End, effect::Effect, registry::State};
 use crate::{
     frame::Opcode,
     key::ClientKey,
     message::{Form, stream},
     websocket::Close,
 };
+
+/// Asks the server to close a client that is ending already.
+pub(super) fn decide(
+    effects: &mut VecDeque<Effect>,
+    ends: &mut HashMap<ClientKey, End>,
+    client: ClientKey,
+    close: Close,
+) {
+    ends.insert(client, End::Closed(close));
+    effects.push_back(Effect::Close { client, close });
+}
 
 impl State {
     /// Closes a client as a slow consumer.
@@ -15,9 +28,10 @@ impl State {
         self.strangers.remove(client);
         client.mode = Mode::Ending;
         self.tracks.freeze(key, self.ids.last());
-        self.stats.slow_consumers += 1;
+        // An operator who looks on is no client.
+        self.stats.slow_consumers += u64::from(!self.bare_streams.contains(&key));
         self.trace_client(key, format_args!("reads too slowly: more than limits.unsent waits for it"));
-        self.effects.push_back(Effect::Close { client: key, close: Close::SLOW });
+        decide(&mut self.effects, &mut self.decided_ends, key, Close::SLOW);
     }
 
     /// Asks the server to close a client. Nothing more is queued for it from now on.
@@ -26,7 +40,7 @@ impl State {
         self.strangers.remove(client);
         client.mode = Mode::Ending;
         self.tracks.freeze(key, self.ids.last());
-        self.effects.push_back(Effect::Close { client: key, close });
+        decide(&mut self.effects, &mut self.decided_ends, key, close);
     }
 
     /// Asks the server to end a client as lost. Nothing more is queued for it from now on.
@@ -38,13 +52,14 @@ impl State {
         self.effects.push_back(Effect::Lose { client: key });
     }
 
-    /// How a client that the server has not closed yet is to be closed.
-    pub fn pending_close(&self, key: ClientKey) -> Option<Close> {
-        self.clients.get(key).filter(|client| client.is_ending())?;
-        self.effects.iter().find_map(|effect| match effect {
-            Effect::Close { client, close } if *client == key => Some(*close),
-            _ => None,
-        })
+    /// Whether it is decided how a client ends.
+    pub fn has_decided_end(&self, key: ClientKey) -> bool {
+        self.decided_ends.contains_key(&key)
+    }
+
+    /// How a client ends whose sessions end now, if that is decided.
+    pub fn take_decided_end(&mut self, key: ClientKey) -> Option<End> {
+        self.decided_ends.remove(&key)
     }
 
     /// Queues the last frame of a client after its other frames, unless `close` is `None`. The unsent frames of a slow

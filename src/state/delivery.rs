@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{
     client::Mode,
-    effect::Effect,
+    closing::decide,
     flush::LARGE_FRAME,
     flush_queue::Dirty,
     namespace::NamespaceId,
@@ -126,7 +126,7 @@ impl State {
                     true => self.fallen.push((client, stamp.number - 1)),
                     false => {
                         self.stats.slow_consumers += 1;
-                        self.effects.push_back(Effect::Close { client, close: Close::SLOW });
+                        decide(&mut self.effects, &mut self.decided_ends, client, Close::SLOW);
                     }
                 }
             }

@@ -91,6 +91,18 @@ pub struct Agent {
     pub user_agent: Box<str>,
 }
 
+impl Agent {
+    /// The address of the page, without its query, which can have a token.
+    pub fn page(&self) -> &str {
+        page(&self.referer)
+    }
+}
+
+/// The address of a page without its query and fragment. The query can have a token.
+pub fn page(referer: &str) -> &str {
+    referer.split(['?', '#']).next().unwrap_or_default()
+}
+
 /// Every [`Agent`] that is in use.
 #[derive(Default)]
 pub struct Agents {

@@ -32,6 +32,7 @@ impl State {
         let Some(client) = self.clients.remove(key) else { return };
         self.tracks.end(key);
         self.strangers.remove(&client);
+        self.decided_ends.remove(&key);
         if !self.bare_streams.is_empty() {
             self.bare_streams.retain(|stream| *stream != key);
         }

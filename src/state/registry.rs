@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     client::Client,
+    departure::End,
     effect::Effect,
     flush_queue::FlushQueue,
     grant::Grants,
@@ -77,6 +78,11 @@ pub struct State {
     /// Whether a large message was queued since all clients were flushed.
     pub(super) large_frames: bool,
     pub(crate) effects: VecDeque<Effect>,
+    /// Bounds the warnings about slow consumers.
+    pub(crate) slow_warnings: Throttle,
+    /// How clients end whose sessions have not ended yet, if that is decided. Beside the effects, which would have to be searched
+    /// for each client that ends.
+    pub(super) decided_ends: HashMap<ClientKey, End>,
     /// Slow consumers that get no more messages of rooms with history for the moment, with the stamp of the last message that
     /// they were to get.
     pub(crate) fallen: Vec<(ClientKey, u64)>,
@@ -138,6 +144,8 @@ impl State {
             needs_flush: false,
             large_frames: false,
             effects: VecDeque::new(),
+            slow_warnings: Throttle::default(),
+            decided_ends: HashMap::new(),
             fallen: Vec::new(),
             joins: Vec::new(),
             held: Vec::new(),

@@ -109,6 +109,12 @@ impl RoomTable {
         self.by_name.find(room.hash, |index| &*self.rooms[*index as usize].id == room.name).copied()
     }
 
+    /// The room whose name has this [hash](room_hash).
+    pub fn find_by_hash(&self, hash: u64) -> Option<&Room> {
+        let index = self.by_name.find(hash, |index| room_hash(&self.rooms[*index as usize].id) == hash)?;
+        self.rooms.get(*index as usize)
+    }
+
     /// The room at an index that is in use.
     pub fn room(&self, index: RoomIndex) -> &Room {
         &self.rooms[index as usize]

@@ -2,7 +2,7 @@
 
 use core::{fmt, net::IpAddr};
 
-use super::{refusal_log::Refused, registry::State, tenant::TenantId};
+use super::{refusal_log::Refused, registry::State, session::Session, tenant::TenantId};
 use crate::{
     key::{ClientKey, SessionKey},
     trace::{Party, Quoted},
@@ -54,15 +54,30 @@ impl State {
         }
     }
 
+    /// A session in a line of the log: its source, user and address, and its `socket_id`. Empty if it is gone.
+    pub fn described(&self, key: SessionKey) -> String {
+        self.sessions.get(key).map_or_else(String::new, |session| self.describe(key, &self.party(key, session)))
+    }
+
+    fn party<'a>(&'a self, key: SessionKey, session: &'a Session) -> Party<'a> {
+        let source = &*self.tenants[session.tenant.index()].name;
+        Party { source, userid: self.user_of(key), ip: session.identity.ip() }
+    }
+
+    fn describe(&self, key: SessionKey, party: &Party<'_>) -> String {
+        // Not the id of an Engine.IO session, which is a secret.
+        format!("{party}, session {}", self.sids.socket(self.name_of(key)))
+    }
+
     #[cold]
     fn write_about_session(&mut self, key: SessionKey, what: fmt::Arguments<'_>) {
         let Some(session) = self.sessions.get(key) else { return };
-        // Not the id of an Engine.IO session, which is a secret.
-        let socket_id = self.sids.socket(self.name_of(key));
-        let source = self.tenants[session.tenant.index()].name.clone();
-        let userid = self.user_of(key).to_owned();
-        let party = Party { source: &source, userid: &userid, ip: session.identity.ip() };
-        self.traces.write(&party, self.now.time, format_args!("{party}, session {socket_id}: {what}"));
+        let party = self.party(key, session);
+        let who = self.describe(key, &party);
+        let Party { source, userid, ip } = party;
+        let (source, userid) = (source.to_owned(), userid.to_owned());
+        let party = Party { source: &source, userid: &userid, ip };
+        self.traces.write(&party, self.now.time, format_args!("{who}: {what}"));
     }
 
     #[cold]

@@ -62,10 +62,11 @@ impl State {
         client.session.into_iter().chain(sessions).any(|session| !self.is_pending(session))
     }
 
-    /// The clients with bytes that their connections did not accept, and how many. Not those that are being closed.
+    /// The clients with bytes that their connections did not accept, and how many. Not those that are being closed, and not
+    /// operators who look on.
     pub fn unsent(&self) -> impl Iterator<Item = (ClientKey, usize)> {
         let slow = self.clients.iter().filter(|(_, client)| !client.is_ending() && client.outbox.is_behind());
-        slow.map(|(key, client)| (key, client.outbox.bytes()))
+        slow.filter(|(key, _)| !self.is_bare_stream(*key)).map(|(key, client)| (key, client.outbox.bytes()))
     }
 
     /// The connection that carries a client's frames at the moment.

@@ -104,6 +104,7 @@ fn log_files_hold_messages_and_connections() {
     drop(client);
     first["event"] = "disconnect".into();
     first["seconds"] = 0.into();
+    first["reason"] = "client".into();
     assert_eq!(timeless(folder.lines("client.log", 2)[1].clone()), first);
     let messages: Vec<_> = folder.lines("demo_msg.log", 3).into_iter().map(timeless).collect();
     assert_eq!(

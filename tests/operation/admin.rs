@@ -72,6 +72,13 @@ fn admin_endpoints_need_the_token() {
         let answer = relay.request("POST", target, &[("Content-Type", FORM)], body.as_bytes());
         assert!([401, 429].contains(&answer.status), "{target} {body}");
     }
+    for target in ["/api/refresh", "/api/disconnect", "/api/trace", "/api/reload"] {
+        for (method, status) in [("POST", 400), ("PUT", 405)] {
+            let target = format!("{target}?token={TOKEN}&nothing=1");
+            let answer = relay.request(method, &target, &[], b"");
+            assert_eq!((answer.status, answer.header("cache-control")), (status, "no-store"), "{method} {target}");
+        }
+    }
     let answer = relay.request("POST", "/api/refresh", &[("Content-Type", "text/plain")], b"not even a form");
     assert_eq!(answer.status, 401, "a wrong body is not discussed with strangers");
     witness.silence();
@@ -357,6 +364,7 @@ fn pages_are_refreshed() {
         &[("source", "demo"), ("rooms", "a")],
         &[("source", "demo"), ("source", "demo")],
         &[("room_id", "a"), ("socket_id", socket_id), ("source", "demo")],
+        &[("room_id", "a"), ("room", "b"), ("source", "demo")],
         &[("all", "1"), ("source", "demo")],
         &[("all", "0")],
     ] {

@@ -101,9 +101,11 @@ fn the_log_names_refused_clients_and_reasons() {
         ("sign", &"0".repeat(32)),
     ]);
     for _ in 0..5 {
-        assert_eq!(upgrade(&relay, &query, &[]).json()["msg"], "sign verify failed!");
+        let page = [("Referer", "http://shop.example/cart?token=secret#x")];
+        assert_eq!(upgrade(&relay, &query, &page).json()["msg"], "sign verify failed!");
     }
     let line = relay.wait_log("login refused: sign verify failed!");
+    assert!(line.contains("page \"http://shop.example/cart\""), "a query can have a token: {line}");
     assert!(line.contains("WARN"), "{line}");
     for part in [
         "(sign was not made from",

@@ -168,6 +168,34 @@ fn streams_need_the_token_and_end_when_it_changes() {
     Live::open(&relay, "", "another token for this test").unwrap();
 }
 
+/// Another source can take the place of one that a reload removes, and its messages are not those that the operator asked for.
+#[test]
+fn the_messages_of_a_source_end_with_it() {
+    let relay = Relay::start("");
+    let mut of_room = Live::open(&relay, "source=demo&room_id=a", TOKEN).unwrap();
+    let mut numbers = Live::open(&relay, "", TOKEN).unwrap();
+    let config = std::fs::read_to_string(&relay.config).unwrap();
+    std::fs::write(&relay.config, config.replace("[sources.demo]", "[sources.third]")).unwrap();
+    relay.signal(1);
+    let rest = of_room.rest();
+    let last: Value = serde_json::from_str(rest.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["event"], &last["data"]["code"]), (&json!("disconnect"), &json!(1008)), "{rest}");
+    numbers.next_of("sample");
+}
+
+/// It is closed like a client, but operators ask for clients.
+#[test]
+fn a_stream_that_is_not_read_is_no_slow_client() {
+    let relay = Relay::start("[limits]\nunsent = 4096");
+    let stream = Live::open(&relay, "source=demo&room_id=a&log=debug", TOKEN).unwrap();
+    wait_for("the end of the stream", || {
+        relay.notify("a", &"x".repeat(60_000));
+        (relay.metric("relay_connections") == 1).then_some(())
+    });
+    drop(stream);
+    assert_eq!((relay.counter("slow_consumers"), relay.metric("relay_memory_kind_bytes{kind=\"unsent\"}")), (0, 0));
+}
+
 #[test]
 fn there_are_at_most_sixteen_streams() {
     let relay = Relay::start("");

@@ -221,6 +221,11 @@ fn who_is_closed_as_a_slow_consumer() {
     let relay = Relay::start("[limits]\nunsent = 65536\n");
     let (mut witness, slow) = (relay.connect_with(&user("9", "a")), slow_client(&relay));
     let missed = flood(&relay, &mut witness, || relay.counter("slow_consumers") > 0);
+    let warning = relay.wait_log("is closed as a slow consumer");
+    assert!(
+        warning.contains("user \"7\"") && warning.contains(" bytes wait for it") && warning.contains("rooms \"a\""),
+        "{warning}"
+    );
     drop(slow);
     wait_for("the end", || (relay.stat("/sessions") == 1).then_some(()));
     let told = verdict(&relay, &missed, "7");

@@ -667,7 +667,7 @@ impl World {
         let before = self.hub.returns.away.len();
         self.away.remove(&self.hub.state.name_of(line.session));
         // It may be being closed for another reason, or people who leave come back.
-        let is_checked = self.mode != Mode::Chaos && self.hub.state.pending_close(line.client).is_none();
+        let is_checked = self.mode != Mode::Chaos && !self.hub.state.has_decided_end(line.client);
         let close = End::ClosedByPeer { code: Some(self.dice.pick(&[1000, 1001])), socketio: false, pinged: false };
         self.hub.state.note_unconfirmed(line.client, Some(0));
         self.hub.end(line.client, close, true);

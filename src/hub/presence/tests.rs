@@ -35,6 +35,7 @@ impl World {
             let next = self.hub.presence_deadline().micros().div_ceil(1000).max(self.millis);
             self.millis = next.min(end);
             self.hub.begin_turn(Now { time: Time::from_micros(self.millis * 1000), ..Now::default() });
+            self.hub.presence.tracker.assert_sums();
             if next > end {
                 return;
             }

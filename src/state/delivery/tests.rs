@@ -1,5 +1,8 @@
 use super::*;
-use crate::state::testing::{CONFIG, Login, join, received, session, state};
+use crate::state::{
+    Effect,
+    testing::{CONFIG, Login, join, received, session, state},
+};
 
 fn member(state: &mut State, namespace: &str, form: Form) -> SessionKey {
     session(state, Login { namespace, rooms: "room", form, ..Login::default() })
