@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cluster::RefreshTarget as Target,
     http::{Fields, Framing, Head, Reply, Request},
-    journal::{More, What},
+    journal::{More, Reason, What},
     json::Object,
     key::SessionKey,
     state::TenantId,
@@ -67,7 +67,7 @@ pub fn disconnect(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, 
         cx.hub.cluster.publish_disconnect(&mut cx.hub.state, source, params.get("userid"), params.get("socket_id"));
     }
     for session in &sessions {
-        let by = More { reason: "an operator, with POST /api/disconnect", ..More::default() };
+        let by = More { reason: BY_OPERATOR, ..More::default() };
         cx.hub.state.write_journal(*session, What::SentAway, by);
         cx.hub.expel(*session, Close::OPERATOR, cx.now);
     }
@@ -183,3 +183,6 @@ impl Params {
 fn owned(fields: &Fields<'_>) -> Vec<(String, String)> {
     fields.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
+
+const BY_OPERATOR: Reason<'static> =
+    Reason::fixed("an operator, with POST /api/disconnect", "管理员，通过 POST /api/disconnect");

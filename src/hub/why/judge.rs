@@ -1,12 +1,10 @@
-//! What follows from the records.
-
-use std::rc::Rc;
+//! What follows from the records. How it is said is in `words.rs`.
 
 use super::{
     super::Hub,
     findings::{Findings, Found, Life, sessions_of},
-    question::{Advice, Explanation, Question},
-    words::{clock, counted, origin},
+    question::{Advice, Question},
+    verdicts::{After, Begin, Ending, Fate, Missed, Place, Progress, Resumption, Slowness, Trouble, Verdict},
 };
 use crate::{
     journal::{Record, What, unpack},
@@ -25,11 +23,13 @@ pub struct Judge<'a> {
     pub question: &'a Question<'a>,
     /// What the journal has about it.
     pub found: &'a Findings<'a>,
-    /// The answer.
-    pub answer: &'a mut Explanation,
+    /// What follows.
+    pub verdicts: Vec<Verdict<'a>>,
+    /// What can be done about it, each once.
+    pub advice: Vec<Advice>,
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
     /// Concludes what the question allows.
     pub(super) fn judge(&mut self) {
         match self.question.id {
@@ -39,21 +39,35 @@ impl Judge<'_> {
         }
     }
 
+    /// Adds a verdict, unless there are too many.
+    fn conclude(&mut self, verdict: Verdict<'a>) {
+        if self.has_room() {
+            self.verdicts.push(verdict);
+        }
+    }
+
+    fn advise(&mut self, advice: Advice) {
+        if !self.advice.contains(&advice) {
+            self.advice.push(advice);
+        }
+    }
+
+    /// Whether there is room for another verdict.
+    fn has_room(&self) -> bool {
+        self.verdicts.len() < MOST_VERDICTS
+    }
+
     /// Why a message is not in the journal.
     fn judge_unknown(&mut self, id: MessageId) {
-        self.answer.conclude(NOT_FOUND.into());
-        self.answer.advise(Advice::Unknown);
+        self.conclude(Verdict::NotFound);
+        self.advise(Advice::Unknown);
         if !id.is_same_node(self.hub.state.ids.first()) {
             let node = id.node();
             if let Some((count, last)) = self.found.missed_of(Some(&node)) {
-                let (count, at) = (counted(count, "publication"), clock(self.hub, last.time));
-                self.answer.conclude(format!(
-                    "it is of relay {node}, and was perhaps lost between the relays: {count} of that relay did not arrive \
-                     here, the last at {at}"
-                ));
-                self.answer.advise(Advice::Missed);
+                self.conclude(Verdict::PerhapsMissed(Missed { node, count, last: last.time }));
+                self.advise(Advice::Missed);
             } else {
-                self.answer.conclude(format!("it is of relay {node}, or of this one before its last start"));
+                self.conclude(Verdict::OfRelay(node));
             }
         }
         self.judge_refused();
@@ -62,37 +76,36 @@ impl Judge<'_> {
     /// What has become of a message for the user or the session.
     fn judge_message(&mut self) {
         let found = self.found;
-        if let Some(from) = found.messages.first().and_then(|(_, message)| origin(self.hub, message)) {
-            self.answer.conclude(format!("the message came from {from}"));
+        let from_elsewhere = |(_, message): &&Found<'_>| self.hub.state.journal.origin(message).is_some();
+        if let Some((_, message)) = found.messages.first().filter(from_elsewhere) {
+            self.conclude(Verdict::CameFrom(message));
         }
         if !self.question.is_personal() {
             return;
         }
         for (index, message) in &found.messages {
-            if !self.answer.has_room() {
+            if !self.has_room() {
                 return;
             }
             let there: Vec<_> = found.lives.iter().filter(|(_, life)| life.is_there(*index)).collect();
             if there.is_empty() {
                 let verdict = self.absence(*index, message);
-                self.answer.conclude(verdict);
+                self.conclude(verdict);
             }
             for (bits, life) in there.into_iter().take(MOST_SESSIONS) {
-                let name = self.name(*bits);
                 let member = life.is_member(*index, message.who);
                 let verdict = match member.unwrap_or_else(|| self.is_member(*bits, message.who)) {
-                    true => format!("{name} was in the room: {}", self.fate(*bits, life, *index, message)),
+                    true => Verdict::Member(*bits, self.fate(*bits, life, *index, message)),
                     false => {
-                        self.answer.advise(Advice::NotMember);
-                        let room = found.rooms.get(&message.who).map_or("the room of the message", |name| name);
-                        format!("{name} was connected, but not in {room}")
+                        self.advise(Advice::NotMember);
+                        Verdict::NotMember(*bits, message.who)
                     }
                 };
-                self.answer.conclude(verdict);
+                self.conclude(verdict);
             }
         }
         if let Some(more) = found.message_count.checked_sub(found.messages.len()).filter(|more| *more > 0) {
-            self.answer.conclude(format!("the message was published to {more} more rooms"));
+            self.conclude(Verdict::MoreRooms(more));
         }
     }
 
@@ -103,179 +116,149 @@ impl Judge<'_> {
     }
 
     /// What became of a message that was for a session.
-    fn fate(&mut self, bits: u64, life: &Life<'_>, index: usize, message: &Record) -> String {
-        let hub = self.hub;
-        let mut before = String::new();
+    fn fate(&mut self, bits: u64, life: &Life<'a>, index: usize, message: &Record) -> Fate<'a> {
+        let mut since = None;
         if let Some(((_, behind), until)) = life.spell(index, message.stamp) {
-            self.answer.advise(Advice::Slow);
-            before = format!("it fell behind at {}, ", clock(hub, behind.time));
-            let gap = life.gap(index, message.who);
+            self.advise(Advice::Slow);
             if let Some((_, until)) = until {
-                let until = clock(hub, until.time);
-                return match gap {
-                    Some((_, gap)) => self.gap(&format!("{before}and had caught up at {until}, but"), gap),
-                    None => format!("{before}and had got the message when it had caught up at {until}"),
-                };
+                return Fate::CaughtUp(behind, until, self.gap(life, index, message));
             }
+            since = Some(behind);
         }
-        let Some((at, end)) = life.end else { return before + &self.fate_of_live(bits, life, index, message) };
-        let why = hub.state.journal.why(end);
-        if let Some(slow) = life.slow {
-            self.answer.advise(Advice::Slow);
-            before = if before.is_empty() { "it fell behind, ".into() } else { before };
-            before += &format!(
-                "and was closed as a slow consumer at {}, {} bytes behind; ",
-                clock(hub, slow.time),
-                slow.count
-            );
-        } else if !before.is_empty() {
-            before += "and had not caught up; ";
-        }
+        let Some((at, end)) = life.end else { return Fate::There(since, self.progress(bits, life, index, message)) };
+        let slowness = match (life.slow, since) {
+            (Some(slow), since) => {
+                self.advise(Advice::Slow);
+                Slowness::Closed(since, slow)
+            }
+            (None, Some(since)) => Slowness::Behind(since),
+            (None, None) => Slowness::Not,
+        };
         if end.what == What::Lost && end.count == 1 && end.stamp >= message.stamp {
-            self.answer.advise(Advice::Sent);
-            return "it has received the message".into();
+            self.advise(Advice::Sent);
+            return Fate::Received;
         }
-        if end.what == What::Lost {
-            let lost =
-                format!("{before}it was lost at {} ({why}) and had not confirmed the message", clock(hub, end.time));
-            return format!("{lost}; {}", self.after_loss(bits, at.max(index), message));
+        match end.what {
+            What::Lost => Fate::Lost(slowness, end, self.after_loss(bits, at.max(index), message)),
+            _ => Fate::Ended(slowness, self.ending(end)),
         }
-        let why = self.end_words(life, end);
-        let before = if before.is_empty() { "it was sent the message, and ".into() } else { before };
-        format!("{before}ended later ({why}); what was on its way then may be lost")
     }
 
-    fn fate_of_live(&mut self, bits: u64, life: &Life<'_>, index: usize, message: &Record) -> String {
+    /// How far a session that is there is with a message.
+    fn progress(&mut self, bits: u64, life: &Life<'a>, index: usize, message: &Record) -> Progress<'a> {
         let state = &self.hub.state;
         let Some((client, session)) = session_key(bits)
             .and_then(|key| state.sessions.get(key))
             .and_then(|session| Some((state.clients.get(session.client)?, session)))
         else {
-            return "nothing more is known of it".into();
+            return Progress::Unknown;
         };
-        if let Some((_, gap)) = life.gap(index, message.who) {
-            return self.gap("it was to get the message from the history, but", gap);
+        if let Some(gap) = self.gap(life, index, message) {
+            return Progress::Gap(gap);
         }
         let track = state.tracks.get(session.client);
         if track.is_some_and(|track| track.proven() >= message.stamp) {
-            self.answer.advise(Advice::Sent);
-            return "it has received the message".into();
+            self.advise(Advice::Sent);
+            return Progress::Received;
         }
         let bytes = client.outbox.bytes();
         if client.mode == Mode::Behind
             && track.and_then(|track| track.cursor()).is_none_or(|cursor| cursor < message.stamp)
         {
-            self.answer.advise(Advice::Slow);
-            return format!("it is behind and gets the message later; {bytes} bytes wait for it");
+            self.advise(Advice::Slow);
+            return Progress::Behind(bytes);
         }
         match bytes {
             0 if track.is_some() => {
-                self.answer.advise(Advice::Unconfirmed);
-                "it was sent the message, and has not confirmed it yet".into()
+                self.advise(Advice::Unconfirmed);
+                Progress::Unconfirmed
             }
             0 => {
-                self.answer.advise(Advice::Sent);
-                "it was sent the message; what it receives is not checked in rooms that keep nothing".into()
+                self.advise(Advice::Sent);
+                Progress::Unchecked
             }
             bytes => {
-                self.answer.advise(Advice::Slow);
-                format!("{bytes} bytes wait for its connection, perhaps with the message")
+                self.advise(Advice::Slow);
+                Progress::Waiting(bytes)
             }
         }
     }
 
-    fn gap(&mut self, before: &str, gap: &Record) -> String {
-        self.answer.advise(Advice::Gap);
-        let at = clock(self.hub, gap.time);
-        format!("{before} at {at} messages of the room were not kept any more, perhaps this one too")
+    /// That a session was to get a message later, when it was perhaps not kept any more.
+    fn gap(&mut self, life: &Life<'a>, index: usize, message: &Record) -> Option<&'a Record> {
+        let (_, gap) = life.gap(index, message.who)?;
+        self.advise(Advice::Gap);
+        Some(gap)
     }
 
-    /// Why a session has ended, with who wanted that.
-    fn end_words(&mut self, life: &Life<'_>, end: &Record) -> String {
-        let journal = &self.hub.state.journal;
-        match life.sent_away {
-            Some(sent) => {
-                self.answer.advise(Advice::SentAway);
-                format!("{}: {}", journal.why(end), journal.why(sent))
-            }
-            None => journal.why(end).into(),
+    /// The end of a session, with who wanted that.
+    fn ending(&mut self, end: &'a Record) -> Ending<'a> {
+        let sent_away = self.found.lives.get(&end.session).and_then(|life| life.sent_away);
+        if sent_away.is_some() {
+            self.advise(Advice::SentAway);
         }
+        Ending { record: end, sent_away }
     }
 
     /// Why a user without a session at that time did not get a message, or got it later.
-    fn absence(&mut self, index: usize, message: &Record) -> String {
+    fn absence(&mut self, index: usize, message: &Record) -> Verdict<'a> {
         let (before, _) = self.found.around(index);
         let is_end = |(_, record): &&Found<'_>| matches!(record.what, What::Ended | What::Lost);
         let Some((at, end)) = before.iter().rev().find(is_end).copied() else { return self.never_there(before) };
-        let (name, why, when) = (self.name(end.session), self.hub.state.journal.why(end), clock(self.hub, end.time));
         if end.what == What::Lost {
-            let after = self.after_loss(end.session, at.max(index), message);
-            return format!("the user had no connection: {name} was lost at {when} ({why}); {after}");
+            return Verdict::LostBefore(end, self.after_loss(end.session, at.max(index), message));
         }
-        let after = self.resumed_after(index, message);
-        let words = self.found.lives.get(&end.session).map(|life| self.end_words(life, end)).unwrap_or(why.into());
-        match after {
-            Some(after) => format!("the user had no connection: {name} had ended at {when} ({words}); {after}"),
-            None => {
-                self.answer.advise(Advice::NotBack);
-                format!("the user had no connection: {name} had ended at {when} ({words})")
-            }
+        let resumed = self.resumed_after(index, message);
+        let end = self.ending(end);
+        if resumed.is_none() {
+            self.advise(Advice::NotBack);
         }
+        Verdict::EndedBefore(end, resumed)
     }
 
-    fn never_there(&mut self, before: &[Found<'_>]) -> String {
+    fn never_there(&mut self, before: &[Found<'a>]) -> Verdict<'a> {
         match before.iter().rev().find(|(_, record)| record.what == What::Refused) {
             Some((_, refused)) => {
-                self.answer.advise(Advice::Refused);
-                format!("the user had no session: a login was refused ({})", self.hub.state.journal.why(refused))
+                self.advise(Advice::Refused);
+                Verdict::NotAdmitted(refused)
             }
-            None => "the user had no session that the journal knows of".into(),
+            None => Verdict::NeverThere,
         }
     }
 
     /// What became of a message for a session that was lost before it had it.
-    fn after_loss(&mut self, bits: u64, index: usize, message: &Record) -> String {
+    fn after_loss(&mut self, bits: u64, index: usize, message: &Record) -> After<'a> {
         if message.what == What::Published {
-            self.answer.advise(Advice::KeepsNothing);
-            return "the room does not keep messages, so it is lost".into();
+            self.advise(Advice::KeepsNothing);
+            return After::NotKept;
         }
         if let Some(resumed) = self.resumed_after(index, message) {
-            return resumed;
+            return After::Resumed(resumed);
         }
-        let (hub, name) = (self.hub, self.found.name(self.hub, bits));
-        if name.is_some_and(|name| hub.returns.away.get(name).is_some()) {
-            return "it is away, and gets the message if it comes back in time".into();
+        let name = self.found.name(self.hub, bits);
+        if name.is_some_and(|name| self.hub.returns.away.get(name).is_some()) {
+            return After::Away;
         }
-        self.answer.advise(Advice::NotBack);
+        self.advise(Advice::NotBack);
         let is_it = |record: &Record| name.is_some_and(|name| name.key().to_bits() == record.session);
         let (_, after) = self.found.around(index);
-        match after.iter().find(|(_, record)| record.what == What::GivenUp && is_it(record)) {
-            Some((_, given_up)) => format!("it was given up ({})", hub.state.journal.why(given_up)),
-            None => "it has not come back in time, or not as the same session".into(),
-        }
+        let given_up = after.iter().find(|(_, record)| record.what == What::GivenUp && is_it(record));
+        given_up.map_or(After::NotBack, |(_, given_up)| After::GivenUp(given_up))
     }
 
     /// Which session has got a message later, because it went on where another was or where it said that it was.
-    fn resumed_after(&mut self, index: usize, message: &Record) -> Option<String> {
+    fn resumed_after(&mut self, index: usize, message: &Record) -> Option<Resumption<'a>> {
         if message.what == What::Published {
             return None;
         }
         let (_, after) = self.found.around(index);
         let is_resumed = |(_, record): &&Found<'_>| matches!(record.what, What::Returned | What::Resumed);
-        let (_, resumed) = after.iter().find(is_resumed).copied()?;
-        let name = self.name(resumed.session);
-        let how = match resumed.what {
-            What::Returned => "went on in its place",
-            _ => "said what it has",
-        };
-        if resumed.stamp >= message.stamp {
-            return Some(format!("{name} {how}, from a later message"));
+        let (_, record) = after.iter().find(is_resumed).copied()?;
+        if record.stamp >= message.stamp {
+            return Some(Resumption { record, from: Begin::Later });
         }
-        let gap = self.found.lives.get(&resumed.session).and_then(|life| life.gap(index, message.who));
-        Some(match gap {
-            Some((_, gap)) => self.gap(&format!("{name} {how}, but"), gap),
-            None => format!("{name} {how} and got the message among {} that it had missed", resumed.count),
-        })
+        let gap = self.found.lives.get(&record.session).and_then(|life| self.gap(life, index, message));
+        Some(Resumption { record, from: gap.map_or(Begin::Before, Begin::Gap) })
     }
 
     /// What can be said about a user, a session or a room, though no message was named.
@@ -289,11 +272,8 @@ impl Judge<'_> {
         }
         self.judge_refused();
         if let Some((count, last)) = self.found.missed_of(None) {
-            let (node, at) = (unpack(last.session), clock(self.hub, last.time));
-            let count = counted(count, "publication");
-            self.answer
-                .conclude(format!("{count} of other relays did not arrive here, the last of relay {node} at {at}"));
-            self.answer.advise(Advice::Missed);
+            self.conclude(Verdict::MissedOfOthers(Missed { node: unpack(last.session), count, last: last.time }));
+            self.advise(Advice::Missed);
         }
     }
 
@@ -304,29 +284,24 @@ impl Judge<'_> {
         for key in live.iter().take(MOST_SESSIONS) {
             let Some(session) = hub.state.sessions.get(*key) else { continue };
             let rooms = hub.state.room_names(session);
-            let name = self.name(key.key().to_bits());
             let is_in = rooms.iter().any(|room| **room == *question.room);
             let place = match question.room {
-                "" => format!("in {}", counted(rooms.len() as u64, "room")) + &listed(&rooms),
-                room if is_in => format!("in room {room}"),
+                "" => Place::Rooms(rooms),
+                room if is_in => Place::In(room),
                 room => {
-                    self.answer.advise(Advice::NotMember);
-                    let similar = nearest(room, rooms.iter().map(|room| &**room));
-                    let hint = similar.map(|name| format!(" (it is in {name}, which is spelt nearly the same)"));
-                    format!("not in room {room}") + &hint.unwrap_or_else(|| listed(&rooms))
+                    self.advise(Advice::NotMember);
+                    match nearest(room, rooms.iter().map(|room| &**room)) {
+                        Some(similar) => Place::InSimilar(room, similar.into()),
+                        None => Place::NotIn(room, rooms),
+                    }
                 }
             };
             let Some(client) = hub.state.clients.get(session.client) else { continue };
-            let bytes = client.outbox.bytes();
-            let state = match (client.mode, bytes) {
-                (Mode::Behind, _) => format!("; it is behind, and {bytes} bytes wait for it"),
-                (_, 0) => String::new(),
-                _ => format!("; {bytes} bytes wait for it"),
-            };
+            let (session, is_behind, bytes) = (key.key().to_bits(), client.mode == Mode::Behind, client.outbox.bytes());
             if bytes > 0 {
-                self.answer.advise(Advice::Slow);
+                self.advise(Advice::Slow);
             }
-            self.answer.conclude(format!("{name} is connected, {place}{state}"));
+            self.conclude(Verdict::Connected { session, place, is_behind, bytes });
         }
         if !live.is_empty() {
             return;
@@ -334,79 +309,55 @@ impl Judge<'_> {
         let is_end = |(_, record): &&Found<'_>| matches!(record.what, What::Ended | What::Lost);
         let verdict = match self.found.mine.iter().rev().find(is_end) {
             Some((_, end)) => {
-                let name = self.name(end.session);
-                let how = if end.what == What::Lost { "was lost" } else { "ended" };
-                let life = self.found.lives.get(&end.session);
-                if life.is_none_or(|life| life.sent_away.is_none()) {
-                    self.answer.advise(Advice::NotBack);
+                let end = self.ending(end);
+                if end.sent_away.is_none() {
+                    self.advise(Advice::NotBack);
                 }
-                let why = life.map(|life| self.end_words(life, end)).unwrap_or_default();
-                format!("there is no session here: {name} {how} at {} ({why})", clock(hub, end.time))
+                Verdict::Gone(end)
             }
-            None => "there is no session here, and the journal has none".into(),
+            None => Verdict::NoSession,
         };
-        self.answer.conclude(verdict);
+        self.conclude(verdict);
     }
 
     /// What went wrong for a user or a session, and how often.
     fn judge_troubles(&mut self) {
-        for (whats, text, advice) in TROUBLES {
-            let mine = self.found.mine.iter().filter(|(_, record)| whats.contains(&record.what));
+        for (what, trouble, advice) in TROUBLES {
+            let mine = self.found.mine.iter().filter(|(_, record)| record.what == *what);
             let Some((_, last)) = mine.clone().next_back() else { continue };
             let count: u64 =
                 mine.map(|(_, record)| if is_counted(record.what) { record.count.into() } else { 1 }).sum();
-            let why = self.hub.state.journal.why(last);
-            let because = if why.is_empty() { String::new() } else { format!(": {why}") };
-            let at = clock(self.hub, last.time);
-            self.answer.conclude(format!("{text} {}, the last at {at}{because}", counted(count, "time")));
-            self.answer.advise(*advice);
+            self.conclude(Verdict::Troubles(*trouble, count, last));
+            self.advise(*advice);
         }
     }
 
     /// Whether a room keeps messages, and who is in it.
     fn judge_room(&mut self) {
-        let (state, tenant, room) = (&self.hub.state, self.question.tenant, self.question.room);
-        let members = counted(state.member_count(tenant, room) as u64, "session");
-        let keeps = self.hub.history.is_on() && self.hub.history.has_rule(state, tenant, room);
-        let keeps = match keeps {
-            true => "keeps messages",
-            false => {
-                self.answer.advise(Advice::KeepsNothing);
-                "keeps no messages: a client that is away for a moment misses them"
-            }
-        };
-        self.answer.conclude(format!("room {room} has {members} here, and {keeps}"));
+        let (state, tenant, name) = (&self.hub.state, self.question.tenant, self.question.room);
+        let members = state.member_count(tenant, name);
+        let keeps = self.hub.history.is_on() && self.hub.history.has_rule(state, tenant, name);
+        if !keeps {
+            self.advise(Advice::KeepsNothing);
+        }
+        self.conclude(Verdict::Room { name, members, keeps });
     }
 
     /// The publications to rooms of the question that were refused, or that repeated others.
     fn judge_refused(&mut self) {
-        for (what, text, advice) in [
-            (What::PublicationRefused, "publications were refused", Advice::PublicationRefused),
-            (What::Repeated, "publications repeated earlier ones, and were not published again", Advice::Repeated),
-        ] {
+        for (what, advice) in
+            [(What::PublicationRefused, Advice::PublicationRefused), (What::Repeated, Advice::Repeated)]
+        {
             let all = self.found.refused.iter().filter(|record| record.what == what);
-            let Some(last) = all.clone().next_back() else { continue };
-            let count: u64 = all.map(|record| u64::from(record.count)).sum();
-            let why = self.hub.state.journal.why(last);
-            let because = if why.is_empty() { String::new() } else { format!(": {why}") };
-            self.answer.conclude(format!("{count} {text}, the last at {}{because}", clock(self.hub, last.time)));
-            self.answer.advise(advice);
+            let Some(last) = all.clone().next_back().copied() else { continue };
+            let count = all.map(|record| u64::from(record.count)).sum();
+            self.conclude(match what {
+                What::Repeated => Verdict::PublicationsRepeated(count, last),
+                _ => Verdict::PublicationsRefused(count, last),
+            });
+            self.advise(advice);
         }
     }
-
-    fn name(&self, bits: u64) -> String {
-        format!("session {}", self.found.socket_id(self.hub, bits))
-    }
-}
-
-/// The names of a session's first rooms.
-fn listed(rooms: &[Rc<str>]) -> String {
-    if rooms.is_empty() {
-        return String::new();
-    }
-    let names: Vec<&str> = rooms.iter().take(MOST_NAMES).map(|name| &**name).collect();
-    let more = if rooms.len() > MOST_NAMES { ", …" } else { "" };
-    format!(" ({}{more})", names.join(", "))
 }
 
 fn session_key(bits: u64) -> Option<SessionKey> {
@@ -418,21 +369,19 @@ fn is_counted(what: What) -> bool {
     matches!(what, What::Refused | What::MessageRefused | What::HookFailed)
 }
 
-/// What can go wrong, in words, and what to do about it.
-const TROUBLES: &[(&[What], &str, Advice)] = &[
-    (&[What::Lost], "a connection was lost", Advice::Lost),
-    (&[What::Refused], "a login was refused", Advice::Refused),
-    (&[What::Behind], "it fell behind", Advice::Slow),
-    (&[What::Slow], "it was closed as a slow consumer", Advice::Slow),
-    (&[What::Gap], "it has not got messages that were not kept any more", Advice::Gap),
-    (&[What::GivenUp], "it was given up after a loss", Advice::NotBack),
-    (&[What::MessageRefused], "what it sent was refused", Advice::OwnRefused),
-    (&[What::HookFailed], "the backend did not answer a call about it", Advice::HookFailed),
-    (&[What::SentAway], "it was to be ended", Advice::SentAway),
+/// What can go wrong, and what to do about it.
+const TROUBLES: &[(What, Trouble, Advice)] = &[
+    (What::Lost, Trouble::Lost, Advice::Lost),
+    (What::Refused, Trouble::LoginRefused, Advice::Refused),
+    (What::Behind, Trouble::Behind, Advice::Slow),
+    (What::Slow, Trouble::Slow, Advice::Slow),
+    (What::Gap, Trouble::Gap, Advice::Gap),
+    (What::GivenUp, Trouble::GivenUp, Advice::NotBack),
+    (What::MessageRefused, Trouble::MessageRefused, Advice::OwnRefused),
+    (What::HookFailed, Trouble::HookFailed, Advice::HookFailed),
+    (What::SentAway, Trouble::SentAway, Advice::SentAway),
 ];
-/// Rooms of a session that are named.
-const MOST_NAMES: usize = 5;
 /// Sessions of a user that are looked at one by one.
 const MOST_SESSIONS: usize = 10;
-const NOT_FOUND: &str =
-    "no message with this id is in the journal: it is older, of another source, or was never accepted here";
+/// Verdicts of an answer.
+const MOST_VERDICTS: usize = 50;
