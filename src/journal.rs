@@ -8,16 +8,19 @@
 //! What is refused or goes wrong has a second, smaller ring. Equal records of a minute are one record there. So a stranger whose
 //! logins are refused, or a backend with a wrong key, pushes out only others of its kind.
 
+mod reason;
+
 use core::{hash::BuildHasher, time::Duration};
 use std::{
     collections::{HashSet, VecDeque},
     hash::RandomState,
 };
 
+pub use self::reason::Reason;
 use crate::{
     clock::Time,
     key::{Handle, SessionKey},
-    text::truncate,
+    language::Language,
 };
 
 /// The records.
@@ -27,14 +30,14 @@ pub struct Journal {
     refusals: Ring,
     is_on: bool,
     hasher: RandomState,
-    /// Texts of reasons, which records name by their index.
-    reasons: Vec<Box<str>>,
-    /// The last record when unused texts were last dropped.
+    /// Reasons, which records name by their index.
+    reasons: Vec<Reason<'static>>,
+    /// The last record when unused reasons were last dropped.
     recycled: u64,
     /// The relays that have published messages; those of publications name them by their index.
     nodes: Vec<u32>,
     /// The reason of what happens to sessions now, if they have none of their own. Empty: none.
-    pub cause: &'static str,
+    pub cause: Reason<'static>,
 }
 
 /// Something that has happened: 40 bytes.
@@ -149,9 +152,9 @@ impl Journal {
         if !self.is_on {
             return;
         }
-        let reason = if more.reason.is_empty() { self.cause } else { more.reason };
-        let (who, reason) = (self.user(tenant, userid), self.reason(reason));
-        let More { stamp, count, .. } = more;
+        let More { stamp, count, reason } = more;
+        let reason = if reason.is_empty() { self.cause.clone() } else { reason };
+        let (who, reason) = (self.user(tenant, userid), self.reason(&reason));
         let session = session.key().to_bits();
         self.events.push(Record { time, stamp, who, session, count, tenant, what, reason }, MOST_EVENTS);
     }
@@ -165,7 +168,7 @@ impl Journal {
     }
 
     /// Writes that a login was refused.
-    pub fn note_refused_login(&mut self, time: Time, (tenant, userid): (u16, &str), reason: &str) {
+    pub fn note_refused_login(&mut self, time: Time, (tenant, userid): (u16, &str), reason: &Reason<'_>) {
         let who = self.user(tenant, userid);
         self.note_refusal(time, What::Refused, Subject { tenant, who, session: 0 }, 1, reason);
     }
@@ -177,7 +180,7 @@ impl Journal {
         what: What,
         (tenant, userid): (u16, &str),
         session: SessionKey,
-        reason: &str,
+        reason: &Reason<'_>,
     ) {
         let (who, session) = (self.user(tenant, userid), session.key().to_bits());
         self.note_refusal(time, what, Subject { tenant, who, session }, 1, reason);
@@ -185,7 +188,7 @@ impl Journal {
 
     /// Writes that something was refused or is missing, `count` times. If the same happened in the last minute, it is added to
     /// that.
-    pub fn note_refusal(&mut self, time: Time, what: What, subject: Subject, count: u64, reason: &str) {
+    pub fn note_refusal(&mut self, time: Time, what: What, subject: Subject, count: u64, reason: &Reason<'_>) {
         if !self.is_on {
             return;
         }
@@ -252,11 +255,12 @@ impl Journal {
     }
 
     /// Why it has happened; empty if that was not noted.
-    pub fn why(&self, record: &Record) -> &str {
+    pub fn why(&self, record: &Record, language: Language) -> &str {
         if matches!(record.what, What::Published | What::Kept) {
             return "";
         }
-        record.reason.checked_sub(1).and_then(|index| self.reasons.get(usize::from(index))).map_or("", |reason| reason)
+        let reason = record.reason.checked_sub(1).and_then(|index| self.reasons.get(usize::from(index)));
+        reason.map_or("", |reason| reason.text(language))
     }
 
     /// The relay that has given out the id of a publication: `None` for this one. It is 0 if it is not known which one.
@@ -276,12 +280,12 @@ impl Journal {
         index as u8 + 1
     }
 
-    fn reason(&mut self, text: &str) -> u8 {
-        if text.is_empty() {
+    fn reason(&mut self, reason: &Reason<'_>) -> u8 {
+        if reason.is_empty() {
             return 0;
         }
-        let text = truncate(text, MAX_REASON);
-        if let Some(index) = self.reasons.iter().position(|known| **known == *text) {
+        let reason = reason.cut(MAX_REASON);
+        if let Some(index) = self.reasons.iter().position(|known| *known == reason) {
             return index as u8 + 1;
         }
         if self.reasons.len() >= MOST_REASONS {
@@ -292,15 +296,15 @@ impl Journal {
         if index >= MOST_REASONS {
             return MOST_REASONS as u8;
         }
-        let text = if index == MOST_REASONS - 1 { OTHER } else { text };
+        let reason = if index == MOST_REASONS - 1 { OTHER } else { reason.into_owned() };
         match self.reasons.get_mut(index) {
-            Some(free) => *free = text.into(),
-            None => self.reasons.push(text.into()),
+            Some(free) => *free = reason,
+            None => self.reasons.push(reason),
         }
         index as u8 + 1
     }
 
-    /// Drops the texts that no record names any more, once in a while.
+    /// Drops the reasons that no record names any more, once in a while.
     fn recycle(&mut self) {
         let written = self.events.written + self.refusals.written;
         if written - self.recycled < RECYCLE {
@@ -314,7 +318,7 @@ impl Journal {
             }
         }
         let free = self.reasons.iter_mut().zip(&used[1..]).filter(|(_, used)| !**used);
-        free.for_each(|(text, _)| *text = "".into());
+        free.for_each(|(reason, _)| *reason = Reason::default());
     }
 }
 
@@ -348,14 +352,14 @@ impl Ring {
 }
 
 /// What else a record says.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct More<'a> {
     /// See [`What`].
     pub stamp: u64,
     /// See [`What`].
     pub count: u32,
     /// Why it has happened.
-    pub reason: &'a str,
+    pub reason: Reason<'a>,
 }
 
 /// What a refusal is about.
@@ -391,12 +395,12 @@ const FIRST: usize = 64;
 /// For how long equal refusals are gathered in one record, and with how many records a new one is compared.
 const GATHER: Duration = Duration::from_secs(60);
 const COMPARED: usize = 32;
-/// Texts of reasons, and their bytes.
+/// Reasons, and their bytes in a language.
 const MOST_REASONS: usize = 200;
 const MAX_REASON: usize = 120;
-/// The last text, which stands for all others.
-const OTHER: &str = "another reason";
-/// How many records are written between two looks at which texts are used.
+/// The last reason, which stands for all others.
+const OTHER: Reason<'static> = Reason::fixed("another reason", "其他原因");
+/// How many records are written between two looks at which reasons are used.
 const RECYCLE: u64 = 1024;
 /// Other relays that publications name.
 const MOST_NODES: usize = 254;

@@ -20,7 +20,7 @@
 //! | 3 | [`message_log`], [`acks`], [`history`], [`hooks`], [`cluster`], [`presence`], [`recovery`], [`receipts`], [`live`] | the features: a struct each, which works on a `State` |
 //! | 2 | [`message`], [`state`] | messages and their encodings; [`State`](state::State): clients, sessions, rooms, delivery |
 //! | 1 | [`http`], [`websocket`], [`engineio`], [`socketio`], [`redis`] | protocols: one state machine for each connection |
-//! | 0 | [`clock`], [`config`], [`frame`], [`health`], [`histogram`], [`json`], [`key`], [`limits`], [`manual`], [`memory`], [`names`], [`outbox`], [`sign`], [`spelling`], [`text`], [`tls`], [`trace`], [`version`] | vocabulary |
+//! | 0 | [`clock`], [`config`], [`frame`], [`health`], [`histogram`], [`json`], [`key`], [`language`], [`limits`], [`manual`], [`memory`], [`names`], [`outbox`], [`sign`], [`spelling`], [`text`], [`tls`], [`trace`], [`version`] | vocabulary |
 //!
 //! # A turn of the loop
 //!
@@ -67,6 +67,7 @@ pub mod hub;
 pub mod journal;
 pub mod json;
 pub mod key;
+pub mod language;
 pub mod limits;
 pub mod live;
 pub mod manual;

@@ -34,6 +34,7 @@ const FLOORS: [(&[&str], Sideways); 8] = [
             "journal",
             "json",
             "key",
+            "language",
             "limits",
             "manual",
             "memory",

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cluster::RefreshTarget as Target,
     http::{Fields, Framing, Head, Reply, Request},
-    journal::{More, What},
+    journal::{More, Reason, What},
     json::Object,
     key::SessionKey,
     state::TenantId,
@@ -84,7 +84,7 @@ pub fn disconnect(request: &Request<'_>, cx: &mut Context<'_>) -> Result<Reply, 
     }
     let to = params.shown(cx);
     for session in &sessions {
-        let by = More { reason: "an operator, with POST /api/disconnect", ..More::default() };
+        let by = More { reason: BY_OPERATOR, ..More::default() };
         cx.hub.state.write_journal(*session, What::SentAway, by);
         cx.hub.expel(*session, Close::OPERATOR, cx.now);
     }
@@ -207,3 +207,6 @@ impl Params {
 fn owned(fields: &Fields<'_>) -> Vec<(String, String)> {
     fields.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
+
+const BY_OPERATOR: Reason<'static> =
+    Reason::fixed("an operator, with POST /api/disconnect", "管理员，通过 POST /api/disconnect");

@@ -20,7 +20,7 @@ pub fn front(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
     if !accepts_html(head.accept) {
         return Reply::new(200, HTML, GREETING.as_bytes()).with("Vary", "Accept");
     }
-    let language = match head.fields().get("lang") {
+    let texts = match head.fields().get("lang") {
         "zh" => &CHINESE,
         "en" => &ENGLISH,
         _ if prefers_chinese(head.accept_language) => &CHINESE,
@@ -28,18 +28,18 @@ pub fn front(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
     };
     let checked = if has_token(head) { Some(gate(head, "", cx)) } else { None };
     let (refusal, operator) = match checked {
-        None => (None, language.form.to_owned()),
-        Some(Ok(())) => (None, endpoints(language, head, cx)),
+        None => (None, texts.form.to_owned()),
+        Some(Ok(())) => (None, endpoints(texts, head, cx)),
         Some(Err(refusal)) => {
-            let why = if refusal.status == 429 { language.locked } else { language.wrong };
-            (Some(refusal), format!("<p role=\"alert\">{why}</p>\n{}", language.form))
+            let why = if refusal.status == 429 { texts.locked } else { texts.wrong };
+            (Some(refusal), format!("<p role=\"alert\">{why}</p>\n{}", texts.form))
         }
     };
     let config = cx.hub.config();
-    let demo = if has_demo(config) { format!("\n<li>{}</li>", language.demo) } else { String::new() };
+    let demo = if has_demo(config) { format!("\n<li>{}</li>", texts.demo) } else { String::new() };
     let paths: Vec<String> = config.socketio.paths.iter().map(|path| attribute(path)).collect();
     let page = fill(
-        language.page,
+        texts.page,
         &[
             ("style", STYLE),
             ("greeting", GREETING),
@@ -63,16 +63,16 @@ pub fn front(head: &Head<'_>, cx: &mut Context<'_>) -> Reply {
 }
 
 /// The endpoints for operators, as links with the token.
-fn endpoints(language: &Language, head: &Head<'_>, cx: &Context<'_>) -> String {
+fn endpoints(texts: &Texts, head: &Head<'_>, cx: &Context<'_>) -> String {
     let (hub, fields) = (&cx.hub, head.fields());
     let (minutes, node) = (cx.now.time.micros() / 60_000_000, hub.cluster.node());
     let cluster = if hub.cluster.is_on() { format!(" · {node}") } else { String::new() };
     let facts = [
         format!("relay {}{cluster}", env!("CARGO_PKG_VERSION")),
         format!("{} h {} min", minutes / 60, minutes % 60),
-        format!("{} {}", cx.connections, language.connections),
-        format!("{} {}", hub.state.session_count(), language.sessions),
-        format!("{} {}", hub.state.room_count(), language.rooms),
+        format!("{} {}", cx.connections, texts.connections),
+        format!("{} {}", hub.state.session_count(), texts.sessions),
+        format!("{} {}", hub.state.room_count(), texts.rooms),
     ];
     // A token in the header is not in the address, so links have none.
     let token = fields.get("token");
@@ -83,8 +83,8 @@ fn endpoints(language: &Language, head: &Head<'_>, cx: &Context<'_>) -> String {
         format!("<a href=\"{path}{query}\"><code>{path}</code></a>")
     };
     let mut list = format!("<p>{}</p>\n<dl>", facts.join(" · "));
-    let rows = if hub.log.is_on() { language.endpoints.len() } else { language.endpoints.len() - 1 };
-    for (paths, what) in &language.endpoints[..rows] {
+    let rows = if hub.log.is_on() { texts.endpoints.len() } else { texts.endpoints.len() - 1 };
+    for (paths, what) in &texts.endpoints[..rows] {
         let links: Vec<String> = paths.iter().map(|path| link(path, "")).collect();
         list += &format!("\n<dt>{}</dt><dd>{what}</dd>", links.join(" · "));
     }
@@ -92,14 +92,13 @@ fn endpoints(language: &Language, head: &Head<'_>, cx: &Context<'_>) -> String {
     for name in names.iter().take(MAX_SOURCES) {
         let query = format!("source={}", encoded(name));
         let links: Vec<String> = OF_SOURCE.iter().map(|path| link(path, &query)).collect();
-        list +=
-            &format!("\n<dt>{}</dt><dd>{} <code>{}</code></dd>", links.join(" · "), language.source, attribute(name));
+        list += &format!("\n<dt>{}</dt><dd>{} <code>{}</code></dd>", links.join(" · "), texts.source, attribute(name));
     }
     if names.len() > MAX_SOURCES {
         list += &format!("\n<dd>… {}</dd>", names.len() - MAX_SOURCES);
     }
     list + "\n<dt><code>POST /api/refresh</code> · <code>POST /api/disconnect</code></dt><dd>"
-        + language.commands
+        + texts.commands
         + "</dd>\n</dl>"
 }
 
@@ -148,7 +147,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// The texts of the page in a language.
-struct Language {
+struct Texts {
     page: &'static str,
     demo: &'static str,
     form: &'static str,
@@ -162,7 +161,7 @@ struct Language {
     endpoints: [(&'static [&'static str], &'static str); 4],
 }
 
-const ENGLISH: Language = Language {
+const ENGLISH: Texts = Texts {
     page: include_str!("../www/index.html"),
     demo: "<a href=\"demo/\">Demo pages</a>: chat, notifications, remote debugging",
     form: "<form method=\"get\"><label for=\"token\">Admin token, to see the operators' endpoints (it becomes part of the \
@@ -187,7 +186,7 @@ const ENGLISH: Language = Language {
     ],
 };
 
-const CHINESE: Language = Language {
+const CHINESE: Texts = Texts {
     page: include_str!("../www/index.zh.html"),
     demo: "<a href=\"demo/\">演示页面</a>：聊天、通知、远程调试",
     form: "<form method=\"get\"><label for=\"token\">管理令牌，用于查看运维接口（令牌会出现在地址中）</label> \
@@ -238,11 +237,9 @@ mod tests {
     #[test]
     fn templates_are_filled_once() {
         assert_eq!(fill("a{x}{y}{z}{", &[("x", "{y}"), ("y", "1")]), "a{y}1{z}{");
-        for language in [&ENGLISH, &CHINESE] {
-            let page = fill(
-                language.page,
-                &["style", "greeting", "demo", "ws", "socketio", "operator"].map(|name| (name, "")),
-            );
+        for texts in [&ENGLISH, &CHINESE] {
+            let page =
+                fill(texts.page, &["style", "greeting", "demo", "ws", "socketio", "operator"].map(|name| (name, "")));
             assert!(!page.contains('{') && page.contains("<main>"));
         }
     }

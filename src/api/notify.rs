@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     http::{Fields, Head, Reply, Request},
-    journal::{self, EVERY, What},
+    journal::{self, EVERY, Reason, What},
     json::{MAX_DEPTH, Object, is_deeper, quote, string},
     message::{
         Data,
@@ -305,7 +305,7 @@ impl<'a> Notification<'a> {
         let refused =
             Refused { what: "notification", source: &self.source, is_known, why: &why, reason, ip, facts: &facts };
         state.log_refusal(&refused);
-        self.note(cx, What::PublicationRefused, &why);
+        self.note(cx, What::PublicationRefused, &Reason::new(|language| refusal.words(language)));
         let reader = if explains { gate::reader(head, cx) } else { Reader::Stranger };
         let signature = Signature::new(&self.sign, &self.sign_type, &self.ts);
         let explanation =
@@ -315,7 +315,7 @@ impl<'a> Notification<'a> {
 
     /// Writes to the journal that it is not published.
     #[cold]
-    fn note(&self, cx: &mut Context<'_>, what: What, why: &str) {
+    fn note(&self, cx: &mut Context<'_>, what: What, why: &Reason<'_>) {
         let (state, room) = (&mut cx.hub.state, self.room_id.split(',').next().unwrap_or_default());
         let tenant = state.known_tenant(&self.source).map_or(EVERY, |tenant| tenant.0);
         let subject = journal::Subject { tenant, who: room_hash(room), session: 0 };
@@ -365,7 +365,7 @@ impl<'a> Notification<'a> {
         let filename = if self.filename.trim().is_empty() { "" } else { &self.filename };
         let keyed = self.keyed(filename)?;
         if let Some(first) = cx.hub.state.find_repeated(tenant, verified, keyed.as_ref(), cx.now)? {
-            self.note(cx, What::Repeated, "");
+            self.note(cx, What::Repeated, &Reason::default());
             let Some(receipt) = first.receipt else { return Ok(Written::Nothing) };
             answer.push(&format!("{BEFORE_RECEIPT}{receipt}}}"));
             return Ok(Written::Result);

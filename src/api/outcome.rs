@@ -4,6 +4,7 @@ use super::{page::Page, view::View};
 use crate::{
     http::Reply,
     key::{ClientKey, SessionKey},
+    language::Language,
 };
 
 /// The result of routing a request: a reply, an upgrade to another protocol, or a wait.
@@ -40,8 +41,8 @@ pub enum Outcome {
     },
     /// Wait until the message log's thread has read this page.
     AwaitDisk(Page),
-    /// Answer with what is known of a session and its connection.
-    Describe(SessionKey),
+    /// Answer in this language with what is known of a session and its connection.
+    Describe(SessionKey, Language),
     /// Wait until the configuration is read again.
     AwaitReload,
     /// Wait until there are packets for an Engine.IO poll.

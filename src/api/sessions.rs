@@ -2,13 +2,19 @@
 
 use core::time::Duration;
 
-use super::{context::Context, outcome::Outcome, source::find_source, why::local};
+use super::{
+    context::Context,
+    outcome::Outcome,
+    source::find_source,
+    why::{language, local},
+};
 use crate::{
     engineio::Revision,
     http::{Head, Reply},
     hub::{Hub, why::Question},
     json::{ObjectWriter, quote},
     key::SessionKey,
+    language::Language,
     message::Form,
     presence::search::{self, Order, Wanted, library, revision},
     state::{
@@ -87,28 +93,30 @@ fn list(head: &Head<'_>, cx: &Context<'_>) -> Result<Reply, Reply> {
     ))
 }
 
-/// `GET /api/session?socket_id=`: all about a session of this relay.
+/// `GET /api/session?socket_id=&language=`: all about a session of this relay.
 pub fn session(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
+    find(head, cx).unwrap_or_else(|refusal| refusal.with("Cache-Control", "no-store").into())
+}
+
+fn find(head: &Head<'_>, cx: &Context<'_>) -> Result<Outcome, Reply> {
     let fields = head.fields();
     let socket_id = fields.get("socket_id");
     if socket_id.is_empty() {
-        return Reply::refusal(400, NO_SOCKET_ID).with("Cache-Control", "no-store").into();
+        return Err(Reply::refusal(400, NO_SOCKET_ID));
     }
-    let found = cx.hub.state.find_session(socket_id);
-    match found.filter(|key| !cx.hub.state.is_pending(*key)) {
-        Some(key) => Outcome::Describe(key),
-        None => Reply::refusal(404, NO_SESSION).with("Cache-Control", "no-store").into(),
-    }
+    let language = language(&fields)?;
+    let found = cx.hub.state.find_session(socket_id).filter(|key| !cx.hub.state.is_pending(*key));
+    found.map(|key| Outcome::Describe(key, language)).ok_or_else(|| Reply::refusal(404, NO_SESSION))
 }
 
 /// The answer to `GET /api/session`.
-pub fn describe(key: SessionKey, connection: &Connection, hub: &Hub) -> Reply {
-    let body = describe_session(key, connection, hub);
+pub fn describe(key: SessionKey, language: Language, connection: &Connection, hub: &Hub) -> Reply {
+    let body = describe_session(key, language, connection, hub);
     let reply = body.map_or_else(|| Reply::refusal(404, NO_SESSION), |body| Reply::json(200, body));
     reply.with("Cache-Control", "no-store")
 }
 
-fn describe_session(key: SessionKey, connection: &Connection, hub: &Hub) -> Option<Vec<u8>> {
+fn describe_session(key: SessionKey, language: Language, connection: &Connection, hub: &Hub) -> Option<Vec<u8>> {
     let (state, now) = (&hub.state, hub.state.now);
     let session = state.sessions.get(key)?;
     let (tenant, client) = (session.tenant, session.client);
@@ -133,7 +141,7 @@ fn describe_session(key: SessionKey, connection: &Connection, hub: &Hub) -> Opti
     let (userid, socket_id) = (state.user_of(key), state.socket_id(key));
     // Of one without a user, what happened to the session itself.
     let socket_id = if userid.is_empty() { &*socket_id } else { "" };
-    let events = hub.explain(&Question { tenant, id: None, userid, room: "", socket_id }).lines;
+    let events = hub.explain(&Question { tenant, id: None, userid, room: "", socket_id }, language).lines;
     let events = events.iter().skip(events.len().saturating_sub(MAX_EVENTS));
     let events =
         events.map(|event| format!("{{\"time\":{},\"text\":{}}}", quote(&local(event.time, now)), quote(&event.text)));

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     health::Health,
-    journal::{EVERY, Subject, What, pack},
+    journal::{EVERY, Reason, Subject, What, pack},
     json::Object,
+    language::say,
     message_log::MessageLog,
     state::{Refused as Logged, State},
 };
@@ -42,11 +43,11 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Counts a refused publication, and writes it to `error.log`.
-    pub fn refuse(&mut self, why: &Refused, text: &str) {
+    pub fn refuse(&mut self, refused: &Refused, text: &str) {
         self.state.stats.redis_refused += 1;
-        let why = why.to_string();
+        let why = refused.to_string();
         self.log.error("redis", &why, |line| line.nonempty("message", text));
-        let refused = Logged {
+        let logged = Logged {
             what: "publication",
             source: "",
             is_known: false,
@@ -55,9 +56,12 @@ impl Context<'_> {
             ip: None,
             facts: &[("message", text)],
         };
-        self.state.log_refusal(&refused);
+        self.state.log_refusal(&logged);
         let subject = Subject { tenant: EVERY, who: 0, session: 0 };
-        let why = format!("on Redis: {why}");
+        let why = Reason::new(|language| {
+            let why = refused.words(language);
+            say!(language, "on Redis: {why}", "Redis 上：{why}")
+        });
         self.state.journal.note_refusal(self.state.now.time, What::PublicationRefused, subject, 1, &why);
     }
 
@@ -84,7 +88,7 @@ impl Context<'_> {
         if missed > 0 {
             self.state.stats.redis_missed = self.state.stats.redis_missed.saturating_add(missed);
             let subject = Subject { tenant: EVERY, who: 0, session: pack(node) };
-            self.state.journal.note_refusal(self.state.now.time, What::Missed, subject, missed, "");
+            self.state.journal.note_refusal(self.state.now.time, What::Missed, subject, missed, &Reason::default());
         }
     }
 }

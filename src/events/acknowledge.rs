@@ -7,7 +7,7 @@ use crate::{
     acks::Requester,
     frame::Opcode,
     hub::Hub,
-    journal::What,
+    journal::{Reason, What},
     json::quote,
     key::{ClientKey, SessionKey},
     message::client_event::is_list_too_deep,
@@ -51,7 +51,7 @@ pub fn record_refusal(hub: &mut Hub, key: Option<SessionKey>, refusal: Refusal) 
     hub.state.stats.client_messages_refused += 1;
     if let Some(key) = key {
         hub.state.trace_session(key, format_args!("what it sent is refused: {}", Quoted(&refusal.text())));
-        hub.state.note_failure(key, What::MessageRefused, &refusal.text());
+        hub.state.note_failure(key, What::MessageRefused, &Reason::new(|language| refusal.words(language)));
     }
     let socket_id = key.filter(|_| hub.log.is_on()).map(|key| hub.state.socket_id(key));
     let session = key.and_then(|key| hub.state.sessions.get(key));

@@ -6,9 +6,10 @@ use crate::{
     config::Auth,
     hooks::{Answer, Connecting, Emit, Failure, Finished, To, Waiting},
     hub::{Hub, login::MAX_NAME_LEN},
-    journal::{More, What},
+    journal::{More, Reason, What},
     json::array_items,
     key::{ClientKey, SessionKey},
+    language::{Language, say},
     message::{Event, Target, bytes::unpack_arguments},
     names::Rooms,
     state::{Departure, Effect, Refusal, Refused, Session, identity::Identity, info::protocol},
@@ -30,7 +31,7 @@ pub fn handle_finished(hub: &mut Hub, finished: Finished, now: Now) {
         Waiting::Disconnect => None,
     };
     if let (Some(session), Err(failure)) = (session, &answer) {
-        hub.state.note_failure(session, What::HookFailed, &failure.to_string());
+        hub.state.note_failure(session, What::HookFailed, &Reason::new(|language| failure.words(language)));
     }
     match waiting {
         Waiting::Disconnect => {}
@@ -66,10 +67,9 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
     let client = session.client;
     if !allowed {
         let why = match &answer {
-            Ok(answer) => {
-                answer.error.as_deref().map_or_else(|| Refusal::NotAllowed.text().into_owned(), str::to_owned)
-            }
-            Err(failure) => failure.refusal().text().into_owned(),
+            Ok(Answer { error: Some(error), .. }) => Reason::free(error),
+            Ok(_) => Reason::new(|language| Refusal::NotAllowed.words(language)),
+            Err(failure) => Reason::new(|language| failure.refusal().words(language)),
         };
         return refuse(hub, client, key, &why, answer.is_err(), now);
     }
@@ -90,7 +90,7 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
         Err(_) => ADMITTED_UNASKED,
     };
     hub.state.note_came(key);
-    hub.state.journal.cause = "";
+    hub.state.journal.cause = Reason::default();
     // The session joins the rooms of its login if they are signed, or if clients may choose their rooms. Otherwise it
     // joins only those in the backend's answer.
     let config = &hub.state.namespaces[lane.1 as usize].config;
@@ -115,7 +115,8 @@ fn decide(hub: &mut Hub, connecting: Connecting, answer: Result<Answer<'_>, Fail
 }
 
 /// Refuses a pending session, and writes the refusal to `error.log`. `undecided` says that the backend has not decided.
-fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, undecided: bool, now: Now) {
+fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, reason: &Reason<'_>, undecided: bool, now: Now) {
+    let why = reason.text(Language::English);
     let Some(session) = hub.state.sessions.get(key) else { return };
     let namespace = hub.state.namespaces[session.namespace as usize].name.clone();
     hub.state.stats.logins_refused += 1;
@@ -146,7 +147,11 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, why: &str, undecide
         facts: &[("user", &userid), ("username", &username), ("namespace", &namespace), ("transport", transport)],
     };
     hub.state.log_refusal(&refused);
-    hub.state.journal.note_refused_login(now.time, (tenant.0, &userid), &format!("by the backend: {why}"));
+    let reason = Reason::new(|language| {
+        let why = reason.text(language);
+        say!(language, "by the backend: {why}", "后台：{why}")
+    });
+    hub.state.journal.note_refused_login(now.time, (tenant.0, &userid), &reason);
     hub.forget_return(key);
     hub.state.remove_session(key, Departure::Goodbye);
     if !hub.state.is_socketio(client) {
@@ -182,7 +187,7 @@ fn move_rooms(hub: &mut Hub, key: SessionKey, answer: &Answer<'_>) {
     if let Ok(list) = Rooms::parse(&join.join(","), longest, 0) {
         hub.state.join_all(key, &list, most);
     }
-    hub.state.journal.cause = "";
+    hub.state.journal.cause = Reason::default();
 }
 
 /// Sends the events in an answer.
@@ -227,7 +232,8 @@ fn rename(session: &mut Session, answer: &Answer<'_>) {
 }
 
 /// Why things happen to sessions, in words for operators.
-const ADMITTED: &str = "the backend has admitted it";
-const ADMITTED_UNASKED: &str = "the backend did not answer, and hooks.on_failure admits";
-const BY_BACKEND: &str = "by the backend";
-const SENT_AWAY: &str = "the backend, in its answer to an event";
+const ADMITTED: Reason<'static> = Reason::fixed("the backend has admitted it", "后台已准许");
+const ADMITTED_UNASKED: Reason<'static> =
+    Reason::fixed("the backend did not answer, and hooks.on_failure admits", "后台没有应答，hooks.on_failure 准许登录");
+const BY_BACKEND: Reason<'static> = Reason::fixed("by the backend", "由后台");
+const SENT_AWAY: Reason<'static> = Reason::fixed("the backend, in its answer to an event", "后台，在对事件的应答中");

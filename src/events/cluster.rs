@@ -8,7 +8,7 @@ use crate::{
     cluster::{Channel, Command, CountedRoom, IncomingEvent, IncomingMessage, Input, Recipients},
     config::Redis,
     hub::Hub,
-    journal::{More, What},
+    journal::{More, Reason, What},
     message::{Author, Event, Target},
     receipts::{Count, Names},
     redis::Role,
@@ -57,7 +57,7 @@ fn execute(hub: &mut Hub, command: Command<'_>, now: Now) {
         Command::Refresh(target) => drop(hub.refresh_here(&target)),
         Command::Disconnect { sessions, tenant, userid, socket_id } => {
             for session in sessions {
-                let by = More { reason: "an operator, at another relay", ..More::default() };
+                let by = More { reason: BY_OPERATOR, ..More::default() };
                 hub.state.write_journal(session, What::SentAway, by);
                 hub.expel(session, Close::OPERATOR, now);
             }
@@ -133,6 +133,8 @@ fn emit(hub: &mut Hub, incoming: &IncomingEvent<'_>, now: Now) {
         hub.cluster.send_found(&mut hub.state, &incoming.node, number, reached);
     }
 }
+
+const BY_OPERATOR: Reason<'static> = Reason::fixed("an operator, at another relay", "管理员，在其他节点上");
 
 #[cfg(test)]
 mod tests {

@@ -205,7 +205,7 @@ impl Replays {
             // It may have been closed in the same turn.
             let Some(found) = state.clients.get(client).filter(|client| client.mode == Mode::Behind) else { continue };
             let count = u32::try_from(found.outbox.bytes()).unwrap_or(u32::MAX);
-            state.write_journal_of(client, What::Behind, More { stamp, count, reason: "" });
+            state.write_journal_of(client, What::Behind, More { stamp, count, ..More::default() });
             self.insert(state, client, stamp);
             state.trace_client(client, format_args!("is behind: gets what it misses from the history"));
             if let Some(replay) = self.replays.get_mut(&client) {

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     json::{Object, all_fields, array_items, scalar, string},
+    language::{Language, say},
     message::client_event::is_list_too_deep,
     names::is_reserved,
     text::without_bom,
@@ -75,19 +76,28 @@ pub enum AnswerError {
     Field {
         /// The field.
         name: &'static str,
-        /// The expected value.
-        expected: &'static str,
+        /// The expected value, in English and in Chinese.
+        expected: (&'static str, &'static str),
     },
+}
+
+impl AnswerError {
+    /// What is wrong, in a language.
+    pub fn words(&self, language: Language) -> String {
+        match self {
+            AnswerError::NotUtf8 => say!(language, "it is not UTF-8", "不是 UTF-8"),
+            AnswerError::NotObject => say!(language, "it is not a JSON object", "不是 JSON 对象"),
+            AnswerError::Repeated(name) => say!(language, "{name} occurs twice", "{name} 出现了两次"),
+            AnswerError::Field { name, expected: (english, chinese) } => {
+                say!(language, "{name} must be {english}", "{name} 必须是{chinese}")
+            }
+        }
+    }
 }
 
 impl fmt::Display for AnswerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AnswerError::NotUtf8 => f.write_str("it is not UTF-8"),
-            AnswerError::NotObject => f.write_str("it is not a JSON object"),
-            AnswerError::Repeated(name) => write!(f, "{name} occurs twice"),
-            AnswerError::Field { name, expected } => write!(f, "{name} must be {expected}"),
-        }
+        f.write_str(&self.words(Language::English))
     }
 }
 
@@ -149,18 +159,27 @@ impl<'a> Answer<'a> {
 impl<'a> Emit<'a> {
     fn parse(value: &'a RawValue) -> Result<Emit<'a>, AnswerError> {
         let wrong = |name, expected| AnswerError::Field { name, expected };
-        let fields: Object<'a> =
-            serde_json::from_str(value.get()).map_err(|_| wrong("emit", "an object or a list of objects"))?;
+        let fields: Object<'a> = serde_json::from_str(value.get())
+            .map_err(|_| wrong("emit", ("an object or a list of objects", "对象或对象的列表")))?;
         let event = fields.get("event").map(|name| scalar(name).into_owned()).unwrap_or_default();
         if event.is_empty() || is_reserved(&event) {
-            return Err(wrong("emit: event", "the name of an event that Socket.IO does not reserve"));
+            return Err(wrong(
+                "emit: event",
+                ("the name of an event that Socket.IO does not reserve", "未被 Socket.IO 保留的事件名"),
+            ));
         }
         let args = fields.get("args").map_or(Ok(""), |args| array("emit: args", args).map(array_items))?;
         let (to, namespace) = match fields.get("to").filter(|to| to.get() != "null") {
             None => (To::ThisSession, None),
             Some(to) if is_text(to, "self") => (To::ThisSession, None),
             Some(to) => To::parse(to.get()).ok_or_else(|| {
-                wrong("emit: to", "\"self\", or an object with one of room, user, socket_id, and with nsp or without")
+                wrong(
+                    "emit: to",
+                    (
+                        "\"self\", or an object with one of room, user, socket_id, and with nsp or without",
+                        "\"self\"，或含有 room、user、socket_id 之一的对象，可带 nsp",
+                    ),
+                )
             })?,
         };
         Ok(Emit { event, args, to, namespace })
@@ -186,11 +205,11 @@ impl To {
 
 /// The fields of an answer.
 const FIELDS: [&str; 9] = ["allow", "error", "userid", "username", "ack", "emit", "join", "leave", "disconnect"];
-const TEXT: &str = "a string or a number";
-const NAMES: &str = "a name or a list of names";
+const TEXT: (&str, &str) = ("a string or a number", "字符串或数字");
+const NAMES: (&str, &str) = ("a name or a list of names", "名称或名称的列表");
 
 fn boolean(name: &'static str, value: &RawValue) -> Result<bool, AnswerError> {
-    serde_json::from_str(value.get()).map_err(|_| AnswerError::Field { name, expected: "true or false" })
+    serde_json::from_str(value.get()).map_err(|_| AnswerError::Field { name, expected: ("true or false", "布尔值") })
 }
 
 /// Whether a value is this string, however it is escaped.
@@ -199,7 +218,11 @@ fn is_text(value: &RawValue, text: &str) -> bool {
 }
 
 /// A string, or the text of a number.
-fn text_or_number(name: &'static str, value: &RawValue, expected: &'static str) -> Result<String, AnswerError> {
+fn text_or_number(
+    name: &'static str,
+    value: &RawValue,
+    expected: (&'static str, &'static str),
+) -> Result<String, AnswerError> {
     match value.get().as_bytes().first() {
         Some(b'"' | b'-' | b'0'..=b'9') => Ok(scalar(value).into_owned()),
         _ => Err(AnswerError::Field { name, expected }),
@@ -209,9 +232,12 @@ fn text_or_number(name: &'static str, value: &RawValue, expected: &'static str) 
 /// A JSON array, as text.
 fn array<'a>(name: &'static str, value: &'a RawValue) -> Result<&'a str, AnswerError> {
     let parsed = serde_json::from_str::<Vec<&RawValue>>(value.get());
-    parsed.map_err(|_| AnswerError::Field { name, expected: "a list" })?;
+    parsed.map_err(|_| AnswerError::Field { name, expected: ("a list", "列表") })?;
     match is_list_too_deep(value.get()) {
-        true => Err(AnswerError::Field { name, expected: "a list of values that are nested at most 100 levels deep" }),
+        true => Err(AnswerError::Field {
+            name,
+            expected: ("a list of values that are nested at most 100 levels deep", "嵌套不超过 100 层的列表"),
+        }),
         false => Ok(value.get()),
     }
 }
@@ -231,7 +257,10 @@ fn names(name: &'static str, value: &RawValue) -> Result<Vec<String>, AnswerErro
         return text_or_number(name, value, NAMES).map(|list| vec![list]);
     };
     let item = |item| match text_or_number(name, item, NAMES)? {
-        room if room.contains(',') => Err(AnswerError::Field { name, expected: "a list of names without commas" }),
+        room if room.contains(',') => Err(AnswerError::Field {
+            name,
+            expected: ("a list of names without commas", "不含逗号的名称的列表"),
+        }),
         room => Ok(room),
     };
     list.into_iter().map(item).collect()

@@ -3,7 +3,11 @@
 use core::{error::Error, fmt};
 
 use super::answer::AnswerError;
-use crate::{http::response::Malformed, state::Refusal};
+use crate::{
+    http::response::Malformed,
+    language::{Language, say},
+    state::Refusal,
+};
 
 /// Why a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +39,24 @@ impl Failure {
         }
     }
 
+    /// Why, in a language. The errors of the operating system and of TLS stay as they are.
+    pub fn words(&self, language: Language) -> String {
+        match self {
+            Failure::Busy => {
+                say!(language, "too many calls are waiting (hooks.queue)", "等待的调用过多（hooks.queue）")
+            }
+            Failure::NoConnection(reason) | Failure::Tls(reason) => reason.clone(),
+            Failure::Closed => say!(language, "the connection ended without a response", "没有应答，连接已断开"),
+            Failure::Timeout => say!(language, "no answer in time", "没有及时应答"),
+            Failure::Status(status) => say!(language, "status {status}", "状态码 {status}"),
+            Failure::NotHttp(malformed) => malformed.words(language).into(),
+            Failure::BadAnswer(error) => {
+                let error = error.words(language);
+                say!(language, "the answer makes no sense: {error}", "应答无法理解：{error}")
+            }
+        }
+    }
+
     /// Whether the backend does not answer, so that `hooks.on_failure` decides about a login. If it has answered, no
     /// answer but a valid one admits a client; otherwise a client could provoke an error, or fill the queue, to be
     /// admitted.
@@ -51,15 +73,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Busy => f.write_str("too many calls are waiting (hooks.queue)"),
-            Failure::NoConnection(reason) | Failure::Tls(reason) => f.write_str(reason),
-            Failure::Closed => f.write_str("the connection ended without a response"),
-            Failure::Timeout => f.write_str("no answer in time"),
-            Failure::Status(status) => write!(f, "status {status}"),
-            Failure::NotHttp(malformed) => malformed.fmt(f),
-            Failure::BadAnswer(error) => write!(f, "the answer makes no sense: {error}"),
-        }
+        f.write_str(&self.words(Language::English))
     }
 }
 
@@ -108,7 +122,9 @@ impl Error for AttemptError {}
 
 #[cfg(test)]
 mod tests {
+    use super::super::answer::Answer;
     use super::*;
+    use crate::language::testing::{assert_chinese, samples};
 
     #[test]
     fn texts() {
@@ -148,5 +164,45 @@ mod tests {
             assert!(!Failure::Status(status).is_outage(), "{status}");
         }
         assert!(!Failure::Busy.is_outage() && !Failure::BadAnswer(AnswerError::NotObject).is_outage());
+    }
+
+    #[test]
+    fn operators_get_them_in_chinese() {
+        let failures = samples!(Failure:
+            Failure::Busy => Failure::Busy,
+            // The error of the operating system stays as it is.
+            Failure::NoConnection(_) => Failure::NoConnection("连接".into()),
+            Failure::Closed => Failure::Closed,
+            Failure::Timeout => Failure::Timeout,
+            Failure::Tls(_) => Failure::Tls("连接".into()),
+            Failure::Status(_) => Failure::Status(503),
+            Failure::NotHttp(_) => Failure::NotHttp(Malformed::Syntax),
+            Failure::BadAnswer(_) => Failure::BadAnswer(AnswerError::NotUtf8),
+        );
+        let malformed = samples!(Malformed:
+            Malformed::Interim => Malformed::Interim,
+            Malformed::BodyTooLarge => Malformed::BodyTooLarge,
+            Malformed::Chunks => Malformed::Chunks,
+            Malformed::Incomplete => Malformed::Incomplete,
+            Malformed::Missing => Malformed::Missing,
+            Malformed::HeadTooLarge => Malformed::HeadTooLarge,
+            Malformed::Syntax => Malformed::Syntax,
+            Malformed::ContentLength => Malformed::ContentLength,
+            Malformed::ContentLengths => Malformed::ContentLengths,
+            Malformed::TransferEncoding => Malformed::TransferEncoding,
+            Malformed::LengthAndCoding => Malformed::LengthAndCoding,
+        );
+        let answers = ["\u{ff}", "[]", "{\"ack\":1,\"ack\":1}", "{\"allow\":1}", "{\"userid\":[]}", "{\"ack\":1}"];
+        let more = ["{\"join\":[\"a,b\"]}", "{\"join\":[[]]}", "{\"emit\":1}"];
+        let errors = answers.iter().chain(&more).filter_map(|body| Answer::parse(body.as_bytes()).err());
+        let errors = errors.map(Failure::BadAnswer);
+        let all = failures.into_iter().chain(malformed.into_iter().map(Failure::NotHttp)).chain(errors);
+        for failure in all {
+            let names = ["Content-Length", "Transfer-Encoding", "ack", "allow", "chunked", "emit"];
+            assert_chinese(
+                &failure.words(Language::Chinese),
+                &[&names[..], &["hooks.queue", "join", "userid"]].concat(),
+            );
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     chunked::{Chunked, Decoded},
     error::Error,
 };
+use crate::language::Language;
 
 /// A complete response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,21 +72,34 @@ pub enum Malformed {
     LengthAndCoding,
 }
 
+impl Malformed {
+    /// What is wrong, in a language.
+    pub fn words(self, language: Language) -> &'static str {
+        let (english, chinese) = match self {
+            Malformed::Interim => ("too many interim responses", "临时应答过多"),
+            Malformed::BodyTooLarge => ("the body is too large", "正文过大"),
+            Malformed::Chunks => ("malformed chunked body", "分块正文的格式不正确"),
+            Malformed::Incomplete => {
+                ("the connection was closed before the response was complete", "应答尚未完整，连接已关闭")
+            }
+            Malformed::Missing => ("the connection was closed without a response", "没有应答，连接已关闭"),
+            Malformed::HeadTooLarge => ("the head is larger than 16 KiB", "头部超过 16 KiB"),
+            Malformed::Syntax => ("not an HTTP response", "不是 HTTP 应答"),
+            Malformed::ContentLength => ("Content-Length must be a decimal number", "Content-Length 必须是十进制数"),
+            Malformed::ContentLengths => ("two different values of Content-Length", "Content-Length 有两个不同的值"),
+            Malformed::TransferEncoding => ("Transfer-Encoding must be chunked", "Transfer-Encoding 必须是 chunked"),
+            Malformed::LengthAndCoding => (
+                "Content-Length and Transfer-Encoding exclude each other",
+                "Content-Length 与 Transfer-Encoding 不能同时出现",
+            ),
+        };
+        language.pick(english, chinese)
+    }
+}
+
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Malformed::Interim => "too many interim responses",
-            Malformed::BodyTooLarge => "the body is too large",
-            Malformed::Chunks => "malformed chunked body",
-            Malformed::Incomplete => "the connection was closed before the response was complete",
-            Malformed::Missing => "the connection was closed without a response",
-            Malformed::HeadTooLarge => "the head is larger than 16 KiB",
-            Malformed::Syntax => "not an HTTP response",
-            Malformed::ContentLength => "Content-Length must be a decimal number",
-            Malformed::ContentLengths => "two different values of Content-Length",
-            Malformed::TransferEncoding => "Transfer-Encoding must be chunked",
-            Malformed::LengthAndCoding => "Content-Length and Transfer-Encoding exclude each other",
-        })
+        f.write_str(self.words(Language::English))
     }
 }
 

@@ -53,7 +53,7 @@ impl Hub {
         let position = self.position_at_loss(client);
         for session in self.state.sessions_of(client) {
             let (stamp, count) = (position.unwrap_or(0), position.is_some().into());
-            self.state.write_journal(session, What::Silent, More { stamp, count, reason: "" });
+            self.state.write_journal(session, What::Silent, More { stamp, count, ..More::default() });
             self.state.trace_session(session, format_args!("has not answered: another may go on in its place"));
             if let Some(position) = position {
                 self.keep_away(session, End::Lost, position);

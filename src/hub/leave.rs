@@ -7,9 +7,10 @@ use log::warn;
 use super::{Hub, publish::Origin};
 use crate::{
     clock::{Now, Time},
-    journal::{More, What},
+    journal::{More, Reason, What},
     json::quote,
     key::{ClientKey, ConnKey, SessionKey},
+    language::Language,
     message::Data,
     presence::farewells::Farewell,
     socketio::Kind,
@@ -115,14 +116,15 @@ impl Hub {
             let is_pending = self.state.is_pending(session);
             let before = if is_pending { " before the backend has decided" } else { "" };
             let what = if how.departure() == Departure::Loss { "lost" } else { "ended" };
-            self.state.trace_session(session, format_args!("{what}{before}: {}", how.words()));
+            self.state.trace_session(session, format_args!("{what}{before}: {}", how.words(Language::English)));
         }
         if !self.state.journal.is_on() || self.state.sessions.get(session).is_none_or(|session| session.pending) {
             return;
         }
         let what = if how.departure() == Departure::Loss { What::Lost } else { What::Ended };
         let (stamp, count) = (position.unwrap_or(0), position.is_some().into());
-        self.state.write_journal(session, what, More { stamp, count, reason: &how.words() });
+        let reason = Reason::new(|language| how.words(language));
+        self.state.write_journal(session, what, More { stamp, count, reason });
     }
 
     /// Ends a session: queues the disconnect call to the backend and the removal of the presence record, writes the

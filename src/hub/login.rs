@@ -9,6 +9,7 @@ use crate::{
     config::Auth,
     history::Since,
     hooks::Kind,
+    journal::Reason,
     key::{ClientKey, ConnKey, SessionKey},
     message::Form,
     names::Rooms,
@@ -330,6 +331,7 @@ impl Hub {
         self.state.stats.logins_refused += 1;
         let (why, reason) = (refusal.text(), refusal.reason());
         if let Ok(tenant) = self.state.tenant(login.source) {
+            let why = Reason::new(|language| refusal.words(language));
             self.state.journal.note_refused_login(self.state.now.time, (tenant.0, login.userid), &why);
         }
         self.log.error("connect", &why, |line| {

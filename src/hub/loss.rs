@@ -5,7 +5,7 @@ use crate::{
     config::Unknowing,
     engineio::Revision,
     history::walk::Tail,
-    journal::{More, What},
+    journal::{More, Reason, What},
     key::{ClientKey, SessionKey},
     recovery::AwaySession,
     state::{End, TenantId, track::Proof},
@@ -83,7 +83,7 @@ impl Hub {
         while self.returns.away.bytes() > most {
             let Some(away) = self.returns.away.drop_oldest() else { break };
             self.state.stats.away_dropped += 1;
-            let more = More { reason: "lost sessions take a quarter of history.memory", ..More::default() };
+            let more = More { reason: NO_ROOM, ..More::default() };
             let (now, user) = (self.state.now.time, (away.tenant.0, &*away.userid));
             self.state.journal.note(now, What::GivenUp, user, away.name, more);
         }
@@ -105,6 +105,9 @@ impl Hub {
 
 /// What part of `history.memory` sessions that are away may take: the other parts are for messages.
 const SHARE: usize = 4;
+/// Why one that is away is given up.
+const NO_ROOM: Reason<'static> =
+    Reason::fixed("lost sessions take a quarter of history.memory", "断线的会话占满了 history.memory 的四分之一");
 
 #[cfg(test)]
 mod tests {

@@ -36,7 +36,7 @@ impl Hub {
         let missing: Vec<&str> = position.gaps.iter().map(|index| rooms[*index]).collect();
         let missed = self.history.count_after(&self.state, tenant, &rooms, position.stamp);
         let count = u32::try_from(missed).unwrap_or(u32::MAX);
-        self.state.write_journal(key, What::Resumed, More { stamp: position.stamp, count, reason: "" });
+        self.state.write_journal(key, What::Resumed, More { stamp: position.stamp, count, ..More::default() });
         Recovery { missing: &missing, missed, id }.send(&mut self.state, key);
         // A client that names a message has had the last values.
         if !matches!(since, Since::Id(_)) {

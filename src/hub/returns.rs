@@ -269,7 +269,7 @@ impl Hub {
             self.state.ask(client);
         }
         let count = u32::try_from(missed).unwrap_or(u32::MAX);
-        self.state.write_journal(key, What::Returned, More { stamp: away.position, count, reason: "" });
+        self.state.write_journal(key, What::Returned, More { stamp: away.position, count, ..More::default() });
         self.state.trace_session(
             key,
             format_args!(

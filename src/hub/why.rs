@@ -1,6 +1,7 @@
 //! Why somebody did not get a message (docs/protocol.md, Why): what the journal and the sessions say about it.
 
 mod findings;
+mod judge;
 mod question;
 #[cfg(test)]
 mod tests;
@@ -8,22 +9,23 @@ mod verdicts;
 mod words;
 
 pub use self::question::{Advice, Explanation, Line, Question};
-use self::{findings::Findings, verdicts::Judge, words::words};
+use self::{findings::Findings, judge::Judge, words::Words};
 use super::Hub;
+use crate::language::Language;
 
 impl Hub {
-    /// Says what is known about a message, a user, a session or a room.
-    pub fn explain(&self, question: &Question<'_>) -> Explanation {
+    /// Says in a language what is known about a message, a user, a session or a room.
+    pub fn explain(&self, question: &Question<'_>, language: Language) -> Explanation {
         let found = Findings::collect(self, question);
-        let journal = &self.state.journal;
-        let lines = found.lines.iter().map(|record| Line { time: record.time, text: words(self, &found, record) });
-        let mut answer = Explanation {
-            since: journal.since(),
-            refusals_since: journal.refusals_since(),
-            lines: lines.collect(),
-            ..Explanation::default()
-        };
-        Judge { hub: self, question, found: &found, answer: &mut answer }.judge();
-        answer
+        let mut judge = Judge { hub: self, question, found: &found, verdicts: Vec::new(), advice: Vec::new() };
+        judge.judge();
+        let words = Words { hub: self, found: &found, language };
+        Explanation {
+            since: self.state.journal.since(),
+            refusals_since: self.state.journal.refusals_since(),
+            lines: found.lines.iter().map(|record| Line { time: record.time, text: words.record(record) }).collect(),
+            verdicts: judge.verdicts.iter().map(|verdict| words.verdict(verdict)).collect(),
+            advice: judge.advice,
+        }
     }
 }

@@ -1,6 +1,15 @@
 use super::*;
 use crate::key::Key;
 
+/// A reason that is the same in each language.
+fn free(text: &str) -> Reason<'_> {
+    Reason::free(text)
+}
+
+fn whys(journal: &Journal) -> Vec<&str> {
+    journal.records().map(|record| journal.why(record, Language::English)).collect()
+}
+
 fn session(number: u64) -> SessionKey {
     SessionKey::wrap(Key::from_bits(number << 32).unwrap())
 }
@@ -35,7 +44,7 @@ fn refusals_push_out_refusals_only() {
     let mut journal = journal();
     journal.note(at(1), What::Came, (0, "u"), session(1), More::default());
     for number in 0..100_000 {
-        journal.note_refused_login(at(2), (0, &format!("stranger {number}")), "sign verify failed!");
+        journal.note_refused_login(at(2), (0, &format!("stranger {number}")), &free("sign verify failed!"));
     }
     journal.note(at(3), What::Ended, (0, "u"), session(1), More::default());
     let whats: Vec<What> = journal.records().map(|record| record.what).collect();
@@ -48,9 +57,9 @@ fn refusals_push_out_refusals_only() {
 fn equal_refusals_of_a_minute_are_one_record() {
     let mut journal = journal();
     for second in 0..150 {
-        journal.note_refused_login(at(second), (0, "7"), "sign verify failed!");
-        journal.note_refused_login(at(second), (1, "7"), "sign verify failed!");
-        journal.note_failure(at(second), What::MessageRefused, (0, "7"), session(1), "too fast");
+        journal.note_refused_login(at(second), (0, "7"), &free("sign verify failed!"));
+        journal.note_refused_login(at(second), (1, "7"), &free("sign verify failed!"));
+        journal.note_failure(at(second), What::MessageRefused, (0, "7"), session(1), &free("too fast"));
     }
     let found: Vec<_> = journal.records().filter(|record| record.tenant == 0 && record.what == What::Refused).collect();
     let counts: Vec<_> = found.iter().map(|record| (record.time, record.count, record.stamp)).collect();
@@ -63,34 +72,32 @@ fn equal_refusals_of_a_minute_are_one_record() {
 fn reasons_are_bounded_and_unused_ones_are_dropped() {
     let mut journal = journal();
     for number in 0..2 * MOST_REASONS {
-        journal.note_refused_login(at(0), (0, ""), &format!("reason {number}"));
+        journal.note_refused_login(at(0), (0, ""), &free(&format!("reason {number}")));
     }
-    let whys: Vec<&str> = journal.records().map(|record| journal.why(record)).collect();
+    let whys = whys(&journal);
     assert_eq!((whys[0], whys[198], whys[199]), ("reason 0", "reason 198", "another reason"));
     assert_eq!(whys.len(), 200, "those with another reason are equal");
-    journal.note_refused_login(at(0), (0, "7"), "reason 7");
-    journal.note_refused_login(at(0), (0, "7"), "");
-    let last: Vec<&str> = journal.records().skip(200).map(|record| journal.why(record)).collect();
-    assert_eq!(last, ["reason 7", ""]);
+    journal.note_refused_login(at(0), (0, "7"), &free("reason 7"));
+    journal.note_refused_login(at(0), (0, "7"), &free(""));
+    assert_eq!(self::whys(&journal)[200..], ["reason 7", ""]);
     // Once their records are gone, there is room for others.
     for number in 0..2 * MOST_REFUSALS {
-        journal.note_refused_login(at(1), (0, &number.to_string()), "reason 198");
+        journal.note_refused_login(at(1), (0, &number.to_string()), &free("reason 198"));
     }
-    journal.note_refused_login(at(2), (0, ""), &format!("new{}", "x".repeat(500)));
-    journal.note_refused_login(at(3), (0, ""), "reason 198");
-    let last: Vec<&str> = journal.records().skip(MOST_REFUSALS - 2).map(|record| journal.why(record)).collect();
-    assert_eq!(last, [&*format!("new{}", "x".repeat(117)), "reason 198"]);
+    journal.note_refused_login(at(2), (0, ""), &free(&format!("new{}", "x".repeat(500))));
+    journal.note_refused_login(at(3), (0, ""), &free("reason 198"));
+    assert_eq!(self::whys(&journal)[MOST_REFUSALS - 2..], [&*format!("new{}", "x".repeat(117)), "reason 198"]);
 }
 
 #[test]
 fn a_cause_stands_for_a_reason_that_is_missing() {
     let mut journal = journal();
-    journal.cause = "the backend";
+    journal.cause = Reason::fixed("the backend", "后台");
     journal.note(at(1), What::Joined, (0, "7"), session(1), More::default());
-    journal.note(at(1), What::Ended, (0, "7"), session(1), More { reason: "of its own", ..More::default() });
-    journal.cause = "";
+    journal.note(at(1), What::Ended, (0, "7"), session(1), More { reason: free("of its own"), ..More::default() });
+    journal.cause = Reason::default();
     journal.note(at(1), What::Left, (0, "7"), session(1), More::default());
-    let whys: Vec<&str> = journal.records().map(|record| journal.why(record)).collect();
+    let whys = whys(&journal);
     assert_eq!(whys, ["the backend", "of its own", ""]);
 }
 
@@ -103,7 +110,7 @@ fn publications_name_the_relay_that_has_made_them() {
     let origins: Vec<_> = journal.records().map(|record| journal.origin(record)).collect();
     assert_eq!(origins[..4], [None, Some(7), Some(9), Some(7)]);
     assert_eq!((origins[4], *origins.last().unwrap()), (Some(100), Some(0)), "there is no room for so many");
-    assert!(journal.records().all(|record| journal.why(record).is_empty()));
+    assert!(whys(&journal).iter().all(|why| why.is_empty()));
     for (name, back) in [("a1b2c3", "a1b2c3"), ("", ""), ("123456789", "12345678")] {
         assert_eq!(unpack(pack(name)), back);
     }
@@ -114,7 +121,7 @@ fn a_source_is_forgotten() {
     let mut journal = journal();
     for tenant in [0, 1, EVERY] {
         journal.note(at(1), What::Came, (tenant, "7"), session(1), More::default());
-        journal.note_refused_login(at(1), (tenant, "7"), "no");
+        journal.note_refused_login(at(1), (tenant, "7"), &free("no"));
     }
     journal.forget(&HashSet::from([0]));
     let left: Vec<u16> = journal.records().map(|record| record.tenant).collect();

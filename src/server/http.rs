@@ -111,9 +111,9 @@ impl Server {
                     exchange.park(Parked::Page(Awaited::Redis), &config.limits, self.now);
                     lookup = Some(view);
                 }
-                Outcome::Describe(session) => {
+                Outcome::Describe(session, language) => {
                     exchange.park(Parked::Page(Awaited::Disk), &config.limits, self.now);
-                    described = Some(session);
+                    described = Some((session, language));
                 }
                 Outcome::AwaitReload => {
                     exchange.park(Parked::Page(Awaited::Disk), &config.limits, self.now);
@@ -153,8 +153,8 @@ impl Server {
         if reload {
             self.begin_reload_for(key);
         }
-        if let Some(session) = described {
-            let reply = api::sessions::describe(session, &self.connection_of(session), &self.hub);
+        if let Some((session, language)) = described {
+            let reply = api::sessions::describe(session, language, &self.connection_of(session), &self.hub);
             self.answer(key, reply);
         }
     }

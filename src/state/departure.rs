@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::{config::Unknowing, websocket::Close};
+use crate::{
+    config::Unknowing,
+    language::{Language, say},
+    websocket::Close,
+};
 
 /// How a session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,18 +63,30 @@ impl End {
 
 impl End {
     /// How it ends, in words for operators.
-    pub fn words(self) -> Cow<'static, str> {
-        match self {
-            End::Left => "the client has left".into(),
-            End::Expelled => "sent away by an operator or the backend".into(),
-            End::Closed(Close { code, reason: "" }) => format!("closed with {code}").into(),
-            End::Closed(Close { code, reason }) => format!("closed with {code}: {reason}").into(),
-            End::ClosedByPeer { code: None, .. } => "closed by the client".into(),
-            End::ClosedByPeer { code: Some(NORMAL), .. } => "closed by the client with 1000".into(),
-            End::ClosedByPeer { code: Some(GOING_AWAY), .. } => "the page was closed or loaded again".into(),
-            End::ClosedByPeer { code: Some(_), .. } => "closed by the client with a code of its own".into(),
-            End::Lost => "the connection was lost".into(),
-        }
+    pub fn words(self, language: Language) -> Cow<'static, str> {
+        let (english, chinese) = match self {
+            End::Left => ("the client has left", "客户端离开"),
+            End::Expelled => ("sent away by an operator or the backend", "被管理员或后台断开"),
+            End::Closed(Close { code, reason: "" }) => {
+                return say!(language, "closed with {code}", "以代码 {code} 关闭").into();
+            }
+            End::Closed(close) => {
+                let (code, reason) = (close.code, close.words(language));
+                return say!(language, "closed with {code}: {reason}", "以代码 {code} 关闭：{reason}").into();
+            }
+            End::ClosedByPeer { code: None, .. } => ("closed by the client", "客户端关闭了连接"),
+            End::ClosedByPeer { code: Some(NORMAL), .. } => {
+                ("closed by the client with 1000", "客户端以代码 1000 关闭了连接")
+            }
+            End::ClosedByPeer { code: Some(GOING_AWAY), .. } => {
+                ("the page was closed or loaded again", "页面关闭或重新加载")
+            }
+            End::ClosedByPeer { code: Some(_), .. } => {
+                ("closed by the client with a code of its own", "客户端以自定义的代码关闭了连接")
+            }
+            End::Lost => ("the connection was lost", "连接断开"),
+        };
+        language.pick(english, chinese).into()
     }
 
     /// Whether the session is kept for its return (docs/protocol.md, Return).
@@ -95,6 +111,7 @@ const TRY_AGAIN: u16 = 1013;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::testing::{assert_chinese, samples};
 
     #[test]
     fn every_end_is_a_loss_or_a_goodbye() {
@@ -142,5 +159,25 @@ mod tests {
         for end in goodbyes {
             assert_eq!(end.departure(), Departure::Goodbye, "{end:?}");
         }
+    }
+
+    #[test]
+    fn operators_get_them_in_chinese() {
+        let by_peer = |code| End::ClosedByPeer { code, socketio: false, pinged: false };
+        let mut all = samples!(End:
+            End::Left => End::Left,
+            End::Expelled => End::Expelled,
+            End::Closed(_) => End::Closed(Close::NORMAL),
+            End::ClosedByPeer { .. } => by_peer(None),
+            End::Lost => End::Lost,
+        );
+        all.extend([NORMAL, GOING_AWAY, 4000].map(|code| by_peer(Some(code))));
+        all.extend(Close::ALL.iter().copied().map(End::Closed));
+        for end in all {
+            assert_chinese(&end.words(Language::Chinese), &[]);
+        }
+        assert_eq!(End::Closed(Close::NORMAL).words(Language::English), "closed with 1000");
+        assert_eq!(End::Closed(Close::SLOW).words(Language::English), "closed with 1013: slow consumer");
+        assert_eq!(End::Closed(Close::SLOW).words(Language::Chinese), "以代码 1013 关闭：接收过慢");
     }
 }

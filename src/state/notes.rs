@@ -3,7 +3,7 @@
 use super::{namespace::NamespaceId, registry::State};
 use crate::{
     engineio::Revision,
-    journal::{More, What},
+    journal::{More, Reason, What},
     key::{ClientKey, Handle, Key, SessionKey},
     room_hash::room_hash,
 };
@@ -19,7 +19,7 @@ impl State {
     /// Writes what has happened to all admitted sessions of a client.
     pub fn write_journal_of(&mut self, client: ClientKey, what: What, more: More<'_>) {
         if self.journal.is_on() {
-            self.sessions_of(client).into_iter().for_each(|session| self.write_journal(session, what, more));
+            self.sessions_of(client).into_iter().for_each(|session| self.write_journal(session, what, more.clone()));
         }
     }
 
@@ -32,7 +32,7 @@ impl State {
             _ if name != key => (name.key().to_bits(), RENAMED),
             _ => (0, 0),
         };
-        self.write_journal(key, What::Came, More { stamp, count, reason: "" });
+        self.write_journal(key, What::Came, More { stamp, count, ..More::default() });
     }
 
     /// Writes that a session has not got messages of these rooms, which are not kept any more.
@@ -47,7 +47,7 @@ impl State {
     }
 
     /// Writes that something which a session has asked for was refused or has failed.
-    pub fn note_failure(&mut self, key: SessionKey, what: What, reason: &str) {
+    pub fn note_failure(&mut self, key: SessionKey, what: What, reason: &Reason<'_>) {
         let Some(session) = self.sessions.get(key) else { return };
         let user = (session.tenant.0, session.identity.userid());
         self.journal.note_failure(self.now.time, what, user, key, reason);

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use crate::{
     json::{MAX_DEPTH, quote},
+    language::{Language, say},
     names::NameError,
     sign::{Explanation, SignError, TokenError},
 };
@@ -102,67 +103,107 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The text that clients and backends get. Existing programs compare it: never change one.
+    /// The text that clients and backends get.
     pub fn text(self) -> Cow<'static, str> {
-        let text = match self {
-            Refusal::BackendBusy => "the backend is busy!",
-            Refusal::BackendDown => "the backend does not answer!",
-            Refusal::BinaryNotJson => "binary messages need format=text!",
-            Refusal::ControlCharacter(name) => return format!("{name} can not have control characters!").into(),
-            Refusal::ConnectSignMissing => "cilent connect sign can not be null!",
-            Refusal::ConnectSignWrong(_) => "sign verify failed!",
-            Refusal::DataMissing => "data can not be null!",
-            Refusal::FieldTooLong(name, max) => return format!("{name} can not be longer than {max} bytes!").into(),
-            Refusal::FilenameTaken => "filename belongs to another source!",
-            Refusal::FilenameUnsafe => "filename can only have 1 to 64 of A-Z a-z 0-9 . _ -!",
-            Refusal::KeyReused => "idempotency_key was used for another request!",
-            Refusal::MsRange(max) => return format!("ms must be a whole number from 1 to {max}!").into(),
-            Refusal::NamespaceUnknown => "Invalid namespace",
-            Refusal::NoAnswer => "nobody answered!",
-            Refusal::NoMemory => "relay is short of memory!",
-            Refusal::NotAllowed => "not allowed!",
-            Refusal::NotLoggedIn => "未登录",
-            Refusal::NotMember => "only members of a room can post to it!",
-            Refusal::NotInRoom => "only members of a room can ask who is in it!",
-            Refusal::NotJson => "message must be a JSON object!",
-            Refusal::NotifySignMissing => "sign can not be null!",
-            Refusal::NotifySignWrong(_) => "api notify sign verify failed!",
-            Refusal::OtherUser => "renew needs a login of the same user!",
-            Refusal::PostsOff => "clients of this source can not post!",
-            Refusal::RateExceeded => "message rate limit exceeded!",
-            Refusal::ReadOnly => "this login can not post!",
-            Refusal::ReceiptUnknown => "receipt must be 1 or count!",
-            Refusal::ReceiptRooms(max) => return format!("a receipt can not have more than {max} rooms!").into(),
-            Refusal::Replayed => "sign was used before!",
-            Refusal::RoomComma => "room_id can not have commas!",
-            Refusal::RoomMissing => "room_id can not be null!",
-            Refusal::RoomNotAllowed => "the token does not allow this room!",
-            Refusal::RoomNotText => "room_id must be a string or a number!",
-            Refusal::RoomTooLong(max) => return format!("room_id can not be longer than {max} bytes!").into(),
-            Refusal::RoomsMissing => "room_ids can not be null!",
-            Refusal::RoomsTooMany(max) => return format!("more than {max} rooms!").into(),
-            Refusal::SourceMissing => "source can not be null!",
-            Refusal::SourceUnknown => "this source can not be configured!",
-            Refusal::TokenWrong(_) => "jwt verify failed!",
-            Refusal::TooDeep(name) => {
-                return format!("{name} can not be nested more than {MAX_DEPTH} levels deep!").into();
+        self.words(Language::English)
+    }
+
+    /// The text in a language. Clients and backends get the English one, which existing programs compare: never change one.
+    pub fn words(self, language: Language) -> Cow<'static, str> {
+        let (english, chinese) = match self {
+            Refusal::BackendBusy => ("the backend is busy!", "后台繁忙"),
+            Refusal::BackendDown => ("the backend does not answer!", "后台没有应答"),
+            Refusal::BinaryNotJson => ("binary messages need format=text!", "二进制消息需要 format=text"),
+            Refusal::ControlCharacter(name) => {
+                return say!(language, "{name} can not have control characters!", "{name} 不能含有控制字符").into();
             }
-            Refusal::TooLargeForRooms => "message is too large for so many rooms!",
-            Refusal::UnknownEvent => "unknown event!",
-            Refusal::WaitUnknown => "wait must be acked!",
+            Refusal::ConnectSignMissing => ("cilent connect sign can not be null!", "登录缺少 sign"),
+            Refusal::ConnectSignWrong(_) => ("sign verify failed!", "签名校验失败"),
+            Refusal::DataMissing => ("data can not be null!", "data 不能为空"),
+            Refusal::FieldTooLong(name, max) => {
+                return say!(language, "{name} can not be longer than {max} bytes!", "{name} 不能超过 {max} 字节")
+                    .into();
+            }
+            Refusal::FilenameTaken => ("filename belongs to another source!", "filename 属于其他源"),
+            Refusal::FilenameUnsafe => (
+                "filename can only have 1 to 64 of A-Z a-z 0-9 . _ -!",
+                "filename 只能由 1 至 64 个 A-Z a-z 0-9 . _ - 字符组成",
+            ),
+            Refusal::KeyReused => ("idempotency_key was used for another request!", "idempotency_key 已用于另一个请求"),
+            Refusal::MsRange(max) => {
+                return say!(language, "ms must be a whole number from 1 to {max}!", "ms 必须是 1 至 {max} 的整数")
+                    .into();
+            }
+            Refusal::NamespaceUnknown => ("Invalid namespace", "命名空间无效"),
+            Refusal::NoAnswer => ("nobody answered!", "没有接收者应答"),
+            Refusal::NoMemory => ("relay is short of memory!", "relay 内存不足"),
+            Refusal::NotAllowed => ("not allowed!", "不允许"),
+            Refusal::NotLoggedIn => ("未登录", "未登录"),
+            Refusal::NotMember => ("only members of a room can post to it!", "只有房间的成员可以向该房间发送"),
+            Refusal::NotInRoom => ("only members of a room can ask who is in it!", "只有房间的成员可以查询房间里有谁"),
+            Refusal::NotJson => ("message must be a JSON object!", "消息必须是 JSON 对象"),
+            Refusal::NotifySignMissing => ("sign can not be null!", "缺少 sign"),
+            Refusal::NotifySignWrong(_) => ("api notify sign verify failed!", "通知的签名校验失败"),
+            Refusal::OtherUser => ("renew needs a login of the same user!", "renew 必须使用同一用户的登录"),
+            Refusal::PostsOff => ("clients of this source can not post!", "该源的客户端无权发送"),
+            Refusal::RateExceeded => ("message rate limit exceeded!", "消息发送过快"),
+            Refusal::ReadOnly => ("this login can not post!", "该登录无权发送"),
+            Refusal::ReceiptUnknown => ("receipt must be 1 or count!", "receipt 必须是 1 或 count"),
+            Refusal::ReceiptRooms(max) => {
+                return say!(
+                    language,
+                    "a receipt can not have more than {max} rooms!",
+                    "需要 receipt 时最多 {max} 个房间"
+                )
+                .into();
+            }
+            Refusal::Replayed => ("sign was used before!", "sign 已使用过"),
+            Refusal::RoomComma => ("room_id can not have commas!", "room_id 不能含有逗号"),
+            Refusal::RoomMissing => ("room_id can not be null!", "room_id 不能为空"),
+            Refusal::RoomNotAllowed => ("the token does not allow this room!", "令牌不允许此房间"),
+            Refusal::RoomNotText => ("room_id must be a string or a number!", "room_id 必须是字符串或数字"),
+            Refusal::RoomTooLong(max) => {
+                return say!(language, "room_id can not be longer than {max} bytes!", "room_id 不能超过 {max} 字节")
+                    .into();
+            }
+            Refusal::RoomsMissing => ("room_ids can not be null!", "room_ids 不能为空"),
+            Refusal::RoomsTooMany(max) => {
+                return say!(language, "more than {max} rooms!", "房间超过 {max} 个").into();
+            }
+            Refusal::SourceMissing => ("source can not be null!", "source 不能为空"),
+            Refusal::SourceUnknown => ("this source can not be configured!", "没有配置该源"),
+            Refusal::TokenWrong(_) => ("jwt verify failed!", "jwt 校验失败"),
+            Refusal::TooDeep(name) => {
+                return say!(
+                    language,
+                    "{name} can not be nested more than {MAX_DEPTH} levels deep!",
+                    "{name} 的嵌套不能超过 {MAX_DEPTH} 层"
+                )
+                .into();
+            }
+            Refusal::TooLargeForRooms => ("message is too large for so many rooms!", "消息过大，不能发给这么多房间"),
+            Refusal::UnknownEvent => ("unknown event!", "未知的事件"),
+            Refusal::WaitUnknown => ("wait must be acked!", "wait 必须是 acked"),
         };
-        text.into()
+        language.pick(english, chinese).into()
     }
 
     /// More about the refusal, if its text alone leaves it open. Anyone may read it: it says nothing about keys, and only what
     /// a stranger could find out by trying.
     pub fn reason(self) -> Option<String> {
+        self.reason_words(Language::English)
+    }
+
+    /// [`Refusal::reason`] in a language. Why a token is wrong is never written to the journal, so it is in English only.
+    pub fn reason_words(self, language: Language) -> Option<String> {
         match self {
-            Refusal::ConnectSignWrong(error) | Refusal::NotifySignWrong(error) => Some(error.to_string()),
+            Refusal::ConnectSignWrong(error) | Refusal::NotifySignWrong(error) => Some(error.words(language)),
             Refusal::TokenWrong(error) => Some(error.to_string()),
-            Refusal::Replayed => {
-                Some("a request with this sign was accepted before: sign again, with another ts".into())
-            }
+            Refusal::Replayed => Some(say!(
+                language,
+                "a request with this sign was accepted before: sign again, with another ts",
+                "已接受过带有此 sign 的请求：请用另一个 ts 重新签名"
+            )),
             _ => None,
         }
     }
@@ -200,6 +241,7 @@ impl error::Error for Refusal {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::testing::{assert_chinese, samples};
 
     #[test]
     fn clients_compare_these_texts() {
@@ -235,4 +277,80 @@ mod tests {
             assert_eq!(refusal.to_string(), text);
         }
     }
+
+    #[test]
+    fn operators_get_them_in_chinese() {
+        let all = samples!(Refusal:
+            Refusal::BackendBusy => Refusal::BackendBusy,
+            Refusal::BackendDown => Refusal::BackendDown,
+            Refusal::BinaryNotJson => Refusal::BinaryNotJson,
+            Refusal::ControlCharacter(_) => Refusal::ControlCharacter("userid"),
+            Refusal::ConnectSignMissing => Refusal::ConnectSignMissing,
+            Refusal::NotAllowed => Refusal::NotAllowed,
+            Refusal::TooLargeForRooms => Refusal::TooLargeForRooms,
+            Refusal::ConnectSignWrong(_) => Refusal::ConnectSignWrong(SignError::Mismatch),
+            Refusal::DataMissing => Refusal::DataMissing,
+            Refusal::FieldTooLong(..) => Refusal::FieldTooLong("userid", 9),
+            Refusal::FilenameTaken => Refusal::FilenameTaken,
+            Refusal::FilenameUnsafe => Refusal::FilenameUnsafe,
+            Refusal::KeyReused => Refusal::KeyReused,
+            Refusal::NamespaceUnknown => Refusal::NamespaceUnknown,
+            Refusal::NotMember => Refusal::NotMember,
+            Refusal::NotInRoom => Refusal::NotInRoom,
+            Refusal::MsRange(_) => Refusal::MsRange(9),
+            Refusal::NoAnswer => Refusal::NoAnswer,
+            Refusal::NotLoggedIn => Refusal::NotLoggedIn,
+            Refusal::OtherUser => Refusal::OtherUser,
+            Refusal::NotJson => Refusal::NotJson,
+            Refusal::NotifySignMissing => Refusal::NotifySignMissing,
+            Refusal::NotifySignWrong(_) => Refusal::NotifySignWrong(SignError::Mismatch),
+            Refusal::NoMemory => Refusal::NoMemory,
+            Refusal::PostsOff => Refusal::PostsOff,
+            Refusal::RateExceeded => Refusal::RateExceeded,
+            Refusal::ReadOnly => Refusal::ReadOnly,
+            Refusal::Replayed => Refusal::Replayed,
+            Refusal::RoomMissing => Refusal::RoomMissing,
+            Refusal::RoomNotAllowed => Refusal::RoomNotAllowed,
+            Refusal::RoomComma => Refusal::RoomComma,
+            Refusal::RoomNotText => Refusal::RoomNotText,
+            Refusal::RoomTooLong(_) => Refusal::RoomTooLong(9),
+            Refusal::ReceiptUnknown => Refusal::ReceiptUnknown,
+            Refusal::ReceiptRooms(_) => Refusal::ReceiptRooms(9),
+            Refusal::RoomsMissing => Refusal::RoomsMissing,
+            Refusal::RoomsTooMany(_) => Refusal::RoomsTooMany(9),
+            Refusal::SourceMissing => Refusal::SourceMissing,
+            Refusal::SourceUnknown => Refusal::SourceUnknown,
+            Refusal::TokenWrong(_) => Refusal::TokenWrong(TokenError::Parts),
+            Refusal::TooDeep(_) => Refusal::TooDeep("userid"),
+            Refusal::UnknownEvent => Refusal::UnknownEvent,
+            Refusal::WaitUnknown => Refusal::WaitUnknown,
+        );
+        for refusal in all {
+            assert_chinese(&refusal.words(Language::Chinese), NAMES);
+        }
+        assert_chinese(&Refusal::Replayed.reason_words(Language::Chinese).unwrap(), NAMES);
+    }
+
+    const NAMES: &[&str] = &[
+        "A-Z",
+        "a-z",
+        "acked",
+        "count",
+        "data",
+        "filename",
+        "format",
+        "idempotency_key",
+        "jwt",
+        "ms",
+        "receipt",
+        "renew",
+        "room_id",
+        "room_ids",
+        "sign",
+        "source",
+        "text",
+        "ts",
+        "userid",
+        "wait",
+    ];
 }

@@ -210,6 +210,33 @@ test('why: the message of a room, for a user who is in another', async () => {
   await page.locator('.verdicts').getByText(/was in the room/).waitFor()
 })
 
+test('why, and what has happened to a session, are said in the language of the console', async () => {
+  const client = await member(relay, 'kept', { userid: 'spring' })
+  client.terminate()
+  await until('the loss', async () => !(await ask(relay, '/api/online?source=demo&userid=spring')).list.length)
+  await visit(page, '#why?source=demo&userid=spring')
+  await page.locator('.verdicts').getByText(/there is no session here: session/).waitFor()
+  // The answer is shown again in the other language.
+  await page.locator('.language').click()
+  await page.locator('.verdicts').getByText(/^本 relay 上没有会话：会话 .* 断线（连接断开）$/).waitFor()
+  await page.locator('.advice').getByText('让客户端自行重连').waitFor()
+  await page.locator('.history').getByText(/^会话 .* 断线：连接断开$/).waitFor()
+  for (const part of ['.verdicts', '.history']) assert.doesNotMatch(await page.locator(part).innerText(), /session|client|lost/)
+  await clean(page, 'a verdict in Chinese')
+  await page.setViewportSize(VIEWS[0])
+  // The ids of sessions are links: to one that has ended, and to one that is there.
+  await page.locator('.verdicts').getByRole('button', { name: /^会话 [\w-]{27}$/ }).click()
+  await page.getByText('该会话已结束。').waitFor()
+  await page.locator('.verdicts').getByText(/^本 relay 上没有会话：会话 /).waitFor()
+  await page.locator('.history').getByText(/^会话 .* 登录$/).waitFor()
+  await visit(page, '#why?source=demo&userid=user-20')
+  await page.locator('.history').getByRole('button', { name: /^会话 [\w-]{27}$/ }).first().click()
+  await page.getByText('name 20').waitFor()
+  await page.locator('.history').getByText(/^会话 .* 加入房间“kept”$/).waitFor()
+  await page.locator('.language').click()
+  await page.locator('.history').getByText(/^session .* joined room kept$/).waitFor()
+})
+
 test('a slow client: the overview says that there is one, and leads to it', async () => {
   const slow = await member(relay, 'stuck', { userid: 'sluggish' })
   slow._socket.pause()

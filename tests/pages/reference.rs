@@ -355,8 +355,9 @@ fn refusals() {
     let known: BTreeSet<&str> =
         rows(&page).iter().flat_map(|row| row.iter().take(2)).flat_map(|cell| codes(cell)).collect();
     let mut seen = 0;
-    let body = sources.split("pub fn text(self) -> Cow<'static, str> {").nth(1).expect("Refusal::text");
-    let body = body.split("text.into()").next().unwrap();
+    let body =
+        sources.split("pub fn words(self, language: Language) -> Cow<'static, str> {").nth(1).expect("Refusal::words");
+    let body = body.split("language.pick(").next().unwrap();
     for (_, arm) in body.match_indices("Refusal::").filter_map(|(at, _)| body[at..].split_once("=>")) {
         let text = arm.split('"').nth(1).unwrap();
         seen += 1;

@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
     clock::{Now, Time},
-    journal::{EVERY, More, Subject, What, pack},
+    journal::{EVERY, More, Reason, Subject, What, pack},
     key::SessionKey,
+    language::Language,
     message::{Author, Data, Form, MessageId},
     names::Rooms,
     state::{
@@ -55,6 +56,11 @@ fn publish_elsewhere(hub: &mut Hub, id: MessageId, room: &str) {
     hub.publish_here((Author::Backend, None), tenant, &[room], Data::Text("x"), "", (id, own.stamp()));
 }
 
+/// The answer in English.
+fn explain(hub: &Hub, question: &Question<'_>) -> Explanation {
+    hub.explain(question, Language::English)
+}
+
 fn question(hub: &Hub) -> Question<'static> {
     let tenant = hub.state.known_tenant("one").unwrap();
     Question { tenant, id: None, userid: "", room: "", socket_id: "" }
@@ -66,7 +72,7 @@ fn texts(answer: &Explanation) -> Vec<&str> {
 
 /// The only verdict about a message and the user 7.
 fn verdict(hub: &Hub, id: MessageId) -> String {
-    let mut verdicts = hub.explain(&Question { id: Some(id), userid: "7", ..question(hub) }).verdicts;
+    let mut verdicts = explain(hub, &Question { id: Some(id), userid: "7", ..question(hub) }).verdicts;
     assert_eq!(verdicts.len(), 1, "{verdicts:?}");
     verdicts.remove(0)
 }
@@ -78,7 +84,7 @@ fn messages_of_other_relays() {
     let key = enter(&mut hub, user("7", "a"));
     publish_elsewhere(&mut hub, other, "a");
     received(&mut hub.state, key);
-    let answer = hub.explain(&Question { id: Some(other), userid: "7", ..question(&hub) });
+    let answer = explain(&hub, &Question { id: Some(other), userid: "7", ..question(&hub) });
     let name = format!("relay {}", other.node());
     assert_eq!(answer.verdicts[0], format!("the message came from {name}"));
     assert!(answer.verdicts[1].contains("was in the room: it was sent the message"), "{:?}", answer.verdicts);
@@ -88,8 +94,8 @@ fn messages_of_other_relays() {
     let same = MessageId::first(other.number(), 10);
     assert_eq!(verdicts_of(&hub, same).len(), 2);
     let missed = Subject { tenant: EVERY, who: 0, session: pack(&same.node()) };
-    hub.state.journal.note_refusal(hub.state.now.time, What::Missed, missed, 5, "");
-    hub.state.journal.note_refusal(hub.state.now.time, What::Missed, missed, 7, "");
+    hub.state.journal.note_refusal(hub.state.now.time, What::Missed, missed, 5, &Reason::default());
+    hub.state.journal.note_refusal(hub.state.now.time, What::Missed, missed, 7, &Reason::default());
     let verdicts = verdicts_of(&hub, same);
     assert!(
         verdicts[1].starts_with(&format!(
@@ -98,7 +104,7 @@ fn messages_of_other_relays() {
         )),
         "{verdicts:?}"
     );
-    let answer = hub.explain(&Question { userid: "7", ..question(&hub) });
+    let answer = explain(&hub, &Question { userid: "7", ..question(&hub) });
     let missing = format!("12 publications of relay {} did not arrive here", same.node());
     assert!(texts(&answer).contains(&&*missing), "{:?}", answer.lines);
     assert!(answer.verdicts.iter().any(|verdict| verdict.starts_with("12 publications of other relays")));
@@ -106,7 +112,7 @@ fn messages_of_other_relays() {
 }
 
 fn verdicts_of(hub: &Hub, id: MessageId) -> Vec<String> {
-    hub.explain(&Question { id: Some(id), userid: "7", ..question(hub) }).verdicts
+    explain(hub, &Question { id: Some(id), userid: "7", ..question(hub) }).verdicts
 }
 
 /// A new source can get the index of one that was removed.
@@ -115,13 +121,13 @@ fn a_source_does_not_see_what_was_of_another() {
     let mut hub = hub("");
     let key = enter(&mut hub, user("7", "a"));
     end(&mut hub, key, End::Left);
-    hub.state.journal.note_refused_login(Time::START, (0, "7"), "no");
-    assert_eq!(hub.explain(&Question { userid: "7", ..question(&hub) }).lines.len(), 4);
+    hub.state.journal.note_refused_login(Time::START, (0, "7"), &Reason::free("no"));
+    assert_eq!(explain(&hub, &Question { userid: "7", ..question(&hub) }).lines.len(), 4);
     let before = hub.state.known_tenant("one").unwrap();
     hub.reload(config("[sources.two]\nsign_key = \"key\"\n"), hub.state.now);
     let tenant = hub.state.known_tenant("two").unwrap();
     assert_eq!(tenant, before, "the index is used again");
-    let answer = hub.explain(&Question { tenant, id: None, userid: "7", room: "a", socket_id: "" });
+    let answer = explain(&hub, &Question { tenant, id: None, userid: "7", room: "a", socket_id: "" });
     assert_eq!(texts(&answer), [""; 0]);
     assert_eq!(answer.since, None, "nothing of this source is missing");
 }
@@ -142,7 +148,7 @@ fn sessions_are_found_by_their_socket_id() {
         enter(&mut hub, login(userid));
         let socket_id = hub.state.socket_id(key);
         let ask = |hub: &Hub, userid| {
-            let answer = hub.explain(&Question { socket_id: &socket_id, userid, ..question(hub) });
+            let answer = explain(hub, &Question { socket_id: &socket_id, userid, ..question(hub) });
             let texts: Vec<String> = answer.lines.into_iter().map(|line| line.text).collect();
             assert!(texts.iter().all(|text| text.starts_with(&format!("session {socket_id} "))), "{texts:?}");
             (texts.len(), answer.verdicts)
@@ -187,7 +193,7 @@ fn sessions_that_took_over_others() {
         "went on in the place of one that was lost; 3 messages again",
     ];
     let check = |hub: &Hub, expected: &[&str], room: &str| {
-        let answer = hub.explain(&Question { socket_id: &socket_id, ..question(hub) });
+        let answer = explain(hub, &Question { socket_id: &socket_id, ..question(hub) });
         let texts = texts(&answer).into_iter().map(|text| text.replace("another room", room));
         let texts: Vec<String> = texts.map(|text| text.replace("room a", room)).collect();
         let expected = expected.iter().map(|text| format!("session {socket_id} {text}").replace("another room", room));
@@ -196,7 +202,7 @@ fn sessions_that_took_over_others() {
     };
     check(&hub, &expected, "room a");
     let id = publish(&mut hub, "a");
-    let answer = hub.explain(&Question { id: Some(id), socket_id: &socket_id, ..question(&hub) });
+    let answer = explain(&hub, &Question { id: Some(id), socket_id: &socket_id, ..question(&hub) });
     assert!(answer.verdicts[0].starts_with(&format!("session {socket_id} was in the room")), "{:?}", answer.verdicts);
     end(&mut hub, second, End::Left);
     let ended = [&expected[..], &["ended: the client has left"]].concat();
@@ -208,14 +214,14 @@ fn who_ended_a_session_and_who_changed_its_rooms() {
     let mut hub = hub("");
     let key = enter(&mut hub, user("7", "a"));
     let id = publish(&mut hub, "a");
-    hub.state.journal.cause = "by the backend";
+    hub.state.journal.cause = Reason::fixed("by the backend", "由后台");
     join(&mut hub.state, key, "b");
-    hub.state.journal.cause = "";
-    hub.state.write_journal(key, What::SentAway, More { reason: "an operator", ..More::default() });
+    hub.state.journal.cause = Reason::default();
+    hub.state.write_journal(key, What::SentAway, More { reason: Reason::free("an operator"), ..More::default() });
     end(&mut hub, key, End::Expelled);
     let told = verdict(&hub, id);
     assert!(told.contains("ended later (sent away by an operator or the backend: an operator)"), "{told}");
-    let answer = hub.explain(&Question { userid: "7", room: "b", ..question(&hub) });
+    let answer = explain(&hub, &Question { userid: "7", room: "b", ..question(&hub) });
     let socket_id = hub.state.sids.socket(key);
     assert!(texts(&answer).contains(&&*format!("session {socket_id} joined room b (by the backend)")), "{answer:?}");
     assert!(answer.advice.contains(&Advice::SentAway));
@@ -227,14 +233,14 @@ fn troubles_are_counted() {
     let key = enter(&mut hub, user("7", "a"));
     for second in 0..3 {
         pass(&mut hub, second);
-        hub.state.note_failure(key, What::MessageRefused, "too many messages!");
-        hub.state.note_failure(key, What::HookFailed, "no answer in time");
-        hub.state.journal.note_refused_login(hub.state.now.time, (0, "7"), "sign verify failed!");
+        hub.state.note_failure(key, What::MessageRefused, &Reason::free("too many messages!"));
+        hub.state.note_failure(key, What::HookFailed, &Reason::free("no answer in time"));
+        hub.state.journal.note_refused_login(hub.state.now.time, (0, "7"), &Reason::free("sign verify failed!"));
     }
     let rooms: Vec<String> = (0..12).map(|number| format!("r{number}")).collect();
     let rooms: Vec<&str> = rooms.iter().map(String::as_str).collect();
     hub.state.note_gaps(key, &rooms);
-    let answer = hub.explain(&Question { userid: "7", ..question(&hub) });
+    let answer = explain(&hub, &Question { userid: "7", ..question(&hub) });
     let has = |start: &str| answer.verdicts.iter().filter(|verdict| verdict.contains(start)).count();
     assert_eq!(has("is connected, in 1 room"), 1, "{:?}", answer.verdicts);
     assert_eq!(has("what it sent was refused 3 times, the last at"), 1, "{:?}", answer.verdicts);
@@ -262,6 +268,6 @@ fn answers_are_bounded() {
     let id = MessageId::first(1_795_219_200_000_000, 9);
     (0..100).for_each(|_| publish_elsewhere(&mut hub, id, "a"));
     (0..27).for_each(|_| _ = publish(&mut hub, &rooms));
-    let answer = hub.explain(&Question { id: Some(id), userid: "7", ..question(&hub) });
+    let answer = explain(&hub, &Question { id: Some(id), userid: "7", ..question(&hub) });
     assert_eq!((answer.verdicts.len(), answer.lines.len()), (50, 160));
 }

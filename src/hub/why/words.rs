@@ -1,113 +1,111 @@
-//! Records in words.
+//! Records and verdicts in words. The English and the Chinese ones of a sentence stand beside each other.
+
+mod records;
+mod verdicts;
 
 use super::{super::Hub, findings::Findings};
 use crate::{
     clock::Time,
-    journal::{EVERY, Record, What, unpack},
+    journal::Record,
+    language::{Language, say},
+    message::MessageId,
 };
 
-/// A record in words.
-pub fn words(hub: &Hub, found: &Findings<'_>, record: &Record) -> String {
-    let journal = &hub.state.journal;
-    let room = |hash| found.rooms.get(&hash).map_or_else(|| "another room".into(), |name| format!("room {name}"));
-    let session = || format!("session {}", found.socket_id(hub, record.session));
-    let why = journal.why(record);
-    let because = if why.is_empty() { String::new() } else { format!(": {why}") };
-    let aside = if why.is_empty() { String::new() } else { format!(" ({why})") };
-    let count = record.count;
-    match record.what {
-        What::Published | What::Kept => {
-            let kept = if record.what == What::Kept { " and kept" } else { ", which keeps nothing" };
-            let from = origin(hub, record).map_or_else(String::new, |from| format!(" by {from}"));
-            format!("published{from} to {}{kept}: sent to {}", room(record.who), counted(count.into(), "session"))
+/// Says things in a language.
+pub struct Words<'a> {
+    /// The hub.
+    pub hub: &'a Hub,
+    /// What the journal has about the question, with the names of rooms and sessions.
+    pub found: &'a Findings<'a>,
+    /// The language.
+    pub language: Language,
+}
+
+impl Words<'_> {
+    fn session(&self, bits: u64) -> String {
+        let id = self.found.socket_id(self.hub, bits);
+        // The console finds ids by the word before them.
+        say!(self.language, "session {id}", "会话 {id}")
+    }
+
+    fn room(&self, hash: u64) -> String {
+        match self.found.rooms.get(&hash) {
+            Some(name) => say!(self.language, "room {name}", "房间“{name}”"),
+            None => say!(self.language, "another room", "其他房间"),
         }
-        What::Came => format!("{} logged in{because}", session()),
-        What::Joined => format!("{} joined {}{aside}", session(), room(record.stamp)),
-        What::Left => format!("{} left {}{aside}", session(), room(record.stamp)),
-        What::Ended => format!("{} ended{because}", session()),
-        What::Lost => format!("{} was lost{because}", session()),
-        What::Silent => format!("{} did not answer when it was asked, so that another may take its place", session()),
-        What::Returned => {
-            format!("{} went on in the place of one that was lost; {count} messages again", session())
+    }
+
+    /// The relay that has given out the id of a message, if that is another one.
+    fn origin(&self, message: &Record) -> Option<String> {
+        let node = self.hub.state.journal.origin(message)?;
+        if node == 0 {
+            return Some(say!(self.language, "another relay", "其他节点"));
         }
-        What::Resumed => {
-            format!("{} said what it has; {} that it had missed", session(), counted(count.into(), "message"))
+        let node = MessageId::first(0, node).node();
+        Some(say!(self.language, "relay {node}", "节点 {node}"))
+    }
+
+    fn why(&self, record: &Record) -> &str {
+        self.hub.state.journal.why(record, self.language)
+    }
+
+    /// Why it has happened, at the end of a sentence.
+    fn because(&self, record: &Record) -> String {
+        match self.why(record) {
+            "" => String::new(),
+            why => say!(self.language, ": {why}", "：{why}"),
         }
-        What::Behind => {
-            format!("{} fell behind: {count} bytes wait for it; it gets no more messages until it reads", session())
+    }
+
+    /// Why it has happened, in passing.
+    fn aside(&self, record: &Record) -> String {
+        match self.why(record) {
+            "" => String::new(),
+            why => say!(self.language, " ({why})", "（{why}）"),
         }
-        What::CaughtUp => format!("{} has caught up", session()),
-        What::Slow => format!("{} is a slow consumer: {count} bytes wait for it", session()),
-        What::Gap => {
-            format!("{} has not got messages of {}, which were not kept any more", session(), room(record.stamp))
+    }
+
+    /// How often something was refused, if more than once.
+    fn times(&self, record: &Record) -> String {
+        let until = self.until(record);
+        match record.count {
+            0 | 1 => String::new(),
+            count => say!(self.language, " {count} times{until}", " {count} 次{until}"),
         }
-        What::Gaps => format!("the same is so in {count} more of its rooms"),
-        What::SentAway => format!("{} was to be ended{because}", session()),
-        What::GivenUp => format!("a session that was lost was given up{because}"),
-        What::Refreshed if record.session != 0 => format!("an operator has loaded the page of {} again", session()),
-        What::Refreshed => {
-            let whose = match (record.who, record.tenant) {
-                (0, EVERY) => "all pages".into(),
-                (0, _) => "all pages of the source".into(),
-                (hash, _) => format!("the pages of {}", room(hash)),
-            };
-            format!("an operator has loaded {whose} again: {}", counted(count.into(), "session"))
+    }
+
+    fn until(&self, record: &Record) -> String {
+        let last = Time::from_micros(record.stamp);
+        if last <= record.time {
+            return String::new();
         }
-        What::Refused => format!("a login was refused{}{because}", times(hub, record)),
-        What::MessageRefused => format!("{} sent what was refused{}{because}", session(), times(hub, record)),
-        What::HookFailed => format!("the backend did not answer a call about it{}{because}", times(hub, record)),
-        What::PublicationRefused => {
-            let of = if record.tenant == EVERY { " of a source that is not known" } else { "" };
-            let of = if record.who == 0 { "" } else { of };
-            let to = if record.who == 0 { String::new() } else { format!(" to {}", room(record.who)) };
-            format!("a publication{of}{to} was refused{}{because}", times(hub, record))
-        }
-        What::Repeated => {
-            let to = room(record.who);
-            format!("a publication to {to} repeated an earlier one (idempotency_key){}", times(hub, record))
-        }
-        What::Missed => {
-            let (node, publications) = (unpack(record.session), counted(count.into(), "publication"));
-            format!("{publications} of relay {node} did not arrive here{}", until(hub, record))
+        let at = self.clock(last);
+        say!(self.language, " until {at}", "，最近一次在 {at}")
+    }
+
+    /// A time of day.
+    fn clock(&self, time: Time) -> String {
+        let now = self.hub.state.now;
+        let text = now.local_at(now.unix_at(time)).to_string();
+        text.get(11..19).unwrap_or_default().to_owned()
+    }
+
+    /// A number of things.
+    fn counted(&self, count: u64, (english, chinese): (&str, &str)) -> String {
+        match (self.language, count) {
+            (Language::English, 1) => format!("1 {english}"),
+            (Language::English, _) => format!("{count} {english}s"),
+            (Language::Chinese, _) => format!("{count} {chinese}"),
         }
     }
 }
 
-/// The relay that has given out the id of a message, if that is another one.
-pub fn origin(hub: &Hub, record: &Record) -> Option<String> {
-    let node = hub.state.journal.origin(record)?;
-    Some(match node {
-        0 => "another relay".into(),
-        node => format!("relay {}", crate::message::MessageId::first(0, node).node()),
-    })
-}
+/// What is counted: the English noun, and the Chinese one with its measure word.
+const SESSION: (&str, &str) = ("session", "个会话");
+const MESSAGE: (&str, &str) = ("message", "条消息");
+const PUBLICATION: (&str, &str) = ("publication", "次发布");
+const ROOM: (&str, &str) = ("room", "个房间");
+const TIME: (&str, &str) = ("time", "次");
 
-/// A number of things.
-pub fn counted(count: u64, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
-    }
-}
-
-/// A time of day.
-pub fn clock(hub: &Hub, time: Time) -> String {
-    let now = hub.state.now;
-    let text = now.local_at(now.unix_at(time)).to_string();
-    text.get(11..19).unwrap_or_default().to_owned()
-}
-
-/// How often something was refused, if more than once.
-fn times(hub: &Hub, record: &Record) -> String {
-    match record.count {
-        0 | 1 => String::new(),
-        count => format!(" {count} times{}", until(hub, record)),
-    }
-}
-
-fn until(hub: &Hub, record: &Record) -> String {
-    match Time::from_micros(record.stamp) {
-        last if last > record.time => format!(" until {}", clock(hub, last)),
-        _ => String::new(),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -164,12 +164,12 @@ export function sessionState(state, unsent = 0) {
 /** Seconds since a time of relay's clock. */
 export const age = since => Date.now() / 1000 - (live.hello?.ahead || 0) - since
 
-/** A text of events in which ids of sessions are links. */
+/** A text of events, in either language, in which ids of sessions are links. */
 export function linked(view, source, words) {
   const parts = [], found = String(words)
   let from = 0
-  for (const match of found.matchAll(/\bsession ([A-Za-z0-9_-]{16,64})/g)) {
-    const at = match.index + 8
+  for (const match of found.matchAll(/(?:\bsession|会话) ([A-Za-z0-9_-]{16,64})/g)) {
+    const at = match.index + match[0].length - match[1].length
     parts.push(shown(found.slice(from, at), 400), sessionLink(view, source, match[1], true))
     from = match.index + match[0].length
   }

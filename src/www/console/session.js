@@ -3,7 +3,7 @@
 import { Refused } from './api.js'
 import { buttons } from './actions.js'
 import { SLOW, age, answer, asked, browser, generation, history, result, roomLink, sessionState, userLink } from './parts.js'
-import { bytes, clock, count, el, link, plain, put, rate, shown, some, span, t } from './text.js'
+import { bytes, clock, count, el, lang, link, plain, put, rate, shown, some, span, t } from './text.js'
 
 export const title = () => t('Session', '会话')
 
@@ -20,7 +20,7 @@ export function mount(view) {
   const found = result(view, async () => {
     let session
     try {
-      session = await view.get('api/session', { socket_id })
+      session = await view.get('api/session', { socket_id, language: lang })
     } catch (error) {
       if (!(error instanceof Refused && error.status === 404)) throw error
       gone = true
@@ -57,7 +57,7 @@ async function records(view, source, socket_id) {
   let first = null
   for (const name of asked(source)) {
     try {
-      const { data } = await view.get('api/why', { source: name, socket_id })
+      const { data } = await view.get('api/why', { source: name, socket_id, language: lang })
       if (data?.lines?.length) return { source: name, why: data }
       first ||= { source: name, why: data }
     } catch (error) {

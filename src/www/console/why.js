@@ -5,7 +5,7 @@ import { Refused } from './api.js'
 import { live } from './live.js'
 import { MOST_SOURCES, anyOf, answer, asked, field, history, linked, nowhere, result, sourceField, sources, table, text } from './parts.js'
 import { sessionColumns } from './tables.js'
-import { bytes, count, el, link, plain, put, shown, some, t } from './text.js'
+import { bytes, count, el, lang, link, plain, put, shown, some, t } from './text.js'
 
 /** Sessions of a user that are shown. */
 const MOST_SESSIONS = 20
@@ -78,7 +78,7 @@ async function look(view, chosen) {
   const { id, userid, room_id } = view.params
   const one = async source => {
     const [why, online] = await Promise.all([
-      view.get('api/why', { source, id, userid, room_id }),
+      view.get('api/why', { source, id, userid, room_id, language: lang }),
       userid ? view.get('api/online', { source, userid, limit: MOST_SESSIONS }).catch(otherwise) : null
     ])
     const found = why.data || why
