@@ -11,7 +11,8 @@ const MARKUP = '<img src=x onerror="document.title=1"><script>document.title=2</
 
 let firefox, relay, page, clients = []
 before(async () => {
-  [firefox, relay] = await Promise.all([launch(), relayWith('[sources.shop]\nsign_key = "k"\n')])
+  firefox = await launch()
+  relay = await relayWith('[sources.shop]\nsign_key = "k"\n')
   for (let i = 0; i < 12; i++) clients.push(await member(relay, i ? 'crowd' : 'crowd,den', { userid: `user-${i}`, username: `name ${i}` }, { Referer: `http://shop.example/page-${i}` }))
   page = await firefox.open()
 })
@@ -25,9 +26,31 @@ const live = () => page.until('live', () => document.querySelector('.state.on'))
 const number = name => page.evaluate(name => parseFloat(document.querySelector(`[data-graph=${name}] .now`).textContent.replaceAll(',', '')), name)
 const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor)
 
+/** Views with their tables, buttons and lists. */
+const VIEWS = ['#overview', '#sessions', '#users', '#rooms', '#rooms?order=messages', '#sources', '#clients', '#why?userid=user-3', '#tail?source=demo&room_id=crowd', '#log']
+/** What is wrong with the layout: a page that scrolls sideways, controls that a box cuts off, buttons of two lines. */
+const layout = () => page.evaluate(() => {
+  const isCut = control => {
+    const own = control.getBoundingClientRect()
+    for (let box = control.parentElement; box; box = box.parentElement) {
+      const { left, right } = box.getBoundingClientRect()
+      if (getComputedStyle(box).overflowX === 'hidden' && (own.right > right + 1 || own.left < left - 1)) return true
+    }
+    return control.matches('button:not(.link)') && own.height > 45
+  }
+  const controls = [...document.querySelectorAll('main button, main a, main input, main select, header button')].filter(control => control.checkVisibility() && isCut(control))
+  const found = controls.map(control => `${control.textContent || control.id} is cut off, or has two lines`)
+  return document.documentElement.scrollWidth > innerWidth ? [...found, 'the page scrolls sideways'] : found
+})
+const SIZES = [[1280, 900], [390, 844]]
+
 test('a wrong token is refused, the right one opens the overview', async () => {
   await page.goto(`${relay.url}/console/`)
   await page.shows('Admin token')
+  for (const size of SIZES.toReversed()) {
+    await page.resize(...size)
+    assert.deepEqual(await layout(), [], `the login at ${size[0]}`)
+  }
   await page.type('this is wrong')
   await page.type('Enter')
   await page.shows('The admin token is wrong.')
@@ -94,6 +117,19 @@ test('Chinese and back, light and dark', async () => {
   await until('light', async () => await background() === light)
   await page.click('button', 'English')
   await page.shows('Which room is busiest?')
+})
+
+test('no view is too wide, and no control is cut off, on a screen and on a phone', async () => {
+  for (const size of SIZES) {
+    await page.resize(...size)
+    for (const hash of VIEWS) {
+      await visit(hash)
+      await page.until(hash, hash => location.hash === hash && document.querySelector('h1') && !document.querySelector('.result[aria-busy=true]'), hash)
+      if (!/overview|tail|log/.test(hash)) await page.until(`${hash}: a result`, () => document.querySelector('.result[aria-busy=false] *'))
+      assert.deepEqual(await layout(), [], `${hash} at ${size[0]}`)
+    }
+  }
+  await page.resize(...SIZES[0])
 })
 
 test('a session is disconnected, after a question', async () => {

@@ -32,10 +32,13 @@ async function launch() {
   const env = { ...process.env, HOME: home, MOZ_HEADLESS: '1', MOZ_DISABLE_CONTENT_SANDBOX: '1' }
   const child = spawn(process.env.FIREFOX || '/usr/bin/firefox-esr', words, { stdio: ['ignore', 'ignore', 'pipe'], env, detached: true })
   const ended = once(child, 'exit'), said = []
+  // With the processes of its pages, which belong to its group.
+  const kill = () => { try { process.kill(-child.pid, 'SIGKILL') } catch { /* it has ended */ } }
+  process.once('exit', kill)
   const close = async () => {
-    // With the processes of its pages, which belong to its group.
-    try { process.kill(-child.pid, 'SIGKILL') } catch { /* it has ended */ }
+    kill()
     await ended
+    process.off('exit', kill)
     fs.rmSync(home, { recursive: true, force: true, maxRetries: 10 })
   }
   try {

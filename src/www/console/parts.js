@@ -8,12 +8,13 @@ import { bytes, clock, el, link, plain, set, shown, t } from './text.js'
 /** Rows that a table shows at a time. */
 export const PAGE = 50
 
-/** A table that becomes a list of cards on a phone. `columns`: { name, cell(row), num?, wide? }. Its parts have roles, because
-    browsers forget what they are when a style sheet shows them as blocks. */
+/** A table that becomes a list of cards on a phone. `columns`: { name, cell(row), num?, wide?, acts? }; `acts`: its
+    cells have buttons, and are as wide as these. Its parts have roles, because browsers forget what they are when a style sheet
+    shows them as blocks. */
 export function table(label, columns, rows) {
   const head = columns.map(({ name, num }) => el('th', { scope: 'col', role: 'columnheader', class: num ? 'num' : null }, name))
-  const body = rows.map(row => el('tr', { role: 'row' }, columns.map(({ name, cell, num, wide }) => {
-    const inner = el('div', { class: 'cell' }, cell(row))
+  const body = rows.map(row => el('tr', { role: 'row' }, columns.map(({ name, cell, num, wide, acts }) => {
+    const inner = el('div', { class: acts ? 'cell acts' : 'cell' }, cell(row))
     return el('td', { role: 'cell', class: [num && 'num', wide && 'wide'].filter(Boolean).join(' ') || null, 'data-label': name || null }, inner)
   })))
   return el('div', { class: 'scroll' },

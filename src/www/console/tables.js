@@ -145,7 +145,7 @@ export const rooms = {
         busiest && { name: t('Deliveries', '投递'), num: true, cell: row => count(row.deliveries) },
         busiest && { name: t('Messages / s', '消息/秒'), num: true, cell: row => (row.messages / Math.max(1, time)).toFixed(2) },
         busiest && { name: t('Deliveries / s', '投递/秒'), num: true, cell: row => (row.deliveries / Math.max(1, time)).toFixed(2) },
-        { name: t('Actions', '操作'), cell: row => el('div', { class: 'row actions' }, link('tail', { source: row.source, room_id: row.room_id }, t('Tail', '实时消息')), el('button', { type: 'button', class: 'small', onclick: () => publish({ source: row.source, room_id: row.room_id }) }, t('Publish…', '发布…'))) }
+        { name: t('Actions', '操作'), acts: true, cell: row => el('div', { class: 'row actions' }, link('tail', { source: row.source, room_id: row.room_id }, t('Tail', '实时消息')), el('button', { type: 'button', class: 'small', onclick: () => publish({ source: row.source, room_id: row.room_id }) }, t('Publish…', '发布…'))) }
       ].filter(Boolean)
       const empty = busiest ? t('No message was published in this time.', '这段时间没有发布消息。') : t('No room matches.', '没有符合条件的房间。')
       return [
@@ -182,7 +182,7 @@ export const sourcesView = {
         { name: t('Sessions', '会话'), num: true, cell: row => link('sessions', { source: row.name }, count(row.sessions)) },
         answer.all && { name: t('On all relays', '全部节点'), num: true, cell: row => row.all === null ? '–' : count(row.all) },
         { name: t('Rooms', '房间'), num: true, cell: row => link('rooms', { source: row.name }, count(row.rooms)) },
-        { name: t('Actions', '操作'), cell: row => el('div', { class: 'row actions' }, link('clients', { source: row.name }, t('Client generations', '客户端版本')), buttons({ source: row.name }, { small: true })) }
+        { name: t('Actions', '操作'), acts: true, cell: row => el('div', { class: 'row actions' }, link('clients', { source: row.name }, t('Client generations', '客户端版本')), buttons({ source: row.name }, { small: true })) }
       ].filter(Boolean)
       return [rows.length ? table(this.title(), columns, rows.slice(0, 200)) : none(t('There is no source.', '没有源。')), rows.length > 200 ? pager(t('Only the first 200 are shown.', '只显示前 200 个。')) : null]
     })
