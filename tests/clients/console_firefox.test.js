@@ -113,6 +113,8 @@ test('Chinese and back, light and dark', async () => {
   await page.dark(true)
   await until('dark', async () => await background() !== light)
   assert.equal(await background(), 'rgb(15, 20, 27)')
+  // Firefox would draw scrollbars inside the page white.
+  assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('main')).scrollbarColor), 'rgb(169, 182, 200) rgba(0, 0, 0, 0)')
   await page.dark(false)
   await until('light', async () => await background() === light)
   await page.click('button', 'English')
