@@ -10,7 +10,8 @@ export const title = () => t('Overview', '概览')
 
 const KINDS = () => ({
   unsent: t('unsent', '待发送'), incomplete: t('incomplete requests', '未完整的请求'), history: t('history', '历史消息'), away: t('sessions expected back', '等待重连的会话'),
-  hooks: t('hooks', '回调'), redis: 'Redis', message_log: t('message log', '消息日志')
+  hooks: t('hooks', '回调'), redis: 'Redis', message_log: t('message log', '消息日志'), presence: t('presence', '在线状态'), receipts: t('receipts', '回执'),
+  idempotency: t('idempotency keys', '幂等键'), signatures: t('used signatures', '已用签名'), journal: t('records of what has happened', '事件记录'), live: t('samples of the graphs', '图表数据')
 })
 const REASONS = () => ({
   client: t('the client has left', '客户端离开'), lost: t('lost: no goodbye, or page closed', '断开：无告别或页面关闭'), timeout: t('no answer to a ping', '心跳无应答'),
