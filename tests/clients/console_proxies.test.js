@@ -155,7 +155,11 @@ async function operate({ proxy, relay, restart, open }) {
   await visit(page, '#overview')
   await live(page)
   await restart(async () => {
-    await page.locator('.state.off').waitFor()
+    await page.getByText(/^relay is not reachable: the proxy answers 50[234]\./).waitFor()
+    await visit(page, '#rooms')
+    await page.locator('.problem').getByText(/^relay is not reachable: the proxy answers 50[234]\./).waitFor()
+    await signIn(other, TOKEN)
+    await other.getByText(/^relay is not reachable: the proxy answers 50[234]\./).waitFor()
   })
   await live(page)
   await proxy.stop()
@@ -206,6 +210,12 @@ describe('nginx in other ways', { concurrency: true }, () => {
       for (const target of ['/console/', '/console/console.js', '/api/stats']) assert.equal((await proxy.request('GET', target, undefined, BEARER)).status, 403, target)
     })
   })
+
+  test('with the API refused: the console says that it is the proxy', () => behind(server(part('(api|metrics)')), {}, async ({ open }) => {
+    const page = await open()
+    await signIn(page, TOKEN)
+    await page.getByText('The proxy refuses: HTTP 403.').waitFor()
+  }))
 
   test('without the name of the host, for a relay that does not trust it', () => {
     const { kind, text } = nginx()

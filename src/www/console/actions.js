@@ -7,9 +7,11 @@ import { count, el, link, plain, set, shown, t } from './text.js'
 /** What went wrong, for people. */
 export function reason(error) {
   if (!(error instanceof Refused)) return t('The console has a defect: ', '控制台出错：') + String(error)
-  if (error.status === 0) return t('relay is not reachable.', '无法访问 relay。')
   if (error.status === 401) return t('The admin token has changed.', '管理令牌已变更。')
   const wait = error.wait ? t(` Try again in ${error.wait} s.`, ` 请在 ${error.wait} 秒后重试。`) : ''
+  if ([502, 503, 504].includes(error.proxy)) return t(`relay is not reachable: the proxy answers ${error.proxy}.`, `无法访问 relay：代理返回 ${error.proxy}。`) + wait
+  if (error.proxy) return t(`The proxy refuses: HTTP ${error.proxy}.`, `代理拒绝：HTTP ${error.proxy}。`) + wait
+  if (error.status === 0) return t('relay is not reachable.', '无法访问 relay。')
   if (error.status === 429) return t('Too many wrong admin tokens came from this address.', '此地址发送的错误令牌过多。') + wait
   return t('relay refuses: ', 'relay 拒绝：') + plain(error.message || `HTTP ${error.status}`, 300) + wait
 }

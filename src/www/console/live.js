@@ -72,7 +72,7 @@ async function run(signal) {
     try { await stream(signal) } catch (error) { why = error }
     if (signal.aborted || !signedIn()) return
     const wait = Math.max(delay, (why?.wait || 0) * 1000)
-    state('waiting', { until: Date.now() + wait, reason: why instanceof Refused && why.status ? why : null })
+    state('waiting', { until: Date.now() + wait, reason: why instanceof Refused && (why.status || why.proxy) ? why : null })
     delay = Math.min(delay * 1.7, 10000)
     await new Promise(resolve => {
       const timer = setTimeout(resolve, wait)
