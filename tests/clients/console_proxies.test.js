@@ -217,6 +217,19 @@ describe('nginx in other ways', { concurrency: true }, () => {
     await page.getByText('The proxy refuses: HTTP 403.').waitFor()
   }))
 
+  test('with a login of its own, by a cookie', () => {
+    const gate = '    if ($cookie_gate != "open") { return 302 https://login.example.org/; }\n'
+    return behind(server(gate), {}, async ({ proxy, open }) => {
+      const page = await open(undefined, { storageState: { cookies: [{ name: 'gate', value: 'open', domain: proxy.name, path: '/', expires: -1, httpOnly: true, secure: true, sameSite: 'Lax' }], origins: [] } })
+      await signIn(page, TOKEN)
+      await live(page)
+      // When that login ends, the console does not say that relay is away.
+      await page.context().clearCookies()
+      await visit(page, '#rooms')
+      await page.getByText('The proxy leads to another page, perhaps to a login of its own. Load this page again.').waitFor()
+    })
+  })
+
   test('without the name of the host, for a relay that does not trust it', () => {
     const { kind, text } = nginx()
     return behind({ kind, text: text.replace(/proxy_set_header (Host|X-Forwarded-For) .*;/g, '') }, { first: 'origins = ["https://shop.example.org"]\n' }, async ({ relay, open }) => {

@@ -10,6 +10,7 @@ export function reason(error) {
   if (error.status === 401) return t('The admin token has changed.', '管理令牌已变更。')
   const wait = error.wait ? t(` Try again in ${error.wait} s.`, ` 请在 ${error.wait} 秒后重试。`) : ''
   if ([502, 503, 504].includes(error.proxy)) return t(`relay is not reachable: the proxy answers ${error.proxy}.`, `无法访问 relay：代理返回 ${error.proxy}。`) + wait
+  if (error.proxy === 302) return t('The proxy leads to another page, perhaps to a login of its own. Load this page again.', '代理重定向到其他页面，可能需要先在代理处登录。请重新加载本页。')
   if (error.proxy) return t(`The proxy refuses: HTTP ${error.proxy}.`, `代理拒绝：HTTP ${error.proxy}。`) + wait
   if (error.status === 0) return t('relay is not reachable.', '无法访问 relay。')
   if (error.status === 429) return t('Too many wrong admin tokens came from this address.', '此地址发送的错误令牌过多。') + wait

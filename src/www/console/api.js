@@ -40,12 +40,14 @@ export async function ask(path, { query = {}, body, signal, as = token } = {}) {
   try {
     answer = await fetch(url, {
       method: body === undefined ? 'GET' : 'POST', headers, body, signal,
-      credentials: 'omit', cache: 'no-store', referrerPolicy: 'no-referrer', redirect: 'error'
+      // A proxy may ask for a cookie or a certificate. relay does not.
+      credentials: 'same-origin', cache: 'no-store', referrerPolicy: 'no-referrer', redirect: 'manual'
     })
   } catch (error) {
     throw error.name === 'AbortError' ? error : new Refused(0, '')
   }
   if (answer.ok) return answer
+  if (answer.type === 'opaqueredirect') throw new Refused(0, '', 0, 302)
   const { msg, proxy } = await refusal(answer), wait = Math.min(3600, Number(answer.headers.get('Retry-After')) || 0)
   if (proxy) throw new Refused(0, '', wait, answer.status)
   if (answer.status === 401 && token !== '' && as === token) {
