@@ -9,7 +9,7 @@ const https = require('node:https')
 const os = require('node:os')
 const path = require('node:path')
 const { WebSocket } = require('ws')
-const { configuration, login, start, until } = require('./relay')
+const { KEY, configuration, login, md5, start, until } = require('./relay')
 const { blocks, freePort, startProxy } = require('./proxy')
 const { TOKEN, close, launch, live, open, signIn, visit } = require('./console_page')
 
@@ -200,6 +200,30 @@ const nginx = () => ALL.find(({ kind }) => kind === 'nginx')
 const server = (more, instead) => ({ kind: 'nginx', text: nginx().text.replace(/    location \/ \{.*?\n    \}\n/s, location => more + (instead ? '' : location)) })
 
 describe('nginx in other ways', { concurrency: true }, () => {
+  test('under a path of a site', async () => {
+    const block = part('location /relay/')
+    await behind(server(block + block.replaceAll('/relay/', '/other/'), true), {}, async ({ proxy, open }) => {
+      const page = await open(proxy.url + '/relay')
+      await page.goto(proxy.url + '/relay/console')
+      await signIn(page, TOKEN)
+      await live(page)
+      assert.equal(page.url().split('#')[0], proxy.url + '/relay/console/')
+      await visit(page, '#tail?source=demo&room_id=room')
+      await page.getByRole('heading', { name: 'Room room' }).waitFor()
+      await live(page)
+      const body = new URLSearchParams({ source: 'demo', room_id: 'room', data: 'below', sign: md5('demo' + 'room' + 'below' + KEY) })
+      const answer = await proxy.request('POST', '/relay/api/notify', body.toString(), { 'Content-Type': 'application/x-www-form-urlencoded' })
+      assert.match(answer.text, /^\{"code":1,/)
+      await page.locator('.message').getByText('below').waitFor()
+      for (const { url } of page.requests.map(request => ({ url: request.url() }))) assert.ok(url.startsWith('data:') || url.startsWith(proxy.url + '/relay/'), url)
+      // The same tab has no token for the relay under another path.
+      await page.goto(proxy.url + '/other/console/')
+      await page.getByLabel('Admin token').waitFor()
+      await page.goto(proxy.url + '/relay/console/')
+      await live(page)
+    })
+  })
+
   test('only for some addresses', async () => {
     const block = part('(console|api)')
     await behind(server(block.replace('192.0.2.0/24', '127.0.0.1')), {}, async ({ proxy, open }) => {

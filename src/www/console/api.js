@@ -1,7 +1,8 @@
 // Requests to relay. The token is in this tab's session storage, and in the header `Authorization`; nowhere else.
 
-const KEY = 'relay-console token'
 const BASE = new URL('../', location.href.split('#')[0])
+// Another path of the site can belong to another relay.
+const KEY = `relay-console token ${BASE.pathname}`
 
 /** Why a request has no answer. `status` 0: relay has not answered; then `proxy` is the status if a proxy has. `wait`: seconds to wait. */
 export class Refused extends Error {
