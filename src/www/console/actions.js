@@ -169,7 +169,14 @@ export function refresh(to) {
   return dialog({
     title: t('Reload pages', '让页面重新加载'), button: t('Reload pages', '重新加载'), danger: true, to,
     effect: t('The event refreshPage, at which pages reload, is sent to', '将发送 refreshPage 事件（页面收到后会重新加载）给'),
-    act: async () => sent(await post('api/refresh', object(Object.keys(to).length ? to : { all: '1' })))
+    async act() {
+      if (!to.userid) return sent(await post('api/refresh', object(Object.keys(to).length ? to : { all: '1' })))
+      // relay has no such command for a user.
+      const { list } = await get('api/online', { source: to.source, userid: to.userid, limit: 1000 })
+      let sessions = 0
+      for (const { socket_id } of list) sessions += (await post('api/refresh', object({ source: to.source, socket_id }))).sessions
+      return sent({ sessions })
+    }
   })
 }
 export function disconnect(to) {
