@@ -2,7 +2,7 @@
 
 import { Refused } from './api.js'
 import { reason } from './actions.js'
-import { live } from './live.js'
+import { clustered, live } from './live.js'
 import { bytes, clock, el, link, plain, set, shown, t } from './text.js'
 
 /** Rows that a table shows at a time. */
@@ -103,8 +103,11 @@ export function result(view, load) {
       if (mine === turn) body.setAttribute('aria-busy', 'false')
     }
   }
-  // An action has changed what is shown.
-  document.addEventListener('acted', () => run(true), { signal: view.signal })
+  // An action has changed what is shown; what is known of other relays is up to two seconds old.
+  document.addEventListener('acted', () => {
+    run(true)
+    if (clustered()) setTimeout(() => { if (!view.signal.aborted) run(true) }, 3000)
+  }, { signal: view.signal })
   return { node: [el('div', { class: 'row bar-result' }, status, again), body], run, body }
 }
 /** Buttons below a page of a table: `next` and `first` are functions, or null. */
