@@ -110,6 +110,9 @@ export function result(view, load) {
   }, { signal: view.signal })
   return { node: [el('div', { class: 'row bar-result' }, status, again), body], run, body }
 }
+/** Says that an answer lacks what other relays have, if it does: `complete` of docs/protocol.md, Lists. */
+export const partial = ({ complete }) => complete === false && el('p', { role: 'status', class: 'problem' },
+  t('Not complete: what the other relays have could not be read from Redis.', '不完整：无法从 Redis 读取其他节点的数据。'))
 /** Buttons below a page of a table: `next` and `first` are functions, or null. */
 export function pager(words, first, next) {
   return el('div', { class: 'row pager' }, el('span', { class: 'dim' }, words),
@@ -156,12 +159,12 @@ export function generation(protocol, library) {
 }
 /** So many unsent bytes are a slow client. Fewer may be on their way just now. */
 export const SLOW = 64 << 10
-/** How a session is, with more than colour. `unsent`: bytes that wait for it. */
-export function sessionState(state, unsent = 0) {
+/** How a session is, with more than colour. `unsent`: bytes that wait for it; `node`: the relay that has it. */
+export function sessionState(state, unsent = 0, node = '') {
   const wait = unsent > SLOW ? t(`${bytes(unsent)} wait for it`, `${bytes(unsent)} 待发送`) : ''
   if (state === 'behind') return el('span', { class: 'badge wait' }, t('behind', '积压'), wait && t(': ', '：') + wait)
   if (wait && state !== 'ending') return el('span', { class: 'badge wait' }, t('slow: ', '慢：') + wait)
-  if (state === 'elsewhere') return el('span', { class: 'badge' }, t('at another relay', '在其他节点'))
+  if (state === 'elsewhere') return el('span', { class: 'badge' }, t('at another relay', '在其他节点'), node && [t(': ', '：'), plain(node, 20)])
   if (state === 'ending') return el('span', { class: 'badge bad' }, t('ending', '正在结束'))
   return el('span', { class: 'badge ok' }, t('live', '正常'))
 }
