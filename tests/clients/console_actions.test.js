@@ -117,6 +117,22 @@ test('reload the pages of a source, and not those of another', async () => {
   other.terminate()
 })
 
+test('reload the pages of a user, and not those of others', async () => {
+  const clients = [await socketio('one', { userid: 'reader' }), await member(relay, 'two', { userid: 'reader' }), await member(relay, 'two', { userid: 'bystander' })]
+  await visit(page, '#why?source=demo&userid=reader')
+  await page.getByText('Connected: 2 sessions').waitFor()
+  await ask('Reload pages…', 2)
+  await press('Reload pages')
+  await dialog().getByText('Done: 2 sessions on this relay.').waitFor()
+  await until('the event', () => clients[0].events.find(([event]) => event === 'refreshPage'))
+  await clients[1].heard('refreshPage')
+  assert.ok(!clients[2].got.some(frame => frame.event === 'refreshPage'))
+  await press('Close')
+  clients[0].close()
+  clients[1].terminate()
+  clients[2].terminate()
+})
+
 test('disconnect one session, and a user', async () => {
   const [one, two, three] = [await member(relay, 'x', { userid: 'victim' }), await member(relay, 'x', { userid: 'victim' }), await member(relay, 'x', { userid: 'bystander' })]
   const ended = socket => new Promise(resolve => socket.once('close', (code, why) => resolve([code, String(why)])))

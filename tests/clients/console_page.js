@@ -8,7 +8,8 @@ const { configuration, login, start, until } = require('./relay')
 
 const TOKEN = 'a-token of these tests: öäü'
 
-const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox'] })
+/** `args`: more of its arguments. */
+const launch = (args = []) => chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox', ...args] })
 
 /** A relay with the admin token, and `more` configuration after its section. */
 function relayWith(more = '', port = 0) {
@@ -30,7 +31,7 @@ async function open(browser, relay, { hash = '', token = TOKEN, away = false, ..
   page.on('dialog', dialog => { page.wrong.push(dialog.message()); dialog.dismiss() })
   page.on('console', line => {
     // The browser reports answers of relay that are errors, and a relay that is away.
-    const status = /the server responded with a status of (400|401|404|429|503)|ERR_CONNECTION|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|ERR_NETWORK_IO|ERR_ABORTED/
+    const status = /the server responded with a status of (400|401|403|404|429|502|503|504)|ERR_CONNECTION|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|ERR_NETWORK_IO|ERR_ABORTED/
     if (['error', 'warning'].includes(line.type()) && !status.test(line.text())) page.wrong.push(line.text())
   })
   page.on('request', request => page.requests.push(request))

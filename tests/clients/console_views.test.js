@@ -9,7 +9,7 @@ const io2 = require('socket.io-client-2.5')
 const { io: io4 } = require('socket.io-client-4.8')
 const { VIEWS, byKeyboard, clean } = require('./axe')
 const { login, md5, start, until } = require('./relay')
-const { ask, close, launch, live, member, open, relayWith, row, settled, signIn, text, visit } = require('./console_page')
+const { TOKEN, ask, close, launch, live, member, open, relayWith, row, settled, signIn, text, visit } = require('./console_page')
 
 const SHOP = { source: 'shop', sign: md5('shoporders' + 'k') }
 
@@ -106,6 +106,20 @@ describe('each view shows what it is for, and axe finds nothing', () => {
     await page.setViewportSize(VIEWS[0])
     await page.locator('.language').click()
   })
+})
+
+test('each kind of memory, and each reason why sessions end, has a name in both languages', async () => {
+  const answer = await fetch(relay.url + '/api/live', { headers: { Authorization: 'Bearer ' + Buffer.from(TOKEN).toString('latin1') } })
+  let text = ''
+  for await (const part of answer.body.pipeThrough(new TextDecoderStream())) {
+    text += part
+    if (text.includes('"closes":{') && text.endsWith('\n')) break
+  }
+  const { memory, closes } = text.split('\n').filter(Boolean).map(JSON.parse).find(line => line.closes)
+  const source = fs.readFileSync(path.join(__dirname, '../../src/www/console/overview.js'), 'utf8')
+  const named = list => [...source.split(`const ${list} = `)[1].split('\n})')[0].matchAll(/\b(\w+): (?=t\(|')/g)].map(([, name]) => name).sort()
+  assert.deepEqual(named('KINDS'), Object.keys(memory).sort())
+  assert.deepEqual(named('REASONS'), Object.keys(closes).sort())
 })
 
 test('a search goes on with the next page, and shows 50 at a time', async () => {

@@ -87,19 +87,23 @@ async function startProxy(block, relayPort, directory) {
   fs.writeFileSync(path.join(directory, 'relay.pem'), crt + key)
   const args = complete(block, port, other, relayPort, directory)
   const env = { ...process.env, PATH: process.env.PATH + ':/usr/sbin', HOME: directory, XDG_DATA_HOME: directory }
-  const child = spawn(PROGRAMS[block.kind], args, { env, cwd: directory, stdio: ['ignore', 'ignore', 'pipe'] })
   const log = []
-  let ended
-  child.stderr.on('data', data => log.push(String(data)))
-  child.on('error', error => { ended = error })
-  child.on('exit', code => { ended = code })
-  await until(block.kind, () => {
-    if (ended !== undefined) throw new Error(`${block.kind} ended with ${ended}: ${log.join('')}`)
-    return new Promise(resolve => {
-      const socket = net.connect(port, '127.0.0.1', () => { socket.destroy(); resolve(true) })
-      socket.on('error', () => resolve(false))
+  let child, ended
+  const run = async () => {
+    ended = undefined
+    child = spawn(PROGRAMS[block.kind], args, { env, cwd: directory, stdio: ['ignore', 'ignore', 'pipe'] })
+    child.stderr.on('data', data => log.push(String(data)))
+    child.on('error', error => { ended = error })
+    child.on('exit', code => { ended = code })
+    await until(block.kind, () => {
+      if (ended !== undefined) throw new Error(`${block.kind} ended with ${ended}: ${log.join('')}`)
+      return new Promise(resolve => {
+        const socket = net.connect(port, '127.0.0.1', () => { socket.destroy(); resolve(true) })
+        socket.on('error', () => resolve(false))
+      })
     })
-  })
+  }
+  await run()
   const lookup = (host, options, done) =>
     options.all ? done(null, [{ address: '127.0.0.1', family: 4 }]) : done(null, '127.0.0.1', 4)
   const options = { lookup, localAddress: '127.0.0.5', rejectUnauthorized: false, servername: NAME }
@@ -115,6 +119,8 @@ async function startProxy(block, relayPort, directory) {
     child.on('exit', resolve)
     child.kill('SIGKILL')
   })
+  /** Starts it again, with the same port. */
+  proxy.start = run
   /** A request through the proxy: its status and its body. */
   proxy.request = (method, target, body, headers = {}) => new Promise((resolve, reject) => {
     const request = https.request(proxy.url + target, { method, agent, headers }, answer => {

@@ -80,6 +80,11 @@ fn a_refused_origin_is_logged_once_with_what_to_add() {
     relay.wait_log("no browser sends such an origin");
     assert_eq!(lines(&relay, "origins does not list it").len(), 2, "one for each");
     assert!(lines(&relay, "xxxxx").iter().all(|line| line.len() < 500));
+    // With this header it is relay's own page, the console: another one's browser would have asked first, in vain.
+    let console = [("Content-Type", FORM), ("Origin", "https://relay.example"), ("Authorization", "Bearer x")];
+    for path in ["/api/notify", "/api/notify/batch", "/api/emit"] {
+        relay.request("POST", path, &console, b"source=x");
+    }
     assert_eq!(relay.counter("origins_refused"), 10);
     // A reload may have changed the list.
     relay.signal(1);

@@ -1,13 +1,14 @@
 // Requests to relay. The token is in this tab's session storage, and in the header `Authorization`; nowhere else.
 
-const KEY = 'relay-console token'
 const BASE = new URL('../', location.href.split('#')[0])
+// Another path of the site can belong to another relay.
+const KEY = `relay-console token ${BASE.pathname}`
 
-/** Why a request has no answer. `status` 0: relay is not reachable. `wait`: seconds that relay asks to wait. */
+/** Why a request has no answer. `status` 0: relay has not answered; then `proxy` is the status if a proxy has. `wait`: seconds to wait. */
 export class Refused extends Error {
-  constructor(status, msg, wait = 0) {
+  constructor(status, msg, wait = 0, proxy = 0) {
     super(msg)
-    Object.assign(this, { status, wait })
+    Object.assign(this, { status, wait, proxy })
   }
 }
 
@@ -40,28 +41,38 @@ export async function ask(path, { query = {}, body, signal, as = token } = {}) {
   try {
     answer = await fetch(url, {
       method: body === undefined ? 'GET' : 'POST', headers, body, signal,
-      credentials: 'omit', cache: 'no-store', referrerPolicy: 'no-referrer', redirect: 'error'
+      // A proxy may ask for a cookie or a certificate. relay does not.
+      credentials: 'same-origin', cache: 'no-store', referrerPolicy: 'no-referrer', redirect: 'manual'
     })
   } catch (error) {
     throw error.name === 'AbortError' ? error : new Refused(0, '')
   }
   if (answer.ok) return answer
-  let msg = ''
-  try { msg = String((await answer.json()).msg ?? '') } catch { /* an answer of a proxy */ }
-  const refused = new Refused(answer.status, msg.slice(0, 500), Math.min(3600, Number(answer.headers.get('Retry-After')) || 0))
+  if (answer.type === 'opaqueredirect') throw new Refused(0, '', 0, 302)
+  const { msg, proxy } = await refusal(answer), wait = Math.min(3600, Number(answer.headers.get('Retry-After')) || 0)
+  if (proxy) throw new Refused(0, '', wait, answer.status)
   if (answer.status === 401 && token !== '' && as === token) {
     signOut()
     for (const call of losers) call()
   }
-  throw refused
+  throw new Refused(answer.status, msg.slice(0, 500), wait)
+}
+/** What relay says in a refusal, or that it is not relay's. */
+async function refusal(answer) {
+  try {
+    const { msg } = await answer.json()
+    if (typeof msg === 'string') return { msg, proxy: false }
+  } catch { /* not JSON */ }
+  // A proxy can have pages of its own for relay's refusals.
+  return { msg: '', proxy: answer.status !== 401 || !/^Bearer\b/i.test(answer.headers.get('WWW-Authenticate') || '') }
 }
 // A header can carry bytes only.
 function encoded(text) {
   return Array.from(new TextEncoder().encode(text), byte => String.fromCharCode(byte)).join('')
 }
 /** The answer as JSON. */
-export async function get(path, query, signal) {
-  const answer = await ask(path, { query, signal })
+export async function get(path, query, signal, as) {
+  const answer = await ask(path, { query, signal, as })
   try {
     return await answer.json()
   } catch (error) {

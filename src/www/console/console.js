@@ -3,7 +3,7 @@
 import * as overview from './overview.js'
 import * as session from './session.js'
 import * as why from './why.js'
-import { Refused, ask, get, onTokenLost, signIn, signOut, signedIn } from './api.js'
+import { Refused, get, onTokenLost, signIn, signOut, signedIn } from './api.js'
 import { reason } from './actions.js'
 import { forget, live, now, on, want } from './live.js'
 import { ordered, sources } from './parts.js'
@@ -198,7 +198,7 @@ function login(words = '') {
     button.disabled = true
     set(problem)
     try {
-      const stats = await (await ask('api/stats', { as: token })).json()
+      const stats = await get('api/stats', {}, undefined, token)
       input.value = ''
       sources.names = ordered(stats.sources)
       signIn(token)

@@ -72,7 +72,7 @@ async function run(signal) {
     try { await stream(signal) } catch (error) { why = error }
     if (signal.aborted || !signedIn()) return
     const wait = Math.max(delay, (why?.wait || 0) * 1000)
-    state('waiting', { until: Date.now() + wait, reason: why instanceof Refused && why.status ? why : null })
+    state('waiting', { until: Date.now() + wait, reason: why instanceof Refused && (why.status || why.proxy) ? why : null })
     delay = Math.min(delay * 1.7, 10000)
     await new Promise(resolve => {
       const timer = setTimeout(resolve, wait)
@@ -170,6 +170,10 @@ export function perSecond(name) {
   if (!first || last.time <= first.time) return 0
   return Math.max(0, last[name] - first[name] || 0) / (last.time - first.time)
 }
+/** Whether there are other relays, or may be: that is not known before the first sample, and while Redis fails. */
+export const clustered = () => Boolean(live.hello?.redis) && (!live.last?.nodes || live.last.nodes.length > 0 || redisFails())
+/** Whether relay cannot reach the others now. */
+export const redisFails = () => live.last?.parts?.redis?.state === 'failing'
 export const gauge = name => live.last?.values[name] || 0
 
 /** The values of the last 15 minutes in steps of the interval: of a gauge, or of a counter's growth in a second. Null: relay was not

@@ -1,7 +1,7 @@
 // The overview: numbers, graphs, parts, and where to look for the usual questions.
 
 import { bar, graph, ranking } from './graphs.js'
-import { gauge, live, perSecond } from './live.js'
+import { gauge, live, perSecond, redisFails } from './live.js'
 import { buttons } from './actions.js'
 import { anyOf, field, sourceField, text } from './parts.js'
 import { bytes, count, el, link, micros, percent, plain, put, rate, say, set, shown, some, span, t } from './text.js'
@@ -10,7 +10,8 @@ export const title = () => t('Overview', '概览')
 
 const KINDS = () => ({
   unsent: t('unsent', '待发送'), incomplete: t('incomplete requests', '未完整的请求'), history: t('history', '历史消息'), away: t('sessions expected back', '等待重连的会话'),
-  hooks: t('hooks', '回调'), redis: 'Redis', message_log: t('message log', '消息日志')
+  hooks: t('hooks', '回调'), redis: 'Redis', message_log: t('message log', '消息日志'), presence: t('presence', '在线状态'), receipts: t('receipts', '回执'),
+  idempotency: t('idempotency keys', '幂等键'), signatures: t('used signatures', '已用签名'), journal: t('records of what has happened', '事件记录'), live: t('samples of the graphs', '图表数据')
 })
 const REASONS = () => ({
   client: t('the client has left', '客户端离开'), lost: t('lost: no goodbye, or page closed', '断开：无告别或页面关闭'), timeout: t('no answer to a ping', '心跳无应答'),
@@ -125,7 +126,7 @@ export function mount(view) {
   let shownLists = ''
   function lists(line) {
     if (!line.memory) return
-    const now = JSON.stringify([line.memory, line.closes, line.nodes])
+    const now = JSON.stringify([line.memory, line.closes, line.nodes, redisFails()])
     if (now === shownLists) return
     shownLists = now
     const rows = object => Object.entries(object || {}).map(([key, value]) => [key, Number(value) || 0]).filter(([, value]) => value > 0).sort((a, b) => b[1] - a[1]).slice(0, 14)
@@ -136,7 +137,7 @@ export function mount(view) {
       ? el('ul', { class: 'nodes' }, others.map(({ node, info }) => el('li', null, shown(node, 30), ' ', el('span', { class: 'dim' }, shown(info?.server_ip ?? '', 50)),
         el('div', { class: 'dim' }, [typeof info?.sessions === 'number' ? t(some(info.sessions, 'session'), `${count(info.sessions)} 个会话`) : null, typeof info?.rooms === 'number' ? t(some(info.rooms, 'room'), `${count(info.rooms)} 个房间`) : null,
           typeof info?.uptime === 'number' ? t(`running for ${span(info.uptime)}`, `已运行 ${span(info.uptime)}`) : null].filter(Boolean).join(' · '), ' ', shown(info?.version ?? '', 20)))))
-      : el('p', { class: 'dim' }, t('None: this relay is alone.', '无：仅此一个节点。')))
+      : el('p', { class: 'dim' }, redisFails() ? t('Not known: Redis is failing.', '未知：Redis 故障。') : t('None: this relay is alone.', '无：仅此一个节点。')))
   }
   function greet() {
     const { version, node, server_ip, started } = live.hello

@@ -2,18 +2,19 @@
 
 import { Refused } from './api.js'
 import { reason } from './actions.js'
-import { live } from './live.js'
+import { clustered, live } from './live.js'
 import { bytes, clock, el, link, plain, set, shown, t } from './text.js'
 
 /** Rows that a table shows at a time. */
 export const PAGE = 50
 
-/** A table that becomes a list of cards on a phone. `columns`: { name, cell(row), num?, wide? }. Its parts have roles, because
-    browsers forget what they are when a style sheet shows them as blocks. */
+/** A table that becomes a list of cards on a phone. `columns`: { name, cell(row), num?, wide?, acts? }; `acts`: its
+    cells have buttons, and are as wide as these. Its parts have roles, because browsers forget what they are when a style sheet
+    shows them as blocks. */
 export function table(label, columns, rows) {
   const head = columns.map(({ name, num }) => el('th', { scope: 'col', role: 'columnheader', class: num ? 'num' : null }, name))
-  const body = rows.map(row => el('tr', { role: 'row' }, columns.map(({ name, cell, num, wide }) => {
-    const inner = el('div', { class: 'cell' }, cell(row))
+  const body = rows.map(row => el('tr', { role: 'row' }, columns.map(({ name, cell, num, wide, acts }) => {
+    const inner = el('div', { class: acts ? 'cell acts' : 'cell' }, cell(row))
     return el('td', { role: 'cell', class: [num && 'num', wide && 'wide'].filter(Boolean).join(' ') || null, 'data-label': name || null }, inner)
   })))
   return el('div', { class: 'scroll' },
@@ -102,10 +103,16 @@ export function result(view, load) {
       if (mine === turn) body.setAttribute('aria-busy', 'false')
     }
   }
-  // An action has changed what is shown.
-  document.addEventListener('acted', () => run(true), { signal: view.signal })
+  // An action has changed what is shown; what is known of other relays is up to two seconds old.
+  document.addEventListener('acted', () => {
+    run(true)
+    if (clustered()) setTimeout(() => { if (!view.signal.aborted) run(true) }, 3000)
+  }, { signal: view.signal })
   return { node: [el('div', { class: 'row bar-result' }, status, again), body], run, body }
 }
+/** Says that an answer lacks what other relays have, if it does: `complete` of docs/protocol.md, Lists. */
+export const partial = ({ complete }) => complete === false && el('p', { role: 'status', class: 'problem' },
+  t('Not complete: what the other relays have could not be read from Redis.', '不完整：无法从 Redis 读取其他节点的数据。'))
 /** Buttons below a page of a table: `next` and `first` are functions, or null. */
 export function pager(words, first, next) {
   return el('div', { class: 'row pager' }, el('span', { class: 'dim' }, words),
@@ -152,12 +159,12 @@ export function generation(protocol, library) {
 }
 /** So many unsent bytes are a slow client. Fewer may be on their way just now. */
 export const SLOW = 64 << 10
-/** How a session is, with more than colour. `unsent`: bytes that wait for it. */
-export function sessionState(state, unsent = 0) {
+/** How a session is, with more than colour. `unsent`: bytes that wait for it; `node`: the relay that has it. */
+export function sessionState(state, unsent = 0, node = '') {
   const wait = unsent > SLOW ? t(`${bytes(unsent)} wait for it`, `${bytes(unsent)} 待发送`) : ''
   if (state === 'behind') return el('span', { class: 'badge wait' }, t('behind', '积压'), wait && t(': ', '：') + wait)
   if (wait && state !== 'ending') return el('span', { class: 'badge wait' }, t('slow: ', '慢：') + wait)
-  if (state === 'elsewhere') return el('span', { class: 'badge' }, t('at another relay', '在其他节点'))
+  if (state === 'elsewhere') return el('span', { class: 'badge' }, t('at another relay', '在其他节点'), node && [t(': ', '：'), plain(node, 20)])
   if (state === 'ending') return el('span', { class: 'badge bad' }, t('ending', '正在结束'))
   return el('span', { class: 'badge ok' }, t('live', '正常'))
 }

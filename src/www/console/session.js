@@ -116,7 +116,7 @@ function body(view, session, ended, told) {
         typeof client.unconfirmed === 'number' ? [t('In the network', '网络中'), bytes(client.unconfirmed), ' ', el('span', { class: 'dim' }, t('sent, not confirmed', '已发出，未确认'))] : null,
         [t('Heartbeat', '心跳'), beat],
         heartbeat.interval ? [t('Ping', '间隔'), t(`each ${heartbeat.interval} s, answer within ${heartbeat.timeout} s`, `每 ${heartbeat.interval} 秒，${heartbeat.timeout} 秒内应答`)] : null,
-        typeof heartbeat.next === 'number' ? [heartbeat.state === 'alive' ? t('Next ping in', '距下次心跳') : t('Given up in', '放弃倒计时'), `${rate(heartbeat.next)} s`] : null)),
+        typeof heartbeat.next === 'number' ? [heartbeat.state === 'alive' ? t('Next ping in', '距下次心跳') : t('Given up in', '放弃倒计时'), t(`${rate(heartbeat.next)} s`, `${rate(heartbeat.next)} 秒`)] : null)),
       card(t('What it has received', '已收到的消息'), recovery ? rows(
         [t('Last confirmed', '最后确认'), recovery.confirmed ? el('code', null, shown(recovery.confirmed, 60)) : '–'],
         [t('Later ones', '其后的消息'), t(`${some(recovery.unconfirmed, 'kept message')}, not confirmed`, `${count(recovery.unconfirmed)} 条已保存，未确认`)],

@@ -1,7 +1,8 @@
 // Tables: sessions, users, rooms, sources, and the generations of clients. Each shows one page at a time.
 
 import { buttons, publish } from './actions.js'
-import { PAGE, age, anyOf, asked, browser, field, generation, nowhere, ordered, pager, result, roomLink, searchForm, select, sessionLink, sessionState, sourceField, sourceOf, sources, table, text, userLink } from './parts.js'
+import { clustered } from './live.js'
+import { PAGE, age, anyOf, asked, browser, field, generation, nowhere, ordered, pager, partial, result, roomLink, searchForm, select, sessionLink, sessionState, sourceField, sourceOf, sources, table, text, userLink } from './parts.js'
 import { bytes, count, el, link, plain, put, shown, some, span, t } from './text.js'
 
 const none = (...words) => el('p', { class: 'card dim' }, words)
@@ -52,14 +53,15 @@ export function sessionColumns(view, source) {
   const of = row => source || row.source
   return [
     { name: t('User', '用户'), wide: true, cell: row => [userLink(of(row), row.userid), row.username && row.username !== row.userid ? el('div', { class: 'dim' }, shown(row.username, 40)) : null] },
-    { name: t('Session', '会话'), cell: row => sessionLink(view, of(row), row.socket_id) },
+    // The page of a session is at the relay that has it.
+    { name: t('Session', '会话'), cell: row => row.state === 'elsewhere' ? el('span', { class: 'mono' }, shown(row.socket_id, 12)) : sessionLink(view, of(row), row.socket_id) },
     source ? null : sourceColumn(),
     { name: t('Client', '客户端'), cell: row => [generation(row.protocol), el('div', { class: 'dim' }, row.user_agent ? browser(row.user_agent) || shown(row.user_agent, 30) : '', row.nsp && row.nsp !== '/' ? [' ', shown(row.nsp, 30)] : null)] },
     { name: t('Page and address', '页面与地址'), wide: true, cell: row => [shown(row.referer || '', 60), el('div', { class: 'dim' }, shown(row.ip || '', 45))] },
     { name: t('Rooms', '房间'), wide: true, cell: row => [(row.rooms || []).slice(0, 3).map((room, index) => [index ? ', ' : '', roomLink(of(row), room, 24)]), row.room_count > 3 ? el('span', { class: 'dim' }, ` +${count(row.room_count - 3)}`) : null] },
     { name: t('Online for', '在线时长'), num: true, cell: row => row.since ? span(age(row.since)) : '' },
     { name: t('Unsent', '待发送'), num: true, cell: row => row.unsent === undefined ? '–' : bytes(row.unsent) },
-    { name: t('State', '状态'), cell: row => sessionState(row.state, row.unsent) }
+    { name: t('State', '状态'), cell: row => sessionState(row.state, row.unsent, row.node) }
   ].filter(Boolean)
 }
 
@@ -78,7 +80,8 @@ export const sessions = {
       const words = [from(first, list), total === undefined ? '' : t(`${some(total, 'session')} in all`, `共 ${count(total)} 个会话`)].filter(Boolean).join(' · ')
       const empty = params.order === 'unsent' ? t('No client has unsent bytes: none is slow now.', '没有客户端有待发送数据：现在没有慢客户端。') : t('No session matches.', '没有符合条件的会话。')
       return [
-        list.length ? table(this.title(), sessionColumns(view, source), list.slice(0, PAGE)) : none(empty, nowhere(source, 'sessions', params)),
+        list.length ? table(this.title(), sessionColumns(view, source), list.slice(0, PAGE)) : none(empty, nowhere(source, 'sessions', params), clustered() ? [t(' Only sessions of this relay are searched. ', ' 仅查找本 relay 的会话。'),
+          params.search && link('why', { source: params.source, userid: params.search }, t(`Is ${plain(params.search, 40)} a user at another relay?`, `${plain(params.search, 40)} 是其他节点的用户？`))] : ''),
         pager(words, restart, more ? () => { after = String(next); first += list.length; found.run() } : null)
       ]
     })
@@ -102,10 +105,11 @@ export const users = {
       const answer = await view.get('api/users', { source, search: params.search, limit: PAGE, offset }), list = answer.list || []
       const columns = [
         { name: t('User id', '用户 id'), wide: true, cell: row => userLink(source, row.userid, 60) },
-        { name: t('Sessions', '会话'), num: true, cell: row => link('sessions', { source, search: String(row.userid) }, count(row.sessions)) },
+        { name: t('Sessions', '会话'), num: true, cell: row => link(clustered() ? 'why' : 'sessions', { source, [clustered() ? 'userid' : 'search']: String(row.userid) }, count(row.sessions)) },
         { name: t('By namespace', '按命名空间'), cell: row => Object.entries(row.nsp || {}).slice(0, 4).map(([nsp, number], index) => [index ? ', ' : '', shown(nsp, 30), ` ${count(number)}`]) }
       ]
       return [
+        partial(answer),
         list.length ? table(this.title(), columns, list) : none(t('No user matches. Sessions without a userid are not counted.', '没有符合条件的用户。没有 userid 的会话不计入。'), nowhere(source, 'users', params)),
         pager([from(offset, list), t(some(answer.users, 'user'), `共 ${count(answer.users)} 个用户`)].filter(Boolean).join(' · '),
           offset ? () => { offset = 0; found.run() } : null, offset + list.length < answer.users && list.length ? () => { offset += PAGE; found.run() } : null)
@@ -145,7 +149,7 @@ export const rooms = {
         busiest && { name: t('Deliveries', '投递'), num: true, cell: row => count(row.deliveries) },
         busiest && { name: t('Messages / s', '消息/秒'), num: true, cell: row => (row.messages / Math.max(1, time)).toFixed(2) },
         busiest && { name: t('Deliveries / s', '投递/秒'), num: true, cell: row => (row.deliveries / Math.max(1, time)).toFixed(2) },
-        { name: t('Actions', '操作'), cell: row => el('div', { class: 'row actions' }, link('tail', { source: row.source, room_id: row.room_id }, t('Tail', '实时消息')), el('button', { type: 'button', class: 'small', onclick: () => publish({ source: row.source, room_id: row.room_id }) }, t('Publish…', '发布…'))) }
+        { name: t('Actions', '操作'), acts: true, cell: row => el('div', { class: 'row actions' }, link('tail', { source: row.source, room_id: row.room_id }, t('Tail', '实时消息')), el('button', { type: 'button', class: 'small', onclick: () => publish({ source: row.source, room_id: row.room_id }) }, t('Publish…', '发布…'))) }
       ].filter(Boolean)
       const empty = busiest ? t('No message was published in this time.', '这段时间没有发布消息。') : t('No room matches.', '没有符合条件的房间。')
       return [
@@ -180,11 +184,11 @@ export const sourcesView = {
       const columns = [
         { name: t('Source', '源'), wide: true, cell: row => [el('span', { class: 'name' }, shown(row.name, 64)), share(row.sessions / Math.max(1, rows[0].sessions))] },
         { name: t('Sessions', '会话'), num: true, cell: row => link('sessions', { source: row.name }, count(row.sessions)) },
-        answer.all && { name: t('On all relays', '全部节点'), num: true, cell: row => row.all === null ? '–' : count(row.all) },
+        'all' in answer && { name: t('On all relays', '全部节点'), num: true, cell: row => row.all === null ? '–' : count(row.all) },
         { name: t('Rooms', '房间'), num: true, cell: row => link('rooms', { source: row.name }, count(row.rooms)) },
-        { name: t('Actions', '操作'), cell: row => el('div', { class: 'row actions' }, link('clients', { source: row.name }, t('Client generations', '客户端版本')), buttons({ source: row.name }, { small: true })) }
+        { name: t('Actions', '操作'), acts: true, cell: row => el('div', { class: 'row actions' }, link('clients', { source: row.name }, t('Client generations', '客户端版本')), buttons({ source: row.name }, { small: true })) }
       ].filter(Boolean)
-      return [rows.length ? table(this.title(), columns, rows.slice(0, 200)) : none(t('There is no source.', '没有源。')), rows.length > 200 ? pager(t('Only the first 200 are shown.', '只显示前 200 个。')) : null]
+      return [partial({ complete: answer.all !== null }), rows.length ? table(this.title(), columns, rows.slice(0, 200)) : none(t('There is no source.', '没有源。')), rows.length > 200 ? pager(t('Only the first 200 are shown.', '只显示前 200 个。')) : null]
     })
     put(view.root, [el('h1', { tabindex: '-1' }, this.title()), found.node])
     found.run()

@@ -3,7 +3,7 @@
 import { buttons } from './actions.js'
 import { Refused } from './api.js'
 import { live } from './live.js'
-import { MOST_SOURCES, anyOf, answer, asked, field, history, linked, nowhere, result, sourceField, sources, table, text } from './parts.js'
+import { MOST_SOURCES, anyOf, answer, asked, field, history, linked, nowhere, partial, result, sourceField, sources, table, text } from './parts.js'
 import { sessionColumns } from './tables.js'
 import { bytes, count, el, lang, link, plain, put, shown, some, t } from './text.js'
 
@@ -40,19 +40,25 @@ export function mount(view) {
     const { lines = [], since } = why
     const own = await Promise.all((online?.list || []).map(row => describe(view, row)))
     const slow = own.filter(row => row.unsent > 0 || row.state === 'behind'), fine = own.length && !slow.length && (!params.room_id || own.some(row => row.rooms.includes(params.room_id)))
+    const away = own.filter(row => row.state === 'elsewhere'), nodes = [...new Set(away.filter(row => row.node).map(row => [row.node, row.server_ip].filter(Boolean).join(', ')))]
     const rooms = new Set(own.flatMap(row => row.rooms)), inRoom = room => own.filter(row => row.rooms.includes(room)).length
     const messages = (kept?.lines || []).filter(line => typeof line.id === 'string' && String(line.room_id).split(',').some(room => params.room_id ? room === params.room_id : rooms.has(room))).slice(-12).reverse()
     return [
-      where(source, others, lines.length > 0 || own.length > 0),
+      online?.complete === false && !own.length && !lines.length ? null : where(source, others, lines.length > 0 || own.length > 0),
       answer(view, source, why, lines.length ? params.id && !params.userid ? [linked(view, source, lines[lines.length - 1].text), t('. Enter a user id as well to see whether this user got it.', '。再填用户 id，可查看该用户是否收到。')] : '' : t('Nothing follows: the records have nothing about this.', '没有结论：没有相关记录。')),
       params.userid ? el('section', { class: 'card' },
         el('h2', null, t('The user now', '该用户当前状态')),
         el('p', { class: fine ? 'verdict' : 'verdict bad' }, own.length
           ? [t(`Connected: ${some(own.length, 'session')}.`, `在线：${count(own.length)} 个会话。`),
+            away.length === own.length ? t(' At another relay.', ' 在其他节点。') : away.length ? t(` ${count(away.length)} of them at another relay.`, ` 其中 ${count(away.length)} 个在其他节点。`) : '',
             params.room_id ? inRoom(params.room_id) ? t(' In the room.', ' 在此房间中。') : t(' Not in the room, so it gets none of its messages.', ' 不在此房间中，因此收不到该房间的消息。') : '',
             slow.length ? t(` ${bytes(slow.reduce((sum, row) => sum + (row.unsent || 0), 0))} wait for ${count(slow.length)} of them, which read too slowly.`, ` 其中 ${count(slow.length)} 个接收过慢，有 ${bytes(slow.reduce((sum, row) => sum + (row.unsent || 0), 0))} 待发送。`) : '']
+          : online?.complete === false ? t('Not connected to this relay.', '未连接到本 relay。')
           : online ? t('Not connected: no session has this user id.', '未连接：没有此用户 id 的会话。') : t('The sessions could not be read.', '无法读取会话。')),
+        online && partial(online),
         own.length ? table(t('Sessions of the user', '该用户的会话'), sessionColumns(view, source), own) : null,
+        nodes.length ? el('p', null, t('What has happened to a session at another relay, and whether it has a message, is recorded there. Open the console of ', '其他节点上会话的记录以及是否收到消息，只保存在该节点。请打开该节点的控制台：'),
+          nodes.slice(0, 5).map((node, index) => [index ? '; ' : '', el('b', null, shown(node, 80))]), t('.', '。')) : null,
         buttons({ source, userid: params.userid }, { disconnects: own.length > 0, traces: true })) : null,
       el('section', { class: 'card' }, el('h2', null, t('What has happened', '发生的事')),
         since ? el('p', { class: 'dim' }, t('Older records were dropped; the first is of ', '更早的记录已丢弃，最早的是 '), shown(since, 40)) : null,
@@ -96,7 +102,9 @@ async function look(view, chosen) {
 async function describe(view, row) {
   const rooms = String(row.room_ids ?? '').split(',').filter(Boolean)
   const session = await view.get('api/session', { socket_id: row.socket_id }).catch(otherwise)
-  return { ...row, ...session, rooms, room_count: rooms.length, state: session ? session.state : 'elsewhere', node: row.node }
+  // One of this relay that is not found has just ended.
+  const elsewhere = !live.hello || (live.hello.redis && row.node !== live.hello.node)
+  return { since: Date.parse(row.time) / 1000, ...row, ...session, rooms, room_count: rooms.length, state: session?.state || (elsewhere ? 'elsewhere' : 'ending'), node: row.node }
 }
 // A part of the page that cannot be read leaves the rest.
 function otherwise(error) {
