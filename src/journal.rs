@@ -63,11 +63,44 @@ pub struct Record {
 
 const _: () = assert!(size_of::<Record>() <= 40);
 
+impl Record {
+    /// For how many sessions a publication was queued.
+    pub fn sessions(&self) -> u32 {
+        self.count & !FURTHER
+    }
+
+    /// Whether it is the publication of a message that the record before has published to another room.
+    pub fn is_further(&self) -> bool {
+        matches!(self.what, What::Published | What::Kept) && self.count & FURTHER != 0
+    }
+}
+
+/// A publication of a message to a room.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Publication {
+    /// The index of the source.
+    pub tenant: u16,
+    /// The hash of the room.
+    pub room: u64,
+    /// The stamp of the message here.
+    pub stamp: u64,
+    /// The stamp of its id.
+    pub id: u64,
+    /// The relay that has given out the id, if that is another one.
+    pub node: Option<u32>,
+    /// Whether the message was published to another room just before.
+    pub is_further: bool,
+    /// For how many sessions it was queued.
+    pub queued: u64,
+    /// Whether the room keeps it.
+    pub kept: bool,
+}
+
 /// What has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A message was published to a room that does not keep it. `stamp` is its stamp here, `count` for how many sessions it was
-    /// queued.
+    /// A message was published to a room that does not keep it. `stamp` is its stamp here; [`Record::sessions`] for how many
+    /// sessions it was queued.
     Published,
     /// The same in a room that keeps it.
     Kept,
@@ -130,31 +163,31 @@ impl Journal {
         self.is_on
     }
 
-    /// Writes that a message was published to a room. `node` is the relay that has given out its id, if that is another one.
-    pub fn note_publication(
-        &mut self,
-        time: Time,
-        (tenant, room): (u16, u64),
-        (stamp, id, node): (u64, u64, Option<u32>),
-        queued: usize,
-        kept: bool,
-    ) {
+    /// Writes that a message was published to a room.
+    pub fn note_publication(&mut self, time: Time, publication: Publication) {
         if !self.is_on {
             return;
         }
-        let (what, count) = (if kept { What::Kept } else { What::Published }, queued as u32);
+        let Publication { tenant, room: who, stamp, id: session, node, is_further, queued, kept } = publication;
+        let what = if kept { What::Kept } else { What::Published };
+        let count = (queued as u32 & !FURTHER) | if is_further { FURTHER } else { 0 };
         let reason = node.map_or(0, |node| self.node(node));
-        self.events.push(Record { time, stamp, who: room, session: id, count, tenant, what, reason }, MOST_EVENTS);
+        self.events.push(Record { time, stamp, who, session, count, tenant, what, reason }, MOST_EVENTS);
     }
 
     /// Writes what has happened to a session of a user.
     pub fn note(&mut self, time: Time, what: What, (tenant, userid): (u16, &str), session: SessionKey, more: More<'_>) {
+        self.note_of(time, what, (tenant, self.user(tenant, userid)), session, more);
+    }
+
+    /// The same for a user of whom the [hash](Journal::user) is known.
+    pub fn note_of(&mut self, time: Time, what: What, (tenant, who): (u16, u64), session: SessionKey, more: More<'_>) {
         if !self.is_on {
             return;
         }
         let More { stamp, count, reason } = more;
         let reason = if reason.is_empty() { self.cause.clone() } else { reason };
-        let (who, reason) = (self.user(tenant, userid), self.reason(&reason));
+        let reason = self.reason(&reason);
         let session = session.key().to_bits();
         self.events.push(Record { time, stamp, who, session, count, tenant, what, reason }, MOST_EVENTS);
     }
@@ -178,11 +211,11 @@ impl Journal {
         &mut self,
         time: Time,
         what: What,
-        (tenant, userid): (u16, &str),
+        (tenant, who): (u16, u64),
         session: SessionKey,
         reason: &Reason<'_>,
     ) {
-        let (who, session) = (self.user(tenant, userid), session.key().to_bits());
+        let session = session.key().to_bits();
         self.note_refusal(time, what, Subject { tenant, who, session }, 1, reason);
     }
 
@@ -288,20 +321,18 @@ impl Journal {
         if let Some(index) = self.reasons.iter().position(|known| *known == reason) {
             return index as u8 + 1;
         }
-        if self.reasons.len() >= MOST_REASONS {
+        // Texts with a name in them must not fill the memory, and those of a backend not the places of relay's own.
+        let places = if reason.is_free() { 0..MOST_FREE } else { MOST_FREE..MOST_REASONS };
+        self.reasons.resize(MOST_REASONS, Reason::default());
+        let last = places.end - 1;
+        let is_unused = |reasons: &[Reason<'_>]| (places.start..last).find(|index| reasons[*index].is_empty());
+        let mut index = is_unused(&self.reasons);
+        if index.is_none() {
             self.recycle();
+            index = is_unused(&self.reasons);
         }
-        // Texts with a name in them must not fill the memory.
-        let index = self.reasons.iter().position(|known| known.is_empty()).unwrap_or(self.reasons.len());
-        if index >= MOST_REASONS {
-            return MOST_REASONS as u8;
-        }
-        let reason = if index == MOST_REASONS - 1 { OTHER } else { reason.into_owned() };
-        match self.reasons.get_mut(index) {
-            Some(free) => *free = reason,
-            None => self.reasons.push(reason),
-        }
-        index as u8 + 1
+        self.reasons[index.unwrap_or(last)] = if index.is_some() { reason.into_owned() } else { OTHER };
+        index.unwrap_or(last) as u8 + 1
     }
 
     /// Drops the reasons that no record names any more, once in a while.
@@ -396,6 +427,10 @@ const FIRST: usize = 64;
 const GATHER: Duration = Duration::from_secs(60);
 const COMPARED: usize = 32;
 /// Reasons, and their bytes in a language.
+/// The bit of [`Record::count`] that says that a publication is a [further](Record::is_further) one.
+const FURTHER: u32 = 1 << 31;
+/// Places for texts that are not relay's own.
+const MOST_FREE: usize = 100;
 const MOST_REASONS: usize = 200;
 const MAX_REASON: usize = 120;
 /// The last reason, which stands for all others.

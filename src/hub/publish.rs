@@ -6,7 +6,7 @@ use super::Hub;
 use crate::{
     cluster::{Reach, RefreshTarget},
     history::Published,
-    journal::{EVERY, More, What},
+    journal::{EVERY, More, Publication, What},
     key::SessionKey,
     live::Shown,
     message::{Author, Data, Event, MessageId, Target, bytes::unpack_arguments},
@@ -92,8 +92,17 @@ impl Hub {
             let before = self.state.stats.delivered;
             self.state.deliver(tenant, hashed, data, (filename, author), id.part(part), Stamp { number, kept });
             let (now, queued) = (self.state.now.time, self.state.stats.delivered - before);
-            let (place, stamps) = ((tenant.0, hashed.hash), (number, id.part(part).stamp(), node));
-            self.state.journal.note_publication(now, place, stamps, queued as usize, kept);
+            let publication = Publication {
+                tenant: tenant.0,
+                room: hashed.hash,
+                stamp: number,
+                id: id.part(part).stamp(),
+                node,
+                is_further: part > 0,
+                queued,
+                kept,
+            };
+            self.state.journal.note_publication(now, publication);
             if self.state.traces.is_on() {
                 self.trace_publication((author, sender), (tenant, room), data, id.part(part), (queued, kept));
             }

@@ -27,6 +27,11 @@ impl<'a> Reason<'a> {
         Reason::new(|_| text)
     }
 
+    /// Whether the text is not relay's own.
+    pub fn is_free(&self) -> bool {
+        self.english == self.chinese
+    }
+
     /// Whether nothing is said.
     pub fn is_empty(&self) -> bool {
         self.english.is_empty()

@@ -59,7 +59,8 @@ fn equal_refusals_of_a_minute_are_one_record() {
     for second in 0..150 {
         journal.note_refused_login(at(second), (0, "7"), &free("sign verify failed!"));
         journal.note_refused_login(at(second), (1, "7"), &free("sign verify failed!"));
-        journal.note_failure(at(second), What::MessageRefused, (0, "7"), session(1), &free("too fast"));
+        let user = (0, journal.user(0, "7"));
+        journal.note_failure(at(second), What::MessageRefused, user, session(1), &free("too fast"));
     }
     let found: Vec<_> = journal.records().filter(|record| record.tenant == 0 && record.what == What::Refused).collect();
     let counts: Vec<_> = found.iter().map(|record| (record.time, record.count, record.stamp)).collect();
@@ -75,18 +76,21 @@ fn reasons_are_bounded_and_unused_ones_are_dropped() {
         journal.note_refused_login(at(0), (0, ""), &free(&format!("reason {number}")));
     }
     let whys = whys(&journal);
-    assert_eq!((whys[0], whys[198], whys[199]), ("reason 0", "reason 198", "another reason"));
-    assert_eq!(whys.len(), 200, "those with another reason are equal");
+    assert_eq!((whys[0], whys[98], whys[99]), ("reason 0", "reason 98", "another reason"));
+    assert_eq!(whys.len(), MOST_FREE, "those with another reason are equal");
+    // The places of relay's own reasons are others.
+    journal.note_refused_login(at(0), (0, "7"), &Reason::fixed("own", "自有"));
+    assert_eq!(self::whys(&journal).last(), Some(&"own"));
     journal.note_refused_login(at(0), (0, "7"), &free("reason 7"));
     journal.note_refused_login(at(0), (0, "7"), &free(""));
-    assert_eq!(self::whys(&journal)[200..], ["reason 7", ""]);
+    assert_eq!(self::whys(&journal)[MOST_FREE + 1..], ["reason 7", ""]);
     // Once their records are gone, there is room for others.
     for number in 0..2 * MOST_REFUSALS {
-        journal.note_refused_login(at(1), (0, &number.to_string()), &free("reason 198"));
+        journal.note_refused_login(at(1), (0, &number.to_string()), &free("reason 98"));
     }
     journal.note_refused_login(at(2), (0, ""), &free(&format!("new{}", "x".repeat(500))));
-    journal.note_refused_login(at(3), (0, ""), &free("reason 198"));
-    assert_eq!(self::whys(&journal)[MOST_REFUSALS - 2..], [&*format!("new{}", "x".repeat(117)), "reason 198"]);
+    journal.note_refused_login(at(3), (0, ""), &free("reason 98"));
+    assert_eq!(self::whys(&journal)[MOST_REFUSALS - 2..], [&*format!("new{}", "x".repeat(117)), "reason 98"]);
 }
 
 #[test]
@@ -105,7 +109,7 @@ fn a_cause_stands_for_a_reason_that_is_missing() {
 fn publications_name_the_relay_that_has_made_them() {
     let mut journal = journal();
     for node in [None, Some(7), Some(9), Some(7)].into_iter().chain((100..400).map(Some)) {
-        journal.note_publication(at(1), (0, 1), (1, 1, node), 0, false);
+        journal.note_publication(at(1), Publication { room: 1, stamp: 1, id: 1, node, ..Publication::default() });
     }
     let origins: Vec<_> = journal.records().map(|record| journal.origin(record)).collect();
     assert_eq!(origins[..4], [None, Some(7), Some(9), Some(7)]);

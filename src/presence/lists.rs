@@ -130,7 +130,7 @@ pub fn busy_rooms<'a>(state: &'a State, tenant: TenantId, part: &'a str, since: 
         if record.tenant == tenant.0 && matches!(record.what, What::Published | What::Kept) {
             let (messages, deliveries) = counts.entry(record.who).or_default();
             *messages += 1;
-            *deliveries += u64::from(record.count);
+            *deliveries += u64::from(record.sessions());
         }
     }
     let (mut rooms, mut elsewhere) = (Vec::new(), 0);

@@ -12,8 +12,8 @@ impl State {
     /// Writes to the journal what has happened to a session.
     pub fn write_journal(&mut self, key: SessionKey, what: What, more: More<'_>) {
         let Some(session) = self.sessions.get(key).filter(|_| self.journal.is_on()) else { return };
-        let user = (session.tenant.0, session.identity.userid());
-        self.journal.note(self.now.time, what, user, key, more);
+        let user = (session.tenant.0, self.journal.user(session.tenant.0, self.user_of(key)));
+        self.journal.note_of(self.now.time, what, user, key, more);
     }
 
     /// Writes what has happened to all admitted sessions of a client.
@@ -49,7 +49,7 @@ impl State {
     /// Writes that something which a session has asked for was refused or has failed.
     pub fn note_failure(&mut self, key: SessionKey, what: What, reason: &Reason<'_>) {
         let Some(session) = self.sessions.get(key) else { return };
-        let user = (session.tenant.0, session.identity.userid());
+        let user = (session.tenant.0, self.journal.user(session.tenant.0, self.user_of(key)));
         self.journal.note_failure(self.now.time, what, user, key, reason);
     }
 

@@ -23,7 +23,7 @@ after(async () => {
 })
 const visit = hash => page.evaluate(to => { location.hash = to }, hash)
 const live = () => page.until('live', () => document.querySelector('.state.on'))
-const number = name => page.evaluate(name => parseFloat(document.querySelector(`[data-graph=${name}] .now`).textContent.replaceAll(',', '')), name)
+const number = name => page.evaluate(name => parseFloat(document.querySelector(`[data-graph=${name}] .now`)?.textContent.replaceAll(',', '')), name)
 const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor)
 
 /** Views with their tables, buttons and lists. */
@@ -63,6 +63,7 @@ test('a wrong token is refused, the right one opens the overview', async () => {
   // The tab keeps the token for a reload.
   await page.reload()
   await live()
+  await page.shows('Which room is busiest?')
 })
 
 test('the numbers of the overview are live', async () => {

@@ -21,7 +21,7 @@ const PREFERENCES = {
   'layout.css.prefers-color-scheme.content-override': 1
 }
 /** The keys of WebDriver that tests press. */
-const KEYS = { Enter: '\ue007', Escape: '\ue00c', Tab: '\ue004' }
+const KEYS = { Enter: '\ue007', Escape: '\ue00c' }
 
 /** Starts Firefox with a fresh profile. `open` opens a page, `close` ends it with all its processes. */
 async function launch() {
@@ -151,17 +151,17 @@ async function open(session, { width = 1280, height = 900, locale = 'en-US' } = 
   page.dark = on => evaluate(on => Services.prefs.setIntPref('layout.css.prefers-color-scheme.content-override', on ? 0 : 1), [on], chrome)
   /** What the browser itself has logged about pages, such as files that it did not load: those of a URL. */
   page.log = url => evaluate(url => Services.console.getMessageArray().map(one => one.message).filter(message => message.includes(url)), [url], chrome)
-  page.close = () => send('browser.removeUserContext', { userContext })
   await page.resize(width, height)
   return page
 
   async function evaluate(call, values, target) {
-    const { exceptionDetails, result } = await send('script.callFunction', {
-      functionDeclaration: `async values => JSON.stringify(await (${call})(...JSON.parse(values)))`, arguments: [{ type: 'string', value: JSON.stringify(values) }],
-      target: { context: target }, awaitPromise: true
-    })
-    if (exceptionDetails) throw new Error(exceptionDetails.text)
-    return result.type === 'string' ? JSON.parse(result.value) : undefined
+    const body = `async values => {
+      try { return JSON.stringify({ value: await (${call})(...JSON.parse(values)) }) } catch (error) { return JSON.stringify({ error: String(error) }) }
+    }`
+    const { result } = await send('script.callFunction', { functionDeclaration: body, arguments: [{ type: 'string', value: JSON.stringify(values) }], target: { context: target }, awaitPromise: true })
+    const { value, error } = JSON.parse(result.value)
+    if (error) throw new Error(error)
+    return value
   }
 }
 

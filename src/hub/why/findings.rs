@@ -79,14 +79,19 @@ impl<'a> Findings<'a> {
             Some(_) => keys.contains(&record.session) && (!asks_user || record.who == user),
             None => asks_user && record.who == user,
         };
+        // The stamp of the message that was asked for in its next room.
+        let mut next = None;
         let records = journal.records().enumerate().filter(|(_, record)| [tenant, EVERY].contains(&record.tenant));
         for (index, record) in records {
             let belongs = match record.what {
                 What::Published | What::Kept => match question.id {
                     Some(id) => {
+                        // Backends have only the id in the first room; those in the others follow.
                         let is_it = record.session == id.stamp() && is_from(hub, record, id);
-                        found.add_message(is_it, index, record);
-                        is_it
+                        let follows = record.is_further() && next == Some(record.session);
+                        next = (follows || (is_it && !record.is_further())).then_some(record.session + 1);
+                        found.add_message(is_it || follows, index, record);
+                        is_it || follows
                     }
                     None => asks_room && record.who == room,
                 },
@@ -210,6 +215,12 @@ impl<'a> Life<'a> {
     /// Whether the session was there when a record was written.
     pub(super) fn is_there(&self, index: usize) -> bool {
         self.begin.is_none_or(|(begin, _)| begin < index) && self.end.is_none_or(|(end, _)| end > index)
+    }
+
+    /// Whether it has joined a room, as far as is known. `None`: its beginning is not known.
+    pub(super) fn has_joined(&self, room: u64) -> Option<bool> {
+        let joined = self.rooms.iter().any(|(_, of, _)| *of == room);
+        (joined || self.begin.is_some()).then_some(joined)
     }
 
     /// Whether it was in a room then. `None`: it has not joined or left the room since the journal begins.

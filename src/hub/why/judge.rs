@@ -83,30 +83,59 @@ impl<'a> Judge<'a> {
         if !self.question.is_personal() {
             return;
         }
-        for (index, message) in &found.messages {
-            if !self.has_room() {
-                return;
-            }
-            let there: Vec<_> = found.lives.iter().filter(|(_, life)| life.is_there(*index)).collect();
-            if there.is_empty() {
-                let verdict = self.absence(*index, message);
-                self.conclude(verdict);
-            }
-            for (bits, life) in there.into_iter().take(MOST_SESSIONS) {
-                let member = life.is_member(*index, message.who);
-                let verdict = match member.unwrap_or_else(|| self.is_member(*bits, message.who)) {
-                    true => Verdict::Member(*bits, self.fate(*bits, life, *index, message)),
-                    false => {
-                        self.advise(Advice::NotMember);
-                        Verdict::NotMember(*bits, message.who)
-                    }
-                };
-                self.conclude(verdict);
-            }
+        // It was published to all of its rooms at once.
+        let Some((first, _)) = found.messages.first() else { return };
+        let there: Vec<_> = found.lives.iter().filter(|(_, life)| life.is_there(*first)).collect();
+        if there.is_empty() {
+            let (index, message) = self.message_for_absent(*first);
+            let verdict = self.absence(index, message);
+            self.conclude(verdict);
+        }
+        for (bits, life) in there.into_iter().take(MOST_SESSIONS) {
+            self.judge_session(*bits, life);
         }
         if let Some(more) = found.message_count.checked_sub(found.messages.len()).filter(|more| *more > 0) {
             self.conclude(Verdict::MoreRooms(more));
         }
+    }
+
+    /// What has become of the message for a session that was there.
+    fn judge_session(&mut self, bits: u64, life: &Life<'a>) {
+        let (mut is_member, mut is_unknown) = (false, false);
+        for (index, message) in &self.found.messages {
+            let known = life.is_member(*index, message.who).or_else(|| match life.end {
+                None => Some(self.is_member(bits, message.who)),
+                // It has ended without leaving the room one by one, so only its beginning would tell.
+                Some(_) => life.begin.map(|_| false),
+            });
+            is_unknown |= known.is_none();
+            if known == Some(true) && self.has_room() {
+                is_member = true;
+                let fate = self.fate(bits, life, *index, message);
+                self.conclude(Verdict::Member(bits, fate));
+            }
+        }
+        if is_member {
+            return;
+        }
+        if is_unknown {
+            return self.conclude(Verdict::PerhapsMember(bits));
+        }
+        let rooms: Vec<u64> = self.found.messages.iter().map(|(_, message)| message.who).collect();
+        let named = rooms.iter().find(|room| self.found.rooms.contains_key(room));
+        self.advise(Advice::NotMember);
+        self.conclude(Verdict::NotMember(bits, *named.or(rooms.first()).unwrap_or(&0)));
+    }
+
+    /// The message in a room in which the user's last session before it was, or in its first room.
+    fn message_for_absent(&self, first: usize) -> Found<'a> {
+        let (before, _) = self.found.around(first);
+        let last = before.iter().rev().find(|(_, record)| matches!(record.what, What::Ended | What::Lost));
+        let life = last.and_then(|(_, end)| self.found.lives.get(&end.session));
+        let messages = &self.found.messages;
+        let of_life =
+            messages.iter().find(|(_, message)| life.is_some_and(|life| life.has_joined(message.who) == Some(true)));
+        *of_life.unwrap_or(&messages[0])
     }
 
     /// Whether a session that is there is in a room.
@@ -139,7 +168,8 @@ impl<'a> Judge<'a> {
             return Fate::Received;
         }
         match end.what {
-            What::Lost => Fate::Lost(slowness, end, self.after_loss(bits, at.max(index), message)),
+            What::Lost if end.count == 1 => Fate::Lost(slowness, end, self.after_loss(bits, at.max(index), message)),
+            What::Lost => Fate::LostUnknown(slowness, end, self.after_loss(bits, at.max(index), message)),
             _ => Fate::Ended(slowness, self.ending(end)),
         }
     }
@@ -305,6 +335,16 @@ impl<'a> Judge<'a> {
         }
         if !live.is_empty() {
             return;
+        }
+        let room = room_hash(question.room);
+        let ended = self.found.lives.values().filter(|life| life.end.is_some());
+        if !question.room.is_empty()
+            && ended.clone().count() > 0
+            && ended.clone().all(|life| life.has_joined(room) == Some(false))
+        {
+            let count = ended.count();
+            self.advise(Advice::NotMember);
+            self.conclude(Verdict::NeverInRoom(count, question.room));
         }
         let is_end = |(_, record): &&Found<'_>| matches!(record.what, What::Ended | What::Lost);
         let verdict = match self.found.mine.iter().rev().find(is_end) {

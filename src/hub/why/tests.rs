@@ -271,3 +271,60 @@ fn answers_are_bounded() {
     let answer = explain(&hub, &Question { id: Some(id), userid: "7", ..question(&hub) });
     assert_eq!((answer.verdicts.len(), answer.lines.len()), (50, 160));
 }
+
+#[test]
+fn a_message_is_looked_for_in_all_of_its_rooms() {
+    let mut hub = hub();
+    enter(&mut hub, user("7", "c"));
+    let id = publish(&mut hub, "a,b,c");
+    assert!(verdict(&hub, id).contains("was in the room: it was sent the message"), "{}", verdict(&hub, id));
+    let other = publish(&mut hub, "a,b");
+    // One of the same moment, with the next numbers.
+    publish(&mut hub, "c");
+    assert!(
+        verdict(&hub, other).ends_with("was connected, but not in the room of the message"),
+        "{}",
+        verdict(&hub, other)
+    );
+}
+
+#[test]
+fn what_was_before_the_journal_is_not_known() {
+    let mut hub = hub();
+    let key = enter(&mut hub, user("7", "a"));
+    for _ in 0..30_000 {
+        publish(&mut hub, "busy");
+    }
+    let id = publish(&mut hub, "a");
+    assert!(verdict(&hub, id).contains("was in the room"));
+    end(&mut hub, key, End::Left);
+    let told = verdict(&hub, id);
+    assert!(told.ends_with("the records no longer say whether it was in the room of the message"), "{told}");
+    let answer = explain(&hub, &Question { id: Some(id), userid: "7", ..question(&hub) });
+    assert!(!answer.advice.contains(&Advice::NotMember));
+}
+
+#[test]
+fn a_loss_says_nothing_about_what_had_arrived() {
+    let mut hub = hub();
+    let key = enter(&mut hub, user("7", "a"));
+    let id = publish(&mut hub, "a");
+    end(&mut hub, key, End::Lost);
+    let told = verdict(&hub, id);
+    assert!(
+        told.contains("was sent the message, and was lost at ") && told.contains("if the message had not arrived"),
+        "{told}"
+    );
+}
+
+#[test]
+fn no_session_was_in_the_room() {
+    let mut hub = hub();
+    for rooms in ["b", "c"] {
+        let key = enter(&mut hub, user("7", rooms));
+        end(&mut hub, key, End::Left);
+    }
+    let verdicts = |room| explain(&hub, &Question { userid: "7", room, ..question(&hub) }).verdicts;
+    assert_eq!(verdicts("a")[0], "none of the last 2 sessions was in room a");
+    assert!(verdicts("b")[0].starts_with("there is no session here: "), "{:?}", verdicts("b"));
+}

@@ -20,6 +20,8 @@ pub enum Verdict<'a> {
     Member(u64, Fate<'a>),
     /// The session was there, but not in the room with this hash.
     NotMember(u64, u64),
+    /// The session was there; whether it was in the room is not known any more.
+    PerhapsMember(u64),
     /// The user had no session, because a login was refused.
     NotAdmitted(&'a Record),
     /// The user had no session that the journal knows of.
@@ -43,6 +45,8 @@ pub enum Verdict<'a> {
     Gone(Ending<'a>),
     /// There is no session, and none in the journal.
     NoSession,
+    /// None of so many sessions that have ended was in the room.
+    NeverInRoom(usize, &'a str),
     /// Something went wrong so often, and this was the last time.
     Troubles(Trouble, u64, &'a Record),
     /// Publications of other relays did not arrive; the relay is that of the last ones.
@@ -82,6 +86,8 @@ pub enum Fate<'a> {
     There(Option<&'a Record>, Progress<'a>),
     /// It was lost before it had confirmed the message.
     Lost(Slowness<'a>, &'a Record, After<'a>),
+    /// It was lost, and what it had received is not known.
+    LostUnknown(Slowness<'a>, &'a Record, After<'a>),
     /// It has ended.
     Ended(Slowness<'a>, Ending<'a>),
 }

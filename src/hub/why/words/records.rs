@@ -15,7 +15,7 @@ impl Words<'_> {
         let count = record.count;
         match record.what {
             What::Published | What::Kept => {
-                let (room, sessions) = (self.room(record.who), self.counted(count.into(), SESSION));
+                let (room, sessions) = (self.room(record.who), self.counted(record.sessions().into(), SESSION));
                 let by = self.origin(record);
                 let by = by.map_or_else(String::new, |by| say!(language, " by {by}", "（来自{by}）"));
                 match record.what {

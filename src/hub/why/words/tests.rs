@@ -4,7 +4,7 @@ use crate::{
         Advice, Question,
         verdicts::{After, Begin, Ending, Fate, Missed, Place, Progress, Resumption, Slowness, Trouble, Verdict},
     },
-    journal::{EVERY, More, Reason, Subject, What, pack},
+    journal::{EVERY, More, Publication, Reason, Subject, What, pack},
     key::{Handle, SessionKey},
     language::testing::{assert_chinese, is_chinese, samples},
     room_hash::room_hash,
@@ -101,7 +101,8 @@ fn records_are_said_in_both_languages() {
     hub.state.write_journal(key, What::Refreshed, More::default());
     for kept in [false, true] {
         for node in [None, Some(9)] {
-            hub.state.journal.note_publication(now, (0, room), (1, 1, node), 1, kept);
+            let publication = Publication { room, stamp: 1, id: 1, node, queued: 1, kept, ..Publication::default() };
+            hub.state.journal.note_publication(now, publication);
         }
     }
     let records: Vec<Record> = hub.state.journal.records().copied().collect();
@@ -161,7 +162,9 @@ fn verdicts_are_said_in_both_languages() {
     for what in [What::Lost, What::Ended, What::Returned, What::Resumed] {
         hub.state.write_journal(key, what, More { count: 2, reason: WHY, ..More::default() });
     }
-    hub.state.journal.note_publication(now, (0, 1), (1, 1, Some(9)), 1, true);
+    let publication =
+        Publication { room: 1, stamp: 1, id: 1, node: Some(9), queued: 1, kept: true, ..Publication::default() };
+    hub.state.journal.note_publication(now, publication);
     let records: Vec<Record> = hub.state.journal.records().copied().collect();
     let [_, lost, ended, returned, resumed, published] = &records[..] else { panic!("{records:?}") };
     let missed = |count| Missed { node: "a1b2c3".into(), count, last: now };
@@ -176,6 +179,7 @@ fn verdicts_are_said_in_both_languages() {
         Verdict::MoreRooms(_) => Verdict::MoreRooms(3),
         Verdict::Member(..) => Verdict::Member(bits, Fate::Received),
         Verdict::NotMember(..) => Verdict::NotMember(bits, room_hash("a")),
+        Verdict::PerhapsMember(_) => Verdict::PerhapsMember(bits),
         Verdict::NotAdmitted(_) => Verdict::NotAdmitted(ended),
         Verdict::NeverThere => Verdict::NeverThere,
         Verdict::LostBefore(..) => Verdict::LostBefore(lost, After::NotKept),
@@ -183,6 +187,7 @@ fn verdicts_are_said_in_both_languages() {
         Verdict::Connected { .. } => Verdict::Connected { session: bits, place: Place::In("a"), is_behind: false, bytes: 0 },
         Verdict::Gone(_) => Verdict::Gone(ending(Some(lost))),
         Verdict::NoSession => Verdict::NoSession,
+        Verdict::NeverInRoom(..) => Verdict::NeverInRoom(3, "a"),
         Verdict::Troubles(..) => Verdict::Troubles(Trouble::Lost, 1, lost),
         Verdict::MissedOfOthers(_) => Verdict::MissedOfOthers(missed(5)),
         Verdict::Room { .. } => Verdict::Room { name: "a", members: 2, keeps: true },
@@ -200,9 +205,12 @@ fn verdicts_are_said_in_both_languages() {
         Fate::CaughtUp(..) => Fate::CaughtUp(lost, ended, None),
         Fate::There(..) => Fate::There(Some(lost), Progress::Received),
         Fate::Lost(..) => Fate::Lost(Slowness::Not, lost, After::NotKept),
+        Fate::LostUnknown(..) => Fate::LostUnknown(Slowness::Not, lost, After::NotKept),
         Fate::Ended(..) => Fate::Ended(Slowness::Not, ending(None)),
     );
-    let fates = fates.into_iter().chain([Fate::CaughtUp(lost, ended, Some(lost))]);
+    let fates = fates
+        .into_iter()
+        .chain([Fate::CaughtUp(lost, ended, Some(lost)), Fate::LostUnknown(Slowness::Not, lost, After::Away)]);
     let progress = samples!(Progress<'_>:
         Progress::Unknown => Progress::Unknown,
         Progress::Gap(_) => Progress::Gap(lost),

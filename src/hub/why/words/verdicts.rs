@@ -59,6 +59,14 @@ impl Words<'_> {
                     ),
                 }
             }
+            Verdict::PerhapsMember(session) => {
+                let session = self.session(*session);
+                say!(
+                    language,
+                    "{session} was connected; the records no longer say whether it was in the room of the message",
+                    "{session} 当时已连接；记录中已没有它是否在该消息的房间中"
+                )
+            }
             Verdict::NotAdmitted(refused) => {
                 let why = self.why(refused);
                 say!(
@@ -123,6 +131,14 @@ impl Words<'_> {
                     language,
                     "there is no session here, and the journal has none",
                     "本 relay 上没有会话，记录中也没有"
+                )
+            }
+            Verdict::NeverInRoom(count, room) => {
+                let sessions = self.counted(*count as u64, SESSION);
+                say!(
+                    language,
+                    "none of the last {sessions} was in room {room}",
+                    "最近的 {sessions}都不在房间“{room}”中"
                 )
             }
             Verdict::Troubles(trouble, count, last) => {
@@ -215,6 +231,23 @@ impl Words<'_> {
                     language,
                     "{slowness}it was lost at {at} ({why}) and had not confirmed the message; {after}",
                     "{slowness}它于 {at} 断线（{why}），没有确认该消息；{after}"
+                )
+            }
+            Fate::LostUnknown(slowness, end, After::NotKept) => {
+                let (slowness, (_, at, why, _)) = (self.slowness(slowness), self.lost(end, &After::NotKept));
+                say!(
+                    language,
+                    "{slowness}it was sent the message, and was lost at {at} ({why}); if the message had not arrived by then, it is \
+                     lost, because the room does not keep messages",
+                    "{slowness}该消息已发送给它，它于 {at} 断线（{why}）；如果消息当时还没有到达，则已丢失，因为房间不保存消息"
+                )
+            }
+            Fate::LostUnknown(slowness, end, after) => {
+                let (slowness, (_, at, why, after)) = (self.slowness(slowness), self.lost(end, after));
+                say!(
+                    language,
+                    "{slowness}it was lost at {at} ({why}), and it is not known whether it had the message; {after}",
+                    "{slowness}它于 {at} 断线（{why}），不知道当时是否已收到该消息；{after}"
                 )
             }
             Fate::Ended(Slowness::Not, end) => {
