@@ -322,7 +322,7 @@ impl Journal {
             return index as u8 + 1;
         }
         // Texts with a name in them must not fill the memory, and those of a backend not the places of relay's own.
-        let places = if reason.is_free() { 0..MOST_FREE } else { MOST_FREE..MOST_REASONS };
+        let places = if reason.is_foreign() { 0..MOST_FOREIGN } else { MOST_FOREIGN..MOST_REASONS };
         self.reasons.resize(MOST_REASONS, Reason::default());
         let last = places.end - 1;
         let is_unused = |reasons: &[Reason<'_>]| (places.start..last).find(|index| reasons[*index].is_empty());
@@ -430,7 +430,7 @@ const COMPARED: usize = 32;
 /// The bit of [`Record::count`] that says that a publication is a [further](Record::is_further) one.
 const FURTHER: u32 = 1 << 31;
 /// Places for texts that are not relay's own.
-const MOST_FREE: usize = 100;
+const MOST_FOREIGN: usize = 100;
 const MOST_REASONS: usize = 200;
 const MAX_REASON: usize = 120;
 /// The last reason, which stands for all others.

@@ -66,7 +66,7 @@ pub mod testing {
             assert!(!is_latin || FIXED.contains(&word) || names.contains(&word), "{word:?} is not Chinese: {text}");
         }
         assert!(text.contains(is_chinese), "not Chinese: {text}");
-        let odd = [",", ";", ": ", "(", ")", "  ", " ，", " ；", " ：", "： ", "， ", "； "];
+        let odd = [",", ";", ": ", "(", ")", "  ", " ，", " ；", " ：", "： ", "， ", "； ", " （", "） "];
         assert!(!odd.iter().any(|odd| text.contains(odd)), "punctuation: {text}");
     }
 

@@ -147,10 +147,7 @@ fn refuse(hub: &mut Hub, client: ClientKey, key: SessionKey, reason: &Reason<'_>
         facts: &[("user", &userid), ("username", &username), ("namespace", &namespace), ("transport", transport)],
     };
     hub.state.log_refusal(&refused);
-    let reason = Reason::new(|language| {
-        let why = reason.text(language);
-        say!(language, "by the backend: {why}", "后台：{why}")
-    });
+    let reason = reason.within(|language, why| say!(language, "by the backend: {why}", "后台：{why}"));
     hub.state.journal.note_refused_login(now.time, (tenant.0, &userid), &reason);
     hub.forget_return(key);
     hub.state.remove_session(key, Departure::Goodbye);

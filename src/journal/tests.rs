@@ -77,13 +77,13 @@ fn reasons_are_bounded_and_unused_ones_are_dropped() {
     }
     let whys = whys(&journal);
     assert_eq!((whys[0], whys[98], whys[99]), ("reason 0", "reason 98", "another reason"));
-    assert_eq!(whys.len(), MOST_FREE, "those with another reason are equal");
+    assert_eq!(whys.len(), MOST_FOREIGN, "those with another reason are equal");
     // The places of relay's own reasons are others.
     journal.note_refused_login(at(0), (0, "7"), &Reason::fixed("own", "自有"));
     assert_eq!(self::whys(&journal).last(), Some(&"own"));
     journal.note_refused_login(at(0), (0, "7"), &free("reason 7"));
     journal.note_refused_login(at(0), (0, "7"), &free(""));
-    assert_eq!(self::whys(&journal)[MOST_FREE + 1..], ["reason 7", ""]);
+    assert_eq!(self::whys(&journal)[MOST_FOREIGN + 1..], ["reason 7", ""]);
     // Once their records are gone, there is room for others.
     for number in 0..2 * MOST_REFUSALS {
         journal.note_refused_login(at(1), (0, &number.to_string()), &free("reason 98"));

@@ -166,6 +166,11 @@ fn is_chinese(text: &str) -> bool {
     text.contains(|c: char| ('\u{4e00}'..='\u{9fff}').contains(&c))
 }
 
+/// The `socket_id` in a sentence that begins with a session.
+fn socket_id(text: &str) -> String {
+    text.split_whitespace().nth(1).unwrap().to_owned()
+}
+
 #[test]
 fn answers_in_chinese() {
     let relay = Relay::start("");
@@ -175,50 +180,40 @@ fn answers_in_chinese() {
     let client = relay.connect_with(&user("7", "b"));
     leave(&relay, client, 1);
     let id = publish(&relay, &mut witness, "a");
-    let english = ask(&relay, &format!("id={id}&userid=7"));
-    assert_eq!(ask(&relay, &format!("id={id}&userid=7&language=en")), english);
-    let chinese = ask(&relay, &format!("id={id}&userid=7&language=zh"));
-    let told = chinese["verdicts"][0].as_str().unwrap();
+    let told = ask(&relay, &format!("id={id}&userid=7&language=zh"))["verdicts"][0].as_str().unwrap().to_owned();
     assert!(told.starts_with("该用户当时没有连接：会话 ") && told.ends_with(" 结束（客户端关闭了连接）"), "{told}");
-    let english_lines = lines(&english);
-    let socket_id = |text: &str| text.split_whitespace().nth(1).unwrap().to_owned();
-    let about = ask(&relay, "userid=7&language=zh");
-    let texts = lines(&about);
-    let name = socket_id(&texts[1]);
+    let [english, chinese] = ["", "&language=zh"].map(|language| ask(&relay, &format!("userid=7{language}")));
+    assert_eq!(ask(&relay, "userid=7&language=en"), english);
+    let session = socket_id(&lines(&english)[1]);
     assert_eq!(
-        texts,
+        lines(&chinese),
         [
             "登录被拒绝：签名校验失败".to_owned(),
-            format!("会话 {name} 登录"),
-            format!("会话 {name} 加入其他房间"),
-            format!("会话 {name} 离开其他房间"),
-            format!("会话 {name} 结束：客户端关闭了连接"),
+            format!("会话 {session} 登录"),
+            format!("会话 {session} 加入其他房间"),
+            format!("会话 {session} 结束：客户端关闭了连接"),
         ]
     );
-    // The same records, verdicts and advice.
-    let other = ask(&relay, "userid=7");
-    assert_eq!(socket_id(&lines(&other)[1]), name);
     for list in ["lines", "verdicts", "advice"] {
-        let [one, other] = [&about, &other].map(|data| data[list].as_array().unwrap());
-        assert!(!one.is_empty() && one.len() == other.len(), "{list}: {one:?} {other:?}");
-        for (one, other) in one.iter().zip(other) {
-            assert_eq!(one["time"], other["time"]);
-            let [one, other] = [one, other].map(|text| text["text"].as_str().or(text.as_str()).unwrap());
-            assert!(is_chinese(one) && !is_chinese(other), "{one} {other}");
+        let [english, chinese] = [&english, &chinese].map(|data| data[list].as_array().unwrap());
+        assert!(!english.is_empty() && english.len() == chinese.len(), "{english:?} {chinese:?}");
+        for (english, chinese) in english.iter().zip(chinese) {
+            assert_eq!(english["time"], chinese["time"]);
+            assert!(!is_chinese(&english.to_string()) && is_chinese(&chinese.to_string()), "{english} {chinese}");
         }
     }
-    assert_eq!(lines(&chinese).len(), english_lines.len());
     // The page of a session.
-    let key = ask(&relay, "userid=9")["lines"][0]["text"].as_str().map(socket_id).unwrap();
+    let session = socket_id(&lines(&ask(&relay, "userid=9"))[0]);
     let events = |language: &str| {
-        let answer = relay.admin(&format!("/api/session?socket_id={key}{language}"));
+        let answer = relay.admin(&format!("/api/session?socket_id={session}{language}"));
         assert_eq!(answer.status, 200, "{}", answer.body);
-        lines(&serde_json::json!({ "lines": answer.json()["events"] }))
+        let events = answer.json()["events"].as_array().unwrap().clone();
+        events.iter().map(|event| event["text"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(events("&language=zh"), [format!("会话 {key} 登录"), format!("会话 {key} 加入房间“a”")]);
-    assert_eq!(events(""), [format!("session {key} logged in"), format!("session {key} joined room a")]);
+    assert_eq!(events(""), [format!("session {session} logged in"), format!("session {session} joined room a")]);
     assert_eq!(events("&language=en"), events(""));
-    for path in ["/api/why?userid=7", &format!("/api/session?socket_id={key}")] {
+    assert_eq!(events("&language=zh"), [format!("会话 {session} 登录"), format!("会话 {session} 加入房间“a”")]);
+    for path in ["/api/why?source=demo&userid=7".to_owned(), format!("/api/session?socket_id={session}")] {
         for language in ["de", "ZH", "zh-CN"] {
             let answer = relay.admin(&format!("{path}&language={language}"));
             let msg = answer.json()["msg"].as_str().unwrap().to_owned();

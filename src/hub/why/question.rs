@@ -88,7 +88,7 @@ advice! {
     /// A login was refused.
     Refused =
         "cure the refusal: docs/troubleshooting.md has each text, and relay sign --explain says what is wrong with a signature",
-        "消除拒绝的原因：docs/troubleshooting.md 列出了各种拒绝，relay sign --explain 可说明签名错在哪里";
+        "消除拒绝的原因：docs/troubleshooting.md 按英文原文列出了各种拒绝，relay sign --explain 可说明签名错在哪里";
     /// A session has ended and has not come back.
     NotBack =
         "let the client connect again by itself, and say since when it has been away (since), or raise recovery.window",
@@ -112,7 +112,7 @@ advice! {
     /// A message of a client was refused.
     OwnRefused =
         "docs/troubleshooting.md has the text; too many messages: limits.message_rate",
-        "docs/troubleshooting.md 列出了各种拒绝；如果是发送过快，见 limits.message_rate";
+        "docs/troubleshooting.md 按英文原文列出了各种拒绝；如果是发送过快，见 limits.message_rate";
     /// The backend has not answered.
     HookFailed =
         "look at the backend of [hooks], its log and hooks.timeout",

@@ -8,9 +8,9 @@ use crate::{clock::Time, journal::Record};
 pub enum Verdict<'a> {
     /// The message is not in the journal.
     NotFound,
-    /// The message is of this relay, of which publications did not arrive.
+    /// The message is of another relay, and publications of that one did not arrive.
     PerhapsMissed(Missed),
-    /// The message is of this relay, or of this one before its last start.
+    /// The message is of another relay, which has this name, or of this one before its last start.
     OfRelay(String),
     /// The message came from another relay, which the record names.
     CameFrom(&'a Record),

@@ -1,5 +1,6 @@
 //! Records and verdicts in words. The English and the Chinese ones of a sentence stand beside each other.
 
+mod fates;
 mod records;
 mod verdicts;
 

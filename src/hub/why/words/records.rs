@@ -143,7 +143,7 @@ impl Words<'_> {
                 say!(
                     language,
                     "a publication to {room} repeated an earlier one (idempotency_key){times}",
-                    "向{room}的发布与之前的重复（idempotency_key）{times}"
+                    "按 idempotency_key，向{room}的发布与之前的重复{times}"
                 )
             }
             What::Missed => {
