@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use super::{
     arguments::Stop,
+    client::{Request, USUAL},
     credentials::Account,
     endpoint::Sends,
     error::Error,
@@ -32,8 +33,8 @@ impl Reload {
     pub fn run(mut self) -> Result<(), Error> {
         let endpoint = self.account.endpoint(Sends::Credentials)?;
         let token = self.account.admin_token()?;
-        let (status, text) = endpoint.ask("POST", "/api/reload", &token)?;
-        let answer: Json = serde_json::from_str(&text).unwrap_or_default();
+        let answer = endpoint.ask(Request::post("/api/reload", b"").bearer(&token), USUAL)?;
+        let (status, answer) = (answer.status, answer.json());
         let data = &answer["data"];
         texts(&data["warnings"]).for_each(|warning| complain(&format_args!("warning: {}", visible(warning))));
         if let (Some(lines), 1) = (describe(data), answer["code"].as_u64().unwrap_or_default()) {

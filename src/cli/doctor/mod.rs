@@ -3,10 +3,10 @@
 //! `inside.rs` and `outside.rs` gather facts. Functions beside each kind of check decide what they mean, without a network.
 
 mod advice;
+mod answer;
 mod body;
 mod client_address;
 pub mod command;
-mod exchange;
 mod finding;
 mod frames;
 mod hooks;

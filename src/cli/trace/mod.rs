@@ -23,6 +23,7 @@ use signal_hook::{
 use self::command::TRACE;
 use super::{
     arguments::Stop,
+    client::{Request, USUAL},
     credentials::{Account, encode},
     endpoint::{Endpoint, Sends},
     error::{Error, UsageError},
@@ -263,8 +264,8 @@ fn ask(
 ) -> Result<(String, Json), Error> {
     let query = encode(&fields.to_vec());
     let mark = if query.is_empty() { "" } else { "?" };
-    let (status, text) = endpoint.ask(method, &format!("/api/trace{mark}{query}"), token)?;
-    let mut answer: Json = serde_json::from_str(&text).unwrap_or_default();
+    let answer = endpoint.ask(Request::new(method, &format!("/api/trace{mark}{query}")).bearer(token), USUAL)?;
+    let (status, text, mut answer) = (answer.status, answer.text(), answer.json());
     match answer["data"].take() {
         data @ Json::Object(_) if status == 200 => Ok((text, data)),
         _ => Err(Error::Status(status, reason(&answer).unwrap_or_else(|| "this is not an answer of relay".into()))),
