@@ -7,6 +7,7 @@ use core::{fmt, net::IpAddr, time::Duration};
 
 use log::{Level, Record};
 
+pub use crate::text::Count;
 use crate::{clock::Time, config::Network, text::truncate};
 
 /// The traces that are on.
@@ -225,16 +226,6 @@ impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", truncate(self.0, MOST_TEXT))?;
         if self.0.len() > MOST_TEXT { f.write_str("…") } else { Ok(()) }
-    }
-}
-
-/// A number of things in a line.
-pub struct Count(pub u64, pub &'static str);
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Count(number, thing) = self;
-        write!(f, "{number} {thing}{}", if *number == 1 { "" } else { "s" })
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     refusal::reason,
     terminal::say,
 };
-use crate::{json::quote, sign::Subject};
+use crate::{json::quote, sign::Subject, text::Count};
 
 /// A notification to post.
 #[derive(Debug)]
@@ -99,8 +99,7 @@ fn describe(receipt: &Json) -> Option<String> {
         let (sessions, guests) = (room["sessions"].as_u64()?, room["guests"].as_u64()?);
         let mut parts = match sessions {
             0 => vec!["nobody".to_owned()],
-            1 => vec!["1 session".to_owned()],
-            _ => vec![format!("{sessions} sessions")],
+            _ => vec![Count(sessions, "session").to_string()],
         };
         parts.extend(names(room, "users", "users", "more"));
         parts.extend((guests > 0).then(|| format!("without a user: {guests}")));

@@ -14,6 +14,7 @@ use super::{
     refusal::reason,
     terminal::{complain, say, visible},
 };
+use crate::text::Count;
 
 /// The relay that shall reload.
 #[derive(Debug)]
@@ -64,7 +65,7 @@ fn describe(data: &Json) -> Option<String> {
     }
     match data["more"].as_u64().unwrap_or_default() {
         0 => {}
-        more => lines += &format!("changed: {more} more keys\n"),
+        more => lines += &format!("changed: {}\n", Count(more, "more key")),
     }
     match data["sessions_ended"].as_u64().unwrap_or_default() {
         0 => {}

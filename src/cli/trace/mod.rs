@@ -32,7 +32,7 @@ use super::{
     refusal::reason,
     terminal::{complain, say, visible},
 };
-use crate::{server::clock::Clock, trace};
+use crate::{server::clock::Clock, text::Count, trace};
 
 /// What to do.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Trace {
             }
             Action::Stop(number) => {
                 let (text, data) = ask(&endpoint, "POST", &[("stop", number)], &token)?;
-                print(&text, &|| format!("{} ended\n", count(data["stopped"].as_u64().unwrap_or_default())));
+                print(&text, &|| format!("{} ended\n", Count(data["stopped"].as_u64().unwrap_or_default(), "trace")));
             }
             Action::Begin { fields, detach } => {
                 let (text, data) = ask(&endpoint, "POST", &fields, &token)?;
@@ -296,10 +296,6 @@ fn listed(data: &Json) -> String {
     if out.is_empty() { "no trace is on\n".into() } else { out }
 }
 
-fn count(traces: u64) -> String {
-    if traces == 1 { "1 trace".into() } else { format!("{traces} traces") }
-}
-
 /// How long after its time the end of a trace is awaited: its last lines come once a second.
 const GRACE: Duration = Duration::from_secs(5);
 /// How often it is tried to find relay again, once a second.
@@ -322,7 +318,6 @@ mod tests {
              trace 2: address \"::1\"; 1 s left, 3 lines, 4 left out\n"
         );
         assert_eq!(listed(&json!({"traces": []})), "no trace is on\n");
-        assert_eq!((count(1), count(0)), ("1 trace".to_owned(), "0 traces".to_owned()));
     }
 
     #[test]
