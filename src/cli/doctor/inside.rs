@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::{
     finding::{Finding, Report},
-    hooks, machine, redis,
+    hooks, machine, process, redis,
     target::TIMEOUT,
 };
 use crate::{
@@ -52,8 +52,7 @@ impl Inside {
         };
         report.extend(configuration(&origin, &loaded));
         let config = &loaded.config;
-        let processes = machine::running();
-        report.add(machine::descriptors(&processes, config.limits.connections));
+        report.add(machine::descriptors(&process::running(&origin), config.limits.connections));
         report.add(machine::disk(&config.message_log.dir));
         report.extend(certificates(&config.tls, unix_micros() / 1_000_000));
         report.extend(redis::check(&config.redis));

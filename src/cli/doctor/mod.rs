@@ -17,6 +17,7 @@ mod origin;
 mod outside;
 mod place;
 mod polling;
+mod process;
 mod redis;
 mod seen;
 mod stranger;
