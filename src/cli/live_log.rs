@@ -39,6 +39,11 @@ impl LiveLog {
 
     /// The next lines; none if nothing has arrived in time. Fails when the stream has ended.
     pub fn read(&mut self) -> io::Result<Vec<Json>> {
+        // Some may have come with the head of the answer, and nothing after them.
+        let lines = self.take_lines();
+        if !lines.is_empty() {
+            return Ok(lines);
+        }
         let mut piece = [0; 16_384];
         match self.connection.read(&mut piece) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -49,9 +54,14 @@ impl LiveLog {
         if self.rest.len() as u64 > USUAL.body {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return Ok(Vec::new()) };
+        Ok(self.take_lines())
+    }
+
+    /// The lines that are complete.
+    fn take_lines(&mut self) -> Vec<Json> {
+        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
         let lines: Vec<u8> = self.rest.drain(..=end).collect();
-        Ok(lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
+        lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 }
 

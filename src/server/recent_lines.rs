@@ -47,19 +47,21 @@ impl RecentLines {
         self.counts[..level as usize].iter().sum()
     }
 
-    /// The lines after a position that are at least as severe as a level: the newest of them, as JSON.
+    /// The lines after a position that are at least as severe as a level: the newest of them, as JSON with their numbers. The first
+    /// line of the process has the number 1.
     pub fn after(&self, level: LevelFilter, position: LogPosition) -> Lines {
         let (total, wanted) = (self.count(LevelFilter::Trace), self.count(level));
         let lost = total - self.lines.len() as u64;
-        let fresh = self.lines.iter().skip(position.last.saturating_sub(lost) as usize);
-        let fresh: Vec<_> = fresh.filter(|entry| entry.level <= level).collect();
+        let fresh = (lost + 1..).zip(&self.lines).skip(position.last.saturating_sub(lost) as usize);
+        let fresh: Vec<_> = fresh.filter(|(_, entry)| entry.level <= level).collect();
         let begins = position == LogPosition::default();
         let shown = &fresh[fresh.len().saturating_sub(if begins { MOST_AT_FIRST } else { MOST_AT_ONCE })..];
         let mut text = Vec::new();
-        for entry in shown {
+        for (number, entry) in shown {
             text.push(b'{');
             let mut line = ObjectWriter::within(&mut text);
             line.text("type", "log");
+            line.display("number", number);
             line.raw("time", |out| out.extend_from_slice(seconds(entry.micros).as_bytes()));
             line.text("level", entry.level.as_str());
             line.text("target", &entry.target);
@@ -98,7 +100,7 @@ mod tests {
         values
             .map(|value| {
                 let text = |name: &str| value[name].as_str().unwrap().to_owned();
-                format!("{} {}", text("level"), text("text"))
+                format!("{} {} {}", value["number"], text("level"), text("text"))
             })
             .collect()
     }
@@ -110,11 +112,11 @@ mod tests {
         recent.push(Level::Info, "relay::a", "\"one\"\n");
         recent.push(Level::Debug, "relay::a", "two");
         let first = recent.after(LevelFilter::Info, LogPosition::default());
-        assert_eq!((texts(&first), first.omitted), (vec!["INFO \"one\"\n".to_owned()], 0));
+        assert_eq!((texts(&first), first.omitted), (vec!["1 INFO \"one\"\n".to_owned()], 0));
         assert_eq!(texts(&recent.after(LevelFilter::Debug, LogPosition::default())).len(), 2);
         recent.push(Level::Error, "relay::a", "three");
         let next = recent.after(LevelFilter::Info, first.position);
-        assert_eq!((texts(&next), next.omitted), (vec!["ERROR three".to_owned()], 0));
+        assert_eq!((texts(&next), next.omitted), (vec!["3 ERROR three".to_owned()], 0));
         let nothing = recent.after(LevelFilter::Info, next.position);
         assert_eq!(nothing, Lines { text: Vec::new(), omitted: 0, position: LogPosition { last: 3, wanted: 2 } });
     }
@@ -131,7 +133,7 @@ mod tests {
         assert_eq!((texts(&first).len(), first.omitted), (MOST_AT_FIRST, 0));
         let later = recent.after(LevelFilter::Info, begin);
         assert_eq!((texts(&later).len(), later.omitted, later.position.last), (MOST_AT_ONCE, 300, 401));
-        assert!(texts(&later)[MOST_AT_ONCE - 1].starts_with("INFO 399ü"));
+        assert!(texts(&later)[MOST_AT_ONCE - 1].starts_with("401 INFO 399ü"));
     }
 
     /// Lines of other levels are not missed, whether they are still there or not.
@@ -147,7 +149,7 @@ mod tests {
         (0..900).for_each(|_| recent.push(Level::Warn, "t", ""));
         recent.push(Level::Error, "t", "last");
         let some = recent.after(LevelFilter::Error, none.position);
-        assert_eq!((texts(&some), some.omitted), (vec!["ERROR last".to_owned()], 1));
+        assert_eq!((texts(&some), some.omitted), (vec!["1803 ERROR last".to_owned()], 1));
         assert_eq!(recent.after(LevelFilter::Info, begin).omitted, 1802 - MOST_AT_ONCE as u64);
     }
 }

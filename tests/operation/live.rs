@@ -163,6 +163,25 @@ fn storm(relay: &Relay) {
     relay.fence();
 }
 
+/// The numbers of lines are those of the process, for all streams.
+#[test]
+fn lines_of_the_log_have_numbers() {
+    let relay = Relay::start("");
+    let mut live = Live::open(&relay, "log=info", TOKEN).unwrap();
+    let begin = live.next_of("log");
+    relay.signal(1);
+    let mut numbers = vec![begin["number"].as_u64().unwrap()];
+    let reloaded = wait_for("a new line", || {
+        let line = live.next_of("log");
+        numbers.push(line["number"].as_u64().unwrap());
+        Some(line).filter(|line| line["text"].as_str().unwrap() == "configuration re-read")
+    });
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    let mut again = Live::open(&relay, "log=info", TOKEN).unwrap();
+    assert_eq!(again.next_of("log"), begin);
+    assert_eq!(wait_for("the line", || Some(again.next_of("log")).filter(|line| *line == reloaded)), reloaded);
+}
+
 /// Lines of other levels are not missed.
 #[test]
 fn left_out_are_only_lines_that_a_stream_asked_for() {
