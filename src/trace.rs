@@ -257,7 +257,7 @@ pub const MOST: usize = 8;
 pub const LONGEST: Duration = Duration::from_secs(3600);
 /// See [`LONGEST`].
 pub const USUAL: Duration = Duration::from_secs(600);
-/// Lines of a trace in a second. `GET /api/live` passes on a few more.
+/// Lines of a trace in a second. `GET /api/live` passes on a few more, but not those of several traces: it counts what it leaves out.
 const MOST_IN_SECOND: u64 = 80;
 /// Bytes of a client's text in a line.
 const MOST_TEXT: usize = 100;

@@ -364,3 +364,46 @@ fn lines_of_another_process_are_not_its_own() {
     following.wait_err("the trace is not on any more: relay was restarted");
     assert_eq!(printed(&following), ["begins"]);
 }
+
+/// With several traces, a stream does not get all their lines. Among those that it lacks can be the last one.
+#[test]
+fn lines_that_are_left_out() {
+    static IS_ON: AtomicBool = AtomicBool::new(true);
+    let omitted = |lines: u64| json!({"type": "omitted", "messages": 0, "lines": lines});
+    let first = [hello("a"), line(5, 0.0, "begins"), omitted(120), line(130, 0.0, "one")];
+    let second = [hello("a"), line(131, 0.0, "two")];
+    let third = [hello("a"), line(240, 0.0, "three"), omitted(1)];
+    let mut following = trace_of(&[&first, &second, &third[..2], &third], &IS_ON);
+    following.wait_lines(4);
+    following.wait_err("left out: 120 lines of the log, perhaps some of the trace");
+    following.wait_err("left out: 108 lines of the log, perhaps some of the trace");
+    following.wait_err("left out: 1 line of the log, perhaps some of the trace");
+    assert_eq!(following.err.lock().unwrap().iter().filter(|line| line.contains("left out")).count(), 3);
+    following.signal(SIGINT);
+    assert_eq!(following.code(), 0);
+    assert_eq!(printed(&following), ["begins", "one", "two", "three"]);
+    // The trace has ended.
+    static IS_OFF: AtomicBool = AtomicBool::new(false);
+    let mut following = trace_of(&[&first], &IS_OFF);
+    assert_eq!(following.code(), 0);
+    following.wait_err("the trace has ended; its last line did not come");
+    assert_eq!(printed(&following), ["begins", "one"]);
+}
+
+/// More traces than a stream can show.
+#[test]
+fn eight_traces_at_once() {
+    let relay = Relay::start("");
+    let mut following = trace(&relay, &["--userid", "0"]);
+    following.wait_lines(1);
+    for userid in 1..8 {
+        begin(&relay, &[("userid", &userid.to_string())]);
+    }
+    let mut users: Vec<Client> = (0..8).map(|userid: u32| user(&relay, &userid.to_string(), "a")).collect();
+    for user in &mut users {
+        (0..35).for_each(|_| user.send(r#"{"event":"nothing"}"#));
+    }
+    following.wait_err("lines of the log, perhaps some of the trace");
+    assert_eq!(run(&["trace", "--stop", "all", "--url", &format!("http://{}", relay.addr), "--token", TOKEN]).code, 0);
+    assert_eq!(following.code(), 0);
+}

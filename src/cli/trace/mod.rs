@@ -2,7 +2,7 @@
 
 pub mod command;
 
-use core::time::Duration;
+use core::{mem, time::Duration};
 use std::{
     io::{self, Write},
     sync::{
@@ -169,17 +169,22 @@ struct Lines {
     node: Option<String>,
     /// The number of the last one; 0 before the first.
     last: u64,
+    /// Whether the next one is the first of its stream.
+    is_first: bool,
+    /// Whether some were left out since this was last looked at.
+    has_gap: bool,
 }
 
 impl Lines {
     fn new(begun: Begun) -> Lines {
-        Lines { begun, clock: Clock::start(), node: None, last: 0 }
+        Lines { begun, clock: Clock::start(), node: None, last: 0, is_first: true, has_gap: false }
     }
 
     fn follow(&mut self, endpoint: &Endpoint, token: &str, is_asked: &AtomicBool) -> Result<Done, Error> {
         let mut deadline = Instant::now() + Duration::from_secs(self.begun.seconds) + GRACE;
         loop {
             let mut stream = LiveLog::open(endpoint, token)?;
+            self.is_first = true;
             let lost = loop {
                 if is_asked.load(Ordering::Relaxed) {
                     return Ok(Done::Asked);
@@ -191,6 +196,10 @@ impl Lines {
                         }
                     }
                     Err(error) => break error,
+                }
+                // The last line may be among those that were left out.
+                if mem::take(&mut self.has_gap) && matches!(self.is_on(endpoint, token), Ok(false)) {
+                    deadline = deadline.min(Instant::now() + GRACE);
                 }
                 if Instant::now() > deadline {
                     complain(&"the trace has ended; its last line did not come");
@@ -236,8 +245,7 @@ impl Lines {
                 return (self.node.get_or_insert_with(|| node.into()) != node).then_some(Done::Lost);
             }
             "omitted" => {
-                let lines = line["lines"].as_u64().filter(|lines| *lines > 0)?;
-                complain(&format_args!("{lines} lines of the log were left out, perhaps some of the trace"));
+                self.miss(line["lines"].as_u64()?);
                 return None;
             }
             "log" => {}
@@ -266,9 +274,20 @@ impl Lines {
     /// stream begins with lines that are older. A relay that gives no numbers is an older one.
     fn note(&mut self, number: Option<u64>) -> bool {
         let Some(number) = number else { return true };
+        if mem::take(&mut self.is_first) && self.last > 0 {
+            self.miss(number.saturating_sub(self.last + 1));
+        }
         let is_new = number > self.last;
         self.last = self.last.max(number);
         is_new
+    }
+
+    /// Says that lines are missing.
+    fn miss(&mut self, lines: u64) {
+        if lines > 0 {
+            self.has_gap = true;
+            complain(&format_args!("left out: {} of the log, perhaps some of the trace", Count(lines, "line")));
+        }
     }
 
     /// The text behind the mark `[trace 1 2]`, if it has the number of the trace.
