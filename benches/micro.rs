@@ -31,7 +31,7 @@ const MEMBERS: usize = 10_000;
 /// which is slow because caches are cold.
 const CALLS: u32 = 100;
 const KEY: &[u8] = DEMO_KEYS[0].1.as_bytes();
-const NOW: Now = Now { time: relay::clock::Time::START, unix: 1_795_000_000, utc_offset: 0 };
+const NOW: Now = Now { time: relay::clock::Time::START, unix: 1_795_000_000, micros: 0, utc_offset: 0 };
 
 fn main() {
     divan::main();

@@ -1,4 +1,17 @@
-//! Truncation of text, and byte order marks.
+//! Truncation of text, byte order marks, and plurals.
+
+use core::fmt;
+
+/// A number of things, whose name gets an s unless there is one of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Count(pub u64, pub &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Count(number, thing) = self;
+        write!(f, "{number} {thing}{}", if *number == 1 { "" } else { "s" })
+    }
+}
 
 /// The longest prefix of `text` that has at most `max` bytes and ends at a character boundary.
 pub fn truncate(text: &str, max: usize) -> &str {
@@ -33,6 +46,11 @@ mod tests {
         }
         assert_eq!(text_without_bom("\u{feff}\u{feff}"), "\u{feff}");
         assert_eq!((without_bom(b"\xef\xbb"), without_bom(b"\xfe\xff")), (&b"\xef\xbb"[..], &b"\xfe\xff"[..]));
+    }
+
+    #[test]
+    fn plurals() {
+        assert_eq!([0, 1, 2].map(|number| Count(number, "line").to_string()), ["0 lines", "1 line", "2 lines"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use core::{fmt, net::IpAddr, time::Duration};
 
 use log::{Level, Record};
 
+pub use crate::text::Count;
 use crate::{clock::Time, config::Network, text::truncate};
 
 /// The traces that are on.
@@ -228,16 +229,6 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// A number of things in a line.
-pub struct Count(pub u64, pub &'static str);
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Count(number, thing) = self;
-        write!(f, "{number} {thing}{}", if *number == 1 { "" } else { "s" })
-    }
-}
-
 /// Writes a line to the log, whatever its level is.
 fn write_line(target: &str, line: fmt::Arguments<'_>) {
     log::logger().log(&Record::builder().level(Level::Info).target(target).args(line).build());
@@ -266,7 +257,7 @@ pub const MOST: usize = 8;
 pub const LONGEST: Duration = Duration::from_secs(3600);
 /// See [`LONGEST`].
 pub const USUAL: Duration = Duration::from_secs(600);
-/// Lines of a trace in a second. `GET /api/live` passes on a few more.
+/// Lines of a trace in a second. `GET /api/live` passes on a few more, but not those of several traces: it counts what it leaves out.
 const MOST_IN_SECOND: u64 = 80;
 /// Bytes of a client's text in a line.
 const MOST_TEXT: usize = 100;

@@ -12,7 +12,7 @@ use crate::{
     http::{Head, Reply, reply::endless_head},
     hub::Hub,
     json::quote,
-    live::{Lines, MOST_VIEWERS, Times, Viewer, samples::INTERVAL},
+    live::{Lines, LogPosition, MOST_VIEWERS, Times, Viewer, samples::INTERVAL},
     memory,
     room_hash::room_hash,
 };
@@ -24,7 +24,7 @@ pub struct Outside<'a> {
     /// The CPU time of the process in microseconds.
     pub cpu: u64,
     /// The lines of the log that are at least as severe as a level, after a position.
-    pub log: &'a dyn Fn(LevelFilter, u64) -> Lines,
+    pub log: &'a dyn Fn(LevelFilter, LogPosition) -> Lines,
 }
 
 /// `GET /api/live`. Returns the head of a response that does not end, or a refusal.

@@ -6,10 +6,13 @@ use std::{
 };
 
 use super::{error, terminal::say};
-use crate::server::{
-    Options,
-    config_file::{Loaded, Origin},
-    outlook::Outlook,
+use crate::{
+    server::{
+        Options,
+        config_file::{Loaded, Origin},
+        outlook::Outlook,
+    },
+    text::Count,
 };
 
 /// Prints problems and warnings. The exit code is that with which relay would end at start, or 0.
@@ -35,12 +38,11 @@ pub fn run(options: &Options) -> ExitCode {
     }
     match &options.origin {
         Origin::File(_) | Origin::Variable(_) => {
-            let (count, s) = match config.sources.len() {
-                1 => ("1".into(), ""),
-                0 => ("no".to_owned(), "s"),
-                count => (count.to_string(), "s"),
+            let sources = match config.sources.len() {
+                0 => "no sources".to_owned(),
+                count => Count(count as u64, "source").to_string(),
             };
-            say(&format!("{name}: valid, {count} source{s}\n"));
+            say(&format!("{name}: valid, {sources}\n"));
         }
         Origin::Demo => say("no configuration file: relay would use the built-in demo setting\n"),
     }

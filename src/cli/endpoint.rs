@@ -1,27 +1,30 @@
-//! The address of a relay, and a blocking connection to it.
+//! The address of a relay, connections to it, and requests.
 
 use core::fmt;
 use std::{
-    io::{self, ErrorKind, Read, Write},
-    net::{TcpStream, ToSocketAddrs},
-    os::unix::net::UnixStream,
+    io::{self, ErrorKind},
+    net::ToSocketAddrs,
     path::PathBuf,
     time::Duration,
 };
 
-use super::error::Error;
+use super::{
+    client::{Answer, Limits, Opened, Request, Server, USUAL},
+    connection::Connection,
+    error::Error,
+};
 use crate::{
     config::{Address, Config, ListenAddress},
-    tls::{self, CertificateError, ClientTls},
+    tls::{CertificateError, ClientTls},
 };
 
 /// Where a relay is reached.
 #[derive(Debug)]
 pub struct Endpoint {
     /// `host:port`, for the `Host` header.
-    pub host: String,
+    host: String,
     /// What precedes every path, as with a relay behind a proxy; without a slash at the end.
-    pub path: String,
+    path: String,
     /// The path of plain WebSockets.
     pub websocket: String,
     /// The addresses to try, in this order.
@@ -159,8 +162,25 @@ impl Endpoint {
         Ok(Endpoint { host, path: String::new(), websocket, places, tls, own_tls, origin })
     }
 
-    /// Connects to the first of its addresses that answers. Reads from the connection time out after [`READ_TIMEOUT`].
-    pub fn connect(&self) -> Result<Stream, Error> {
+    /// Sends a request and returns the answer.
+    pub fn ask(&self, request: Request<'_>, limits: Limits) -> Result<Answer, Error> {
+        let mut connection = self.connect()?;
+        let answer = request.with("Connection", "close").ask(&mut connection, self.server(), &limits);
+        answer.map_err(|error| Error::Connection(self.to_string(), error.to_string()))
+    }
+
+    /// Sends a request whose answer need not end: see [`Request::open`].
+    pub fn open(&self, request: &Request<'_>, is_enough: impl Fn(&Answer) -> bool) -> Result<Opened, Error> {
+        let opened = request.open(self.connect()?, self.server(), &USUAL, is_enough);
+        opened.map_err(|error| Error::Connection(self.to_string(), error.to_string()))
+    }
+
+    fn server(&self) -> Server<'_> {
+        Server { host: &self.host, prefix: &self.path }
+    }
+
+    /// Connects to the first of its addresses that answers. Reads and writes time out after [`TIMEOUT`].
+    fn connect(&self) -> Result<Connection, Error> {
         let mut first = None;
         for place in &self.places {
             match place.connect(self.tls.as_ref(), self.own_tls.as_ref()) {
@@ -205,51 +225,21 @@ fn places(listen: &ListenAddress) -> Vec<Place> {
 }
 
 impl Place {
-    fn connect(&self, tls: Option<&ClientTls>, own_tls: Option<&ClientTls>) -> io::Result<Stream> {
-        match self {
-            Place::Unix(path) => {
-                let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(READ_TIMEOUT))?;
-                Ok(Stream::Unix(stream))
-            }
-            Place::Tcp(address) => open(address).map(Stream::Tcp),
-            Place::Tls(address) => {
-                let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
-                let host = host.trim_start_matches('[').trim_end_matches(']');
-                let socket = open(address)?;
-                let tls = if is_local(&socket)? { own_tls.or(tls) } else { tls };
-                let client = tls.ok_or(CertificateError::NoTls).and_then(|tls| tls.connect(host));
-                let client = client.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
-                let mut stream = tls::Stream::new(socket, client);
-                match stream.handshake()? {
-                    true => Ok(Stream::Tls(Box::new(stream))),
-                    false => Err(io::Error::new(ErrorKind::TimedOut, NO_HANDSHAKE)),
-                }
-            }
+    fn connect(&self, tls: Option<&ClientTls>, own_tls: Option<&ClientTls>) -> io::Result<Connection> {
+        let (address, is_tls) = match self {
+            Place::Unix(path) => return Connection::unix(path, TIMEOUT),
+            Place::Tcp(address) => (address, false),
+            Place::Tls(address) => (address, true),
+        };
+        let connection = Connection::tcp(address.to_socket_addrs()?, CONNECT_TIMEOUT, TIMEOUT)?;
+        if !is_tls {
+            return Ok(connection);
         }
+        let tls = if connection.is_local() { own_tls.or(tls) } else { tls };
+        let tls = tls.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, CertificateError::NoTls))?;
+        let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+        connection.secure(tls, host.trim_start_matches('[').trim_end_matches(']'))
     }
-}
-
-/// Connects to `host:port`.
-fn open(address: &str) -> io::Result<TcpStream> {
-    let mut last = io::Error::other("the name has no address");
-    for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(READ_TIMEOUT))?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-/// Whether a connection stays on this machine: then both ends have the same address.
-fn is_local(socket: &TcpStream) -> io::Result<bool> {
-    let peer = socket.peer_addr()?.ip();
-    Ok(peer.is_loopback() || peer == socket.local_addr()?.ip())
 }
 
 /// Whether one side does not accept the other's TLS, which will not change by itself.
@@ -257,92 +247,10 @@ fn is_about_tls(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::PermissionDenied) && error.get_ref().is_some()
 }
 
-/// A blocking connection.
-pub enum Stream {
-    /// Over TCP.
-    Tcp(TcpStream),
-    /// Over TLS.
-    Tls(Box<tls::Stream<TcpStream>>),
-    /// Over a Unix socket.
-    Unix(UnixStream),
-}
-
-impl Stream {
-    /// Makes reads fail after this time.
-    pub fn set_read_timeout(&self, time: Duration) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.set_read_timeout(Some(time)),
-            Stream::Tls(stream) => stream.socket().set_read_timeout(Some(time)),
-            Stream::Unix(stream) => stream.set_read_timeout(Some(time)),
-        }
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.read(buffer),
-            Stream::Tls(stream) => stream.read(buffer),
-            Stream::Unix(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => stream.write(bytes),
-            Stream::Tls(stream) => stream.write(bytes),
-            Stream::Unix(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-const NO_HANDSHAKE: &str = "no TLS handshake in time: does it speak TLS at this port?";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A relay pings every 25 s by default: after this long without a byte, `relay listen` sends a ping, and after twice as
 /// long it gives up.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(40);
-/// Bytes of an answer that are read.
-pub const ANSWER_MAX: u64 = 1 << 20;
-
-impl Endpoint {
-    /// Sends a request without a body, with the admin token: the status and the text of the answer.
-    pub fn ask(&self, method: &str, target: &str, token: &str) -> Result<(u16, String), Error> {
-        let Endpoint { host, path, .. } = self;
-        let request = format!(
-            "{method} {path}{target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Length: 0\r\n\
-             Connection: close\r\n\r\n"
-        );
-        let failed = |error: io::Error| {
-            let why = match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
-                _ => error.to_string(),
-            };
-            Error::Connection(self.to_string(), why)
-        };
-        let (status, answer) = exchange(&mut self.connect()?, &request).map_err(failed)?;
-        Ok((status, String::from_utf8_lossy(&answer).into_owned()))
-    }
-}
-
-/// Sends a request and reads until the server closes the connection: the status and the body of the answer.
-pub fn exchange(stream: &mut Stream, request: &str) -> io::Result<(u16, Vec<u8>)> {
-    stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let mut parsed = httparse::Response::new(&mut headers);
-    let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP");
-    match parsed.parse(&answer).map_err(malformed)? {
-        httparse::Status::Complete(head) => Ok((parsed.code.unwrap_or(0), answer.split_off(head))),
-        httparse::Status::Partial => Err(io::ErrorKind::UnexpectedEof.into()),
-    }
-}
+pub const TIMEOUT: Duration = Duration::from_secs(40);
 
 #[cfg(test)]
 mod tests {

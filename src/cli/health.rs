@@ -4,9 +4,10 @@ use lexopt::Parser;
 
 use super::{
     arguments::Stop,
+    client::{Request, USUAL},
     commands,
     credentials::Account,
-    endpoint::{Endpoint, Sends, exchange},
+    endpoint::Sends,
     error::Error,
     options::Options,
     terminal::say,
@@ -29,12 +30,9 @@ impl Health {
     /// Prints the answer. Fails unless the relay serves clients.
     pub fn run(mut self) -> Result<(), Error> {
         let endpoint = self.account.endpoint(Sends::Question)?;
-        let Endpoint { host, path, .. } = &endpoint;
-        let request = format!("GET {path}/healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        let failed = |error: std::io::Error| Error::Connection(endpoint.to_string(), error.to_string());
-        let (status, answer) = exchange(&mut endpoint.connect()?, &request).map_err(failed)?;
-        say(&format!("{}\n", String::from_utf8_lossy(&answer).trim_end()));
-        match status {
+        let answer = endpoint.ask(Request::get("/healthz"), USUAL)?;
+        say(&format!("{}\n", answer.text().trim_end()));
+        match answer.status {
             200 => Ok(()),
             status => Err(Error::Status(status, "it does not serve clients".into())),
         }

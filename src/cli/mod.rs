@@ -3,7 +3,9 @@
 mod arguments;
 mod cert;
 mod check;
+mod client;
 mod commands;
+mod connection;
 mod console;
 mod credentials;
 mod doctor;
@@ -11,6 +13,7 @@ mod emit;
 mod endpoint;
 mod error;
 mod explain;
+mod handshake;
 mod health;
 mod listen;
 mod live_log;

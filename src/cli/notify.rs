@@ -1,21 +1,20 @@
 //! `relay notify`: posts a notification.
 
-use std::io;
-
 use lexopt::Parser;
 use serde_json::Value as Json;
 
 use super::{
     arguments::Stop,
+    client::{Request, USUAL},
     commands,
     credentials::{Account, Credentials, Purpose, encode, read_data},
-    endpoint::{Endpoint, Sends, exchange},
+    endpoint::{Endpoint, Sends},
     error::Error,
     options::Options,
     refusal::reason,
     terminal::say,
 };
-use crate::{json::quote, sign::Subject};
+use crate::{json::quote, sign::Subject, text::Count};
 
 /// A notification to post.
 #[derive(Debug)]
@@ -100,8 +99,7 @@ fn describe(receipt: &Json) -> Option<String> {
         let (sessions, guests) = (room["sessions"].as_u64()?, room["guests"].as_u64()?);
         let mut parts = match sessions {
             0 => vec!["nobody".to_owned()],
-            1 => vec!["1 session".to_owned()],
-            _ => vec![format!("{sessions} sessions")],
+            _ => vec![Count(sessions, "session").to_string()],
         };
         parts.extend(names(room, "users", "users", "more"));
         parts.extend((guests > 0).then(|| format!("without a user: {guests}")));
@@ -152,29 +150,10 @@ fn post_and(
     (media_type, body): (&str, &str),
     print: fn(&str),
 ) -> Result<(), Error> {
-    let authorization = match credentials.token() {
-        Some(token) => format!("Authorization: Bearer {token}\r\n"),
-        None => String::new(),
-    };
-    let request = format!(
-        "POST {}{target} HTTP/1.1\r\nHost: {}\r\n{authorization}Content-Type: {media_type}\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{body}",
-        endpoint.path,
-        endpoint.host,
-        body.len()
-    );
-    let mut stream = endpoint.connect()?;
-    let failed = |error: io::Error| {
-        let why = match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
-            _ => error.to_string(),
-        };
-        Error::Connection(endpoint.to_string(), why)
-    };
-    let (status, answer) = exchange(&mut stream, &request).map_err(failed)?;
-    let answer = String::from_utf8_lossy(&answer);
-    print(&answer);
-    let answer: Json = serde_json::from_str(&answer).unwrap_or_default();
+    let request = Request::post(target, body.as_bytes()).bearer(credentials.token().unwrap_or_default());
+    let answer = endpoint.ask(request.with("Content-Type", media_type), USUAL)?;
+    print(&answer.text());
+    let (status, answer) = (answer.status, answer.json());
     if answer["code"] == 1 {
         return Ok(());
     }

@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use super::{
     arguments::Stop,
+    client::{Request, USUAL},
     credentials::Account,
     endpoint::Sends,
     error::Error,
@@ -13,6 +14,7 @@ use super::{
     refusal::reason,
     terminal::{complain, say, visible},
 };
+use crate::text::Count;
 
 /// The relay that shall reload.
 #[derive(Debug)]
@@ -32,8 +34,8 @@ impl Reload {
     pub fn run(mut self) -> Result<(), Error> {
         let endpoint = self.account.endpoint(Sends::Credentials)?;
         let token = self.account.admin_token()?;
-        let (status, text) = endpoint.ask("POST", "/api/reload", &token)?;
-        let answer: Json = serde_json::from_str(&text).unwrap_or_default();
+        let answer = endpoint.ask(Request::post("/api/reload", b"").bearer(&token), USUAL)?;
+        let (status, answer) = (answer.status, answer.json());
         let data = &answer["data"];
         texts(&data["warnings"]).for_each(|warning| complain(&format_args!("warning: {}", visible(warning))));
         if let (Some(lines), 1) = (describe(data), answer["code"].as_u64().unwrap_or_default()) {
@@ -63,7 +65,7 @@ fn describe(data: &Json) -> Option<String> {
     }
     match data["more"].as_u64().unwrap_or_default() {
         0 => {}
-        more => lines += &format!("changed: {more} more keys\n"),
+        more => lines += &format!("changed: {}\n", Count(more, "more key")),
     }
     match data["sessions_ended"].as_u64().unwrap_or_default() {
         0 => {}

@@ -3,29 +3,28 @@
 use core::{fmt::Display, ops::ControlFlow};
 use std::{
     borrow::Cow,
-    io::{self, Read, Write},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value as Json;
 use tungstenite::{Message, WebSocket, protocol::Role};
 
 use super::{
+    client::Opened,
+    connection::is_timeout,
     credentials::{Credentials, encode},
-    endpoint::{ANSWER_MAX, Endpoint, Stream},
+    endpoint::{Endpoint, TIMEOUT},
     error::Error,
+    handshake::Handshake,
     position::Position,
     refusal::reason,
     terminal::{complain, visible},
 };
 use crate::{
-    http::response::{Reader, Response},
     json::{Object, quote, scalar},
     server::process::random,
     sign::{Subject, token::FIELD},
-    websocket::handshake::accept_key,
 };
 
 /// What a login has.
@@ -124,21 +123,21 @@ impl Subscription {
         fields.extend(jwt.clone().map(|jwt| (FIELD, jwt)));
         fields.extend(credentials.sign(&Subject::Connect { source, userid, room_ids: &self.rooms }));
         let lost = |why: &dyn Display| Error::Connection(endpoint.to_string(), why.to_string());
-        let mut stream = endpoint.connect()?;
-        let target = format!("{}{}?{}", endpoint.path, endpoint.websocket, encode(&fields));
-        let mut socket = match upgrade(&mut stream, &endpoint.host, &target) {
-            Ok(Upgraded::Socket(ahead)) => WebSocket::from_partially_read(stream, ahead, Role::Client, None),
-            Ok(Upgraded::Refused(answer)) => {
-                let body = serde_json::from_slice::<Json>(&answer.body).unwrap_or_default();
-                let why = reason(&body).unwrap_or_else(|| "no reason given".into());
-                return Err(match answer.status {
-                    status @ 500.. => lost(&format_args!("status {status}: {why}")),
-                    status => Error::LoginRefused(endpoint.to_string(), status, why),
+        let (handshake, target) = (Handshake::new(), format!("{}?{}", endpoint.websocket, encode(&fields)));
+        let Opened { answer, connection } = endpoint.open(&handshake.request(&target), |_| false)?;
+        match answer.status {
+            101 if handshake.accepts(&answer) => {}
+            101 => return Err(lost(&"the answer is not a WebSocket handshake")),
+            status => {
+                let why = reason(&answer.json()).unwrap_or_else(|| "no reason given".into());
+                return Err(match status {
+                    500.. => lost(&format_args!("status {status}: {why}")),
+                    _ => Error::LoginRefused(endpoint.to_string(), status, why),
                 });
             }
-            Err(error) if is_timeout(&error) => return Err(lost(&"the handshake timed out")),
-            Err(error) => return Err(lost(&error)),
-        };
+        }
+        connection.set_read_timeout(TIMEOUT).map_err(|error| lost(&error))?;
+        let mut socket = WebSocket::from_partially_read(connection, answer.body, Role::Client, None);
         complain(&format_args!("listening to {} of {source} at {endpoint}", visible(&self.rooms)));
         let mut pinged = false;
         loop {
@@ -187,65 +186,6 @@ fn is_new(frame: &Frame<'_>, position: &mut Position) -> bool {
         "newMsg" => position.note_message(&frame.field("id")),
         _ => true,
     }
-}
-
-/// The answer to an upgrade request.
-enum Upgraded {
-    /// The handshake is complete; these bytes of the first frames came with it.
-    Socket(Vec<u8>),
-    Refused(Response),
-}
-
-/// A client's handshake (RFC 6455 section 4.1). tungstenite's own needs another HTTP library.
-fn upgrade(stream: &mut Stream, host: &str, target: &str) -> io::Result<Upgraded> {
-    let key = BASE64.encode(random::<16>());
-    let request = format!(
-        "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes())?;
-    let malformed = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why);
-    let (mut refusal, mut seen, mut piece) = (Reader::default(), Vec::new(), [0; 4096]);
-    loop {
-        let length = stream.read(&mut piece)?;
-        let answer = match length {
-            0 => Some(refusal.handle_end()),
-            _ => {
-                seen.extend_from_slice(&piece[..length]);
-                let mut headers = [httparse::EMPTY_HEADER; 64];
-                let mut head = httparse::Response::new(&mut headers);
-                if let Ok(httparse::Status::Complete(end)) = head.parse(&seen)
-                    && head.code == Some(101)
-                {
-                    if !accepts(&head, &key) {
-                        return Err(malformed("the answer is not a WebSocket handshake"));
-                    }
-                    return Ok(Upgraded::Socket(seen.split_off(end)));
-                }
-                refusal.handle_input(&piece[..length], ANSWER_MAX).transpose()
-            }
-        };
-        match answer {
-            Some(Ok(answer)) => return Ok(Upgraded::Refused(answer)),
-            Some(Err(error)) => return Err(malformed(&error.to_string())),
-            None if seen.len() as u64 > ANSWER_MAX => return Err(malformed("the answer is larger than 1 MiB")),
-            None => {}
-        }
-    }
-}
-
-/// Whether a response with status 101 accepts the upgrade that was asked for with `key`.
-fn accepts(head: &httparse::Response<'_, '_>, key: &str) -> bool {
-    let has = |name: &str, is_right: &dyn Fn(&[u8]) -> bool| {
-        head.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name) && is_right(header.value))
-    };
-    has("sec-websocket-accept", &|value| value == accept_key(key.as_bytes()).as_bytes())
-        && has("upgrade", &|value| value.eq_ignore_ascii_case(b"websocket"))
-        && has("connection", &|value| value.eq_ignore_ascii_case(b"upgrade"))
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);

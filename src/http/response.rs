@@ -111,6 +111,30 @@ impl Reader {
         self.head.is_some() || !self.input.is_empty()
     }
 
+    /// The status code, once the head is complete.
+    pub fn status(&self) -> Option<u16> {
+        self.head.map(|head| head.status)
+    }
+
+    /// The fields of the head in their order, with names in small letters. None until the head is complete.
+    pub fn fields(&self) -> Vec<(String, String)> {
+        let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut fields);
+        let head = self.head.map_or(0, |head| head.length);
+        let Ok(httparse::Status::Complete(_)) = response.parse(&self.input[..head]) else { return Vec::new() };
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        response.headers.iter().map(|field| (field.name.to_ascii_lowercase(), text(field.value))).collect()
+    }
+
+    /// The part of an incomplete body that has arrived, without its transfer coding. After 101, the bytes that follow the head.
+    pub fn received(&self) -> &[u8] {
+        match self.head {
+            Some(Head { framing: Framing::Chunked, .. }) => self.chunked.body(),
+            Some(head) => &self.input[head.length..],
+            None => &[],
+        }
+    }
+
     /// Reads the bytes that have arrived since the last call. Returns the response once it is complete.
     ///
     /// Fails if the response is malformed, if its head is larger than 16 KiB, if its body has more than `max_body` bytes,
@@ -119,8 +143,9 @@ impl Reader {
         self.input.extend_from_slice(bytes);
         while self.head.is_none() {
             match self.parse()? {
-                // An interim response: the final one follows (RFC 9110 section 15.2).
-                Some(head) if (100..200).contains(&head.status) => {
+                // An interim response: the final one follows (RFC 9110 section 15.2). After 101 there is none: another protocol
+                // begins.
+                Some(head) if (100..200).contains(&head.status) && head.status != UPGRADED => {
                     self.interim += 1;
                     if self.interim > MAX_INTERIM {
                         return Err(Malformed::Interim);
@@ -212,10 +237,13 @@ impl Reader {
             (_, false, Some(size)) => Framing::Length(size),
             (_, false, None) => Framing::Close,
         };
-        Ok(Some(Head { status, length, framing, keep_alive: keep_alive && framing != Framing::Close }))
+        let keep_alive = keep_alive && framing != Framing::Close && status != UPGRADED;
+        Ok(Some(Head { status, length, framing, keep_alive }))
     }
 }
 
+/// Switching Protocols.
+const UPGRADED: u16 = 101;
 /// Interim responses (1xx) before the final one.
 const MAX_INTERIM: u32 = 10;
 /// Header lines.
@@ -256,6 +284,7 @@ mod tests {
             ),
             ("HTTP/1.1 200 OK\r\n\r\nto the end", response(200, "to the end", false)),
             ("HTTP/1.1 502 \r\n\r\n", response(502, "", false)),
+            ("HTTP/1.1 101 Upgrade\r\nUpgrade: x\r\n\r\n", response(101, "", false)),
         ] {
             for cut in 0..text.len() {
                 let (one, other) = text.as_bytes().split_at(cut);
@@ -264,6 +293,28 @@ mod tests {
             let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
             assert_eq!(read(&bytes), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_has_come_of_an_incomplete_response() {
+        let read = |text: &str| {
+            let mut reader = Reader::default();
+            let _ = reader.handle_input(text.as_bytes(), 100);
+            let text = String::from_utf8(reader.received().to_vec()).unwrap();
+            (reader.status(), reader.fields().len(), text)
+        };
+        let part = |status, fields, text: &str| (status, fields, text.to_owned());
+        assert_eq!(read("HTTP/1.1 200 OK\r\nA: b\r\n"), part(None, 0, ""));
+        assert_eq!(
+            read("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nA: b\r\nA: c\r\n\r\nx"),
+            part(Some(200), 2, "x")
+        );
+        assert_eq!(read("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"), part(Some(200), 1, "abc"));
+        assert_eq!(
+            read("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncd"),
+            part(Some(200), 1, "abcd")
+        );
+        assert_eq!(read("HTTP/1.1 101 Upgrade\r\nUpgrade: x\r\n\r\n\u{1}\u{2}"), part(Some(101), 1, "\u{1}\u{2}"));
     }
 
     /// A backend that sends one byte in each chunk, with an extension.

@@ -14,7 +14,7 @@ use crate::{
     websocket::Close,
 };
 
-pub use self::viewer::{Lines, Shown, Viewer};
+pub use self::viewer::{Lines, LogPosition, Shown, Viewer};
 use self::{samples::Samples, viewer::message_line};
 
 /// The viewers, and the samples of the last minutes.
@@ -158,11 +158,11 @@ impl Live {
 
     /// Sends each viewer that wants them the lines of the log since its last ones, and says what was left out. `lines` returns the
     /// lines of a level after a position.
-    pub fn send_log(&mut self, mut lines: impl FnMut(log::LevelFilter, u64) -> Lines, state: &mut State) {
+    pub fn send_log(&mut self, mut lines: impl FnMut(log::LevelFilter, LogPosition) -> Lines, state: &mut State) {
         for viewer in &mut self.viewers {
             if viewer.level != log::LevelFilter::Off {
-                let Lines { text, omitted, next } = lines(viewer.level, viewer.log_position);
-                viewer.log_position = next;
+                let Lines { text, omitted, position } = lines(viewer.level, viewer.log_position);
+                viewer.log_position = position;
                 viewer.omitted_lines += omitted;
                 if !text.is_empty() {
                     state.send_raw(viewer.client, &text);

@@ -19,11 +19,20 @@ pub struct Viewer {
     pub room: Option<(TenantId, u64)>,
     /// The least level of the lines of the log that it shows.
     pub level: LevelFilter,
-    /// The number of the next line of the log.
-    pub log_position: u64,
+    /// How far it has got in the log.
+    pub log_position: LogPosition,
     /// Lines of the log that were left out since this was last said.
     pub omitted_lines: u64,
     messages: u64,
+}
+
+/// How far a viewer has got in the log. The default is before its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPosition {
+    /// The number of the last line.
+    pub last: u64,
+    /// How many lines of its levels there were until then.
+    pub wanted: u64,
 }
 
 /// Lines of the log.
@@ -31,10 +40,10 @@ pub struct Viewer {
 pub struct Lines {
     /// The lines, each as an object.
     pub text: Vec<u8>,
-    /// How many were left out.
+    /// How many of its levels were left out.
     pub omitted: u64,
-    /// The number of the next one.
-    pub next: u64,
+    /// The position behind them.
+    pub position: LogPosition,
 }
 
 /// A message to a room, as viewers see it.
@@ -59,7 +68,7 @@ pub struct Shown<'a> {
 impl Viewer {
     /// A viewer of the messages of a room, and of lines of the log.
     pub fn new(client: ClientKey, room: Option<(TenantId, u64)>, level: LevelFilter) -> Viewer {
-        Viewer { client, room, level, log_position: 0, omitted_lines: 0, messages: 0 }
+        Viewer { client, room, level, log_position: LogPosition::default(), omitted_lines: 0, messages: 0 }
     }
 
     /// Counts a message. Returns whether it is one of the first of this second.

@@ -77,7 +77,12 @@ impl Origin {
     /// The file given by `--config`, otherwise by `RELAY_CONFIG`, otherwise the text in `RELAY_CONFIG_TOML`, otherwise
     /// `/etc/relay/relay.toml` if it exists, otherwise the demo setting.
     pub fn find(option: Option<PathBuf>) -> Origin {
-        let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+        Origin::find_among(option, |name| env::var_os(name))
+    }
+
+    /// [`Origin::find`] for a process with these variables.
+    pub fn find_among(option: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> Origin {
+        let variable = |name| variable(name).filter(|value| !value.is_empty());
         let file = option.or_else(|| variable("RELAY_CONFIG").map(PathBuf::from)).map(Origin::File);
         let text = || variable(TEXT_VARIABLE).map(Origin::Variable);
         let system = || Some(Path::new(FOLDER).join("relay.toml")).filter(|path| path.exists()).map(Origin::File);

@@ -23,7 +23,10 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use socket2::SockRef;
 
 use super::{clock::unix_micros, recent_lines::RecentLines};
-use crate::{clock::Now, live::Lines};
+use crate::{
+    clock::Now,
+    live::{Lines, LogPosition},
+};
 
 /// Sends the log to standard error. If `JOURNAL_STREAM` is set (by systemd), each line begins with a priority instead
 /// of the time.
@@ -41,7 +44,7 @@ pub fn print(line: &str) {
 }
 
 /// The last lines that were logged, at least as severe as `level`, after a position.
-pub fn lines_after(level: LevelFilter, position: u64) -> Lines {
+pub fn lines_after(level: LevelFilter, position: LogPosition) -> Lines {
     logger().recent.lock().unwrap_or_else(PoisonError::into_inner).after(level, position)
 }
 

@@ -594,6 +594,32 @@ fn a_sound_machine() {
     let _ = fs::remove_dir_all(log);
 }
 
+/// Several relays on a machine: the one with this configuration counts, and is named.
+#[test]
+fn the_process_that_is_meant() {
+    let few = |relay: &Relay| {
+        let done = Command::new("prlimit").args(["--nofile=3000", "--pid", &relay.pid().to_string()]).status();
+        assert!(done.expect("prlimit, of the Debian package util-linux").success());
+    };
+    let (other, relay) = (at_port(""), at_port(""));
+    few(&other);
+    let of = |found: Findings| {
+        let is_it = |finding: &&Value| finding["check"] == "descriptors";
+        found.list.iter().find(is_it).unwrap()["text"].as_str().unwrap().to_owned()
+    };
+    let own = format!("relay (process {}) may open ", relay.pid());
+    let text = of(inside(&relay.config));
+    assert!(text.starts_with(&own) && !text.starts_with(&format!("{own}3000 ")), "{text}");
+    few(&relay);
+    let text = of(inside(&relay.config));
+    assert_eq!(text, format!("{own}3000 files, so 2936 connections at most: set LimitNOFILE= in relay.service"));
+    // Those with other configurations do not count.
+    let copy = write("doctor.toml", &fs::read_to_string(&relay.config).unwrap());
+    let text = of(inside(&copy));
+    assert!(!text.contains(" may open 3000 files"), "{text}");
+    fs::remove_file(copy).unwrap();
+}
+
 #[test]
 fn a_sick_machine() {
     let (port, nobody) = (free_port(), free_port());

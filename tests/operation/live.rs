@@ -149,6 +149,68 @@ fn a_stream_has_lines_of_the_log_without_secrets() {
     assert!(errors.next_of("log")["level"] == "ERROR", "it gets only errors");
 }
 
+/// More lines than relay keeps, within a second: traces of eight users.
+fn storm(relay: &Relay) {
+    for user in 0..8 {
+        let target = format!("/api/trace?userid={user}");
+        assert_eq!(relay.request("POST", &target, &[("Authorization", &format!("Bearer {TOKEN}"))], b"").status, 200);
+    }
+    let mut users: Vec<_> =
+        (0..8).map(|user: u32| relay.connect_with(&[("room_ids", "a"), ("userid", &user.to_string())])).collect();
+    for user in &mut users {
+        (0..70).for_each(|_| user.send(r#"{"event":"nothing"}"#));
+    }
+    relay.fence();
+}
+
+/// The numbers of lines are those of the process, for all streams.
+#[test]
+fn lines_of_the_log_have_numbers() {
+    let relay = Relay::start("");
+    let mut live = Live::open(&relay, "log=info", TOKEN).unwrap();
+    let begin = live.next_of("log");
+    relay.signal(1);
+    let mut numbers = vec![begin["number"].as_u64().unwrap()];
+    let reloaded = wait_for("a new line", || {
+        let line = live.next_of("log");
+        numbers.push(line["number"].as_u64().unwrap());
+        Some(line).filter(|line| line["text"].as_str().unwrap() == "configuration re-read")
+    });
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    let mut again = Live::open(&relay, "log=info", TOKEN).unwrap();
+    assert_eq!(again.next_of("log"), begin);
+    assert_eq!(wait_for("the line", || Some(again.next_of("log")).filter(|line| *line == reloaded)), reloaded);
+}
+
+/// Lines of other levels are not missed.
+#[test]
+fn left_out_are_only_lines_that_a_stream_asked_for() {
+    let relay = Relay::start("");
+    let mut infos = Live::open(&relay, "log=info", TOKEN).unwrap();
+    let mut errors = Live::open(&relay, "log=error", TOKEN).unwrap();
+    for stream in [&mut infos, &mut errors] {
+        stream.next_of("sample");
+    }
+    let lost = wait_for("lines that are left out", || {
+        storm(&relay);
+        assert_eq!(
+            relay.request("POST", "/api/trace?stop=all", &[("Authorization", "Bearer test-token")], b"").status,
+            200
+        );
+        Some(infos.next_of("omitted")["lines"].as_u64().unwrap()).filter(|lost| *lost > 300)
+    });
+    std::fs::write(&relay.config, "listen = \"not an address").unwrap();
+    relay.signal(1);
+    loop {
+        let line = errors.next();
+        match line["type"].as_str().unwrap() {
+            "log" => break assert_eq!(line["level"], "ERROR"),
+            "omitted" => panic!("{line}: {lost} of info"),
+            _ => {}
+        }
+    }
+}
+
 #[test]
 fn streams_need_the_token_and_end_when_it_changes() {
     let relay = Relay::start("");

@@ -1,13 +1,20 @@
 //! docs/protocol.md, Traces, and the command `relay trace`: what one source, user or address does, in the log for a while.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read, Write},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use serde_json::{Value, json};
 
 use crate::support::{
     Answer, Client, KEY, Relay, TOKEN,
     cli::{self, *},
-    connect_sign, form, login, wait_for,
+    connect_sign, fake, form, login, wait_for,
 };
 
 const SIGINT: i32 = 2;
@@ -286,4 +293,117 @@ fn detached_listed_and_refused() {
         let run = self::run(&[&["trace"], args].concat());
         assert!(run.code == 2 && run.err.contains(why), "{args:?}: {} {}", run.code, run.err);
     }
+}
+
+/// `relay trace` of a relay that has one trace until `is_on` is not true, and whose streams have these lines, one after the other;
+/// the last one stays open.
+fn trace_of(streams: &[&[Value]], is_on: &'static AtomicBool) -> Listener {
+    let mut texts: Vec<String> =
+        streams.iter().map(|lines| lines.iter().map(|line| format!("{line}\n")).collect()).collect();
+    texts.reverse();
+    let texts = Mutex::new(texts);
+    let url = fake::server(move |request, stream| {
+        let trace = json!({"trace": 7, "began": BEGAN, "seconds": 600});
+        let answer = |data: Value| fake::whole(&json!({"code": 1, "msg": "", "data": data}).to_string());
+        let traces = || if is_on.load(Ordering::Relaxed) { json!({"traces": [trace]}) } else { json!({"traces": []}) };
+        let _ = match request.split(['?', ' ']).nth(1).unwrap() {
+            "/api/live" => {
+                let (text, is_last) = {
+                    let mut texts = texts.lock().unwrap();
+                    (texts.pop().unwrap_or_default(), texts.is_empty())
+                };
+                stream.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{text}").as_bytes()).unwrap();
+                if is_last { stream.read(&mut [0]).map(drop) } else { Ok(()) }
+            }
+            _ if request.starts_with("GET") => stream.write_all(&answer(traces())),
+            _ if request.contains("stop=") => stream.write_all(&answer(json!({"stopped": 1}))),
+            _ => stream.write_all(&answer(trace)),
+        };
+    });
+    Listener::spawn(cli::relay(&["trace", "--userid", "7", "--url", &url, "--token", TOKEN]))
+}
+
+const BEGAN: u64 = 1_795_219_200;
+
+fn hello(node: &str) -> Value {
+    json!({"type": "hello", "node": node, "started": BEGAN})
+}
+
+/// A line of the trace.
+fn line(number: u64, time: f64, text: &str) -> Value {
+    let target = if text == "ends" { "relay::trace::end" } else { "relay::trace" };
+    json!({"type": "log", "number": number, "time": time, "level": "INFO", "target": target, "text": format!("[trace 7] {text}")})
+}
+
+/// What was printed, without the times.
+fn printed(following: &Listener) -> Vec<String> {
+    following.out.lock().unwrap().iter().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+}
+
+/// The time of the clock does not matter, and a line that a second stream repeats is printed once.
+#[test]
+fn a_clock_that_is_set_back() {
+    static IS_ON: AtomicBool = AtomicBool::new(true);
+    let (now, earlier) = (BEGAN as f64 + 10.5, BEGAN as f64 - 3600.0);
+    let first =
+        [hello("a"), line(5, now, "begins"), line(6, now, "one"), line(7, now, "two"), line(8, earlier, "three")];
+    let second = [&first[..], &[line(9, earlier, "four"), line(10, earlier - 1.0, "ends")]].concat();
+    let mut following = trace_of(&[&first, &second], &IS_ON);
+    assert_eq!(following.code(), 0);
+    assert_eq!(printed(&following), ["begins", "one", "two", "three", "four", "ends"]);
+}
+
+/// The numbers of a relay that was started meanwhile begin again, and so do those of its traces.
+#[test]
+fn lines_of_another_process_are_not_its_own() {
+    static IS_ON: AtomicBool = AtomicBool::new(true);
+    let first = [hello("a"), line(5, BEGAN as f64, "begins")];
+    let second = [hello("b"), line(1, BEGAN as f64, "of another"), line(9, BEGAN as f64, "of another")];
+    let mut following = trace_of(&[&first, &second], &IS_ON);
+    assert_eq!(following.code(), 1);
+    following.wait_err("the trace is not on any more: relay was restarted");
+    assert_eq!(printed(&following), ["begins"]);
+}
+
+/// With several traces, a stream does not get all their lines. Among those that it lacks can be the last one.
+#[test]
+fn lines_that_are_left_out() {
+    static IS_ON: AtomicBool = AtomicBool::new(true);
+    let omitted = |lines: u64| json!({"type": "omitted", "messages": 0, "lines": lines});
+    let first = [hello("a"), line(5, 0.0, "begins"), omitted(120), line(130, 0.0, "one")];
+    let second = [hello("a"), line(131, 0.0, "two")];
+    let third = [hello("a"), line(240, 0.0, "three"), omitted(1)];
+    let mut following = trace_of(&[&first, &second, &third[..2], &third], &IS_ON);
+    following.wait_lines(4);
+    following.wait_err("left out: 120 lines of the log, perhaps some of the trace");
+    following.wait_err("left out: 108 lines of the log, perhaps some of the trace");
+    following.wait_err("left out: 1 line of the log, perhaps some of the trace");
+    assert_eq!(following.err.lock().unwrap().iter().filter(|line| line.contains("left out")).count(), 3);
+    following.signal(SIGINT);
+    assert_eq!(following.code(), 0);
+    assert_eq!(printed(&following), ["begins", "one", "two", "three"]);
+    // The trace has ended.
+    static IS_OFF: AtomicBool = AtomicBool::new(false);
+    let mut following = trace_of(&[&first], &IS_OFF);
+    assert_eq!(following.code(), 0);
+    following.wait_err("the trace has ended; its last line did not come");
+    assert_eq!(printed(&following), ["begins", "one"]);
+}
+
+/// More traces than a stream can show.
+#[test]
+fn eight_traces_at_once() {
+    let relay = Relay::start("");
+    let mut following = trace(&relay, &["--userid", "0"]);
+    following.wait_lines(1);
+    for userid in 1..8 {
+        begin(&relay, &[("userid", &userid.to_string())]);
+    }
+    let mut users: Vec<Client> = (0..8).map(|userid: u32| user(&relay, &userid.to_string(), "a")).collect();
+    for user in &mut users {
+        (0..35).for_each(|_| user.send(r#"{"event":"nothing"}"#));
+    }
+    following.wait_err("lines of the log, perhaps some of the trace");
+    assert_eq!(run(&["trace", "--stop", "all", "--url", &format!("http://{}", relay.addr), "--token", TOKEN]).code, 0);
+    assert_eq!(following.code(), 0);
 }

@@ -9,6 +9,7 @@
 pub mod certificates;
 pub mod cli;
 pub mod engineio;
+pub mod fake;
 pub mod link;
 pub mod manual;
 pub mod member;

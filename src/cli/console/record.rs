@@ -3,7 +3,10 @@
 use core::fmt::Write;
 
 use super::value::{Fields, argument, text};
-use crate::json::{all_fields, quote, string};
+use crate::{
+    json::{all_fields, quote, string},
+    text::Count,
+};
 
 /// A line of a page's log.
 #[derive(Debug)]
@@ -197,7 +200,7 @@ impl Pages {
             Some(last) => {
                 let missing = (record.seq - last - 1).saturating_sub(record.dropped);
                 if missing > 0 {
-                    notes.push(format!("{} of {} did not arrive", lines(missing), quote(&record.user)));
+                    notes.push(format!("{} of {} did not arrive", Count(missing, "line"), quote(&record.user)));
                 }
             }
             None => {
@@ -209,15 +212,11 @@ impl Pages {
         }
         if record.dropped > 0 {
             let why = "too many at once, or no connection";
-            notes.push(format!("{} of {} left out: {why}", lines(record.dropped), quote(&record.user)));
+            notes.push(format!("{} of {} left out: {why}", Count(record.dropped, "line"), quote(&record.user)));
         }
         self.last.insert(record.session.clone(), record.seq);
         Some(notes)
     }
-}
-
-fn lines(count: u64) -> String {
-    if count == 1 { "1 line".into() } else { format!("{count} lines") }
 }
 
 /// Arguments that are shown.

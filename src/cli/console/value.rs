@@ -19,7 +19,7 @@ pub fn text(json: &str, encoded: bool, room: &mut usize, depth: u32) -> String {
     if *room == 0 || depth > DEEPEST {
         return "…".into();
     }
-    let view = View::new(json, encoded);
+    let view = View::new(json, encoded, depth);
     let mut out = cut(&view.text, *room);
     if view.is_string && depth > 0 {
         out = quote(&out);
@@ -70,7 +70,7 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    fn new(json: &'a str, encoded: bool) -> View<'a> {
+    fn new(json: &'a str, encoded: bool, depth: u32) -> View<'a> {
         match json.as_bytes().first() {
             Some(b'"') => View::string(string(json).unwrap_or_default().into_owned(), 0),
             Some(b'[') => {
@@ -81,7 +81,7 @@ impl<'a> View<'a> {
             Some(b'{') => {
                 let fields = Fields(all_fields(json).unwrap_or_default());
                 let kind = if encoded { fields.get("$").and_then(string) } else { None };
-                kind.and_then(|kind| View::of_kind(&kind, &fields)).unwrap_or_else(|| {
+                kind.and_then(|kind| View::of_kind(&kind, &fields, depth)).unwrap_or_else(|| {
                     let members = fields.0.into_iter().map(|(name, value)| (name, value.get())).collect();
                     View { members: Some(members), ..View::default() }
                 })
@@ -91,7 +91,7 @@ impl<'a> View<'a> {
     }
 
     /// A value that JSON lacks. `None` if there is no such kind.
-    fn of_kind(kind: &str, fields: &Fields<'a>) -> Option<View<'a>> {
+    fn of_kind(kind: &str, fields: &Fields<'a>, depth: u32) -> Option<View<'a>> {
         let text = |name: &str, most: usize| fields.text(name, most);
         let (length, more) = (fields.number("length"), fields.number("more"));
         let of_length = |name: &str| format!("{name}({length})");
@@ -142,7 +142,7 @@ impl<'a> View<'a> {
                 let entry = |(_, item): (String, &'a str)| {
                     let pair = items(item);
                     match pair.as_slice() {
-                        [(_, key), (_, value), ..] => (self::text(key, true, &mut { LONGEST_NAME }, 1), *value),
+                        [(_, key), (_, value), ..] => (self::text(key, true, &mut { LONGEST_NAME }, depth + 1), *value),
                         _ => ("?".into(), item),
                     }
                 };
@@ -299,6 +299,10 @@ mod tests {
         }
         let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
         assert_eq!(show(&deep), format!("{}…{}", "[".repeat(21), "]".repeat(21)));
+        // Keys of maps within keys.
+        let map = |key: &str| format!("{{\"$\":\"Map\",\"length\":1,\"items\":[[{key},1]]}}");
+        let deep = (0..30).fold("1".to_owned(), |key, _| map(&key));
+        assert_eq!(show(&deep).matches("Map(1)").count(), 21);
         let wide = format!("[{}0]", "123456789,".repeat(100_000));
         let shown = text(&wide, true, &mut 1000, 0);
         assert!(shown.len() < 2000 && shown.ends_with(" more]"), "{shown}");

@@ -1,13 +1,12 @@
 //! Whether bodies as large as relay takes reach it.
 
-use std::io;
-
-use super::{advice::Advice, exchange::Answer, finding::Finding};
+use super::{advice::Advice, finding::Finding};
+use crate::cli::client::{Answer, NoAnswer};
 
 const CHECK: &str = "body";
 
 /// Judges the answer to a notification of `size` bytes whose signature is wrong: relay refuses it once it has all of it.
-pub fn judge(answer: &io::Result<Answer>, size: u64) -> Finding {
+pub fn judge(answer: &Result<Answer, NoAnswer>, size: u64) -> Finding {
     let too_large = |why: &str| {
         Finding::failure(CHECK, format!("a body of {size} bytes, which relay takes, does not reach it: {why}"))
             .advise(Advice::Body(size))
@@ -51,7 +50,7 @@ mod tests {
         assert_eq!(level(413, "<title>413 Request Entity Too Large</title>"), Level::Failure);
         assert_eq!(level(403, "Forbidden"), Level::Skipped);
         assert_eq!(level(500, ""), Level::Failure);
-        let lost = judge(&Err(io::ErrorKind::ConnectionReset.into()), 7);
+        let lost = judge(&Err(NoAnswer::Stuck), 7);
         assert!(lost.text.contains("7 bytes") && lost.advice == Some(Advice::Body(7)), "{lost:?}");
     }
 }

@@ -4,6 +4,7 @@ use super::advice::Advice;
 use crate::{
     cli::terminal::{say, visible},
     json::quote,
+    text::Count,
 };
 
 /// How bad a finding is.
@@ -134,9 +135,8 @@ impl Report {
             say(&format!("[{}]\n", all.join(",\n")));
         } else {
             let (ok, warnings, skipped) = (count(Level::Ok), count(Level::Warning), count(Level::Skipped));
-            let s = |count: usize| if count == 1 { "" } else { "s" };
-            let bad = format!("{failures} failure{}, {warnings} warning{}", s(failures), s(warnings));
-            say(&format!("{bad}, {ok} ok, {skipped} not checked\n"));
+            let (bad, warnings) = (Count(failures as u64, "failure"), Count(warnings as u64, "warning"));
+            say(&format!("{bad}, {warnings}, {ok} ok, {skipped} not checked\n"));
         }
         failures
     }

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use tungstenite::{Message, WebSocket, protocol::Role};
 
-use super::{advice::Advice, exchange::Opened, finding::Finding};
+use super::{advice::Advice, finding::Finding};
+use crate::cli::{client::Opened, connection::is_timeout};
 
 /// A pong must come within this time.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ pub fn check(check: &'static str, opened: Opened) -> Option<Finding> {
             }
             Ok(Message::Close(Some(frame))) => break format!("it is closed with {}", frame.code),
             Ok(_) => {}
-            Err(tungstenite::Error::Io(error)) if super::exchange::is_timeout(&error) => {}
+            Err(tungstenite::Error::Io(error)) if is_timeout(&error) => {}
             Err(error) => break format!("it ends: {error}"),
         }
     };

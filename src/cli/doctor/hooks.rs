@@ -1,7 +1,10 @@
 //! Whether the backend of hooks answers, asked with a request that changes nothing.
 
-use super::{finding::Finding, place};
-use crate::config::Config;
+use super::{finding::Finding, place, target::AGENT};
+use crate::{
+    cli::client::{Limits, Request, Server, USUAL},
+    config::Config,
+};
 
 const CHECK: &str = "hooks";
 
@@ -9,18 +12,15 @@ const CHECK: &str = "hooks";
 pub fn check(config: &Config) -> Finding {
     let Some(backend) = &config.hooks.url else { return Finding::ok(CHECK, "not used") };
     let name = place::name(&backend.place);
-    let mut stream = match place::connect(&backend.place, config.hooks.tls.as_ref(), config.hooks.timeout) {
-        Ok(stream) => stream,
+    let mut connection = match place::connect(&backend.place, config.hooks.tls.as_ref(), config.hooks.timeout) {
+        Ok(connection) => connection,
         Err(error) => return Finding::failure(CHECK, format!("the backend {name} cannot be reached: {error}")),
     };
-    let request = format!(
-        "OPTIONS {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: relay-doctor/{}\r\nConnection: close\r\n\r\n",
-        backend.target,
-        backend.host(),
-        env!("CARGO_PKG_VERSION")
-    );
-    match place::exchange(&mut stream, &request, config.hooks.timeout) {
-        Ok((status, _)) => judge(&name, status),
+    let host = backend.host();
+    let request = Request::new("OPTIONS", &backend.target).with("User-Agent", AGENT).with("Connection", "close");
+    let limits = Limits { sending: config.hooks.timeout, answer: config.hooks.timeout, ..USUAL };
+    match request.ask(&mut connection, Server { host: &host, prefix: "" }, &limits) {
+        Ok(answer) => judge(&name, answer.status),
         Err(error) => Finding::failure(CHECK, format!("the backend {name} does not answer a request: {error}")),
     }
 }

@@ -7,11 +7,8 @@ use std::{
 
 use tungstenite::{Error, Message, WebSocket, protocol::Role};
 
-use super::{
-    advice::Advice,
-    exchange::{Opened, is_timeout},
-    finding::Finding,
-};
+use super::{advice::Advice, finding::Finding};
+use crate::cli::{client::Opened, connection::is_timeout};
 
 const CHECK: &str = "idle";
 /// The kernel may let long waits take an eighth longer.

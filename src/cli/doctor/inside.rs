@@ -6,11 +6,12 @@ use serde_json::Value as Json;
 
 use super::{
     finding::{Finding, Report},
-    hooks, machine, place, redis,
+    hooks, machine, process, redis,
     target::TIMEOUT,
 };
 use crate::{
     cli::{
+        client::{Limits, METRICS, Request},
         credentials::Account,
         endpoint::{Endpoint, Sends},
         setting::Setting,
@@ -51,8 +52,7 @@ impl Inside {
         };
         report.extend(configuration(&origin, &loaded));
         let config = &loaded.config;
-        let processes = machine::running();
-        report.add(machine::descriptors(&processes, config.limits.connections));
+        report.add(machine::descriptors(&process::running(&origin), config.limits.connections));
         report.add(machine::disk(&config.message_log.dir));
         report.extend(certificates(&config.tls, unix_micros() / 1_000_000));
         report.extend(redis::check(&config.redis));
@@ -103,11 +103,10 @@ fn ask(config: &Config, listen: &ListenAddress, path: &str, token: &str) -> Resu
     let one = Config { listen: vec![listen.clone()], ..config.clone() };
     let sends = if token.is_empty() { Sends::Question } else { Sends::Credentials };
     let endpoint = Endpoint::listening(&one, "the configuration".into(), sends).map_err(|error| error.to_string())?;
-    let mut stream = endpoint.connect().map_err(|error| error.to_string())?;
-    let token = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{token}Connection: close\r\n\r\n", endpoint.host);
-    let (status, body) = place::exchange(&mut stream, &request, TIMEOUT).map_err(|error| error.to_string())?;
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    let answer = endpoint
+        .ask(Request::get(path).bearer(token), Limits { answer: TIMEOUT, ..METRICS })
+        .map_err(|error| error.to_string())?;
+    Ok((answer.status, answer.text()))
 }
 
 /// Judges the answer of `/healthz`.

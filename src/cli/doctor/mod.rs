@@ -3,10 +3,10 @@
 //! `inside.rs` and `outside.rs` gather facts. Functions beside each kind of check decide what they mean, without a network.
 
 mod advice;
+mod answer;
 mod body;
 mod client_address;
 pub mod command;
-mod exchange;
 mod finding;
 mod frames;
 mod hooks;
@@ -17,6 +17,7 @@ mod origin;
 mod outside;
 mod place;
 mod polling;
+mod process;
 mod redis;
 mod seen;
 mod stranger;

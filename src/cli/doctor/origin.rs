@@ -1,6 +1,7 @@
 //! Whether pages may connect: `Origin` on its way to relay, and the headers of CORS on their way back.
 
-use super::{advice::Advice, exchange::Answer, finding::Finding, seen::Seen};
+use super::{advice::Advice, finding::Finding, seen::Seen};
+use crate::cli::client::Answer;
 
 const CHECK: &str = "origin";
 

@@ -2,7 +2,7 @@
 
 use core::fmt::Display;
 use std::{
-    io::{self, ErrorKind},
+    io::ErrorKind,
     net::SocketAddr,
     thread,
     time::{Duration, Instant},
@@ -12,7 +12,6 @@ use super::{
     advice::Advice,
     body,
     client_address::{self, CLAIMED},
-    exchange::{Answer, Handshake, Opened, Request},
     finding::{Finding, Report},
     frames, idle, origin, polling,
     seen::Seen,
@@ -22,7 +21,9 @@ use super::{
 };
 use crate::{
     cli::{
+        client::{Answer, NoAnswer, Opened, Request},
         credentials::{Credentials, Fields, encode},
+        handshake::Handshake,
         terminal::complain,
     },
     config::Config,
@@ -136,7 +137,7 @@ impl Outside {
     /// Asks relay what it sees of a request.
     fn reach(&self, route: &Route, report: &mut Report) -> Option<Answer> {
         let path = self.echo_path();
-        let answer = match Request::get(&path).ask(route) {
+        let answer = match route.ask(Request::get(&path)) {
             Ok(answer) => answer,
             Err(error) => {
                 report.add(Finding::failure("reach", format!("no answer to a request: {error}")));
@@ -219,7 +220,7 @@ impl Outside {
     ) -> Option<Opened> {
         let handshake = Handshake::new();
         let target = format!("{path}?{query}");
-        let opened = handshake.request(&target).open(route, TIMEOUT, |answer| answer.status == 101);
+        let opened = route.open(handshake.request(&target), TIMEOUT, |_| false);
         match opened {
             Ok(opened) => {
                 let finding = upgrade::judge(check, path, &handshake, &opened.answer, &route.target);
@@ -244,23 +245,23 @@ impl Outside {
         report.add(match self.open_stream(route) {
             None => Finding::skipped("stream", format!("a stream needs a login: {}", self.without)),
             Some(Ok(opened)) => stream::judge(Some(&opened.answer), &route.target),
-            Some(Err(error)) if error.kind() == ErrorKind::TimedOut => stream::judge(None, &route.target),
+            Some(Err(NoAnswer::Late)) => stream::judge(None, &route.target),
             Some(Err(error)) => Finding::failure("stream", format!("no stream can be opened: {error}")),
         });
     }
 
     /// Opens a stream and waits for its first bytes; `None` without a key.
-    fn open_stream(&self, route: &Route) -> Option<io::Result<Opened>> {
+    fn open_stream(&self, route: &Route) -> Option<Result<Opened, NoAnswer>> {
         let path = format!("/sse?{}", self.login()?);
         let request = Request::get(&path).with("Accept", "text/event-stream").with("Accept-Encoding", "gzip, br");
-        Some(request.open(route, FIRST_BYTES, stream::has_begun))
+        Some(route.open(request, FIRST_BYTES, stream::has_begun))
     }
 
     /// Opens a WebSocket to hold: with a login, or else one of Socket.IO, which needs none at first.
     fn open_websocket(&self, route: &Route) -> Option<Opened> {
         let open = |path: &str, query: &str| {
             let (handshake, target) = (Handshake::new(), format!("{path}?{query}"));
-            let opened = handshake.request(&target).open(route, TIMEOUT, |answer| answer.status == 101).ok()?;
+            let opened = route.open(handshake.request(&target), TIMEOUT, |_| false).ok()?;
             Some(opened).filter(|opened| handshake.accepts(&opened.answer))
         };
         let own = self.login().and_then(|query| open(&self.config.websocket.path, &query));
@@ -270,7 +271,7 @@ impl Outside {
     /// Sends the origin of a page.
     fn origin(&self, route: &Route, report: &mut Report) {
         let (path, poll) = (self.echo_path(), format!("{}?EIO=4&transport=polling", self.socketio_path()));
-        let ask = |path: &str| Request::get(path).with("Origin", &self.origin).ask(route);
+        let ask = |path: &str| route.ask(Request::get(path).with("Origin", &self.origin));
         match (ask(&path), ask(&poll)) {
             (Ok(seen), Ok(poll)) => report.extend(origin::judge(&self.origin, Seen::parse(&seen).as_ref(), &poll)),
             (Err(error), _) | (_, Err(error)) => {
@@ -282,7 +283,7 @@ impl Outside {
     /// Asks whose address relay sees, and claims to have another one.
     fn address(&self, route: &Route, seen: Option<&Seen>, plain: &Answer, report: &mut Report) {
         let path = self.echo_path();
-        let claiming = Request::get(&path).with("X-Forwarded-For", CLAIMED).ask(route).ok();
+        let claiming = route.ask(Request::get(&path).with("X-Forwarded-For", CLAIMED)).ok();
         let claiming = claiming.as_ref().and_then(Seen::parse);
         let is_local = route.connect().is_ok_and(|connection| connection.is_local());
         // relay does not name itself, most proxies do; and somebody ends TLS if relay does not.
@@ -301,7 +302,7 @@ impl Outside {
         let mut form = b"source=relay-doctor&room_id=relay-doctor&sign=0&data=".to_vec();
         form.resize(size as usize, b'a');
         let kind = "application/x-www-form-urlencoded";
-        let answer = Request::post("/api/notify", &form).with("Content-Type", kind).ask(route);
+        let answer = route.ask(Request::post("/api/notify", &form).with("Content-Type", kind));
         report.add(body::judge(&answer, size));
     }
 

@@ -1,33 +1,29 @@
 //! Whether all requests of a client that polls reach the same process.
 
-use std::io;
-
 use super::{
     advice::Advice,
-    exchange::{Answer, Request},
     finding::Finding,
     stranger,
     target::{Route, Target},
 };
+use crate::cli::client::{Answer, NoAnswer, Request};
 
 const CHECK: &str = "polling";
 /// Requests after the first one: with two processes, all of them reach the right one in one of 32 cases.
 const MORE: usize = 5;
 
 /// Begins a session as Socket.IO does, and sends further requests on connections of their own. `path` is that of Socket.IO.
-pub fn check(route: &Route, path: &str) -> io::Result<Finding> {
-    let first = Request::get(&format!("{path}?EIO=4&transport=polling")).ask(route)?;
+pub fn check(route: &Route, path: &str) -> Result<Finding, NoAnswer> {
+    let first = route.ask(Request::get(&format!("{path}?EIO=4&transport=polling")))?;
     let Some(sid) = sid(&first) else { return Ok(judge(path, &first, &[], &route.target)) };
     // As a browser does: some proxies keep a client at one process by a cookie.
     let cookies: Vec<&str> = first.all("set-cookie").filter_map(|cookie| cookie.split(';').next()).collect();
     let session = format!("{path}?EIO=4&transport=polling&sid={sid}");
     let post = |packet: &'static str| {
-        Request::post(&session, packet.as_bytes())
-            .with("Content-Type", "text/plain;charset=UTF-8")
-            .with("Cookie", &cookies.join("; "))
-            .ask(route)
+        let request = Request::post(&session, packet.as_bytes()).with("Content-Type", "text/plain;charset=UTF-8");
+        route.ask(request.with("Cookie", &cookies.join("; ")))
     };
-    let answers = (0..MORE).map(|_| post("3")).collect::<io::Result<Vec<_>>>()?;
+    let answers = (0..MORE).map(|_| post("3")).collect::<Result<Vec<_>, _>>()?;
     // The session ends.
     let _ = post("1");
     Ok(judge(path, &first, &answers, &route.target))

@@ -7,7 +7,7 @@ use std::{
 
 use super::{finding::Finding, place};
 use crate::{
-    cli::endpoint::Stream,
+    cli::connection::Connection,
     clock::Time,
     config::{Place, Redis, RedisUrl, Sentinels, Servers},
     redis::{
@@ -44,13 +44,13 @@ pub fn check(redis: &Redis) -> Vec<Finding> {
 fn masters(sentinels: &Sentinels, tls: Option<&ClientTls>) -> (Vec<Finding>, Option<Place>) {
     let ask = |host: &(String, u16)| -> Result<(String, u16), String> {
         let place = Place::Tcp(host.0.clone(), host.1);
-        let mut stream = place::connect(&place, tls, TIMEOUT).map_err(|error| error.to_string())?;
+        let mut connection = place::connect(&place, tls, TIMEOUT).map_err(|error| error.to_string())?;
         let mut query = SentinelQuery::new(sentinels);
-        stream.write_all(query.output()).map_err(|error| error.to_string())?;
+        connection.write_all(query.output()).map_err(|error| error.to_string())?;
         query.advance_output(query.output().len());
         let (mut piece, deadline) = ([0; 4096], Instant::now() + TIMEOUT);
         loop {
-            let length = read(&mut stream, &mut piece, deadline)?;
+            let length = read(&mut connection, &mut piece, deadline)?;
             if let Some(found) = query.handle_input(&piece[..length])? {
                 return Ok(found);
             }
@@ -72,15 +72,15 @@ fn masters(sentinels: &Sentinels, tls: Option<&ClientTls>) -> (Vec<Finding>, Opt
 
 /// Logs in, sends PING, and asks for the role and the time, which is `None` if the user may not ask for it.
 fn ask(place: &Place, url: &RedisUrl, tls: Option<&ClientTls>) -> Result<Option<u64>, String> {
-    let mut stream = place::connect(place, tls, TIMEOUT).map_err(|error| error.to_string())?;
+    let mut connection = place::connect(place, tls, TIMEOUT).map_err(|error| error.to_string())?;
     let mut link: Link<()> = Link::new(Role::Publisher, url, "relay-doctor", &[], 1 << 16, TIMEOUT, Time::START);
     let (mut piece, deadline) = ([0; 4096], Instant::now() + TIMEOUT);
     loop {
         if !link.output().is_empty() {
-            stream.write_all(link.output()).map_err(|error| error.to_string())?;
+            connection.write_all(link.output()).map_err(|error| error.to_string())?;
             link.advance_output(link.output().len());
         }
-        let length = read(&mut stream, &mut piece, deadline)?;
+        let length = read(&mut connection, &mut piece, deadline)?;
         let mut input = &piece[..length];
         while let Some(event) = link.poll_event(&mut input, Time::START).map_err(|failure| failure.to_string())? {
             match event {
@@ -95,8 +95,8 @@ fn ask(place: &Place, url: &RedisUrl, tls: Option<&ClientTls>) -> Result<Option<
     }
 }
 
-fn read(stream: &mut Stream, piece: &mut [u8], deadline: Instant) -> Result<usize, String> {
-    match place::read(stream, piece, deadline) {
+fn read(connection: &mut Connection, piece: &mut [u8], deadline: Instant) -> Result<usize, String> {
+    match connection.read_until(piece, deadline) {
         Ok(0) => Err("it closed the connection".into()),
         other => other.map_err(|error| error.to_string()),
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::exchange::Answer;
+use crate::cli::client::Answer;
 
 /// What relay has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Answers of something else than relay.
 
-use super::{advice::Advice, exchange::Answer, finding::Finding, target::Target};
+use super::{advice::Advice, finding::Finding, target::Target};
+use crate::cli::client::Answer;
 
 /// What an answer means that relay has not made, or that says that it does not have the path. `path` is without a query.
 pub fn judge(check: &'static str, path: &str, answer: &Answer, target: &Target) -> Finding {

@@ -1,6 +1,7 @@
 //! Whether streams (`/sse`) come at once.
 
-use super::{advice::Advice, exchange::Answer, finding::Finding, stranger, target::Target};
+use super::{advice::Advice, finding::Finding, stranger, target::Target};
+use crate::cli::client::Answer;
 
 const CHECK: &str = "stream";
 

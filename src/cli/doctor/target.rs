@@ -1,14 +1,20 @@
-//! The address at which clients reach relay, and connections to it.
+//! The address at which clients reach relay, and requests to it.
 
 use std::{
-    io::{self, ErrorKind, Read, Write},
-    net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
+    io::{self, ErrorKind},
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
     sync::mpsc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::tls::{self, ClientTls};
+use crate::{
+    cli::{
+        client::{Answer, Limits, NoAnswer, Opened, Request, Server, USUAL},
+        connection::Connection,
+    },
+    tls::ClientTls,
+};
 
 /// The address of `relay doctor`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,81 +103,33 @@ pub struct Route {
 impl Route {
     /// Opens a connection, with TLS if the address has it.
     pub fn connect(&self) -> io::Result<Connection> {
-        let socket = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(TIMEOUT))?;
-        socket.set_write_timeout(Some(TIMEOUT))?;
-        let Some(tls) = &self.tls else { return Ok(Connection::Plain(socket)) };
-        let client = tls.connect(&self.target.host).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
-        let mut stream = tls::Stream::new(socket, client);
-        match stream.handshake()? {
-            true => Ok(Connection::Tls(Box::new(stream))),
-            false => Err(io::Error::new(ErrorKind::TimedOut, "no TLS handshake in time")),
-        }
-    }
-}
-
-/// A connection that blocks, with time-outs.
-pub enum Connection {
-    /// Over TCP.
-    Plain(TcpStream),
-    /// Over TLS.
-    Tls(Box<tls::Stream<TcpStream>>),
-}
-
-impl Connection {
-    fn socket(&self) -> &TcpStream {
-        match self {
-            Connection::Plain(socket) => socket,
-            Connection::Tls(stream) => stream.socket(),
+        let connection = Connection::tcp([self.address], TIMEOUT, TIMEOUT)?;
+        match &self.tls {
+            Some(tls) => connection.secure(tls, &self.target.host),
+            None => Ok(connection),
         }
     }
 
-    /// Makes the next read wait until `deadline` at most.
-    pub fn wait_until(&self, deadline: Instant) -> io::Result<()> {
-        // A time-out of zero would be none.
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        self.socket().set_read_timeout(Some(left))
+    /// Makes a request on a new connection, and reads the answer to its end.
+    pub fn ask(&self, request: Request<'_>) -> Result<Answer, NoAnswer> {
+        let host = self.target.authority();
+        let server = Server { host: &host, prefix: &self.target.prefix };
+        let mut connection = self.connect().map_err(NoAnswer::Connection)?;
+        request.with("User-Agent", AGENT).ask(&mut connection, server, &LIMITS)
     }
 
-    /// Whether the peer is on this machine.
-    pub fn is_local(&self) -> bool {
-        let of = |address: io::Result<SocketAddr>| address.map(|address| address.ip()).ok();
-        let (own, peer): (Option<IpAddr>, _) = (of(self.socket().local_addr()), of(self.socket().peer_addr()));
-        own == peer || peer.is_some_and(|peer| peer.is_loopback())
-    }
-
-    /// How many certificates the peer has sent, and until when its own is valid, as a Unix time.
-    pub fn certificates(&self) -> Option<(usize, u64)> {
-        match self {
-            Connection::Plain(_) => None,
-            Connection::Tls(stream) => stream.peer_certificates(),
-        }
-    }
-}
-
-impl Read for Connection {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Connection::Plain(socket) => socket.read(buffer),
-            Connection::Tls(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Connection {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Connection::Plain(socket) => socket.write(bytes),
-            Connection::Tls(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Connection::Plain(_) => Ok(()),
-            Connection::Tls(stream) => stream.flush(),
-        }
+    /// Makes a request on a new connection, whose answer need not end within `time`: see [`Request::open`].
+    pub fn open(
+        &self,
+        request: Request<'_>,
+        time: Duration,
+        is_enough: impl Fn(&Answer) -> bool,
+    ) -> Result<Opened, NoAnswer> {
+        let host = self.target.authority();
+        let server = Server { host: &host, prefix: &self.target.prefix };
+        let limits = Limits { answer: time, ..LIMITS };
+        let connection = self.connect().map_err(NoAnswer::Connection)?;
+        request.with("User-Agent", AGENT).open(connection, server, &limits, is_enough)
     }
 }
 
@@ -179,6 +137,10 @@ impl Write for Connection {
 const MAX_ADDRESSES: usize = 8;
 /// For connecting, for each part of a handshake, and for a name.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// A body can be large.
+const LIMITS: Limits = Limits { sending: Duration::from_secs(60), answer: TIMEOUT, ..USUAL };
+/// What logs show of a check.
+pub const AGENT: &str = concat!("relay-doctor/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(test)]
 mod tests {

@@ -1,13 +1,7 @@
 //! Whether a WebSocket can be opened, and what came instead.
 
-use super::{
-    advice::Advice,
-    exchange::{Answer, Handshake},
-    finding::Finding,
-    seen::Seen,
-    stranger,
-    target::Target,
-};
+use super::{advice::Advice, finding::Finding, seen::Seen, stranger, target::Target};
+use crate::cli::{client::Answer, handshake::Handshake};
 
 /// Judges the answer to a handshake at `path`, which had `echo=1` if it was that of plain WebSockets.
 pub fn judge(check: &'static str, path: &str, handshake: &Handshake, answer: &Answer, target: &Target) -> Finding {

@@ -16,6 +16,7 @@ use lexopt::Parser;
 use self::{command::TOP, sample::Sample, screen::Interval};
 use super::{
     arguments::Stop,
+    client::{METRICS, Request},
     credentials::Account,
     endpoint::{Endpoint, Sends},
     error::{Error, UsageError},
@@ -82,12 +83,12 @@ fn shown(lines: &[String], is_terminal: bool) -> String {
 }
 
 fn ask(endpoint: &Endpoint, token: &str) -> Result<Sample, Error> {
-    let (status, text) = endpoint.ask("GET", "/metrics", token)?;
-    match status {
-        200 => Ok(Sample::parse(&text)),
-        _ => {
-            let why = serde_json::from_str(&text).ok().and_then(|answer| reason(&answer));
-            Err(Error::Status(status, why.unwrap_or_else(|| "this is not an answer of relay".into())))
+    let answer = endpoint.ask(Request::get("/metrics").bearer(token), METRICS)?;
+    match answer.status {
+        200 => Ok(Sample::parse(&answer.text())),
+        status => {
+            let why = reason(&answer.json()).unwrap_or_else(|| "this is not an answer of relay".into());
+            Err(Error::Status(status, why))
         }
     }
 }

@@ -28,7 +28,8 @@ impl Sample {
 
     /// The sum of a metric over all values of its label.
     pub fn sum(&self, metric: &str) -> f64 {
-        self.labelled(metric).map(|(_, value)| value).sum()
+        // `Iterator::sum` of nothing is -0.
+        self.labelled(metric).fold(0.0, |sum, (_, value)| sum + value)
     }
 
     /// The bound of a histogram's bucket below which the part `part` of what was counted since `before` is. `None`: nothing was

@@ -1,5 +1,7 @@
 //! The picture of `relay top`: what two samples of `/metrics` say, in lines that fit a terminal.
 
+use std::collections::HashMap;
+
 use super::sample::Sample;
 use crate::cli::terminal::visible;
 
@@ -31,18 +33,25 @@ impl Interval<'_> {
                 reasons.iter().map(|(reason, rate)| format!("{reason} {}/s", number(*rate))).collect();
             lines.push(format!("{:<11} {}", "ended", cells.join("   ")));
         }
-        let mut sources: Vec<(String, f64)> = now.labelled("relay_sessions").collect();
-        sources.sort_by(|one, other| other.1.total_cmp(&one.1));
-        if sources.len() > 1 {
-            lines.extend([String::new(), format!("{:>11} {:>9}   source", "sessions", "rooms")]);
-            for (source, sessions) in &sources {
-                let rooms =
-                    now.labelled("relay_rooms").find(|(name, _)| name == source).map_or(0.0, |(_, rooms)| rooms);
-                lines.push(format!("{:>11} {:>9}   {}", number(*sessions), number(rooms), visible(source)));
-            }
-        }
+        lines.extend(self.sources(height.saturating_sub(lines.len())));
         lines.truncate(height);
         lines.iter().map(|line| line.chars().take(width).collect::<String>().trim_end().to_owned()).collect()
+    }
+
+    /// At most `height` lines about sources, those with most sessions first. None if there is only one source.
+    fn sources(&self, height: usize) -> Vec<String> {
+        let mut sources: Vec<(String, f64)> = self.now.labelled("relay_sessions").collect();
+        if sources.len() < 2 {
+            return Vec::new();
+        }
+        sources.sort_by(|one, other| other.1.total_cmp(&one.1));
+        let rooms: HashMap<String, f64> = self.now.labelled("relay_rooms").collect();
+        let line = |(source, sessions): &(String, f64)| {
+            let rooms = rooms.get(source).copied().unwrap_or(0.0);
+            format!("{:>11} {:>9}   {}", number(*sessions), number(rooms), visible(source))
+        };
+        let head = [String::new(), format!("{:>11} {:>9}   source", "sessions", "rooms")];
+        head.into_iter().chain(sources.iter().map(line)).take(height).collect()
     }
 
     fn rows(&self) -> Vec<(&'static str, Vec<String>)> {
@@ -130,9 +139,9 @@ impl Interval<'_> {
 
     /// The values of a counter's label that have grown, with their rates, the fastest first.
     fn changed(&self, metric: &str) -> Vec<(String, f64)> {
-        let earlier: Vec<(String, f64)> = self.before.labelled(metric).collect();
+        let earlier: HashMap<String, f64> = self.before.labelled(metric).collect();
         let found = self.now.labelled(metric).map(|(label, count)| {
-            let before = earlier.iter().find(|(of, _)| *of == label).map_or(0.0, |(_, before)| *before);
+            let before = earlier.get(&label).copied().unwrap_or(0.0);
             (label, (count - before) / self.seconds)
         });
         let mut found: Vec<_> = found.filter(|(_, rate)| *rate > 0.0).collect();
@@ -162,6 +171,8 @@ fn at_most(seconds: f64) -> String {
 
 /// A number as people read it: `1,234`, `12.3`, `0.04`.
 fn number(value: f64) -> String {
+    // Of zeros there are two, and people know one.
+    let value = value + 0.0;
     let text = match value.abs() {
         size if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
         size if size >= 1.0 => format!("{value:.1}"),
@@ -206,7 +217,7 @@ mod tests {
 
     #[test]
     fn numbers_for_people() {
-        let numbers = [0.0, 0.04, 1.0, 1.26, 99.96, 100.4, 1234.0, 1_234_567.8].map(number);
+        let numbers = [-0.0, 0.04, 1.0, 1.26, 99.96, 100.4, 1234.0, 1_234_567.8].map(number);
         assert_eq!(numbers, ["0", "0.04", "1", "1.3", "100.0", "100", "1,234", "1,234,568"]);
         assert_eq!([0.0, 1023.0, 1024.0, 5e7, 3e12].map(bytes), ["0 B", "1023 B", "1.0 KiB", "47.7 MiB", "2.7 TiB"]);
         assert_eq!([9.5, 128.0, 18_360.0, 273_600.0].map(duration), ["9s", "2m 8s", "5h 6m", "3d 4h"]);
@@ -233,8 +244,27 @@ mod tests {
         assert_eq!(line("          7"), "          7         2   b");
         let small = interval.picture("127.0.0.1:4000", 20, 4);
         assert!(small.len() == 4 && small.iter().all(|line| line.chars().count() <= 20), "{small:?}");
+        let with_sources = interval.picture("127.0.0.1:4000", 200, lines.len() - 1);
+        assert_eq!(with_sources, lines[..lines.len() - 1], "the source with fewest sessions is left out");
         // After a restart counters begin again.
         let restarted = Interval { before: &now, now: &before, seconds: 2.0 };
-        assert!(restarted.picture("", 200, 50)[3].starts_with("messages    0 published/s"));
+        let picture = restarted.picture("", 200, 50);
+        assert!(picture[3].starts_with("messages    0 published/s"));
+        assert!(picture[2].contains(" 0 sessions   0 rooms "), "{picture:?}");
+    }
+
+    #[test]
+    fn sources_are_looked_through_once() {
+        const SOURCES: usize = 50_000;
+        let lines = |metric: &str| -> String {
+            (0..SOURCES).map(|number| format!("{metric}{{source=\"{number}\"}} {number}\n")).collect()
+        };
+        let sample = Sample::parse(&(lines("relay_sessions") + &lines("relay_rooms") + &lines("relay_closes_total")));
+        let interval = Interval { before: &sample, now: &sample, seconds: 2.0 };
+        let begin = std::time::Instant::now();
+        assert_eq!(interval.picture("", 200, 20).last().unwrap(), "     49,991    49,991   49991");
+        assert_eq!(interval.picture("", 200, usize::MAX).last().unwrap(), "          0         0   0");
+        // A search for each source takes minutes.
+        assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
     }
 }

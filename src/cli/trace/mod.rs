@@ -2,7 +2,7 @@
 
 pub mod command;
 
-use core::time::Duration;
+use core::{mem, time::Duration};
 use std::{
     io::{self, Write},
     sync::{
@@ -23,6 +23,7 @@ use signal_hook::{
 use self::command::TRACE;
 use super::{
     arguments::Stop,
+    client::{Request, USUAL},
     credentials::{Account, encode},
     endpoint::{Endpoint, Sends},
     error::{Error, UsageError},
@@ -31,7 +32,7 @@ use super::{
     refusal::reason,
     terminal::{complain, say, visible},
 };
-use crate::{server::clock::Clock, trace};
+use crate::{server::clock::Clock, text::Count, trace};
 
 /// What to do.
 #[derive(Debug)]
@@ -100,7 +101,7 @@ impl Trace {
             }
             Action::Stop(number) => {
                 let (text, data) = ask(&endpoint, "POST", &[("stop", number)], &token)?;
-                print(&text, &|| format!("{} ended\n", count(data["stopped"].as_u64().unwrap_or_default())));
+                print(&text, &|| format!("{} ended\n", Count(data["stopped"].as_u64().unwrap_or_default(), "trace")));
             }
             Action::Begin { fields, detach } => {
                 let (text, data) = ask(&endpoint, "POST", &fields, &token)?;
@@ -131,22 +132,23 @@ fn follow(endpoint: &Endpoint, token: &str, begun: Begun) -> Result<(), Error> {
         let _ = flag::register(signal, is_asked.clone());
     }
     complain(&format_args!("trace {} is on for {} s; Ctrl-C ends it", begun.number, begun.seconds));
-    let mut lines = Lines { begun, clock: Clock::start(), last: 0.0 };
+    let mut lines = Lines::new(begun);
     let done = lines.follow(endpoint, token, &is_asked);
-    match done {
-        Ok(Done::Ended) => return Ok(()),
-        Ok(Done::Lost) => return Err(Error::Connection(endpoint.to_string(), RESTARTED.into())),
-        Ok(Done::Asked) | Err(_) => {}
+    if matches!(done, Ok(Done::Ended)) {
+        return Ok(());
     }
     // Also if its lines cannot be read: nothing is left behind. After a restart the number may be that of another trace.
     let stopped = lines.is_on(endpoint, token).and_then(|is_on| match is_on {
         true => ask(endpoint, "POST", &[("stop", begun.number.to_string())], token).map(|_| ()),
         false => Ok(()),
     });
-    if let (Err(error), Ok(_)) = (stopped, &done) {
+    if let (Err(error), Ok(Done::Asked)) = (stopped, &done) {
         complain(&format_args!("the trace was not stopped: {error}; it ends by itself"));
     }
-    done.map(|_| ())
+    match done? {
+        Done::Lost => Err(Error::Connection(endpoint.to_string(), RESTARTED.into())),
+        Done::Ended | Done::Asked => Ok(()),
+    }
 }
 
 /// Why following has ended.
@@ -159,39 +161,58 @@ enum Done {
     Lost,
 }
 
+/// The lines of the log that come, of one stream after the other.
 struct Lines {
     begun: Begun,
     clock: Clock,
-    /// The time of the last line that was printed.
-    last: f64,
+    /// The name of the relay that they are of, which is another one after a restart.
+    node: Option<String>,
+    /// The number of the last one; 0 before the first.
+    last: u64,
+    /// Whether the next one is the first of its stream.
+    is_first: bool,
+    /// Whether some were left out since this was last looked at.
+    has_gap: bool,
 }
 
 impl Lines {
+    fn new(begun: Begun) -> Lines {
+        Lines { begun, clock: Clock::start(), node: None, last: 0, is_first: true, has_gap: false }
+    }
+
     fn follow(&mut self, endpoint: &Endpoint, token: &str, is_asked: &AtomicBool) -> Result<Done, Error> {
-        let deadline = Instant::now() + Duration::from_secs(self.begun.seconds) + GRACE;
+        let mut deadline = Instant::now() + Duration::from_secs(self.begun.seconds) + GRACE;
         loop {
             let mut stream = LiveLog::open(endpoint, token)?;
+            self.is_first = true;
             let lost = loop {
                 if is_asked.load(Ordering::Relaxed) {
                     return Ok(Done::Asked);
                 }
                 match stream.read() {
                     Ok(lines) => {
-                        for line in &lines {
-                            if let Some(done) = self.handle(line) {
-                                return Ok(done);
-                            }
+                        if let Some(done) = lines.iter().find_map(|line| self.handle(line)) {
+                            return Ok(done);
                         }
                     }
                     Err(error) => break error,
                 }
+                // The last line may be among those that were left out.
+                if mem::take(&mut self.has_gap) && matches!(self.is_on(endpoint, token), Ok(false)) {
+                    deadline = deadline.min(Instant::now() + GRACE);
+                }
                 if Instant::now() > deadline {
+                    complain(&"the trace has ended; its last line did not come");
                     return Ok(Done::Ended);
                 }
             };
             complain(&format_args!("{endpoint}: the connection has ended: {lost}"));
             if !self.wait_for(endpoint, token, is_asked)? {
-                return Ok(Done::Lost);
+                if self.node.is_none() {
+                    return Ok(Done::Lost);
+                }
+                // Unless relay was restarted, the next stream has the last line.
+                deadline = deadline.min(Instant::now() + GRACE);
             }
         }
     }
@@ -216,24 +237,27 @@ impl Lines {
         }
     }
 
-    /// Prints a line of the log if it is of the trace.
+    /// Handles a line of the stream: prints a line of the log if it is of the trace.
     fn handle(&mut self, line: &Json) -> Option<Done> {
         match line["type"].as_str()? {
-            "omitted" if line["lines"].as_u64()? > 0 => {
-                complain(&format_args!("{} lines of the log were left out, perhaps some of the trace", line["lines"]));
+            "hello" => {
+                let node = line["node"].as_str()?;
+                return (self.node.get_or_insert_with(|| node.into()) != node).then_some(Done::Lost);
+            }
+            "omitted" => {
+                self.miss(line["lines"].as_u64()?);
                 return None;
             }
             "log" => {}
             _ => return None,
         }
-        let (target, time) = (line["target"].as_str()?, line["time"].as_f64()?);
-        let is_end = target == trace::END;
-        let text = self.own(line["text"].as_str()?).filter(|_| is_end || target == trace::TARGET)?;
-        // What has come before the connection was lost.
-        if time < self.last || time < self.begun.began as f64 {
+        let is_new = self.note(line["number"].as_u64());
+        let (target, text) = (line["target"].as_str()?, self.own(line["text"].as_str()?)?);
+        let (is_end, is_other) = (target == trace::END, is_new && target == trace::TARGET);
+        if !is_end && !is_other {
             return None;
         }
-        self.last = time;
+        let time = line["time"].as_f64().unwrap_or_default();
         let now = self.clock.now();
         let local = now.local_at(time as u64).to_string();
         let millis = (time.fract() * 1000.0) as u64;
@@ -244,6 +268,26 @@ impl Lines {
             return Some(if is_end { Done::Ended } else { Done::Asked });
         }
         is_end.then_some(Done::Ended)
+    }
+
+    /// Notes the number of a line of the log; the clock of relay may be set back. Returns whether the line has not come before: a
+    /// stream begins with lines that are older. A relay that gives no numbers is an older one.
+    fn note(&mut self, number: Option<u64>) -> bool {
+        let Some(number) = number else { return true };
+        if mem::take(&mut self.is_first) && self.last > 0 {
+            self.miss(number.saturating_sub(self.last + 1));
+        }
+        let is_new = number > self.last;
+        self.last = self.last.max(number);
+        is_new
+    }
+
+    /// Says that lines are missing.
+    fn miss(&mut self, lines: u64) {
+        if lines > 0 {
+            self.has_gap = true;
+            complain(&format_args!("left out: {} of the log, perhaps some of the trace", Count(lines, "line")));
+        }
     }
 
     /// The text behind the mark `[trace 1 2]`, if it has the number of the trace.
@@ -263,8 +307,8 @@ fn ask(
 ) -> Result<(String, Json), Error> {
     let query = encode(&fields.to_vec());
     let mark = if query.is_empty() { "" } else { "?" };
-    let (status, text) = endpoint.ask(method, &format!("/api/trace{mark}{query}"), token)?;
-    let mut answer: Json = serde_json::from_str(&text).unwrap_or_default();
+    let answer = endpoint.ask(Request::new(method, &format!("/api/trace{mark}{query}")).bearer(token), USUAL)?;
+    let (status, text, mut answer) = (answer.status, answer.text(), answer.json());
     match answer["data"].take() {
         data @ Json::Object(_) if status == 200 => Ok((text, data)),
         _ => Err(Error::Status(status, reason(&answer).unwrap_or_else(|| "this is not an answer of relay".into()))),
@@ -295,10 +339,6 @@ fn listed(data: &Json) -> String {
     if out.is_empty() { "no trace is on\n".into() } else { out }
 }
 
-fn count(traces: u64) -> String {
-    if traces == 1 { "1 trace".into() } else { format!("{traces} traces") }
-}
-
 /// How long after its time the end of a trace is awaited: its last lines come once a second.
 const GRACE: Duration = Duration::from_secs(5);
 /// How often it is tried to find relay again, once a second.
@@ -321,13 +361,12 @@ mod tests {
              trace 2: address \"::1\"; 1 s left, 3 lines, 4 left out\n"
         );
         assert_eq!(listed(&json!({"traces": []})), "no trace is on\n");
-        assert_eq!((count(1), count(0)), ("1 trace".to_owned(), "0 traces".to_owned()));
     }
 
     #[test]
     fn only_lines_of_the_trace() {
         let begun = Begun { number: 2, began: 100, seconds: 10 };
-        let lines = Lines { begun, clock: Clock::start(), last: 0.0 };
+        let lines = Lines::new(begun);
         for (text, own) in [
             ("[trace 2] a", Some("a")),
             ("[trace 1 2 30] a] b", Some("a] b")),

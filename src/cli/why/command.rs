@@ -1,7 +1,7 @@
 //! What help, man page and parser know about `relay why`.
 
 use crate::{
-    cli::commands::{BAD_COMMAND_LINE, BAD_CONFIGURATION, DONE, ENDPOINT},
+    cli::commands::{ADMIN_TOKEN, BAD_COMMAND_LINE, BAD_CONFIGURATION, DONE, ENDPOINT},
     manual::{Command, ExitCode, Group, Kind, Opt},
 };
 
@@ -30,17 +30,14 @@ pub static WHY: Command = Command {
         },
         &ENDPOINT,
         &Group {
-            heading: "Source and token",
-            options: &[
-                Opt::value("source", "NAME", "the source (default: the only one of the configuration, or demo)"),
-                Opt::value(
-                    "token",
-                    "TOKEN",
-                    "the admin token (default: that of the configuration or of the running service)",
-                ),
-                Opt::file("token-file", "a file with the admin token"),
-            ],
+            heading: "Source",
+            options: &[Opt::value(
+                "source",
+                "NAME",
+                "the source (default: the only one of the configuration, or demo)",
+            )],
         },
+        &ADMIN_TOKEN,
     ],
     words: &[Kind::Text],
     codes: &[DONE, ExitCode(1, "relay refused the question, or was not reached"), BAD_COMMAND_LINE, BAD_CONFIGURATION],

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use super::{
     arguments::Stop,
+    client::{Request, USUAL},
     credentials::{Account, encode},
     endpoint::Sends,
     error::{Error, UsageError},
@@ -50,8 +51,8 @@ impl Why {
             ("socket_id", self.session),
         ];
         let query = encode(&fields.into_iter().filter(|(_, value)| !value.is_empty()).collect());
-        let (status, text) = endpoint.ask("GET", &format!("/api/why?{query}"), &token)?;
-        let answer: Json = serde_json::from_str(&text).unwrap_or_default();
+        let answer = endpoint.ask(Request::get(&format!("/api/why?{query}")).bearer(&token), USUAL)?;
+        let (status, text, answer) = (answer.status, answer.text(), answer.json());
         match &answer["data"] {
             Json::Object(_) if status == 200 && self.is_json => say(&format!("{}\n", text.trim_end())),
             Json::Object(_) if status == 200 => say(&shown(&answer["data"])),
