@@ -3,7 +3,7 @@
 use core::fmt;
 use std::{
     error,
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     time::{Duration, Instant},
 };
 
@@ -160,11 +160,17 @@ impl<'a> Request<'a> {
         let head = format!("{method} {prefix}{target} HTTP/{version}\r\nHost: {host}\r\n{headers}{length}\r\n");
         let failed = |error: io::Error| if is_timeout(&error) { NoAnswer::Stuck } else { NoAnswer::Connection(error) };
         let deadline = Instant::now() + time;
-        connection.write_all(head.as_bytes()).map_err(failed)?;
-        for piece in body.chunks(PIECE) {
-            connection.write_all(piece).map_err(failed)?;
-            if Instant::now() > deadline {
-                return Err(NoAnswer::Stuck);
+        for mut rest in [head.as_bytes(), body] {
+            while !rest.is_empty() {
+                if Instant::now() > deadline {
+                    return Err(NoAnswer::Stuck);
+                }
+                match connection.write(&rest[..rest.len().min(PIECE)]) {
+                    Ok(0) => return Err(failed(ErrorKind::WriteZero.into())),
+                    Ok(written) => rest = &rest[written..],
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(failed(error)),
+                }
             }
         }
         connection.flush().map_err(failed)

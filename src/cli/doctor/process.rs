@@ -71,9 +71,10 @@ fn list(bytes: &[u8]) -> Vec<OsString> {
     texts
 }
 
-/// Whether the arguments of a process, with its name, are those of `relay serve`.
+/// Whether the arguments of a process, with its name, are those of `relay serve`. A process that has ended has none.
 fn is_serving(arguments: &[OsString]) -> bool {
-    arguments.get(1).is_none_or(|word| word == "serve" || word.as_bytes().starts_with(b"-"))
+    let is_of_serve = |word: &OsString| word == "serve" || word.as_bytes().starts_with(b"-");
+    !arguments.is_empty() && arguments.get(1).is_none_or(is_of_serve)
 }
 
 /// The value of `--config`.
@@ -120,6 +121,7 @@ mod tests {
             ("relay\0--config\0a b\0", true, Some("a b")),
             ("relay\0serve\0--listen\0*:1\0--config=/b\0", true, Some("/b")),
             ("relay\0listen\0a\0", false, None),
+            ("", false, None),
         ] {
             let arguments = list(arguments.as_bytes());
             assert_eq!(is_serving(&arguments), serves, "{arguments:?}");
