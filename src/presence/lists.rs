@@ -51,7 +51,7 @@ fn sessions_of(state: &State, tenant: TenantId) -> impl Iterator<Item = (Session
 }
 
 /// The `most` rooms of a tenant after the first `skip` whose names contain `part`, and how many there are: those with the most
-/// members in all namespaces first. If there are at most [`MOST_SORTED`], equally large ones are sorted by their names; to read a
+/// members in all namespaces first. If there are at most 10,000, equally large ones are sorted by their names; to read a
 /// million names takes too long.
 pub fn rooms<'a>(
     state: &'a State,
