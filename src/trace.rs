@@ -7,8 +7,11 @@ use core::{fmt, net::IpAddr, time::Duration};
 
 use log::{Level, Record};
 
-pub use crate::text::Count;
-use crate::{clock::Time, config::Network, text::truncate};
+use crate::{
+    clock::Time,
+    config::Network,
+    text::{Count, truncate},
+};
 
 /// The traces that are on.
 #[derive(Debug, Default)]

@@ -17,7 +17,8 @@ use crate::{
     json::Object,
     key::SessionKey,
     state::TenantId,
-    trace::{Count, Quoted},
+    text::Count,
+    trace::Quoted,
     websocket::Close,
 };
 

@@ -82,7 +82,7 @@ pub enum AnswerError {
 }
 
 impl AnswerError {
-    /// What is wrong, in a language.
+    /// The error in a language.
     pub fn words(&self, language: Language) -> String {
         match self {
             AnswerError::NotUtf8 => say!(language, "it is not UTF-8", "不是 UTF-8"),

@@ -73,7 +73,7 @@ pub enum Malformed {
 }
 
 impl Malformed {
-    /// What is wrong, in a language.
+    /// The error in a language.
     pub fn words(self, language: Language) -> &'static str {
         let (english, chinese) = match self {
             Malformed::Interim => ("too many interim responses", "临时应答过多"),

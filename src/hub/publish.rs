@@ -17,7 +17,8 @@ use crate::{
         TenantId,
         delivery::{Receiver, Stamp},
     },
-    trace::{Count, Quoted},
+    text::Count,
+    trace::Quoted,
 };
 
 /// The origin of a message.

@@ -15,7 +15,7 @@ use crate::{
     names::Rooms,
     recovery::{AwaySession, Claim, Known, Recalled},
     state::{NamespaceId, TenantId, track::Proof},
-    trace::Count,
+    text::Count,
 };
 #[cfg(feature = "fuzzing")]
 use crate::{

@@ -25,7 +25,7 @@ pub struct Judge<'a> {
     pub found: &'a Findings<'a>,
     /// What follows.
     pub verdicts: Vec<Verdict<'a>>,
-    /// What can be done about it, each once.
+    /// The advice, each piece once.
     pub advice: Vec<Advice>,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Judge<'a> {
         self.judge_refused();
     }
 
-    /// What has become of a message for the user or the session.
+    /// Concludes the fate of a message for the user or the session.
     fn judge_message(&mut self) {
         let found = self.found;
         let from_elsewhere = |(_, message): &&Found<'_>| self.hub.state.journal.origin(message).is_some();
@@ -99,7 +99,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// What has become of the message for a session that was there.
+    /// Concludes the fate of the message for a session that was there.
     fn judge_session(&mut self, bits: u64, life: &Life<'a>) {
         let (mut is_member, mut is_unknown) = (false, false);
         for (index, message) in &self.found.messages {

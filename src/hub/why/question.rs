@@ -35,7 +35,7 @@ pub struct Explanation {
     pub lines: Vec<Line>,
     /// What follows from it.
     pub verdicts: Vec<String>,
-    /// What can be done about it, each once.
+    /// The advice, each piece once.
     pub advice: Vec<Advice>,
 }
 
