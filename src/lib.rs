@@ -58,6 +58,9 @@ pub mod events;
 pub mod frame;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+#[cfg(test)]
+#[path = "../tests/support/growth.rs"]
+mod growth;
 pub mod health;
 pub mod histogram;
 pub mod history;

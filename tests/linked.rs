@@ -576,7 +576,7 @@ impl World {
 
 #[test]
 fn in_trouble() {
-    for seed in 1..200 {
+    for seed in 1..100 {
         run(seed, World::happen);
     }
 }
@@ -603,7 +603,7 @@ fn in_peace_nothing_is_missed() {
 /// connection. Each message arrives once and in order.
 #[test]
 fn who_loses_what_it_publishes_with_sends_it_again() {
-    for seed in 1..200 {
+    for seed in 1..100 {
         let world = run(seed, |world| match world.dice.roll(12) {
             0 => {
                 let index = world.dice.roll(3);
@@ -630,7 +630,7 @@ fn who_loses_what_it_publishes_with_sends_it_again() {
 #[test]
 fn through_failovers() {
     let (mut said, mut heard) = (0, 0);
-    for seed in 1..150 {
+    for seed in 1..75 {
         let world = run(seed, |world| match world.dice.roll(60) {
             0 => world.fail_over(),
             1 => world.pass(2_000_000),

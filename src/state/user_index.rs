@@ -68,10 +68,10 @@ impl UserIndex {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
-    use crate::key::Slots;
+    use crate::{growth::assert_linear, key::Slots};
 
     const TENANT: TenantId = TenantId(0);
 
@@ -111,26 +111,14 @@ mod tests {
         assert!(index.of.is_empty() && index.by_name.is_empty());
     }
 
-    /// The time for four times as many sessions of one user is about four times as long, not sixteen times.
     #[test]
     fn leaving_takes_the_same_time_however_many_sessions_a_user_has() {
-        let time = |count: usize| -> Duration {
-            let keys = keys(count);
-            // Each piece is short, so that some run is not interrupted in it, even on a busy or emulated processor.
-            let mut pieces = [Duration::MAX; 16];
-            let size = count.div_ceil(pieces.len());
-            for _ in 0..30 {
-                let mut index = UserIndex::default();
-                keys.iter().for_each(|key| index.register(*key, TENANT, "7"));
-                for (best, keys) in pieces.iter_mut().zip(keys.chunks(size)) {
-                    let begin = Instant::now();
-                    keys.iter().for_each(|key| index.remove(*key));
-                    *best = begin.elapsed().min(*best);
-                }
-            }
-            pieces.iter().sum()
-        };
-        let (few, many) = (time(1_000), time(4_000));
-        assert!(many < few * 8, "{few:?} for 1,000 sessions, {many:?} for 4,000");
+        assert_linear(500, |count| {
+            let (keys, mut index) = (keys(count), UserIndex::default());
+            keys.iter().for_each(|key| index.register(*key, TENANT, "7"));
+            let begin = Instant::now();
+            keys.iter().for_each(|key| index.remove(*key));
+            begin.elapsed()
+        });
     }
 }

@@ -5,7 +5,7 @@ const assert = require('node:assert/strict')
 const { after, before, describe, test } = require('node:test')
 const { chromium } = require('playwright-core')
 const { VIEWS, byKeyboard, clean } = require('./axe')
-const { configuration, login, start, until } = require('./relay')
+const { PATIENCE, configuration, login, start, until } = require('./relay')
 
 const TOKEN = 'a token for these tests'
 const PUBLIC = '[sources.remote_debug]\nsign_key = "5iwdf$%sdfss!#$2334ds(%B)"\n[history]\ncount = 4\n' +
@@ -37,7 +37,7 @@ function bareConfiguration() {
 async function open(url, options = {}) {
   const context = await browser.newContext({ locale: 'en-US', viewport: VIEWS[0], bypassCSP: true, ...options })
   const page = await context.newPage()
-  page.setDefaultTimeout(20000)
+  page.setDefaultTimeout(PATIENCE)
   const { status } = await (await page.goto(url)).request().response().then(response => ({ status: response.status() }))
   assert.equal(status, 200, url)
   return page

@@ -4,7 +4,7 @@ const assert = require('node:assert/strict')
 const { execFileSync } = require('node:child_process')
 const { test, before, after } = require('node:test')
 const { chromium } = require('playwright-core')
-const { start, login, until } = require('./relay')
+const { PATIENCE, start, login, until } = require('./relay')
 
 let relay, browser
 before(async () => {
@@ -21,7 +21,7 @@ after(async () => {
 async function open(query = '', options = {}) {
   const context = await browser.newContext(options)
   const page = await context.newPage()
-  page.setDefaultTimeout(10000)
+  page.setDefaultTimeout(PATIENCE)
   page.wrong = []
   page.on('pageerror', error => page.wrong.push(String(error)))
   page.on('console', line => { if (line.type() === 'error' && !/WebSocket connection/.test(line.text())) page.wrong.push(line.text()) })
@@ -31,7 +31,7 @@ async function open(query = '', options = {}) {
   return page
 }
 
-const connected = page => until('the page to connect', async () => (await page.locator('.state.on').count()) === 2, 20000)
+const connected = page => until('the page to connect', async () => (await page.locator('.state.on').count()) === 2)
 const say = async (page, pane, text) => {
   await page.locator('.pane').nth(pane).locator('.send input').fill(text)
   await page.locator('.pane').nth(pane).locator('.send button').click()

@@ -4,7 +4,7 @@ const assert = require('node:assert/strict')
 const { once } = require('node:events')
 const { chromium } = require('playwright-core')
 const { WebSocket } = require('ws')
-const { configuration, login, start, until } = require('./relay')
+const { PATIENCE, configuration, login, start, until } = require('./relay')
 
 const TOKEN = 'a-token of these tests: öäü'
 
@@ -25,7 +25,7 @@ async function ask(relay, path) {
 async function open(browser, relay, { hash = '', token = TOKEN, away = false, ...options } = {}) {
   const context = await browser.newContext({ locale: 'en-US', viewport: { width: 1280, height: 900 }, ...options })
   const page = await context.newPage()
-  page.setDefaultTimeout(20000)
+  page.setDefaultTimeout(PATIENCE)
   Object.assign(page, { wrong: [], requests: [], away })
   page.on('pageerror', error => page.wrong.push(String(error)))
   page.on('dialog', dialog => { page.wrong.push(dialog.message()); dialog.dismiss() })

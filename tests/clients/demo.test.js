@@ -7,7 +7,7 @@ const { once } = require('node:events')
 const fs = require('node:fs')
 const { test, before, after } = require('node:test')
 const { chromium } = require('playwright-core')
-const { configuration, start, until } = require('./relay')
+const { PATIENCE, configuration, start, until } = require('./relay')
 
 const EVIL = '<img src=x onerror="document.title=\'evil\'"><b>bold</b>'
 const REMOTE_KEY = '5iwdf$%sdfss!#$2334ds(%B)'
@@ -27,7 +27,7 @@ after(async () => {
 async function open(path, { base = relay.url, ...options } = {}) {
   const context = await browser.newContext({ locale: 'en-US', ...options })
   const page = await context.newPage()
-  page.setDefaultTimeout(10000)
+  page.setDefaultTimeout(PATIENCE)
   page.wrong = []
   page.lines = []
   page.on('pageerror', error => page.wrong.push(String(error)))
@@ -58,7 +58,7 @@ async function restart(pages, meanwhile = async () => {}) {
   for (const page of pages) await until('the page to notice', async () => !await page.locator('.state.on').count())
   await meanwhile()
   relay = await start(relay.port)
-  for (const page of pages) await page.locator('.state.on').waitFor({ timeout: 60000 })
+  for (const page of pages) await page.locator('.state.on').waitFor()
 }
 const count = (page, text) => page.getByText(text, { exact: true }).count()
 const seen = (page, text) => until(text, () => count(page, text))
@@ -137,7 +137,7 @@ test('at a relay that cannot serve the demo, every page says so at once', async 
       for (const path of PAGES.slice(1)) for (const [locale, wanted] of [['en-US', english], ['zh-CN', chinese]]) {
         const context = await browser.newContext({ locale })
         const page = await context.newPage()
-        page.setDefaultTimeout(10000)
+        page.setDefaultTimeout(PATIENCE)
         await page.goto(`${other.url}/${path}`)
         await page.locator('.banner').waitFor()
         assert.match(await page.locator('.banner').innerText(), wanted, path)

@@ -8,7 +8,7 @@ const { after, before, test } = require('node:test')
 const { chromium } = require('playwright-core')
 const { WebSocket } = require('ws')
 const { cutter } = require('./cutter')
-const { start, login, until } = require('./relay')
+const { PATIENCE, start, login, until } = require('./relay')
 
 const EVIL = '<img src=x onerror="document.title=\'evil\'"><b>bold</b>'
 
@@ -26,7 +26,7 @@ after(async () => {
 async function open(path, base = relay.url) {
   const context = await browser.newContext({ locale: 'en-US' })
   const page = await context.newPage()
-  page.setDefaultTimeout(20000)
+  page.setDefaultTimeout(PATIENCE)
   page.wrong = []
   page.on('pageerror', error => page.wrong.push(String(error)))
   page.on('console', line => {
@@ -38,7 +38,7 @@ async function open(path, base = relay.url) {
   await connected(page)
   return page
 }
-const connected = page => page.locator('.state.on').waitFor({ timeout: 60000 })
+const connected = page => page.locator('.state.on').waitFor()
 const close = async (...pages) => {
   for (const page of pages) {
     assert.deepEqual(page.wrong, [], page.url())

@@ -9,7 +9,7 @@ const path = require('node:path')
 const { promisify } = require('node:util')
 const { test, before, after } = require('node:test')
 const { chromium } = require('playwright-core')
-const { start, configuration, login, until, md5, KEY } = require('./relay')
+const { PATIENCE, start, configuration, login, until, md5, KEY } = require('./relay')
 
 const SUCCESS = '{"code":1,"msg":"message notify successed!","data":""}'
 const TOKEN = 'document-token'
@@ -167,7 +167,7 @@ async function site(pages) {
 async function open(url) {
   const context = await browser.newContext()
   const page = await context.newPage()
-  page.setDefaultTimeout(10000)
+  page.setDefaultTimeout(PATIENCE)
   page.wrong = []
   page.lines = []
   page.on('pageerror', error => page.wrong.push(String(error)))

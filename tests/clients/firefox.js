@@ -9,7 +9,7 @@ const os = require('node:os')
 const path = require('node:path')
 const readline = require('node:readline')
 const { WebSocket } = require('ws')
-const { until } = require('./relay')
+const { PATIENCE, until } = require('./relay')
 
 /** What a fresh profile must not do: ask the user, or call its makers. */
 const PREFERENCES = {
@@ -132,7 +132,7 @@ async function open(session, { width = 1280, height = 900, locale = 'en-US' } = 
   }
   /** Clicks it with the mouse. */
   page.click = async (role, name) => {
-    for (let last = Date.now() + 20000; ;) {
+    for (let last = Date.now() + PATIENCE; ;) {
       const element = await find(role, name)
       try {
         await send('script.callFunction', { functionDeclaration: `element => element.scrollIntoView({ block: 'center' })`, arguments: [{ sharedId: element.sharedId }], target: { context }, awaitPromise: false })

@@ -12,7 +12,7 @@ const path = require('node:path')
 const { chromium } = require('playwright-core')
 const { startNginx } = require('./nginx')
 const { freePort } = require('./proxy')
-const { start, configuration, login, until } = require('./relay')
+const { PATIENCE, start, configuration, login, until } = require('./relay')
 const { scenario } = require('./matrix/scenario')
 
 const VERSIONS = ['1.4', '1.5', '1.6', '1.7', '2.0', '2.5', '3.1', '4.0', '4.8']
@@ -154,7 +154,7 @@ for (const [name, launch] of Object.entries(BROWSERS)) test(`in ${name}`, async 
   const close = await launch(`http://127.0.0.1:${site.address().port}/page?browser=${name}`)
   try {
     for (const version of VERSIONS) await t.test(version, async () => {
-      check(await until(`the report of ${version}`, () => reports[name + version], 90000), name + version)
+      check(await until(`the report of ${version}`, () => reports[name + version], 2 * PATIENCE), name + version)
     })
   } finally {
     await close()

@@ -11,7 +11,7 @@ const vm = require('node:vm')
 const { chromium } = require('playwright-core')
 const { WebSocket } = require('ws')
 const { cutter } = require('./cutter')
-const { configuration, login, start, until } = require('./relay')
+const { PATIENCE, configuration, login, start, until } = require('./relay')
 
 const HISTORY = '[history]\ncount = 1000\n[limits]\nper_address = 10000\n'
 
@@ -51,7 +51,7 @@ describe('in a browser', () => {
     const context = await browser.newContext()
     contexts.push(context)
     const page = await context.newPage()
-    page.setDefaultTimeout(20000)
+    page.setDefaultTimeout(PATIENCE)
     await page.goto(`http://127.0.0.1:${site.address().port}`)
     await page.evaluate(([url, polls, listens, config]) => {
       if (polls) window.WebSocket = undefined

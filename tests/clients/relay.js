@@ -11,6 +11,8 @@ const readline = require('node:readline')
 
 const BINARY = process.env.RELAY_BIN || path.join(__dirname, '../../target/release/relay')
 const KEY = 'try4dfs%#fs!#$2334ds(%B)'
+/** Milliseconds that a test waits for an event before it fails. On a busy machine much takes 20 s that else takes one. */
+const PATIENCE = 90000
 
 const md5 = text => createHash('md5').update(text).digest('hex')
 
@@ -68,7 +70,7 @@ function login(room_ids, more = {}) {
 }
 
 /** Asks until there is an answer; fails after `patience` milliseconds. */
-async function until(what, ask, patience = 30000) {
+async function until(what, ask, patience = PATIENCE) {
   const end = Date.now() + patience
   for (;;) {
     const answer = await ask()
@@ -86,4 +88,4 @@ function shown(page, heading, language) {
   return found.replace(/^(<script[^>]*>\n?)+|<\/script>$/g, '')
 }
 
-module.exports = { BINARY, KEY, configuration, login, md5, shown, start, until }
+module.exports = { BINARY, KEY, PATIENCE, configuration, login, md5, shown, start, until }

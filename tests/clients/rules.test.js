@@ -5,7 +5,7 @@ const fs = require('node:fs')
 const { describe, test, before, after, afterEach } = require('node:test')
 const WebSocket = require('ws')
 const { chromium } = require('playwright-core')
-const { start, configuration, until, md5 } = require('./relay')
+const { PATIENCE, start, configuration, until, md5 } = require('./relay')
 const { example, serve, open: openSocket, connect: connectSocket } = require('./examples')
 
 const TOKEN = 'rules-token'
@@ -399,7 +399,7 @@ describe('pages', () => {
   /** A page on a fresh profile, with what went wrong in it. */
   async function visit(url, options = {}) {
     const page = await (await browser.newContext(options)).newPage()
-    page.setDefaultTimeout(15000)
+    page.setDefaultTimeout(PATIENCE)
     page.wrong = []
     page.on('pageerror', error => page.wrong.push(String(error)))
     page.on('console', line => { if (['error', 'warning'].includes(line.type())) page.wrong.push(line.text()) })
@@ -488,7 +488,7 @@ describe('pages', () => {
     }))
     assert.ok(moves.frames > 5 && moves.millis > 1000 && moves.millis < 30000, JSON.stringify(moves))
     await leave(three)
-    for (const page of [one, two]) await until('two players', async () => await count(page) === 2, 20000)
+    for (const page of [one, two]) await until('two players', async () => await count(page) === 2)
     await leave(one, two, far)
     site.close()
     assert.equal(await relay.stop(), 0)

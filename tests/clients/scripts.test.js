@@ -13,7 +13,7 @@ const { chromium } = require('playwright-core')
 const { io } = require('socket.io-client-4.8')
 const ts = require('typescript')
 const { WebSocketServer } = require('ws')
-const { configuration, login, start, until } = require('./relay')
+const { PATIENCE, configuration, login, start, until } = require('./relay')
 const { build, read, SCRIPTS } = require('./scripts')
 
 const TOKEN = 'a token for these tests'
@@ -686,7 +686,7 @@ send = "rooms"
     const context = await browser.newContext()
     contexts.push(context)
     const page = await context.newPage()
-    page.setDefaultTimeout(20000)
+    page.setDefaultTimeout(PATIENCE)
     Object.assign(page, { errors: [], asked: [], pongs: 0 })
     page.on('pageerror', error => page.errors.push(error.message))
     page.on('request', request => {
@@ -715,12 +715,12 @@ send = "rooms"
   }
   const address = (rooms, more) => `${relay.url}?${login(rooms, more)}`
   const init = (page, url, more) => page.evaluate(([url, more]) => init(url, more), [url, more])
-  const connected = page => until('a connection', () => page.evaluate(() => XIN_NODE.connected()), 20000)
+  const connected = page => until('a connection', () => page.evaluate(() => XIN_NODE.connected()))
   const came = page => page.evaluate(() => came)
   const messages = (page, count) => until(`${count} messages`, async () => {
     const { messages } = await came(page)
     return messages.length >= count && messages
-  }, 20000)
+  })
   const send = (page, data, rooms) => page.evaluate(([data, rooms]) => XIN_NODE.send_msg(data, rooms), [data, rooms])
   const data = list => list.map(message => message.data)
   const post = (route, fields) => fetch(relay.url + route, {
@@ -893,7 +893,7 @@ send = "rooms"
     await restart(async () => {
       await until('the page to notice', () => page.evaluate(() => came.disconnected.length))
       assert.equal(await init(page, address('r')), false, 'about to connect again')
-      await until('the page to give up', () => page.evaluate(() => came.failed), 30000)
+      await until('the page to give up', () => page.evaluate(() => came.failed))
       assert.equal(await send(page, 'x', 'r'), false)
       assert.equal(await init(page, address('r'), { max_attemptNumber: 0 }), true)
       await until('the page to give up again', () => page.evaluate(() => came.failed === 2))

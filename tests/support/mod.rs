@@ -10,6 +10,7 @@ pub mod certificates;
 pub mod cli;
 pub mod engineio;
 pub mod fake;
+pub mod growth;
 pub mod link;
 pub mod manual;
 pub mod member;
@@ -40,7 +41,7 @@ pub const KEY: &str = "try4dfs%#fs!#$2334ds(%B)";
 pub const TOKEN: &str = "test-token";
 
 /// How long a test waits for an event before it fails. No test passes or fails by a shorter time.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a test waits before it concludes that nothing comes. A slow machine cannot make this fail.
 pub const SILENCE: Duration = Duration::from_millis(200);
 

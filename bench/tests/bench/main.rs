@@ -48,20 +48,23 @@ fn bench(line: &str) -> Output {
     run(env!("CARGO_BIN_EXE_relay-bench").as_ref(), line)
 }
 
+/// A run that does not end is killed.
 fn run(program: &Path, line: &str) -> Output {
-    let output = Command::new(program).args(line.split_whitespace()).stdin(Stdio::null()).output().unwrap();
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", "120"]).arg(program).args(line.split_whitespace());
+    let output = command.stdin(Stdio::null()).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Output { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
 
-/// Repeats `poll` until it returns a value. Panics after ten seconds.
+/// Repeats `poll` until it returns a value. Panics after a minute.
 fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         if let Some(value) = poll() {
             return value;
         }
-        assert!(begin.elapsed() < Duration::from_secs(10), "timed out waiting for {what}");
+        assert!(begin.elapsed() < Duration::from_secs(60), "timed out waiting for {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -9,7 +9,7 @@ const BYTES = [0, 1, 4, 127, 128, 255, 0xe4, 0xb8, 0xad]
 async function scenario(io, url, transports, options = {}) {
   const sockets = []
   const within = (what, promise) => Promise.race([promise, new Promise((_, reject) => {
-    setTimeout(() => reject(new Error(`waited in vain for ${what}`)), 20000)
+    setTimeout(() => reject(new Error(`waited in vain for ${what}`)), 90000)
   })])
   try {
     const open = async () => {

@@ -51,7 +51,7 @@ def md5(text):
     return hashlib.md5(text.encode()).hexdigest()
 
 
-def until(what, ask, patience=30):
+def until(what, ask, patience=90):
     end = time.monotonic() + patience
     while True:
         answer = ask()
@@ -95,7 +95,7 @@ class Relay:
     def stop(self):
         try:
             self.child.terminate()
-            return self.child.wait(30)
+            return self.child.wait(90)
         finally:
             self.child.kill()
             self.child.wait()
@@ -123,7 +123,7 @@ class Client:
         if OLD:
             # It would drop a disconnection that one of its threads handles before connect() has returned.
             self.connected, handle = threading.Event(), self.io._handle_disconnect
-            self.io._handle_disconnect = lambda namespace: self.connected.wait(30) and handle(namespace)
+            self.io._handle_disconnect = lambda namespace: self.connected.wait(90) and handle(namespace)
 
     def connect(self):
         self.io.connect(self.url, **self.options)
@@ -137,7 +137,7 @@ class Client:
         came = self.came.setdefault((event, namespace), [])
         self.io.on(event, lambda *args: came.append(args[0] if len(args) == 1 else args), namespace=namespace)
 
-    def wait(self, event, count=1, namespace="/", patience=30):
+    def wait(self, event, count=1, namespace="/", patience=90):
         came = self.came[event, namespace]
         return until(f"{count} {event}", lambda: len(came) >= count and came, patience)
 
