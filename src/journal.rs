@@ -1,7 +1,7 @@
 //! What has happened of late to sessions and messages, so that an operator can be told why somebody did not get a message
 //! (docs/protocol.md, Why).
 //!
-//! It is a ring of small records: one for each publication and room, and one whenever a session begins, ends, changes its rooms,
+//! It is a ring of small records: one for each publication and room, one for each event of a backend, and one whenever a session begins, ends, changes its rooms,
 //! is lost, comes back or falls behind. Nothing is written for a delivery: who got a message follows from who was in the room.
 //! Names are not in it, only their hashes, because the question brings the names.
 //!
@@ -9,6 +9,7 @@
 //! logins are refused, or a backend with a wrong key, pushes out only others of its kind.
 
 mod reason;
+mod record;
 
 use core::{hash::BuildHasher, time::Duration};
 use std::{
@@ -16,11 +17,19 @@ use std::{
     hash::RandomState,
 };
 
-pub use self::reason::Reason;
+use self::record::FURTHER;
+pub use self::{
+    reason::Reason,
+    record::{
+        EMITTED_TO_ROOM, EMITTED_TO_SESSION, EMITTED_TO_USER, EVERY, More, Publication, Recipient, Record, Subject,
+        What, pack, unpack,
+    },
+};
 use crate::{
     clock::Time,
     key::{Handle, SessionKey},
     language::Language,
+    room_hash::room_hash,
 };
 
 /// The records.
@@ -38,118 +47,6 @@ pub struct Journal {
     nodes: Vec<u32>,
     /// The reason of what happens to sessions now, if they have none of their own. Empty: none.
     pub cause: Reason<'static>,
-}
-
-/// Something that has happened: 40 bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Record {
-    /// When. Of several equal refusals, when the first was.
-    pub time: Time,
-    /// A stamp of messages, or the hash of a room: see [`What`]. Of refusals, when the last was, in microseconds.
-    pub stamp: u64,
-    /// The hash of the user, or of the room of a publication. 0: nobody.
-    pub who: u64,
-    /// The bits of the session's key, or the stamp of a publication's id. 0: none.
-    pub session: u64,
-    /// See [`What`]. Of refusals, how many there were.
-    pub count: u32,
-    /// The index of the source, or [`EVERY`].
-    pub tenant: u16,
-    /// What has happened.
-    pub what: What,
-    /// The index of the reason, or of the relay that has published the message.
-    reason: u8,
-}
-
-const _: () = assert!(size_of::<Record>() <= 40);
-
-impl Record {
-    /// For how many sessions a publication was queued.
-    pub fn sessions(&self) -> u32 {
-        self.count & !FURTHER
-    }
-
-    /// Whether it is the publication of a message that the record before has published to another room.
-    pub fn is_further(&self) -> bool {
-        matches!(self.what, What::Published | What::Kept) && self.count & FURTHER != 0
-    }
-}
-
-/// A publication of a message to a room.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Publication {
-    /// The index of the source.
-    pub tenant: u16,
-    /// The hash of the room.
-    pub room: u64,
-    /// The stamp of the message here.
-    pub stamp: u64,
-    /// The stamp of its id.
-    pub id: u64,
-    /// The relay that has given out the id, if that is another one.
-    pub node: Option<u32>,
-    /// Whether the message was published to another room just before.
-    pub is_further: bool,
-    /// For how many sessions it was queued.
-    pub queued: u64,
-    /// Whether the room keeps it.
-    pub kept: bool,
-}
-
-/// What has happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
-    /// A message was published to a room that does not keep it. `stamp` is its stamp here; [`Record::sessions`] for how many
-    /// sessions it was queued.
-    Published,
-    /// The same in a room that keeps it.
-    Kept,
-    /// A session has begun. If `count` is 0, its `socket_id` follows from its key. 1: it has taken over the name in `stamp`. More:
-    /// the `socket_id` follows from the client in `stamp` and the namespace `count` - 2.
-    Came,
-    /// A session has joined a room; `stamp` is the hash of its name.
-    Joined,
-    /// A session has left a room; `stamp` is the hash of its name.
-    Left,
-    /// A session has ended for good.
-    Ended,
-    /// A session was lost. It has all messages up to `stamp`, if `count` is 1; if it is 0, this is not known.
-    Lost,
-    /// A session did not answer when it was asked whether it is there.
-    Silent,
-    /// A session goes on from `stamp` in place of one that was lost; `count` is the number of messages that it gets again.
-    Returned,
-    /// A session has said that it has all messages up to `stamp`; `count` is the number of messages that it gets.
-    Resumed,
-    /// A session gets no more messages as they are published, because its client reads too slowly. It has all that were published
-    /// up to `stamp`. `count` is the number of bytes that wait for it.
-    Behind,
-    /// Such a session has got what it had not.
-    CaughtUp,
-    /// A client was closed as a slow consumer; `count` is the number of bytes that waited for it.
-    Slow,
-    /// Messages of the room whose hash is `stamp` are not kept any more, and a session has not got them.
-    Gap,
-    /// The same in `count` further rooms.
-    Gaps,
-    /// An operator or the backend wants a session to end.
-    SentAway,
-    /// A session that was lost was given up before its time.
-    GivenUp,
-    /// An operator has loaded pages again, those of `count` sessions: of a session, of a room (`who`), or all.
-    Refreshed,
-    /// A login was refused.
-    Refused,
-    /// A message or request of a client was refused.
-    MessageRefused,
-    /// The backend has not answered a call about a session.
-    HookFailed,
-    /// A publication was refused; `who` is the hash of the first room.
-    PublicationRefused,
-    /// A publication was not published, because it repeats an earlier one; `who` is the hash of the first room.
-    Repeated,
-    /// Publications of another relay have not arrived. `session` is the name of that relay ([`pack`]).
-    Missed,
 }
 
 impl Journal {
@@ -198,6 +95,20 @@ impl Journal {
             let (stamp, session, count) = (0, 0, count as u32);
             self.events.push(Record { time, stamp, who: room, session, count, tenant, what, reason: 0 }, MOST_EVENTS);
         }
+    }
+
+    /// Writes that an event was emitted. That it was emitted to one session is [noted](Journal::note) with its user.
+    pub fn note_event(&mut self, time: Time, tenant: u16, recipient: Recipient<'_>, count: usize) {
+        if !self.is_on {
+            return;
+        }
+        let (stamp, who) = match recipient {
+            Recipient::Room(room) => (EMITTED_TO_ROOM, room_hash(room)),
+            Recipient::User(userid) => (EMITTED_TO_USER, self.user(tenant, userid)),
+            Recipient::All => (0, 0),
+        };
+        let (count, what) = (u32::try_from(count).unwrap_or(u32::MAX), What::Emitted);
+        self.events.push(Record { time, stamp, who, session: 0, count, tenant, what, reason: 0 }, MOST_EVENTS);
     }
 
     /// Writes that a login was refused.
@@ -382,42 +293,6 @@ impl Ring {
     }
 }
 
-/// What else a record says.
-#[derive(Clone, Debug, Default)]
-pub struct More<'a> {
-    /// See [`What`].
-    pub stamp: u64,
-    /// See [`What`].
-    pub count: u32,
-    /// Why it has happened.
-    pub reason: Reason<'a>,
-}
-
-/// What a refusal is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subject {
-    /// The index of the source, or [`EVERY`].
-    pub tenant: u16,
-    /// See [`Record::who`].
-    pub who: u64,
-    /// See [`Record::session`].
-    pub session: u64,
-}
-
-/// The name of a relay as a number: its first eight bytes.
-pub fn pack(node: &str) -> u64 {
-    let mut bytes = [0; 8];
-    bytes.iter_mut().zip(node.bytes()).for_each(|(place, byte)| *place = byte);
-    u64::from_be_bytes(bytes)
-}
-
-/// The name that was [packed](pack).
-pub fn unpack(node: u64) -> String {
-    String::from_utf8_lossy(&node.to_be_bytes()).trim_end_matches('\0').into()
-}
-
-/// The index that stands for all sources, or for one that is not known.
-pub const EVERY: u16 = u16::MAX;
 /// Records of both rings: together 32,768 in 1.25 MiB.
 const MOST_EVENTS: usize = 28_672;
 const MOST_REFUSALS: usize = 4096;
@@ -426,11 +301,9 @@ const FIRST: usize = 64;
 /// For how long equal refusals are gathered in one record, and with how many records a new one is compared.
 const GATHER: Duration = Duration::from_secs(60);
 const COMPARED: usize = 32;
-/// Reasons, and their bytes in a language.
-/// The bit of [`Record::count`] that says that a publication is a [further](Record::is_further) one.
-const FURTHER: u32 = 1 << 31;
 /// Places for texts that are not relay's own.
 const MOST_FOREIGN: usize = 100;
+/// Reasons, and their bytes in a language.
 const MOST_REASONS: usize = 200;
 const MAX_REASON: usize = 120;
 /// The last reason, which stands for all others.

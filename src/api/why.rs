@@ -4,7 +4,7 @@ use super::{context::Context, source::find_source};
 use crate::{
     clock::{Now, Time},
     http::{Fields, Head, Reply},
-    hub::why::{Explanation, Question},
+    hub::why::{Explanation, Line, Question},
     json::quote,
     language::Language,
     message::MessageId,
@@ -51,8 +51,11 @@ fn json(explanation: &Explanation, language: Language, now: Now) -> String {
     let Explanation { since, refusals_since, lines, verdicts, advice } = explanation;
     let [since, refusals_since] =
         [since, refusals_since].map(|time| time.map_or("null".into(), |time| quote(&local(time, now))));
-    let line = |time, text: &str| format!("{{\"time\":{},\"text\":{}}}", quote(&local(time, now)), quote(text));
-    let lines: Vec<String> = lines.iter().map(|entry| line(entry.time, &entry.text)).collect();
+    let line = |line: &Line| {
+        let id = line.id.map_or_else(String::new, |id| format!(",\"id\":\"{id}\""));
+        format!("{{\"time\":{},\"text\":{}{id}}}", quote(&local(line.time, now)), quote(&line.text))
+    };
+    let lines: Vec<String> = lines.iter().map(line).collect();
     let verdicts: Vec<_> = verdicts.iter().map(|verdict| quote(verdict)).collect();
     let advice: Vec<_> = advice.iter().map(|advice| quote(advice.text(language))).collect();
     format!(

@@ -129,6 +129,14 @@ fn emit(hub: &mut Hub, incoming: &IncomingEvent<'_>, now: Now) {
             hub.state.emit_to(&receivers, &Event { ack, ..event })
         }
     };
+    match &incoming.recipients {
+        Recipients::Rooms(rooms) => {
+            rooms.iter().for_each(|room| hub.note_event(tenant, &Target::Room(room), reached));
+        }
+        Recipients::Session(name) => hub.note_event(tenant, &Target::Session(name), reached),
+        Recipients::Namespace => hub.note_event(tenant, &Target::Namespace, reached),
+        Recipients::User(userid) => hub.note_event(tenant, &Target::User(userid), reached),
+    }
     if let Some(number) = incoming.number {
         hub.cluster.send_found(&mut hub.state, &incoming.node, number, reached);
     }

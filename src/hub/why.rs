@@ -1,5 +1,6 @@
 //! Why somebody did not get a message (docs/protocol.md, Why): what the journal and the sessions say about it.
 
+mod away;
 mod findings;
 mod judge;
 mod question;
@@ -23,7 +24,11 @@ impl Hub {
         Explanation {
             since: self.state.journal.since(),
             refusals_since: self.state.journal.refusals_since(),
-            lines: found.lines.iter().map(|record| Line { time: record.time, text: words.record(record) }).collect(),
+            lines: found
+                .lines
+                .iter()
+                .map(|(record, id)| Line { time: record.time, text: words.record(record), id: *id })
+                .collect(),
             verdicts: judge.verdicts.iter().map(|verdict| words.verdict(verdict)).collect(),
             advice: judge.advice,
         }

@@ -74,6 +74,7 @@ impl Server {
                         let client = websocket.client;
                         debug!("client {client:?} did not answer a ping in {timeout:?}");
                         self.hub.state.trace_client(client, format_args!("did not answer a ping in {timeout:?}"));
+                        self.hub.state.note_timeout(client);
                         self.drop_conn(key);
                     }
                     _ => self.drop_conn(key),

@@ -80,7 +80,7 @@ impl CloseReason {
             End::Left => CloseReason::Client,
             End::Expelled => CloseReason::Operator,
             End::Closed(close) => CloseReason::of_close(close),
-            End::ClosedByPeer { pinged: true, .. } => CloseReason::Timeout,
+            End::TimedOut | End::ClosedByPeer { pinged: true, .. } => CloseReason::Timeout,
             End::ClosedByPeer { code: Some(GOING_AWAY), .. } | End::Lost => CloseReason::Lost,
             End::ClosedByPeer { .. } => CloseReason::Client,
         }
@@ -113,6 +113,7 @@ mod tests {
             (End::Left, "client"),
             (End::Expelled, "operator"),
             (End::Lost, "lost"),
+            (End::TimedOut, "timeout"),
             (End::Closed(Close::NORMAL), "client"),
             (End::Closed(Close::NOT_UTF8), "protocol"),
             (End::Closed(Close::SECOND), "protocol"),

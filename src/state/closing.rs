@@ -52,6 +52,11 @@ impl State {
         self.effects.push_back(Effect::Lose { client: key });
     }
 
+    /// Notes that a client has not answered a ping. The caller removes it.
+    pub fn note_timeout(&mut self, key: ClientKey) {
+        self.decided_ends.entry(key).or_insert(End::TimedOut);
+    }
+
     /// Whether it is decided how a client ends.
     pub fn has_decided_end(&self, key: ClientKey) -> bool {
         self.decided_ends.contains_key(&key)

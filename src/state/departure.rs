@@ -26,8 +26,10 @@ pub enum End {
         /// Whether the client had not answered a ping.
         pinged: bool,
     },
-    /// The connection has ended without a word: the network, a waiting poll, or a heartbeat without an answer.
+    /// The connection has ended without a word.
     Lost,
+    /// The client of a WebSocket has not answered a ping. One of Engine.IO is closed as unresponsive.
+    TimedOut,
 }
 
 /// Whether the user of a session that ends is expected back.
@@ -44,7 +46,7 @@ impl End {
     pub fn departure(self) -> Departure {
         match self {
             End::Left | End::Expelled => Departure::Goodbye,
-            End::Lost => Departure::Loss,
+            End::Lost | End::TimedOut => Departure::Loss,
             // A restart, a lack of resources, or a client without a sign of life, which may be in a tunnel.
             End::Closed(close) if matches!(close.code, GOING_AWAY | TRY_AGAIN) => Departure::Loss,
             // With an expired login it may come back with a new one.
@@ -85,6 +87,7 @@ impl End {
                 ("closed by the client with a code of its own", "客户端以自定义的代码关闭了连接")
             }
             End::Lost => ("the connection was lost", "连接断开"),
+            End::TimedOut => ("no answer to a ping", "没有应答心跳"),
         };
         language.pick(english, chinese).into()
     }
@@ -98,7 +101,9 @@ impl End {
             // A page that is loaded again gets its state from its backend.
             End::ClosedByPeer { code: Some(GOING_AWAY), .. } => unknowing == Unknowing::User,
             End::ClosedByPeer { .. } if unknowing == Unknowing::User => true,
-            End::Lost | End::Closed(_) | End::ClosedByPeer { .. } => self.departure() == Departure::Loss,
+            End::Lost | End::TimedOut | End::Closed(_) | End::ClosedByPeer { .. } => {
+                self.departure() == Departure::Loss
+            }
         }
     }
 }
@@ -118,6 +123,7 @@ mod tests {
         let by_peer = |code, socketio, pinged| End::ClosedByPeer { code, socketio, pinged };
         let losses = [
             End::Lost,
+            End::TimedOut,
             End::Closed(Close::GOING_AWAY),
             End::Closed(Close::UNRESPONSIVE),
             End::Closed(Close::SLOW),
@@ -170,6 +176,7 @@ mod tests {
             End::Closed(_) => End::Closed(Close::NORMAL),
             End::ClosedByPeer { .. } => by_peer(None),
             End::Lost => End::Lost,
+            End::TimedOut => End::TimedOut,
         );
         all.extend([NORMAL, GOING_AWAY, 4000].map(|code| by_peer(Some(code))));
         all.extend(Close::ALL.iter().copied().map(End::Closed));

@@ -80,6 +80,33 @@ async function until(what, ask, patience = PATIENCE) {
   }
 }
 
+/** A machine that stands still for so many milliseconds may make clients and proxies give up. */
+const STALL = 1000
+
+/**
+ * A test that runs `attempt` again, twice at most, if it fails and the machine stood still meanwhile, as virtual machines do for
+ * seconds when their host is busy: who has a time-out gives up then, and that says nothing about relay.
+ */
+const unlessStalled = attempt => async t => {
+  for (let left = 2; ; left--) {
+    const ends = [], scope = { after: end => ends.push(end), diagnostic: words => t.diagnostic(words) }
+    let last = Date.now(), longest = 0
+    const timer = setInterval(() => {
+      longest = Math.max(longest, Date.now() - last)
+      last = Date.now()
+    }, 50)
+    try {
+      return await attempt(scope)
+    } catch (error) {
+      if (longest < STALL || left === 0) throw error
+      t.diagnostic(`once more, because the machine stood still for ${longest} ms: ${String(error.message).slice(0, 2000)}`)
+    } finally {
+      clearInterval(timer)
+      for (const end of ends.reverse()) await end()
+    }
+  }
+}
+
 /** What a page of the documentation shows: the first block of a language after a heading. */
 function shown(page, heading, language) {
   const text = fs.readFileSync(path.join(__dirname, '../..', page), 'utf8')
@@ -88,4 +115,4 @@ function shown(page, heading, language) {
   return found.replace(/^(<script[^>]*>\n?)+|<\/script>$/g, '')
 }
 
-module.exports = { BINARY, KEY, PATIENCE, configuration, login, md5, shown, start, until }
+module.exports = { BINARY, KEY, PATIENCE, configuration, login, md5, shown, start, unlessStalled, until }

@@ -5,6 +5,7 @@
 const assert = require('node:assert/strict')
 const { describe, test } = require('node:test')
 const { FREQUENT, RARE, RATE, USUAL, stage } = require('./returning/stage')
+const { unlessStalled } = require('./relay')
 
 const POLLING = ['polling'], WEBSOCKET = ['websocket'], UPGRADE = ['polling', 'websocket']
 /** CLIENTS=python, for example, chooses some while you work on this file. */
@@ -85,16 +86,16 @@ async function openTabs(its, count, kinds) {
 }
 
 describe('clients that return', { concurrency: true }, () => {
-  test('miss nothing, with frequent pings', async t => {
+  test('miss nothing, with frequent pings', unlessStalled(async t => {
     const its = await stage(t, { times: FREQUENT })
     await everybody(its, CLIENTS)
     await cut(its, 3)
     // Some notice it, at one end or at both.
     await cut(its, 5)
     await cut(its, 14, { noticed: true })
-  })
+  }))
 
-  test('miss nothing, with the usual pings', async t => {
+  test('miss nothing, with the usual pings', unlessStalled(async t => {
     const its = await stage(t, { times: USUAL })
     await everybody(its, CLIENTS)
     // TCP alone repairs this.
@@ -102,17 +103,17 @@ describe('clients that return', { concurrency: true }, () => {
     // relay still takes the old connections for living ones when the clients return.
     await cut(its, 5, { dropped: true, noticed: true })
     await cut(its, 60, { noticed: true })
-  })
+  }))
 
-  test('miss nothing if they give up before relay does', async t => {
+  test('miss nothing if they give up before relay does', unlessStalled(async t => {
     // Nobody reads messages that TCP brings after that.
     const its = await stage(t, { times: RARE, twice: 12000 })
     await everybody(its, CLIENTS)
     await cut(its, 9)
     await cut(its, 8)
-  })
+  }))
 
-  test('miss nothing on another path while their old connection still brings packets', async t => {
+  test('miss nothing on another path while their old connection still brings packets', unlessStalled(async t => {
     // A client gives up 3 s after its next ping, relay 11 s after the client's last packet. Meanwhile packets arrive that the
     // client sent before it gave up.
     const its = await stage(t, { times: RARE, paths: 2, recovery: 'hold = 8' })
@@ -139,9 +140,9 @@ describe('clients that return', { concurrency: true }, () => {
       assert.ok(first.number > its.proven(old[index], 1), `${name} begins with ${first.number}, but had ${newest}`)
     }
     assert.deepEqual(its.wrong(), [])
-  })
+  }))
 
-  test('miss nothing if the network fails again while they return', async t => {
+  test('miss nothing if the network fails again while they return', unlessStalled(async t => {
     // A cut in the middle of a replay repeats what was on its way.
     const its = await stage(t, { times: FREQUENT, twice: 10000 })
     await everybody(its, CLIENTS)
@@ -152,10 +153,10 @@ describe('clients that return', { concurrency: true }, () => {
       await its.messages(seconds * RATE)
     }
     await cut(its, 8, { noticed: true })
-  })
+  }))
 
   for (const { name, loses, versions = ['2.0', '4.8'], ...how } of FRONTS) {
-    test(`${loses ? 'lose messages' : 'miss nothing'} behind nginx ${name}`, async t => {
+    test(`${loses ? 'lose messages' : 'miss nothing'} behind nginx ${name}`, unlessStalled(async t => {
       const its = await stage(t, { times: FREQUENT, ...how })
       await everybody(its, versions.flatMap(version => [WEBSOCKET, POLLING].map(transports => ({ version, transports }))))
       if (!loses) {
@@ -169,10 +170,10 @@ describe('clients that return', { concurrency: true }, () => {
       assert.ok(websocket > 0)
       // The next poll proves the one before.
       assert.equal(polling, 0)
-    })
+    }))
   }
 
-  for (const { count, kinds } of TABS) test(`miss nothing in ${count} tabs with one login`, async t => {
+  for (const { count, kinds } of TABS) test(`miss nothing in ${count} tabs with one login`, unlessStalled(async t => {
     // A tab may get what another has missed, which a busy machine may have delayed.
     const its = await stage(t, { times: FREQUENT, twice: 1000 })
     await openTabs(its, count, kinds)
@@ -185,9 +186,9 @@ describe('clients that return', { concurrency: true }, () => {
       its.report(`a cut of ${seconds} s`)
       assert.deepEqual([its.wrong(), connects(its)], [[], Array(count).fill(index + 2)])
     }
-  })
+  }))
 
-  test('miss nothing in two tabs that are cut at different times', async t => {
+  test('miss nothing in two tabs that are cut at different times', unlessStalled(async t => {
     // The one that was cut last returns first. It may get what the other has missed, but may not take it away.
     const its = await stage(t, { times: FREQUENT, paths: 2, twice: 4000 })
     await openTabs(its, 2, TABS[0].kinds)
@@ -200,9 +201,9 @@ describe('clients that return', { concurrency: true }, () => {
     await its.caughtUp()
     its.report('cuts of 11 s and 8 s')
     assert.deepEqual([its.wrong(), connects(its)], [[], [2, 2]])
-  })
+  }))
 
-  test('miss nothing beside logins that are given up', async t => {
+  test('miss nothing beside logins that are given up', unlessStalled(async t => {
     const its = await stage(t, { times: FREQUENT, paths: 2 })
     const kinds = [['2.5', WEBSOCKET], ['2.0', POLLING], ['4.5', UPGRADE], ['4.8', WEBSOCKET]]
     kinds.forEach(([version, transports], number) => its.open({ version, transports, userid: String(number), headers: BROWSER }))
@@ -238,5 +239,5 @@ describe('clients that return', { concurrency: true }, () => {
     await its.caughtUp()
     its.report('another')
     assert.deepEqual([its.wrong(), connects(its)], [[], [3, 3, 3, 3]])
-  })
+  }))
 })

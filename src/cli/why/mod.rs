@@ -72,7 +72,9 @@ fn shown(data: &Json) -> String {
     let text = |text: &Json| visible(text.as_str().unwrap_or_default());
     let mut out = String::new();
     for line in list("lines") {
-        out += &format!("{} {}\n", time(&line["time"]), text(&line["text"]));
+        let id = text(&line["id"]);
+        let id = if id.is_empty() { id } else { format!(" (id {id})") };
+        out += &format!("{} {}{id}\n", time(&line["time"]), text(&line["text"]));
     }
     for verdict in list("verdicts") {
         out += &format!("=> {}\n", text(&verdict));
@@ -84,10 +86,10 @@ fn shown(data: &Json) -> String {
         out += &format!("-> {}\n", text(&advice));
     }
     if data["since"].is_string() {
-        out += &format!("(the journal begins at {})\n", time(&data["since"]));
+        out += &format!("(the records begin at {})\n", time(&data["since"]));
     }
     if data["refusals_since"].is_string() {
-        out += &format!("(what it has of refusals begins at {})\n", time(&data["refusals_since"]));
+        out += &format!("(those of refusals begin at {})\n", time(&data["refusals_since"]));
     }
     out
 }

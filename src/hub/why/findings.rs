@@ -5,9 +5,9 @@ use std::{
     rc::Rc,
 };
 
-use super::{super::Hub, question::Question};
+use super::{super::Hub, away::Away, question::Question};
 use crate::{
-    journal::{EVERY, Record, What, pack},
+    journal::{EMITTED_TO_ROOM, EMITTED_TO_SESSION, EMITTED_TO_USER, EVERY, Record, What, pack},
     key::{Handle, Key, SessionKey},
     message::MessageId,
     room_hash::room_hash,
@@ -20,14 +20,16 @@ pub type Found<'a> = (usize, &'a Record);
 /// What the journal has about a question.
 #[derive(Default)]
 pub struct Findings<'a> {
-    /// The newest records that belong into the answer, the oldest first.
-    pub lines: VecDeque<&'a Record>,
+    /// The newest records that belong into the answer, the oldest first; those of publications with the id of the message.
+    pub lines: Vec<(&'a Record, Option<MessageId>)>,
     /// The message that was asked for, in each of its rooms; the first ones, and how many there are.
     pub messages: Vec<Found<'a>>,
     /// See [`Findings::messages`].
     pub message_count: usize,
     /// All records about the user or the session that was asked for.
     pub mine: Vec<Found<'a>>,
+    /// What was published while the user was away.
+    pub away: Away,
     /// Its sessions, by the bits of their keys.
     pub lives: BTreeMap<u64, Life<'a>>,
     /// Publications of other relays that have not arrived.
@@ -79,22 +81,31 @@ impl<'a> Findings<'a> {
             Some(_) => keys.contains(&record.session) && (!asks_user || record.who == user),
             None => asks_user && record.who == user,
         };
-        // The stamp of the message that was asked for in its next room.
-        let mut next = None;
+        // The stamp of the message that was asked for in its next room, and that of the last message in its first room.
+        let (mut next, mut first) = (None, None);
+        let (mut messages, mut others) = (VecDeque::new(), VecDeque::new());
         let records = journal.records().enumerate().filter(|(_, record)| [tenant, EVERY].contains(&record.tenant));
         for (index, record) in records {
             let belongs = match record.what {
-                What::Published | What::Kept => match question.id {
-                    Some(id) => {
-                        // Backends have only the id in the first room; those in the others follow.
-                        let is_it = record.session == id.stamp() && is_from(hub, record, id);
-                        let follows = record.is_further() && next == Some(record.session);
-                        next = (follows || (is_it && !record.is_further())).then_some(record.session + 1);
-                        found.add_message(is_it || follows, index, record);
-                        is_it || follows
+                What::Published | What::Kept => {
+                    if !record.is_further() {
+                        first = Some(record.session);
                     }
-                    None => asks_room && record.who == room,
-                },
+                    if !asks_room || record.who == room {
+                        found.away.publish(record);
+                    }
+                    match question.id {
+                        Some(id) => {
+                            // Backends have only the id in the first room; those in the others follow.
+                            let is_it = record.session == id.stamp() && is_from(hub, record, id);
+                            let follows = record.is_further() && next == Some(record.session);
+                            next = (follows || (is_it && !record.is_further())).then_some(record.session + 1);
+                            found.add_message(is_it || follows, index, record);
+                            is_it || follows
+                        }
+                        None => asks_room && record.who == room,
+                    }
+                }
                 What::PublicationRefused | What::Repeated => {
                     let belongs = record.who == 0 || found.rooms.contains_key(&record.who);
                     if belongs {
@@ -109,6 +120,13 @@ impl<'a> Findings<'a> {
                 What::Refreshed if record.session == 0 => {
                     question.id.is_none() && (record.who == 0 || found.rooms.contains_key(&record.who))
                 }
+                What::Emitted => match record.stamp {
+                    _ if question.id.is_some() => false,
+                    EMITTED_TO_ROOM => asks_room && record.who == room,
+                    EMITTED_TO_USER => asks_user && record.who == user,
+                    EMITTED_TO_SESSION => is_mine(record, &keys),
+                    _ => question.is_personal(),
+                },
                 What::Refused => is_mine(record, &keys) && found.add(index, record),
                 what => {
                     if what == What::Came {
@@ -124,12 +142,16 @@ impl<'a> Findings<'a> {
                 }
             };
             if belongs {
-                if found.lines.len() >= MOST_LINES {
-                    found.lines.pop_front();
+                let is_message = matches!(record.what, What::Published | What::Kept);
+                let id = first.filter(|_| is_message).and_then(|first| id_of(hub, record, first));
+                let lines = if is_message { &mut messages } else { &mut others };
+                if lines.len() >= MOST_LINES {
+                    lines.pop_front();
                 }
-                found.lines.push_back(record);
+                lines.push_back((index, record, id));
             }
         }
+        found.lines = newest(messages, others);
         found.name_rooms(hub, question);
         // Those whose records were all dropped.
         live.into_iter().for_each(|key| _ = found.lives.entry(key.key().to_bits()).or_default());
@@ -138,9 +160,10 @@ impl<'a> Findings<'a> {
 
     /// Finds the names of further rooms in the lines, if they have members.
     fn name_rooms(&mut self, hub: &Hub, question: &Question<'_>) {
-        let of_room = self.lines.iter().filter(|record| matches!(record.what, What::Joined | What::Left | What::Gap));
+        let of_room =
+            self.lines.iter().filter(|(record, _)| matches!(record.what, What::Joined | What::Left | What::Gap));
         let unknown: HashSet<u64> =
-            of_room.map(|record| record.stamp).filter(|room| !self.rooms.contains_key(room)).collect();
+            of_room.map(|(record, _)| record.stamp).filter(|room| !self.rooms.contains_key(room)).collect();
         if unknown.is_empty() {
             return;
         }
@@ -152,6 +175,7 @@ impl<'a> Findings<'a> {
     /// Adds a record about the user or session. Returns true.
     fn add(&mut self, index: usize, record: &'a Record) -> bool {
         self.mine.push((index, record));
+        self.away.follow(record);
         if !matches!(record.what, What::Refused | What::MessageRefused | What::HookFailed | What::GivenUp) {
             self.lives.entry(record.session).or_default().add(index, record);
         }
@@ -254,6 +278,35 @@ fn is_from(hub: &Hub, record: &Record, id: MessageId) -> bool {
     }
 }
 
+/// A line of an answer, with its place in the order of all records.
+type Line<'a> = (usize, &'a Record, Option<MessageId>);
+
+/// The newest of both, in their order. Neither takes more than half if there are many of the other: a busy room must not push out
+/// what has happened to the user.
+fn newest<'a>(messages: VecDeque<Line<'a>>, others: VecDeque<Line<'a>>) -> Vec<(&'a Record, Option<MessageId>)> {
+    let half = MOST_LINES / 2;
+    let most_messages = MOST_LINES - others.len().min(half);
+    let most_others = MOST_LINES - messages.len().min(half);
+    let last = |lines: VecDeque<Line<'a>>, most: usize| {
+        let left_out = lines.len().saturating_sub(most);
+        lines.into_iter().skip(left_out)
+    };
+    let mut lines: Vec<Line<'a>> = last(messages, most_messages).chain(last(others, most_others)).collect();
+    lines.sort_unstable_by_key(|(index, ..)| *index);
+    lines.into_iter().map(|(_, record, id)| (record, id)).collect()
+}
+
+/// The id of the message of a publication, from its stamp in the first room.
+fn id_of(hub: &Hub, record: &Record, first: u64) -> Option<MessageId> {
+    let relay = match hub.state.journal.origin(record) {
+        None => hub.state.ids.first(),
+        // Which one is not known any more.
+        Some(0) => return None,
+        Some(node) => MessageId::first(0, node),
+    };
+    Some(relay.with_number(first).part(record.session.checked_sub(first)? as usize))
+}
+
 /// The sessions of the question that are there.
 pub fn sessions_of(hub: &Hub, question: &Question<'_>) -> Vec<SessionKey> {
     let state = &hub.state;
@@ -274,7 +327,7 @@ fn room_names(hub: &Hub, question: &Question<'_>, sessions: &[SessionKey]) -> Ha
     rooms.map(|name| (room_hash(&name), name)).collect()
 }
 
-/// Lines of an answer. The newest are the last.
+/// Lines of an answer.
 const MOST_LINES: usize = 200;
 /// Rooms of a message that are looked at.
 const MOST_MESSAGES: usize = 20;

@@ -2,6 +2,7 @@
 
 use super::{
     super::Hub,
+    away::Away,
     findings::{Findings, Found, Life, sessions_of},
     question::{Advice, Question},
     verdicts::{After, Begin, Ending, Fate, Missed, Place, Progress, Resumption, Slowness, Trouble, Verdict},
@@ -295,6 +296,7 @@ impl<'a> Judge<'a> {
     fn judge_without_message(&mut self) {
         if self.question.is_personal() {
             self.judge_sessions();
+            self.judge_away();
             self.judge_troubles();
         }
         if !self.question.room.is_empty() {
@@ -358,6 +360,21 @@ impl<'a> Judge<'a> {
             None => Verdict::NoSession,
         };
         self.conclude(verdict);
+    }
+
+    /// What was published while a user was away. A single session does not come back, but its user may have.
+    fn judge_away(&mut self) {
+        let Away { count, kept, last, .. } = self.found.away;
+        if count == 0 || !self.question.socket_id.is_empty() {
+            return;
+        }
+        self.conclude(Verdict::WhileAway { count, kept, last });
+        if kept < count {
+            self.advise(Advice::KeepsNothing);
+        }
+        if kept > 0 {
+            self.advise(Advice::NotBack);
+        }
     }
 
     /// What went wrong for a user or a session, and how often.

@@ -46,6 +46,8 @@ pub struct Line {
     pub time: Time,
     /// What, in words.
     pub text: String,
+    /// The id of the message that was published, if it is known.
+    pub id: Option<MessageId>,
 }
 
 macro_rules! advice {

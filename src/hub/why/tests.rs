@@ -4,7 +4,7 @@ use crate::{
     journal::{EVERY, More, Reason, Subject, What, pack},
     key::SessionKey,
     language::Language,
-    message::{Author, Data, Form, MessageId},
+    message::{Author, Data, Event, Form, MessageId, Target},
     names::Rooms,
     state::{
         End,
@@ -327,4 +327,89 @@ fn no_session_was_in_the_room() {
     let verdicts = |room| explain(&hub, &Question { userid: "7", room, ..question(&hub) }).verdicts;
     assert_eq!(verdicts("a")[0], "none of the last 2 sessions was in room a");
     assert!(verdicts("b")[0].starts_with("there is no session here: "), "{:?}", verdicts("b"));
+}
+
+/// What was published to a user's rooms from the end of its last session there until the next.
+#[test]
+fn messages_are_counted_that_were_published_while_a_user_was_away() {
+    let mut hub = hub("[history]\nrooms = [{ room = \"kept\", count = 5 }]\n");
+    let login = |hub: &mut Hub| enter(hub, user("7", "a,kept"));
+    let told = |hub: &Hub, room: &'static str| {
+        let verdicts = explain(hub, &Question { userid: "7", room, ..question(hub) }).verdicts;
+        verdicts.into_iter().find(|verdict| verdict.starts_with("while the user"))
+    };
+    let [first, second] = [login(&mut hub), login(&mut hub)];
+    publish(&mut hub, "a,kept");
+    end(&mut hub, first, End::Lost);
+    publish(&mut hub, "a,kept");
+    assert_eq!(told(&hub, ""), None, "the second session is there");
+    end(&mut hub, second, End::Lost);
+    publish(&mut hub, "other");
+    publish(&mut hub, "a,kept");
+    let last = publish(&mut hub, "kept");
+    let session = login(&mut hub);
+    publish(&mut hub, "a,kept");
+    let words = "while the user had no session in its rooms,";
+    assert_eq!(
+        told(&hub, "").unwrap(),
+        format!("{words} 2 messages were published to them and 1 of them kept, the last at 00:00:01")
+    );
+    assert!(
+        told(&hub, "a").unwrap().contains(" 1 message was published to them and not kept"),
+        "{:?}",
+        told(&hub, "a")
+    );
+    assert!(
+        told(&hub, "kept").unwrap().contains(" 2 messages were published to them and kept"),
+        "{:?}",
+        told(&hub, "kept")
+    );
+    // A room that it leaves is not waited for.
+    hub.state.leave_all(session, &Rooms::parse("a", 128, 0).unwrap());
+    publish(&mut hub, "a");
+    assert!(told(&hub, "a").unwrap().contains(" 1 message "));
+    // The lines have the ids.
+    let answer = explain(&hub, &Question { room: "kept", ..question(&hub) });
+    assert_eq!(answer.lines.len(), 5);
+    assert!(answer.lines.iter().any(|line| line.id == Some(last)));
+    let ids: Vec<String> = answer.lines.iter().map(|line| line.id.unwrap().to_string()).collect();
+    assert!(ids[0].ends_with(".1") && ids.iter().filter(|id| id.ends_with(".1")).count() == 4, "{ids:?}");
+}
+
+/// A busy room leaves half of the lines to what has happened to the user.
+#[test]
+fn a_busy_room_does_not_push_out_the_user() {
+    let mut hub = hub("");
+    for _ in 0..80 {
+        let key = enter(&mut hub, user("7", "a"));
+        end(&mut hub, key, End::Lost);
+    }
+    (0..300).for_each(|_| _ = publish(&mut hub, "a"));
+    let lines = |userid, room| explain(&hub, &Question { userid, room, ..question(&hub) }).lines;
+    let (both, alone) = (lines("7", "a"), lines("7", ""));
+    assert_eq!((both.len(), both.iter().filter(|line| line.id.is_some()).count()), (200, 100));
+    assert_eq!((alone.len(), lines("", "a").len()), (200, 200));
+}
+
+#[test]
+fn events_of_the_backend_are_told() {
+    let mut hub = hub("");
+    let (key, tenant) = (enter(&mut hub, user("7", "a")), hub.state.tenant("one").unwrap());
+    let socket_id = hub.state.socket_id(key).to_string();
+    let event = Event::new("news", "1");
+    for target in
+        [Target::User("7"), Target::Session(&socket_id), Target::Room("a"), Target::User("8"), Target::Session("x")]
+    {
+        hub.emit(tenant, "/", &target, &event);
+    }
+    hub.emit(tenant, "/", &Target::Namespace, &event);
+    let told = |userid, room| {
+        let answer = explain(&hub, &Question { userid, room, ..question(&hub) });
+        let texts = answer.lines.into_iter().map(|line| line.text.replace(&socket_id, "S"));
+        texts.filter(|text| text.starts_with("an event")).collect::<Vec<_>>()
+    };
+    let to = |words: &str| format!("an event was emitted to {words}");
+    assert_eq!(told("7", ""), [to("the user: sent to 1 session"), to("session S"), to("all: sent to 1 session")]);
+    assert_eq!(told("", "a"), [to("room a: sent to 1 session")]);
+    assert_eq!(told("8", ""), [to("the user: sent to 0 sessions"), to("all: sent to 1 session")]);
 }

@@ -190,10 +190,10 @@ export function answer(view, source, { verdicts = [], advice = [] }, none = '') 
     verdicts.length ? el('ul', null, verdicts.map(verdict => el('li', null, linked(view, source, verdict)))) : none && el('p', null, none),
     advice.length ? [el('h3', null, t('What can be done', '可以怎么做')), el('ul', { class: 'advice' }, advice.map(one => el('li', null, el('span', { 'aria-hidden': 'true' }, '→ '), linked(view, source, one))))] : null)
 }
-/** Lines of what has happened: { time, text }, the oldest first; shown the other way round. */
-export function history(view, source, lines, none) {
+/** Lines of what has happened: { time, text, id }, the oldest first; shown the other way round. The id of a message leads to what became of it for whom `asks` names. */
+export function history(view, source, lines, none, asks = {}) {
   if (!lines?.length) return el('p', { class: 'dim' }, none)
   const label = t('What has happened, the newest first', '发生的事，最新在前')
   return [lines.length > 1 ? el('p', { class: 'dim' }, t('The newest first.', '最新在前。')) : null, el('div', { class: 'history', role: 'region', tabindex: '0', 'aria-label': label }, el('ol', null, [...lines].reverse().map(line => el('li', null,
-    el('time', { class: 'mono dim' }, plain(line.time, 40).replace(/^(\d{4}-\d\d-\d\d)T?/, '$1 ').replace(/(\.\d{3})\d*/, '$1').replace(/[+-]\d\d:\d\d$/, '')), el('span', null, linked(view, source, line.text))))))]
+    el('time', { class: 'mono dim' }, plain(line.time, 40).replace(/^(\d{4}-\d\d-\d\d)T?/, '$1 ').replace(/(\.\d{3})\d*/, '$1').replace(/[+-]\d\d:\d\d$/, '')), el('span', null, linked(view, source, line.text), line.id ? [' ', link('why', { ...asks, source, id: line.id }, el('code', null, shown(line.id, 30)))] : '')))))]
 }

@@ -127,6 +127,6 @@ function body(view, session, ended, told) {
         room.members === undefined ? '' : el('span', { class: 'dim' }, ' ', t(some(room.members, 'member'), `${count(room.members)} 个成员`)), room.kept ? el('span', { class: 'dim' }, t(', kept', '，有历史')) : '')),
       rooms.length > 50 ? el('li', { class: 'dim' }, `+${count(rooms.length - 50)}`) : null)
       : el('p', { class: 'dim' }, t('None.', '无。'))),
-    told ? null : card(t('What has happened', '发生的事'), history(view, source, session.events, t('The journal has nothing about this session.', '没有关于此会话的记录。')))
+    told ? null : card(t('What has happened', '发生的事'), history(view, source, session.events, t('There are no records about this session.', '没有关于此会话的记录。')))
   ]
 }

@@ -62,7 +62,7 @@ export function mount(view) {
         buttons({ source, userid: params.userid }, { disconnects: own.length > 0, traces: true })) : null,
       el('section', { class: 'card' }, el('h2', null, t('What has happened', '发生的事')),
         since ? el('p', { class: 'dim' }, t('Older records were dropped; the first is of ', '更早的记录已丢弃，最早的是 '), shown(since, 40)) : null,
-        history(view, source, lines, t('The journal has nothing about this. It is kept in memory, and begins when relay starts.', '没有相关记录。记录保存在内存中，自 relay 启动开始。'))),
+        history(view, source, lines, t('There are no records about this. They are kept in memory, and begin when relay starts.', '没有相关记录。记录保存在内存中，自 relay 启动开始。'), { userid: params.userid, room_id: params.room_id })),
       messages.length ? el('section', { class: 'card' }, el('h2', null, t('Ask for one message', '查询某一条消息')), el('ul', { class: 'pick' }, messages.map(line =>
         el('li', null, link('why', { source, userid: params.userid, room_id: params.room_id, id: line.id }, el('code', null, shown(line.id, 30))), ' ', el('span', { class: 'dim' }, shown(line.room_id ?? '', 30)), ' ',
           shown(typeof line.data === 'string' ? line.data : JSON.stringify(line.data ?? ''), 60))))) : null

@@ -2,7 +2,7 @@
 
 use super::{MESSAGE, PUBLICATION, SESSION, Words};
 use crate::{
-    journal::{EVERY, Record, What, unpack},
+    journal::{EMITTED_TO_ROOM, EMITTED_TO_SESSION, EMITTED_TO_USER, EVERY, Record, What, unpack},
     language::say,
 };
 
@@ -108,6 +108,34 @@ impl Words<'_> {
                     "an operator has loaded {whose} again: {sessions}",
                     "管理员让{whose}重新加载：{sessions}"
                 )
+            }
+            What::Emitted => {
+                let sessions = self.counted(count.into(), SESSION);
+                match record.stamp {
+                    EMITTED_TO_ROOM => {
+                        let room = self.room(record.who);
+                        say!(
+                            language,
+                            "an event was emitted to {room}: sent to {sessions}",
+                            "向{room}发出一个事件：发送给 {sessions}"
+                        )
+                    }
+                    EMITTED_TO_USER => {
+                        say!(
+                            language,
+                            "an event was emitted to the user: sent to {sessions}",
+                            "向该用户发出一个事件：发送给 {sessions}"
+                        )
+                    }
+                    EMITTED_TO_SESSION => {
+                        say!(language, "an event was emitted to {session}", "向{session}发出一个事件")
+                    }
+                    _ => say!(
+                        language,
+                        "an event was emitted to all: sent to {sessions}",
+                        "向全部会话发出一个事件：发送给 {sessions}"
+                    ),
+                }
             }
             What::Refused => say!(language, "a login was refused{times}{because}", "登录被拒绝{times}{because}"),
             What::MessageRefused => {

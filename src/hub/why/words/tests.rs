@@ -4,7 +4,7 @@ use crate::{
         Advice, Question,
         verdicts::{After, Begin, Ending, Fate, Missed, Place, Progress, Resumption, Slowness, Trouble, Verdict},
     },
-    journal::{EVERY, More, Publication, Reason, Subject, What, pack},
+    journal::{EMITTED_TO_SESSION, EVERY, More, Publication, Reason, Recipient, Subject, What, pack},
     key::{Handle, SessionKey},
     language::testing::{assert_chinese, is_chinese, samples},
     room_hash::room_hash,
@@ -63,6 +63,7 @@ fn records_are_said_in_both_languages() {
         What::SentAway => What::SentAway,
         What::GivenUp => What::GivenUp,
         What::Refreshed => What::Refreshed,
+        What::Emitted => What::Emitted,
         What::Refused => What::Refused,
         What::MessageRefused => What::MessageRefused,
         What::HookFailed => What::HookFailed,
@@ -84,6 +85,12 @@ fn records_are_said_in_both_languages() {
             };
             match what {
                 What::Published | What::Kept => {}
+                What::Emitted => {
+                    let more = More { stamp: EMITTED_TO_SESSION, count, ..More::default() };
+                    journal.note(now, what, (0, "7"), key, more);
+                    let to = [Recipient::Room("a"), Recipient::User("7"), Recipient::All];
+                    to.into_iter().for_each(|recipient| journal.note_event(now, 0, recipient, count as usize));
+                }
                 What::Refused | What::MessageRefused | What::HookFailed | What::Missed => {
                     note(now, 0, 0);
                     if count > 1 {
@@ -188,6 +195,7 @@ fn verdicts_are_said_in_both_languages() {
         Verdict::Gone(_) => Verdict::Gone(ending(Some(lost))),
         Verdict::NoSession => Verdict::NoSession,
         Verdict::NeverInRoom(..) => Verdict::NeverInRoom(3, "a"),
+        Verdict::WhileAway { .. } => Verdict::WhileAway { count: 3, kept: 0, last: now },
         Verdict::Troubles(..) => Verdict::Troubles(Trouble::Lost, 1, lost),
         Verdict::MissedOfOthers(_) => Verdict::MissedOfOthers(missed(5)),
         Verdict::Room { .. } => Verdict::Room { name: "a", members: 2, keeps: true },
@@ -195,6 +203,8 @@ fn verdicts_are_said_in_both_languages() {
         Verdict::PublicationsRepeated(..) => Verdict::PublicationsRepeated(3, published),
     );
     all.extend([
+        Verdict::WhileAway { count: 3, kept: 3, last: now },
+        Verdict::WhileAway { count: 3, kept: 1, last: now },
         Verdict::NotMember(bits, 1),
         Verdict::EndedBefore(ending(None), None),
         Verdict::Gone(Ending { record: lost, sent_away: None }),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{PUBLICATION, ROOM, SESSION, TIME, Words};
+use super::{MESSAGE, PUBLICATION, ROOM, SESSION, TIME, Words};
 use crate::{
     hub::why::verdicts::{Begin, Ending, Missed, Place, Resumption, Trouble, Verdict},
     journal::What,
@@ -16,7 +16,7 @@ impl Words<'_> {
         match verdict {
             Verdict::NotFound => say!(
                 language,
-                "no message with this id is in the journal: it is older, of another source, or was never accepted here",
+                "no message with this id is in the records: it is older, of another source, or was never accepted here",
                 "记录中没有此消息 id：它更早，或属于其他源，或从未被本 relay 接受"
             ),
             Verdict::PerhapsMissed(Missed { node, count, last }) => {
@@ -76,7 +76,7 @@ impl Words<'_> {
                 )
             }
             Verdict::NeverThere => {
-                say!(language, "the user had no session that the journal knows of", "根据记录，该用户当时没有会话")
+                say!(language, "the records have no session of the user from before", "根据记录，该用户当时没有会话")
             }
             Verdict::LostBefore(end, after) => {
                 let (session, at, why, after) = self.lost(end, after);
@@ -127,11 +127,7 @@ impl Words<'_> {
                 }
             }
             Verdict::NoSession => {
-                say!(
-                    language,
-                    "there is no session here, and the journal has none",
-                    "本 relay 上没有会话，记录中也没有"
-                )
+                say!(language, "there is no session here, and none in the records", "本 relay 上没有会话，记录中也没有")
             }
             Verdict::NeverInRoom(count, room) => {
                 let sessions = self.counted(*count as u64, SESSION);
@@ -139,6 +135,20 @@ impl Words<'_> {
                     language,
                     "none of the last {sessions} was in room {room}",
                     "最近的 {sessions}都不在房间“{room}”中"
+                )
+            }
+            Verdict::WhileAway { count, kept, last } => {
+                let (messages, at) = (self.counted(*count, MESSAGE), self.clock(*last));
+                let kept = match kept {
+                    0 => say!(language, "and not kept", "没有保存"),
+                    kept if kept == count => say!(language, "and kept", "已保存"),
+                    kept => say!(language, "and {kept} of them kept", "其中 {kept} 条已保存"),
+                };
+                let were = if *count == 1 { "was" } else { "were" };
+                say!(
+                    language,
+                    "while the user had no session in its rooms, {messages} {were} published to them {kept}, the last at {at}",
+                    "该用户在其房间中没有会话时，有 {messages}发布到这些房间，{kept}，最近一条在 {at}"
                 )
             }
             Verdict::Troubles(trouble, count, last) => {
