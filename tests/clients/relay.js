@@ -8,6 +8,7 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const readline = require('node:readline')
+const { test } = require('node:test')
 
 const BINARY = process.env.RELAY_BIN || path.join(__dirname, '../../target/release/relay')
 const KEY = 'try4dfs%#fs!#$2334ds(%B)'
@@ -107,6 +108,9 @@ const unlessStalled = attempt => async t => {
   }
 }
 
+/** The same as `test`, for tests with short time-outs. */
+const steadyTest = (name, attempt) => test(name, unlessStalled(attempt))
+
 /** What a page of the documentation shows: the first block of a language after a heading. */
 function shown(page, heading, language) {
   const text = fs.readFileSync(path.join(__dirname, '../..', page), 'utf8')
@@ -115,4 +119,4 @@ function shown(page, heading, language) {
   return found.replace(/^(<script[^>]*>\n?)+|<\/script>$/g, '')
 }
 
-module.exports = { BINARY, KEY, PATIENCE, configuration, login, md5, shown, start, unlessStalled, until }
+module.exports = { BINARY, KEY, PATIENCE, configuration, login, md5, shown, start, steadyTest, unlessStalled, until }

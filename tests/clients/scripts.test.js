@@ -13,7 +13,7 @@ const { chromium } = require('playwright-core')
 const { io } = require('socket.io-client-4.8')
 const ts = require('typescript')
 const { WebSocketServer } = require('ws')
-const { PATIENCE, configuration, login, start, until } = require('./relay')
+const { PATIENCE, configuration, login, start, steadyTest, until } = require('./relay')
 const { build, read, SCRIPTS } = require('./scripts')
 
 const TOKEN = 'a token for these tests'
@@ -740,7 +740,7 @@ send = "rooms"
   for (const [how, block] of Object.entries(BLOCKS)) describe(`by ${how}`, () => {
     const polls = block !== BLOCKS['a WebSocket']
 
-    test('messages go both ways, and pings', async () => {
+    steadyTest('messages go both ways, and pings', async () => {
       const page = await open(block)
       assert.equal(await init(page, address('r,s')), true)
       await connected(page)
@@ -759,7 +759,7 @@ send = "rooms"
   })
 
   for (const block of [undefined, BLOCKED]) describe(block ? 'when it polls' : 'with its WebSocket', () => {
-    test('many messages stay in order', async () => {
+    steadyTest('many messages stay in order', async () => {
       const page = await open(block)
       await init(page, address('many'))
       await connected(page)
@@ -767,7 +767,7 @@ send = "rooms"
       assert.deepEqual(data(await messages(page, 300)).map(parseFloat), Array.from({ length: 300 }, (_, i) => i))
     })
 
-    test('a refused login is told and is the end', async () => {
+    steadyTest('a refused login is told and is the end', async () => {
       const page = await open(block)
       await page.evaluate(url => {
         window.refused = new Promise(resolve => init(url, {
@@ -783,7 +783,7 @@ send = "rooms"
       await connected(page)
     })
 
-    test('a restarted relay gets what was queued, in order', async () => {
+    steadyTest('a restarted relay gets what was queued, in order', async () => {
       const page = await open(block)
       await init(page, address('back'), { max_attemptNumber: 1000 })
       await connected(page)
@@ -800,7 +800,7 @@ send = "rooms"
       assert.equal(page.asked.at(-1).includes('websocket'), !block)
     })
 
-    test('bytes come as bytes', async () => {
+    steadyTest('bytes come as bytes', async () => {
       const page = await open(block)
       await init(page, address('bytes'))
       await connected(page)
@@ -818,7 +818,7 @@ send = "rooms"
       }
     })
 
-    test('what cannot be sent is told, and the connection stays', async () => {
+    steadyTest('what cannot be sent is told, and the connection stays', async () => {
       const page = await open(block)
       assert.equal(await send(page, 'x', 'r'), false, 'before init')
       const queued = await page.evaluate(url => init(url) && XIN_NODE.send_msg('你'.repeat(7000), 'r'), address('r'))
@@ -841,7 +841,7 @@ send = "rooms"
       assert.deepEqual([times, disconnected], [1, []])
     })
 
-    test('the end by close(), after what was sent before it', async () => {
+    steadyTest('the end by close(), after what was sent before it', async () => {
       const [page, other] = [await open(block), await open()]
       await init(other, address('end'))
       await connected(other)
@@ -860,7 +860,7 @@ send = "rooms"
       await connected(page)
     })
 
-    test('the end by the relay', async () => {
+    steadyTest('the end by the relay', async () => {
       const page = await open(block)
       await init(page, address('r', { userid: 'gone' }))
       await connected(page)
@@ -870,7 +870,7 @@ send = "rooms"
       assert.equal(await send(page, 'x', 'r'), false)
     })
 
-    test('a relay that is silent is left, and found again', async () => {
+    steadyTest('a relay that is silent is left, and found again', async () => {
       const page = await open(block)
       await init(page, address('r'), { max_attemptNumber: 1000 })
       await connected(page)
@@ -885,7 +885,7 @@ send = "rooms"
     })
   })
 
-  test('attempts end, and init works again', async () => {
+  steadyTest('attempts end, and init works again', async () => {
     const page = await open()
     await init(page, address('r'), { max_attemptNumber: 2 })
     await connected(page)
@@ -904,7 +904,7 @@ send = "rooms"
     assert.equal((await came(page)).failed, 2)
   })
 
-  test('what the page does not set keeps trying, and says once that it takes long', async () => {
+  steadyTest('what the page does not set keeps trying, and says once that it takes long', async () => {
     const page = await open(BLOCKED) // a browser slows WebSockets down that fail
     await init(page, address('r'))
     await connected(page)
@@ -918,7 +918,7 @@ send = "rooms"
     assert.deepEqual([(await came(page)).failed, (await came(page)).connected], [1, 2])
   })
 
-  test('reasons can be told apart, in a callback and in the console', async t => {
+  steadyTest('reasons can be told apart, in a callback and in the console', async t => {
     const strict = await start(0, configuration('', 'origins = ["https://shop.example.org"]'))
     t.after(() => strict.stop())
     const bare = http.createServer((request, response) => {
@@ -964,7 +964,7 @@ send = "rooms"
     }
   })
 
-  test('a login that expires is made anew, by a function or a promise', async () => {
+  steadyTest('a login that expires is made anew, by a function or a promise', async () => {
     const page = await open()
     // The first address has expired; the page gets another one from its backend.
     const good = address('fresh')
@@ -995,7 +995,7 @@ send = "rooms"
     assert.deepEqual(other.errors, [], 'the rejection is handled')
   })
 
-  test('a namespace, beside another one on the same page', async () => {
+  steadyTest('a namespace, beside another one on the same page', async () => {
     for (const block of [undefined, BLOCKED]) {
       const page = await open(block)
       await page.evaluate(url => {
@@ -1018,7 +1018,7 @@ send = "rooms"
     }
   })
 
-  test('a page that wakes up tries at once', async () => {
+  steadyTest('a page that wakes up tries at once', async () => {
     const page = await open()
     await init(page, address('r'))
     await connected(page)
@@ -1031,7 +1031,7 @@ send = "rooms"
     assert.equal((await came(page)).disconnected.length, 1)
   })
 
-  test('refreshPage loads the page again, or calls', async () => {
+  steadyTest('refreshPage loads the page again, or calls', async () => {
     const page = await open()
     await page.evaluate(() => { window.here = true })
     await page.evaluate(url => init(url, { refresh_page_callback: () => came.refreshed++ }), address('fresh'))
@@ -1045,7 +1045,7 @@ send = "rooms"
     assert.equal(await page.evaluate(() => window.here), undefined)
   })
 
-  test('a callback that throws is seen, and breaks nothing', async () => {
+  steadyTest('a callback that throws is seen, and breaks nothing', async () => {
     const page = await open()
     await page.evaluate(url => init(url, {
       connected_callback: () => { throw new Error('on connect') },
@@ -1059,7 +1059,7 @@ send = "rooms"
     assert.deepEqual([page.errors, (await came(page)).disconnected], [['on connect', 'on one', 'on two'], []])
   })
 
-  test('messages of the remote console are marked while they are handled', async t => {
+  steadyTest('messages of the remote console are marked while they are handled', async t => {
     const page = await open()
     const { host, stop } = await puppet((packet, socket) => {
       if (packet.startsWith('40')) for (const source of ['demo', 'remote_debug']) socket.send(`42["newMsg",{"source":"${source}"}]`)
@@ -1072,7 +1072,7 @@ send = "rooms"
     assert.equal(await page.evaluate(() => XIN_NODE.debugging), false)
   })
 
-  test('what is no relay is not polled without end', async () => {
+  steadyTest('what is no relay is not polled without end', async () => {
     const page = await open(BLOCKED)
     await page.route('**/socket.io/**', route => route.fulfill({
       body: '<html>Welcome to our network', headers: { 'Access-Control-Allow-Origin': '*' }
@@ -1082,7 +1082,7 @@ send = "rooms"
     assert.equal(page.asked.length, 2)
   })
 
-  test('a page that goes away is gone', async () => {
+  steadyTest('a page that goes away is gone', async () => {
     const [page, other] = [await open(BLOCKED), await open()]
     await init(other, address('away'))
     await connected(other)
@@ -1092,7 +1092,7 @@ send = "rooms"
     assert.equal((await messages(other, 1))[0].data.key, 'user_quit')
   })
 
-  test('a page that was busy or asleep is not taken for a dead connection', async t => {
+  steadyTest('a page that was busy or asleep is not taken for a dead connection', async t => {
     const page = await open()
     const { host, got, stop } = await puppet((packet, socket) => {
       if (packet.startsWith('40')) setInterval(() => socket.send('2'), 50).unref()
@@ -1106,7 +1106,7 @@ send = "rooms"
     assert.deepEqual((await came(page)).disconnected, [])
   })
 
-  test('the socket: handlers, acknowledgements both ways', async t => {
+  steadyTest('the socket: handlers, acknowledgements both ways', async t => {
     const page = await open()
     const { host, got, stop } = await puppet((packet, socket) => {
       if (!packet.startsWith('420')) return
@@ -1136,7 +1136,7 @@ send = "rooms"
     await assert.rejects(page.evaluate(() => XIN_NODE.socket_local.emit('connect')), /reserved/)
   })
 
-  test('addresses', async () => {
+  steadyTest('addresses', async () => {
     const page = await open()
     // Of the relay's own origin too.
     await page.goto(relay.url + '/js/md5.js')

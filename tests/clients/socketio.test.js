@@ -3,7 +3,7 @@
 const assert = require('node:assert/strict')
 const { describe, test, before, after, afterEach } = require('node:test')
 const fs = require('node:fs')
-const { start, configuration, login, until, KEY } = require('./relay')
+const { start, configuration, login, steadyTest, until, KEY } = require('./relay')
 
 const VERSIONS = ['2.0', '2.5', '3.1', '4.8']
 const TRANSPORTS = [['polling'], ['websocket'], ['polling', 'websocket']]
@@ -60,7 +60,7 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
     return socket
   }
 
-  test('connects, and a notification arrives once', async () => {
+  steadyTest('connects, and a notification arrives once', async () => {
     const socket = await connected('room')
     await relay.notify('room', 'héllo 𝄞 😀')
     const [{ id, ...message }] = await came(socket, 'newMsg')
@@ -70,7 +70,7 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
     assert.equal((await came(socket, 'newMsg', 2)).length, 2)
   })
 
-  test('a notification is not lost while the transport changes', async () => {
+  steadyTest('a notification is not lost while the transport changes', async () => {
     const socket = open('early')
     await came(socket, 'connect')
     for (let i = 0; i < 50; i++) await relay.notify('early', String(i))
@@ -78,7 +78,7 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
     assert.deepEqual(messages.map(message => message.data), Array.from({ length: 50 }, (_, i) => String(i)))
   })
 
-  test('who is refused learns why', async () => {
+  steadyTest('who is refused learns why', async () => {
     const socket = open('room', { sign: 'x' })
     if (old) {
       assert.deepEqual(await came(socket, 'sys_error'), ['sign verify failed!'])
@@ -89,7 +89,7 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
     }
   })
 
-  test('postMsg, with and without an acknowledgement', async () => {
+  steadyTest('postMsg, with and without an acknowledgement', async () => {
     const [one, other] = await Promise.all([connected('a'), connected('b')])
     one.emit('postMsg', { text: 'ü', list: [1, null, { deep: true }] }, 'a,b')
     assert.deepEqual((await came(other, 'newMsg'))[0].data, { text: 'ü', list: [1, null, { deep: true }] })
@@ -103,7 +103,7 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
     assert.deepEqual(await came(one, 'sys_error'), ['room_id can not be null!'])
   })
 
-  test('bytes both ways: bare, nested, empty, large', async () => {
+  steadyTest('bytes both ways: bare, nested, empty, large', async () => {
     const [one, other] = await Promise.all([connected('bin'), connected('bin')])
     const large = Buffer.alloc(70000, 7)
     for (const data of [Buffer.from([0, 1, 255]), { a: [Buffer.from('x'), { b: Buffer.from('y') }], c: 1 }, Buffer.alloc(0), large]) {
@@ -117,7 +117,7 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
     assert.equal((await came(one, 'newMsg', 4)).length, 4)
   })
 
-  test('a message of 500 kB both ways', async () => {
+  steadyTest('a message of 500 kB both ways', async () => {
     const socket = await connected('large')
     const data = 'x'.repeat(499000) + '€𝄞'.repeat(100)
     socket.emit('postMsg', data, 'large')
@@ -126,7 +126,7 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
     assert.equal((await came(socket, 'newMsg', 2))[1].data, data)
   })
 
-  test('a hundred rapid messages in order', async () => {
+  steadyTest('a hundred rapid messages in order', async () => {
     const [one, other] = await Promise.all([connected('fast'), connected('fast')])
     for (let i = 0; i < 100; i++) one.emit('postMsg', i + 1, 'fast')
     const expected = Array.from({ length: 100 }, (_, i) => i + 1)
@@ -135,7 +135,7 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
     }
   })
 
-  test('two namespaces over one connection', async () => {
+  steadyTest('two namespaces over one connection', async () => {
     const main = await connected('room')
     const custom = open('room', {}, { namespace: '/custom', forceNew: false })
     await came(custom, 'connect')
@@ -149,13 +149,13 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
     assert.equal((await came(main, 'newMsg'))[0].data, 'still here')
   })
 
-  test('an unknown namespace is refused', async () => {
+  steadyTest('an unknown namespace is refused', async () => {
     const socket = open('room', {}, { namespace: '/nowhere' })
     const [error] = await came(socket, old ? 'error' : 'connect_error')
     assert.equal(old ? error : error.message, 'Invalid namespace')
   })
 
-  if (!old) test('credentials in auth win over the query', async () => {
+  if (!old) steadyTest('credentials in auth win over the query', async () => {
     const auth = Object.fromEntries(new URLSearchParams(login('secret')))
     const socket = open('room', { sign: 'x' }, { auth })
     await came(socket, 'connect')
@@ -163,7 +163,7 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
     assert.equal((await came(socket, 'newMsg'))[0].data, 'psst')
   })
 
-  test('silence longer than interval and timeout ends nothing', async () => {
+  steadyTest('silence longer than interval and timeout ends nothing', async () => {
     const socket = await connected('quiet')
     await new Promise(resolve => setTimeout(resolve, 2200))
     await relay.notify('quiet', 'good morning')
@@ -171,13 +171,13 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
     assert.deepEqual(socket.came.disconnect, [])
   })
 
-  test('a client that leaves is gone, and its rooms hear of it', async () => {
+  steadyTest('a client that leaves is gone, and its rooms hear of it', async () => {
     const [one, other] = await Promise.all([connected('door', { watch_quit: 1 }), connected('door')])
     one.close()
     assert.deepEqual((await came(other, 'newMsg'))[0].data, { username: 'spring', key: 'user_quit', msg: 'spring退出群聊' })
   })
 
-  test('a server that ends a session is obeyed', async () => {
+  steadyTest('a server that ends a session is obeyed', async () => {
     const socket = await connected('room')
     const text = fs.readFileSync(args[1], 'utf8')
     fs.writeFileSync(args[1], text.replace('[sources.demo]', '[sources.other]'))
@@ -188,7 +188,7 @@ for (const version of VERSIONS) for (const transports of TRANSPORTS) describe(`$
     await until('the source to be back', async () => (await relay.notify('room', 'x').then(() => true, () => false)))
   })
 
-  test('after a restart everybody comes back to their rooms', async () => {
+  steadyTest('after a restart everybody comes back to their rooms', async () => {
     const socket = await connected('home')
     assert.equal(await relay.stop(), 0)
     const reason = (await came(socket, 'disconnect')).flat()[0]
