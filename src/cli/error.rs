@@ -37,6 +37,10 @@ pub enum UsageError {
     MissingEvent,
     /// `relay why` has no question.
     MissingQuestion,
+    /// The argument of `relay why` is not the id of a message.
+    MessageId(String),
+    /// An option, without its dashes, that `relay doctor` has only with URL.
+    NeedsUrl(&'static str),
     /// `relay trace` does not say what to trace.
     MissingTrace,
     /// `relay trace` with several of a subject, `--list` and `--stop`.
@@ -79,6 +83,9 @@ impl fmt::Display for UsageError {
             UsageError::UnknownCommand(name) => {
                 write!(f, "unknown command {name:?}")?;
                 match RELAY.nearest_command(name) {
+                    _ if matches!(&**name, "start" | "stop" | "restart" | "status") => {
+                        write!(f, ": relay runs in the foreground; as a service, it is systemctl {name} relay")
+                    }
                     Some(known) => write!(f, ": did you mean {known}?"),
                     None if name.ends_with(".toml") => write!(f, ": did you mean --config {name}?"),
                     None => Ok(()),
@@ -113,6 +120,10 @@ impl fmt::Display for UsageError {
             UsageError::MissingQuestion => {
                 f.write_str("missing question: give the id of a message, --userid or --room")
             }
+            UsageError::MessageId(given) => {
+                write!(f, "{given:?} is not the id of a message: give a user with --userid, a room with --room")
+            }
+            UsageError::NeedsUrl(option) => write!(f, "--{option} needs the URL of the relay to examine"),
             UsageError::MissingTrace => f.write_str("missing subject: give --source, --userid or --address"),
             UsageError::TraceAction => f.write_str("give --list alone, --stop alone, or what to trace"),
             UsageError::TraceTime(given) => {

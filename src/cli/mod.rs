@@ -293,6 +293,12 @@ mod tests {
         for (line, why) in [
             ("run", "unknown command \"run\"\nTry 'relay --help'."),
             ("notfy r d", "did you mean notify?"),
+            (
+                "stop",
+                "unknown command \"stop\": relay runs in the foreground; as a service, it is systemctl stop relay\n",
+            ),
+            ("why 1305", "\"1305\" is not the id of a message: give a user with --userid, a room with --room\n"),
+            ("doctor --idle 5", "--idle needs the URL of the relay to examine\n"),
             ("relay.toml", "did you mean --config relay.toml?"),
             ("help nothing", "unknown command \"nothing\""),
             ("help check sign", "unexpected argument \"sign\""),

@@ -95,6 +95,13 @@ test('emit an event to the members of a room; a refusal is shown', async () => {
   await press('Emit')
   await dialog().getByText('Done: 1 session on this relay.').waitFor()
   await until('the event', () => old.events.find(([event, value]) => event === 'news' && value[1] === 'two'))
+  // It is in the namespace / and in no other one.
+  await press('Close')
+  await ask('Emit…', 1)
+  await dialog().getByLabel('Name of the event').fill('news')
+  await dialog().getByLabel('Namespace').fill('/nowhere')
+  await press('Emit')
+  await dialog().getByText('relay refuses: Invalid namespace').waitFor()
   await press('Close')
   old.close()
 })

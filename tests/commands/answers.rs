@@ -66,7 +66,7 @@ fn large_ones() {
     let url = server(move |_, stream| stream.write_all(&whole(&fits)).unwrap());
     let run = top(&url);
     assert!(run.code == 0 && run.out.starts_with("relay 1.2.3 "), "{} {}", run.out, run.err);
-    let run = ask(&url, &["why", "x"]);
+    let run = ask(&url, &["why", "--room", "x"]);
     assert!(run.code == 1 && run.err.contains("the answer is larger than 1 MiB"), "{}", run.err);
     // The command hangs up.
     for answer in [whole(&too_large), chunked(&too_large), [b"HTTP/1.0 200 OK\r\n\r\n", too_large.as_bytes()].concat()]

@@ -53,6 +53,11 @@ impl Doctor {
     pub fn parse(parser: &mut Parser) -> Result<Doctor, Stop> {
         let mut options = Options::parse(parser, &DOCTOR)?;
         let url = options.only_word()?;
+        if let Some(option) =
+            ["connect", "idle", "origin", "ca-file"].into_iter().find(|name| url.is_none() && options.has(name))
+        {
+            return Err(UsageError::NeedsUrl(option).into());
+        }
         let mut target = match &url {
             Some(url) => Some(Target::parse(url).ok_or_else(|| UsageError::DoctorUrl(url.clone()))?),
             None => None,

@@ -14,6 +14,7 @@ use super::{
     options::Options,
     terminal::{say, visible},
 };
+use crate::message::MessageId;
 
 /// A question.
 #[derive(Debug)]
@@ -35,6 +36,9 @@ impl Why {
         let id = options.only_word()?.unwrap_or_default();
         if [&id, &userid, &room, &session].iter().all(|given| given.is_empty()) {
             return Err(UsageError::MissingQuestion.into());
+        }
+        if !id.is_empty() && MessageId::parse(&id).is_none() {
+            return Err(UsageError::MessageId(id).into());
         }
         Ok(Why { account: Account::new(&mut options)?, id, userid, room, session, is_json })
     }

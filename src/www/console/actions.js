@@ -165,14 +165,16 @@ export function publish({ source, room_id }) {
     }
   })
 }
-export function emit(to) {
+export function emit(to, { nsp = '/' } = {}) {
+  const namespace = el('input', { type: 'text', required: true, autocomplete: 'off', spellcheck: 'false', id: 'namespace', value: nsp })
   const data = dataField(t('Argument (may be empty)', '参数（可为空）'))
   const event = el('input', { type: 'text', required: true, autocomplete: 'off', spellcheck: 'false', id: 'event' })
   return dialog({
     title: t('Emit an event', '发送事件'), button: t('Emit', '发送'), to,
-    effect: t('An event is sent to', '将发送一个事件给'),
-    parts: [el('label', { class: 'field' }, el('span', null, t('Name of the event', '事件名')), event), data.node],
-    act: async found => outcome((await post('api/emit', object({ ...to, event: event.value }, data.empty() ? {} : { data: data.json() }))).sessions, found)
+    effect: t('An event is sent, in one namespace, to', '将在一个命名空间中发送一个事件给'),
+    parts: [el('label', { class: 'field' }, el('span', null, t('Name of the event', '事件名')), event),
+      el('label', { class: 'field' }, el('span', null, t('Namespace', '命名空间')), namespace), data.node],
+    act: async found => outcome((await post('api/emit', object({ ...to, nsp: namespace.value, event: event.value }, data.empty() ? {} : { data: data.json() }))).sessions, found)
   })
 }
 export function refresh(to) {
@@ -210,8 +212,8 @@ export function trace({ source, userid }) {
 }
 
 /** Buttons for the actions that a target has. */
-export function buttons(to, { publishes = false, disconnects = false, traces = false, small = false } = {}) {
-  const button = (text, act, kind = '') => el('button', { type: 'button', class: (small ? 'small ' : '') + kind, onclick: () => act(to) }, text)
+export function buttons(to, { publishes = false, disconnects = false, traces = false, small = false, nsp } = {}) {
+  const button = (text, act, kind = '') => el('button', { type: 'button', class: (small ? 'small ' : '') + kind, onclick: () => act(to, { nsp }) }, text)
   return el('div', { class: 'row actions' },
     publishes && button(t('Publish…', '发布…'), publish),
     // An event needs a source.

@@ -87,7 +87,7 @@ function body(view, session, ended, told) {
   const transports = { websocket: 'WebSocket', polling: t('polling', '轮询'), stream: t('stream', '流'), none: t('none now', '当前无') }
   return [
     ended ? null : el('p', { class: !troubles.length ? 'verdict' : slow ? 'verdict old' : 'verdict bad' }, troubles.length ? troubles.join(' ') : t('Connected, nothing waits for it, nothing is overdue.', '已连接，没有待发送数据，心跳正常。')),
-    ended ? null : buttons({ source, socket_id: session.socket_id }, { disconnects: true }),
+    ended ? null : buttons({ source, socket_id: session.socket_id }, { disconnects: true, nsp: session.nsp }),
     el('div', { class: 'columns wide' },
       card(t('Who', '是谁'), rows(
         [t('User id', '用户 id'), userLink(source, session.userid, 100)],
