@@ -131,11 +131,11 @@ fn emit(hub: &mut Hub, incoming: &IncomingEvent<'_>, now: Now) {
     };
     match &incoming.recipients {
         Recipients::Rooms(rooms) => {
-            rooms.iter().for_each(|room| hub.note_event(tenant, &Target::Room(room), reached));
+            rooms.iter().for_each(|room| hub.state.note_event(tenant, &Target::Room(room), reached));
         }
-        Recipients::Session(name) => hub.note_event(tenant, &Target::Session(name), reached),
-        Recipients::Namespace => hub.note_event(tenant, &Target::Namespace, reached),
-        Recipients::User(userid) => hub.note_event(tenant, &Target::User(userid), reached),
+        Recipients::Session(name) => hub.state.note_event(tenant, &Target::Session(name), reached),
+        Recipients::Namespace => hub.state.note_event(tenant, &Target::Namespace, reached),
+        Recipients::User(userid) => hub.state.note_event(tenant, &Target::User(userid), reached),
     }
     if let Some(number) = incoming.number {
         hub.cluster.send_found(&mut hub.state, &incoming.node, number, reached);

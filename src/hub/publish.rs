@@ -6,7 +6,7 @@ use super::Hub;
 use crate::{
     cluster::{Reach, RefreshTarget},
     history::Published,
-    journal::{EMITTED_TO_SESSION, EVERY, More, Publication, Recipient, What},
+    journal::{EVERY, More, Publication, What},
     key::SessionKey,
     live::Shown,
     message::{Author, Data, Event, MessageId, Target, bytes::unpack_arguments},
@@ -188,7 +188,7 @@ impl Hub {
     pub fn emit(&mut self, tenant: TenantId, namespace: &str, target: &Target<'_>, event: &Event<'_>) -> usize {
         let Some(id) = self.state.find_namespace(namespace) else { return 0 };
         let reached = self.state.emit(tenant, id, target, event);
-        self.note_event(tenant, target, reached);
+        self.state.note_event(tenant, target, reached);
         if self.state.traces.is_on() {
             self.trace_emit(tenant, target, event, reached);
         }
@@ -203,23 +203,6 @@ impl Hub {
             );
         }
         reached
-    }
-
-    /// Writes to the journal that an event of the backend, here or at another relay, was sent to sessions of this relay.
-    pub(crate) fn note_event(&mut self, tenant: TenantId, target: &Target<'_>, reached: usize) {
-        let recipient = match target {
-            Target::Room(room) => Recipient::Room(room),
-            Target::User(userid) => Recipient::User(userid),
-            Target::Session(socket_id) => {
-                if let Some(key) = self.state.find_session(socket_id).filter(|_| reached > 0) {
-                    let more = More { stamp: EMITTED_TO_SESSION, count: 1, ..More::default() };
-                    self.state.write_journal(key, What::Emitted, more);
-                }
-                return;
-            }
-            Target::Namespace => Recipient::All,
-        };
-        self.state.journal.note_event(self.state.now.time, tenant.0, recipient, reached);
     }
 
     /// [Emits](Hub::emit) an event whose arguments encode binary data as `{"_base64":"…"}`. Socket.IO clients get that

@@ -1,10 +1,11 @@
 //! What is written to the [journal](crate::journal) about sessions.
 
-use super::{namespace::NamespaceId, registry::State};
+use super::{namespace::NamespaceId, registry::State, tenant::TenantId};
 use crate::{
     engineio::Revision,
-    journal::{More, Reason, What},
+    journal::{EMITTED_TO_SESSION, More, Reason, Recipient, What},
     key::{ClientKey, Handle, Key, SessionKey},
+    message::Target,
     room_hash::room_hash,
 };
 
@@ -51,6 +52,23 @@ impl State {
         let Some(session) = self.sessions.get(key) else { return };
         let user = (session.tenant.0, self.journal.user(session.tenant.0, self.user_of(key)));
         self.journal.note_failure(self.now.time, what, user, key, reason);
+    }
+
+    /// Writes to the journal that an event of the backend, here or at another relay, was sent to sessions of this relay.
+    pub fn note_event(&mut self, tenant: TenantId, target: &Target<'_>, reached: usize) {
+        let recipient = match target {
+            Target::Room(room) => Recipient::Room(room),
+            Target::User(userid) => Recipient::User(userid),
+            Target::Session(socket_id) => {
+                if let Some(key) = self.find_session(socket_id).filter(|_| reached > 0) {
+                    let more = More { stamp: EMITTED_TO_SESSION, count: 1, ..More::default() };
+                    self.write_journal(key, What::Emitted, more);
+                }
+                return;
+            }
+            Target::Namespace => Recipient::All,
+        };
+        self.journal.note_event(self.now.time, tenant.0, recipient, reached);
     }
 
     /// The `socket_id` of a session that was written as [`What::Came`] with this `stamp` and `count`, also if it has ended.
