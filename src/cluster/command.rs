@@ -129,6 +129,8 @@ pub struct IncomingEvent<'a> {
     pub attachments: Vec<Vec<u8>>,
     /// Whether it is dropped for clients that still have unsent data.
     pub volatile: bool,
+    /// Whether a backend has sent it, and not a client.
+    pub by_backend: bool,
 }
 
 impl IncomingEvent<'_> {
@@ -154,8 +156,10 @@ pub enum Recipients {
 /// The sessions at other relays that an event of this relay is for.
 #[derive(Clone, Copy, Debug)]
 pub enum Reach<'a> {
-    /// A target that a backend may name.
+    /// The target of an event that a client has sent.
     Target(&'a Target<'a>),
+    /// The target of an event that a backend has sent.
+    Backend(&'a Target<'a>),
     /// The members of any of these rooms, each once.
     Rooms(&'a [&'a str]),
 }

@@ -155,6 +155,7 @@ fn decode_event<'a>(
         args,
         attachments,
         volatile: flag(fields, "volatile"),
+        by_backend: flag(fields, "backend"),
     })))
 }
 

@@ -56,7 +56,7 @@ impl Publisher {
         let names;
         let (to, list): (&str, &[&str]) = match reach {
             Reach::Rooms(rooms) => ("rooms", rooms),
-            Reach::Target(target) => {
+            Reach::Target(target) | Reach::Backend(target) => {
                 let (to, name) = match *target {
                     Target::Room(room) => ("rooms", room),
                     Target::User(user) => ("user", user),
@@ -83,6 +83,9 @@ impl Publisher {
             }
             if event.volatile {
                 line.raw("volatile", write_true);
+            }
+            if matches!(reach, Reach::Backend(_)) {
+                line.raw("backend", write_true);
             }
             if let Some(number) = number {
                 line.display("re", number);

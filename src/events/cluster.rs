@@ -130,6 +130,7 @@ fn emit(hub: &mut Hub, incoming: &IncomingEvent<'_>, now: Now) {
         }
     };
     match &incoming.recipients {
+        _ if !incoming.by_backend => {}
         Recipients::Rooms(rooms) => {
             rooms.iter().for_each(|room| hub.state.note_event(tenant, &Target::Room(room), reached));
         }
@@ -148,6 +149,7 @@ const BY_OPERATOR: Reason<'static> = Reason::fixed("an operator, at another rela
 mod tests {
     use super::*;
     use crate::{
+        journal::What,
         message::{Data, Form, MessageId},
         names::Rooms,
         state::testing::{Login, config, received, session},
@@ -177,5 +179,36 @@ mod tests {
         let kept = hub.history.entries_after(&hub.state, tenant, &["a", "b"], 0);
         let kept: Vec<_> = kept.map(|found| (found.room, found.entry.stamp(), found.id)).collect();
         assert_eq!(kept, [(0, 5002, other), (1, 5003, other.part(1)), (0, 5004, id)]);
+    }
+
+    /// Events of clients are not written to the journal: they would push out what operators look for.
+    #[test]
+    fn only_events_of_backends_are_written_to_the_journal() {
+        let config = config("[sources.one]\nsign_key = \"key\"\n[redis]\nurl = \"redis://127.0.0.1:6379\"\n");
+        let mut hub = Hub::new(config.clone(), MessageId::first(1000, 7), [0; 32]);
+        hub.state.journal.begin();
+        configure(&mut hub, &config.redis, 1000);
+        session(&mut hub.state, Login { rooms: "a", ..Login::default() });
+        let mut seq = 0;
+        let mut emitted = |to: &str, name: &str, more: &str| {
+            seq += 1;
+            let text = format!(
+                r#"{{"do":"emit","source":"one","nsp":"/","to":"{to}","names":["{name}"],"event":"e"{more},"seq":{seq},"node":"000008"}}"#
+            );
+            handle_publication(&mut hub, &Channel::Commands, text.as_bytes(), Now::default());
+            hub.state
+                .journal
+                .events()
+                .filter(|record| record.what == What::Emitted)
+                .map(|record| record.count)
+                .collect()
+        };
+        let backend = ",\"backend\":true";
+        let none: Vec<u32> = emitted("rooms", "a", "");
+        assert!(none.is_empty());
+        assert_eq!(emitted("rooms", "a", backend), [1]);
+        assert_eq!(emitted("user", "nobody", backend), [1, 0]);
+        assert_eq!(emitted("session", "unknown", backend), [1, 0]);
+        assert_eq!(emitted("all", "", backend), [1, 0, 1]);
     }
 }

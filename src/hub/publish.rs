@@ -197,7 +197,7 @@ impl Hub {
             self.cluster.publish_event(
                 &mut self.state,
                 (tenant, namespace),
-                Reach::Target(target),
+                Reach::Backend(target),
                 event,
                 (None, false),
             );

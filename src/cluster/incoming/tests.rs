@@ -168,7 +168,7 @@ fn disconnect() {
 fn events() {
     let mut relay = Relay::new(None, true);
     let text = r#"{"do":"emit","source":"demo","nsp":"/","to":"rooms","names":["a","b"],"event":"e",
-        "args":[1.0, {"_base64":"AP8="}],"binary":true,"volatile":true,"re":5,"ack":true,"node":"b"}"#;
+        "args":[1.0, {"_base64":"AP8="}],"binary":true,"volatile":true,"backend":true,"re":5,"ack":true,"node":"b"}"#;
     let Some(Command::Event(event)) = relay.command(text) else { panic!() };
     let args = "1.0, {\"_placeholder\":true,\"num\":0}";
     let expected = IncomingEvent {
@@ -182,6 +182,7 @@ fn events() {
         args: args.into(),
         attachments: vec![vec![0, 255]],
         volatile: true,
+        by_backend: true,
     };
     assert_eq!(event, expected);
     let outgoing = event.event();
