@@ -102,7 +102,7 @@ test('emit an event to the members of a room; a refusal is shown', async () => {
   await dialog().getByLabel('Namespace').fill('/nowhere')
   await press('Emit')
   await dialog().getByText('relay refuses: Invalid namespace').waitFor()
-  await press('Close')
+  await press('Cancel')
   old.close()
 })
 
