@@ -3,8 +3,8 @@
 // cut of the network between them and relay (network.js) they get what they missed. There are clients of every generation and
 // transport on direct connections, some of them behind nginx, tabs with one login, and logins that are given up.
 const assert = require('node:assert/strict')
-const { describe, test } = require('node:test')
-const { FREQUENT, RARE, RATE, USUAL, stage } = require('./returning/stage')
+const { before, describe, test } = require('node:test')
+const { FREQUENT, RARE, RATE, USUAL, program, stage } = require('./returning/stage')
 const { unlessStalled } = require('./relay')
 
 const POLLING = ['polling'], WEBSOCKET = ['websocket'], UPGRADE = ['polling', 'websocket']
@@ -84,6 +84,9 @@ async function openTabs(its, count, kinds) {
   await its.messages(ASKED)
   await its.caughtUp()
 }
+
+// Not within a test: it blocks this process.
+before(() => CLIENTS.forEach(({ version }) => program(version)))
 
 describe('clients that return', { concurrency: true }, () => {
   test('miss nothing, with frequent pings', unlessStalled(async t => {

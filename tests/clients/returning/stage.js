@@ -32,7 +32,7 @@ const TWICE = 250, UNPROVEN = 1000 + 500
 const LATE = 1000
 
 const pythons = new Map()
-/** The command that runs clients of a version. */
+/** The command that runs clients of a version. The first time, it installs those for Python, which takes up to a minute. */
 function program(version) {
   const generation = version.startsWith('python') && version.slice(6)
   if (!generation) return [process.execPath, path.join(__dirname, 'clients.js')]
@@ -282,4 +282,4 @@ function ranges(numbers) {
   return found.map(([from, to]) => from === to ? from : `${from} to ${to}`).join(', ')
 }
 
-module.exports = { FREQUENT, RARE, RATE, USUAL, stage }
+module.exports = { FREQUENT, RARE, RATE, USUAL, program, stage }
