@@ -1,12 +1,13 @@
 //! What has happened of late to sessions and messages, so that an operator can be told why somebody did not get a message
 //! (docs/protocol.md, Why).
 //!
-//! It is a ring of small records: one for each publication and room, one for each event of a backend, and one whenever a session begins, ends, changes its rooms,
+//! It is a ring of small records: one for each publication and room, and one whenever a session begins, ends, changes its rooms,
 //! is lost, comes back or falls behind. Nothing is written for a delivery: who got a message follows from who was in the room.
 //! Names are not in it, only their hashes, because the question brings the names.
 //!
-//! What is refused or goes wrong has a second, smaller ring. Equal records of a minute are one record there. So a stranger whose
-//! logins are refused, or a backend with a wrong key, pushes out only others of its kind.
+//! Events that backends emit, and what is refused or goes wrong, have smaller rings of their own. Equal records of a minute are
+//! one record there. So a backend that emits many events, a stranger whose logins are refused, or a backend with a wrong key,
+//! pushes out only others of its kind.
 
 mod reason;
 mod record;
@@ -20,22 +21,19 @@ use std::{
 use self::record::FURTHER;
 pub use self::{
     reason::Reason,
-    record::{
-        EMITTED_TO_ROOM, EMITTED_TO_SESSION, EMITTED_TO_USER, EVERY, More, Publication, Recipient, Record, Subject,
-        What, pack, unpack,
-    },
+    record::{EVERY, More, Publication, Recipient, Record, Subject, What, pack, unpack},
 };
 use crate::{
     clock::Time,
     key::{Handle, SessionKey},
     language::Language,
-    room_hash::room_hash,
 };
 
 /// The records.
 #[derive(Default)]
 pub struct Journal {
     events: Ring,
+    emitted: Ring,
     refusals: Ring,
     is_on: bool,
     hasher: RandomState,
@@ -97,18 +95,14 @@ impl Journal {
         }
     }
 
-    /// Writes that an event was emitted. That it was emitted to one session is [noted](Journal::note) with its user.
-    pub fn note_event(&mut self, time: Time, tenant: u16, recipient: Recipient<'_>, count: usize) {
-        if !self.is_on {
-            return;
+    /// Writes that an event was emitted, and whether a session of this relay was to get it. Equal ones of a minute are one record.
+    pub fn note_event(&mut self, time: Time, recipient: Recipient, subject: Subject, is_sent: bool) {
+        if self.is_on {
+            let Subject { tenant, who, session } = subject;
+            let (what, stamp, reason) = (What::Emitted(recipient), time.micros(), u8::from(!is_sent));
+            let record = Record { time, stamp, who, session, count: 1, tenant, what, reason };
+            self.emitted.gather(record, MOST_EMITTED);
         }
-        let (stamp, who) = match recipient {
-            Recipient::Room(room) => (EMITTED_TO_ROOM, room_hash(room)),
-            Recipient::User(userid) => (EMITTED_TO_USER, self.user(tenant, userid)),
-            Recipient::All => (0, 0),
-        };
-        let (count, what) = (u32::try_from(count).unwrap_or(u32::MAX), What::Emitted);
-        self.events.push(Record { time, stamp, who, session: 0, count, tenant, what, reason: 0 }, MOST_EVENTS);
     }
 
     /// Writes that a login was refused.
@@ -139,17 +133,7 @@ impl Journal {
         let Subject { tenant, who, session } = subject;
         let (reason, count) = (self.reason(reason), u32::try_from(count).unwrap_or(u32::MAX));
         let record = Record { time, stamp: time.micros(), who, session, count, tenant, what, reason };
-        let is_same = |known: &&mut Record| {
-            (known.what, known.tenant, known.who, known.session, known.reason) == (what, tenant, who, session, reason)
-                && time.since(known.time) < GATHER
-        };
-        match self.refusals.records.iter_mut().rev().take(COMPARED).find(is_same) {
-            Some(known) => {
-                known.count = known.count.saturating_add(count);
-                known.stamp = record.stamp;
-            }
-            None => self.refusals.push(record, MOST_REFUSALS),
-        }
+        self.refusals.gather(record, MOST_REFUSALS);
     }
 
     /// Drops the records of these sources, because their indexes belong to others now.
@@ -157,28 +141,27 @@ impl Journal {
         if tenants.is_empty() {
             return;
         }
-        for ring in [&mut self.events, &mut self.refusals] {
+        for ring in [&mut self.events, &mut self.emitted, &mut self.refusals] {
             ring.records.retain(|record| !tenants.contains(&record.tenant));
         }
     }
 
     /// The records, the oldest first.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        let mut refusals = self.refusals.records.iter().peekable();
-        let mut events = self.events.records.iter().peekable();
-        core::iter::from_fn(move || match (events.peek(), refusals.peek()) {
-            (Some(event), Some(refusal)) if refusal.time < event.time => refusals.next(),
-            (None, _) => refusals.next(),
-            (Some(_), _) => events.next(),
+        let mut rings = [&self.events, &self.emitted, &self.refusals].map(|ring| ring.records.iter().peekable());
+        core::iter::from_fn(move || {
+            let times = rings.iter_mut().map(|ring| ring.peek().map(|record| record.time)).enumerate();
+            let (_, next) = times.filter_map(|(index, time)| Some((time?, index))).min()?;
+            rings[next].next()
         })
     }
 
-    /// The records of publications and sessions, the oldest first: all but refusals.
+    /// The records of publications and sessions, the oldest first: all but refusals and events.
     pub fn events(&self) -> impl DoubleEndedIterator<Item = &Record> {
         self.events.records.iter()
     }
 
-    /// Since when it has all but refusals. `None`: since relay was started.
+    /// Since when it has all publications, and all that has happened to sessions. `None`: since relay was started.
     pub fn since(&self) -> Option<Time> {
         self.events.since()
     }
@@ -190,7 +173,10 @@ impl Journal {
 
     /// Bytes that it takes.
     pub fn bytes(&self) -> usize {
-        (self.events.records.capacity() + self.refusals.records.capacity()) * size_of::<Record>()
+        [&self.events, &self.emitted, &self.refusals]
+            .iter()
+            .map(|ring| ring.records.capacity() * size_of::<Record>())
+            .sum()
     }
 
     /// The hash of a user of a source.
@@ -200,7 +186,7 @@ impl Journal {
 
     /// Why it has happened; empty if that was not noted.
     pub fn why(&self, record: &Record, language: Language) -> &str {
-        if matches!(record.what, What::Published | What::Kept) {
+        if !has_reason(record.what) {
             return "";
         }
         let reason = record.reason.checked_sub(1).and_then(|index| self.reasons.get(usize::from(index)));
@@ -255,7 +241,7 @@ impl Journal {
         self.recycled = written;
         let mut used = [false; MOST_REASONS + 1];
         for record in self.events.records.iter().chain(&self.refusals.records) {
-            if !matches!(record.what, What::Published | What::Kept) {
+            if has_reason(record.what) {
                 used[usize::from(record.reason)] = true;
             }
         }
@@ -288,13 +274,32 @@ impl Ring {
         self.records.push_back(record);
     }
 
+    /// Adds a record, or counts it in an equal one of the last minute.
+    fn gather(&mut self, record: Record, most: usize) {
+        let parts = |record: &Record| (record.what, record.tenant, record.who, record.session, record.reason);
+        let is_same = |known: &&mut Record| parts(known) == parts(&record) && record.time.since(known.time) < GATHER;
+        match self.records.iter_mut().rev().take(COMPARED).find(is_same) {
+            Some(known) => {
+                known.count = known.count.saturating_add(record.count);
+                known.stamp = record.stamp;
+            }
+            None => self.push(record, most),
+        }
+    }
+
     fn since(&self) -> Option<Time> {
         self.records.front().filter(|_| self.is_cut).map(|record| record.time)
     }
 }
 
-/// Records of both rings: together 32,768 in 1.25 MiB.
+/// Whether records of this kind name a reason.
+fn has_reason(what: What) -> bool {
+    !matches!(what, What::Published | What::Kept | What::Emitted(_))
+}
+
+/// Records of the rings: together 36,864 in 1.4 MiB.
 const MOST_EVENTS: usize = 28_672;
+const MOST_EMITTED: usize = 4096;
 const MOST_REFUSALS: usize = 4096;
 /// The first size of a ring.
 const FIRST: usize = 64;

@@ -84,7 +84,7 @@ impl fmt::Display for UsageError {
                 write!(f, "unknown command {name:?}")?;
                 match RELAY.nearest_command(name) {
                     _ if matches!(&**name, "start" | "stop" | "restart" | "status") => {
-                        write!(f, ": relay runs in the foreground; as a service, it is systemctl {name} relay")
+                        write!(f, ": relay runs in the foreground; if it is a service, use systemctl {name} relay")
                     }
                     Some(known) => write!(f, ": did you mean {known}?"),
                     None if name.ends_with(".toml") => write!(f, ": did you mean --config {name}?"),
@@ -118,10 +118,13 @@ impl fmt::Display for UsageError {
             UsageError::MissingShell => f.write_str("missing argument: bash, zsh or fish"),
             UsageError::NotOneOf(what, given, expected) => write!(f, "unknown {what} {given:?}: expected {expected}"),
             UsageError::MissingQuestion => {
-                f.write_str("missing question: give the id of a message, --userid or --room")
+                f.write_str("missing question: give the id of a message, --userid, --session or --room")
             }
             UsageError::MessageId(given) => {
-                write!(f, "{given:?} is not the id of a message: give a user with --userid, a room with --room")
+                write!(
+                    f,
+                    "{given:?} is not the id of a message: give a user with --userid, a session with --session, a room with --room"
+                )
             }
             UsageError::NeedsUrl(option) => write!(f, "--{option} needs the URL of the relay to examine"),
             UsageError::MissingTrace => f.write_str("missing subject: give --source, --userid or --address"),

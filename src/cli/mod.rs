@@ -295,9 +295,12 @@ mod tests {
             ("notfy r d", "did you mean notify?"),
             (
                 "stop",
-                "unknown command \"stop\": relay runs in the foreground; as a service, it is systemctl stop relay\n",
+                "unknown command \"stop\": relay runs in the foreground; if it is a service, use systemctl stop relay\n",
             ),
-            ("why 1305", "\"1305\" is not the id of a message: give a user with --userid, a room with --room\n"),
+            (
+                "why 1305",
+                "\"1305\" is not the id of a message: give a user with --userid, a session with --session, a room with --room\n",
+            ),
             ("doctor --idle 5", "--idle needs the URL of the relay to examine\n"),
             ("relay.toml", "did you mean --config relay.toml?"),
             ("help nothing", "unknown command \"nothing\""),

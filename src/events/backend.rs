@@ -207,8 +207,8 @@ fn apply_emit(hub: &mut Hub, key: SessionKey, emit: &Emit<'_>) {
     let target = match &emit.to {
         To::ThisSession => {
             let receiver = hub.state.receiver(key);
-            hub.state.emit_to(receiver.as_slice(), &event);
-            return;
+            let reached = hub.state.emit_to(receiver.as_slice(), &event);
+            return hub.state.note_event_to(key, reached > 0);
         }
         To::Room(room) => Target::Room(room),
         To::User(user) => Target::User(user),

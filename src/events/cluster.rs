@@ -129,14 +129,17 @@ fn emit(hub: &mut Hub, incoming: &IncomingEvent<'_>, now: Now) {
             hub.state.emit_to(&receivers, &Event { ack, ..event })
         }
     };
-    match &incoming.recipients {
-        _ if !incoming.by_backend => {}
-        Recipients::Rooms(rooms) => {
-            rooms.iter().for_each(|room| hub.state.note_event(tenant, &Target::Room(room), reached));
-        }
-        Recipients::Session(name) => hub.state.note_event(tenant, &Target::Session(name), reached),
-        Recipients::Namespace => hub.state.note_event(tenant, &Target::Namespace, reached),
-        Recipients::User(userid) => hub.state.note_event(tenant, &Target::User(userid), reached),
+    let target = match &incoming.recipients {
+        // Each relay gets each event, also those for nobody here.
+        _ if !incoming.by_backend || reached == 0 => None,
+        // A backend names one room.
+        Recipients::Rooms(rooms) => rooms.first().map(|room| Target::Room(room)),
+        Recipients::Session(name) => Some(Target::Session(name)),
+        Recipients::Namespace => Some(Target::Namespace),
+        Recipients::User(userid) => Some(Target::User(userid)),
+    };
+    if let Some(target) = target {
+        hub.state.note_event((tenant, namespace), &target, reached);
     }
     if let Some(number) = incoming.number {
         hub.cluster.send_found(&mut hub.state, &incoming.node, number, reached);
@@ -190,25 +193,22 @@ mod tests {
         configure(&mut hub, &config.redis, 1000);
         session(&mut hub.state, Login { rooms: "a", ..Login::default() });
         let mut seq = 0;
-        let mut emitted = |to: &str, name: &str, more: &str| {
+        let mut emitted = |to: &str, name: &str, more: &str| -> Vec<u32> {
             seq += 1;
             let text = format!(
                 r#"{{"do":"emit","source":"one","nsp":"/","to":"{to}","names":["{name}"],"event":"e"{more},"seq":{seq},"node":"000008"}}"#
             );
             handle_publication(&mut hub, &Channel::Commands, text.as_bytes(), Now::default());
-            hub.state
-                .journal
-                .events()
-                .filter(|record| record.what == What::Emitted)
-                .map(|record| record.count)
-                .collect()
+            let events = hub.state.journal.records().filter(|record| matches!(record.what, What::Emitted(_)));
+            events.map(|record| record.count).collect()
         };
         let backend = ",\"backend\":true";
-        let none: Vec<u32> = emitted("rooms", "a", "");
-        assert!(none.is_empty());
+        assert!(emitted("rooms", "a", "").is_empty());
         assert_eq!(emitted("rooms", "a", backend), [1]);
-        assert_eq!(emitted("user", "nobody", backend), [1, 0]);
-        assert_eq!(emitted("session", "unknown", backend), [1, 0]);
-        assert_eq!(emitted("all", "", backend), [1, 0, 1]);
+        assert_eq!(emitted("rooms", "a", backend), [2]);
+        // Nobody here is to get these.
+        assert_eq!(emitted("user", "nobody", backend), [2]);
+        assert_eq!(emitted("session", "unknown", backend), [2]);
+        assert_eq!(emitted("all", "", backend), [2, 1]);
     }
 }

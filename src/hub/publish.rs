@@ -188,7 +188,7 @@ impl Hub {
     pub fn emit(&mut self, tenant: TenantId, namespace: &str, target: &Target<'_>, event: &Event<'_>) -> usize {
         let Some(id) = self.state.find_namespace(namespace) else { return 0 };
         let reached = self.state.emit(tenant, id, target, event);
-        self.state.note_event(tenant, target, reached);
+        self.state.note_event((tenant, id), target, reached);
         if self.state.traces.is_on() {
             self.trace_emit(tenant, target, event, reached);
         }

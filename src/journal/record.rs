@@ -6,21 +6,21 @@ use crate::clock::Time;
 /// Something that has happened: 40 bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
-    /// When. Of several equal refusals, when the first was.
+    /// When. Of several equal refusals or events, when the first was.
     pub time: Time,
-    /// A stamp of messages, or the hash of a room: see [`What`]. Of refusals, when the last was, in microseconds.
+    /// A stamp of messages, or the hash of a room: see [`What`]. Of refusals and events, when the last was, in microseconds.
     pub stamp: u64,
     /// The hash of the user, or of the room of a publication. 0: nobody.
     pub who: u64,
     /// The bits of the session's key, or the stamp of a publication's id. 0: none.
     pub session: u64,
-    /// See [`What`]. Of refusals, how many there were.
+    /// See [`What`]. Of refusals and events, how many there were.
     pub count: u32,
     /// The index of the source, or [`EVERY`].
     pub tenant: u16,
     /// What has happened.
     pub what: What,
-    /// The index of the reason, or of the relay that has published the message.
+    /// The index of the reason, or of the relay that has published the message; of an event, whether nobody was to get it.
     pub(super) reason: u8,
 }
 
@@ -30,6 +30,11 @@ impl Record {
     /// For how many sessions a publication was queued.
     pub fn sessions(&self) -> u32 {
         self.count & !FURTHER
+    }
+
+    /// Whether an event was to be sent to a session of this relay.
+    pub fn is_sent(&self) -> bool {
+        self.reason == 0
     }
 
     /// Whether it is the publication of a message that the record before has published to another room.
@@ -101,9 +106,9 @@ pub enum What {
     GivenUp,
     /// An operator has loaded pages again, those of `count` sessions: of a session, of a room (`who`), or all.
     Refreshed,
-    /// The backend has emitted an event, which was sent to `count` sessions. What `who` or `session` is, depends on `stamp`:
-    /// [`EMITTED_TO_ROOM`], [`EMITTED_TO_USER`], [`EMITTED_TO_SESSION`]; 0: it was for all.
-    Emitted,
+    /// The backend has emitted an event, `count` times. `who` is the hash of the user or of the room; `session` is the index of the
+    /// namespace, if the event was not for one session.
+    Emitted(Recipient),
     /// A login was refused.
     Refused,
     /// A message or request of a client was refused.
@@ -129,18 +134,20 @@ pub struct More<'a> {
     pub reason: Reason<'a>,
 }
 
-/// Who gets an event, unless it is for one session.
-#[derive(Clone, Copy, Debug)]
-pub enum Recipient<'a> {
+/// Who gets an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipient {
     /// The sessions in a room.
-    Room(&'a str),
+    Room,
     /// The sessions of a user.
-    User(&'a str),
+    User,
+    /// One session.
+    Session,
     /// All sessions of a source in a namespace.
     All,
 }
 
-/// What a refusal is about.
+/// What a refusal or an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// The index of the source, or [`EVERY`].
@@ -150,13 +157,6 @@ pub struct Subject {
     /// See [`Record::session`].
     pub session: u64,
 }
-
-/// The stamps of [`What::Emitted`]: `who` is the hash of a room; it is that of a user; `session` has the bits of a session's key.
-pub const EMITTED_TO_ROOM: u64 = 1;
-/// See [`EMITTED_TO_ROOM`].
-pub const EMITTED_TO_USER: u64 = 2;
-/// See [`EMITTED_TO_ROOM`].
-pub const EMITTED_TO_SESSION: u64 = 3;
 
 /// The name of a relay as a number: its first eight bytes.
 pub fn pack(node: &str) -> u64 {

@@ -28,7 +28,7 @@ pub enum End {
     },
     /// The connection has ended without a word.
     Lost,
-    /// The client of a WebSocket has not answered a ping. One of Engine.IO is closed as unresponsive.
+    /// The client of a WebSocket has not answered a ping. A client of Engine.IO is closed with [`Close::UNRESPONSIVE`] instead.
     TimedOut,
 }
 

@@ -3,7 +3,7 @@
 use super::{namespace::NamespaceId, registry::State, tenant::TenantId};
 use crate::{
     engineio::Revision,
-    journal::{EMITTED_TO_SESSION, More, Reason, Recipient, What},
+    journal::{More, Reason, Recipient, Subject, What},
     key::{ClientKey, Handle, Key, SessionKey},
     message::Target,
     room_hash::room_hash,
@@ -54,21 +54,27 @@ impl State {
         self.journal.note_failure(self.now.time, what, user, key, reason);
     }
 
-    /// Writes to the journal that an event of the backend, here or at another relay, was sent to sessions of this relay.
-    pub fn note_event(&mut self, tenant: TenantId, target: &Target<'_>, reached: usize) {
-        let recipient = match target {
-            Target::Room(room) => Recipient::Room(room),
-            Target::User(userid) => Recipient::User(userid),
+    /// Writes that a backend has emitted an event, here or at another relay, which was for so many sessions of this relay.
+    pub fn note_event(&mut self, (tenant, namespace): (TenantId, NamespaceId), target: &Target<'_>, reached: usize) {
+        let (recipient, who) = match target {
             Target::Session(socket_id) => {
-                if let Some(key) = self.find_session(socket_id).filter(|_| reached > 0) {
-                    let more = More { stamp: EMITTED_TO_SESSION, count: 1, ..More::default() };
-                    self.write_journal(key, What::Emitted, more);
-                }
-                return;
+                let session = self.find_session(socket_id).filter(|key| self.tenant_of(*key) == Some(tenant));
+                return session.into_iter().for_each(|key| self.note_event_to(key, reached > 0));
             }
-            Target::Namespace => Recipient::All,
+            Target::Room(room) => (Recipient::Room, room_hash(room)),
+            Target::User(userid) => (Recipient::User, self.journal.user(tenant.0, userid)),
+            Target::Namespace => (Recipient::All, 0),
         };
-        self.journal.note_event(self.now.time, tenant.0, recipient, reached);
+        let subject = Subject { tenant: tenant.0, who, session: namespace.into() };
+        self.journal.note_event(self.now.time, recipient, subject, reached > 0);
+    }
+
+    /// The same for an event that is for one session.
+    pub fn note_event_to(&mut self, key: SessionKey, is_sent: bool) {
+        let Some(session) = self.sessions.get(key).filter(|_| self.journal.is_on()) else { return };
+        let (tenant, who) = (session.tenant.0, self.journal.user(session.tenant.0, self.user_of(key)));
+        let subject = Subject { tenant, who, session: key.key().to_bits() };
+        self.journal.note_event(self.now.time, Recipient::Session, subject, is_sent);
     }
 
     /// The `socket_id` of a session that was written as [`What::Came`] with this `stamp` and `count`, also if it has ended.

@@ -12,7 +12,7 @@ const { test } = require('node:test')
 
 const BINARY = process.env.RELAY_BIN || path.join(__dirname, '../../target/release/relay')
 const KEY = 'try4dfs%#fs!#$2334ds(%B)'
-/** Milliseconds that a test waits for an event before it fails. On a busy machine much takes 20 s that else takes one. */
+/** Milliseconds that a test waits for an event before it fails. On a busy machine, work of a second can take 20 s. */
 const PATIENCE = 90000
 
 const md5 = text => createHash('md5').update(text).digest('hex')
@@ -81,34 +81,33 @@ async function until(what, ask, patience = PATIENCE) {
   }
 }
 
-/** A machine that stands still for so many milliseconds may make clients and proxies give up. */
+/** Milliseconds for which this process must not have run, so that a failure is taken for one of the machine. */
 const STALL = 1000
 
 /**
- * A test that runs `attempt` again, twice at most, if it fails and the machine stood still meanwhile, as virtual machines do for
- * seconds when their host is busy: who has a time-out gives up then, and that says nothing about relay.
+ * A test that runs `attempt` again, twice at most, if it fails after the machine stood still, as a virtual machine does for seconds
+ * when its host is busy: clients and proxies time out then, and that says nothing about relay. `attempt` must not block this process.
  */
 const unlessStalled = attempt => async t => {
   for (let left = 2; ; left--) {
     const ends = [], scope = { after: end => ends.push(end), diagnostic: words => t.diagnostic(words) }
     let last = Date.now(), longest = 0
-    const timer = setInterval(() => {
+    const look = () => {
       longest = Math.max(longest, Date.now() - last)
       last = Date.now()
-    }, 50)
-    try {
-      return await attempt(scope)
-    } catch (error) {
-      if (longest < STALL || left === 0) throw error
-      t.diagnostic(`once more, because the machine stood still for ${longest} ms: ${String(error.message).slice(0, 2000)}`)
-    } finally {
-      clearInterval(timer)
-      for (const end of ends.reverse()) await end()
     }
+    const timer = setInterval(look, 50)
+    const failure = await attempt(scope).then(() => null, error => error)
+    look()
+    clearInterval(timer)
+    for (const end of ends.reverse()) await Promise.resolve().then(end).catch(error => t.diagnostic(String(error)))
+    if (!failure) return
+    if (longest < STALL || left === 0) throw failure
+    t.diagnostic(`once more, because the machine stood still for ${longest} ms: ${String(failure.message).slice(0, 2000)}`)
   }
 }
 
-/** The same as `test`, for tests with short time-outs. */
+/** A test with short time-outs: see unlessStalled. */
 const steadyTest = (name, attempt) => test(name, unlessStalled(attempt))
 
 /** What a page of the documentation shows: the first block of a language after a heading. */

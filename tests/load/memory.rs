@@ -19,7 +19,7 @@ fn an_idle_relay() {
     assert_eq!(relay.get("/healthz").status, 200);
     // Without the pages of its file, which are shared and depend on how it was compiled.
     let own = status(&relay, "RssAnon:");
-    assert!(own < 1536 * 1024, "an idle relay has {own} bytes");
+    assert!(own < 1024 * 1024, "an idle relay has {own} bytes");
 }
 
 /// Sessions with all that a page tells of itself, each of which has spoken and has been spoken to.

@@ -51,7 +51,7 @@ fn who_was_not_there_or_not_in_the_room() {
     let relay = Relay::start("");
     let mut witness = relay.connect_with(&user("9", "a,b"));
     let early = publish(&relay, &mut witness, "a");
-    assert_eq!(verdict(&relay, &early, "7"), "the user had no session that the journal knows of");
+    assert_eq!(verdict(&relay, &early, "7"), "the records show no session of the user at that time or before");
     let mut client = relay.connect_with(&user("7", "b"));
     let other = publish(&relay, &mut witness, "a");
     assert!(verdict(&relay, &other, "7").ends_with("was connected, but not in the room of the message"));
@@ -63,7 +63,7 @@ fn who_was_not_there_or_not_in_the_room() {
         "{told}"
     );
     // The past stays what it was.
-    assert_eq!(verdict(&relay, &early, "7"), "the user had no session that the journal knows of");
+    assert_eq!(verdict(&relay, &early, "7"), "the records show no session of the user at that time or before");
     let sign = connect_sign("demo", "b", KEY);
     client.send(&format!("{{\"event\":\"leave\",\"ack\":1,\"room_ids\":\"b\",\"sign\":\"{sign}\"}}"));
     assert!(client.text().contains("\"code\":1"));
@@ -84,7 +84,7 @@ fn who_was_not_there_or_not_in_the_room() {
     assert_eq!(
         unknown,
         [
-            "no message with this id is in the journal: it is older, of another source, or was never accepted here",
+            "no message with this id is in the records: it is older, of another source, or was never accepted here",
             "it is of relay mrkqkbc, or of this one before its last start"
         ]
         .map(|text| text.replace("mrkqkbc", "rkqkbc"))
@@ -313,7 +313,7 @@ fn what_the_history_has_dropped() {
     assert_eq!(client.json()["recovered"], false);
     let told = verdict(&relay, &missed, "7");
     // There was no session before: the login said what it has.
-    assert_eq!(told, "the user had no session that the journal knows of");
+    assert_eq!(told, "the records show no session of the user at that time or before");
     let (verdicts, advice) = about(&relay, "userid=7&room_id=a");
     has(&verdicts, "it has not got messages that were not kept any more 1 time");
     has(&verdicts, "room a has 2 sessions here, and keeps messages");
@@ -444,8 +444,9 @@ fn the_command_prints_it() {
     let (code, out, _) = run(&[&id, "--userid", "7"]);
     assert_eq!(code, Some(0));
     let found: Vec<&str> = out.lines().collect();
-    assert!(found[0].ends_with(" published to another room, which keeps nothing: sent to 1 session"), "{out}");
-    assert_eq!(found[1..], ["=> the user had no session that the journal knows of"]);
+    let published = format!(" published to another room, which keeps nothing: sent to 1 session (id {id})");
+    assert!(found[0].ends_with(&published), "{out}");
+    assert_eq!(found[1..], ["=> the records show no session of the user at that time or before"]);
     let (_, out, _) = run(&["--room", "a\u{1b}[31m"]);
     assert!(out.starts_with("=> room a\\u{1b}[31m has 0 sessions here, and keeps no messages"), "{out}");
     assert!(out.contains("\n-> let the room keep messages"), "{out}");

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// Panics if 16 times as much work takes more than 64 times as long. Linear work takes 16 times as long and quadratic work 256
-/// times, so a machine that is four times as slow in one of the two does not change the verdict. `work` says how long the part
-/// in question took; the shortest of several runs counts.
+/// Panics if 16 times as much work takes 64 times as long or longer. Linear work takes 16 times as long, and quadratic work 256
+/// times, if `few` is so large that its quadratic part dominates. So a machine that is up to four times as slow in one of the two does
+/// not change the verdict. `work` says how long the part in question took; the shortest of several runs counts.
 pub fn assert_linear(few: usize, work: impl Fn(usize) -> Duration) {
     let shortest = |amount, runs| (0..runs).map(|_| work(amount)).min().unwrap();
     let (short, long) = (shortest(few, 30), shortest(16 * few, 5));

@@ -14,9 +14,9 @@ pub static WHY: Command = Command {
     text: &[
         "Asks a running relay what has become of the message with this id, or what has happened to a user or in a room, and \
          prints it with times. With both an ID and a user it says what follows: that the user was not in the room, had no \
-         connection, has come back and got the message then, or has received it. relay remembers the last 28,672 events and 4,096 refusals: \
-         publications to a room, and logins, ends, losses, returns and changes of rooms of sessions. The question needs the \
-         admin token.",
+         connection, has come back and got the message then, or has received it. With a user alone it also says how many messages were \
+         published while the user had no session. relay remembers the last 28,672 publications to rooms and changes of sessions (logins, \
+         ends, losses, returns, and rooms), 4,096 events of backends, and 4,096 refusals. The question needs the admin token.",
     ],
     groups: &[
         &Group {

@@ -93,7 +93,7 @@ fn shown(data: &Json) -> String {
         out += &format!("(the records begin at {})\n", time(&data["since"]));
     }
     if data["refusals_since"].is_string() {
-        out += &format!("(those of refusals begin at {})\n", time(&data["refusals_since"]));
+        out += &format!("(the records of refusals begin at {})\n", time(&data["refusals_since"]));
     }
     out
 }

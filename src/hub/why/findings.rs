@@ -5,9 +5,9 @@ use std::{
     rc::Rc,
 };
 
-use super::{super::Hub, away::Away, question::Question};
+use super::{super::Hub, question::Question};
 use crate::{
-    journal::{EMITTED_TO_ROOM, EMITTED_TO_SESSION, EMITTED_TO_USER, EVERY, Record, What, pack},
+    journal::{EVERY, Recipient, Record, What, pack},
     key::{Handle, Key, SessionKey},
     message::MessageId,
     room_hash::room_hash,
@@ -28,8 +28,6 @@ pub struct Findings<'a> {
     pub message_count: usize,
     /// All records about the user or the session that was asked for.
     pub mine: Vec<Found<'a>>,
-    /// What was published while the user was away.
-    pub away: Away,
     /// Its sessions, by the bits of their keys.
     pub lives: BTreeMap<u64, Life<'a>>,
     /// Publications of other relays that have not arrived.
@@ -48,7 +46,7 @@ pub struct Life<'a> {
     /// The first record about it, if that is its beginning.
     pub begin: Option<Found<'a>>,
     /// The rooms that it has joined (`true`) and left.
-    rooms: Vec<(usize, u64, bool)>,
+    pub rooms: Vec<(usize, u64, bool)>,
     /// When it fell behind, and when it had caught up.
     pub spells: Vec<(Found<'a>, Option<Found<'a>>)>,
     /// The rooms of which it has not got messages; 0 stands for others.
@@ -91,9 +89,6 @@ impl<'a> Findings<'a> {
                     if !record.is_further() {
                         first = Some(record.session);
                     }
-                    if !asks_room || record.who == room {
-                        found.away.publish(record);
-                    }
                     match question.id {
                         Some(id) => {
                             // Backends have only the id in the first room; those in the others follow.
@@ -120,12 +115,16 @@ impl<'a> Findings<'a> {
                 What::Refreshed if record.session == 0 => {
                     question.id.is_none() && (record.who == 0 || found.rooms.contains_key(&record.who))
                 }
-                What::Emitted => match record.stamp {
+                What::Emitted(recipient) => match recipient {
                     _ if question.id.is_some() => false,
-                    EMITTED_TO_ROOM => asks_room && record.who == room,
-                    EMITTED_TO_USER => asks_user && record.who == user,
-                    EMITTED_TO_SESSION => is_mine(record, &keys),
-                    _ => question.is_personal(),
+                    Recipient::Room => asks_room && record.who == room,
+                    Recipient::User => asks_user && record.who == user,
+                    Recipient::Session => is_mine(record, &keys),
+                    // The sessions that are there without a record are as old as the journal.
+                    Recipient::All => {
+                        question.is_personal()
+                            && (!live.is_empty() || found.lives.values().any(|life| life.end.is_none()))
+                    }
                 },
                 What::Refused => is_mine(record, &keys) && found.add(index, record),
                 what => {
@@ -175,7 +174,6 @@ impl<'a> Findings<'a> {
     /// Adds a record about the user or session. Returns true.
     fn add(&mut self, index: usize, record: &'a Record) -> bool {
         self.mine.push((index, record));
-        self.away.follow(record);
         if !matches!(record.what, What::Refused | What::MessageRefused | What::HookFailed | What::GivenUp) {
             self.lives.entry(record.session).or_default().add(index, record);
         }

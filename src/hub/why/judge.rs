@@ -364,15 +364,18 @@ impl<'a> Judge<'a> {
 
     /// What was published while a user was away. A single session does not come back, but its user may have.
     fn judge_away(&mut self) {
-        let Away { count, kept, last, .. } = self.found.away;
-        if count == 0 || !self.question.socket_id.is_empty() {
+        if !self.question.socket_id.is_empty() {
             return;
         }
-        self.conclude(Verdict::WhileAway { count, kept, last });
-        if kept < count {
+        let away = Away::follow(self.hub, self.question, self.found);
+        if away.count == 0 {
+            return;
+        }
+        self.conclude(Verdict::Away(away));
+        if away.kept < away.count {
             self.advise(Advice::KeepsNothing);
         }
-        if kept > 0 {
+        if away.again < away.kept {
             self.advise(Advice::NotBack);
         }
     }

@@ -329,51 +329,91 @@ fn no_session_was_in_the_room() {
     assert!(verdicts("b")[0].starts_with("there is no session here: "), "{:?}", verdicts("b"));
 }
 
-/// What was published to a user's rooms from the end of its last session there until the next.
+/// The part of the answer that says what was published while the user 7 was away.
+fn missed(hub: &Hub, room: &'static str) -> Option<String> {
+    let verdicts = explain(hub, &Question { userid: "7", room, ..question(hub) }).verdicts;
+    verdicts.into_iter().find_map(|verdict| Some(verdict.strip_prefix("while the user had no session, ")?.to_owned()))
+}
+
+const KEPT: &str = "[history]\nrooms = [{ room = \"kept\", count = 5 }]\n";
+
 #[test]
-fn messages_are_counted_that_were_published_while_a_user_was_away() {
-    let mut hub = hub("[history]\nrooms = [{ room = \"kept\", count = 5 }]\n");
-    let login = |hub: &mut Hub| enter(hub, user("7", "a,kept"));
-    let told = |hub: &Hub, room: &'static str| {
-        let verdicts = explain(hub, &Question { userid: "7", room, ..question(hub) }).verdicts;
-        verdicts.into_iter().find(|verdict| verdict.starts_with("while the user"))
-    };
-    let [first, second] = [login(&mut hub), login(&mut hub)];
+fn messages_that_were_published_while_a_user_was_away() {
+    let mut hub = hub(KEPT);
+    let [first, second] = [(); 2].map(|()| enter(&mut hub, user("7", "a,kept")));
     publish(&mut hub, "a,kept");
     end(&mut hub, first, End::Lost);
     publish(&mut hub, "a,kept");
-    assert_eq!(told(&hub, ""), None, "the second session is there");
+    assert_eq!(missed(&hub, ""), None, "the second session is there");
     end(&mut hub, second, End::Lost);
-    publish(&mut hub, "other");
-    publish(&mut hub, "a,kept");
-    let last = publish(&mut hub, "kept");
-    let session = login(&mut hub);
-    publish(&mut hub, "a,kept");
-    let words = "while the user had no session in its rooms,";
-    assert_eq!(
-        told(&hub, "").unwrap(),
-        format!("{words} 2 messages were published to them and 1 of them kept, the last at 00:00:01")
-    );
-    assert!(
-        told(&hub, "a").unwrap().contains(" 1 message was published to them and not kept"),
-        "{:?}",
-        told(&hub, "a")
-    );
-    assert!(
-        told(&hub, "kept").unwrap().contains(" 2 messages were published to them and kept"),
-        "{:?}",
-        told(&hub, "kept")
-    );
-    // A room that it leaves is not waited for.
-    hub.state.leave_all(session, &Rooms::parse("a", 128, 0).unwrap());
+    // In whatever order, one of the rooms keeps them.
+    for rooms in ["other", "a,kept", "kept,a", "a"] {
+        publish(&mut hub, rooms);
+    }
+    let third = enter(&mut hub, user("7", "b"));
+    let words = |count: &str, kept: &str| {
+        format!("{count} published to rooms that it had been in ({kept}), the last at 00:00:01")
+    };
+    assert_eq!(missed(&hub, "").unwrap(), words("3 messages were", "2 of them kept"));
+    assert_eq!(missed(&hub, "a").unwrap(), words("3 messages were", "not kept"));
+    assert_eq!(missed(&hub, "kept").unwrap(), words("2 messages were", "kept"));
+    let advice = |hub: &Hub| explain(hub, &Question { userid: "7", room: "kept", ..question(hub) }).advice;
+    assert!(advice(&hub).contains(&Advice::NotBack));
+    // The page has left this room behind.
     publish(&mut hub, "a");
-    assert!(told(&hub, "a").unwrap().contains(" 1 message "));
-    // The lines have the ids.
-    let answer = explain(&hub, &Question { room: "kept", ..question(&hub) });
-    assert_eq!(answer.lines.len(), 5);
-    assert!(answer.lines.iter().any(|line| line.id == Some(last)));
-    let ids: Vec<String> = answer.lines.iter().map(|line| line.id.unwrap().to_string()).collect();
-    assert!(ids[0].ends_with(".1") && ids.iter().filter(|id| id.ends_with(".1")).count() == 4, "{ids:?}");
+    end(&mut hub, third, End::Left);
+    publish(&mut hub, "a");
+    assert_eq!(missed(&hub, "a").unwrap(), words("3 messages were", "not kept"));
+    // What a session gets again that comes back, was not missed.
+    let back = enter(&mut hub, user("7", "a,kept"));
+    hub.state.write_journal(back, What::Returned, More { count: 2, ..More::default() });
+    assert_eq!(
+        missed(&hub, "kept").unwrap(),
+        words("2 messages were", "kept") + "; 2 messages were sent when the user came back"
+    );
+    assert!(!advice(&hub).contains(&Advice::NotBack));
+}
+
+/// Sessions that are older than the journal are there from its begin, in the rooms that they have now.
+#[test]
+fn old_sessions_are_not_away() {
+    let mut hub = hub(KEPT);
+    let old = enter(&mut hub, user("7", "a"));
+    (0..30_000).for_each(|_| _ = publish(&mut hub, "busy"));
+    let tab = enter(&mut hub, user("7", "a"));
+    end(&mut hub, tab, End::Left);
+    publish(&mut hub, "a");
+    assert_eq!(missed(&hub, ""), None);
+    // One that joined another room later.
+    join(&mut hub.state, old, "b");
+    end(&mut hub, old, End::Lost);
+    publish(&mut hub, "a");
+    publish(&mut hub, "b");
+    assert_eq!(
+        missed(&hub, "b").unwrap(),
+        "1 message was published to rooms that it had been in (not kept), the last at 00:00:01"
+    );
+    let alone = enter(&mut hub, user("8", "a"));
+    (0..30_000).for_each(|_| _ = publish(&mut hub, "busy"));
+    hub.state.leave_all(alone, &Rooms::parse("a", 128, 0).unwrap());
+    end(&mut hub, alone, End::Lost);
+    publish(&mut hub, "a");
+    let verdicts = explain(&hub, &Question { userid: "8", ..question(&hub) }).verdicts;
+    assert!(!verdicts.iter().any(|verdict| verdict.starts_with("while")), "{verdicts:?}");
+}
+
+/// Lines of publications have the id of the message: the one in their room.
+#[test]
+fn lines_have_the_ids_of_messages() {
+    let mut hub = hub("");
+    let first = publish(&mut hub, "a,b");
+    let other = MessageId::first(1_795_219_200_000_000, 9);
+    publish_elsewhere(&mut hub, other, "b");
+    let ids = |room| {
+        explain(&hub, &Question { room, ..question(&hub) }).lines.into_iter().map(|line| line.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("a"), [Some(first)]);
+    assert_eq!(ids("b"), [Some(first.part(1)), Some(other)]);
 }
 
 /// A busy room leaves half of the lines to what has happened to the user.
@@ -392,7 +432,7 @@ fn a_busy_room_does_not_push_out_the_user() {
 }
 
 #[test]
-fn events_of_the_backend_are_told() {
+fn events_of_backends() {
     let mut hub = hub("");
     let (key, tenant) = (enter(&mut hub, user("7", "a")), hub.state.tenant("one").unwrap());
     let socket_id = hub.state.socket_id(key).to_string();
@@ -402,14 +442,35 @@ fn events_of_the_backend_are_told() {
     {
         hub.emit(tenant, "/", &target, &event);
     }
-    hub.emit(tenant, "/", &Target::Namespace, &event);
-    let told = |userid, room| {
+    (0..2).for_each(|_| _ = hub.emit(tenant, "/", &Target::Namespace, &event));
+    hub.emit(tenant, "/chat", &Target::User("7"), &event);
+    let lines = |userid, room| {
         let answer = explain(&hub, &Question { userid, room, ..question(&hub) });
         let texts = answer.lines.into_iter().map(|line| line.text.replace(&socket_id, "S"));
         texts.filter(|text| text.starts_with("an event")).collect::<Vec<_>>()
     };
-    let to = |words: &str| format!("an event was emitted to {words}");
-    assert_eq!(told("7", ""), [to("the user: sent to 1 session"), to("session S"), to("all: sent to 1 session")]);
-    assert_eq!(told("", "a"), [to("room a: sent to 1 session")]);
-    assert_eq!(told("8", ""), [to("the user: sent to 0 sessions"), to("all: sent to 1 session")]);
+    assert_eq!(
+        lines("7", ""),
+        [
+            "an event was sent to the user",
+            "an event was sent to session S",
+            "an event was sent to all sessions of the source 2 times",
+            "an event for the user in namespace /chat was sent to no session here"
+        ]
+    );
+    assert_eq!(lines("", "a"), ["an event was sent to room a"]);
+    assert_eq!(lines("8", ""), ["an event for the user was sent to no session here"]);
+}
+
+/// A backend that emits many events pushes out nothing else.
+#[test]
+fn events_have_places_of_their_own() {
+    let mut hub = hub("");
+    let tenant = hub.state.tenant("one").unwrap();
+    enter(&mut hub, user("7", "a"));
+    for number in 0..40_000 {
+        hub.emit(tenant, "/", &Target::User(&number.to_string()), &Event::new("news", "1"));
+    }
+    assert_eq!(explain(&hub, &Question { userid: "7", ..question(&hub) }).lines.len(), 2);
+    assert!(hub.state.journal.bytes() < 200_000 + 4096 * 40, "{}", hub.state.journal.bytes());
 }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::away::Away;
 use crate::{clock::Time, journal::Record};
 
 /// What follows from the records.
@@ -47,15 +48,8 @@ pub enum Verdict<'a> {
     NoSession,
     /// None of so many sessions that have ended was in the room.
     NeverInRoom(usize, &'a str),
-    /// So many messages were published to rooms of the user while no session of it was there.
-    WhileAway {
-        /// How many.
-        count: u64,
-        /// How many of them were kept.
-        kept: u64,
-        /// When the last one was published.
-        last: Time,
-    },
+    /// Messages were published while the user had no session.
+    Away(Away),
     /// Something went wrong so often, and this was the last time.
     Troubles(Trouble, u64, &'a Record),
     /// Publications of other relays did not arrive; the relay is that of the last ones.

@@ -171,7 +171,7 @@ export function emit(to, { nsp = '/' } = {}) {
   const event = el('input', { type: 'text', required: true, autocomplete: 'off', spellcheck: 'false', id: 'event' })
   return dialog({
     title: t('Emit an event', '发送事件'), button: t('Emit', '发送'), to,
-    effect: t('An event is sent, in one namespace, to', '将在一个命名空间中发送一个事件给'),
+    effect: t('In the namespace below, an event is sent to', '将在下面的命名空间中发送事件给'),
     parts: [el('label', { class: 'field' }, el('span', null, t('Name of the event', '事件名')), event),
       el('label', { class: 'field' }, el('span', null, t('Namespace', '命名空间')), namespace), data.node],
     act: async found => outcome((await post('api/emit', object({ ...to, nsp: namespace.value, event: event.value }, data.empty() ? {} : { data: data.json() }))).sessions, found)

@@ -50,7 +50,7 @@ fn client_that_answers_no_ping_is_dropped() {
     assert!(pinged >= Duration::from_millis(180), "pinged after {pinged:?}");
     assert!(gone >= Duration::from_millis(380), "gone after {gone:?} with {end:?}");
     assert_eq!((relay.counter("ping_timeouts"), relay.stat("/sessions")), (1, 0));
-    // Operators are told that it was not the network that said so.
+    // Operators see that it was relay that gave up.
     assert_eq!(relay.metric("relay_closes_total{reason=\"timeout\"}"), 1);
     let why = relay.admin("/api/why?source=demo&userid=7").json()["data"]["lines"].to_string();
     assert!(why.contains(" was lost: no answer to a ping\""), "{why}");

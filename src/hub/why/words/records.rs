@@ -2,7 +2,7 @@
 
 use super::{MESSAGE, PUBLICATION, SESSION, Words};
 use crate::{
-    journal::{EMITTED_TO_ROOM, EMITTED_TO_SESSION, EMITTED_TO_USER, EVERY, Record, What, unpack},
+    journal::{EVERY, Recipient, Record, What, unpack},
     language::say,
 };
 
@@ -109,31 +109,35 @@ impl Words<'_> {
                     "管理员让{whose}重新加载：{sessions}"
                 )
             }
-            What::Emitted => {
-                let sessions = self.counted(count.into(), SESSION);
-                match record.stamp {
-                    EMITTED_TO_ROOM => {
-                        let room = self.room(record.who);
-                        say!(
-                            language,
-                            "an event was emitted to {room}: sent to {sessions}",
-                            "向{room}发出一个事件：发送给 {sessions}"
-                        )
+            What::Emitted(recipient) => {
+                let to = match recipient {
+                    Recipient::Room => self.room(record.who),
+                    Recipient::User => say!(language, "the user", "该用户"),
+                    Recipient::Session => session,
+                    Recipient::All => say!(language, "all sessions of the source", "该源的全部会话"),
+                };
+                let namespace = match recipient {
+                    Recipient::Session => None,
+                    _ => self
+                        .hub
+                        .state
+                        .namespaces
+                        .get(record.session as usize)
+                        .filter(|namespace| &*namespace.name != "/"),
+                };
+                let inside = namespace.map_or_else(String::new, |namespace| {
+                    let name = &namespace.name;
+                    say!(language, " in namespace {name}", "（命名空间“{name}”）")
+                });
+                match record.is_sent() {
+                    false if recipient == Recipient::Session => {
+                        say!(language, "an event for {to} was not sent{times}", "没有发送给{to}的事件{times}")
                     }
-                    EMITTED_TO_USER => {
-                        say!(
-                            language,
-                            "an event was emitted to the user: sent to {sessions}",
-                            "向该用户发出一个事件：发送给 {sessions}"
-                        )
-                    }
-                    EMITTED_TO_SESSION => {
-                        say!(language, "an event was emitted to {session}", "向{session}发出一个事件")
-                    }
-                    _ => say!(
+                    true => say!(language, "an event was sent to {to}{inside}{times}", "向{to}发送事件{inside}{times}"),
+                    false => say!(
                         language,
-                        "an event was emitted to all: sent to {sessions}",
-                        "向全部会话发出一个事件：发送给 {sessions}"
+                        "an event for {to}{inside} was sent to no session here{times}",
+                        "向{to}发送的事件{inside}在本 relay 上没有会话接收{times}"
                     ),
                 }
             }

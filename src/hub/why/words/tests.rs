@@ -2,20 +2,22 @@ use super::*;
 use crate::{
     hub::why::{
         Advice, Question,
+        away::Away,
         verdicts::{After, Begin, Ending, Fate, Missed, Place, Progress, Resumption, Slowness, Trouble, Verdict},
     },
-    journal::{EMITTED_TO_SESSION, EVERY, More, Publication, Reason, Recipient, Subject, What, pack},
+    journal::{EVERY, More, Publication, Reason, Recipient, Subject, What, pack},
     key::{Handle, SessionKey},
     language::testing::{assert_chinese, is_chinese, samples},
     room_hash::room_hash,
     state::testing::{Login, config, session},
 };
 
+const CONFIG: &str = "[sources.one]\nsign_key = \"key\"\n[namespaces.\"/chat\"]\nauth = \"open\"\nsource = \"one\"\n";
 const WHY: Reason<'static> = Reason::fixed("why", "原因");
 
 /// A hub with a session of user 7 in room `a`.
 fn hub() -> (Hub, SessionKey) {
-    let mut hub = Hub::new(config("[sources.one]\nsign_key = \"key\"\n"), MessageId::first(1000, 7), [0; 32]);
+    let mut hub = Hub::new(config(CONFIG), MessageId::first(1000, 7), [0; 32]);
     hub.state.journal.begin();
     let key = session(&mut hub.state, Login { rooms: "a", ..Login::default() });
     (hub, key)
@@ -36,7 +38,7 @@ fn said(hub: &Hub, key: SessionKey, say: impl Fn(&Words<'_>) -> String) -> [Stri
 /// Checks what is said. Returns the English line.
 fn assert_both([english, chinese]: &[String; 2]) -> String {
     assert!(!english.contains(is_chinese), "{english}");
-    assert_chinese(chinese, &["S", "a", "b", "a1b2c3", "idempotency_key"]);
+    assert_chinese(chinese, &["S", "a", "b", "a1b2c3", "idempotency_key", "chat"]);
     format!("{english}\n")
 }
 
@@ -63,7 +65,7 @@ fn records_are_said_in_both_languages() {
         What::SentAway => What::SentAway,
         What::GivenUp => What::GivenUp,
         What::Refreshed => What::Refreshed,
-        What::Emitted => What::Emitted,
+        What::Emitted(_) => What::Emitted(Recipient::All),
         What::Refused => What::Refused,
         What::MessageRefused => What::MessageRefused,
         What::HookFailed => What::HookFailed,
@@ -71,6 +73,7 @@ fn records_are_said_in_both_languages() {
         What::Repeated => What::Repeated,
         What::Missed => What::Missed,
     );
+    let chat = hub.state.find_namespace("/chat").unwrap().into();
     let (now, later, room) = (Time::START, Time::from_micros(5_000_000), room_hash("a"));
     for what in whats {
         let journal = &mut hub.state.journal;
@@ -85,11 +88,17 @@ fn records_are_said_in_both_languages() {
             };
             match what {
                 What::Published | What::Kept => {}
-                What::Emitted => {
-                    let more = More { stamp: EMITTED_TO_SESSION, count, ..More::default() };
-                    journal.note(now, what, (0, "7"), key, more);
-                    let to = [Recipient::Room("a"), Recipient::User("7"), Recipient::All];
-                    to.into_iter().for_each(|recipient| journal.note_event(now, 0, recipient, count as usize));
+                What::Emitted(_) => {
+                    for (recipient, who) in
+                        [(Recipient::Room, room), (Recipient::User, 0), (Recipient::Session, 0), (Recipient::All, 0)]
+                    {
+                        let session = if recipient == Recipient::Session { key.key().to_bits() } else { chat };
+                        let subject = Subject { tenant: 0, who, session };
+                        journal.note_event(now, recipient, subject, count == 1);
+                        if count > 1 {
+                            journal.note_event(later, recipient, subject, false);
+                        }
+                    }
                 }
                 What::Refused | What::MessageRefused | What::HookFailed | What::Missed => {
                     note(now, 0, 0);
@@ -195,7 +204,7 @@ fn verdicts_are_said_in_both_languages() {
         Verdict::Gone(_) => Verdict::Gone(ending(Some(lost))),
         Verdict::NoSession => Verdict::NoSession,
         Verdict::NeverInRoom(..) => Verdict::NeverInRoom(3, "a"),
-        Verdict::WhileAway { .. } => Verdict::WhileAway { count: 3, kept: 0, last: now },
+        Verdict::Away(_) => Verdict::Away(Away { count: 3, kept: 0, again: 0, last: now }),
         Verdict::Troubles(..) => Verdict::Troubles(Trouble::Lost, 1, lost),
         Verdict::MissedOfOthers(_) => Verdict::MissedOfOthers(missed(5)),
         Verdict::Room { .. } => Verdict::Room { name: "a", members: 2, keeps: true },
@@ -203,8 +212,8 @@ fn verdicts_are_said_in_both_languages() {
         Verdict::PublicationsRepeated(..) => Verdict::PublicationsRepeated(3, published),
     );
     all.extend([
-        Verdict::WhileAway { count: 3, kept: 3, last: now },
-        Verdict::WhileAway { count: 3, kept: 1, last: now },
+        Verdict::Away(Away { count: 1, kept: 1, again: 1, last: now }),
+        Verdict::Away(Away { count: 3, kept: 1, again: 2, last: now }),
         Verdict::NotMember(bits, 1),
         Verdict::EndedBefore(ending(None), None),
         Verdict::Gone(Ending { record: lost, sent_away: None }),

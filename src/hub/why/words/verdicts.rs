@@ -4,7 +4,10 @@ use std::rc::Rc;
 
 use super::{MESSAGE, PUBLICATION, ROOM, SESSION, TIME, Words};
 use crate::{
-    hub::why::verdicts::{Begin, Ending, Missed, Place, Resumption, Trouble, Verdict},
+    hub::why::{
+        away::Away,
+        verdicts::{Begin, Ending, Missed, Place, Resumption, Trouble, Verdict},
+    },
     journal::What,
     language::say,
 };
@@ -64,7 +67,7 @@ impl Words<'_> {
                 say!(
                     language,
                     "{session} was connected; the records no longer say whether it was in the room of the message",
-                    "{session} 当时已连接；记录中已没有它是否在该消息的房间中"
+                    "{session} 当时已连接；记录中已查不到它当时是否在该消息的房间中"
                 )
             }
             Verdict::NotAdmitted(refused) => {
@@ -76,7 +79,11 @@ impl Words<'_> {
                 )
             }
             Verdict::NeverThere => {
-                say!(language, "the records have no session of the user from before", "根据记录，该用户当时没有会话")
+                say!(
+                    language,
+                    "the records show no session of the user at that time or before",
+                    "根据记录，该用户当时没有会话"
+                )
             }
             Verdict::LostBefore(end, after) => {
                 let (session, at, why, after) = self.lost(end, after);
@@ -137,20 +144,7 @@ impl Words<'_> {
                     "最近的 {sessions}都不在房间“{room}”中"
                 )
             }
-            Verdict::WhileAway { count, kept, last } => {
-                let (messages, at) = (self.counted(*count, MESSAGE), self.clock(*last));
-                let kept = match kept {
-                    0 => say!(language, "and not kept", "没有保存"),
-                    kept if kept == count => say!(language, "and kept", "已保存"),
-                    kept => say!(language, "and {kept} of them kept", "其中 {kept} 条已保存"),
-                };
-                let were = if *count == 1 { "was" } else { "were" };
-                say!(
-                    language,
-                    "while the user had no session in its rooms, {messages} {were} published to them {kept}, the last at {at}",
-                    "该用户在其房间中没有会话时，有 {messages}发布到这些房间，{kept}，最近一条在 {at}"
-                )
-            }
+            Verdict::Away(away) => self.away(away),
             Verdict::Troubles(trouble, count, last) => {
                 let (trouble, times) = (self.trouble(*trouble), self.counted(*count, TIME));
                 let (at, because) = (self.clock(last.time), self.because(last));
@@ -201,6 +195,31 @@ impl Words<'_> {
                 )
             }
         }
+    }
+
+    fn away(&self, away: &Away) -> String {
+        let (language, Away { count, kept, again, last }) = (self.language, *away);
+        let (messages, at) = (self.counted(count, MESSAGE), self.clock(last));
+        let were = |number| if number == 1 { "was" } else { "were" };
+        let kept = match kept {
+            0 => say!(language, "not kept", "均未保存"),
+            _ if kept == count => say!(language, "kept", "均已保存"),
+            _ => say!(language, "{kept} of them kept", "其中 {kept} 条已保存"),
+        };
+        let again = match again {
+            0 => String::new(),
+            _ => {
+                let (again, were) = (self.counted(again, MESSAGE), were(again));
+                say!(language, "; {again} {were} sent when the user came back", "；重连后补发了 {again}")
+            }
+        };
+        let were = were(count);
+        say!(
+            language,
+            "while the user had no session, {messages} {were} published to rooms that it had been in ({kept}), the last at \
+             {at}{again}",
+            "该用户没有会话期间，其所在过的房间共发布了 {messages}（{kept}），最近一条于 {at}{again}"
+        )
     }
 
     /// A session that has ended, when, and why, with who wanted that.
