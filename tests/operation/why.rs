@@ -455,8 +455,8 @@ fn the_command_prints_it() {
     let (_, again, _) = run(&["--session", socket_id]);
     assert_eq!((code, again), (Some(0), out.clone()));
     let (code, out, error) = run(&["no id"]);
-    assert_eq!((code, &*out), (Some(1), ""));
-    assert!(error.contains("id is not that of a message"), "{error}");
+    assert_eq!((code, &*out), (Some(2), ""));
+    assert!(error.contains("\"no id\" is not the id of a message"), "{error}");
     assert!(!error.contains(KEY) && !error.contains(TOKEN));
     let (code, _, error) = run(&[]);
     assert_eq!(code, Some(2));
