@@ -574,6 +574,7 @@ impl World {
     }
 }
 
+/// Each test runs seeds for some 20 s of a processor, without optimization.
 #[test]
 fn in_trouble() {
     for seed in 1..100 {
