@@ -49,11 +49,14 @@ impl Words<'_> {
                 "{session} did not answer when it was asked, so that another may take its place",
                 "{session} 被询问时没有应答，其他会话可以接替它"
             ),
-            What::Returned => say!(
-                language,
-                "{session} went on in the place of one that was lost; {count} messages again",
-                "{session} 接替了断线的会话；重发 {count} 条消息"
-            ),
+            What::Returned => {
+                let messages = self.counted(count.into(), MESSAGE);
+                say!(
+                    language,
+                    "{session} went on in the place of one that was lost; {messages} again",
+                    "{session} 接替了断线的会话；重发 {messages}"
+                )
+            }
             What::Resumed => {
                 let messages = self.counted(count.into(), MESSAGE);
                 say!(

@@ -204,7 +204,7 @@ fn verdicts_are_said_in_both_languages() {
         Verdict::Gone(_) => Verdict::Gone(ending(Some(lost))),
         Verdict::NoSession => Verdict::NoSession,
         Verdict::NeverInRoom(..) => Verdict::NeverInRoom(3, "a"),
-        Verdict::Away(_) => Verdict::Away(Away { count: 3, kept: 0, again: 0, last: now }),
+        Verdict::Away(_) => Verdict::Away(Away { count: 3, kept: 0, again: 2, last: now }),
         Verdict::Troubles(..) => Verdict::Troubles(Trouble::Lost, 1, lost),
         Verdict::MissedOfOthers(_) => Verdict::MissedOfOthers(missed(5)),
         Verdict::Room { .. } => Verdict::Room { name: "a", members: 2, keeps: true },

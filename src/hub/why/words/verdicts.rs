@@ -201,17 +201,17 @@ impl Words<'_> {
         let (language, Away { count, kept, again, last }) = (self.language, *away);
         let (messages, at) = (self.counted(count, MESSAGE), self.clock(last));
         let were = |number| if number == 1 { "was" } else { "were" };
+        // If nothing was kept, what was sent again is older, or of other rooms.
+        let again = if again == 0 || kept == 0 {
+            String::new()
+        } else {
+            let (again, were) = (self.counted(again, MESSAGE), were(again));
+            say!(language, "; {again} {were} sent when the user came back", "；重连后补发了 {again}")
+        };
         let kept = match kept {
             0 => say!(language, "not kept", "均未保存"),
             _ if kept == count => say!(language, "kept", "均已保存"),
             _ => say!(language, "{kept} of them kept", "其中 {kept} 条已保存"),
-        };
-        let again = match again {
-            0 => String::new(),
-            _ => {
-                let (again, were) = (self.counted(again, MESSAGE), were(again));
-                say!(language, "; {again} {were} sent when the user came back", "；重连后补发了 {again}")
-            }
         };
         let were = were(count);
         say!(
