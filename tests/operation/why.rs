@@ -130,7 +130,7 @@ fn who_was_away_and_came_back() {
     assert!(told.ends_with("went on in its place and got the message among 1 that it had missed"), "{told}");
     let texts = lines(&ask(&relay, "userid=7"));
     let has = |words: &str| texts.iter().any(|text| text.contains(words));
-    assert!(has("logged in") && has("joined room a") && has("was lost") && has("; 1 messages again"), "{texts:?}");
+    assert!(has("logged in") && has("joined room a") && has("was lost") && has("; 1 message again"), "{texts:?}");
     assert_eq!(
         lines(&ask(&relay, &format!("id={missed}&room_id=a"))),
         ["published to room a and kept: sent to 1 session"]
