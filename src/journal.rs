@@ -146,6 +146,12 @@ impl Journal {
         }
     }
 
+    /// Drops the records of events in a namespace, because its index belongs to another one now.
+    pub fn forget_namespace(&mut self, index: u64) {
+        let is_of = |record: &Record| record.session == index && record.what != What::Emitted(Recipient::Session);
+        self.emitted.records.retain(|record| !is_of(record));
+    }
+
     /// The records, the oldest first.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         let mut rings = [&self.events, &self.emitted, &self.refusals].map(|ring| ring.records.iter().peekable());

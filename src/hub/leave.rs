@@ -275,7 +275,7 @@ mod tests {
         assert!(lines.iter().any(|line| line.contains("user_quit")), "{lines:?}");
     }
 
-    /// What was decided first counts.
+    /// The end that was decided first counts.
     #[test]
     fn a_client_that_answers_no_ping() {
         for (closed, reason) in [(None, CloseReason::Timeout), (Some(Close::OPERATOR), CloseReason::Operator)] {

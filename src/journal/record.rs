@@ -18,7 +18,7 @@ pub struct Record {
     pub count: u32,
     /// The index of the source, or [`EVERY`].
     pub tenant: u16,
-    /// What has happened.
+    /// The kind of the record.
     pub what: What,
     /// The index of the reason, or of the relay that has published the message; of an event, whether nobody was to get it.
     pub(super) reason: u8,
@@ -64,7 +64,7 @@ pub struct Publication {
     pub kept: bool,
 }
 
-/// What has happened.
+/// The kinds of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// A message was published to a room that does not keep it. `stamp` is its stamp here; [`Record::sessions`] for how many
@@ -134,7 +134,7 @@ pub struct More<'a> {
     pub reason: Reason<'a>,
 }
 
-/// Who gets an event.
+/// The recipients of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipient {
     /// The sessions in a room.

@@ -174,6 +174,7 @@ impl State {
                 Some(free) => {
                     // It has no session, so its room tables are empty.
                     self.namespaces[free] = namespace;
+                    self.journal.forget_namespace(free as u64);
                     all[free] = None;
                 }
                 None => {

@@ -10,7 +10,7 @@ use crate::{
     room_hash::room_hash,
 };
 
-/// What was published while a user had no session, to rooms in which its last sessions were.
+/// The messages that were published while a user had no session, to rooms in which its last sessions were.
 #[derive(Clone, Copy, Default)]
 pub struct Away {
     /// How many messages. One to several of the rooms counts once.

@@ -362,7 +362,7 @@ impl<'a> Judge<'a> {
         self.conclude(verdict);
     }
 
-    /// What was published while a user was away. A single session does not come back, but its user may have.
+    /// Counts the messages that were published while a user was away. A single session does not come back, but its user may have.
     fn judge_away(&mut self) {
         if !self.question.socket_id.is_empty() {
             return;

@@ -391,6 +391,20 @@ fn events_of_backends() {
     assert_eq!(lines("8", ""), ["an event for the user was sent to no session here"]);
 }
 
+/// A namespace can get the index of one that a reload has removed.
+#[test]
+fn events_of_a_removed_namespace() {
+    let mut hub = hub("");
+    let tenant = hub.state.tenant("one").unwrap();
+    hub.emit(tenant, "/chat", &Target::User("7"), &Event::new("news", "1"));
+    let before = hub.state.find_namespace("/chat").unwrap();
+    let lines = |hub: &Hub| explain(hub, &Question { userid: "7", ..question(hub) }).lines.len();
+    assert_eq!(lines(&hub), 1);
+    hub.reload(config(&CONFIG.replace("/chat", "/other")), hub.state.now);
+    assert_eq!(hub.state.find_namespace("/other"), Some(before), "the index is used again");
+    assert_eq!(lines(&hub), 0);
+}
+
 /// A backend that emits many events pushes out nothing else.
 #[test]
 fn events_have_places_of_their_own() {

@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl Words<'_> {
-    /// What has happened.
+    /// A record in words.
     pub fn record(&self, record: &Record) -> String {
         let language = self.language;
         let session = self.session(record.session);
