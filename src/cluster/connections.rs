@@ -42,8 +42,8 @@ pub struct Connections {
     status: Status,
     /// The number of connections that were lost or refused so far; seeds the random part of the pause.
     failures: u64,
-    /// The number of other relays when the connection was lost, and the time of that.
-    lost: Option<(usize, Time)>,
+    /// The number of other relays when the connection was lost.
+    others: usize,
     hold: Option<Hold>,
     placement: Placement,
     /// When the next write may be sent to prove publications, and whether one is unanswered.
@@ -99,7 +99,7 @@ impl Connections {
             }
             self.upkeep = Upkeep::default();
             self.upkeep.configure(redis, &self.node);
-            (self.lost, self.hold, self.placement) = (None, None, Placement::default());
+            (self.others, self.hold, self.placement) = (0, None, Placement::default());
             if !on {
                 self.queue = SendQueue::default();
             }
@@ -217,11 +217,9 @@ impl Connections {
             (self.next_proof, self.proving) = (now, false);
             self.upkeep.begin(cx.state);
             cx.shared.publisher.hello(cx.state);
-            self.hold = self.lost.filter(|(others, _)| *others > 0).map(|(others, since)| {
-                // No other relay pauses longer than this before it reconnects: pauses double, apart from a random part.
-                let patience = (now.since(since) * 2 + FIRST_BACKOFF * 2).min(LAST_BACKOFF * 3 / 2);
-                Hold::new(others, patience, now)
-            });
+            // No other relay pauses longer than this before it reconnects. After a short outage all pause for less, but a
+            // relay on a busy machine may come late, and would miss what is published before.
+            self.hold = (self.others > 0).then(|| Hold::new(self.others, LAST_BACKOFF * 3 / 2, now));
         }
         self.update_status(cx);
     }
@@ -379,12 +377,9 @@ impl Connections {
         if let (Role::Publisher, Some(ready)) = (role, self.ends[role as usize].ready) {
             // Shortly after connecting, the list of relays is incomplete, because some have not reconnected yet. So
             // keep the number from before.
-            let (before, since) = match self.lost {
-                Some((before, since)) if self.hold.is_some() => (before, since),
-                Some((before, _)) if now.since(ready) < self.heartbeat() * 2 => (before, now),
-                _ => (0, now),
-            };
-            self.lost = Some((before.max(cx.shared.nodes.alive.len()), since));
+            let incomplete = self.hold.is_some() || now.since(ready) < self.heartbeat() * 2;
+            let before = if incomplete { self.others } else { 0 };
+            self.others = before.max(cx.shared.nodes.alive.len());
         }
         let demoted = *failure == Failure::Replica;
         self.drop_connection(role, if demoted { Unproven::Repeat } else { Unproven::Drop }, cx);

@@ -83,6 +83,24 @@ fn relays_publish_only_when_the_others_are_back() {
     relays.iter().for_each(|relay| assert_eq!(relay.counter("redis_missed"), 0));
 }
 
+/// A relay that returns later than the others, because its machine is busy, misses nothing, even if the outage was short.
+#[test]
+fn a_relay_that_returns_late_is_waited_for() {
+    let mut redis = Redis::start();
+    let [one, two] = redis.relays("");
+    let mut member = two.connect("room");
+    redis.kill();
+    [&one, &two].into_iter().for_each(|relay| drop(wait_failing(relay)));
+    two.signal(SIGSTOP);
+    publish(&one, "one", 0..5);
+    redis.run();
+    wait_linked(&one);
+    thread::sleep(Duration::from_secs(2));
+    two.signal(SIGCONT);
+    assert_eq!(read_to(&mut member, "one", 4).len(), 5);
+    assert_eq!(two.counter("redis_missed"), 0);
+}
+
 /// A relay that died in the outage does not hold up the others for ever.
 #[test]
 fn a_relay_that_died_in_the_outage_is_not_waited_for() {
