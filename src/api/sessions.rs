@@ -110,13 +110,21 @@ fn find(head: &Head<'_>, cx: &Context<'_>) -> Result<Outcome, Reply> {
 }
 
 /// The answer to `GET /api/session`.
-pub fn describe(key: SessionKey, language: Language, connection: &Connection, hub: &Hub) -> Reply {
-    let body = describe_session(key, language, connection, hub);
+pub fn describe(key: SessionKey, language: Language, connection: &Connection, hub: &mut Hub) -> Reply {
+    let client = hub.state.sessions.get(key).map(|session| session.client);
+    let position = client.and_then(|client| hub.position(client, connection.unconfirmed));
+    let body = describe_session(key, language, connection, position, hub);
     let reply = body.map_or_else(|| Reply::refusal(404, NO_SESSION), |body| Reply::json(200, body));
     reply.with("Cache-Control", "no-store")
 }
 
-fn describe_session(key: SessionKey, language: Language, connection: &Connection, hub: &Hub) -> Option<Vec<u8>> {
+fn describe_session(
+    key: SessionKey,
+    language: Language,
+    connection: &Connection,
+    position: Option<u64>,
+    hub: &Hub,
+) -> Option<Vec<u8>> {
     let (state, now) = (&hub.state, hub.state.now);
     let session = state.sessions.get(key)?;
     let (tenant, client) = (session.tenant, session.client);
@@ -134,8 +142,9 @@ fn describe_session(key: SessionKey, language: Language, connection: &Connection
     line.raw("heartbeat", |out| out.extend_from_slice(heartbeat(key, connection, hub).as_bytes()));
     let recovery = state.tracks.get(client).map_or("null".to_owned(), |track| {
         let rooms: Vec<&str> = names.iter().map(|room| &**room).collect();
-        let waiting = hub.history.count_after(state, tenant, &rooms, track.proven());
-        format!("{{\"confirmed\":\"{}\",\"unconfirmed\":{waiting}}}", hub.history.id_at(track.proven()))
+        let position = position.unwrap_or(track.proven());
+        let waiting = hub.history.count_after(state, tenant, &rooms, position);
+        format!("{{\"confirmed\":\"{}\",\"unconfirmed\":{waiting}}}", hub.history.id_at(position))
     });
     line.raw("recovery", |out| out.extend_from_slice(recovery.as_bytes()));
     let (userid, socket_id) = (state.user_of(key), state.socket_id(key));

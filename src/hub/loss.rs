@@ -12,8 +12,15 @@ use crate::{
 };
 
 impl Hub {
-    /// The stamp up to which a client has all messages. `None` if its sessions are not kept.
+    /// The stamp up to which a client that is lost has all messages. `None` if its sessions are not kept.
     pub(super) fn position_at_loss(&mut self, key: ClientKey) -> Option<u64> {
+        let unconfirmed = self.state.tracks.get(key)?.unconfirmed();
+        self.position(key, unconfirmed)
+    }
+
+    /// The stamp up to which a client has all messages, as far as relay knows; `unconfirmed` are the bytes that the peer's kernel
+    /// has not confirmed now. `None` if nobody may be there, or nothing is kept for it.
+    pub fn position(&mut self, key: ClientKey, unconfirmed: Option<u32>) -> Option<u64> {
         let (track, client) = (self.state.tracks.get(key)?, self.state.clients.get(key)?);
         if !track.alive {
             // Nobody may be there: a login that was given up before relay got it. It takes nothing from the next one.
@@ -24,7 +31,7 @@ impl Hub {
         let tail = match (self.state.is_polling(key), track.proof) {
             (true, _) => now(track.flight()),
             (false, Proof::Pong) => return Some(track.proven()),
-            (false, Proof::Tcp) => match (track.stall(), track.unconfirmed()) {
+            (false, Proof::Tcp) => match (track.stall(), unconfirmed) {
                 // Its kernel may have confirmed the rest when it had given up already.
                 (Some(stall), _) => Tail { newest: stall.newest, bytes: stall.bytes },
                 (None, Some(unconfirmed)) => now(unconfirmed),

@@ -154,7 +154,7 @@ impl Server {
             self.begin_reload_for(key);
         }
         if let Some((session, language)) = described {
-            let reply = api::sessions::describe(session, language, &self.connection_of(session), &self.hub);
+            let reply = api::sessions::describe(session, language, &self.connection_of(session), &mut self.hub);
             self.answer(key, reply);
         }
     }

@@ -326,6 +326,26 @@ fn sessions_are_found() {
     }
 }
 
+/// A client that only listens has confirmed what its kernel has, as relay would take it if the client were lost.
+#[test]
+fn a_session_has_confirmed_what_tcp_has() {
+    let relay = Relay::start("[history]\ncount = 9");
+    let mut member = relay.connect("room");
+    // It answers the ping that relay sends at the login.
+    relay.notify("room", "first");
+    member.data();
+    let recovery = || {
+        let list = relay.admin("/api/sessions?source=demo").json()["list"].clone();
+        let socket_id = list[0]["socket_id"].as_str().unwrap().to_owned();
+        relay.admin(&format!("/api/session?socket_id={socket_id}")).json()["recovery"].clone()
+    };
+    for text in ["second", "third"] {
+        relay.notify("room", text);
+        let id = member.json()["id"].clone();
+        wait_for("a confirmation", || (recovery() == json!({"confirmed": id, "unconfirmed": 0})).then_some(()));
+    }
+}
+
 #[test]
 fn generations_of_clients_by_page() {
     let relay = Relay::start("");
