@@ -48,9 +48,14 @@ async function signIn(page, token) {
   await page.getByRole('button', { name: 'Sign in' }).click()
 }
 const live = page => page.locator('.state.on').waitFor()
-/** Goes to a view by its address, as a link does. */
+/** Goes to a view by its address, as a link does, and waits until the console has left the one before. */
 async function visit(page, hash) {
-  await page.evaluate(to => { location.hash = to }, hash)
+  await page.evaluate(to => new Promise(resolve => {
+    const { href } = location
+    addEventListener('hashchange', () => setTimeout(resolve), { once: true })
+    location.hash = to
+    if (location.href === href) resolve()
+  }), hash)
 }
 const settled = page => page.locator('.result[aria-busy=false]').first().waitFor()
 /** The text of the main part of the page. */

@@ -24,6 +24,7 @@ async function everybody(its, clients) {
   its.begin()
   await its.messages(2 * RATE)
   await its.caughtUp()
+  await its.confirmed()
 }
 
 /** Cuts the path and checks everything. `noticed`: whether clients must connect again, or must not. */
@@ -31,6 +32,8 @@ async function cut(its, seconds, { dropped = false, noticed } = {}) {
   const before = its.clients.map(({ connections }) => connections.length)
   const time = await its.cutFor(0, seconds, dropped)
   await its.caughtUp()
+  // Or the next cut is part of this one.
+  await its.confirmed()
   its.report(`a cut of ${seconds} s${dropped ? ' that clients notice at once' : ''}: all back ${(time / 1000).toFixed(1)} s after it`)
   assert.deepEqual(its.wrong(), [])
   for (const [index, { name, version, transports, connections, hasPid }] of its.clients.entries()) {

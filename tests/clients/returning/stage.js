@@ -4,6 +4,7 @@
 
 const { execFileSync } = require('node:child_process')
 const fs = require('node:fs')
+const http = require('node:http')
 const os = require('node:os')
 const path = require('node:path')
 const { PORT, network } = require('../network')
@@ -28,8 +29,12 @@ const PATIENCE = 120000
  * acknowledgement, and behind a proxy recovery.pong_interval and the way of a pong.
  */
 const TWICE = 250, UNPROVEN = 1000 + 500
-/** Milliseconds for which a message must have been on its way if it waited for a mend, and within which it is proven then. */
-const LATE = 1000
+/**
+ * Milliseconds for which a message must have been on its way if it waited for a mend; and within which relay has the proof of what
+ * comes from then on, on a busy machine.
+ */
+const LATE = 1000, PROOF = 5000
+const TOKEN = 'the token of these tests'
 
 const pythons = new Map()
 /** The command that runs clients of a version. The first time, it installs those for Python, which takes up to a minute. */
@@ -44,6 +49,8 @@ function program(version) {
 }
 
 const sections = ({ pings }, recovery) => `
+[admin]
+token = "${TOKEN}"
 [websocket]
 ${pings}
 [socketio]
@@ -164,6 +171,26 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
     return all('the newest message', some, one => one.newest >= length - 1)
   }
 
+  /** What relay answers to an operator. */
+  const ask = path => new Promise((resolve, reject) => {
+    http.get({ socketPath, path, headers: { Authorization: `Bearer ${TOKEN}` } }, answer => {
+      let text = ''
+      answer.on('data', piece => { text += piece }).on('error', reject)
+      answer.on('end', () => { try { resolve(JSON.parse(text)) } catch { reject(new Error(text)) } })
+    }).on('error', reject)
+  })
+  /** Waits until relay knows that clients, each with a login of its own, have all that was published so far. */
+  async function confirmed() {
+    const { length } = sent()
+    await Promise.all(clients.map(({ name, userid }) => until(`relay to know what ${name} has`, async () => {
+      const { list } = await ask(`/api/sessions?source=demo&search=${userid}`)
+      const session = list.find(one => one.userid === userid)
+      const { recovery } = session ? await ask(`/api/session?source=demo&socket_id=${session.socket_id}`) : {}
+      // If it is null, the client says itself what it has.
+      return recovery === null || recovery?.unconfirmed <= sent().length - length
+    }, PATIENCE)))
+  }
+
   function begin() {
     published = publish(socketPath, RATE, i => [ROOMS[i % ROOMS.length], {}])
     ends.push(() => published.stop())
@@ -199,15 +226,16 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
   }
 
   /**
-   * How many messages a client need not have proven when it had this one as its last: those of the time just before, and those
-   * that had waited for a mend, if it was lost within a second after they came: its pong may be on its way then. A busy machine
+   * How many messages a client need not have proven when it had this one as its last: those of the time just before; and if it was
+   * lost soon after messages came that had waited for a mend, all from those on, as its pong may be on its way then. A busy machine
    * delays proofs, too.
    */
   function unproven({ number, time }, arrivals) {
     if (!sent()[number]) return 0
     const published = sent()[number].time, delay = time - published
-    const hasWaited = ({ time: begin }, index) => arrivals.get(index) - begin > LATE && arrivals.get(index) >= time - LATE
-    const isLate = (message, index) => message.time >= published - twice - delay || hasWaited(message, index)
+    const hasWaited = ({ time: begin }, index) => arrivals.get(index) - begin > LATE && arrivals.get(index) >= time - PROOF
+    const waited = sent().findIndex((message, index) => index <= number && hasWaited(message, index))
+    const isLate = (message, index) => message.time >= published - twice - delay || waited >= 0 && index >= waited
     return sent().filter((message, index) => index <= number && isLate(message, index)).length
   }
 
@@ -268,7 +296,7 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
     t.diagnostic(`${what}; twice: ${counts.map(([name, counts]) => `${name} ${counts.join(', ')}`).join('; ') || 'nothing'}`)
   }
 
-  return { net, clients, open, reserve, haunt, all, connected, caughtUp, begin, messages, cut, mend, cutFor, proven, judge, wrong, report }
+  return { net, clients, open, reserve, haunt, all, connected, caughtUp, confirmed, begin, messages, cut, mend, cutFor, proven, judge, wrong, report }
 }
 
 /** Numbers in words: 3 to 5, 9. */
