@@ -290,13 +290,25 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
     const words = judge(one).wrong
     return words.length > 5 ? [...words.slice(0, 5), `${one.name}: and ${words.length - 5} more`] : words
   })
+  /** Fails if something is wrong, with what relay knows of those who lost messages. */
+  async function right(some = clients) {
+    const words = wrong(some)
+    if (!words.length) return
+    const losers = some.filter(one => one.connections.length && judge(one).lost)
+    const stories = await Promise.all(losers.slice(0, 3).map(async ({ name, userid, connections }) => {
+      const { data } = await ask(`/api/why?source=demo&userid=${userid}`)
+      const connects = connections.map(({ time, messages: [first] }) => `${new Date(time).toISOString().slice(11, 23)} ${first?.number ?? ''}`)
+      return `${name}: connected at ${connects.join(', ')}\n${data.lines.map(({ time, text }) => `  ${time.slice(11, 19)} ${text}`).join('\n')}`
+    }))
+    throw new Error([...words, ...stories].join('\n'))
+  }
   /** Says what came twice. */
   const report = what => {
     const counts = clients.map(one => [one.name, judge(one).repeated.slice(1)]).filter(([, counts]) => counts.some(Boolean))
     t.diagnostic(`${what}; twice: ${counts.map(([name, counts]) => `${name} ${counts.join(', ')}`).join('; ') || 'nothing'}`)
   }
 
-  return { net, clients, open, reserve, haunt, all, connected, caughtUp, confirmed, begin, messages, cut, mend, cutFor, proven, judge, wrong, report }
+  return { net, clients, open, reserve, haunt, all, connected, caughtUp, confirmed, begin, messages, cut, mend, cutFor, proven, judge, right, wrong, report }
 }
 
 /** Numbers in words: 3 to 5, 9. */
