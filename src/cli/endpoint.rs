@@ -162,6 +162,12 @@ impl Endpoint {
         Ok(Endpoint { host, path: String::new(), websocket, places, tls, own_tls, origin })
     }
 
+    /// The same, of a command that has the option `--url`: messages say so.
+    pub fn or_url(mut self) -> Endpoint {
+        self.origin.push_str("; --url names another");
+        self
+    }
+
     /// Sends a request and returns the answer.
     pub fn ask(&self, request: Request<'_>, limits: Limits) -> Result<Answer, Error> {
         let mut connection = self.connect()?;
@@ -196,10 +202,7 @@ impl Endpoint {
         let (place, error) = first.expect("there is an address");
         let nobody = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound].contains(&error.kind());
         let hint = match nobody {
-            true => format!(
-                ": is relay running and listening on this address? ({}; --url names another address)",
-                self.origin
-            ),
+            true => format!(": is relay running and listening on this address? ({})", self.origin),
             false => format!(" ({})", self.origin),
         };
         Err(Error::Connection(place.to_string(), format!("{error}{hint}")))

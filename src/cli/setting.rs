@@ -130,7 +130,7 @@ impl Setting {
     pub fn endpoint(&mut self, sends: Sends) -> Result<Endpoint, Error> {
         let name = self.name();
         let config = self.config()?;
-        Endpoint::listening(config, name, sends)
+        Endpoint::listening(config, name, sends).map(Endpoint::or_url)
     }
 
     /// What messages call the configuration.

@@ -632,7 +632,11 @@ fn a_sick_machine() {
         ),
     );
     let found = inside(&config);
-    found.name("listen", "is relay running and listening on this address?", "");
+    found.name(
+        "listen",
+        "is relay running and listening on this address? (address from `listen` of the configuration)",
+        "",
+    );
     found.name("redis", "Connection refused", "");
     found.name("hooks", "cannot be reached: Connection refused", "");
     found.name("descriptors", "too few for limits.connections = 10000000", "");
