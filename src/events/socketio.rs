@@ -379,3 +379,43 @@ const CHANGE_COST: u64 = 20;
 
 /// How often a client may join or leave a namespace at no cost.
 const FREE_CHANGES: u8 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        message::MessageId,
+        state::{End, testing::config},
+    };
+
+    /// A client that polls is removed after its last answer only if its sessions have ended: what a lost one has missed is kept
+    /// when its connection is freed.
+    #[test]
+    fn a_lost_poller_waits_for_the_end_of_its_connection() {
+        let [lost, closed] = [true, false].map(|is_lost| {
+            let config =
+                config("[sources.one]\nsign_key = \"k\"\n[namespaces.\"/\"]\nauth = \"open\"\nsource = \"one\"\n");
+            let mut hub = Hub::new(config, MessageId::first(1000, 7), [0; 32]);
+            let opening = Opening {
+                revision: Revision::V4,
+                base64: false,
+                bodies: Bodies::Any,
+                query: "",
+                proxied: false,
+                ip: None,
+                referer: "",
+                user_agent: "",
+            };
+            let client = open(&mut hub, &opening, None, Now::default());
+            handle_packet(&mut hub, client, &Packet::Text("0"), Now::default()).unwrap();
+            assert_eq!(hub.state.session_count(), 1);
+            assert!(!hub.state.is_closed_poller(client));
+            match is_lost {
+                true => hub.state.lose(client),
+                false => hub.end(client, End::Closed(Close::NORMAL), true),
+            }
+            hub.state.is_closed_poller(client)
+        });
+        assert_eq!((lost, closed), (false, true));
+    }
+}

@@ -198,7 +198,7 @@ impl Server {
                 Carrier::Nothing => self.hub.state.keep(*client),
             }
             // A polling session ends once its last packets are sent.
-            if self.hub.state.is_closing_poller(*client) {
+            if self.hub.state.is_closed_poller(*client) {
                 self.hub.remove(*client, false);
             }
         }

@@ -165,8 +165,10 @@ impl State {
         }
     }
 
-    /// Whether a polling client is being closed. The caller removes it once its last poll is answered.
-    pub fn is_closing_poller(&self, key: ClientKey) -> bool {
-        self.clients.get(key).is_some_and(|client| client.is_ending()) && self.is_polling(key)
+    /// Whether a polling client is being closed, and its sessions have ended. The caller removes it once its last poll is
+    /// answered. Sessions of a client that is lost end only when its connection is freed, which keeps what they have missed.
+    pub fn is_closed_poller(&self, key: ClientKey) -> bool {
+        let Some(client) = self.clients.get(key).filter(|client| client.is_ending()) else { return false };
+        self.is_polling(key) && client.socket.as_ref().is_none_or(|socket| socket.sessions.is_empty())
     }
 }

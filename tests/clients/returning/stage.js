@@ -235,7 +235,8 @@ async function stage(t, { times, paths = 1, front, first, recovery = '', twice }
     const published = sent()[number].time, delay = time - published
     const hasWaited = ({ time: begin }, index) => arrivals.get(index) - begin > LATE && arrivals.get(index) >= time - PROOF
     const waited = sent().findIndex((message, index) => index <= number && hasWaited(message, index))
-    const isLate = (message, index) => message.time >= published - twice - delay || waited >= 0 && index >= waited
+    const late = Math.min(published - delay, waited >= 0 ? sent()[waited].time : Infinity) - twice
+    const isLate = message => message.time >= late
     return sent().filter((message, index) => index <= number && isLate(message, index)).length
   }
 
