@@ -577,7 +577,7 @@ impl World {
                     self.hub.state.keep(key);
                 }
             }
-            if self.hub.state.is_closing_poller(key) {
+            if self.hub.state.is_closed_poller(key) {
                 self.hub.remove(key, false);
             }
         }
