@@ -131,13 +131,7 @@ impl Hub {
     /// line to `client.log`, removes the session, and publishes the `user_quit` message to its rooms if it has
     /// `watch_quit` and `announce` is set. Call and message wait for `presence.grace` if the session was lost. The caller removes
     /// it from its client.
-    pub(crate) fn leave_session(
-        &mut self,
-        session: SessionKey,
-        departure: Departure,
-        reason: CloseReason,
-        announce: bool,
-    ) {
+    fn leave_session(&mut self, session: SessionKey, departure: Departure, reason: CloseReason, announce: bool) {
         let Some(pending) = self.state.sessions.get(session).map(|session| session.pending) else { return };
         self.forget_return(session);
         if pending {

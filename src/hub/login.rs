@@ -372,7 +372,7 @@ impl Hub {
     }
 
     /// Writes a line about a session to `client.log`. `end` is how many seconds it lasted, and why it has ended.
-    pub(crate) fn record_visit(&mut self, event: &'static str, key: SessionKey, end: Option<(u64, CloseReason)>) {
+    pub(super) fn record_visit(&mut self, event: &'static str, key: SessionKey, end: Option<(u64, CloseReason)>) {
         let Some(session) = self.state.sessions.get(key).filter(|_| self.log.is_on()) else { return };
         self.log.client(event, |line| {
             line.text("source", &self.state.tenants[session.tenant.index()].name);

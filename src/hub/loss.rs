@@ -85,7 +85,7 @@ impl Hub {
 
     /// Gives up the sessions that were lost first, until all take no more than their share of `history.memory`, and the messages
     /// for which there is no room besides them.
-    pub(crate) fn keep_away_budget(&mut self) {
+    pub(super) fn keep_away_budget(&mut self) {
         let most = self.most_away_bytes();
         while self.returns.away.bytes() > most {
             let Some(away) = self.returns.away.drop_oldest() else { break };

@@ -11,7 +11,7 @@ use crate::{
 impl Hub {
     /// Welcomes a session that has just logged in; one of Socket.IO was welcomed already. Then gives it what it asks for with
     /// `since`, and the last values of its rooms. Returns whether no message since its position is missing.
-    pub(crate) fn begin_history(&mut self, key: SessionKey, since: Option<Since>) -> bool {
+    pub(super) fn begin_history(&mut self, key: SessionKey, since: Option<Since>) -> bool {
         let Some(session) = self.state.sessions.get(key) else { return true };
         let is_socketio = session.form.is_socketio();
         if since.is_none() && !self.history.is_on() && !self.has_replays() {

@@ -25,7 +25,7 @@ use crate::{
 
 impl Hub {
     /// Whether lost sessions are kept.
-    pub fn keeps_sessions(&self) -> bool {
+    fn keeps_sessions(&self) -> bool {
         self.history.is_on() && !self.config().recovery.window.is_zero()
     }
 
