@@ -19,6 +19,7 @@ pub mod gate;
 pub mod guesses;
 mod history;
 pub mod html;
+pub mod inquiry;
 pub mod live;
 pub mod message_log;
 pub mod metrics;

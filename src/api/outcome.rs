@@ -1,6 +1,6 @@
 //! The result of routing a request.
 
-use super::{page::Page, view::View};
+use super::{inquiry::Inquiry, page::Page, view::View};
 use crate::{
     http::Reply,
     key::{ClientKey, SessionKey},
@@ -43,6 +43,8 @@ pub enum Outcome {
     AwaitDisk(Page),
     /// Answer in this language with what is known of a session and its connection.
     Describe(SessionKey, Language),
+    /// Answer a question of an operator with what the kernel knows of the connections.
+    Explain(Box<Inquiry>),
     /// Wait until the configuration is read again.
     AwaitReload,
     /// Wait until there are packets for an Engine.IO poll.

@@ -173,7 +173,7 @@ enum OperatorRoute {
     Read(fn(&Head<'_>, &Context<'_>) -> Reply),
     /// Shows a list that includes other relays. May wait for Redis.
     View(Kind),
-    /// Begins a stream, or looks at a connection.
+    /// Begins a stream, or looks at connections.
     Open(fn(&Head<'_>, &mut Context<'_>) -> Outcome),
     /// Executes a command.
     Control(fn(&Head<'_>, &mut Context<'_>) -> Reply),
@@ -213,7 +213,7 @@ const OPERATOR_ROUTES: &[(&str, OperatorRoute)] = &[
     ("/api/online", OperatorRoute::View(Kind::Online)),
     ("/api/users", OperatorRoute::View(Kind::Users)),
     ("/api/today", OperatorRoute::View(Kind::Today)),
-    ("/api/why", OperatorRoute::Read(why::why)),
+    ("/api/why", OperatorRoute::Open(why::why)),
     ("/api/trace", OperatorRoute::Read(trace::list)),
     ("/api/rooms", OperatorRoute::Read(online::rooms)),
     ("/api/sessions", OperatorRoute::Read(sessions::sessions)),

@@ -109,11 +109,15 @@ fn find(head: &Head<'_>, cx: &Context<'_>) -> Result<Outcome, Reply> {
     found.map(|key| Outcome::Describe(key, language)).ok_or_else(|| Reply::refusal(404, NO_SESSION))
 }
 
-/// The answer to `GET /api/session`.
-pub fn describe(key: SessionKey, language: Language, connection: &Connection, hub: &mut Hub) -> Reply {
-    let client = hub.state.sessions.get(key).map(|session| session.client);
-    let position = client.and_then(|client| hub.position(client, connection.unconfirmed));
-    let body = describe_session(key, language, connection, position, hub);
+/// The answer to `GET /api/session`. `confirmed` is the stamp up to which its client has all messages, if that is known.
+pub fn describe(
+    key: SessionKey,
+    language: Language,
+    connection: &Connection,
+    confirmed: Option<u64>,
+    hub: &Hub,
+) -> Reply {
+    let body = describe_session(key, language, connection, confirmed, hub);
     let reply = body.map_or_else(|| Reply::refusal(404, NO_SESSION), |body| Reply::json(200, body));
     reply.with("Cache-Control", "no-store")
 }
@@ -122,7 +126,7 @@ fn describe_session(
     key: SessionKey,
     language: Language,
     connection: &Connection,
-    position: Option<u64>,
+    confirmed: Option<u64>,
     hub: &Hub,
 ) -> Option<Vec<u8>> {
     let (state, now) = (&hub.state, hub.state.now);
@@ -142,7 +146,7 @@ fn describe_session(
     line.raw("heartbeat", |out| out.extend_from_slice(heartbeat(key, connection, hub).as_bytes()));
     let recovery = state.tracks.get(client).map_or("null".to_owned(), |track| {
         let rooms: Vec<&str> = names.iter().map(|room| &**room).collect();
-        let position = position.unwrap_or(track.proven());
+        let position = confirmed.unwrap_or(track.proven());
         let waiting = hub.history.count_after(state, tenant, &rooms, position);
         format!("{{\"confirmed\":\"{}\",\"unconfirmed\":{waiting}}}", hub.history.id_at(position))
     });
@@ -150,7 +154,8 @@ fn describe_session(
     let (userid, socket_id) = (state.user_of(key), state.socket_id(key));
     // Of one without a user, what happened to the session itself.
     let socket_id = if userid.is_empty() { &*socket_id } else { "" };
-    let events = hub.explain(&Question { tenant, id: None, userid, room: "", socket_id }, language).lines;
+    let events =
+        hub.explain(&Question { tenant, id: None, userid, room: "", socket_id, confirmed: &[] }, language).lines;
     let events = events.iter().skip(events.len().saturating_sub(MAX_EVENTS));
     let events =
         events.map(|event| format!("{{\"time\":{},\"text\":{}}}", quote(&local(event.time, now)), quote(&event.text)));

@@ -1,21 +1,34 @@
 //! `GET /api/why`: why somebody did not get a message (docs/protocol.md, Why).
 
-use super::{context::Context, source::find_source};
+use super::{context::Context, inquiry::Inquiry, outcome::Outcome, source::find_source};
 use crate::{
     clock::{Now, Time},
     http::{Fields, Head, Reply},
-    hub::why::{Explanation, Line, Question},
+    hub::{
+        Hub,
+        why::{Explanation, Line},
+    },
     json::quote,
+    key::ClientKey,
     language::Language,
     message::MessageId,
 };
 
 /// `GET /api/why?id=&userid=&room_id=&socket_id=&source=&language=`: what the journal has about a message, a user, a session or a room.
-pub fn why(head: &Head<'_>, cx: &Context<'_>) -> Reply {
-    answer(head, cx).unwrap_or_else(|refusal| refusal).with("Cache-Control", "no-store")
+pub fn why(head: &Head<'_>, cx: &mut Context<'_>) -> Outcome {
+    match inquire(head, cx) {
+        Ok(inquiry) => Outcome::Explain(Box::new(inquiry)),
+        Err(refusal) => refusal.with("Cache-Control", "no-store").into(),
+    }
 }
 
-fn answer(head: &Head<'_>, cx: &Context<'_>) -> Result<Reply, Reply> {
+/// The answer to `GET /api/why`.
+pub fn explain(inquiry: &Inquiry, confirmed: &[(ClientKey, u64)], hub: &Hub, now: Now) -> Reply {
+    let explanation = hub.explain(&inquiry.question(confirmed), inquiry.language);
+    Reply::json(200, json(&explanation, inquiry.language, now).into_bytes()).with("Cache-Control", "no-store")
+}
+
+fn inquire(head: &Head<'_>, cx: &Context<'_>) -> Result<Inquiry, Reply> {
     let fields = head.fields();
     let wrong = |why: &str| Reply::refusal(400, why);
     let state = &cx.hub.state;
@@ -25,21 +38,16 @@ fn answer(head: &Head<'_>, cx: &Context<'_>) -> Result<Reply, Reply> {
         "" => None,
         text => Some(MessageId::parse(text).ok_or_else(|| wrong(WRONG_ID))?),
     };
-    let question = Question {
-        tenant,
-        id,
-        userid: fields.get("userid"),
-        room: fields.get("room_id"),
-        socket_id: fields.get("socket_id"),
-    };
+    let [userid, room, socket_id] = ["userid", "room_id", "socket_id"].map(|name| fields.get(name).into());
+    let inquiry = Inquiry { tenant, id, userid, room, socket_id, language };
+    let question = inquiry.question(&[]);
     if id.is_none() && question.room.is_empty() && !question.is_personal() {
         return Err(wrong(NO_QUESTION));
     }
     if !question.socket_id.is_empty() && state.find_name(question.socket_id).is_none() {
         return Err(wrong(WRONG_SESSION));
     }
-    let explanation = cx.hub.explain(&question, language);
-    Ok(Reply::json(200, json(&explanation, language, cx.now).into_bytes()))
+    Ok(inquiry)
 }
 
 /// The language in which an operator wants the answer.

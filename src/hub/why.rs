@@ -9,8 +9,11 @@ mod tests;
 mod verdicts;
 mod words;
 
-pub use self::question::{Advice, Explanation, Line, Question};
 use self::{findings::Findings, judge::Judge, words::Words};
+pub use self::{
+    findings::sessions_of,
+    question::{Advice, Explanation, Line, Question},
+};
 use super::Hub;
 use crate::language::Language;
 

@@ -14,7 +14,7 @@ use crate::{
         self, Exchange, Head, Reply,
         parked::{Awaited, Parked},
     },
-    key::ConnKey,
+    key::{ClientKey, ConnKey},
     limits::MAX_BEFORE_LOGIN,
     memory,
 };
@@ -36,7 +36,7 @@ impl Server {
         let (mut fresh, mut lookup, peer, metrics_only) = (bytes, None, exchange.peer, exchange.metrics_only);
         let proxied = exchange.is_proxied || conn.tls || matches!(conn.socket, Socket::Unix(_));
         let first_delivery = self.hub.state.deliveries();
-        let (mut later, mut reload, mut described) = (false, false, None);
+        let (mut later, mut reload, mut described, mut explained) = (false, false, None, None);
         loop {
             if self.hub.state.deliveries() - first_delivery > DELIVERIES_PER_READ
                 && (!fresh.is_empty() || exchange.has_input())
@@ -115,6 +115,10 @@ impl Server {
                     exchange.park(Parked::Page(Awaited::Disk), &config.limits, self.now);
                     described = Some((session, language));
                 }
+                Outcome::Explain(inquiry) => {
+                    exchange.park(Parked::Page(Awaited::Disk), &config.limits, self.now);
+                    explained = Some(inquiry);
+                }
                 Outcome::AwaitReload => {
                     exchange.park(Parked::Page(Awaited::Disk), &config.limits, self.now);
                     reload = true;
@@ -154,9 +158,23 @@ impl Server {
             self.begin_reload_for(key);
         }
         if let Some((session, language)) = described {
-            let reply = api::sessions::describe(session, language, &self.connection_of(session), &mut self.hub);
+            let client = self.hub.state.sessions.get(session).map(|session| session.client);
+            let confirmed = client.and_then(|client| self.confirmed(client));
+            let reply = api::sessions::describe(session, language, &self.connection_of(session), confirmed, &self.hub);
             self.answer(key, reply);
         }
+        if let Some(inquiry) = explained {
+            let clients = inquiry.clients(&self.hub).into_iter();
+            let confirmed: Vec<_> = clients.filter_map(|client| Some((client, self.confirmed(client)?))).collect();
+            self.answer(key, api::why::explain(&inquiry, &confirmed, &self.hub, self.now));
+        }
+    }
+
+    /// The stamp up to which a client has all messages, as its kernel says. `None` if that is not known.
+    fn confirmed(&mut self, client: ClientKey) -> Option<u64> {
+        let conn = self.hub.state.conn(client).and_then(|key| self.conns.get(key));
+        let unconfirmed = conn.and_then(|conn| conn.socket.unconfirmed());
+        self.hub.position(client, unconfirmed)
     }
 
     /// Answers the first request of a connection that is over a limit, once its head has arrived: the answer to an

@@ -107,6 +107,28 @@ fn two_sessions_of_a_user_and_two_rooms_of_a_message() {
     assert_eq!([of(&first), of(&second)], [(3, 3), (2, 1)]);
 }
 
+/// No ping has asked a client what it has received, but its kernel has confirmed it.
+#[test]
+fn who_has_just_received_it() {
+    let relay = Relay::start("[history]\ncount = 100\n[websocket]\nping_interval = 3600\n");
+    let mut witness = relay.connect_with(&user("9", "a"));
+    let mut client = relay.connect_with(&user("7", "a"));
+    for _ in 0..3 {
+        let id = publish(&relay, &mut witness, "a");
+        assert_eq!(client.json()["id"], *id);
+        wait_for("the confirmation", || {
+            verdict(&relay, &id, "7").ends_with(": it has received the message").then_some(())
+        });
+    }
+    let mut session = ask(&relay, "userid=7")["lines"][0]["text"].as_str().unwrap().to_owned();
+    session = session.split(' ').nth(1).unwrap().to_owned();
+    let id = publish(&relay, &mut witness, "a");
+    wait_for("the confirmation of a session", || {
+        let data = ask(&relay, &format!("id={id}&socket_id={session}"));
+        data["verdicts"].to_string().contains("it has received the message").then_some(())
+    });
+}
+
 #[test]
 fn who_was_away_and_came_back() {
     let relay = Relay::start("[history]\ncount = 100\n");

@@ -188,7 +188,9 @@ impl<'a> Judge<'a> {
             return Progress::Gap(gap);
         }
         let track = state.tracks.get(session.client);
-        if track.is_some_and(|track| track.proven() >= message.stamp) {
+        let confirmed = self.question.confirmed.iter().find(|(client, _)| *client == session.client);
+        let proven = track.map(|track| confirmed.map_or(0, |(_, stamp)| *stamp).max(track.proven()));
+        if proven.is_some_and(|proven| proven >= message.stamp) {
             self.advise(Advice::Sent);
             return Progress::Received;
         }

@@ -1,8 +1,8 @@
 //! Questions of operators, and their answers.
 
-use crate::{clock::Time, language::Language, message::MessageId, state::TenantId};
+use crate::{clock::Time, key::ClientKey, language::Language, message::MessageId, state::TenantId};
 
-/// A question of an operator. At least one of the last four is given.
+/// A question of an operator, with at least one of a message, a user, a room and a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The source.
@@ -15,6 +15,8 @@ pub struct Question<'a> {
     pub room: &'a str,
     /// A session; empty if it is about none. It may have ended.
     pub socket_id: &'a str,
+    /// The stamps up to which clients have all messages, as their kernels say. Of others only what they have proven is known.
+    pub confirmed: &'a [(ClientKey, u64)],
 }
 
 impl Question<'_> {

@@ -65,7 +65,7 @@ fn explain(hub: &Hub, question: &Question<'_>) -> Explanation {
 
 fn question(hub: &Hub) -> Question<'static> {
     let tenant = hub.state.known_tenant("one").unwrap();
-    Question { tenant, id: None, userid: "", room: "", socket_id: "" }
+    Question { tenant, id: None, userid: "", room: "", socket_id: "", confirmed: &[] }
 }
 
 fn texts(answer: &Explanation) -> Vec<&str> {
@@ -129,7 +129,7 @@ fn a_source_does_not_see_what_was_of_another() {
     hub.reload(config("[sources.two]\nsign_key = \"key\"\n"), hub.state.now);
     let tenant = hub.state.known_tenant("two").unwrap();
     assert_eq!(tenant, before, "the index is used again");
-    let answer = explain(&hub, &Question { tenant, id: None, userid: "7", room: "a", socket_id: "" });
+    let answer = explain(&hub, &Question { tenant, id: None, userid: "7", room: "a", socket_id: "", confirmed: &[] });
     assert_eq!(texts(&answer), [""; 0]);
     assert_eq!(answer.since, None, "nothing of this source is missing");
 }

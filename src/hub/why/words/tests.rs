@@ -24,7 +24,14 @@ fn hub() -> (Hub, SessionKey) {
 }
 
 fn question(hub: &Hub) -> Question<'static> {
-    Question { tenant: hub.state.known_tenant("one").unwrap(), id: None, userid: "7", room: "", socket_id: "" }
+    Question {
+        tenant: hub.state.known_tenant("one").unwrap(),
+        id: None,
+        userid: "7",
+        room: "",
+        socket_id: "",
+        confirmed: &[],
+    }
 }
 
 /// What is said in each language, with `S` in place of the `socket_id`.
