@@ -675,6 +675,10 @@ fn a_full_disk_leaves_no_cut_line() {
     for number in 0..30 {
         relay.notify("room", &format!("{number} {}", "x".repeat(1000)));
         assert_eq!(client.data(), format!("{number} {}", "x".repeat(1000)));
+        // Lines that wait are written together, and lost together.
+        if number < 10 {
+            folder.lines("demo_msg.log", number + 1);
+        }
     }
     let health = wait_for("degraded", || Some(health(&relay)).filter(|health| health["status"] == "degraded"));
     assert!(health["message_log"]["error"].as_str().unwrap().contains("File too large"), "{health}");
