@@ -10,7 +10,6 @@ import tempfile
 import threading
 import time
 import unittest
-import unittest.mock
 import urllib.parse
 import urllib.request
 from importlib.metadata import version
@@ -216,13 +215,17 @@ class Cases:
         )
         self.configure(f'{CONFIGURATION}\n[[tls.certificates]]\ncert_file = "{certificate}"\nkey_file = "{key}"\n')
         self.start(self.config, tls=True)
-        with unittest.mock.patch.dict(os.environ, {"WEBSOCKET_CLIENT_CA_BUNDLE": certificate} if OLD else {}):
-            client = self.connect(authority=certificate)
+        if OLD:
+            # It stays: a thread of the client that reads the environment fails if a name goes away meanwhile.
+            os.environ["WEBSOCKET_CLIENT_CA_BUNDLE"] = certificate
+        client = self.connect(authority=certificate)
         for data in ["first", "x" * 100_000]:
             self.relay.notify("room", data)
         self.assertEqual([len(message["data"]) for message in client.wait("newMsg", 2)], [5, 100_000])
         client.io.emit("postMsg", ("y" * 100_000, "room"))
         self.assertEqual(len(client.wait("newMsg", 3)[2]["data"]), 100_000)
+        if OLD:
+            os.environ["WEBSOCKET_CLIENT_CA_BUNDLE"] = ""
         with self.assertRaises(socketio.exceptions.ConnectionError):
             self.client().connect()
 
