@@ -162,7 +162,7 @@ impl Endpoint {
         Ok(Endpoint { host, path: String::new(), websocket, places, tls, own_tls, origin })
     }
 
-    /// The same, of a command that has the option `--url`: messages say so.
+    /// Lets messages say that `--url` names another address, for commands that have this option.
     pub fn or_url(mut self) -> Endpoint {
         self.origin.push_str("; --url names another");
         self
